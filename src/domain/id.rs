@@ -1,0 +1,122 @@
+//! Opaque identifiers: `parse` is the only way in, `as_str` the only way out.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// Why a text is not an identifier.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum IdError {
+    /// The text is empty.
+    Empty,
+    /// The text has more bytes than the limit named here.
+    TooLong(usize),
+    /// The text has a character that this kind of identifier does not allow.
+    BadCharacter,
+}
+
+impl fmt::Display for IdError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str("must not be empty"),
+            Self::TooLong(limit) => write!(f, "must not be longer than {limit} bytes"),
+            Self::BadCharacter => {
+                f.write_str("may hold only lower-case letters, digits, '-' and '_'")
+            }
+        }
+    }
+}
+
+impl std::error::Error for IdError {}
+
+fn opaque(text: &str, limit: usize) -> Result<Arc<str>, IdError> {
+    match text.len() {
+        0 => Err(IdError::Empty),
+        n if n > limit => Err(IdError::TooLong(limit)),
+        _ => Ok(text.into()),
+    }
+}
+
+fn name(text: &str) -> Result<Arc<str>, IdError> {
+    let id = opaque(text, 64)?;
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_';
+    if text.chars().all(allowed) {
+        Ok(id)
+    } else {
+        Err(IdError::BadCharacter)
+    }
+}
+
+macro_rules! id {
+    ($(#[$doc:meta])* $type:ident, $parse:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $type(Arc<str>);
+
+        impl $type {
+            /// Checks a text and takes it as an identifier.
+            pub fn parse(text: &str) -> Result<Self, IdError> {
+                $parse(text).map(Self)
+            }
+
+            /// The identifier as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(&*self.0, f)
+            }
+        }
+    };
+}
+
+id!(
+    /// One set of provider credentials: owns tokens, rate, breaker and the provider's ids.
+    AccountId,
+    name
+);
+id!(
+    /// One WhatsApp Business number on one account.
+    ChannelId,
+    name
+);
+id!(
+    /// MoEngage's id of one message. Opaque, at most 512 bytes (contracts/moengage.md Q23).
+    MsgId,
+    |text| opaque(text, 512)
+);
+id!(
+    /// The provider's id of one message, as status events name it. Its format is unknown, so it
+    /// is never looked into (contracts/jumper.md section 4.1).
+    ProviderId,
+    |text| opaque(text, 512)
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_taken_as_it_is() {
+        assert_eq!(MsgId::parse("a b/ü").unwrap().as_str(), "a b/ü");
+        assert_eq!(MsgId::parse(""), Err(IdError::Empty));
+        assert!(MsgId::parse(&"x".repeat(512)).is_ok());
+        assert_eq!(MsgId::parse(&"x".repeat(513)), Err(IdError::TooLong(512)));
+    }
+
+    #[test]
+    fn a_name_is_safe_in_a_path_and_a_label() {
+        assert!(ChannelId::parse("shop-1_in").is_ok());
+        for bad in ["Shop", "a/b", "a b", "ä"] {
+            assert_eq!(ChannelId::parse(bad), Err(IdError::BadCharacter), "{bad}");
+        }
+    }
+}

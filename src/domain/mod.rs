@@ -1,0 +1,28 @@
+//! The words of the program: plain values and pure decisions.
+//!
+//! Everything here is standard library only: no serde, no clock, no I/O. A value of one of these
+//! types is proof that it was checked on the way in, so nothing downstream checks it again.
+//! Decisions (state machine, status fold, failure policy) take what they need as arguments and
+//! are tested by table and by property.
+
+pub mod code;
+pub mod event;
+pub mod id;
+pub mod message;
+pub mod outcome;
+pub mod phone;
+pub mod policy;
+pub mod state;
+pub mod status;
+pub mod template;
+pub mod time;
+
+pub use code::{Code, Refusal};
+pub use event::{Incoming, Reply, ReplyKind, StatusEvent};
+pub use id::{AccountId, ChannelId, MsgId, ProviderId};
+pub use message::{BusinessNumber, Button, Header, Message, Template};
+pub use outcome::{Answer, Receipt, Transport};
+pub use phone::Phone;
+pub use state::State;
+pub use status::{Progress, Status};
+pub use time::UnixMs;

@@ -1,0 +1,69 @@
+//! A provider's templates, in neutral words.
+
+use super::{BusinessNumber, Phone, Template};
+
+/// One approved language of one template at the provider.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Variant {
+    /// The template's name.
+    pub name: String,
+    /// The language code, matched exactly.
+    pub language: String,
+    /// The provider's id of this variant.
+    pub id: String,
+}
+
+/// What a template wants, as far as the provider told. Absent facts are unknown, not zero.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Detail {
+    /// How many values the body takes.
+    pub body_values: Option<usize>,
+    /// What the header takes.
+    pub header: Option<HeaderNeeds>,
+    /// All buttons in order; absent when the provider did not list them.
+    pub buttons: Option<Vec<ButtonShape>>,
+}
+
+/// What a header takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeaderNeeds {
+    /// No parameter.
+    Nothing,
+    /// One text.
+    Text,
+    /// A link to an image.
+    Image,
+    /// A link to a video.
+    Video,
+    /// A link to a document.
+    Document,
+}
+
+/// One button of an approved template.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ButtonShape {
+    /// A link with a placeholder: takes a suffix.
+    DynamicUrl,
+    /// A tap that comes back as a reply; the label is what the person sees.
+    QuickReply {
+        /// The label.
+        label: String,
+    },
+    /// A fixed link, a phone number: takes nothing and is not sent.
+    Static,
+    /// A kind that this program does not know; forwarded as given.
+    Unrecognized,
+}
+
+/// One send, ready for the provider: a template resolved to its variant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outgoing {
+    /// The recipient.
+    pub to: Phone,
+    /// The sending number, when the channel has one configured.
+    pub from: Option<BusinessNumber>,
+    /// The provider's id of the template variant.
+    pub variant: String,
+    /// The parameters, static buttons already dropped.
+    pub template: Template,
+}
