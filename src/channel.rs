@@ -1,0 +1,212 @@
+//! Accounts and channels: who may call, with what, to where; active, paused or held.
+//!
+//! What is configured never changes while the process lives. What changes at run time (pause, hold)
+//! stands behind a lock of its own and is only a signal: queues and messages live in the outbox.
+
+use crate::domain::policy::Policy;
+use crate::domain::{AccountId, BusinessNumber, ChannelId, UnixMs};
+use crate::limit::Limiter;
+use secrecy::{ExposeSecret, SecretString};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use subtle::ConstantTimeEq;
+use tokio::sync::Notify;
+
+/// One set of provider credentials, as the rest of the program sees it.
+#[derive(Debug)]
+pub struct Account {
+    /// Its name.
+    pub id: AccountId,
+    /// Its rate and its calls at once, shared by all its channels.
+    pub limiter: Limiter,
+    /// Why nothing is sent, if nothing is. Written by the worker, the token manager's watcher and
+    /// the breaker; read by the worker and the ops listener.
+    held: Mutex<Option<Hold>>,
+    /// Rung when there may be work: a message came in, a hold ended, a pause ended.
+    pub work: Notify,
+}
+
+/// Why an account keeps its queue and sends nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hold {
+    /// What happened and what the operator can do, in one sentence.
+    pub reason: String,
+    /// Since when.
+    pub since: UnixMs,
+}
+
+impl Account {
+    /// An account that sends.
+    pub fn new(id: AccountId, limiter: Limiter) -> Self {
+        Self {
+            id,
+            limiter,
+            held: Mutex::new(None),
+            work: Notify::new(),
+        }
+    }
+
+    /// Stops sending. Returns whether it was sending until now (then somebody should be told).
+    pub fn hold(&self, reason: impl Into<String>, since: UnixMs) -> bool {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let fresh = held.is_none();
+        if fresh {
+            *held = Some(Hold {
+                reason: reason.into(),
+                since,
+            });
+        }
+        fresh
+    }
+
+    /// Sends again. Returns whether it was held until now.
+    pub fn release(&self) -> bool {
+        let was_held = self
+            .held
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+            .is_some();
+        if was_held {
+            self.work.notify_one();
+        }
+        was_held
+    }
+
+    /// Why it is held, if it is.
+    pub fn held(&self) -> Option<Hold> {
+        self.held
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
+
+/// One WhatsApp Business number on one account.
+#[derive(Debug)]
+pub struct Channel {
+    /// Its name.
+    pub id: ChannelId,
+    /// The account that sends for it.
+    pub account: Arc<Account>,
+    /// Any of these lets a caller in.
+    pub tokens: Vec<SecretString>,
+    /// Where MoEngage takes statuses and replies.
+    pub callback_url: String,
+    /// The number, when it is configured: then no other is accepted, and it is named as sender.
+    pub waba_number: Option<BusinessNumber>,
+    /// The secret that Jumper's webhook path carries.
+    pub webhook_secret: Option<SecretString>,
+    /// What to do with failures.
+    pub policy: Policy,
+    /// The most messages that may wait; `None` is no limit.
+    pub max_queue: Option<u64>,
+    paused: AtomicBool,
+}
+
+/// What a channel is made of; see [`Channel`].
+#[derive(Debug)]
+#[expect(missing_docs, reason = "the fields are those of Channel")]
+pub struct ChannelSettings {
+    pub id: ChannelId,
+    pub account: Arc<Account>,
+    pub tokens: Vec<SecretString>,
+    pub callback_url: String,
+    pub waba_number: Option<BusinessNumber>,
+    pub webhook_secret: Option<SecretString>,
+    pub policy: Policy,
+    pub max_queue: Option<u64>,
+}
+
+impl Channel {
+    /// A channel that is not paused.
+    pub fn new(settings: ChannelSettings) -> Self {
+        Self {
+            id: settings.id,
+            account: settings.account,
+            tokens: settings.tokens,
+            callback_url: settings.callback_url,
+            waba_number: settings.waba_number,
+            webhook_secret: settings.webhook_secret,
+            policy: settings.policy,
+            max_queue: settings.max_queue,
+            paused: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether an operator stopped its sending.
+    pub fn is_paused(&self) -> bool {
+        self.paused.load(Ordering::Acquire)
+    }
+
+    /// Stops or resumes its sending.
+    pub fn set_paused(&self, paused: bool) {
+        self.paused.store(paused, Ordering::Release);
+        self.account.work.notify_one();
+    }
+
+    /// Whether `from` may be sent from here.
+    pub fn sends_from(&self, from: &BusinessNumber) -> bool {
+        self.waba_number.as_ref().is_none_or(|own| own == from)
+    }
+
+    fn lets_in(&self, presented: &str) -> bool {
+        // Every token is compared, so that the time tells nothing about which one was close.
+        self.tokens
+            .iter()
+            .fold(false, |found, token| found | same(token, presented))
+    }
+}
+
+/// Compares a secret with what was presented; the time depends on the lengths alone.
+pub fn same(secret: &SecretString, presented: &str) -> bool {
+    bool::from(
+        secret
+            .expose_secret()
+            .as_bytes()
+            .ct_eq(presented.as_bytes()),
+    ) && !presented.is_empty()
+}
+
+/// All channels, in the order of the configuration.
+#[derive(Debug)]
+pub struct Channels {
+    all: Vec<Arc<Channel>>,
+}
+
+impl Channels {
+    /// The registry.
+    pub fn new(all: Vec<Arc<Channel>>) -> Self {
+        Self { all }
+    }
+
+    /// Every channel.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Channel>> {
+        self.all.iter()
+    }
+
+    /// Every account, once.
+    pub fn accounts(&self) -> Vec<Arc<Account>> {
+        let mut accounts: Vec<Arc<Account>> = Vec::new();
+        for channel in &self.all {
+            if !accounts.iter().any(|known| known.id == channel.account.id) {
+                accounts.push(channel.account.clone());
+            }
+        }
+        accounts
+    }
+
+    /// The channel of this name.
+    pub fn get(&self, id: &str) -> Option<&Arc<Channel>> {
+        self.all.iter().find(|channel| channel.id.as_str() == id)
+    }
+
+    /// The channels that this token opens. An unset token opens nothing (B-42).
+    pub fn opened_by(&self, presented: &str) -> Vec<Arc<Channel>> {
+        self.all
+            .iter()
+            .filter(|channel| channel.lets_in(presented))
+            .cloned()
+            .collect()
+    }
+}
