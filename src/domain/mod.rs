@@ -5,9 +5,11 @@
 //! Decisions (state machine, status fold, failure policy) take what they need as arguments and
 //! are tested by table and by property.
 
+pub mod callback;
 pub mod code;
 pub mod event;
 pub mod id;
+pub mod keyword;
 pub mod message;
 pub mod outcome;
 pub mod phone;
@@ -17,9 +19,11 @@ pub mod status;
 pub mod template;
 pub mod time;
 
+pub use callback::{Callback, InboundEntry, Lane, StatusEntry};
 pub use code::{Code, Refusal};
 pub use event::{Incoming, Reply, ReplyKind, StatusEvent};
 pub use id::{AccountId, ChannelId, MsgId, ProviderId};
+pub use keyword::{Keyword, Keywords};
 pub use message::{BusinessNumber, Button, Header, Message, Template};
 pub use outcome::{Answer, Receipt, Transport};
 pub use phone::Phone;

@@ -1,0 +1,82 @@
+//! Write A: a message comes in, once.
+
+use super::ledger::Counter;
+use super::{Store, signed};
+use crate::domain::{AccountId, ChannelId, Message, MsgId, Phone, UnixMs};
+use crate::store::{Accepted, StoreError, row};
+use rusqlite::{Connection, OptionalExtension, Result};
+
+impl Store {
+    /// Keeps a message unless its `msg_id` is known or its recipient opted out. On return it is
+    /// synced to disk.
+    pub async fn accept(
+        &self,
+        channel: &ChannelId,
+        account: &AccountId,
+        message: &Message,
+        now: UnixMs,
+    ) -> Result<Accepted, StoreError> {
+        self.shared.disk.check()?;
+        let (channel, account) = (channel.clone(), account.clone());
+        let (msg_id, to) = (message.msg_id.clone(), message.to);
+        let body = row::write_message(message);
+        self.write(move |txn| {
+            if opted_out(txn.conn, &channel, to)? {
+                let known = first_body(txn.conn, &channel, &msg_id)?;
+                return Ok(known.map_or(Accepted::OptedOut, |first| Accepted::Repeat {
+                    same: first == body,
+                }));
+            }
+            let stored = txn
+                .conn
+                .prepare_cached(
+                    "INSERT INTO message (channel, msg_id, account, recipient, state, due,
+                                          accepted_at, body, history)
+                     VALUES (?1, ?2, ?3, ?4, 0, ?5, ?5, ?6, ?7)
+                     ON CONFLICT (channel, msg_id) DO NOTHING",
+                )?
+                .execute((
+                    channel.as_str(),
+                    msg_id.as_str(),
+                    account.as_str(),
+                    signed(to.number()),
+                    now.0,
+                    &body,
+                    row::moment(now, "accepted", ""),
+                ))?;
+            if stored == 1 {
+                txn.deltas.add(&channel, Counter::Accepted, 1);
+                txn.deltas.add(&channel, Counter::Queued, 1);
+                return Ok(Accepted::Stored);
+            }
+            let first = first_body(txn.conn, &channel, &msg_id)?;
+            Ok(Accepted::Repeat {
+                same: first.is_some_and(|first| first == body),
+            })
+        })
+        .await
+    }
+
+    /// Whether a message of this id was accepted before.
+    pub async fn is_accepted(
+        &self,
+        channel: &ChannelId,
+        msg_id: &MsgId,
+    ) -> Result<bool, StoreError> {
+        let (channel, msg_id) = (channel.clone(), msg_id.clone());
+        self.read(move |conn| Ok(first_body(conn, &channel, &msg_id)?.is_some()))
+            .await
+    }
+}
+
+fn first_body(conn: &Connection, channel: &ChannelId, msg_id: &MsgId) -> Result<Option<String>> {
+    conn.prepare_cached("SELECT body FROM message WHERE channel = ?1 AND msg_id = ?2")?
+        .query_row((channel.as_str(), msg_id.as_str()), |row| row.get(0))
+        .optional()
+}
+
+/// Whether this person does not want messages of this channel.
+pub(super) fn opted_out(conn: &Connection, channel: &ChannelId, phone: Phone) -> Result<bool> {
+    conn.prepare_cached("SELECT 1 FROM opt_out WHERE channel = ?1 AND phone = ?2")?
+        .exists((channel.as_str(), signed(phone.number())))
+}

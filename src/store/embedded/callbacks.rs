@@ -1,0 +1,263 @@
+//! The queues towards MoEngage: in order per message (per person for replies), one in flight.
+//!
+//! At most one callback of a message is `ready`; the next one becomes ready when it is settled. So
+//! any choice among the ready ones keeps the order, and one that MoEngage refuses to take for days
+//! holds back nothing but its own message.
+
+use super::ledger::Counter;
+use super::writer::Txn;
+use super::{Store, damaged, signed};
+use crate::domain::{Callback, ChannelId, Lane, UnixMs};
+use crate::store::{LaneOf, PendingCallback, RelayOutcome, StoreError, row};
+use rusqlite::{Connection, OptionalExtension, Result};
+
+/// A history longer than this (bytes) is not appended to by what may repeat without end.
+pub(super) const HISTORY_LIMIT: i64 = 16_384;
+
+fn number(lane: Lane) -> i64 {
+    match lane {
+        Lane::Status => 0,
+        Lane::Inbound => 1,
+    }
+}
+
+/// Puts a callback into its queue.
+pub(super) fn enqueue(
+    txn: &mut Txn<'_>,
+    channel: &ChannelId,
+    message: Option<i64>,
+    callback: &Callback,
+    now: UnixMs,
+) -> Result<()> {
+    let (lane, order) = match callback {
+        Callback::Status(_) => (Lane::Status, message.unwrap_or_default()),
+        Callback::Inbound(entry) => (Lane::Inbound, signed(entry.from.number())),
+    };
+    let waits: bool = txn
+        .conn
+        .prepare_cached("SELECT 1 FROM callback WHERE lane = ?1 AND ord = ?2 AND ready < 2")?
+        .exists((number(lane), order))?;
+    txn.conn
+        .prepare_cached(
+            "INSERT INTO callback (channel, lane, ord, message, ready, due, created, body)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?7)",
+        )?
+        .execute((
+            channel.as_str(),
+            number(lane),
+            order,
+            message,
+            !waits,
+            now.0,
+            row::write_callback(callback),
+        ))?;
+    txn.deltas.add(channel, Counter::CallbacksWaiting, 1);
+    Ok(())
+}
+
+/// At start every waiting callback is due at once (DESIGN section 5).
+pub(super) fn all_due(conn: &Connection) -> Result<()> {
+    conn.execute(
+        "UPDATE callback SET due = created WHERE ready = 1 AND due <> created",
+        [],
+    )?;
+    Ok(())
+}
+
+impl Store {
+    /// Takes up to `most` due callbacks. They stay taken until they are settled or the process
+    /// ends.
+    pub async fn take_callbacks(
+        &self,
+        queue: &LaneOf,
+        most: usize,
+        now: UnixMs,
+    ) -> Result<Vec<PendingCallback>, StoreError> {
+        let (store, queue) = (self.clone(), queue.clone());
+        let found = self
+            .read(move |conn| {
+                let taken = store.taken().clone();
+                let found = due(conn, &queue, most, &taken, now)?;
+                store.taken().extend(found.iter().map(|one| one.handle));
+                Ok(found)
+            })
+            .await?;
+        Ok(found)
+    }
+
+    /// When the next callback of this queue is due, taken ones aside.
+    pub async fn next_callback_due(&self, queue: &LaneOf) -> Result<Option<UnixMs>, StoreError> {
+        let (store, queue) = (self.clone(), queue.clone());
+        self.read(move |conn| {
+            let taken = store.taken().clone();
+            let mut select = conn.prepare_cached(
+                "SELECT id, due FROM callback WHERE channel = ?1 AND lane = ?2 AND ready = 1
+                 ORDER BY due, id",
+            )?;
+            let mut rows = select.query((queue.channel.as_str(), number(queue.lane)))?;
+            while let Some(row) = rows.next()? {
+                if !taken.contains(&row.get(0)?) {
+                    return Ok(Some(UnixMs(row.get(1)?)));
+                }
+            }
+            Ok(None)
+        })
+        .await
+    }
+
+    /// Ends tries to relay.
+    pub async fn settle_callbacks(
+        &self,
+        queue: &LaneOf,
+        ends: Vec<(i64, RelayOutcome)>,
+        now: UnixMs,
+    ) -> Result<(), StoreError> {
+        let handles: Vec<i64> = ends.iter().map(|(handle, _)| *handle).collect();
+        let queue = queue.clone();
+        self.write(move |txn| {
+            for (handle, end) in &ends {
+                settle(txn, &queue, *handle, end, now)?;
+            }
+            Ok(())
+        })
+        .await?;
+        let mut taken = self.taken();
+        for handle in handles {
+            taken.remove(&handle);
+        }
+        Ok(())
+    }
+
+    /// MoEngage answers again: what waits for a later try is due now.
+    pub async fn hasten_callbacks(&self, queue: &LaneOf, now: UnixMs) -> Result<(), StoreError> {
+        let queue = queue.clone();
+        self.write(move |txn| {
+            txn.conn
+                .prepare_cached(
+                    "UPDATE callback SET due = ?3
+                     WHERE channel = ?1 AND lane = ?2 AND ready = 1 AND due > ?3",
+                )?
+                .execute((queue.channel.as_str(), number(queue.lane), now.0))?;
+            Ok(())
+        })
+        .await
+    }
+}
+
+fn due(
+    conn: &Connection,
+    queue: &LaneOf,
+    most: usize,
+    taken: &std::collections::HashSet<i64>,
+    now: UnixMs,
+) -> Result<Vec<PendingCallback>> {
+    let mut select = conn.prepare_cached(
+        "SELECT id, body, tries, created FROM callback
+         WHERE channel = ?1 AND lane = ?2 AND ready = 1 AND due <= ?3 ORDER BY due, id",
+    )?;
+    let mut rows = select.query((queue.channel.as_str(), number(queue.lane), now.0))?;
+    let mut found = Vec::new();
+    while found.len() < most {
+        let Some(row) = rows.next()? else { break };
+        let handle = row.get(0)?;
+        if taken.contains(&handle) {
+            continue;
+        }
+        found.push(PendingCallback {
+            handle,
+            callback: row::read_callback(row.get_ref(1)?.as_str()?).map_err(damaged)?,
+            tries: row.get(2)?,
+            created: UnixMs(row.get(3)?),
+        });
+    }
+    Ok(found)
+}
+
+fn settle(
+    txn: &mut Txn<'_>,
+    queue: &LaneOf,
+    handle: i64,
+    end: &RelayOutcome,
+    now: UnixMs,
+) -> Result<()> {
+    let found = txn
+        .conn
+        .prepare_cached("SELECT lane, ord, message, tries, body FROM callback WHERE id = ?1")?
+        .query_row([handle], |row| {
+            Ok((
+                row.get::<_, i64>(0)?,
+                row.get::<_, i64>(1)?,
+                row.get::<_, Option<i64>>(2)?,
+                row.get::<_, u32>(3)?,
+                row.get::<_, String>(4)?,
+            ))
+        })
+        .optional()?;
+    let Some((lane, order, message, tries, body)) = found else {
+        return Ok(());
+    };
+    let told = |summary: &str| format!("{}, {summary}, try {}", spoken(&body), tries + 1);
+    match end {
+        RelayOutcome::Later { due } => {
+            txn.conn
+                .prepare_cached("UPDATE callback SET due = ?2, tries = tries + 1 WHERE id = ?1")?
+                .execute((handle, due.0))?;
+            return Ok(());
+        }
+        RelayOutcome::Taken { summary } => {
+            txn.conn
+                .prepare_cached("DELETE FROM callback WHERE id = ?1")?
+                .execute([handle])?;
+            txn.deltas.add(&queue.channel, Counter::CallbacksTaken, 1);
+            note(txn, message, now, "relayed", &told(summary))?;
+        }
+        RelayOutcome::Dead { reason } => {
+            txn.conn
+                .prepare_cached("UPDATE callback SET ready = 2, reason = ?2 WHERE id = ?1")?
+                .execute((handle, reason))?;
+            txn.deltas.add(&queue.channel, Counter::DeadLetters, 1);
+            note(txn, message, now, "dead_letter", &told(reason))?;
+        }
+    }
+    txn.deltas
+        .add(&queue.channel, Counter::CallbacksWaiting, -1);
+    promote(txn.conn, lane, order, now)
+}
+
+fn promote(conn: &Connection, lane: i64, order: i64, now: UnixMs) -> Result<()> {
+    conn.prepare_cached(
+        "UPDATE callback SET ready = 1, due = ?3
+         WHERE id = (SELECT min(id) FROM callback WHERE lane = ?1 AND ord = ?2 AND ready < 2)
+           AND ready = 0",
+    )?
+    .execute((lane, order, now.0))?;
+    Ok(())
+}
+
+/// A callback in a word or two, for a history.
+pub(super) fn spoken(body: &str) -> String {
+    match row::read_callback(body) {
+        Ok(Callback::Status(entry)) => entry.status.to_string(),
+        Ok(Callback::Inbound(entry)) => format!("reply ({})", entry.kind),
+        Err(error) => error.to_string(),
+    }
+}
+
+/// Appends a line to the history of a message.
+pub(super) fn note(
+    txn: &Txn<'_>,
+    message: Option<i64>,
+    now: UnixMs,
+    what: &str,
+    detail: &str,
+) -> Result<()> {
+    if let Some(id) = message {
+        txn.conn
+            .prepare_cached(
+                "UPDATE message SET history = history || ?2
+                 WHERE id = ?1 AND length(history) < ?3",
+            )?
+            .execute((id, row::moment(now, what, detail), HISTORY_LIMIT))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,179 @@
+//! Write B: messages are marked as being sent before the first byte goes out.
+
+use super::settle::{self, Found};
+use super::writer::Txn;
+use super::{Store, damaged};
+use crate::domain::state::Step;
+use crate::domain::{AccountId, ChannelId, Code, MsgId, Phone, Refusal, State, UnixMs};
+use crate::store::{ClaimedMessage, Claims, StoreError, Turn, row};
+use rusqlite::Result;
+
+/// A queued row as the claim reads it.
+struct Waiting {
+    id: i64,
+    msg_id: MsgId,
+    to: Phone,
+    accepted_at: UnixMs,
+    attempts: u32,
+    body: String,
+}
+
+impl Store {
+    /// Takes up to `most` due messages, the channels in the order given, each its fair share first.
+    /// Messages that may not be sent any more (too old, opted out meanwhile) are failed instead.
+    pub async fn claim(
+        &self,
+        turns: Vec<Turn>,
+        most: usize,
+        now: UnixMs,
+    ) -> Result<Claims, StoreError> {
+        self.shared.disk.check()?;
+        if turns.is_empty() || most == 0 {
+            return Ok(Claims::default());
+        }
+        self.write(move |txn| {
+            let mut claims = Claims::default();
+            let share = most.div_ceil(turns.len());
+            // First each its share, then what the others left.
+            for limit in [share, most] {
+                for turn in &turns {
+                    let room = limit.min(most - claims.taken.len());
+                    if room > 0 && (limit == share || turns.len() > 1) {
+                        take(txn, turn, room, now, &mut claims)?;
+                    }
+                }
+            }
+            Ok(claims)
+        })
+        .await
+    }
+
+    /// When the next queued message of these channels is due.
+    pub async fn next_due(&self, channels: Vec<ChannelId>) -> Result<Option<UnixMs>, StoreError> {
+        self.read(move |conn| {
+            let mut select = conn
+                .prepare_cached("SELECT min(due) FROM message WHERE channel = ?1 AND state = 0")?;
+            let mut next: Option<i64> = None;
+            for channel in channels {
+                let due: Option<i64> = select.query_row([channel.as_str()], |row| row.get(0))?;
+                next = next.into_iter().chain(due).min();
+            }
+            Ok(next.map(UnixMs))
+        })
+        .await
+    }
+
+    /// What was being sent when the process ended is unknown now. Called once at start, before
+    /// anything is claimed; returns how many there were.
+    pub async fn recover(
+        &self,
+        account: &AccountId,
+        until: UnixMs,
+        now: UnixMs,
+    ) -> Result<usize, StoreError> {
+        let account = account.clone();
+        self.write(move |txn| {
+            let found =
+                settle::find_where(txn.conn, "state = 1 AND account = ?1", [account.as_str()])?;
+            for message in &found {
+                settle::lose(
+                    txn,
+                    message,
+                    until,
+                    "the process ended during the attempt",
+                    now,
+                )?;
+            }
+            Ok(found.len())
+        })
+        .await
+    }
+}
+
+fn take(
+    txn: &mut Txn<'_>,
+    turn: &Turn,
+    most: usize,
+    now: UnixMs,
+    claims: &mut Claims,
+) -> Result<()> {
+    let waiting = due(txn, &turn.channel, most, now)?;
+    for one in waiting {
+        if let Some(refusal) = refusal(txn, turn, &one)? {
+            let found = Found {
+                id: one.id,
+                channel: turn.channel.clone(),
+                msg_id: one.msg_id.clone(),
+                state: State::Queued,
+            };
+            settle::fail(txn, &found, &refusal, false, now)?;
+            claims
+                .failed
+                .push((turn.channel.clone(), one.msg_id, refusal));
+            continue;
+        }
+        let attempt = one.attempts + 1;
+        mark(txn, &turn.channel, &one, attempt, now)?;
+        let message = row::read_message(one.msg_id, one.to, &one.body).map_err(damaged)?;
+        claims.taken.push(ClaimedMessage {
+            handle: one.id,
+            channel: turn.channel.clone(),
+            message,
+            attempt,
+            accepted_at: one.accepted_at,
+        });
+    }
+    Ok(())
+}
+
+fn due(txn: &Txn<'_>, channel: &ChannelId, most: usize, now: UnixMs) -> Result<Vec<Waiting>> {
+    let mut select = txn.conn.prepare_cached(
+        "SELECT id, msg_id, recipient, accepted_at, attempts, body FROM message
+         WHERE channel = ?1 AND state = 0 AND due <= ?2 ORDER BY due, accepted_at LIMIT ?3",
+    )?;
+    let most = i64::try_from(most).unwrap_or(i64::MAX);
+    let rows = select.query_map((channel.as_str(), now.0, most), |row| {
+        Ok(Waiting {
+            id: row.get(0)?,
+            msg_id: MsgId::parse(&row.get::<_, String>(1)?).map_err(damaged)?,
+            to: settle::phone(row.get(2)?)?,
+            accepted_at: UnixMs(row.get(3)?),
+            attempts: row.get(4)?,
+            body: row.get(5)?,
+        })
+    })?;
+    rows.collect()
+}
+
+fn refusal(txn: &Txn<'_>, turn: &Turn, one: &Waiting) -> Result<Option<Refusal>> {
+    if one.accepted_at < turn.expired_before {
+        return Ok(Some(settle::too_old()));
+    }
+    if super::accept::opted_out(txn.conn, &turn.channel, one.to)? {
+        return Ok(Some(Refusal::new(Code::OptedOut, "Recipient opted out")));
+    }
+    Ok(None)
+}
+
+fn mark(
+    txn: &mut Txn<'_>,
+    channel: &ChannelId,
+    one: &Waiting,
+    attempt: u32,
+    now: UnixMs,
+) -> Result<()> {
+    let next = State::Queued.after(Step::Claim).map_err(damaged)?;
+    txn.conn
+        .prepare_cached(
+            "UPDATE message SET state = 1, attempts = ?2, attempted_at = ?3,
+                    history = history || ?4 WHERE id = ?1",
+        )?
+        .execute((
+            one.id,
+            attempt,
+            now.0,
+            row::moment(now, "attempt", &attempt.to_string()),
+        ))?;
+    txn.deltas.moved(channel, State::Queued, next);
+    Ok(())
+}

@@ -1,0 +1,102 @@
+//! The disk under the store: room, the lock file, permissions.
+
+use crate::store::StoreError;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long a measurement of the free room is believed.
+const BELIEVED: Duration = Duration::from_millis(500);
+
+/// How much room there is, measured at most twice a second.
+pub(super) struct Disk {
+    dir: PathBuf,
+    needed: u64,
+    /// The last measurement. Locked for the moment of looking only.
+    last: Mutex<Option<(Instant, u64)>>,
+}
+
+impl Disk {
+    pub(super) fn new(dir: PathBuf, needed: u64) -> Self {
+        Self {
+            dir,
+            needed,
+            last: Mutex::new(None),
+        }
+    }
+
+    /// Whether as much is free as new messages need.
+    pub(super) fn check(&self) -> Result<(), StoreError> {
+        let free = self.free();
+        if free < self.needed {
+            Err(StoreError::DiskFull {
+                free,
+                needed: self.needed,
+            })
+        } else {
+            Ok(())
+        }
+    }
+
+    fn free(&self) -> u64 {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((at, free)) = *last
+            && at.elapsed() < BELIEVED
+        {
+            return free;
+        }
+        // A file system that does not answer is treated as having room: writes will tell.
+        let free = rustix::fs::statvfs(&self.dir)
+            .map_or(u64::MAX, |fs| fs.f_bavail.saturating_mul(fs.f_frsize));
+        *last = Some((Instant::now(), free));
+        free
+    }
+}
+
+/// Locks the directory for this process.
+pub(super) fn lock(dir: &Path) -> Result<File, StoreError> {
+    let path = dir.join("gateway.lock");
+    let fault =
+        |error: std::io::Error| StoreError::Unavailable(format!("{}: {error}", path.display()));
+    let mut file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .read(true)
+        .write(true)
+        .mode(0o600)
+        .open(&path)
+        .map_err(fault)?;
+    match file.try_lock() {
+        Ok(()) => {
+            file.set_len(0).map_err(fault)?;
+            file.rewind().map_err(fault)?;
+            write!(file, "{}", std::process::id()).map_err(fault)?;
+            Ok(file)
+        }
+        Err(TryLockError::WouldBlock) => {
+            let mut owner = String::new();
+            // Who it is only helps the message; not knowing is no fault.
+            let _ = file.read_to_string(&mut owner);
+            Err(StoreError::InUse(format!(
+                "another gateway (process {owner}) works on the data directory {}: stop it, or \
+                 give this one a DATA_DIR of its own",
+                dir.display()
+            )))
+        }
+        Err(TryLockError::Error(error)) => Err(fault(error)),
+    }
+}
+
+/// Makes the file readable by its owner alone: it holds tokens and phone numbers.
+pub(super) fn make_private(path: &Path) -> std::io::Result<()> {
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(path)?;
+    file.set_permissions(std::fs::Permissions::from_mode(0o600))
+}

@@ -1,0 +1,256 @@
+//! Writes D and E in one: an event is stored, matched, folded and queued for MoEngage in the same
+//! transaction, so that a receipt and an event can never miss each other.
+
+use super::ledger::Counter;
+use super::writer::Txn;
+use super::{Store, callbacks, damaged, evidence, settle, signed};
+use crate::domain::{
+    AccountId, Callback, ChannelId, Code, Incoming, MsgId, Progress, ProviderId, Receipt, Refusal,
+    Status, StatusEntry, StatusEvent, UnixMs,
+};
+use crate::store::{EventRules, Folded, StoreError, row};
+use rusqlite::{Connection, OptionalExtension, Result};
+
+/// A message that an event belongs to.
+struct Matched {
+    id: i64,
+    channel: ChannelId,
+    msg_id: MsgId,
+    progress: Progress,
+    history_len: i64,
+}
+
+impl Store {
+    /// Stores what a webhook brought, in its order. On return it is synced to disk.
+    pub async fn take_events(
+        &self,
+        rules: std::sync::Arc<EventRules>,
+        events: Vec<Incoming>,
+        now: UnixMs,
+    ) -> Result<Folded, StoreError> {
+        self.write(move |txn| {
+            let mut folded = Folded::default();
+            let here = Here { rules: &rules, now };
+            for event in &events {
+                txn.deltas.add(&rules.channel, Counter::Events, 1);
+                match event {
+                    Incoming::Status(status) => take_status(txn, &here, status, &mut folded)?,
+                    Incoming::Reply(reply) => {
+                        super::replies::take(txn, &here, reply, &mut folded)?;
+                    }
+                    Incoming::Other { kind, raw } => {
+                        keep_other(txn, &here, kind, raw)?;
+                        folded.other.push(kind);
+                    }
+                }
+            }
+            Ok(folded)
+        })
+        .await
+    }
+}
+
+/// Where and when an event came in.
+pub(super) struct Here<'a> {
+    pub(super) rules: &'a EventRules,
+    pub(super) now: UnixMs,
+}
+
+fn take_status(
+    txn: &mut Txn<'_>,
+    here: &Here<'_>,
+    event: &StatusEvent,
+    folded: &mut Folded,
+) -> Result<()> {
+    if let Some(message) = by_provider_id(txn.conn, &here.rules.account, &event.provider_id)? {
+        return fold(txn, &message, event, here.now, folded);
+    }
+    folded.unmatched += 1;
+    txn.conn
+        .prepare_cached(
+            "INSERT INTO event (account, channel, kind, provider_id, recipient, status, at,
+                                received_at, error)
+             VALUES (?1, ?2, 'status', ?3, ?4, ?5, ?6, ?7, ?8)",
+        )?
+        .execute((
+            here.rules.account.as_str(),
+            here.rules.channel.as_str(),
+            event.provider_id.as_str(),
+            event.recipient.map(|phone| signed(phone.number())),
+            event.status.as_str(),
+            event.at.map(|at| at.0),
+            here.now.0,
+            &event.error,
+        ))?;
+    match event.recipient {
+        Some(recipient) => {
+            evidence::weigh_recipient(txn, &here.rules.account, recipient, here.now, folded)
+        }
+        None => Ok(()),
+    }
+}
+
+/// Keeps an event that is not relayed, for a person to look at.
+pub(super) fn keep_other(txn: &Txn<'_>, here: &Here<'_>, kind: &str, raw: &str) -> Result<()> {
+    txn.conn
+        .prepare_cached(
+            "INSERT INTO event (account, channel, kind, received_at, raw)
+             VALUES (?1, ?2, ?3, ?4, ?5)",
+        )?
+        .execute((
+            here.rules.account.as_str(),
+            here.rules.channel.as_str(),
+            kind,
+            here.now.0,
+            raw,
+        ))?;
+    Ok(())
+}
+
+/// Folds the events that came before the receipt, in the order they came.
+pub(super) fn match_early(
+    txn: &mut Txn<'_>,
+    message: &settle::Found,
+    receipt: &Receipt,
+    now: UnixMs,
+    folded: &mut Folded,
+) -> Result<()> {
+    let account = account_of(txn.conn, message.id)?;
+    let early = take_unmatched(txn.conn, &account, &receipt.provider_id)?;
+    for event in early {
+        // Read again each time: the fold before changed it.
+        if let Some(matched) = by_provider_id(txn.conn, &account, &receipt.provider_id)? {
+            fold(txn, &matched, &event, now, folded)?;
+        }
+    }
+    Ok(())
+}
+
+/// The account of a message.
+pub(super) fn account_of(conn: &Connection, id: i64) -> Result<AccountId> {
+    conn.prepare_cached("SELECT account FROM message WHERE id = ?1")?
+        .query_row([id], |row| {
+            AccountId::parse(row.get_ref(0)?.as_str()?).map_err(damaged)
+        })
+}
+
+fn take_unmatched(
+    conn: &Connection,
+    account: &AccountId,
+    id: &ProviderId,
+) -> Result<Vec<StatusEvent>> {
+    let mut select = conn.prepare_cached(
+        "SELECT status, at, received_at, error FROM event
+         WHERE account = ?1 AND provider_id = ?2 AND kind = 'status' ORDER BY id",
+    )?;
+    let rows = select.query_map((account.as_str(), id.as_str()), |row| {
+        let word = row.get_ref(0)?.as_str()?;
+        let at: Option<i64> = row.get(1)?;
+        Ok(StatusEvent {
+            provider_id: id.clone(),
+            status: Status::parse(word).ok_or_else(|| damaged(format!("no status {word}")))?,
+            at: Some(UnixMs(at.map_or_else(|| row.get(2), Ok)?)),
+            recipient: None,
+            error: row.get(3)?,
+        })
+    })?;
+    let events: Vec<_> = rows.collect::<Result<_>>()?;
+    if !events.is_empty() {
+        conn.prepare_cached("DELETE FROM event WHERE account = ?1 AND provider_id = ?2")?
+            .execute((account.as_str(), id.as_str()))?;
+    }
+    Ok(events)
+}
+
+fn by_provider_id(
+    conn: &Connection,
+    account: &AccountId,
+    id: &ProviderId,
+) -> Result<Option<Matched>> {
+    conn.prepare_cached(
+        "SELECT id, channel, msg_id, progress, length(history) FROM message
+         WHERE account = ?1 AND provider_id = ?2",
+    )?
+    .query_row((account.as_str(), id.as_str()), |row| {
+        Ok(Matched {
+            id: row.get(0)?,
+            channel: super::channel_id(row.get_ref(1)?.as_str()?)?,
+            msg_id: MsgId::parse(row.get_ref(2)?.as_str()?).map_err(damaged)?,
+            progress: progress(row.get(3)?),
+            history_len: row.get(4)?,
+        })
+    })
+    .optional()
+}
+
+fn fold(
+    txn: &mut Txn<'_>,
+    message: &Matched,
+    event: &StatusEvent,
+    now: UnixMs,
+    folded: &mut Folded,
+) -> Result<()> {
+    let (next, emit) = message.progress.fold(event.status);
+    if !emit {
+        folded.superseded += 1;
+        let detail = format!("{} after {}", event.status, word(message.progress));
+        return callbacks::note(txn, Some(message.id), now, "superseded", &detail);
+    }
+    folded.emitted += 1;
+    let at = event.at.unwrap_or(now);
+    let error = (event.status == Status::Failed).then(|| {
+        let said = event.error.as_deref().unwrap_or("no reason given");
+        Refusal::new(Code::Other, format!("Failed after acceptance: {said}"))
+    });
+    let mut detail = event.status.to_string();
+    if let Some(error) = &error {
+        detail = format!("{detail}: {}", error.reason);
+    }
+    let line = row::moment(now, "status", &detail);
+    let line = if message.history_len < 2 * callbacks::HISTORY_LIMIT {
+        line
+    } else {
+        String::new()
+    };
+    txn.conn
+        .prepare_cached("UPDATE message SET progress = ?2, history = history || ?3 WHERE id = ?1")?
+        .execute((message.id, rank(next.status()), line))?;
+    let entry = Callback::Status(StatusEntry {
+        msg_id: message.msg_id.clone(),
+        status: event.status,
+        at,
+        error,
+    });
+    callbacks::enqueue(txn, &message.channel, Some(message.id), &entry, now)?;
+    if !folded.ring.contains(&message.channel) {
+        folded.ring.push(message.channel.clone());
+    }
+    Ok(())
+}
+
+fn word(progress: Progress) -> &'static str {
+    progress.status().map_or("nothing", Status::as_str)
+}
+
+/// The number that a row keeps for a progress: 0 for none, then the rank.
+pub(super) fn rank(status: Option<Status>) -> i64 {
+    let place = status.and_then(|status| Status::ALL.iter().position(|known| *known == status));
+    place.map_or(0, |place| signed(place as u64) + 1)
+}
+
+fn progress(rank: i64) -> Progress {
+    let place = usize::try_from(rank - 1).ok();
+    Progress::at(place.and_then(|place| Status::ALL.get(place).copied()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rank_reads_back() {
+        for status in [None].into_iter().chain(Status::ALL.map(Some)) {
+            assert_eq!(progress(rank(status)).status(), status);
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Small values that are written whole: tokens, template lists, settings made at run time.
+
+use super::{Store, damaged, unavailable};
+use crate::domain::template::Variant;
+use crate::domain::{AccountId, UnixMs};
+use crate::store::{CachedTemplates, StoreError, StoredToken};
+use rusqlite::{Connection, OptionalExtension, Result};
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+
+#[derive(Serialize, Deserialize)]
+struct TokenRow {
+    access: Option<String>,
+    refresh: String,
+    obtained_at: i64,
+    expires_at: i64,
+    fence: u64,
+    dead: Option<String>,
+    seed: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct TemplatesRow {
+    fetched_at: i64,
+    /// Name, language, id.
+    variants: Vec<(String, String, String)>,
+}
+
+/// Writes a value in the open transaction.
+pub(super) fn put(conn: &Connection, key: &str, value: &str) -> Result<()> {
+    conn.prepare_cached(
+        "INSERT INTO kept (key, value) VALUES (?1, ?2)
+         ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+    )?
+    .execute((key, value))?;
+    Ok(())
+}
+
+impl Store {
+    async fn get(&self, key: String) -> Result<Option<String>, StoreError> {
+        self.read(move |conn| {
+            conn.prepare_cached("SELECT value FROM kept WHERE key = ?1")?
+                .query_row([key], |row| row.get(0))
+                .optional()
+        })
+        .await
+    }
+
+    async fn set(&self, key: String, value: Option<String>) -> Result<(), StoreError> {
+        self.write(move |txn| match &value {
+            Some(value) => put(txn.conn, &key, value),
+            None => {
+                txn.conn
+                    .prepare_cached("DELETE FROM kept WHERE key = ?1")?
+                    .execute([&key])?;
+                Ok(())
+            }
+        })
+        .await
+    }
+
+    /// The account's tokens.
+    pub async fn load_token(&self, account: &AccountId) -> Result<Option<StoredToken>, StoreError> {
+        let Some(text) = self.get(format!("token:{account}")).await? else {
+            return Ok(None);
+        };
+        let row: TokenRow = serde_json::from_str(&text)
+            // Never the text itself: it holds the tokens.
+            .map_err(|_| StoreError::Unreadable(format!("the tokens of account {account}")))?;
+        Ok(Some(StoredToken {
+            access: row.access.map(SecretString::from),
+            refresh: row.refresh.into(),
+            obtained_at: UnixMs(row.obtained_at),
+            expires_at: UnixMs(row.expires_at),
+            fence: row.fence,
+            dead: row.dead,
+            seed: row.seed,
+        }))
+    }
+
+    /// Keeps the account's tokens, whole.
+    pub async fn save_token(
+        &self,
+        account: &AccountId,
+        token: &StoredToken,
+    ) -> Result<(), StoreError> {
+        let row = TokenRow {
+            access: token
+                .access
+                .as_ref()
+                .map(|secret| secret.expose_secret().into()),
+            refresh: token.refresh.expose_secret().into(),
+            obtained_at: token.obtained_at.0,
+            expires_at: token.expires_at.0,
+            fence: token.fence,
+            dead: token.dead.clone(),
+            seed: token.seed.clone(),
+        };
+        let text = serde_json::to_string(&row).map_err(unavailable)?;
+        self.set(format!("token:{account}"), Some(text)).await
+    }
+
+    /// The account's template list, as last fetched.
+    pub async fn load_templates(
+        &self,
+        account: &AccountId,
+    ) -> Result<Option<CachedTemplates>, StoreError> {
+        let key = format!("templates:{account}");
+        self.read(move |conn| {
+            let text: Option<String> = conn
+                .prepare_cached("SELECT value FROM kept WHERE key = ?1")?
+                .query_row([key], |row| row.get(0))
+                .optional()?;
+            let Some(text) = text else { return Ok(None) };
+            let row: TemplatesRow = serde_json::from_str(&text).map_err(damaged)?;
+            let variant = |(name, language, id)| Variant { name, language, id };
+            Ok(Some(CachedTemplates {
+                fetched_at: UnixMs(row.fetched_at),
+                variants: row.variants.into_iter().map(variant).collect(),
+            }))
+        })
+        .await
+    }
+
+    /// Keeps the account's template list.
+    pub async fn save_templates(
+        &self,
+        account: &AccountId,
+        templates: &CachedTemplates,
+    ) -> Result<(), StoreError> {
+        let parts = |v: &Variant| (v.name.clone(), v.language.clone(), v.id.clone());
+        let row = TemplatesRow {
+            fetched_at: templates.fetched_at.0,
+            variants: templates.variants.iter().map(parts).collect(),
+        };
+        let text = serde_json::to_string(&row).map_err(unavailable)?;
+        self.set(format!("templates:{account}"), Some(text)).await
+    }
+
+    /// A setting made at run time: `paused:{channel}`, `pace:{account}`.
+    pub async fn load_setting(&self, name: &str) -> Result<Option<String>, StoreError> {
+        self.get(format!("runtime:{name}")).await
+    }
+
+    /// Keeps or forgets a setting made at run time.
+    pub async fn save_setting(&self, name: &str, value: Option<String>) -> Result<(), StoreError> {
+        self.set(format!("runtime:{name}"), value).await
+    }
+}

@@ -1,0 +1,99 @@
+//! Answers to "what happened to this message?".
+
+use super::{Store, callbacks, channel_id, damaged, settle, signed};
+use crate::domain::{AccountId, MsgId, State, UnixMs};
+use crate::store::{Record, Search, StoreError, row};
+use rusqlite::{Connection, Result, Row, ToSql};
+
+impl Store {
+    /// The newest messages that fit, at most `most`.
+    pub async fn find(&self, search: Search, most: usize) -> Result<Vec<Record>, StoreError> {
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
+        self.read(move |conn| {
+            // The columns of an index, so that each search is a look-up.
+            let (condition, keys): (_, Vec<Box<dyn ToSql>>) = match search {
+                Search::MsgId(channel, id) => (
+                    "channel = ?2 AND msg_id = ?3",
+                    vec![text(channel.as_str()), text(&id)],
+                ),
+                Search::ProviderId(account, id) => (
+                    "account = ?2 AND provider_id = ?3",
+                    vec![text(account.as_str()), text(&id)],
+                ),
+                Search::Phone(phone) => ("recipient = ?2", vec![Box::new(signed(phone.number()))]),
+            };
+            let sql = format!(
+                "SELECT id, channel, account, msg_id, recipient, state, due, accepted_at, attempts,
+                        provider_id, inferred, body, history
+                 FROM message WHERE {condition} ORDER BY id DESC LIMIT ?1"
+            );
+            let params = std::iter::once(Box::new(most) as Box<dyn ToSql>).chain(keys);
+            let mut select = conn.prepare_cached(&sql)?;
+            let rows =
+                select.query_map(rusqlite::params_from_iter(params), |row| record(conn, row))?;
+            rows.collect()
+        })
+        .await
+    }
+
+    /// Counts of rows by state, to check the ledger against (DESIGN G2): queued, attempting,
+    /// unknown.
+    pub async fn count_open(&self) -> Result<[i64; 3], StoreError> {
+        self.read(|conn| {
+            let count = |sql: &str| conn.query_row(sql, [], |row| row.get(0));
+            Ok([
+                count("SELECT count(*) FROM message WHERE state = 0")?,
+                count("SELECT count(*) FROM message WHERE state = 1")?,
+                count("SELECT count(*) FROM message WHERE state = 3")?,
+            ])
+        })
+        .await
+    }
+}
+
+fn text(value: &str) -> Box<dyn ToSql> {
+    Box::new(value.to_owned())
+}
+
+fn record(conn: &Connection, row: &Row<'_>) -> Result<Record> {
+    let id: i64 = row.get(0)?;
+    let state = settle::state(row.get(5)?)?;
+    let msg_id = MsgId::parse(row.get_ref(3)?.as_str()?).map_err(damaged)?;
+    let to = settle::phone(row.get(4)?)?;
+    let message = row::read_message(msg_id, to, row.get_ref(11)?.as_str()?).map_err(damaged)?;
+    let waits = matches!(state, State::Queued | State::Unknown);
+    Ok(Record {
+        channel: channel_id(row.get_ref(1)?.as_str()?)?,
+        account: AccountId::parse(row.get_ref(2)?.as_str()?).map_err(damaged)?,
+        message,
+        state,
+        due: if waits {
+            Some(UnixMs(row.get(6)?))
+        } else {
+            None
+        },
+        accepted_at: UnixMs(row.get(7)?),
+        attempts: row.get(8)?,
+        provider_id: row.get(9)?,
+        inferred: row.get(10)?,
+        history: row::read_history(row.get_ref(12)?.as_str()?),
+        callbacks: open_callbacks(conn, id)?,
+    })
+}
+
+fn open_callbacks(conn: &Connection, message: i64) -> Result<Vec<String>> {
+    let mut select = conn.prepare_cached(
+        "SELECT body, ready, tries, reason FROM callback WHERE lane = 0 AND ord = ?1 ORDER BY id",
+    )?;
+    let rows = select.query_map([message], |row| {
+        let told = callbacks::spoken(row.get_ref(0)?.as_str()?);
+        let (ready, tries): (i64, u32) = (row.get(1)?, row.get(2)?);
+        let reason: Option<String> = row.get(3)?;
+        Ok(match ready {
+            2 => format!("{told}: given up, {}", reason.unwrap_or_default()),
+            1 => format!("{told}: waits for MoEngage, tried {tries} times"),
+            _ => format!("{told}: waits for the one before it"),
+        })
+    })?;
+    rows.collect()
+}

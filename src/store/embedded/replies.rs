@@ -1,0 +1,185 @@
+//! Replies of people: matched to a message, opt-outs remembered, queued for MoEngage.
+
+use super::events::{Here, keep_other};
+use super::writer::Txn;
+use super::{callbacks, channel_id, damaged, signed};
+use crate::domain::{
+    Callback, ChannelId, InboundEntry, Keyword, MsgId, Phone, Reply, ReplyKind, UnixMs,
+};
+use crate::store::Folded;
+use rusqlite::{Connection, OptionalExtension, Result};
+
+/// The message that a reply belongs to.
+struct Answered {
+    id: i64,
+    channel: ChannelId,
+    msg_id: MsgId,
+    waba_number: String,
+    /// Labels and payloads; empty when the match is by person only.
+    taps: Vec<(String, String)>,
+}
+
+/// Takes one reply.
+pub(super) fn take(
+    txn: &mut Txn<'_>,
+    here: &Here<'_>,
+    reply: &Reply,
+    folded: &mut Folded,
+) -> Result<()> {
+    if seen_before(txn.conn, here, reply)? {
+        folded.repeated_replies += 1;
+        return Ok(());
+    }
+    let answered = answered(txn.conn, here, reply)?;
+    let channel = answered
+        .as_ref()
+        .map_or(&here.rules.channel, |message| &message.channel)
+        .clone();
+    let keyword = here.rules.keywords.meaning(&reply.text);
+    remember(txn.conn, &channel, reply.from, keyword, here.now)?;
+    match keyword {
+        Some(Keyword::Stop) => folded.opted_out += 1,
+        Some(Keyword::Start) => folded.opted_in += 1,
+        None => {}
+    }
+    if answered.is_none() && keyword.is_none() && !here.rules.relay_unmatched {
+        folded.unmatched_replies += 1;
+        return keep_other(txn, here, "unmatched_reply", &reply.text);
+    }
+    let entry = Callback::Inbound(InboundEntry {
+        from: reply.from,
+        waba_number: match &answered {
+            Some(message) => message.waba_number.clone(),
+            None => own_number(txn.conn, here)?,
+        },
+        at: reply.at.unwrap_or(here.now),
+        kind: kind(answered.as_ref(), &reply.text),
+        text: reply.text.clone(),
+        msg_id: answered.as_ref().map(|message| message.msg_id.clone()),
+    });
+    let message = answered.map(|message| message.id);
+    callbacks::note(
+        txn,
+        message,
+        here.now,
+        "reply",
+        &format!("from {}", reply.from),
+    )?;
+    callbacks::enqueue(txn, &channel, message, &entry, here.now)?;
+    folded.replies += 1;
+    folded.ring.push(channel);
+    Ok(())
+}
+
+fn seen_before(conn: &Connection, here: &Here<'_>, reply: &Reply) -> Result<bool> {
+    let Some(id) = &reply.id else {
+        return Ok(false);
+    };
+    let fresh = conn
+        .prepare_cached(
+            "INSERT INTO reply_seen (account, id, at) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
+        )?
+        .execute((here.rules.account.as_str(), id.as_str(), here.now.0))?;
+    Ok(fresh == 0)
+}
+
+fn remember(
+    conn: &Connection,
+    channel: &ChannelId,
+    phone: Phone,
+    keyword: Option<Keyword>,
+    now: UnixMs,
+) -> Result<()> {
+    let (channel, phone) = (channel.as_str(), signed(phone.number()));
+    match keyword {
+        Some(Keyword::Stop) => conn
+            .prepare_cached(
+                "INSERT INTO opt_out (channel, phone, at) VALUES (?1, ?2, ?3)
+                 ON CONFLICT DO NOTHING",
+            )?
+            .execute((channel, phone, now.0))?,
+        Some(Keyword::Start) => conn
+            .prepare_cached("DELETE FROM opt_out WHERE channel = ?1 AND phone = ?2")?
+            .execute((channel, phone))?,
+        None => 0,
+    };
+    Ok(())
+}
+
+const COLUMNS: &str = "SELECT id, channel, msg_id, json_extract(body, '$.from'), taps FROM message";
+
+fn answered(conn: &Connection, here: &Here<'_>, reply: &Reply) -> Result<Option<Answered>> {
+    if let Some(context) = &reply.context {
+        let by_context = conn
+            .prepare_cached(&format!(
+                "{COLUMNS} WHERE account = ?1 AND provider_id = ?2"
+            ))?
+            .query_row((here.rules.account.as_str(), context.as_str()), read)
+            .optional()?;
+        if by_context.is_some() {
+            return Ok(by_context);
+        }
+    }
+    let since = here.now.minus(here.rules.reply_window);
+    let latest = conn
+        .prepare_cached(&format!(
+            "{COLUMNS} WHERE recipient = ?1 AND account = ?2 AND state = 2 AND accepted_at >= ?3
+             ORDER BY id DESC LIMIT 1"
+        ))?
+        .query_row(
+            (
+                signed(reply.from.number()),
+                here.rules.account.as_str(),
+                since.0,
+            ),
+            read,
+        )
+        .optional()?;
+    // Without context it is free text, even when it reads like a label (B-33).
+    Ok(latest.map(|message| Answered {
+        taps: Vec::new(),
+        ..message
+    }))
+}
+
+fn read(row: &rusqlite::Row<'_>) -> Result<Answered> {
+    let taps: Option<String> = row.get(4)?;
+    Ok(Answered {
+        id: row.get(0)?,
+        channel: channel_id(row.get_ref(1)?.as_str()?)?,
+        msg_id: MsgId::parse(row.get_ref(2)?.as_str()?).map_err(damaged)?,
+        waba_number: row.get(3)?,
+        taps: taps.map_or_else(
+            || Ok(Vec::new()),
+            |taps| serde_json::from_str(&taps).map_err(damaged),
+        )?,
+    })
+}
+
+fn kind(answered: Option<&Answered>, text: &str) -> ReplyKind {
+    let tap = answered.and_then(|message| {
+        message
+            .taps
+            .iter()
+            .find(|(label, _)| label.trim() == text.trim())
+    });
+    tap.map_or(ReplyKind::Text, |(_, payload)| ReplyKind::Button {
+        payload: payload.clone(),
+    })
+}
+
+/// The number that a reply without a message was sent to: the configured one, else the last one
+/// that MoEngage named.
+fn own_number(conn: &Connection, here: &Here<'_>) -> Result<String> {
+    if let Some(number) = &here.rules.waba_number {
+        return Ok(number.as_written().into());
+    }
+    let last = conn
+        .prepare_cached(
+            "SELECT json_extract(body, '$.from') FROM message WHERE channel = ?1
+             ORDER BY id DESC LIMIT 1",
+        )?
+        .query_row([here.rules.channel.as_str()], |row| row.get(0))
+        .optional()?;
+    Ok(last.unwrap_or_default())
+}

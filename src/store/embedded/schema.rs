@@ -1,0 +1,145 @@
+//! The tables of the embedded store. Readable with the `sqlite3` tool.
+
+use rusqlite::{Connection, Result};
+
+/// One row a message is the record too: its history is appended in the row, so that a step of a
+/// message's life is one row write and the record can never disagree with the queue.
+const TABLES: &str = "
+CREATE TABLE message (
+    id           INTEGER PRIMARY KEY,
+    channel      TEXT NOT NULL,
+    msg_id       TEXT NOT NULL,
+    account      TEXT NOT NULL,
+    recipient    INTEGER NOT NULL,
+    state        INTEGER NOT NULL,
+    due          INTEGER NOT NULL,
+    accepted_at  INTEGER NOT NULL,
+    attempts     INTEGER NOT NULL DEFAULT 0,
+    attempted_at INTEGER NOT NULL DEFAULT 0,
+    settled_at   INTEGER,
+    resent       INTEGER NOT NULL DEFAULT 0,
+    lost         INTEGER NOT NULL DEFAULT 0,
+    progress     INTEGER NOT NULL DEFAULT 0,
+    provider_id  TEXT,
+    conversation TEXT,
+    inferred     INTEGER NOT NULL DEFAULT 0,
+    body         TEXT NOT NULL,
+    taps         TEXT,
+    history      TEXT NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX message_key ON message (channel, msg_id);
+CREATE INDEX message_recipient ON message (recipient);
+CREATE INDEX message_provider ON message (account, provider_id) WHERE provider_id IS NOT NULL;
+CREATE INDEX message_queued ON message (channel, due, accepted_at) WHERE state = 0;
+CREATE INDEX message_attempting ON message (id) WHERE state = 1;
+CREATE INDEX message_unknown ON message (due) WHERE state = 3;
+
+CREATE TABLE event (
+    id          INTEGER PRIMARY KEY,
+    account     TEXT NOT NULL,
+    channel     TEXT NOT NULL,
+    kind        TEXT NOT NULL,
+    provider_id TEXT,
+    recipient   INTEGER,
+    status      TEXT,
+    at          INTEGER,
+    received_at INTEGER NOT NULL,
+    error       TEXT,
+    raw         TEXT
+) STRICT;
+CREATE INDEX event_provider ON event (account, provider_id) WHERE provider_id IS NOT NULL;
+CREATE INDEX event_recipient ON event (account, recipient) WHERE recipient IS NOT NULL;
+
+CREATE TABLE reply_seen (
+    account TEXT NOT NULL,
+    id      TEXT NOT NULL,
+    at      INTEGER NOT NULL,
+    PRIMARY KEY (account, id)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE opt_out (
+    channel TEXT NOT NULL,
+    phone   INTEGER NOT NULL,
+    at      INTEGER NOT NULL,
+    PRIMARY KEY (channel, phone)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE callback (
+    id      INTEGER PRIMARY KEY,
+    channel TEXT NOT NULL,
+    lane    INTEGER NOT NULL,
+    ord     INTEGER NOT NULL,
+    message INTEGER,
+    ready   INTEGER NOT NULL,
+    due     INTEGER NOT NULL,
+    tries   INTEGER NOT NULL DEFAULT 0,
+    created INTEGER NOT NULL,
+    body    TEXT NOT NULL,
+    reason  TEXT
+) STRICT;
+CREATE INDEX callback_ready ON callback (channel, lane, due, id) WHERE ready = 1;
+CREATE INDEX callback_order ON callback (lane, ord, id) WHERE ready < 2;
+
+CREATE TABLE ledger (
+    channel TEXT NOT NULL,
+    name    TEXT NOT NULL,
+    n       INTEGER NOT NULL,
+    PRIMARY KEY (channel, name)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE kept (
+    key   TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+";
+
+/// The layout that this program writes, kept in SQLite's `user_version`.
+const LAYOUT: i64 = 1;
+
+/// Why a file cannot be used.
+pub(super) enum LayoutError {
+    /// A newer program wrote it.
+    Newer(i64),
+    /// SQLite's own words.
+    Sqlite(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for LayoutError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+/// Sets the connection up for durable writes and checks that SQLite took the settings.
+pub(super) fn set_up(conn: &Connection) -> Result<()> {
+    let mode: String = conn.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
+    conn.execute_batch(
+        "PRAGMA synchronous = FULL;
+         PRAGMA busy_timeout = 5000;
+         PRAGMA cache_size = -32768;
+         PRAGMA temp_store = MEMORY;
+         PRAGMA journal_size_limit = 67108864;
+         PRAGMA wal_autocheckpoint = 4000;",
+    )?;
+    let synchronous: i64 = conn.query_row("PRAGMA synchronous", [], |row| row.get(0))?;
+    // Without these two a success answered to MoEngage could be lost with the power (DESIGN G1).
+    if mode != "wal" || synchronous != 2 {
+        return Err(rusqlite::Error::InvalidQuery);
+    }
+    Ok(())
+}
+
+/// Creates the tables of an empty file, and refuses a file of a newer program.
+pub(super) fn create(conn: &Connection) -> std::result::Result<(), LayoutError> {
+    let found: i64 = conn.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    match found {
+        0 => {
+            conn.execute_batch(&format!(
+                "BEGIN IMMEDIATE; {TABLES} PRAGMA user_version = {LAYOUT}; COMMIT;"
+            ))?;
+            Ok(())
+        }
+        LAYOUT => Ok(()),
+        newer => Err(LayoutError::Newer(newer)),
+    }
+}

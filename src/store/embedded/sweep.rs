@@ -1,0 +1,133 @@
+//! What time alone brings about: holds that end, messages that grow too old.
+
+use super::settle::{self, Found};
+use super::writer::Txn;
+use super::{Store, channel_id, damaged, evidence};
+use crate::domain::state::Step;
+use crate::domain::{Code, MsgId, Refusal, State, UnixMs};
+use crate::store::{Folded, StoreError, SweepRule, Swept, row};
+use rusqlite::Result;
+
+/// Messages dealt with in one transaction.
+const AT_ONCE: i64 = 500;
+
+impl Store {
+    /// Ends holds that are over and fails what is too old, a bounded number at once. Returns what
+    /// it did; doing nothing means there was nothing.
+    pub async fn sweep(&self, rules: Vec<SweepRule>, now: UnixMs) -> Result<Swept, StoreError> {
+        let searched = rules.clone();
+        let old = self.read(move |conn| {
+            let mut old = Vec::new();
+            for rule in &searched {
+                let found = settle::find_where(
+                    conn,
+                    "channel = ?1 AND state = 0 AND accepted_at < ?2 LIMIT ?3",
+                    (rule.channel.as_str(), rule.expired_before.0, AT_ONCE),
+                )?;
+                old.extend(found.into_iter().map(|message| message.id));
+            }
+            Ok(old)
+        });
+        let old = old.await?;
+        let over = self
+            .read(move |conn| {
+                conn.prepare_cached(
+                    "SELECT id FROM message WHERE state = 3 AND due <= ?1 LIMIT ?2",
+                )?
+                .query_map((now.0, AT_ONCE), |row| row.get(0))?
+                .collect::<Result<Vec<i64>>>()
+            })
+            .await?;
+        if old.is_empty() && over.is_empty() {
+            return Ok(Swept::default());
+        }
+        self.write(move |txn| {
+            let mut swept = Swept::default();
+            for id in &old {
+                expire(txn, *id, now, &mut swept)?;
+            }
+            for id in &over {
+                end_hold(txn, *id, &rules, now, &mut swept)?;
+            }
+            Ok(swept)
+        })
+        .await
+    }
+}
+
+fn expire(txn: &mut Txn<'_>, id: i64, now: UnixMs, swept: &mut Swept) -> Result<()> {
+    let found = settle::find_where(txn.conn, "id = ?1 AND state = 0", [id])?.pop();
+    if let Some(message) = found {
+        let refusal = settle::too_old();
+        settle::fail(txn, &message, &refusal, false, now)?;
+        swept
+            .failed
+            .push((message.channel, message.msg_id, refusal));
+    }
+    Ok(())
+}
+
+fn end_hold(
+    txn: &mut Txn<'_>,
+    id: i64,
+    rules: &[SweepRule],
+    now: UnixMs,
+    swept: &mut Swept,
+) -> Result<()> {
+    // A last look: an attempt to the same person may have stood in the way of the evidence.
+    let mut folded = Folded::default();
+    evidence::weigh(txn, id, now, &mut folded)?;
+    if !evidence::still_unknown(txn, id)? {
+        return Ok(());
+    }
+    let (message, resent, accepted_at) = unknown(txn, id)?;
+    let rule = rules.iter().find(|rule| rule.channel == message.channel);
+    let young = rule.is_some_and(|rule| UnixMs(accepted_at) >= rule.expired_before);
+    if rule.is_some_and(|rule| rule.resend) && !resent && young {
+        resend(txn, &message, now)?;
+        swept.resent.push((message.channel, message.msg_id));
+        return Ok(());
+    }
+    let refusal = Refusal::new(
+        Code::Other,
+        "Outcome unknown: the provider may or may not have taken the message",
+    );
+    settle::fail(txn, &message, &refusal, true, now)?;
+    swept
+        .failed
+        .push((message.channel, message.msg_id, refusal));
+    Ok(())
+}
+
+fn unknown(txn: &Txn<'_>, id: i64) -> Result<(Found, bool, i64)> {
+    txn.conn
+        .prepare_cached(
+            "SELECT channel, msg_id, resent, accepted_at FROM message WHERE id = ?1 AND state = 3",
+        )?
+        .query_row([id], |row| {
+            let found = Found {
+                id,
+                channel: channel_id(row.get_ref(0)?.as_str()?)?,
+                msg_id: MsgId::parse(row.get_ref(1)?.as_str()?).map_err(damaged)?,
+                state: State::Unknown,
+            };
+            Ok((found, row.get(2)?, row.get(3)?))
+        })
+}
+
+fn resend(txn: &mut Txn<'_>, message: &Found, now: UnixMs) -> Result<()> {
+    let next = message.state.after(Step::Resend).map_err(damaged)?;
+    let line = row::moment(
+        now,
+        "retry",
+        "outcome still unknown, sent once more as configured",
+    );
+    txn.conn
+        .prepare_cached(
+            "UPDATE message SET state = 0, due = ?2, resent = 1, history = history || ?3
+             WHERE id = ?1",
+        )?
+        .execute((message.id, now.0, line))?;
+    txn.deltas.moved(&message.channel, message.state, next);
+    Ok(())
+}

@@ -1,0 +1,157 @@
+//! Group commit: one thread writes, and whatever waits is committed together.
+//!
+//! A caller hands over a piece of work and awaits its durable end. The thread takes all that waits
+//! (up to a bound), runs it in one transaction and syncs once; so the cost of the disk is shared by
+//! all callers of the moment. When one piece fails, the batch is rolled back and each piece runs
+//! again alone, so that one fault never fails its neighbours: a piece may run twice, but only one
+//! run is ever committed.
+
+use super::ledger::Deltas;
+use crate::store::StoreError;
+use rusqlite::Connection;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::sync::{mpsc, oneshot};
+
+/// Pieces of work committed together at the most. Bounds how long the first of them waits.
+const MOST_TOGETHER: usize = 512;
+/// Pieces of work that may wait. Beyond it callers wait for room, which is the back-pressure.
+const MOST_WAITING: usize = 8192;
+
+/// An open transaction.
+pub(super) struct Txn<'a> {
+    /// The connection, inside a transaction.
+    pub(super) conn: &'a Connection,
+    /// Changes of the ledger, written once before the commit.
+    pub(super) deltas: &'a mut Deltas,
+}
+
+/// A piece of work, its type forgotten: what the queue holds.
+trait Work: Send {
+    fn run(&mut self, txn: &mut Txn<'_>) -> rusqlite::Result<()>;
+    fn end(self: Box<Self>, result: Result<(), StoreError>);
+}
+
+struct Call<T, F> {
+    work: F,
+    value: Option<T>,
+    reply: oneshot::Sender<Result<T, StoreError>>,
+}
+
+impl<T, F> Work for Call<T, F>
+where
+    T: Send,
+    F: FnMut(&mut Txn<'_>) -> rusqlite::Result<T> + Send,
+{
+    fn run(&mut self, txn: &mut Txn<'_>) -> rusqlite::Result<()> {
+        self.value = Some((self.work)(txn)?);
+        Ok(())
+    }
+
+    fn end(self: Box<Self>, result: Result<(), StoreError>) {
+        let Self { value, reply, .. } = *self;
+        let missing = || StoreError::Unavailable("the write did not run".into());
+        // The caller may have gone; its work is done all the same.
+        let _ = reply.send(result.and_then(|()| value.ok_or_else(missing)));
+    }
+}
+
+/// The way to the writing thread. Clones share it; the thread ends when the last one is gone.
+#[derive(Clone)]
+pub(super) struct Writer {
+    queue: mpsc::Sender<Box<dyn Work>>,
+    /// Whether the last commit went well. Written by the thread, read by `/readyz`.
+    healthy: Arc<AtomicBool>,
+}
+
+impl Writer {
+    /// Starts the thread on a connection that is set up.
+    pub(super) fn start(conn: Connection, totals: super::ledger::Totals) -> std::io::Result<Self> {
+        let (queue, waiting) = mpsc::channel(MOST_WAITING);
+        let healthy = Arc::new(AtomicBool::new(true));
+        let thread = Thread {
+            conn,
+            totals,
+            healthy: healthy.clone(),
+        };
+        std::thread::Builder::new()
+            .name("store-writer".into())
+            .spawn(|| thread.run(waiting))?;
+        Ok(Self { queue, healthy })
+    }
+
+    /// Runs `work` inside a transaction and returns once it is synced to disk. `work` may run
+    /// twice; only one run counts.
+    pub(super) async fn run<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut Txn<'_>) -> rusqlite::Result<T> + Send + 'static,
+    {
+        let gone = || StoreError::Unavailable("the writing thread has ended".into());
+        let (reply, answer) = oneshot::channel();
+        let call = Box::new(Call {
+            work,
+            value: None,
+            reply,
+        });
+        self.queue.send(call).await.map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?
+    }
+
+    /// Whether the last commit went well.
+    pub(super) fn is_healthy(&self) -> bool {
+        self.healthy.load(Ordering::Acquire)
+    }
+}
+
+struct Thread {
+    conn: Connection,
+    totals: super::ledger::Totals,
+    healthy: Arc<AtomicBool>,
+}
+
+impl Thread {
+    fn run(self, mut waiting: mpsc::Receiver<Box<dyn Work>>) {
+        let mut batch = Vec::with_capacity(MOST_TOGETHER);
+        while waiting.blocking_recv_many(&mut batch, MOST_TOGETHER) > 0 {
+            metrics::histogram!("gateway_store_commit_pieces").record(batch.len() as f64);
+            if self.commit(&mut batch).is_ok() {
+                batch.drain(..).for_each(|work| work.end(Ok(())));
+                continue;
+            }
+            for mut work in batch.drain(..) {
+                let result = self.commit(std::slice::from_mut(&mut work));
+                work.end(result);
+            }
+        }
+    }
+
+    fn commit(&self, batch: &mut [Box<dyn Work>]) -> Result<(), StoreError> {
+        let result = self.try_commit(batch);
+        self.healthy.store(result.is_ok(), Ordering::Release);
+        result.map_err(|error| {
+            if !self.conn.is_autocommit() {
+                // A failed rollback leaves the transaction to the next BEGIN, which then fails too
+                // and is reported to its callers.
+                let _ = self.conn.execute_batch("ROLLBACK");
+            }
+            StoreError::Unavailable(error.to_string())
+        })
+    }
+
+    fn try_commit(&self, batch: &mut [Box<dyn Work>]) -> rusqlite::Result<()> {
+        let mut deltas = Deltas::default();
+        self.conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        let mut txn = Txn {
+            conn: &self.conn,
+            deltas: &mut deltas,
+        };
+        for work in batch.iter_mut() {
+            work.run(&mut txn)?;
+        }
+        deltas.write(&self.conn)?;
+        self.conn.prepare_cached("COMMIT")?.execute([])?;
+        self.totals.add(&deltas);
+        Ok(())
+    }
+}

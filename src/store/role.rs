@@ -1,0 +1,254 @@
+//! The roles, each an enum with one arm a backend and one dull line a call. What a call promises is
+//! written at the backend.
+
+use super::embedded::{Purged, Store};
+use super::types::*;
+use crate::domain::{AccountId, ChannelId, Incoming, Message, MsgId, UnixMs};
+use std::sync::Arc;
+
+/// The durable work queue and everything a decision needs.
+#[derive(Debug, Clone)]
+pub enum Outbox {
+    /// One SQLite file.
+    Embedded(Store),
+}
+
+impl Outbox {
+    /// The ledger of a channel, as last committed.
+    pub fn ledger(&self, channel: &ChannelId) -> Ledger {
+        match self {
+            Self::Embedded(store) => store.ledger(channel),
+        }
+    }
+
+    /// Whether the disk has room for new work.
+    pub fn has_room(&self) -> Result<(), StoreError> {
+        match self {
+            Self::Embedded(store) => store.has_room(),
+        }
+    }
+
+    /// Keeps a message unless its `msg_id` is known or its recipient opted out.
+    pub async fn accept(
+        &self,
+        channel: &ChannelId,
+        account: &AccountId,
+        message: &Message,
+        now: UnixMs,
+    ) -> Result<Accepted, StoreError> {
+        match self {
+            Self::Embedded(store) => store.accept(channel, account, message, now).await,
+        }
+    }
+
+    /// Whether a message of this id was accepted before.
+    pub async fn is_accepted(
+        &self,
+        channel: &ChannelId,
+        msg_id: &MsgId,
+    ) -> Result<bool, StoreError> {
+        match self {
+            Self::Embedded(store) => store.is_accepted(channel, msg_id).await,
+        }
+    }
+
+    /// Takes due messages, the channels in the order given, each its fair share first.
+    pub async fn claim(
+        &self,
+        turns: Vec<Turn>,
+        most: usize,
+        now: UnixMs,
+    ) -> Result<Claims, StoreError> {
+        match self {
+            Self::Embedded(store) => store.claim(turns, most, now).await,
+        }
+    }
+
+    /// When the next queued message of these channels is due.
+    pub async fn next_due(&self, channels: Vec<ChannelId>) -> Result<Option<UnixMs>, StoreError> {
+        match self {
+            Self::Embedded(store) => store.next_due(channels).await,
+        }
+    }
+
+    /// What was being sent when the process ended is unknown now; returns how many.
+    pub async fn recover(
+        &self,
+        account: &AccountId,
+        until: UnixMs,
+        now: UnixMs,
+    ) -> Result<usize, StoreError> {
+        match self {
+            Self::Embedded(store) => store.recover(account, until, now).await,
+        }
+    }
+
+    /// Ends an attempt.
+    pub async fn settle(
+        &self,
+        handle: i64,
+        settlement: Settlement,
+        answer: String,
+        now: UnixMs,
+    ) -> Result<Folded, StoreError> {
+        match self {
+            Self::Embedded(store) => store.settle(handle, settlement, answer, now).await,
+        }
+    }
+
+    /// Stores what a webhook brought, in its order.
+    pub async fn take_events(
+        &self,
+        rules: Arc<EventRules>,
+        events: Vec<Incoming>,
+        now: UnixMs,
+    ) -> Result<Folded, StoreError> {
+        match self {
+            Self::Embedded(store) => store.take_events(rules, events, now).await,
+        }
+    }
+
+    /// Takes due callbacks; they stay taken until they are settled or the process ends.
+    pub async fn take_callbacks(
+        &self,
+        queue: &LaneOf,
+        most: usize,
+        now: UnixMs,
+    ) -> Result<Vec<PendingCallback>, StoreError> {
+        match self {
+            Self::Embedded(store) => store.take_callbacks(queue, most, now).await,
+        }
+    }
+
+    /// When the next callback of a queue is due, taken ones aside.
+    pub async fn next_callback_due(&self, queue: &LaneOf) -> Result<Option<UnixMs>, StoreError> {
+        match self {
+            Self::Embedded(store) => store.next_callback_due(queue).await,
+        }
+    }
+
+    /// Ends tries to relay.
+    pub async fn settle_callbacks(
+        &self,
+        queue: &LaneOf,
+        ends: Vec<(i64, RelayOutcome)>,
+        now: UnixMs,
+    ) -> Result<(), StoreError> {
+        match self {
+            Self::Embedded(store) => store.settle_callbacks(queue, ends, now).await,
+        }
+    }
+
+    /// What waits for a later try is due now.
+    pub async fn hasten_callbacks(&self, queue: &LaneOf, now: UnixMs) -> Result<(), StoreError> {
+        match self {
+            Self::Embedded(store) => store.hasten_callbacks(queue, now).await,
+        }
+    }
+
+    /// Ends holds that are over and fails what is too old, a bounded number at once.
+    pub async fn sweep(&self, rules: Vec<SweepRule>, now: UnixMs) -> Result<Swept, StoreError> {
+        match self {
+            Self::Embedded(store) => store.sweep(rules, now).await,
+        }
+    }
+
+    /// Removes what is settled and old.
+    pub async fn purge(
+        &self,
+        settled_before: UnixMs,
+        received_before: UnixMs,
+    ) -> Result<Purged, StoreError> {
+        match self {
+            Self::Embedded(store) => store.purge(settled_before, received_before).await,
+        }
+    }
+
+    /// The newest messages that fit, at most `most`.
+    pub async fn find(&self, search: Search, most: usize) -> Result<Vec<Record>, StoreError> {
+        match self {
+            Self::Embedded(store) => store.find(search, most).await,
+        }
+    }
+
+    /// Rows queued, attempting and unknown, to check the ledger against.
+    pub async fn count_open(&self) -> Result<[i64; 3], StoreError> {
+        match self {
+            Self::Embedded(store) => store.count_open().await,
+        }
+    }
+
+    /// Whether a durable write can be made now.
+    pub async fn writable(&self) -> Result<(), StoreError> {
+        match self {
+            Self::Embedded(store) => store.writable().await,
+        }
+    }
+
+    /// A setting made at run time.
+    pub async fn load_setting(&self, name: &str) -> Result<Option<String>, StoreError> {
+        match self {
+            Self::Embedded(store) => store.load_setting(name).await,
+        }
+    }
+
+    /// Keeps or forgets a setting made at run time.
+    pub async fn save_setting(&self, name: &str, value: Option<String>) -> Result<(), StoreError> {
+        match self {
+            Self::Embedded(store) => store.save_setting(name, value).await,
+        }
+    }
+}
+
+/// The accounts' tokens.
+#[derive(Debug, Clone)]
+pub enum Tokens {
+    /// One SQLite file.
+    Embedded(Store),
+}
+
+impl Tokens {
+    /// The account's tokens, if any are kept.
+    pub async fn load(&self, account: &AccountId) -> Result<Option<StoredToken>, StoreError> {
+        match self {
+            Self::Embedded(store) => store.load_token(account).await,
+        }
+    }
+
+    /// Keeps the account's tokens, whole, in one step.
+    pub async fn save(&self, account: &AccountId, token: &StoredToken) -> Result<(), StoreError> {
+        match self {
+            Self::Embedded(store) => store.save_token(account, token).await,
+        }
+    }
+}
+
+/// What can be fetched again, kept so that a start does not need the provider.
+#[derive(Debug, Clone)]
+pub enum Cache {
+    /// One SQLite file.
+    Embedded(Store),
+}
+
+impl Cache {
+    /// The account's template list, as last fetched.
+    pub async fn load_templates(
+        &self,
+        account: &AccountId,
+    ) -> Result<Option<CachedTemplates>, StoreError> {
+        match self {
+            Self::Embedded(store) => store.load_templates(account).await,
+        }
+    }
+
+    /// Keeps the account's template list.
+    pub async fn save_templates(
+        &self,
+        account: &AccountId,
+        templates: &CachedTemplates,
+    ) -> Result<(), StoreError> {
+        match self {
+            Self::Embedded(store) => store.save_templates(account, templates).await,
+        }
+    }
+}

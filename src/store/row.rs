@@ -1,0 +1,345 @@
+//! How values look in a stored row. JSON with short names and a version, so that a row written by
+//! one version is read by the next, and a newer row is refused politely by an older program.
+
+use crate::domain::{
+    BusinessNumber, Button, Callback, Code, Header, InboundEntry, Message, MsgId, Phone, Refusal,
+    ReplyKind, Status, StatusEntry, Template, UnixMs,
+};
+use serde::{Deserialize, Serialize};
+
+/// The version that this program writes.
+const VERSION: u8 = 1;
+
+/// Why a row cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RowError {
+    #[error("it was written by a newer version ({0}); upgrade this process")]
+    Newer(u8),
+    #[error("it is damaged: {0}")]
+    Damaged(String),
+}
+
+fn damaged(error: impl std::fmt::Display) -> RowError {
+    RowError::Damaged(error.to_string())
+}
+
+fn encode<T: Serialize>(row: &T) -> String {
+    // Rows are plain structs with text keys; writing them to a string cannot fail.
+    serde_json::to_string(row).unwrap_or_default()
+}
+
+fn decode<'a, T: Deserialize<'a>>(text: &'a str, version: fn(&T) -> u8) -> Result<T, RowError> {
+    let row: T = serde_json::from_str(text).map_err(damaged)?;
+    if version(&row) > VERSION {
+        Err(RowError::Newer(version(&row)))
+    } else {
+        Ok(row)
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct MessageRow {
+    v: u8,
+    from: String,
+    name: String,
+    lang: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    header: Option<HeaderRow>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    body: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    buttons: Vec<ButtonRow>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    campaign: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum HeaderRow {
+    Text(String),
+    Image(String),
+    Video(String),
+    Document(String, Option<String>),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum ButtonRow {
+    Url(u32, Option<String>),
+    QuickReply(u32, Option<String>),
+}
+
+/// A message as text; `msg_id` and `to` have columns of their own.
+pub(crate) fn write_message(message: &Message) -> String {
+    let template = &message.template;
+    let header = template.header.clone().map(|header| match header {
+        Header::Text(text) => HeaderRow::Text(text),
+        Header::Image(link) => HeaderRow::Image(link),
+        Header::Video(link) => HeaderRow::Video(link),
+        Header::Document { link, filename } => HeaderRow::Document(link, filename),
+    });
+    let button = |button: &Button| match button.clone() {
+        Button::Url { index, suffix } => ButtonRow::Url(index, suffix),
+        Button::QuickReply { index, payload } => ButtonRow::QuickReply(index, payload),
+    };
+    encode(&MessageRow {
+        v: VERSION,
+        from: message.from.as_written().into(),
+        name: template.name.clone(),
+        lang: template.language.clone(),
+        header,
+        body: template.body.clone(),
+        buttons: template.buttons.iter().map(button).collect(),
+        campaign: message.campaign.as_deref().map(Into::into),
+    })
+}
+
+/// The message of a row.
+pub(crate) fn read_message(msg_id: MsgId, to: Phone, text: &str) -> Result<Message, RowError> {
+    let row = decode::<MessageRow>(text, |row| row.v)?;
+    let header = row.header.map(|header| match header {
+        HeaderRow::Text(text) => Header::Text(text),
+        HeaderRow::Image(link) => Header::Image(link),
+        HeaderRow::Video(link) => Header::Video(link),
+        HeaderRow::Document(link, filename) => Header::Document { link, filename },
+    });
+    let button = |button| match button {
+        ButtonRow::Url(index, suffix) => Button::Url { index, suffix },
+        ButtonRow::QuickReply(index, payload) => Button::QuickReply { index, payload },
+    };
+    Ok(Message {
+        msg_id,
+        from: BusinessNumber::parse(&row.from).map_err(damaged)?,
+        to,
+        template: Template {
+            name: row.name,
+            language: row.lang,
+            header,
+            body: row.body,
+            buttons: row.buttons.into_iter().map(button).collect(),
+        },
+        campaign: row.campaign.map(Into::into),
+    })
+}
+
+#[derive(Serialize, Deserialize)]
+struct CallbackRow {
+    v: u8,
+    at: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    msg_id: Option<String>,
+    #[serde(flatten)]
+    kind: CallbackKind,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum CallbackKind {
+    Status {
+        status: String,
+        error: Option<(String, String)>,
+    },
+    Inbound {
+        from: u64,
+        waba: String,
+        text: String,
+        payload: Option<String>,
+    },
+}
+
+/// A callback as text.
+pub(crate) fn write_callback(callback: &Callback) -> String {
+    let (at, msg_id, kind) = match callback {
+        Callback::Status(entry) => {
+            let error = entry
+                .error
+                .as_ref()
+                .map(|why| (why.code.as_str().into(), why.reason.clone()));
+            let kind = CallbackKind::Status {
+                status: entry.status.as_str().into(),
+                error,
+            };
+            (entry.at, Some(entry.msg_id.as_str().into()), kind)
+        }
+        Callback::Inbound(entry) => {
+            let payload = match &entry.kind {
+                ReplyKind::Text => None,
+                ReplyKind::Button { payload } => Some(payload.clone()),
+            };
+            let kind = CallbackKind::Inbound {
+                from: entry.from.number(),
+                waba: entry.waba_number.clone(),
+                text: entry.text.clone(),
+                payload,
+            };
+            (
+                entry.at,
+                entry.msg_id.as_ref().map(|id| id.as_str().into()),
+                kind,
+            )
+        }
+    };
+    encode(&CallbackRow {
+        v: VERSION,
+        at: at.0,
+        msg_id,
+        kind,
+    })
+}
+
+/// The callback of a row.
+pub(crate) fn read_callback(text: &str) -> Result<Callback, RowError> {
+    let row = decode::<CallbackRow>(text, |row| row.v)?;
+    let at = UnixMs(row.at);
+    let msg_id = row
+        .msg_id
+        .as_deref()
+        .map(MsgId::parse)
+        .transpose()
+        .map_err(damaged)?;
+    match row.kind {
+        CallbackKind::Status { status, error } => Ok(Callback::Status(StatusEntry {
+            msg_id: msg_id.ok_or_else(|| damaged("a status without msg_id"))?,
+            status: Status::parse(&status).ok_or_else(|| damaged("an unknown status"))?,
+            at,
+            error: error.map(|(code, reason)| {
+                Refusal::new(Code::parse(&code).unwrap_or(Code::Other), reason)
+            }),
+        })),
+        CallbackKind::Inbound {
+            from,
+            waba,
+            text,
+            payload,
+        } => Ok(Callback::Inbound(InboundEntry {
+            from: Phone::from_number(from).map_err(damaged)?,
+            waba_number: waba,
+            at,
+            kind: payload.map_or(ReplyKind::Text, |payload| ReplyKind::Button { payload }),
+            text,
+            msg_id,
+        })),
+    }
+}
+
+/// One line of a message's history.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Moment {
+    /// When, in milliseconds since 1970.
+    #[serde(rename = "t")]
+    pub at: i64,
+    /// What, in one word: `accepted`, `attempt`, `receipt`, `retry`, `unknown`, `failed`,
+    /// `status`, `superseded`, `relayed`, `dead_letter`, `reply`, `repeat`.
+    #[serde(rename = "e")]
+    pub what: String,
+    /// More, in words.
+    #[serde(rename = "d", default, skip_serializing_if = "String::is_empty")]
+    pub detail: String,
+}
+
+/// A line to append to a history.
+pub(crate) fn moment(at: UnixMs, what: &str, detail: &str) -> String {
+    let mut line = encode(&Moment {
+        at: at.0,
+        what: what.into(),
+        detail: detail.into(),
+    });
+    line.push('\n');
+    line
+}
+
+/// The lines of a history; a line that cannot be read is shown as it is.
+pub(crate) fn read_history(text: &str) -> Vec<Moment> {
+    let read = |line: &str| {
+        serde_json::from_str(line).unwrap_or_else(|_| Moment {
+            at: 0,
+            what: "unreadable".into(),
+            detail: line.into(),
+        })
+    };
+    text.lines().map(read).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn any_header() -> impl Strategy<Value = Option<Header>> {
+        let text = ".{0,20}";
+        prop::option::of(prop_oneof![
+            text.prop_map(Header::Text),
+            text.prop_map(Header::Image),
+            text.prop_map(Header::Video),
+            (text, prop::option::of(text))
+                .prop_map(|(link, filename)| Header::Document { link, filename }),
+        ])
+    }
+
+    fn any_button() -> impl Strategy<Value = Button> {
+        prop_oneof![
+            (any::<u32>(), prop::option::of(".{0,9}"))
+                .prop_map(|(index, suffix)| Button::Url { index, suffix }),
+            (any::<u32>(), prop::option::of(".{0,9}"))
+                .prop_map(|(index, payload)| Button::QuickReply { index, payload }),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn a_message_comes_back_as_it_was(
+            header in any_header(),
+            body in prop::collection::vec(".{0,20}", 0..5),
+            buttons in prop::collection::vec(any_button(), 0..4),
+            name in ".{0,20}",
+        ) {
+            let message = Message {
+                msg_id: MsgId::parse("m1").unwrap(),
+                from: BusinessNumber::parse("+1 202 555 0100").unwrap(),
+                to: Phone::parse("12025550143").unwrap(),
+                template: Template { name, language: "en".into(), header, body, buttons },
+                campaign: None,
+            };
+            let text = write_message(&message);
+            let back = read_message(message.msg_id.clone(), message.to, &text).unwrap();
+            prop_assert_eq!(back.from.as_written(), message.from.as_written());
+            prop_assert_eq!(back, message);
+        }
+
+        #[test]
+        fn reading_rubbish_is_an_error_and_no_panic(text in ".{0,80}") {
+            prop_assert!(read_callback(&text).is_err());
+            prop_assert!(read_message(MsgId::parse("m").unwrap(), Phone::parse("12025550143").unwrap(), &text).is_err());
+            prop_assert_eq!(read_history(&text).len(), text.lines().count());
+        }
+    }
+
+    #[test]
+    fn callbacks_come_back_as_they_were() {
+        let status = Callback::Status(StatusEntry {
+            msg_id: MsgId::parse("m1").unwrap(),
+            status: Status::Failed,
+            at: UnixMs(5),
+            error: Some(Refusal::new(Code::Other, "outcome unknown")),
+        });
+        let reply = Callback::Inbound(InboundEntry {
+            from: Phone::parse("12025550143").unwrap(),
+            waba_number: "+12025550100".into(),
+            at: UnixMs(7),
+            kind: ReplyKind::Button {
+                payload: "{'a':1}".into(),
+            },
+            text: "Keep it".into(),
+            msg_id: None,
+        });
+        for callback in [status, reply] {
+            assert_eq!(read_callback(&write_callback(&callback)).unwrap(), callback);
+        }
+    }
+
+    #[test]
+    fn a_row_of_a_newer_version_is_refused_by_name() {
+        let row = r#"{"v":2,"at":1,"msg_id":"m","status":{"status":"sent","error":null}}"#;
+        assert!(matches!(read_callback(row), Err(RowError::Newer(2))));
+    }
+}

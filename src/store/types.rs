@@ -1,0 +1,326 @@
+//! What goes into a store and what comes out, the same for every backend.
+
+use super::Moment;
+use crate::domain::template::Variant;
+use crate::domain::{
+    AccountId, BusinessNumber, Callback, ChannelId, Lane, Message, MsgId, Receipt, Refusal, State,
+    UnixMs,
+};
+use secrecy::SecretString;
+use std::time::Duration;
+
+/// Why the store did not do it. Nothing was changed.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    /// It cannot write or read now; it heals by itself or an operator must look.
+    #[error("the store cannot be used now: {0}")]
+    Unavailable(String),
+    /// The disk has less room than `min_free`.
+    #[error("the disk is nearly full: {free} bytes free, {needed} must stay free")]
+    DiskFull {
+        /// Bytes free.
+        free: u64,
+        /// Bytes that must stay free.
+        needed: u64,
+    },
+    /// Another process works on the same data.
+    #[error("{0}")]
+    InUse(String),
+    /// A stored row cannot be read by this version.
+    #[error("a stored row cannot be read: {0}")]
+    Unreadable(String),
+}
+
+/// An account's tokens as they are kept. Written whole, in one step.
+#[derive(Debug, Clone)]
+pub struct StoredToken {
+    /// The access token; `None` while only a seed is known.
+    pub access: Option<SecretString>,
+    /// The refresh token.
+    pub refresh: SecretString,
+    /// When the pair came.
+    pub obtained_at: UnixMs,
+    /// When the access token ends.
+    pub expires_at: UnixMs,
+    /// Grows by one with every stored change.
+    pub fence: u64,
+    /// Why the refresh token is of no use any more, if it is.
+    pub dead: Option<String>,
+    /// Fingerprint (not reversible) of the last seed taken from the configuration, so that a seed
+    /// that died is not tried at every start.
+    pub seed: Option<String>,
+}
+
+/// A template list as it was fetched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CachedTemplates {
+    /// When.
+    pub fetched_at: UnixMs,
+    /// The approved variants.
+    pub variants: Vec<Variant>,
+}
+
+/// What became of a message at the door.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Accepted {
+    /// It is kept, and will be sent or reported failed.
+    Stored,
+    /// Its `msg_id` was accepted before; nothing changed.
+    Repeat {
+        /// Whether the content is the same as the first time.
+        same: bool,
+    },
+    /// The recipient does not want messages; nothing was kept.
+    OptedOut,
+}
+
+/// One channel from which messages may be claimed.
+#[derive(Debug, Clone)]
+pub struct Turn {
+    /// The channel.
+    pub channel: ChannelId,
+    /// Messages accepted before this are failed instead of sent.
+    pub expired_before: UnixMs,
+}
+
+/// A message that a worker may send now.
+#[derive(Debug, Clone)]
+pub struct ClaimedMessage {
+    /// The store's handle.
+    pub handle: i64,
+    /// Its channel.
+    pub channel: ChannelId,
+    /// What to send.
+    pub message: Message,
+    /// Which try this is, from 1.
+    pub attempt: u32,
+    /// When it was accepted.
+    pub accepted_at: UnixMs,
+}
+
+/// What a claim brought.
+#[derive(Debug, Default)]
+pub struct Claims {
+    /// To be sent.
+    pub taken: Vec<ClaimedMessage>,
+    /// Failed instead of taken, with their reasons.
+    pub failed: Vec<(ChannelId, MsgId, Refusal)>,
+}
+
+/// The end of an attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Settlement {
+    /// The provider took it.
+    Accepted {
+        /// Its ids.
+        receipt: Receipt,
+        /// What the person can tap.
+        taps: Vec<Tap>,
+    },
+    /// Nothing was handed on.
+    Retry {
+        /// When it may be tried again.
+        due: UnixMs,
+    },
+    /// It will not be sent.
+    Failed(Refusal),
+    /// Nobody knows.
+    Unknown {
+        /// Until when evidence counts.
+        until: UnixMs,
+    },
+}
+
+/// A quick-reply button of a sent message: what is seen, and what comes back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tap {
+    /// The label.
+    pub label: String,
+    /// The payload to echo.
+    pub payload: String,
+}
+
+/// What a webhook's events became; counts for metrics and the log.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Folded {
+    /// Statuses that are to be relayed.
+    pub emitted: u32,
+    /// Statuses that say nothing new.
+    pub superseded: u32,
+    /// Statuses that no message matches yet.
+    pub unmatched: u32,
+    /// Replies that are to be relayed.
+    pub replies: u32,
+    /// Replies seen before.
+    pub repeated_replies: u32,
+    /// Replies that answer no message of ours.
+    pub unmatched_replies: u32,
+    /// Kinds of events that were kept and left alone.
+    pub other: Vec<&'static str>,
+    /// People who do not want messages any more.
+    pub opted_out: u32,
+    /// People who want messages again.
+    pub opted_in: u32,
+    /// Unknown sends that an event proved.
+    pub inferred: u32,
+    /// Channels that have something to relay now.
+    pub ring: Vec<ChannelId>,
+}
+
+/// Where events come in, and how they are read there.
+#[derive(Debug, Clone)]
+pub struct EventRules {
+    /// The channel whose webhook was called.
+    pub channel: ChannelId,
+    /// Its account: events are matched within it, whatever the channel.
+    pub account: AccountId,
+    /// Stop and start words.
+    pub keywords: crate::domain::Keywords,
+    /// How long a reply without context belongs to the last message.
+    pub reply_window: Duration,
+    /// Whether replies that answer nothing are told to MoEngage.
+    pub relay_unmatched: bool,
+    /// The channel's own number.
+    pub waba_number: Option<BusinessNumber>,
+}
+
+/// A callback on its way.
+#[derive(Debug, Clone)]
+pub struct PendingCallback {
+    /// The store's handle.
+    pub handle: i64,
+    /// What to tell.
+    pub callback: Callback,
+    /// How often it was tried.
+    pub tries: u32,
+    /// Since when it waits.
+    pub created: UnixMs,
+}
+
+/// The end of a try to relay.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RelayOutcome {
+    /// MoEngage took it.
+    Taken {
+        /// For the record.
+        summary: String,
+    },
+    /// Once more, later.
+    Later {
+        /// When.
+        due: UnixMs,
+    },
+    /// Given up; a person can replay it.
+    Dead {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// A queue of callbacks.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct LaneOf {
+    /// The channel.
+    pub channel: ChannelId,
+    /// Statuses or replies.
+    pub lane: Lane,
+}
+
+/// What happens to an unknown outcome when its hold is over, and what is too old.
+#[derive(Debug, Clone)]
+pub struct SweepRule {
+    /// The channel.
+    pub channel: ChannelId,
+    /// Send once more instead of failing.
+    pub resend: bool,
+    /// Messages accepted before this are failed.
+    pub expired_before: UnixMs,
+}
+
+/// What a sweep did.
+#[derive(Debug, Default)]
+pub struct Swept {
+    /// Messages failed, with channel and reason.
+    pub failed: Vec<(ChannelId, MsgId, Refusal)>,
+    /// Messages queued once more.
+    pub resent: Vec<(ChannelId, MsgId)>,
+    /// Early statuses given up.
+    pub expired_events: u64,
+}
+
+/// The cumulative account of a channel (DESIGN G2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Ledger {
+    /// Messages answered with success.
+    pub accepted: i64,
+    /// Waiting, or held in a paused or held channel.
+    pub queued: i64,
+    /// Being sent.
+    pub attempting: i64,
+    /// Outcome unknown.
+    pub unknown: i64,
+    /// With a receipt.
+    pub accepted_by_provider: i64,
+    /// Never got a receipt, and were reported.
+    pub failed: i64,
+    /// Callbacks waiting.
+    pub callbacks_waiting: i64,
+    /// Callbacks that MoEngage took.
+    pub callbacks_taken: i64,
+    /// Callbacks given up.
+    pub dead_letters: i64,
+    /// Webhook events stored.
+    pub events: i64,
+    /// Early statuses given up after 24 h.
+    pub expired_events: i64,
+}
+
+impl Ledger {
+    /// Accepted messages that are in none of the known places. Anything but 0 is a defect.
+    pub fn lost(&self) -> i64 {
+        self.accepted
+            - self.queued
+            - self.attempting
+            - self.unknown
+            - self.accepted_by_provider
+            - self.failed
+    }
+}
+
+/// A message with its history, for people.
+#[derive(Debug, Clone)]
+pub struct Record {
+    /// Its channel.
+    pub channel: ChannelId,
+    /// Its account.
+    pub account: AccountId,
+    /// What was to be sent.
+    pub message: Message,
+    /// Where it is.
+    pub state: State,
+    /// When it is due, if it waits.
+    pub due: Option<UnixMs>,
+    /// When it was accepted.
+    pub accepted_at: UnixMs,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// The provider's id.
+    pub provider_id: Option<String>,
+    /// Whether the provider's id was inferred from an event.
+    pub inferred: bool,
+    /// Its history, oldest first.
+    pub history: Vec<Moment>,
+    /// Callbacks that wait or were given up, in words.
+    pub callbacks: Vec<String>,
+}
+
+/// What to look for.
+#[derive(Debug, Clone)]
+pub enum Search {
+    /// By MoEngage's id, within a channel.
+    MsgId(ChannelId, String),
+    /// By the provider's id, within an account.
+    ProviderId(AccountId, String),
+    /// By the recipient.
+    Phone(crate::domain::Phone),
+}
