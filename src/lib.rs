@@ -1,5 +1,9 @@
 //! The map.
+pub mod breaker;
 pub mod channel;
+pub mod clock;
 pub mod domain;
 pub mod limit;
+pub mod outbox;
+pub mod sandbox;
 pub mod store;

@@ -1,0 +1,213 @@
+//! The work queue as the stations use it: accept, claim, settle exactly once.
+//!
+//! Rings the bells of those who wait for what a step brought, and keeps trying to write what must
+//! not be lost. Decides nothing about messages; that is `domain`'s and the stations' part.
+
+use crate::clock;
+use crate::domain::{ChannelId, Incoming, Lane, Message, Receipt, Refusal, UnixMs};
+use crate::store::{self, ClaimedMessage, EventRules, Folded, LaneOf, Settlement, StoreError, Tap};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep};
+
+/// How long a settlement that could not be stored waits before the next try.
+const SETTLE_AGAIN: Duration = Duration::from_secs(1);
+/// How long a webhook waits for a store that is down before it is answered 503 (DESIGN G4).
+const EVENTS_WAIT: Duration = Duration::from_secs(3);
+
+/// The outbox. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Outbox {
+    /// What is durable.
+    pub store: store::Outbox,
+    /// One bell a lane: rung when the lane has something to relay.
+    bells: Arc<HashMap<LaneOf, Arc<Notify>>>,
+}
+
+impl Outbox {
+    /// The outbox of these channels.
+    pub fn new(store: store::Outbox, channels: impl IntoIterator<Item = ChannelId>) -> Self {
+        let lanes = channels.into_iter().flat_map(|channel| {
+            Lane::ALL.map(|lane| LaneOf {
+                channel: channel.clone(),
+                lane,
+            })
+        });
+        let bells = lanes.map(|lane| (lane, Arc::default())).collect();
+        Self {
+            store,
+            bells: Arc::new(bells),
+        }
+    }
+
+    /// The bell of a lane.
+    pub fn bell(&self, lane: &LaneOf) -> Arc<Notify> {
+        self.bells.get(lane).cloned().unwrap_or_default()
+    }
+
+    /// Rings both lanes of a channel.
+    pub fn ring(&self, channel: &ChannelId) {
+        for lane in Lane::ALL {
+            let lane = LaneOf {
+                channel: channel.clone(),
+                lane,
+            };
+            if let Some(bell) = self.bells.get(&lane) {
+                bell.notify_one();
+            }
+        }
+    }
+
+    /// Stores events, trying for up to three seconds while the store is down.
+    pub async fn take_events(
+        &self,
+        rules: &Arc<EventRules>,
+        events: Vec<Incoming>,
+    ) -> Result<Folded, StoreError> {
+        let give_up = Instant::now() + EVENTS_WAIT;
+        loop {
+            let taken = self
+                .store
+                .take_events(rules.clone(), events.clone(), clock::now())
+                .await;
+            match taken {
+                Ok(folded) => {
+                    folded.ring.iter().for_each(|channel| self.ring(channel));
+                    return Ok(folded);
+                }
+                Err(error) if Instant::now() >= give_up => return Err(error),
+                Err(_) => sleep(Duration::from_millis(200)).await,
+            }
+        }
+    }
+
+    /// Takes a claimed message into the hands of a sender.
+    pub fn claimed(&self, message: ClaimedMessage) -> Claimed {
+        Claimed {
+            outbox: self.clone(),
+            claimed: message,
+        }
+    }
+}
+
+/// A message that is being sent. Consumed by exactly one of its ends; dropping it leaves the
+/// message marked as attempting, which the next start takes for unknown.
+#[must_use = "a claimed message must be settled"]
+#[derive(Debug)]
+pub struct Claimed {
+    outbox: Outbox,
+    claimed: ClaimedMessage,
+}
+
+impl Claimed {
+    /// What to send.
+    pub fn message(&self) -> &Message {
+        &self.claimed.message
+    }
+
+    /// Its channel.
+    pub fn channel(&self) -> &ChannelId {
+        &self.claimed.channel
+    }
+
+    /// Which try this is, from 1.
+    pub fn attempt(&self) -> u32 {
+        self.claimed.attempt
+    }
+
+    /// When the message was accepted.
+    pub fn accepted_at(&self) -> UnixMs {
+        self.claimed.accepted_at
+    }
+
+    /// The provider took it.
+    pub async fn sent(self, receipt: Receipt, taps: Vec<Tap>, answer: String) -> Folded {
+        self.settle(Settlement::Accepted { receipt, taps }, answer)
+            .await
+    }
+
+    /// Nothing was handed on; once more at `due`.
+    pub async fn retry(self, due: UnixMs, answer: String) -> Folded {
+        self.settle(Settlement::Retry { due }, answer).await
+    }
+
+    /// It will not be sent, and MoEngage is told why.
+    pub async fn bury(self, why: Refusal, answer: String) -> Folded {
+        self.settle(Settlement::Failed(why), answer).await
+    }
+
+    /// Nobody knows; evidence counts until `until`.
+    pub async fn lose(self, until: UnixMs, answer: String) -> Folded {
+        self.settle(Settlement::Unknown { until }, answer).await
+    }
+
+    async fn settle(self, settlement: Settlement, answer: String) -> Folded {
+        let store = &self.outbox.store;
+        loop {
+            let (end, said) = (settlement.clone(), answer.clone());
+            match store
+                .settle(self.claimed.handle, end, said, clock::now())
+                .await
+            {
+                Ok(folded) => {
+                    folded
+                        .ring
+                        .iter()
+                        .for_each(|channel| self.outbox.ring(channel));
+                    return folded;
+                }
+                Err(error) => tracing::error!(
+                    channel = %self.claimed.channel,
+                    msg_id = %self.claimed.message.msg_id,
+                    %error,
+                    "the outcome of a send could not be stored; it is kept in memory and tried \
+                     again every second"
+                ),
+            }
+            sleep(SETTLE_AGAIN).await;
+        }
+    }
+}
+
+/// How long to wait before try `attempt + 1`: exponential with full jitter. `dice` is in [0, 1).
+pub fn retry_delay(attempt: u32, base: Duration, most: Duration, dice: f64) -> Duration {
+    let doubled = 2u32.saturating_pow(attempt.saturating_sub(1).min(31));
+    base.saturating_mul(doubled)
+        .min(most)
+        .mul_f64(dice.clamp(0.0, 1.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_delay_stays_within_its_bounds(attempt in any::<u32>(), dice in 0.0..1.0f64) {
+            let (base, most) = (Duration::from_secs(1), Duration::from_secs(300));
+            let delay = retry_delay(attempt, base, most, dice);
+            prop_assert!(delay <= most);
+            prop_assert!(delay <= retry_delay(attempt.saturating_add(1), base, most, dice));
+        }
+    }
+
+    #[test]
+    fn delays_double() {
+        let delay = |attempt| {
+            retry_delay(
+                attempt,
+                Duration::from_secs(1),
+                Duration::from_secs(300),
+                1.0,
+            )
+            .as_secs()
+        };
+        assert_eq!(
+            [1, 2, 3, 4, 9, 10, 40].map(delay),
+            [1, 2, 4, 8, 256, 300, 300]
+        );
+    }
+}

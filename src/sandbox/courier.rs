@@ -1,0 +1,227 @@
+//! Posts Jumper's webhooks: one after another for a message, many messages at once within the knob
+//! `webhook_parallel`. Sends no signature and no auth header, as Jumper does (contracts/jumper.md 6.1).
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use serde::Serialize;
+use tokio::{sync::oneshot, time::sleep};
+
+use super::{
+    account::{Account, lock},
+    plan::{Content, Plan},
+    record::EventRecord,
+    shape::{self, Moment, Subject},
+    world::{World, now_ms},
+};
+
+/// How the client took a webhook.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Delivery {
+    /// HTTP status of the last answer; absent when none came.
+    pub status: Option<u16>,
+    /// Body of the last answer.
+    pub body: String,
+    /// Milliseconds the last post took.
+    pub latency_ms: u64,
+    /// Posts made; none when nobody is subscribed.
+    pub tries: u32,
+}
+
+impl Delivery {
+    fn acknowledged(&self) -> bool {
+        self.status
+            .is_some_and(|status| (200..300).contains(&status))
+    }
+}
+
+/// An accepted message on its way to having events.
+pub(super) struct Journey {
+    pub(super) subject: Subject,
+    pub(super) accepted_ms: u64,
+    pub(super) plan: Plan,
+}
+
+/// Starts posting a plan; the receiver, if any, tells when the first event has been answered.
+pub(super) fn dispatch(
+    world: &Arc<World>,
+    account: &Arc<Account>,
+    journey: Journey,
+) -> Option<oneshot::Receiver<()>> {
+    let steps = journey.plan.steps.len();
+    if steps == 0 {
+        return None;
+    }
+    account.ledger().tally.events_planned += steps as u64;
+    account.pending.fetch_add(steps, Ordering::Relaxed);
+    let (first, told) = oneshot::channel();
+    let wait = journey.plan.before_answer;
+    let (world, account) = (Arc::clone(world), Arc::clone(account));
+    let tasks = world.tasks.clone();
+    tasks.spawn(async move {
+        let stop = world.stop.clone();
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = travel(&world, &account, journey, first) => {}
+        }
+    });
+    wait.then_some(told)
+}
+
+async fn travel(world: &World, account: &Account, journey: Journey, first: oneshot::Sender<()>) {
+    let mut first = Some(first);
+    for (order, step) in journey.plan.steps.into_iter().enumerate() {
+        if step.delay_ms > 0 {
+            sleep(Duration::from_millis(step.delay_ms)).await;
+        }
+        let (body, status, shape) = render(&journey.subject, journey.accepted_ms, &step.content);
+        let delivery = post(world, account, body).await;
+        let about = About {
+            message_id: &journey.subject.message_id,
+            status,
+            shape,
+            order,
+        };
+        record(world, account, about, &delivery);
+        account.pending.fetch_sub(1, Ordering::Relaxed);
+        if let Some(first) = first.take() {
+            // Nobody listens when the send did not ask for its event first.
+            let _ = first.send(());
+        }
+    }
+}
+
+fn render(
+    subject: &Subject,
+    accepted_ms: u64,
+    content: &Content,
+) -> (String, String, &'static str) {
+    match content {
+        Content::Odd(odd) => {
+            let body = odd.body(subject, accepted_ms).to_string();
+            (body, "odd".to_owned(), odd.name())
+        }
+        Content::Status(kind, planned) => {
+            let moments: Vec<_> = planned
+                .iter()
+                .map(|one| Moment {
+                    status: one.status,
+                    at_ms: accepted_ms + one.offset_ms,
+                    failure: one.failure,
+                })
+                .collect();
+            let words: Vec<_> = moments.iter().map(|one| one.status.word()).collect();
+            let body = shape::status(subject, *kind, &moments).to_string();
+            (body, words.join("+"), kind.name())
+        }
+    }
+}
+
+/// What an event is, for the record.
+pub(super) struct About<'a> {
+    pub(super) message_id: &'a str,
+    pub(super) status: String,
+    pub(super) shape: &'static str,
+    pub(super) order: usize,
+}
+
+/// Keeps an event and how it was taken.
+pub(super) fn record(world: &World, account: &Account, about: About<'_>, delivery: &Delivery) {
+    let event = EventRecord {
+        at_ms: now_ms(),
+        message_id: about.message_id.to_owned(),
+        status: about.status,
+        shape: about.shape,
+        order: about.order,
+        acknowledged: delivery.status,
+        latency_ms: delivery.latency_ms,
+        tries: delivery.tries,
+    };
+    let keep = world.knobs().keep;
+    account.ledger().event(event, delivery.acknowledged(), keep);
+}
+
+/// Posts a body to everyone subscribed, with repeats; the result is the last target's, or the first failure.
+pub(super) async fn post(world: &World, account: &Account, body: String) -> Delivery {
+    let mut result = Delivery::default();
+    for url in targets(world, account) {
+        let delivery = deliver(world, &url, &body).await;
+        let failed = !delivery.acknowledged();
+        result = delivery;
+        if failed {
+            break;
+        }
+    }
+    result
+}
+
+/// The subscribed URLs and the fixed one, each once.
+fn targets(world: &World, account: &Account) -> Vec<String> {
+    let fixed = account
+        .merchant
+        .webhook_url
+        .as_ref()
+        .or(world.webhook_url.as_ref());
+    let mut urls: Vec<_> = lock(&account.subscriptions)
+        .iter()
+        .filter(|one| one.deliver)
+        .map(|one| one.webhook.clone())
+        .chain(fixed.cloned())
+        .collect();
+    urls.sort_unstable();
+    urls.dedup();
+    urls
+}
+
+async fn deliver(world: &World, url: &str, body: &str) -> Delivery {
+    let mut tries = 0;
+    loop {
+        let mut delivery = once(world, url, body).await;
+        tries += 1;
+        delivery.tries = tries;
+        let knobs = world.knobs();
+        if delivery.acknowledged() || tries > knobs.webhook_retries {
+            return delivery;
+        }
+        let pause = knobs
+            .webhook_retry_ms
+            .saturating_mul(1 << (tries - 1).min(16));
+        sleep(Duration::from_millis(pause)).await;
+    }
+}
+
+async fn once(world: &World, url: &str, body: &str) -> Delivery {
+    let slots = world.slots();
+    // Semaphores here are never closed; without a place the post is simply not made.
+    let Ok(_place) = slots.acquire().await else {
+        return Delivery::default();
+    };
+    let started = Instant::now();
+    let sent = world
+        .client
+        .post(url)
+        .header("content-type", "application/json")
+        .timeout(Duration::from_millis(world.knobs().webhook_timeout_ms))
+        .body(body.to_owned())
+        .send()
+        .await;
+    let (status, body) = match sent {
+        Ok(response) => (
+            Some(response.status().as_u16()),
+            response.text().await.unwrap_or_default(),
+        ),
+        Err(error) => {
+            tracing::debug!(%error, "webhook not answered");
+            (None, String::new())
+        }
+    };
+    let latency_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    Delivery {
+        status,
+        body,
+        latency_ms,
+        tries: 1,
+    }
+}

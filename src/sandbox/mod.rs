@@ -1,0 +1,196 @@
+//! A faithful fake of Jumper.ai and of MoEngage on one listener, for the demo, the tests and the load runs.
+//! Jumper's routes are at the root, MoEngage's callback receiver under `/moengage/dlr`, control and inspection
+//! under `/_sandbox/`. What it does is told by `Knobs`, by scripts and by a seed: the same seed and the same
+//! sends give the same ids and events. It never talks to the real Jumper or MoEngage, posts only to the URLs
+//! it was given, stores nothing on disk, and shares no code with the gateway it tests
+//! (contracts/jumper.md section 7, contracts/moengage.md sections 5 and 6).
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::net::TcpListener;
+
+mod account;
+mod control;
+mod counts;
+mod courier;
+mod dice;
+mod flags;
+mod form;
+mod gate;
+mod inspect;
+mod knobs;
+mod ledger;
+mod limiter;
+mod modes;
+mod moengage;
+mod oauth;
+mod outcome;
+mod plan;
+mod record;
+mod reply;
+mod routes;
+mod script;
+mod send;
+mod serve;
+mod shape;
+mod speak;
+mod strange;
+mod template;
+#[cfg(test)]
+mod tests;
+mod token;
+mod verdict;
+mod world;
+
+pub use account::Merchant;
+pub use counts::Counts;
+pub use courier::Delivery;
+pub use flags::Flags;
+pub use knobs::Knobs;
+pub use modes::{EventMode, RateMode, Shape, SubscriptionMember, SubscriptionMode};
+pub use moengage::CallbackRecord;
+pub use record::{EventRecord, SendRecord};
+pub use shape::Status;
+pub use speak::Reply;
+pub use strange::ReplyKind;
+pub use template::{Header, Template, Variant};
+
+use account::lock;
+use world::World;
+
+/// How to start a sandbox.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Seed of all ids and dice.
+    pub seed: u64,
+    /// The knobs to begin with.
+    pub knobs: Knobs,
+    /// Where Jumper posts events, besides the URLs subscribed by the client; a URL is posted to once.
+    pub webhook_url: Option<String>,
+    /// Merchants to serve.
+    pub merchants: Vec<Merchant>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            seed: 1,
+            knobs: Knobs::default(),
+            webhook_url: None,
+            merchants: vec![Merchant::default()],
+        }
+    }
+}
+
+/// A running sandbox. Dropping the handle leaves it running; `stop` ends it.
+#[derive(Debug)]
+pub struct Sandbox {
+    addr: SocketAddr,
+    world: Arc<World>,
+}
+
+/// Starts both fakes on a listener.
+///
+/// # Errors
+/// When the listener has no address, the HTTP client cannot be built, or two merchants share an id.
+pub async fn start(listener: TcpListener, options: Options) -> io::Result<Sandbox> {
+    let addr = listener.local_addr()?;
+    // Fails when somebody else installed the provider already, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let client = reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .tcp_nodelay(true)
+        .no_proxy()
+        .build()
+        .map_err(io::Error::other)?;
+    let world = World::new(options, client)
+        .map_err(|reason| io::Error::new(io::ErrorKind::InvalidInput, reason))?;
+    let world = Arc::new(world);
+    world.tasks.spawn(serve::run(listener, Arc::clone(&world)));
+    Ok(Sandbox { addr, world })
+}
+
+impl Sandbox {
+    /// Where it listens.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Jumper's base URL, without a slash at the end.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.addr)
+    }
+
+    /// MoEngage's callback URL.
+    pub fn moengage_url(&self) -> String {
+        format!("http://{}/moengage/dlr", self.addr)
+    }
+
+    /// Counts over all merchants.
+    pub fn counts(&self) -> Counts {
+        let accounts = self.world.accounts(None).unwrap_or_default();
+        Counts::of(&self.world, &accounts, true)
+    }
+
+    /// The newest `limit` accepted sends of all merchants, oldest first within a merchant.
+    pub fn sends(&self, limit: usize) -> Vec<SendRecord> {
+        let accounts = self.world.accounts(None).unwrap_or_default();
+        accounts
+            .iter()
+            .flat_map(|one| one.ledger().sends(None, limit))
+            .collect()
+    }
+
+    /// The newest `limit` entries MoEngage received, of one message or of all.
+    pub fn callbacks(&self, msg_id: Option<&str>, limit: usize) -> Vec<CallbackRecord> {
+        lock(&self.world.moengage).find(msg_id, None, limit)
+    }
+
+    /// The knobs as they are.
+    pub fn knobs(&self) -> Knobs {
+        (*self.world.knobs()).clone()
+    }
+
+    /// Turns knobs.
+    pub fn turn(&self, change: impl FnOnce(&mut Knobs)) {
+        self.world.turn(change);
+    }
+
+    /// Posts a person's reply and tells how it was taken.
+    ///
+    /// # Errors
+    /// When the reply names neither a message nor a recipient.
+    pub async fn reply(&self, reply: Reply) -> Result<Delivery, String> {
+        let (account, utterance) = speak::answer(&self.world, reply)?;
+        Ok(speak::say(&self.world, &account, utterance).await)
+    }
+
+    /// Whether no event is waiting to be posted or answered.
+    pub fn idle(&self) -> bool {
+        inspect::pending(&self.world) == 0
+    }
+
+    /// Waits until no event is pending; `false` when that takes longer than `patience`.
+    pub async fn quiesced(&self, patience: Duration) -> bool {
+        let started = Instant::now();
+        while !self.idle() {
+            if started.elapsed() > patience {
+                return false;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        true
+    }
+
+    /// Stops listening, closes connections and drops pending events.
+    pub async fn stop(self) {
+        self.world.stop.cancel();
+        self.world.tasks.close();
+        self.world.tasks.wait().await;
+    }
+}

@@ -1,0 +1,228 @@
+//! What becomes of one call: the outcomes a test can script, the dice that choose one for a send, and their
+//! effect on the answer. "Accept" outcomes have the call's effect and spoil the answer; all others prevent it.
+
+use std::time::Duration;
+
+use axum::response::Response;
+use fastrand::Rng;
+use serde_json::json;
+use tokio::time::sleep;
+
+use super::{knobs::Knobs, reply};
+
+/// One outcome (contracts/jumper.md 7, points 5 and 6).
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Outcome {
+    Ok,
+    AcceptThenClose,
+    AcceptThenSlow(f64),
+    AcceptThen502Html,
+    AcceptThenTruncated,
+    AcceptThenHalfJson,
+    AcceptNonJson,
+    Refuse(u16, String),
+    Html500,
+    Unauthorized,
+    Unavailable,
+    Status(u16),
+    Fault(u16, String),
+    Hang(f64),
+    CloseBefore,
+}
+
+const REFUSAL: &str = "Message could not be sent";
+
+impl Outcome {
+    /// Reads an outcome's name; `None` when there is no such outcome.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let (name, rest) = text.split_once(':').unwrap_or((text, ""));
+        let status = |text: &str| text.parse().ok().filter(|code| (200..=599).contains(code));
+        Some(match (name, rest) {
+            ("ok", "") => Self::Ok,
+            ("accept_then_close", "") => Self::AcceptThenClose,
+            ("accept_then_slow", "") => Self::AcceptThenSlow(Knobs::default().accept_slow_s),
+            ("accept_then_slow", rest) => Self::AcceptThenSlow(seconds(rest)?),
+            ("accept_then_502_html", "") => Self::AcceptThen502Html,
+            ("accept_then_truncated", "") => Self::AcceptThenTruncated,
+            ("accept_then_half_json", "") => Self::AcceptThenHalfJson,
+            ("accept_non_json", "") => Self::AcceptNonJson,
+            ("refuse_200", "") => Self::Refuse(200, REFUSAL.to_owned()),
+            ("refuse_400", "") => Self::Refuse(400, REFUSAL.to_owned()),
+            ("refuse", reason) if !reason.is_empty() => Self::Refuse(200, reason.to_owned()),
+            ("500_before", "") => Self::Html500,
+            ("401", "") => Self::Unauthorized,
+            ("503", "") => Self::Unavailable,
+            ("status", rest) => Self::Status(status(rest)?),
+            ("fault", rest) => {
+                let (code, errorcode) = rest.split_once(':')?;
+                Self::Fault(status(code)?, errorcode.to_owned())
+            }
+            ("hang", rest) => Self::Hang(seconds(rest)?),
+            ("close_before", "") => Self::CloseBefore,
+            (code, "") => Self::Status(status(code)?),
+            _ => return None,
+        })
+    }
+
+    /// The outcome's name, without its details.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::AcceptThenClose => "accept_then_close",
+            Self::AcceptThenSlow(_) => "accept_then_slow",
+            Self::AcceptThen502Html => "accept_then_502_html",
+            Self::AcceptThenTruncated => "accept_then_truncated",
+            Self::AcceptThenHalfJson => "accept_then_half_json",
+            Self::AcceptNonJson => "accept_non_json",
+            Self::Refuse(..) => "refuse",
+            Self::Html500 => "500_before",
+            Self::Unauthorized => "401",
+            Self::Unavailable => "503",
+            Self::Status(_) => "status",
+            Self::Fault(..) => "fault",
+            Self::Hang(_) => "hang",
+            Self::CloseBefore => "close_before",
+        }
+    }
+
+    /// Throws the dice for one send; the shares are laid side by side, in the order of the knobs.
+    pub(super) fn roll(knobs: &Knobs, rng: &mut Rng) -> Self {
+        let mut throw = rng.f64();
+        let sides = [
+            (knobs.share_accept_then_close, Self::AcceptThenClose),
+            (
+                knobs.share_accept_then_slow,
+                Self::AcceptThenSlow(knobs.accept_slow_s),
+            ),
+            (knobs.share_accept_then_502_html, Self::AcceptThen502Html),
+            (knobs.share_accept_then_truncated, Self::AcceptThenTruncated),
+            (knobs.share_accept_non_json, Self::AcceptNonJson),
+            (knobs.share_refuse_200, Self::Refuse(200, String::new())),
+            (knobs.share_refuse_400, Self::Refuse(400, String::new())),
+            (knobs.share_503, Self::Unavailable),
+            (knobs.share_500_before, Self::Html500),
+        ];
+        for (share, outcome) in sides {
+            if throw < share {
+                return match outcome {
+                    Self::Refuse(status, _) => Self::Refuse(status, REFUSAL.to_owned()),
+                    other => other,
+                };
+            }
+            throw -= share;
+        }
+        Self::Ok
+    }
+
+    /// The answer of an outcome that prevents the effect; `None` for those that let it happen.
+    pub(super) async fn before(&self) -> Option<Response> {
+        Some(match self {
+            Self::Refuse(status, reason) => {
+                reply::json(*status, json!({"success": false, "errorMessage": reason}))
+            }
+            Self::Html500 => reply::html(500, "500 Server Error"),
+            Self::Unauthorized => reply::fault(
+                401,
+                "keymanagement.service.invalid_access_token",
+                "Invalid Access Token",
+            ),
+            Self::Unavailable => reply::html(503, "503 Service Unavailable"),
+            Self::Status(status) => reply::html(*status, "Scripted status"),
+            Self::Fault(status, errorcode) => reply::fault(*status, errorcode, "Scripted fault"),
+            Self::Hang(time) => {
+                sleep(Duration::from_secs_f64(*time)).await;
+                reply::cut()
+            }
+            Self::CloseBefore => reply::cut(),
+            _ => return None,
+        })
+    }
+
+    /// Spoils the answer of a call that has had its effect.
+    pub(super) async fn after(self, answer: Response) -> Response {
+        match self {
+            Self::AcceptThenClose => reply::cut(),
+            Self::AcceptThenSlow(time) => {
+                sleep(Duration::from_secs_f64(time)).await;
+                answer
+            }
+            Self::AcceptThen502Html => reply::html(502, "502 Bad Gateway"),
+            Self::AcceptThenTruncated => reply::truncated(answer).await,
+            Self::AcceptThenHalfJson => reply::half(answer).await,
+            Self::AcceptNonJson => reply::html(200, "OK"),
+            _ => answer,
+        }
+    }
+}
+
+fn seconds(text: &str) -> Option<f64> {
+    text.parse()
+        .ok()
+        .filter(|time| (0.0..=86_400.0).contains(time))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+
+    #[test]
+    fn every_documented_name_is_known_and_others_are_not() {
+        for text in [
+            "ok",
+            "503",
+            "401",
+            "accept_then_close",
+            "accept_then_slow",
+            "accept_then_slow:0.5",
+            "accept_then_502_html",
+            "accept_then_truncated",
+            "accept_then_half_json",
+            "accept_non_json",
+            "refuse_200",
+            "refuse_400",
+            "500_before",
+            "status:404",
+            "429",
+            "fault:429:policies.ratelimit.QuotaViolation",
+            "refuse:No such page: 7",
+            "hang:3",
+            "close_before",
+        ] {
+            assert!(Outcome::parse(text).is_some(), "{text}");
+        }
+        for text in [
+            "",
+            "nope",
+            "status:",
+            "status:99",
+            "hang:x",
+            "hang:-1",
+            "fault:429",
+            "ok:1",
+            "refuse:",
+        ] {
+            assert!(Outcome::parse(text).is_none(), "{text}");
+        }
+    }
+
+    #[test]
+    fn shares_are_laid_side_by_side() {
+        let knobs = Knobs {
+            share_503: 0.25,
+            share_refuse_200: 0.25,
+            ..Knobs::default()
+        };
+        let mut rng = Rng::with_seed(5);
+        let mut count = HashMap::new();
+        for _ in 0..4000 {
+            *count
+                .entry(Outcome::roll(&knobs, &mut rng).name())
+                .or_insert(0) += 1;
+        }
+        for (name, about) in [("503", 1000_i32), ("refuse", 1000), ("ok", 2000)] {
+            assert!((count[name] - about).abs() < 150, "{name}: {count:?}");
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! Jumper's other routes: templates, social channels, subscriptions (contracts/jumper.md 4.2 to 4.6).
+
+use std::{collections::HashMap, sync::Arc};
+
+use axum::{
+    body::Bytes,
+    extract::{Query, State},
+    http::HeaderMap,
+    response::Response,
+};
+use serde_json::{Value, json};
+
+use super::{
+    account::{Account, Subscription, lock},
+    form::Fields,
+    gate,
+    modes::{SubscriptionMember, SubscriptionMode},
+    outcome::Outcome,
+    reply,
+    script::Route,
+    send, template,
+    world::World,
+};
+
+type Parameters = Query<HashMap<String, String>>;
+
+/// `GET /chat/fetch-whatsapp-templates`; the parameter that carries a cursor back is unknown, so both likely
+/// names are read.
+pub(super) async fn list(
+    State(world): State<Arc<World>>,
+    Query(query): Parameters,
+    headers: HeaderMap,
+) -> Response {
+    let call = match gate::enter(&world, &headers, Route::List) {
+        Ok(call) => call,
+        Err(answer) => return answer,
+    };
+    let set = call.account.templates();
+    let numbers = call.knobs.ids_as_numbers;
+    let outcome = world.scripted(Route::List).unwrap_or(Outcome::Ok);
+    gate::carry(&world, call, outcome, async {
+        let limit = query.get("limit").map(String::as_str);
+        let cursor = query
+            .get("cursor")
+            .or_else(|| query.get("next"))
+            .map(String::as_str);
+        reply::json(200, set.page(limit, cursor, numbers))
+    })
+    .await
+}
+
+/// `GET /chat/get-whatsapp-template`.
+pub(super) async fn detail(
+    State(world): State<Arc<World>>,
+    Query(query): Parameters,
+    headers: HeaderMap,
+) -> Response {
+    let call = match gate::enter(&world, &headers, Route::Detail) {
+        Ok(call) => call,
+        Err(answer) => return answer,
+    };
+    let set = call.account.templates();
+    let numbers = call.knobs.ids_as_numbers;
+    let outcome = world.scripted(Route::Detail).unwrap_or(Outcome::Ok);
+    gate::carry(&world, call, outcome, async {
+        let id = query.get("id").map_or("", String::as_str);
+        match set.find(id) {
+            Some((template, variant)) => {
+                reply::json(200, template::detail(template, variant, numbers))
+            }
+            None => send::unknown_template(&world, id),
+        }
+    })
+    .await
+}
+
+/// `GET /chat/get-social-channels`: the page id at top level, as two live clients read it.
+pub(super) async fn social(State(world): State<Arc<World>>, headers: HeaderMap) -> Response {
+    let call = match gate::enter(&world, &headers, Route::Social) {
+        Ok(call) => call,
+        Err(answer) => return answer,
+    };
+    let page = (5_200_000_000_000_000 + call.account.index).to_string();
+    let numbers = call.knobs.ids_as_numbers;
+    let outcome = world.scripted(Route::Social).unwrap_or(Outcome::Ok);
+    gate::carry(&world, call, outcome, async {
+        let id = template::id(&page, numbers);
+        reply::json(
+            200,
+            json!({"success": true, "errorMessage": null, "whatsapp": {"id": id}}),
+        )
+    })
+    .await
+}
+
+/// `POST /app/add-subscription`: one field `data`, the JSON text of an array.
+pub(super) async fn subscribe(
+    State(world): State<Arc<World>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let call = match gate::enter(&world, &headers, Route::Subscribe) {
+        Ok(call) => call,
+        Err(answer) => return answer,
+    };
+    let account = Arc::clone(&call.account);
+    let knobs = Arc::clone(&call.knobs);
+    let outcome = world.scripted(Route::Subscribe).unwrap_or(Outcome::Ok);
+    gate::carry(&world, call, outcome, async {
+        let fields = Fields::read(&headers, &body);
+        let data = fields.get("data").unwrap_or_default();
+        let Ok(entries) = serde_json::from_str::<Vec<Subscription>>(data) else {
+            let body = json!({"success": false, "errorMessage": "data is not a list of webhooks"});
+            return reply::json(200, body);
+        };
+        put(&account, entries, knobs.subscription_mode);
+        let data = shown(&account, knobs.subscription_member);
+        reply::json(
+            200,
+            json!({"success": true, "errorMessage": null, "data": data}),
+        )
+    })
+    .await
+}
+
+/// Stores entries. One that was seeded as somebody else's stays undelivered when the client sends it back.
+fn put(account: &Account, entries: Vec<Subscription>, mode: SubscriptionMode) {
+    let mut subscriptions = lock(&account.subscriptions);
+    let foreign: Vec<_> = subscriptions
+        .iter()
+        .filter(|one| !one.deliver)
+        .map(|one| one.webhook.clone())
+        .collect();
+    if mode == SubscriptionMode::Replace {
+        subscriptions.clear();
+    }
+    for mut entry in entries {
+        entry.deliver = !foreign.contains(&entry.webhook);
+        if !subscriptions.contains(&entry) {
+            subscriptions.push(entry);
+        }
+    }
+}
+
+/// `GET /app/list-subscription`.
+pub(super) async fn subscriptions(State(world): State<Arc<World>>, headers: HeaderMap) -> Response {
+    let call = match gate::enter(&world, &headers, Route::ListSubscription) {
+        Ok(call) => call,
+        Err(answer) => return answer,
+    };
+    let data = shown(&call.account, call.knobs.subscription_member);
+    let outcome = world
+        .scripted(Route::ListSubscription)
+        .unwrap_or(Outcome::Ok);
+    gate::carry(&world, call, outcome, async {
+        reply::json(
+            200,
+            json!({"success": true, "errorMessage": null, "data": data}),
+        )
+    })
+    .await
+}
+
+fn shown(account: &Account, member: SubscriptionMember) -> Vec<Value> {
+    let entry = |one: &Subscription| match member {
+        SubscriptionMember::Permission => {
+            json!({"permission": one.permission, "webhook": one.webhook})
+        }
+        SubscriptionMember::SubscriptionType => {
+            json!({"subscription_type": one.permission, "webhook": one.webhook})
+        }
+        SubscriptionMember::All => json!({
+            "permission": one.permission,
+            "subscription_type": one.permission,
+            "webhook": one.webhook,
+        }),
+    };
+    lock(&account.subscriptions).iter().map(entry).collect()
+}
+
+/// Any other path: the `/chat/` prefix is needed, for one (contracts/jumper.md 4.3).
+pub(super) async fn nowhere() -> Response {
+    reply::json(404, json!({"success": false, "errorMessage": "Not found"}))
+}
