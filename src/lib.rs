@@ -1,9 +1,26 @@
 //! The map.
+
+pub mod alert;
+pub mod app;
 pub mod breaker;
 pub mod channel;
+pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod domain;
+pub mod http;
+pub mod intake;
+pub mod jumper;
+pub mod keeper;
 pub mod limit;
+pub mod moengage;
+pub mod ops;
 pub mod outbox;
+pub mod provider;
+pub mod relay;
 pub mod sandbox;
+pub mod send;
 pub mod store;
+pub mod telemetry;
+pub mod templates;
+pub mod worker;

@@ -147,9 +147,14 @@ impl Outbox {
     }
 
     /// Ends holds that are over and fails what is too old, a bounded number at once.
-    pub async fn sweep(&self, rules: Vec<SweepRule>, now: UnixMs) -> Result<Swept, StoreError> {
+    pub async fn sweep(
+        &self,
+        rules: Vec<SweepRule>,
+        ages: bool,
+        now: UnixMs,
+    ) -> Result<Swept, StoreError> {
         match self {
-            Self::Embedded(store) => store.sweep(rules, now).await,
+            Self::Embedded(store) => store.sweep(rules, ages, now).await,
         }
     }
 

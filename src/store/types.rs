@@ -244,8 +244,8 @@ pub struct Swept {
     pub failed: Vec<(ChannelId, MsgId, Refusal)>,
     /// Messages queued once more.
     pub resent: Vec<(ChannelId, MsgId)>,
-    /// Early statuses given up.
-    pub expired_events: u64,
+    /// Messages whose receipt was inferred after all.
+    pub inferred: u32,
 }
 
 /// The cumulative account of a channel (DESIGN G2).

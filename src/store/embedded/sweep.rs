@@ -12,23 +12,18 @@ use rusqlite::Result;
 const AT_ONCE: i64 = 500;
 
 impl Store {
-    /// Ends holds that are over and fails what is too old, a bounded number at once. Returns what
-    /// it did; doing nothing means there was nothing.
-    pub async fn sweep(&self, rules: Vec<SweepRule>, now: UnixMs) -> Result<Swept, StoreError> {
-        let searched = rules.clone();
-        let old = self.read(move |conn| {
-            let mut old = Vec::new();
-            for rule in &searched {
-                let found = settle::find_where(
-                    conn,
-                    "channel = ?1 AND state = 0 AND accepted_at < ?2 LIMIT ?3",
-                    (rule.channel.as_str(), rule.expired_before.0, AT_ONCE),
-                )?;
-                old.extend(found.into_iter().map(|message| message.id));
-            }
-            Ok(old)
-        });
-        let old = old.await?;
+    /// Ends holds that are over, and with `ages` fails what is too old; a bounded number at once.
+    pub async fn sweep(
+        &self,
+        rules: Vec<SweepRule>,
+        ages: bool,
+        now: UnixMs,
+    ) -> Result<Swept, StoreError> {
+        let old = if ages {
+            self.too_old(rules.clone()).await?
+        } else {
+            Vec::new()
+        };
         let over = self
             .read(move |conn| {
                 conn.prepare_cached(
@@ -50,6 +45,22 @@ impl Store {
                 end_hold(txn, *id, &rules, now, &mut swept)?;
             }
             Ok(swept)
+        })
+        .await
+    }
+
+    async fn too_old(&self, rules: Vec<SweepRule>) -> Result<Vec<i64>, StoreError> {
+        self.read(move |conn| {
+            let mut old = Vec::new();
+            for rule in &rules {
+                let found = settle::find_where(
+                    conn,
+                    "channel = ?1 AND state = 0 AND accepted_at < ?2 LIMIT ?3",
+                    (rule.channel.as_str(), rule.expired_before.0, AT_ONCE),
+                )?;
+                old.extend(found.into_iter().map(|message| message.id));
+            }
+            Ok(old)
         })
         .await
     }
@@ -77,6 +88,7 @@ fn end_hold(
     // A last look: an attempt to the same person may have stood in the way of the evidence.
     let mut folded = Folded::default();
     evidence::weigh(txn, id, now, &mut folded)?;
+    swept.inferred += folded.inferred;
     if !evidence::still_unknown(txn, id)? {
         return Ok(());
     }

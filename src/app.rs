@@ -1,0 +1,178 @@
+//! Builds the gateway from its configuration and runs it. Start-up and stop read like recipes.
+
+mod parts;
+
+use crate::config::Config;
+use crate::http::{self, Limits};
+use crate::jumper::webhook::receive;
+use crate::keeper;
+use crate::moengage;
+use crate::ops;
+use anyhow::Context;
+use parts::Parts;
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// How long requests to the ops listener may take to end when the process stops.
+const OPS_DRAIN: Duration = Duration::from_secs(1);
+
+/// A gateway that is ready to run: everything is open, nothing moves yet.
+pub struct App {
+    config: Config,
+    parts: Parts,
+    public: TcpListener,
+    ops: TcpListener,
+}
+
+/// Opens the store and both listeners and puts the stations together.
+pub async fn build(config: Config) -> anyhow::Result<App> {
+    let parts = parts::assemble(&config).await?;
+    let public = bind(SocketAddr::new(config.http.bind, config.http.port)).await?;
+    let ops = bind(config.ops.addr).await?;
+    Ok(App {
+        config,
+        parts,
+        public,
+        ops,
+    })
+}
+
+async fn bind(addr: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(addr).await.with_context(|| {
+        format!("cannot listen on {addr}: is another program using it? Set PORT or OPS_ADDR")
+    })
+}
+
+impl App {
+    /// Where the public listener is.
+    pub fn public_addr(&self) -> anyhow::Result<SocketAddr> {
+        Ok(self.public.local_addr()?)
+    }
+
+    /// Where the ops listener is.
+    pub fn ops_addr(&self) -> anyhow::Result<SocketAddr> {
+        Ok(self.ops.local_addr()?)
+    }
+
+    /// Runs until `stop`. Then: no more intake, claimed work ends within the drain time, the rest
+    /// stays for the next start.
+    pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
+        let Self {
+            config,
+            parts,
+            public,
+            ops,
+        } = self;
+        tracing::info!(public = %public.local_addr()?, ops = %ops.local_addr()?,
+            "the gateway is ready");
+        let (ears, hands) = (CancellationToken::new(), CancellationToken::new());
+        let (listeners, work) = (TaskTracker::new(), TaskTracker::new());
+        let desk = parts.desk(&config);
+        let router = http::finish(
+            moengage::routes(parts.send_state())
+                .merge(receive::routes(parts.receiver(&config)))
+                .merge(ops::health::routes(desk.clone())),
+        );
+        let drain = config.drain_timeout;
+        listeners.spawn(http::serve(
+            public,
+            router,
+            limits(&config),
+            ears.clone(),
+            drain,
+        ));
+        let ops_stop = CancellationToken::new();
+        let ops_router = ops::routes(desk);
+        let ops_task = tokio::spawn(http::serve(
+            ops,
+            ops_router,
+            Limits::default(),
+            ops_stop.clone(),
+            OPS_DRAIN,
+        ));
+        start_work(&config, &parts, &work, &hands);
+
+        stop.cancelled().await;
+        tracing::info!(
+            drain_s = drain.as_secs(),
+            "stopping: no more messages are taken"
+        );
+        parts.intake.close();
+        ears.cancel();
+        hands.cancel();
+        listeners.close();
+        work.close();
+        let ended = tokio::time::timeout(drain, async {
+            listeners.wait().await;
+            work.wait().await;
+        });
+        match ended.await {
+            Ok(()) => tracing::info!("stopped: everything under way has ended"),
+            Err(_) => tracing::warn!(
+                "stopped: the drain time is over; sends under way are \
+                unknown and looked after at the next start"
+            ),
+        }
+        ops_stop.cancel();
+        ops_task.await?;
+        Ok(())
+    }
+}
+
+fn start_work(config: &Config, parts: &Parts, work: &TaskTracker, stop: &CancellationToken) {
+    for account in &parts.accounts {
+        let stop = || stop.child_token();
+        work.spawn(parts.worker(account).run(stop()));
+        let tokens = account.tokens.clone();
+        let (token_stop, template_stop) = (stop(), stop());
+        work.spawn(async move { tokens.keep_fresh(token_stop).await });
+        let (templates, every) = (account.templates.clone(), config.jumper.template_refresh);
+        work.spawn(async move { templates.keep_fresh(every, template_stop).await });
+        let (one, provider) = (account.account.clone(), account.provider.clone());
+        let probe = config.policy.hold_probe;
+        work.spawn(keeper::watch_hold(
+            one.clone(),
+            provider.clone(),
+            probe,
+            stop(),
+        ));
+        if let Some(wanted) = parts.subscription(config) {
+            let every = config.jumper.subscription_check;
+            work.spawn(keeper::keep_subscribed(
+                one,
+                provider,
+                wanted,
+                every,
+                stop(),
+            ));
+        }
+    }
+    for relay in parts.relays(config) {
+        work.spawn(relay.run(stop.child_token()));
+    }
+    let keep = keeper::Retention {
+        messages: config.store.retention,
+        events: config.store.event_retention,
+    };
+    let outbox = parts.outbox.clone();
+    work.spawn(keeper::sweep(
+        outbox.clone(),
+        parts.channels.clone(),
+        stop.child_token(),
+    ));
+    work.spawn(keeper::retain(outbox, keep, stop.child_token()));
+}
+
+fn limits(config: &Config) -> Limits {
+    Limits {
+        max_connections: config.http.max_connections,
+        header_timeout: config.http.header_timeout,
+        idle_timeout: config.http.idle_timeout,
+        body_timeout: config.http.body_timeout,
+        response_timeout: config.http.response_timeout,
+        body_limit: config.http.body_limit,
+    }
+}

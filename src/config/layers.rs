@@ -1,0 +1,265 @@
+//! The layers and their order: built-in < file < `.env` < environment < flags.
+//!
+//! [`Sources`] holds what the layers said, as text; [`Sources::read`] and [`read`] alone touch the
+//! environment and files. Everything below them is pure. `.env` is never put into the environment
+//! of the process, so it cannot override anything there.
+
+use super::dotenv;
+use super::fault::{Fault, Faults};
+use super::file;
+use super::setting::{FILE_VAR, SETTINGS, Setting};
+use super::{Config, Purpose};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::ErrorKind;
+use std::path::PathBuf;
+
+/// The built-in layer.
+const BUILT_IN: &str = include_str!("../../config/default.toml");
+/// How faults name the built-in layer.
+const BUILT_IN_NAME: &str = "config/default.toml";
+
+/// What each layer says, before anything is checked.
+#[derive(Clone, Default)]
+pub struct Sources {
+    /// The variables of the process.
+    pub env: BTreeMap<String, String>,
+    /// The variables of `.env`.
+    pub dotenv: BTreeMap<String, String>,
+    /// The configuration file: its path and its text.
+    pub file: Option<(PathBuf, String)>,
+    /// `--set` flags as key and value, in the order given; the last one of a key counts.
+    pub flags: Vec<(String, String)>,
+}
+
+impl fmt::Debug for Sources {
+    /// Nothing is known to be harmless here yet.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sources").finish_non_exhaustive()
+    }
+}
+
+impl Sources {
+    /// Reads the environment, `.env` and the file that `GATEWAY_CONFIG` names.
+    pub fn read(flags: Vec<(String, String)>) -> Result<Self, Faults> {
+        let (sources, faults) = gather(flags);
+        if faults.is_empty() {
+            Ok(sources)
+        } else {
+            Err(Faults(faults))
+        }
+    }
+}
+
+/// Reads all layers and checks them; a file that cannot be read does not hide the other faults.
+pub fn read(flags: Vec<(String, String)>, purpose: Purpose) -> Result<Config, Faults> {
+    let (sources, mut faults) = gather(flags);
+    match super::load(&sources, purpose) {
+        Ok(config) if faults.is_empty() => Ok(config),
+        Ok(_) => Err(Faults(faults)),
+        Err(Faults(more)) => {
+            faults.extend(more);
+            Err(Faults(faults))
+        }
+    }
+}
+
+fn gather(flags: Vec<(String, String)>) -> (Sources, Vec<Fault>) {
+    let mut faults = Vec::new();
+    let mut sources = Sources {
+        flags,
+        ..Sources::default()
+    };
+    for (name, value) in std::env::vars_os() {
+        match (name.into_string(), value.into_string()) {
+            (Ok(name), Ok(value)) => drop(sources.env.insert(name, value)),
+            (Ok(name), Err(_)) if super::setting::is_known_variable(&name) => {
+                faults.push(Fault::new(name, Layer::Environment, "must be UTF-8"));
+            }
+            _ => {}
+        }
+    }
+    match std::fs::read_to_string(dotenv::FILE) {
+        Ok(text) => {
+            let (variables, bad) = dotenv::read(&text);
+            sources.dotenv = variables;
+            faults.extend(bad);
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) => faults.push(unreadable(dotenv::FILE, "working directory", &error)),
+    }
+    let named = [
+        (&sources.env, Layer::Environment),
+        (&sources.dotenv, Layer::DotEnv),
+    ]
+    .into_iter()
+    .find_map(|(variables, layer)| Some((variables.get(FILE_VAR)?.trim(), layer)))
+    .filter(|(path, _)| !path.is_empty());
+    if let Some((path, layer)) = named {
+        match std::fs::read_to_string(path) {
+            Ok(text) => sources.file = Some((path.into(), text)),
+            Err(error) => {
+                faults.push(unreadable(FILE_VAR, layer, &error).with_value(path.to_owned()));
+            }
+        }
+    }
+    (sources, faults)
+}
+
+fn unreadable(name: &str, place: impl fmt::Display, error: &std::io::Error) -> Fault {
+    Fault::new(
+        name,
+        place,
+        format!("must be a file that can be read: {error}"),
+    )
+}
+
+/// One of the layers, lowest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Layer {
+    /// Built in.
+    Default,
+    /// The configuration file.
+    File,
+    /// `.env`.
+    DotEnv,
+    /// The environment of the process.
+    Environment,
+    /// `--set`.
+    Flag,
+}
+
+impl fmt::Display for Layer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Default => "default",
+            Self::File => "file",
+            Self::DotEnv => ".env",
+            Self::Environment => "environment",
+            Self::Flag => "flag",
+        })
+    }
+}
+
+/// A value as text.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) enum Text {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl Text {
+    /// As it is shown, before anything secret is hidden.
+    pub(super) fn joined(&self) -> String {
+        match self {
+            Self::One(text) => text.clone(),
+            Self::Many(texts) => texts.join(", "),
+        }
+    }
+
+    fn is_blank(&self) -> bool {
+        matches!(self, Self::One(text) if text.trim().is_empty())
+    }
+}
+
+/// A value, and who gave it.
+#[derive(Clone)]
+pub(super) struct Given {
+    pub(super) text: Text,
+    pub(super) layer: Layer,
+    /// File and line; empty in layers without lines.
+    pub(super) line: String,
+}
+
+impl Given {
+    /// A fault about this value.
+    pub(super) fn fault(&self, setting: &Setting, right: impl Into<String>) -> Fault {
+        let name = match self.layer {
+            Layer::DotEnv | Layer::Environment => setting.known_as(),
+            _ => setting.key,
+        };
+        let shown = setting.shown(&self.text.joined());
+        if self.line.is_empty() {
+            Fault::new(name, self.layer, right).with_value(shown)
+        } else {
+            Fault::new(name, &self.line, right).with_value(shown)
+        }
+    }
+}
+
+/// The values in force by key, with the faults met on the way.
+pub(super) fn merge(sources: &Sources) -> (BTreeMap<&'static str, Given>, Vec<Fault>) {
+    let mut faults = Vec::new();
+    let mut layers = file::read(BUILT_IN, BUILT_IN_NAME, Layer::Default, &mut faults);
+    if let Some((path, text)) = &sources.file {
+        let name = path.display().to_string();
+        layers.extend(file::read(text, &name, Layer::File, &mut faults));
+    }
+    layers.extend(variables(&sources.dotenv, Layer::DotEnv, &mut faults));
+    layers.extend(variables(&sources.env, Layer::Environment, &mut faults));
+    layers.extend(flags(&sources.flags, &mut faults));
+    // Later ones replace earlier ones; what is blank says nothing.
+    let spoken = layers
+        .into_iter()
+        .filter(|(_, given)| !given.text.is_blank());
+    (spoken.collect(), faults)
+}
+
+type Layered = Vec<(&'static str, Given)>;
+
+fn variables(from: &BTreeMap<String, String>, layer: Layer, faults: &mut Vec<Fault>) -> Layered {
+    let value = |name: Option<&'static str>| {
+        let value = from.get(name?)?.trim();
+        (!value.is_empty()).then_some((name?, value))
+    };
+    let mut out = Vec::new();
+    for setting in SETTINGS {
+        let (first, second) = (value(setting.var), value(setting.alias));
+        if let (Some((name, a)), Some((alias, b))) = (first, second)
+            && a != b
+        {
+            let right = format!("must say the same as {alias}; remove one of them");
+            faults.push(Fault::new(name, layer, right));
+        }
+        let Some((_, value)) = first.or(second) else {
+            continue;
+        };
+        let bare = unwrapped(value);
+        let given = Given {
+            text: Text::One(bare.unwrap_or(value).to_owned()),
+            layer,
+            line: String::new(),
+        };
+        if bare.is_some() {
+            let right = "must come without the quotes around it (docker --env-file keeps them)";
+            faults.push(given.fault(setting, right));
+        }
+        out.push((setting.key, given));
+    }
+    out
+}
+
+/// What stands between quotes that were meant for a shell, if there are any.
+fn unwrapped(value: &str) -> Option<&str> {
+    ['"', '\'']
+        .iter()
+        .find_map(|quote| value.strip_prefix(*quote)?.strip_suffix(*quote))
+}
+
+fn flags(flags: &[(String, String)], faults: &mut Vec<Fault>) -> Layered {
+    let mut out = Vec::new();
+    for (key, value) in flags {
+        match Setting::named(key.trim()) {
+            Some(setting) => out.push((
+                setting.key,
+                Given {
+                    text: Text::One(value.trim().to_owned()),
+                    layer: Layer::Flag,
+                    line: String::new(),
+                },
+            )),
+            None => faults.push(Fault::new(key.as_str(), Layer::Flag, file::unknown(key))),
+        }
+    }
+    out
+}

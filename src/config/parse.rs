@@ -1,0 +1,295 @@
+//! One text in, one value or the words "what would be right" out.
+//!
+//! Pure, and silent about the text itself: the words never repeat it, because it may be a secret.
+
+use super::values::{LogFormat, TimestampUnit};
+use crate::domain::BusinessNumber;
+use crate::domain::policy::Ambiguous;
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
+use secrecy::SecretString;
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+/// What a parser returns; the error completes "value: ..." and says what would be right.
+pub(super) type Parsed<T> = Result<T, String>;
+
+/// How a time without a unit is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Bare {
+    /// Not at all.
+    Refused,
+    /// As seconds.
+    Seconds,
+    /// As milliseconds.
+    Millis,
+}
+
+/// Reads a whole number.
+pub(super) fn whole<T: TryFrom<u64>>(range: RangeInclusive<u64>) -> impl Fn(&str) -> Parsed<T> {
+    move |text| {
+        digits(text)
+            .filter(|number| range.contains(number))
+            .and_then(|number| T::try_from(number).ok())
+            .ok_or_else(|| {
+                let (from, to) = (range.start(), range.end());
+                format!("must be a whole number from {from} to {to}")
+            })
+    }
+}
+
+/// Digits and nothing else: no sign, no space.
+fn digits(text: &str) -> Option<u64> {
+    let plain = text.bytes().all(|b| b.is_ascii_digit());
+    plain.then(|| text.parse().ok()).flatten()
+}
+
+/// Reads a time such as `30s`, `500ms`, `10m`, `24h`, `8d`.
+pub(super) fn time(
+    range: RangeInclusive<Duration>,
+    bare: Bare,
+) -> impl Fn(&str) -> Parsed<Duration> {
+    move |text| {
+        duration(text, bare)
+            .filter(|time| range.contains(time))
+            .ok_or_else(|| {
+                let (from, to) = (human(*range.start()), human(*range.end()));
+                let unit = match bare {
+                    Bare::Refused => "with its unit (ms, s, m, h, d)",
+                    Bare::Seconds => "with its unit (ms, s, m, h, d) or in seconds",
+                    Bare::Millis => "with its unit (ms, s, m, h, d) or in milliseconds",
+                };
+                format!("must be a time {unit}, from {from} to {to}")
+            })
+    }
+}
+
+fn duration(text: &str, bare: Bare) -> Option<Duration> {
+    let end = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    let number = digits(&text[..end])?;
+    let millis = match (text[end..].trim(), bare) {
+        ("ms", _) | ("", Bare::Millis) => 1,
+        ("s", _) | ("", Bare::Seconds) => 1000,
+        ("m", _) => 60_000,
+        ("h", _) => 3_600_000,
+        ("d", _) => 86_400_000,
+        _ => return None,
+    };
+    number.checked_mul(millis).map(Duration::from_millis)
+}
+
+/// A time in its largest whole unit.
+fn human(time: Duration) -> String {
+    let millis = time.as_millis();
+    [
+        (86_400_000, "d"),
+        (3_600_000, "h"),
+        (60_000, "m"),
+        (1000, "s"),
+    ]
+    .into_iter()
+    .find(|(unit, _)| millis >= *unit && millis.is_multiple_of(*unit))
+    .map_or(format!("{millis}ms"), |(unit, name)| {
+        format!("{}{name}", millis / unit)
+    })
+}
+
+/// Reads a number of bytes, bare or as `64KB`, `256MB`, `1GB` (powers of 1024).
+pub(super) fn bytes(range: RangeInclusive<u64>) -> impl Fn(&str) -> Parsed<u64> {
+    move |text| {
+        size(text)
+            .filter(|size| range.contains(size))
+            .ok_or_else(|| {
+                let (from, to) = (range.start(), range.end());
+                format!("must be a number of bytes, such as 262144 or 256MB, from {from} to {to}")
+            })
+    }
+}
+
+fn size(text: &str) -> Option<u64> {
+    let end = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    let shift = match text[end..].trim() {
+        "" | "B" => 0,
+        "KB" | "KiB" => 10,
+        "MB" | "MiB" => 20,
+        "GB" | "GiB" => 30,
+        _ => return None,
+    };
+    digits(&text[..end])?.checked_mul(1 << shift)
+}
+
+/// Reads calls a second, or `off`.
+pub(super) fn rate(text: &str) -> Parsed<Option<f64>> {
+    if text.eq_ignore_ascii_case("off") {
+        return Ok(None);
+    }
+    // "inf" and "1e3" are numbers to the standard library and mistakes to an operator.
+    let plain = text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    text.parse()
+        .ok()
+        .filter(|rate| plain && (0.01..=100_000.0).contains(rate))
+        .map(Some)
+        .ok_or_else(|| "must be calls a second, from 0.01 to 100000, or off".to_owned())
+}
+
+/// Reads a number of messages, or `off`.
+pub(super) fn queue(text: &str) -> Parsed<Option<u64>> {
+    if text.eq_ignore_ascii_case("off") {
+        return Ok(None);
+    }
+    digits(text)
+        .filter(|most| *most > 0)
+        .map(Some)
+        .ok_or_else(|| "must be a whole number of messages above 0, or off".to_owned())
+}
+
+/// Reads `true` or `false`.
+pub(super) fn switch(text: &str) -> Parsed<bool> {
+    choice(text, &[("true", true), ("false", false)])
+}
+
+/// Reads what becomes of a send whose outcome stays unknown.
+pub(super) fn ambiguous(text: &str) -> Parsed<Ambiguous> {
+    choice(
+        text,
+        &[("fail", Ambiguous::Fail), ("resend", Ambiguous::Resend)],
+    )
+}
+
+/// Reads the unit of MoEngage's timestamps.
+pub(super) fn timestamp_unit(text: &str) -> Parsed<TimestampUnit> {
+    choice(
+        text,
+        &[("s", TimestampUnit::Seconds), ("ms", TimestampUnit::Millis)],
+    )
+}
+
+/// Reads the form of log lines.
+pub(super) fn log_format(text: &str) -> Parsed<LogFormat> {
+    choice(
+        text,
+        &[("text", LogFormat::Text), ("json", LogFormat::Json)],
+    )
+}
+
+fn choice<T: Copy>(text: &str, words: &[(&str, T)]) -> Parsed<T> {
+    let found = words
+        .iter()
+        .find(|(word, _)| word.eq_ignore_ascii_case(text));
+    found.map(|(_, value)| *value).ok_or_else(|| {
+        let words: Vec<_> = words.iter().map(|(word, _)| *word).collect();
+        format!("must be {}", words.join(" or "))
+    })
+}
+
+/// Checks an address of the web; a slash at the end is kept.
+pub(super) fn url(text: &str) -> Parsed<String> {
+    let right = || "must be an http or https URL without user name and password".to_owned();
+    let uri: hyper::Uri = text.parse().map_err(|_| right())?;
+    let web = matches!(uri.scheme_str(), Some("http" | "https"));
+    let host = uri.host().is_some_and(|host| !host.is_empty());
+    let port = uri.authority().is_some_and(|authority| {
+        let rest = &authority.as_str()[uri.host().map_or(0, str::len)..];
+        rest.is_empty() || uri.port_u16().is_some_and(|port| port > 0)
+    });
+    let credentials = uri.authority().is_some_and(|a| a.as_str().contains('@'));
+    if web && host && port && !credentials && !text.contains('#') {
+        Ok(text.to_owned())
+    } else {
+        Err(right())
+    }
+}
+
+/// Checks the base of an API and takes off the slash at its end.
+pub(super) fn base_url(text: &str) -> Parsed<String> {
+    if text.contains('?') {
+        return Err("must be an http or https URL without a query".to_owned());
+    }
+    url(text).map(|url| url.trim_end_matches('/').to_owned())
+}
+
+/// Checks an address that must not be printed.
+pub(super) fn secret_url(text: &str) -> Parsed<SecretString> {
+    url(text).map(SecretString::from)
+}
+
+/// Reads Jumper's client credentials and returns the whole header value
+/// (contracts/jumper.md section 2.3). The word `Basic` may be left out.
+pub(super) fn basic_auth(text: &str) -> Parsed<SecretString> {
+    let encoded = match text.split_at_checked(6) {
+        Some((word, rest)) if word.eq_ignore_ascii_case("basic ") => rest.trim(),
+        _ => text,
+    };
+    STANDARD
+        .decode(encoded)
+        .or_else(|_| STANDARD_NO_PAD.decode(encoded))
+        .ok()
+        .filter(|pair| has_key_and_secret(pair))
+        .map(|pair| format!("Basic {}", STANDARD.encode(pair)).into())
+        .ok_or_else(|| {
+            "must be Basic and the base64 of key:secret (printf %s 'key:secret' | base64 -w0)"
+                .to_owned()
+        })
+}
+
+fn has_key_and_secret(pair: &[u8]) -> bool {
+    let colon = pair.iter().position(|byte| *byte == b':');
+    colon.is_some_and(|at| at > 0 && at + 1 < pair.len())
+}
+
+/// Checks a token that travels in a header.
+pub(super) fn token(text: &str) -> Parsed<SecretString> {
+    if text.bytes().all(|b| b.is_ascii_graphic()) && !text.is_empty() {
+        Ok(text.into())
+    } else {
+        Err("must be printable ASCII without spaces".to_owned())
+    }
+}
+
+/// Checks one token of MoEngage's. The word `Bearer` belongs to the header and is taken off.
+pub(super) fn caller_token(text: &str) -> Parsed<SecretString> {
+    let bare = match text.split_at_checked(7) {
+        Some((word, rest)) if word.eq_ignore_ascii_case("bearer ") => rest.trim(),
+        _ => text,
+    };
+    // Some sender forms paste a value with a scheme of their own, so spaces inside may be meant.
+    if bare.bytes().all(|b| b == b' ' || b.is_ascii_graphic()) && !bare.is_empty() {
+        Ok(bare.into())
+    } else {
+        Err("must be one token of printable ASCII, or several separated by commas".to_owned())
+    }
+}
+
+/// Checks the secret of the webhook's path.
+pub(super) fn webhook_secret(text: &str) -> Parsed<SecretString> {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
+    if (16..=256).contains(&text.len()) && text.bytes().all(allowed) {
+        Ok(text.into())
+    } else {
+        Err("must be 16 to 256 letters, digits, '-' or '_' (openssl rand -hex 24)".to_owned())
+    }
+}
+
+/// Reads a WhatsApp Business number.
+pub(super) fn business_number(text: &str) -> Parsed<BusinessNumber> {
+    BusinessNumber::parse(text).map_err(|e| format!("must be a phone number in E.164, but it {e}"))
+}
+
+/// Reads address and port of a listener.
+pub(super) fn socket_addr(text: &str) -> Parsed<SocketAddr> {
+    text.replace("localhost:", "127.0.0.1:")
+        .parse()
+        .map_err(|_| "must be an IP address and a port, such as 127.0.0.1:3002".to_owned())
+}
+
+/// Checks the directives of the log filter.
+pub(super) fn log_filter(text: &str) -> Parsed<String> {
+    tracing_subscriber::EnvFilter::try_new(text)
+        .map(|_| text.to_owned())
+        .map_err(|_| "must be log directives, such as info or warn,tower=debug".to_owned())
+}

@@ -1,0 +1,147 @@
+//! Takes settings out of the merged layers one by one, and puts down what is wrong.
+//!
+//! Every method returns `None` only after it has put down a fault, so a caller may read on and give
+//! up at the end.
+
+use super::Purpose;
+use super::fault::Fault;
+use super::layers::{Given, Text};
+use super::parse::{self, Bare, Parsed, whole};
+use super::setting::Setting;
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+/// Deadlines and pauses of one call or one connection.
+const SHORT: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_hours(1);
+/// Ages and schedules.
+const LONG: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(366 * 24);
+/// Calls, connections, entries at once.
+const COUNT: RangeInclusive<u64> = 1..=1_000_000;
+
+/// The merged layers, and the faults met so far.
+pub(super) struct Reader<'a> {
+    pub(super) given: &'a BTreeMap<&'static str, Given>,
+    pub(super) purpose: Purpose,
+    pub(super) faults: &'a mut Vec<Fault>,
+}
+
+impl Reader<'_> {
+    /// A setting that has to have a value.
+    pub(super) fn one<T>(&mut self, key: &str, parse: impl Fn(&str) -> Parsed<T>) -> Option<T> {
+        match self.maybe(key, parse)? {
+            Some(value) => Some(value),
+            None => {
+                self.missing(key);
+                None
+            }
+        }
+    }
+
+    /// A setting that may be unset.
+    pub(super) fn maybe<T>(
+        &mut self,
+        key: &str,
+        parse: impl Fn(&str) -> Parsed<T>,
+    ) -> Option<Option<T>> {
+        let Some(given) = self.given.get(key) else {
+            return Some(None);
+        };
+        let parsed = match &given.text {
+            Text::One(text) => parse(text.trim()),
+            Text::Many(_) => Err("must be one value, not a list".to_owned()),
+        };
+        self.judge(key, parsed).map(Some)
+    }
+
+    /// A setting without which nothing can be served, though a client command does not need it.
+    pub(super) fn served<T>(
+        &mut self,
+        key: &str,
+        parse: impl Fn(&str) -> Parsed<T>,
+    ) -> Option<Option<T>> {
+        let value = self.maybe(key, parse)?;
+        if value.is_none() && self.purpose == Purpose::Serve {
+            self.missing(key);
+        }
+        Some(value)
+    }
+
+    /// A list; one text is split at its commas, and what is blank is left out.
+    pub(super) fn list<T>(
+        &mut self,
+        key: &str,
+        parse: impl Fn(&str) -> Parsed<T>,
+    ) -> Option<Vec<T>> {
+        let Some(given) = self.given.get(key) else {
+            return Some(Vec::new());
+        };
+        let parts: Vec<&str> = match &given.text {
+            Text::One(text) => text.split(',').collect(),
+            Text::Many(texts) => texts.iter().map(String::as_str).collect(),
+        };
+        let said = parts
+            .iter()
+            .map(|part| part.trim())
+            .filter(|part| !part.is_empty());
+        let parsed = said.map(parse).collect();
+        self.judge(key, parsed)
+    }
+
+    fn judge<T>(&mut self, key: &str, parsed: Parsed<T>) -> Option<T> {
+        match parsed {
+            Ok(value) => Some(value),
+            Err(right) => {
+                self.fault(key, right);
+                None
+            }
+        }
+    }
+
+    /// Puts down that the value of `key` is wrong.
+    pub(super) fn fault(&mut self, key: &str, right: impl Into<String>) {
+        let right = right.into();
+        let fault = match (Setting::named(key), self.given.get(key)) {
+            (Some(setting), Some(given)) => given.fault(setting, right),
+            _ => Fault::new(key, "not set", right),
+        };
+        self.faults.push(fault);
+    }
+
+    pub(super) fn missing(&mut self, key: &str) {
+        let fault = Setting::named(key).map_or_else(
+            || Fault::new(key, "no such setting", "must be in the list of settings"),
+            Fault::missing,
+        );
+        self.faults.push(fault);
+    }
+
+    pub(super) fn short(&mut self, key: &str) -> Option<Duration> {
+        self.one(key, parse::time(SHORT, Bare::Refused))
+    }
+
+    pub(super) fn long(&mut self, key: &str) -> Option<Duration> {
+        self.one(key, parse::time(LONG, Bare::Refused))
+    }
+
+    pub(super) fn millis(&mut self, key: &str) -> Option<Duration> {
+        self.one(key, parse::time(SHORT, Bare::Millis))
+    }
+
+    pub(super) fn count<T: TryFrom<u64>>(&mut self, key: &str) -> Option<T> {
+        self.one(key, whole(COUNT))
+    }
+
+    /// Of two times the first must not be the longer one.
+    pub(super) fn ordered(
+        &mut self,
+        first: (&str, Option<Duration>),
+        second: (&str, Option<Duration>),
+    ) {
+        if let (Some(a), Some(b)) = (first.1, second.1)
+            && a > b
+        {
+            self.fault(first.0, format!("must not be longer than {}", second.0));
+        }
+    }
+}

@@ -1,0 +1,336 @@
+//! The list of all settings: key, environment variable, and how its value may be shown.
+//!
+//! Everything that goes through settings one by one walks this list: reading the layers, naming
+//! faults, `gateway config`, the tests. Meaning, unit and default of each stand in
+//! `config/default.toml`; its type and its bounds in `check.rs`.
+
+use crate::domain::Phone;
+
+/// One setting.
+#[derive(Debug)]
+pub struct Setting {
+    /// Its name in a configuration file and for `--set`: table, dot, key.
+    pub key: &'static str,
+    /// Its environment variable, if it has one.
+    pub var: Option<&'static str>,
+    /// A second spelling of the variable.
+    pub alias: Option<&'static str>,
+    /// Where the operator finds the value; empty where that needs no telling.
+    pub source: &'static str,
+    show: Show,
+}
+
+/// How much of a value may be shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Show {
+    /// All of it.
+    Plain,
+    /// All but the middle digits.
+    Number,
+    /// All but credentials.
+    Url,
+    /// Our own webhook address: all but what may be the webhook secret.
+    Webhook,
+    /// Nothing.
+    Secret,
+}
+
+/// What is shown in place of a secret.
+const MASK: &str = "***";
+/// Parts of our own webhook path that are no secrets (DESIGN section 7).
+const PUBLIC_PARTS: [&str; 5] = ["", "jumper_callback", "channels", "default", "callback"];
+
+const fn setting(key: &'static str) -> Setting {
+    Setting {
+        key,
+        var: None,
+        alias: None,
+        source: "",
+        show: Show::Plain,
+    }
+}
+
+impl Setting {
+    const fn var(mut self, name: &'static str) -> Self {
+        self.var = Some(name);
+        self
+    }
+
+    const fn alias(mut self, name: &'static str) -> Self {
+        self.alias = Some(name);
+        self
+    }
+
+    const fn show(mut self, show: Show) -> Self {
+        self.show = show;
+        self
+    }
+
+    const fn source(mut self, source: &'static str) -> Self {
+        self.source = source;
+        self
+    }
+
+    /// The setting of this key.
+    pub fn named(key: &str) -> Option<&'static Self> {
+        SETTINGS.iter().find(|setting| setting.key == key)
+    }
+
+    /// The name that an operator most likely knows it by.
+    pub fn known_as(&self) -> &'static str {
+        self.var.unwrap_or(self.key)
+    }
+
+    /// The value as it may be printed.
+    pub fn shown(&self, value: &str) -> String {
+        match self.show {
+            Show::Plain => value.to_owned(),
+            Show::Number => Phone::parse(value).map_or(MASK.to_owned(), |p| p.to_string()),
+            Show::Url => shown_url(value),
+            Show::Webhook => shown_webhook(value),
+            Show::Secret => MASK.to_owned(),
+        }
+    }
+}
+
+fn shown_url(value: &str) -> String {
+    if value.contains('@') {
+        MASK.to_owned()
+    } else {
+        value.to_owned()
+    }
+}
+
+fn shown_webhook(value: &str) -> String {
+    let Some((scheme, rest)) = value.split_once("://") else {
+        return MASK.to_owned();
+    };
+    if value.contains('@') {
+        return MASK.to_owned();
+    }
+    let (rest, query) = rest
+        .split_once(['?', '#'])
+        .map_or((rest, ""), |(rest, _)| (rest, "?***"));
+    let mut parts = rest.split('/');
+    let mut shown = format!("{scheme}://{}", parts.next().unwrap_or_default());
+    for part in parts {
+        shown.push('/');
+        shown.push_str(if PUBLIC_PARTS.contains(&part) {
+            part
+        } else {
+            MASK
+        });
+    }
+    shown + query
+}
+
+/// All settings, in the order in which they are shown.
+pub static SETTINGS: &[Setting] = &[
+    setting("drain_timeout"),
+    setting("http.port").var("PORT"),
+    setting("http.bind"),
+    setting("http.response_timeout").var("RESPONSE_TIMEOUT"),
+    setting("http.header_timeout"),
+    setting("http.body_timeout"),
+    setting("http.idle_timeout"),
+    setting("http.body_limit"),
+    setting("http.max_connections"),
+    setting("moengage.callback_url")
+        .var("MOENGAGE_CALLBACK_URL")
+        .show(Show::Url)
+        .source(
+            "the delivery tracking URL that MoEngage's dashboard shows for the WhatsApp sender, \
+             whole, such as https://api-01.moengage.com/whatsapp/dlr/...",
+        ),
+    setting("moengage.auth_against")
+        .var("MOENGAGE_AUTH_AGAINST")
+        .alias("MOENGAGE_AUTH_AGAINTS")
+        .show(Show::Secret)
+        .source(
+            "the token that MoEngage's WhatsApp sender form sends in its Authorization header; \
+             choose one (openssl rand -hex 24) and enter it in both places",
+        ),
+    setting("moengage.timestamp_unit").var("MOENGAGE_TIMESTAMP_UNIT"),
+    setting("moengage.callback_timeout"),
+    setting("moengage.callback_concurrency"),
+    setting("moengage.batch_entries"),
+    setting("moengage.batch_bytes"),
+    setting("moengage.retry_for"),
+    setting("moengage.max_pause"),
+    setting("jumper.api_url")
+        .var("JUMPER_API_URL")
+        .show(Show::Url),
+    setting("jumper.basic_auth")
+        .var("JUMPER_BASIC_AUTH")
+        .show(Show::Secret)
+        .source(
+            "Basic and the base64 of key:secret, both shown with the application in Jumper's \
+             developer portal (printf %s 'key:secret' | base64 -w0)",
+        ),
+    setting("jumper.seed_refresh_token")
+        .var("SEED_REFRESH_TOKEN")
+        .show(Show::Secret),
+    setting("jumper.subscribed_callback_url")
+        .var("SUBSCRIBED_CALLBACK_URL")
+        .show(Show::Webhook),
+    setting("jumper.webhook_secret")
+        .var("WEBHOOK_SECRET")
+        .show(Show::Secret),
+    setting("jumper.waba_number")
+        .var("WABA_NUMBER")
+        .show(Show::Number),
+    setting("jumper.rate_per_second").var("RATE_PER_SECOND"),
+    setting("jumper.rate_tolerance"),
+    setting("jumper.concurrent_api_calls").var("CONCURRENT_API_CALLS"),
+    setting("jumper.connect_timeout"),
+    setting("jumper.socket_timeout").var("SOCKET_TIMEOUT"),
+    setting("jumper.max_sockets").var("MAX_SOCKETS"),
+    setting("jumper.max_free_sockets").var("MAX_FREE_SOCKETS"),
+    setting("jumper.free_socket_keepalive").var("FREE_SOCKET_KEEPALIVE"),
+    setting("jumper.template_refresh"),
+    setting("jumper.subscription_check"),
+    setting("policy.ambiguous_send").var("AMBIGUOUS_SEND"),
+    setting("policy.ambiguous_hold").var("AMBIGUOUS_HOLD"),
+    setting("policy.max_age").var("MAX_AGE"),
+    setting("policy.max_queue").var("MAX_QUEUE"),
+    setting("policy.retryable_texts"),
+    setting("policy.retry_base"),
+    setting("policy.retry_max"),
+    setting("policy.hold_probe"),
+    setting("breaker.failures"),
+    setting("breaker.open_min"),
+    setting("breaker.open_max"),
+    setting("inbound.stop_words"),
+    setting("inbound.start_words"),
+    setting("inbound.relay_unmatched"),
+    setting("inbound.reply_window"),
+    setting("store.data_dir").var("DATA_DIR"),
+    setting("store.min_free"),
+    setting("store.retention"),
+    setting("store.event_retention"),
+    setting("ops.addr").var("OPS_ADDR"),
+    setting("ops.token").var("OPS_TOKEN").show(Show::Secret),
+    setting("log.format").var("LOG_FORMAT"),
+    setting("log.filter").var("RUST_LOG"),
+    setting("alerts.slack_webhook_url")
+        .var("SLACK_WEBHOOK_URL")
+        .show(Show::Secret),
+];
+
+/// A variable of the old connector, or of a later version, that this version does not serve.
+#[derive(Debug)]
+pub(super) struct Unserved {
+    /// Its name.
+    pub(super) var: &'static str,
+    /// Whether running without it would betray what the operator expects.
+    pub(super) refuse: bool,
+    /// What is so, and what to do.
+    pub(super) advice: &'static str,
+}
+
+const fn ignored(var: &'static str, advice: &'static str) -> Unserved {
+    Unserved {
+        var,
+        refuse: false,
+        advice,
+    }
+}
+
+/// The variable that names the configuration file.
+pub(super) const FILE_VAR: &str = "GATEWAY_CONFIG";
+
+/// Variables that are known and not served. Their values are never shown.
+pub(super) static UNSERVED: &[Unserved] = &[
+    Unserved {
+        var: "REDIS_URL",
+        refuse: true,
+        advice: "this version keeps its data in DATA_DIR only; remove REDIS_URL",
+    },
+    ignored(
+        "REDIS_WAIT_REPLICAS",
+        "has no effect: this version keeps its data in DATA_DIR only",
+    ),
+    ignored(
+        "DT_PROJECT_ID",
+        "has no effect: records stay in the embedded store in DATA_DIR",
+    ),
+    ignored(
+        "DT_KIND",
+        "has no effect: records stay in the embedded store in DATA_DIR",
+    ),
+    ignored(
+        "DT_JSON_PATH",
+        "has no effect: this version does not talk to Datastore",
+    ),
+    ignored(
+        "DATASTORE_EMULATOR_HOST",
+        "has no effect: this version does not talk to Datastore",
+    ),
+    ignored(
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "has no effect: this version exports no traces",
+    ),
+];
+
+/// Whether a setting or anything else here reads this variable.
+pub(super) fn is_known_variable(name: &str) -> bool {
+    name == FILE_VAR
+        || UNSERVED.iter().any(|unserved| unserved.var == name)
+        || SETTINGS
+            .iter()
+            .any(|s| s.var == Some(name) || s.alias == Some(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn no_name_is_given_twice() {
+        let mut names = BTreeSet::new();
+        for setting in SETTINGS {
+            for name in [Some(setting.key), setting.var, setting.alias] {
+                assert!(name.is_none_or(|name| names.insert(name)), "{name:?}");
+            }
+        }
+        for unserved in UNSERVED {
+            assert!(names.insert(unserved.var), "{}", unserved.var);
+        }
+    }
+
+    #[test]
+    fn what_may_be_secret_in_a_url_is_hidden() {
+        let cases = [
+            (
+                "https://gw.example.com/jumper_callback",
+                "https://gw.example.com/jumper_callback",
+            ),
+            (
+                "https://gw.example.com/jumper_callback/s3cret?key=s3cret",
+                "https://gw.example.com/jumper_callback/***?***",
+            ),
+            (
+                "https://gw.example.com/channels/default/callback/s3cret/",
+                "https://gw.example.com/channels/default/callback/***/",
+            ),
+            (
+                "https://gw.example.com/s3cret/jumper_callback",
+                "https://gw.example.com/***/jumper_callback",
+            ),
+            (
+                "https://gw.example.com#s3cret",
+                "https://gw.example.com?***",
+            ),
+            ("https://user:s3cret@gw.example.com/", "***"),
+            ("s3cret", "***"),
+        ];
+        for (url, shown) in cases {
+            assert_eq!(shown_webhook(url), shown, "{url}");
+        }
+        assert_eq!(shown_url("https://user:s3cret@jumper.test/"), "***");
+        let waba = Setting::named("jumper.waba_number").unwrap();
+        assert_eq!(waba.shown("+1 202 555 0100"), "12*******00");
+        assert_eq!(waba.shown("+1 202 555 01OO"), "***");
+    }
+}

@@ -1,0 +1,888 @@
+//! Tests of the configuration as a whole; the pieces are tested in their own files.
+
+use super::*;
+use crate::cli;
+use crate::domain::policy::Ambiguous;
+use proptest::prelude::*;
+
+/// The base64 of `key:secret`.
+const BASIC: &str = "Basic a2V5OnNlY3JldA==";
+
+fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    pairs.iter().map(owned).collect()
+}
+
+fn env(pairs: &[(&str, &str)]) -> Sources {
+    Sources {
+        env: map(pairs),
+        ..Sources::default()
+    }
+}
+
+fn file(text: &str) -> Sources {
+    Sources {
+        file: Some(("gateway.toml".into(), text.to_owned())),
+        ..Sources::default()
+    }
+}
+
+fn flag(key: &str, value: &str) -> Sources {
+    Sources {
+        flags: vec![(key.to_owned(), value.to_owned())],
+        ..Sources::default()
+    }
+}
+
+fn client(sources: &Sources) -> Config {
+    load(sources, Purpose::Client).unwrap_or_else(|faults| panic!("{faults}"))
+}
+
+/// The faults, one line each, without the line that counts them.
+fn faults(sources: &Sources, purpose: Purpose) -> Vec<String> {
+    match load(sources, purpose) {
+        Ok(_) => Vec::new(),
+        Err(faults) => {
+            let text = faults.to_string();
+            let lines = text.lines().skip(1);
+            lines.map(|line| line.trim().to_owned()).collect()
+        }
+    }
+}
+
+fn in_force(config: &Config, key: &str) -> Option<(String, Layer)> {
+    let one = config.effective().iter().find(|e| e.setting.key == key);
+    one.unwrap().value.clone()
+}
+
+#[test]
+fn nothing_given_is_designs_defaults() {
+    let config = client(&Sources::default());
+    assert_eq!(config.http.port, 3001);
+    assert_eq!(config.http.bind.to_string(), "0.0.0.0");
+    assert_eq!(config.http.response_timeout, Duration::from_secs(30));
+    assert_eq!(config.http.body_limit, 262_144);
+    assert_eq!(config.http.max_connections, 16_384);
+    assert_eq!(config.jumper.api_url, "https://api.jumper.ai");
+    assert_eq!(config.jumper.pace.per_second, Some(10.0));
+    assert_eq!(config.jumper.pace.concurrency, 10);
+    assert_eq!(config.jumper.rate_tolerance, Duration::from_millis(4));
+    assert_eq!(config.jumper.socket_timeout, Duration::from_secs(60));
+    assert_eq!(config.jumper.free_socket_keepalive, Duration::from_secs(3));
+    assert_eq!(
+        (config.jumper.max_sockets, config.jumper.max_free_sockets),
+        (100, 10)
+    );
+    assert_eq!(config.moengage.timestamp_unit, TimestampUnit::Seconds);
+    assert_eq!(
+        (config.moengage.batch_entries, config.moengage.batch_bytes),
+        (50, 150_000)
+    );
+    assert_eq!(config.moengage.retry_for, Duration::from_hours(8 * 24));
+    assert_eq!(
+        config.policy.failure,
+        crate::domain::policy::Policy::default()
+    );
+    assert_eq!(config.policy.max_queue, None);
+    assert_eq!(
+        (config.breaker.failures, config.breaker.open_max),
+        (5, Duration::from_secs(60))
+    );
+    assert!(config.inbound.stop_words.contains(&"STOP".to_owned()));
+    assert!(config.inbound.start_words.contains(&"UNSTOP".to_owned()));
+    assert!(!config.inbound.relay_unmatched);
+    assert_eq!(config.store.data_dir, PathBuf::from("./data"));
+    assert_eq!(config.store.min_free, 268_435_456);
+    assert_eq!(config.ops.addr.to_string(), "127.0.0.1:3002");
+    assert_eq!(
+        (config.log.format, config.log.filter.as_str()),
+        (LogFormat::Text, "info")
+    );
+    assert_eq!(config.drain_timeout, Duration::from_secs(20));
+    assert!(config.moengage.callback_url.is_none() && config.moengage.tokens.is_empty());
+    assert!(config.jumper.basic_auth.is_none() && config.registered_callback_url().is_none());
+}
+
+/// Key, values that are right, values that are wrong.
+type Case = (
+    &'static str,
+    &'static [&'static str],
+    &'static [&'static str],
+);
+
+const CASES: &[Case] = &[
+    (
+        "drain_timeout",
+        &["0s", "20s", "1h"],
+        &["20", "2h", "soon", "-1s", "1.5s"],
+    ),
+    (
+        "http.port",
+        &["0", "80", "65535"],
+        &["65536", "-1", "+80", "http", "8 0", "0x50", "٣"],
+    ),
+    (
+        "http.bind",
+        &["0.0.0.0", "::", "127.0.0.1"],
+        &["localhost", "0.0.0.0:80"],
+    ),
+    (
+        "http.response_timeout",
+        &["30s", "500ms", "10m", "30", "10 s"],
+        &[
+            "24h",
+            "30000",
+            "0",
+            "1ms",
+            "30 seconds",
+            "s",
+            "99999999999999999999d",
+        ],
+    ),
+    ("http.header_timeout", &["10s"], &["10", "0s"]),
+    ("http.body_timeout", &["10s"], &["10", "never"]),
+    ("http.idle_timeout", &["75s"], &["75", "2d"]),
+    (
+        "http.body_limit",
+        &["262144", "64KB", "1 MB", "1MiB"],
+        &["100", "1TB", "-1", "1GB", "256mb"],
+    ),
+    ("http.max_connections", &["1"], &["0", "many", "1e3"]),
+    (
+        "moengage.callback_url",
+        &[
+            "https://api-01.moengage.com/whatsapp/dlr/x",
+            "http://127.0.0.1:9000",
+            "http://[::1]:9/x?y=z",
+        ],
+        &[
+            "api-01.moengage.com/x",
+            "ftp://x.test/",
+            "https://",
+            "https:///x",
+            "https://u:p@x.test/",
+            "https://x.test:/",
+            "https://x.test:99999/",
+            "https://x.test/a b",
+            "/x",
+        ],
+    ),
+    (
+        "moengage.auth_against",
+        &["t", "a,b", "Bearer abc", " a , b ,"],
+        &["ü", "a,\u{7}b"],
+    ),
+    (
+        "moengage.timestamp_unit",
+        &["s", "ms", "MS"],
+        &["us", "seconds"],
+    ),
+    ("moengage.callback_timeout", &["5s"], &["5", "0s"]),
+    ("moengage.callback_concurrency", &["8"], &["0"]),
+    ("moengage.batch_entries", &["50"], &["0", "1001"]),
+    ("moengage.batch_bytes", &["150000"], &["10", "1GB"]),
+    ("moengage.retry_for", &["8d"], &["8", "500ms", "400d"]),
+    ("moengage.max_pause", &["15m"], &["2d"]),
+    (
+        "jumper.api_url",
+        &["https://api.jumper.ai/", "http://127.0.0.1:1"],
+        &["jumper", "https://x.test/?a=b"],
+    ),
+    (
+        "jumper.basic_auth",
+        &[BASIC, "basic a2V5OnNlY3JldA", "a2V5OnNlY3JldA=="],
+        &[
+            "Basic",
+            "key:secret",
+            "Basic a2V5",
+            "Basic !!!",
+            "Bearer abc",
+            "Basic Og==",
+            "Basic a2V5Og==",
+        ],
+    ),
+    (
+        "jumper.seed_refresh_token",
+        &["eyJ.abc.def"],
+        &["two words", "ü"],
+    ),
+    (
+        "jumper.subscribed_callback_url",
+        &["https://gw.test/jumper_callback"],
+        &["gw.test/jumper_callback", "https://gw.test/#x"],
+    ),
+    (
+        "jumper.webhook_secret",
+        &["abcdefghijklmnop", "ABC_def-0123456789"],
+        &[
+            "short",
+            "abcdefghijklmno/",
+            "abcdefghijklmno p",
+            "äbcdefghijklmnopq",
+        ],
+    ),
+    (
+        "jumper.waba_number",
+        &["+1 202 555 0100", "12025550100"],
+        &["0049151234567", "12", "1-800-FLOWERS"],
+    ),
+    (
+        "jumper.rate_per_second",
+        &["10", "0.5", "80", "off", "OFF", "100000"],
+        &[
+            "0", "-1", "fast", "inf", "NaN", "1e3", "100001", ".", "10/s",
+        ],
+    ),
+    (
+        "jumper.rate_tolerance",
+        &["0ms", "4ms", "5ms", "0s"],
+        &["6ms", "4", "1s"],
+    ),
+    (
+        "jumper.concurrent_api_calls",
+        &["1", "10"],
+        &["0", "-1", "off"],
+    ),
+    ("jumper.connect_timeout", &["10s"], &["10"]),
+    (
+        "jumper.socket_timeout",
+        &["60000", "60s"],
+        &["0", "60 sec", "9999999"],
+    ),
+    ("jumper.max_sockets", &["100"], &["0"]),
+    ("jumper.max_free_sockets", &["0", "10"], &["-1"]),
+    (
+        "jumper.free_socket_keepalive",
+        &["3000", "3s"],
+        &["3 seconds"],
+    ),
+    ("jumper.template_refresh", &["10m"], &["10"]),
+    ("jumper.subscription_check", &["1h"], &["hourly"]),
+    (
+        "policy.ambiguous_send",
+        &["fail", "resend"],
+        &["retry", "true"],
+    ),
+    ("policy.ambiguous_hold", &["10m"], &["10"]),
+    ("policy.max_age", &["24h", "1s"], &["24", "0s"]),
+    (
+        "policy.max_queue",
+        &["off", "1", "5000000"],
+        &["0", "none", "-5"],
+    ),
+    ("policy.retryable_texts", &["paused", "a,b"], &[]),
+    ("policy.retry_base", &["1s"], &["6m", "0s"]),
+    ("policy.retry_max", &["5m"], &["500", "2d"]),
+    ("policy.hold_probe", &["5m"], &["5"]),
+    ("breaker.failures", &["5"], &["0"]),
+    ("breaker.open_min", &["1s"], &["61s"]),
+    ("breaker.open_max", &["60s"], &["60"]),
+    ("inbound.stop_words", &["STOP,HALT", "halt"], &[]),
+    ("inbound.start_words", &["START"], &["STOP", "start,Stop"]),
+    ("inbound.relay_unmatched", &["true", "false"], &["yes", "1"]),
+    ("inbound.reply_window", &["7d"], &["7"]),
+    ("store.data_dir", &["./data", "/var/lib/gateway"], &[]),
+    (
+        "store.min_free",
+        &["256MB", "0", "268435456", "1GiB"],
+        &["lots", "1.5GB"],
+    ),
+    ("store.retention", &["30d"], &["30"]),
+    ("store.event_retention", &["24h"], &["1month"]),
+    (
+        "ops.addr",
+        &["127.0.0.1:0", "localhost:3002", "[::1]:3002"],
+        &["3002", "0.0.0.0:3002", "127.0.0.1:3001", "gw:1"],
+    ),
+    ("ops.token", &["secret"], &["two words"]),
+    ("log.format", &["text", "json"], &["xml"]),
+    (
+        "log.filter",
+        &["info", "warn,tower=debug"],
+        &["info,=,[", "gateway=loud"],
+    ),
+    (
+        "alerts.slack_webhook_url",
+        &["https://hooks.slack.test/x"],
+        &["#alerts"],
+    ),
+];
+
+#[test]
+fn every_setting_takes_what_is_right_and_names_what_is_wrong() {
+    let tested: Vec<_> = CASES.iter().map(|(key, ..)| *key).collect();
+    let all: Vec<_> = SETTINGS.iter().map(|setting| setting.key).collect();
+    assert_eq!(tested, all);
+    for (key, good, bad) in CASES {
+        for value in *good {
+            let config = client(&flag(key, value));
+            assert_eq!(
+                in_force(&config, key).unwrap().1,
+                Layer::Flag,
+                "{key} = {value}"
+            );
+        }
+        for value in *bad {
+            let lines = faults(&flag(key, value), Purpose::Client);
+            assert_eq!(lines.len(), 1, "{key} = {value}: {lines:?}");
+            assert!(
+                lines[0].starts_with(key) && lines[0].contains("(flag): must"),
+                "{lines:?}"
+            );
+        }
+        let var = Setting::named(key).unwrap().var;
+        if let (Some(var), Some(value)) = (var, bad.first()) {
+            let lines = faults(&env(&[(var, value)]), Purpose::Client);
+            assert_eq!(lines.len(), 1, "{var} = {value}: {lines:?}");
+            assert!(lines[0].starts_with(var), "{lines:?}");
+            assert!(lines[0].contains("(environment): must"), "{lines:?}");
+        }
+    }
+}
+
+#[test]
+fn values_arrive_typed() {
+    let sources = env(&[
+        ("PORT", "8080"),
+        ("MOENGAGE_AUTH_AGAINST", "Bearer one, two,,"),
+        ("JUMPER_BASIC_AUTH", "a2V5OnNlY3JldA"),
+        ("JUMPER_API_URL", "http://127.0.0.1:9/"),
+        ("RATE_PER_SECOND", "off"),
+        ("AMBIGUOUS_SEND", "resend"),
+        ("MAX_QUEUE", "7"),
+        ("SEED_REFRESH_TOKEN", "  token\n"),
+        ("RESPONSE_TIMEOUT", "5"),
+        ("SOCKET_TIMEOUT", "250"),
+        ("MOENGAGE_TIMESTAMP_UNIT", "ms"),
+    ]);
+    let config = client(&sources);
+    let secret = |secret: &Option<secrecy::SecretString>| {
+        secret.as_ref().map(|s| s.expose_secret().to_owned())
+    };
+    assert_eq!(config.http.port, 8080);
+    let tokens: Vec<_> = config
+        .moengage
+        .tokens
+        .iter()
+        .map(|t| t.expose_secret())
+        .collect();
+    assert_eq!(tokens, ["one", "two"]);
+    assert_eq!(secret(&config.jumper.basic_auth).as_deref(), Some(BASIC));
+    assert_eq!(
+        secret(&config.jumper.seed_refresh_token).as_deref(),
+        Some("token")
+    );
+    assert_eq!(config.jumper.api_url, "http://127.0.0.1:9");
+    assert_eq!(config.jumper.pace.per_second, None);
+    assert_eq!(config.policy.failure.ambiguous, Ambiguous::Resend);
+    assert_eq!(config.policy.max_queue, Some(7));
+    assert_eq!(config.http.response_timeout, Duration::from_secs(5));
+    assert_eq!(config.jumper.socket_timeout, Duration::from_millis(250));
+    assert_eq!(config.moengage.timestamp_unit, TimestampUnit::Millis);
+    let words = client(&file("[inbound]\nstop_words = [\" halt \"]\n"))
+        .inbound
+        .stop_words;
+    assert_eq!(words, ["STOP", "HALT"]);
+    let texts = client(&file("[policy]\nretryable_texts = [\"a, b\", \"\"]\n"));
+    assert_eq!(texts.policy.failure.retryable_texts, ["a, b"]);
+}
+
+#[test]
+fn each_layer_beats_the_ones_below() {
+    let mut sources = Sources::default();
+    let port = |sources: &Sources| {
+        let config = client(sources);
+        let (shown, layer) = in_force(&config, "http.port").unwrap();
+        assert_eq!(shown, config.http.port.to_string());
+        (config.http.port, layer)
+    };
+    assert_eq!(port(&sources), (3001, Layer::Default));
+    sources.file = Some(("gateway.toml".into(), "[http]\nport = 1".to_owned()));
+    assert_eq!(port(&sources), (1, Layer::File));
+    sources.dotenv = map(&[("PORT", "2")]);
+    assert_eq!(port(&sources), (2, Layer::DotEnv));
+    sources.env = map(&[("PORT", "")]);
+    assert_eq!(
+        port(&sources),
+        (2, Layer::DotEnv),
+        "an empty variable counts as unset"
+    );
+    sources.env = map(&[("PORT", "3")]);
+    assert_eq!(
+        port(&sources),
+        (3, Layer::Environment),
+        ".env never overrides"
+    );
+    sources.flags = vec![("http.port".to_owned(), "4".to_owned())];
+    assert_eq!(port(&sources), (4, Layer::Flag));
+    sources.flags.push(("http.port".to_owned(), "5".to_owned()));
+    assert_eq!(port(&sources), (5, Layer::Flag));
+}
+
+#[test]
+fn five_mistakes_are_five_lines() {
+    let mut sources = env(&[
+        ("RATE_PER_SECOND", "fast"),
+        ("WEBHOOK_SECRET", "hunter2"),
+        ("MAX_AGE", "24"),
+    ]);
+    sources.file = Some((
+        "gateway.toml".into(),
+        "[http]\nprot = 3001\n\n[store]\nretention = \"long\"\n".to_owned(),
+    ));
+    let text = load(&sources, Purpose::Client).unwrap_err().to_string();
+    let expected = "5 faults in the configuration:
+  http.prot (gateway.toml:2): must be a known key; config/default.toml lists them all
+  WEBHOOK_SECRET = \"***\" (environment): must be 16 to 256 letters, digits, '-' or '_' (openssl rand -hex 24)
+  RATE_PER_SECOND = \"fast\" (environment): must be calls a second, from 0.01 to 100000, or off
+  MAX_AGE = \"24\" (environment): must be a time with its unit (ms, s, m, h, d), from 1s to 366d
+  store.retention = \"long\" (gateway.toml:5): must be a time with its unit (ms, s, m, h, d), from 1s to 366d";
+    assert_eq!(text, expected);
+}
+
+#[test]
+fn serving_needs_three_and_says_where_to_find_them() {
+    let lines = faults(&Sources::default(), Purpose::Serve);
+    assert_eq!(lines.len(), 3, "{lines:?}");
+    let wanted = [
+        (
+            "MOENGAGE_CALLBACK_URL, moengage.callback_url (not set): needs ",
+            "dashboard",
+        ),
+        (
+            "MOENGAGE_AUTH_AGAINST, moengage.auth_against (not set): needs ",
+            "sender form",
+        ),
+        (
+            "JUMPER_BASIC_AUTH, jumper.basic_auth (not set): needs ",
+            "developer portal",
+        ),
+    ];
+    for (line, (start, hint)) in lines.iter().zip(wanted) {
+        assert!(line.starts_with(start) && line.contains(hint), "{line}");
+    }
+    let complete = [
+        (
+            "MOENGAGE_CALLBACK_URL",
+            "https://api-01.moengage.com/whatsapp/dlr/x",
+        ),
+        ("MOENGAGE_AUTH_AGAINTS", "token"),
+        ("JUMPER_BASIC_AUTH", BASIC),
+    ];
+    assert!(faults(&env(&complete), Purpose::Serve).is_empty());
+    let mut commas = complete;
+    commas[1].1 = " , ";
+    assert_eq!(faults(&env(&commas), Purpose::Serve).len(), 1);
+}
+
+#[test]
+fn two_spellings_must_agree() {
+    let both = |a, b| env(&[("MOENGAGE_AUTH_AGAINST", a), ("MOENGAGE_AUTH_AGAINTS", b)]);
+    assert!(faults(&both("same", " same "), Purpose::Client).is_empty());
+    assert!(faults(&both("", "one"), Purpose::Client).is_empty());
+    let lines = faults(&both("hunter2", "other1"), Purpose::Client);
+    assert_eq!(lines.len(), 1);
+    assert!(
+        !lines[0].contains("hunter2") && !lines[0].contains("other1"),
+        "{lines:?}"
+    );
+}
+
+#[test]
+fn what_is_not_served_is_said() {
+    let redis = env(&[("REDIS_URL", "redis://:hunter2@redis.test")]);
+    let lines = faults(&redis, Purpose::Serve);
+    let advice = "REDIS_URL (environment): this version keeps its data in DATA_DIR only";
+    assert!(
+        lines.iter().any(|line| line.starts_with(advice)),
+        "{lines:?}"
+    );
+    assert!(!lines.concat().contains("hunter2"));
+    let mut sources = redis;
+    sources.dotenv = map(&[
+        ("DT_PROJECT_ID", "p"),
+        ("DT_KIND", ""),
+        ("MOENGAGE_CALBACK_URL", "x"),
+    ]);
+    sources.env.extend(map(&[(
+        "MOENGAGE_CALLBACK_URL",
+        "http://api.moengage.com/x",
+    )]));
+    let warnings = client(&sources).warnings();
+    let begin = [
+        "REDIS_URL (environment): ",
+        "DT_PROJECT_ID (.env): has no effect",
+        "MOENGAGE_CALBACK_URL (.env): has no effect",
+        "MOENGAGE_CALLBACK_URL is not https on a host of moengage.com",
+        "WEBHOOK_SECRET is not set",
+        "SUBSCRIBED_CALLBACK_URL is not set",
+    ];
+    assert_eq!(warnings.len(), begin.len(), "{warnings:?}");
+    assert!(
+        warnings.iter().zip(begin).all(|(w, b)| w.starts_with(b)),
+        "{warnings:?}"
+    );
+    let quiet = env(&[
+        ("MOENGAGE_CALLBACK_URL", "https://API-02.moengage.com/x"),
+        ("WEBHOOK_SECRET", "abcdefghijklmnop"),
+        ("SUBSCRIBED_CALLBACK_URL", "https://gw.test/jumper_callback"),
+    ]);
+    assert_eq!(client(&quiet).warnings(), Vec::<String>::new());
+    for url in [
+        "https://moengage.com.evil.test/",
+        "https://notmoengage.com/",
+    ] {
+        let config = client(&env(&[("MOENGAGE_CALLBACK_URL", url)]));
+        assert!(config.warnings()[0].contains("moengage.com"), "{url}");
+    }
+}
+
+#[test]
+fn the_secret_is_registered_once() {
+    let secret = "abcdefghijklmnop";
+    let cases = [
+        (
+            "https://gw.test/jumper_callback",
+            "https://gw.test/jumper_callback/abcdefghijklmnop",
+        ),
+        (
+            "https://gw.test/jumper_callback/",
+            "https://gw.test/jumper_callback/abcdefghijklmnop",
+        ),
+        (
+            "https://gw.test/cb?a=b",
+            "https://gw.test/cb/abcdefghijklmnop?a=b",
+        ),
+        (
+            "https://gw.test/jumper_callback/abcdefghijklmnop",
+            "https://gw.test/jumper_callback/abcdefghijklmnop",
+        ),
+        (
+            "https://gw.test/cb?key=abcdefghijklmnop",
+            "https://gw.test/cb?key=abcdefghijklmnop",
+        ),
+        (
+            "https://gw.test/abcdefghijklmnopq",
+            "https://gw.test/abcdefghijklmnopq/abcdefghijklmnop",
+        ),
+    ];
+    for (url, registered) in cases {
+        let set = env(&[("SUBSCRIBED_CALLBACK_URL", url), ("WEBHOOK_SECRET", secret)]);
+        assert_eq!(
+            client(&set).registered_callback_url().as_deref(),
+            Some(registered)
+        );
+    }
+    let open = env(&[("SUBSCRIBED_CALLBACK_URL", "https://gw.test/cb")]);
+    assert_eq!(
+        client(&open).registered_callback_url().as_deref(),
+        Some("https://gw.test/cb")
+    );
+}
+
+#[test]
+fn mistakes_in_the_file_are_named_by_line() {
+    let cases = [
+        (
+            "port = 1",
+            "port (gateway.toml:1): must be a known key; did you mean http.port?",
+        ),
+        (
+            "\n[htp]\nport = 1",
+            "htp (gateway.toml:2): must be a known key",
+        ),
+        (
+            "PORT = 1",
+            "PORT (gateway.toml:1): must be a known key; did you mean http.port?",
+        ),
+        (
+            "[[account]]\nid = \"a\"",
+            "account (gateway.toml:1): must be a known key",
+        ),
+        (
+            "[http]\nport = [1, 2]",
+            "http.port = \"1, 2\" (gateway.toml:2): must be one value",
+        ),
+        (
+            "[http.port]\na = 1",
+            "http.port (gateway.toml:1): must be a text, a number",
+        ),
+        ("http = 3", "http (gateway.toml:1): must be a known key"),
+        (
+            "[http]\nport = 1\nport = 2",
+            "TOML (gateway.toml:3): must be readable: duplicate key",
+        ),
+        (
+            "[http]\n\nport = ",
+            "TOML (gateway.toml:3): must be readable",
+        ),
+        (
+            "\n[ops]\ntoken = hunter2",
+            "TOML (gateway.toml:3): must be readable",
+        ),
+        (
+            "[jumper]\nwebhook_secrt = \"hunter2\"",
+            "jumper.webhook_secrt (gateway.toml:2): must",
+        ),
+        (
+            "[http]\nport = 70000",
+            "http.port = \"70000\" (gateway.toml:2): must be a whole",
+        ),
+    ];
+    for (text, start) in cases {
+        let lines = faults(&file(text), Purpose::Client);
+        assert_eq!(lines.len(), 1, "{text}: {lines:?}");
+        assert!(
+            lines[0].starts_with(start) && !lines[0].contains("hunter2"),
+            "{lines:?}"
+        );
+    }
+    let lines = faults(&flag("port", "1"), Purpose::Client);
+    assert_eq!(
+        lines,
+        ["port (flag): must be a known key; did you mean http.port?"]
+    );
+}
+
+#[test]
+fn quotes_meant_for_a_shell_are_one_fault() {
+    let lines = faults(&env(&[("PORT", "\"3001\"")]), Purpose::Client);
+    assert_eq!(lines.len(), 1);
+    assert!(lines[0].contains("without the quotes"), "{lines:?}");
+}
+
+#[test]
+fn an_open_ops_listener_demands_a_token() {
+    let open = [("OPS_ADDR", "0.0.0.0:3002")];
+    assert!(faults(&env(&open), Purpose::Client)[0].contains("OPS_TOKEN"));
+    let guarded = [open[0], ("OPS_TOKEN", "t0ken")];
+    assert!(faults(&env(&guarded), Purpose::Client).is_empty());
+}
+
+/// The table of a section's key in `text` is preceded by a comment; returns that comment.
+fn comment_of(text: &str, key: &str) -> Option<String> {
+    let (table, leaf) = key.rsplit_once('.').unwrap_or(("", key));
+    let (mut here, mut comment) = (String::new(), String::new());
+    for line in text.lines() {
+        let bare = line.trim_start_matches("# ");
+        if let Some(name) = line.strip_prefix('[') {
+            here = name.trim_end_matches(']').to_owned();
+            comment.clear();
+        } else if here == table && bare.starts_with(&format!("{leaf} = ")) {
+            return Some(comment);
+        } else if line.starts_with("# ") && !bare.contains(" = ") {
+            comment += line;
+        } else {
+            comment.clear();
+        }
+    }
+    None
+}
+
+#[test]
+fn every_setting_is_documented() {
+    let default = include_str!("../../config/default.toml");
+    let sample = include_str!("../../.env.sample");
+    let sampled = |name: &str| {
+        let assigns = |line: &str| {
+            line.trim_start_matches("# ")
+                .starts_with(&format!("{name}="))
+        };
+        sample.lines().any(assigns)
+    };
+    for setting in SETTINGS {
+        let comment = comment_of(default, setting.key).unwrap_or_default();
+        assert!(
+            comment.len() > 10,
+            "{} is not explained in default.toml",
+            setting.key
+        );
+        for name in [setting.var, setting.alias].into_iter().flatten() {
+            assert!(
+                comment.contains(name),
+                "{} does not name {name}",
+                setting.key
+            );
+            assert!(sampled(name), "{name} is not in .env.sample");
+        }
+    }
+    for name in UNSERVED
+        .iter()
+        .map(|unserved| unserved.var)
+        .chain([setting::FILE_VAR])
+    {
+        assert!(sampled(name), "{name} is not in .env.sample");
+    }
+}
+
+#[test]
+fn the_sample_as_it_is_changes_nothing_and_uncommented_is_valid() {
+    let sample = include_str!("../../.env.sample");
+    let (variables, bad) = dotenv::read(sample);
+    assert!(
+        bad.is_empty() && variables.values().all(String::is_empty),
+        "{bad:?}"
+    );
+    assert!(
+        variables
+            .keys()
+            .all(|name| setting::is_known_variable(name)),
+        "{variables:?}"
+    );
+    let assigns = |line: &str| {
+        let name = line
+            .strip_prefix("# ")
+            .and_then(|line| line.split_once('='));
+        name.is_some_and(|(name, _)| setting::is_known_variable(name))
+    };
+    let uncommented: Vec<_> = sample
+        .lines()
+        .map(|line| if assigns(line) { &line[2..] } else { line })
+        .collect();
+    let (variables, bad) = dotenv::read(&uncommented.join("\n"));
+    assert!(bad.is_empty() && variables["RATE_PER_SECOND"] == "10");
+    let sources = Sources {
+        dotenv: variables,
+        ..Sources::default()
+    };
+    assert_eq!(faults(&sources, Purpose::Client), Vec::<String>::new());
+}
+
+#[test]
+fn the_table_shows_values_layers_and_variables() {
+    let mut sources = env(&[
+        ("PORT", "8080"),
+        ("OPS_TOKEN", "hunter2"),
+        ("WABA_NUMBER", "12025550100"),
+    ]);
+    sources.file = Some(("gateway.toml".into(), "[log]\nformat = \"json\"".to_owned()));
+    let table = cli::config::table(&client(&sources));
+    let row = |key: &str| {
+        let row = table.lines().find(|line| line.starts_with(key)).unwrap();
+        row.split_whitespace()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    assert!(table.starts_with("configuration file: gateway.toml\n"));
+    assert_eq!(row("KEY"), ["KEY", "VALUE", "LAYER", "VARIABLE"]);
+    assert_eq!(
+        row("http.port"),
+        ["http.port", "8080", "environment", "PORT"]
+    );
+    assert_eq!(
+        row("ops.token"),
+        ["ops.token", "***", "environment", "OPS_TOKEN"]
+    );
+    assert_eq!(
+        row("log.format"),
+        ["log.format", "json", "file", "LOG_FORMAT"]
+    );
+    assert_eq!(row("http.bind"), ["http.bind", "0.0.0.0", "default", "-"]);
+    assert_eq!(
+        row("jumper.basic_auth"),
+        ["jumper.basic_auth", "-", "-", "JUMPER_BASIC_AUTH"]
+    );
+    assert_eq!(row("jumper.waba_number")[1], "12*******00");
+    assert_eq!(row("policy.retryable_texts")[1], "[]");
+    assert!(table.contains("\nwarning: WEBHOOK_SECRET is not set"));
+    assert!(!table.contains("hunter2"));
+}
+
+/// All that a configuration or its faults can print.
+fn printed(sources: &Sources) -> String {
+    [Purpose::Serve, Purpose::Client]
+        .map(|purpose| match load(sources, purpose) {
+            Ok(config) => format!("{config:?} {}", cli::config::table(&config)),
+            Err(faults) => format!("{faults:?} {faults} {sources:?}"),
+        })
+        .concat()
+}
+
+/// Every place that a secret may be written to.
+fn with_secret_everywhere(secret: &str) -> Vec<(&'static str, String)> {
+    use base64::Engine as _;
+    let pair = format!("key:{secret}");
+    let basic = base64::engine::general_purpose::STANDARD.encode(pair);
+    vec![
+        ("moengage.auth_against", format!("{secret},{secret}2")),
+        ("jumper.basic_auth", format!("Basic {basic}")),
+        ("jumper.seed_refresh_token", secret.to_owned()),
+        ("jumper.webhook_secret", secret.to_owned()),
+        (
+            "jumper.subscribed_callback_url",
+            format!("https://gw.test/jumper_callback/{secret}?key={secret}"),
+        ),
+        ("ops.token", secret.to_owned()),
+        (
+            "alerts.slack_webhook_url",
+            format!("https://hooks.test/{secret}"),
+        ),
+        (
+            "moengage.callback_url",
+            "https://api-01.moengage.com/x".to_owned(),
+        ),
+    ]
+}
+
+proptest! {
+    /// Right or spoilt by a character that no secret may hold: no secret is ever printed.
+    #[test]
+    fn secrets_are_never_printed(
+        secret in "[A-Za-z0-9_-]{16,40}",
+        spoil in prop::sample::select(vec!["", " ", "é", "\u{7}"]),
+        by_file in any::<bool>(),
+    ) {
+        use base64::Engine as _;
+        let secret = format!("{}{spoil}{}", &secret[..8], &secret[8..]);
+        let values = with_secret_everywhere(&secret);
+        let sources = if by_file {
+            file(&values.iter().map(|(key, value)| format!("{key} = {value:?}\n")).collect::<String>())
+        } else {
+            let var = |key| Setting::named(key).unwrap().var.unwrap();
+            let env = values.iter().map(|(key, value)| (var(key).to_owned(), value.clone()));
+            Sources { env: env.collect(), ..Sources::default() }
+        };
+        if spoil.is_empty() {
+            prop_assert!(load(&sources, Purpose::Serve).is_ok());
+        }
+        let text = printed(&sources);
+        let encoded = base64::engine::general_purpose::STANDARD.encode(format!("key:{secret}"));
+        for hidden in [&secret[..8], &secret[secret.len() - 8..], &encoded[6..]] {
+            prop_assert!(!text.contains(hidden), "{hidden}: {text}");
+        }
+    }
+
+    #[test]
+    fn loading_never_panics_on_any_file(
+        lines in prop::collection::vec(
+            prop_oneof![
+                ".{0,30}",
+                "\\[{0,2}(http|jumper|ops|log)\\]{0,2}",
+                "(port|bind|token|filter|http\\.port) ?= ?(\"[^\"]{0,9}\"|[0-9.e_-]{0,9}|\\[.{0,9}\\]|\\{.{0,9}\\}|'''|true)",
+            ],
+            0..12,
+        ),
+        serve in any::<bool>(),
+    ) {
+        let purpose = if serve { Purpose::Serve } else { Purpose::Client };
+        if let Err(faults) = load(&file(&lines.join("\n")), purpose) {
+            prop_assert_eq!(faults.to_string().lines().count(), faults.0.len() + 1);
+        }
+    }
+
+    #[test]
+    fn loading_never_panics_on_any_value(
+        values in prop::collection::vec((0..SETTINGS.len(), "\\PC{0,12}|[0-9]{1,25}(ms|s|d|GB)?|https?://\\PC{0,12}"), 0..10),
+    ) {
+        let mut sources = Sources::default();
+        for (at, value) in values {
+            if let Some(var) = SETTINGS[at].var {
+                sources.env.insert(var.to_owned(), value.clone());
+            }
+            sources.flags.push((SETTINGS[at].key.to_owned(), value));
+        }
+        if let Err(faults) = load(&sources, Purpose::Client) {
+            prop_assert_eq!(faults.to_string().lines().count(), faults.0.len() + 1);
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! Request bodies that cannot grow or dawdle beyond their limits.
+//!
+//! Every body of a listener is guarded before a handler sees it. What a handler leaves unread is
+//! read and dropped for a moment, because closing a socket with unread bytes resets it, and the
+//! caller would see the reset instead of our answer.
+
+use super::{last_message, message};
+use axum::body::{Body, Bytes, HttpBody};
+use axum::extract::{FromRequest, Request};
+use axum::http::StatusCode;
+use axum::response::Response;
+use http_body_util::BodyExt;
+use hyper::body::{Frame, Incoming, SizeHint};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio::time::{Sleep, sleep, timeout};
+
+/// How long an unread rest is read and dropped.
+const LINGER: Duration = Duration::from_secs(2);
+/// How much of it.
+const LINGER_BYTES: usize = 8 * 1024 * 1024;
+
+/// Why a body could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyFault {
+    /// It is longer than the limit.
+    #[error("Body is larger than {0} bytes")]
+    TooLarge(usize),
+    /// It did not come in time.
+    #[error("Body did not arrive in time")]
+    Slow,
+    /// The connection broke, or the transfer coding is wrong.
+    #[error("Body was cut off")]
+    Broken,
+}
+
+impl BodyFault {
+    fn answer(&self) -> Response {
+        let text = self.to_string();
+        match self {
+            Self::TooLarge(_) => message(StatusCode::PAYLOAD_TOO_LARGE, &text),
+            Self::Slow => last_message(StatusCode::REQUEST_TIMEOUT, &text),
+            Self::Broken => last_message(StatusCode::BAD_REQUEST, &text),
+        }
+    }
+}
+
+/// A body within its limits.
+#[derive(Debug)]
+pub(super) struct Guarded {
+    /// `None` once the body has ended or was cut.
+    inner: Option<Incoming>,
+    limit: usize,
+    left: usize,
+    patience: Duration,
+    /// Set at the first wait: most bodies come with their headers and need no timer.
+    late: Option<Pin<Box<Sleep>>>,
+    /// A caller that waits for `100 Continue` has not sent the body: there is no rest to read.
+    lingers: bool,
+}
+
+impl Guarded {
+    pub(super) fn new(inner: Incoming, limit: usize, patience: Duration, lingers: bool) -> Self {
+        Self {
+            inner: Some(inner),
+            limit,
+            left: limit,
+            patience,
+            late: None,
+            lingers,
+        }
+    }
+
+    fn take(&mut self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, BodyFault> {
+        let length = frame.data_ref().map_or(0, Bytes::len);
+        match self.left.checked_sub(length) {
+            Some(left) => {
+                self.left = left;
+                Ok(frame)
+            }
+            None => Err(BodyFault::TooLarge(self.limit)),
+        }
+    }
+}
+
+impl HttpBody for Guarded {
+    type Data = Bytes;
+    type Error = BodyFault;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
+        let this = &mut *self;
+        let Some(inner) = this.inner.as_mut() else {
+            return Poll::Ready(None);
+        };
+        if inner.size_hint().lower() > this.left as u64 {
+            return Poll::Ready(Some(Err(BodyFault::TooLarge(this.limit))));
+        }
+        match Pin::new(inner).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => Poll::Ready(Some(this.take(frame))),
+            Poll::Ready(Some(Err(_))) => {
+                this.inner = None;
+                Poll::Ready(Some(Err(BodyFault::Broken)))
+            }
+            Poll::Ready(None) => {
+                this.inner = None;
+                Poll::Ready(None)
+            }
+            Poll::Pending => {
+                let late = this
+                    .late
+                    .get_or_insert_with(|| Box::pin(sleep(this.patience)));
+                late.as_mut().poll(cx).map(|()| {
+                    this.inner = None;
+                    Some(Err(BodyFault::Slow))
+                })
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.as_ref().is_none_or(HttpBody::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner
+            .as_ref()
+            .map_or_else(SizeHint::default, HttpBody::size_hint)
+    }
+}
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        let unread = self.inner.take().filter(|body| !body.is_end_stream());
+        if let (true, Some(rest), Ok(runtime)) = (self.lingers, unread, Handle::try_current()) {
+            runtime.spawn(timeout(LINGER, discard(rest)));
+        }
+    }
+}
+
+async fn discard(mut rest: Incoming) {
+    let mut seen = 0;
+    while let Some(Ok(frame)) = rest.frame().await {
+        seen += frame.data_ref().map_or(0, Bytes::len);
+        if seen > LINGER_BYTES {
+            break;
+        }
+    }
+}
+
+/// A whole request body. A body beyond the limits is answered here, with 413, 408 or 400.
+#[derive(Debug)]
+pub struct Payload(pub Bytes);
+
+impl<S: Sync> FromRequest<S> for Payload {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Response> {
+        read(request.into_body())
+            .await
+            .map(Self)
+            .map_err(|fault| fault.answer())
+    }
+}
+
+/// Reads a body to its end; a body that came in one piece is not copied.
+async fn read(mut body: Body) -> Result<Bytes, BodyFault> {
+    let first = next(&mut body).await?.unwrap_or_default();
+    if body.is_end_stream() {
+        return Ok(first);
+    }
+    let Some(second) = next(&mut body).await? else {
+        return Ok(first);
+    };
+    let mut whole = Vec::with_capacity(first.len() + second.len());
+    whole.extend_from_slice(&first);
+    whole.extend_from_slice(&second);
+    while let Some(data) = next(&mut body).await? {
+        whole.extend_from_slice(&data);
+    }
+    Ok(whole.into())
+}
+
+async fn next(body: &mut Body) -> Result<Option<Bytes>, BodyFault> {
+    loop {
+        match body.frame().await {
+            None => return Ok(None),
+            Some(Ok(frame)) => match frame.into_data() {
+                Ok(data) => return Ok(Some(data)),
+                // Trailers say nothing that matters here.
+                Err(_) => continue,
+            },
+            Some(Err(error)) => {
+                let fault = error.into_inner().downcast::<BodyFault>();
+                return Err(fault.map_or(BodyFault::Broken, |fault| *fault));
+            }
+        }
+    }
+}

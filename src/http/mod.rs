@@ -1,0 +1,92 @@
+//! The HTTP ground under every listener: accepting connections, limits, and plain error answers.
+//!
+//! `serve` runs one listener, `body` bounds what a request may carry, `measure` counts requests by
+//! route. Knows no counterparty, no channel and no store; never logs a path, a header or a body,
+//! because all three may hold secrets.
+
+mod body;
+mod measure;
+mod patience;
+mod serve;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
+
+pub use body::{BodyFault, Payload};
+pub use measure::Measure;
+pub use serve::serve;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::header::{CONNECTION, CONTENT_TYPE};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::Response;
+use std::time::Duration;
+
+/// What one listener allows its callers.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Connections at once; further ones wait in the kernel's backlog.
+    pub max_connections: usize,
+    /// From the first byte of a request (or from the connection) to the end of its headers.
+    pub header_timeout: Duration,
+    /// How long a connection may lie idle between two requests.
+    pub idle_timeout: Duration,
+    /// From the first wait for a body to its last byte.
+    pub body_timeout: Duration,
+    /// From the headers of a request to the beginning of our answer.
+    pub response_timeout: Duration,
+    /// Bytes of one body.
+    pub body_limit: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_connections: 4096,
+            header_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(75),
+            body_timeout: Duration::from_secs(10),
+            response_timeout: Duration::from_secs(30),
+            body_limit: 1024 * 1024,
+        }
+    }
+}
+
+/// Ends a public router: unknown paths and methods get a readable answer, requests are counted.
+pub fn finish(router: Router) -> Router {
+    router
+        .fallback(async || message(StatusCode::NOT_FOUND, "No such route"))
+        .method_not_allowed_fallback(async || {
+            message(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "This route does not take that method",
+            )
+        })
+        .layer(Measure)
+}
+
+/// An answer with a JSON body.
+pub fn json(status: StatusCode, body: impl Into<Body>) -> Response {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// An answer that says what is wrong: `{"message": "..."}` (contracts/moengage.md section 4).
+pub fn message(status: StatusCode, text: &str) -> Response {
+    json(status, serde_json::json!({ "message": text }).to_string())
+}
+
+/// The same, and the connection is closed after it.
+fn last_message(status: StatusCode, text: &str) -> Response {
+    let mut response = message(status, text);
+    response
+        .headers_mut()
+        .insert(CONNECTION, HeaderValue::from_static("close"));
+    response
+}

@@ -1,0 +1,155 @@
+//! A socket that loses patience: slow headers are cut soon, an idle connection much later.
+//!
+//! hyper's own header timeout runs while a kept-alive connection lies idle, so it can only be as
+//! short as the idle time. Here the clock of the headers starts with their first byte. Never
+//! speaks during a request: bodies and handlers have limits of their own.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// What the connection is doing, shared by the socket and the service of the same connection.
+#[derive(Debug, Clone)]
+pub(super) struct Phase(Arc<Mutex<Doing>>);
+
+#[derive(Debug, Clone, Copy)]
+enum Doing {
+    /// Waits for a request since then.
+    Idle(Instant),
+    /// Receives headers since then.
+    Headers(Instant),
+    /// A handler has the request.
+    Serving,
+}
+
+impl Phase {
+    /// A connection that was just made owes us its first headers.
+    pub(super) fn new() -> Self {
+        Self(Arc::new(Mutex::new(Doing::Headers(Instant::now()))))
+    }
+
+    fn change(&self, step: impl FnOnce(Doing) -> Doing) -> Doing {
+        let mut doing = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *doing = step(*doing);
+        *doing
+    }
+
+    /// The headers are complete.
+    pub(super) fn serving(&self) {
+        self.change(|_| Doing::Serving);
+    }
+
+    /// The answer is on its way.
+    pub(super) fn answered(&self) {
+        self.change(|_| Doing::Idle(Instant::now()));
+    }
+
+    fn bytes_came(&self) {
+        self.change(|doing| match doing {
+            Doing::Idle(_) => Doing::Headers(Instant::now()),
+            other => other,
+        });
+    }
+}
+
+/// A socket with its phase.
+#[derive(Debug)]
+pub(super) struct Patient<S> {
+    inner: S,
+    phase: Phase,
+    headers: Duration,
+    idle: Duration,
+    /// Wakes at or before the deadline; moved only when it fires too early or would fire too late,
+    /// so that a busy connection does not touch the timer wheel for each request.
+    alarm: Pin<Box<Sleep>>,
+}
+
+impl<S> Patient<S> {
+    pub(super) fn new(inner: S, phase: Phase, headers: Duration, idle: Duration) -> Self {
+        Self {
+            inner,
+            phase,
+            headers,
+            idle,
+            alarm: Box::pin(sleep_until(Instant::now() + headers)),
+        }
+    }
+
+    /// Called whenever the socket has nothing to give or to take.
+    fn wait<T>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+        let deadline = match self.phase.change(|doing| doing) {
+            Doing::Serving => return Poll::Pending,
+            Doing::Headers(since) => since + self.headers,
+            Doing::Idle(since) => since + self.idle,
+        };
+        if self.alarm.deadline() > deadline {
+            self.alarm.as_mut().reset(deadline);
+        }
+        loop {
+            ready!(self.alarm.as_mut().poll(cx));
+            if Instant::now() >= deadline {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+            self.alarm.as_mut().reset(deadline);
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        match Pin::new(&mut self.inner).poll_read(cx, buf) {
+            Poll::Pending => self.wait(cx),
+            ready => {
+                if buf.filled().len() > before {
+                    self.phase.bytes_came();
+                }
+                ready
+            }
+        }
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match Pin::new(&mut self.inner).poll_write(cx, buf) {
+            Poll::Pending => self.wait(cx),
+            ready => ready,
+        }
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match Pin::new(&mut self.inner).poll_write_vectored(cx, bufs) {
+            Poll::Pending => self.wait(cx),
+            ready => ready,
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,347 @@
+use super::testing::{Answer, LONG, Server, until_closed};
+use super::*;
+use axum::extract::Path;
+use axum::routing::{get, post};
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::{Notify, Semaphore};
+use tokio::time::timeout;
+
+const SHORT: Duration = Duration::from_millis(250);
+
+fn limits() -> Limits {
+    Limits {
+        header_timeout: SHORT,
+        body_timeout: SHORT,
+        response_timeout: Duration::from_secs(5),
+        body_limit: 1000,
+        ..Limits::default()
+    }
+}
+
+fn echo() -> Router {
+    finish(
+        Router::new()
+            .route("/echo", post(async |Payload(body): Payload| body))
+            .route("/deaf", post(async || "no matter"))
+            .route("/items/{id}", get(async |Path(id): Path<String>| id))
+            .route("/panic", get(async || -> &str { panic!("on purpose") })),
+    )
+}
+
+async fn small() -> Server {
+    Server::start(echo(), limits(), SHORT).await
+}
+
+async fn is_served(server: &Server) {
+    let answer = server.ask("POST /echo HTTP/1.1", b"hello").await;
+    assert_eq!((answer.status, &*answer.body), (200, "hello"));
+}
+
+/// Reads one answer whose body is `body`, and leaves the connection open.
+async fn one_answer(stream: &mut TcpStream, body: &str) -> String {
+    let mut text = String::new();
+    while !text.ends_with(body) {
+        let mut bytes = [0; 1024];
+        let n = timeout(LONG, stream.read(&mut bytes))
+            .await
+            .unwrap()
+            .unwrap();
+        assert!(n > 0, "closed after {text:?}");
+        text.push_str(std::str::from_utf8(&bytes[..n]).unwrap());
+    }
+    text
+}
+
+#[tokio::test]
+async fn slow_headers_are_cut_while_others_are_served() {
+    let server = small().await;
+    let began = Instant::now();
+    let mut slow = server.connect().await;
+    slow.write_all(b"POST /echo HTTP/1.1\r\nhost: ")
+        .await
+        .unwrap();
+    let mut silent = server.connect().await;
+    is_served(&server).await;
+    assert_eq!(until_closed(&mut slow).await, "");
+    assert_eq!(until_closed(&mut silent).await, "");
+    assert!(began.elapsed() >= SHORT);
+    is_served(&server).await;
+}
+
+#[tokio::test]
+async fn dripping_headers_do_not_buy_time() {
+    let server = small().await;
+    let (mut read, mut write) = server.connect().await.into_split();
+    let drip = tokio::spawn(async move {
+        write.write_all(b"GET / HTTP/1.1\r\n").await?;
+        loop {
+            write.write_all(b"a: b\r\n").await?;
+            tokio::time::sleep(SHORT / 10).await;
+        }
+        #[expect(unreachable_code, reason = "names the type of the error")]
+        std::io::Result::Ok(())
+    });
+    let mut rest = Vec::new();
+    // Cut with unread bytes, a connection may end in a reset instead of an end of file.
+    let _ = timeout(LONG, read.read_to_end(&mut rest)).await.unwrap();
+    assert!(rest.is_empty());
+    drop(read);
+    assert!(timeout(LONG, drip).await.unwrap().unwrap().is_err());
+}
+
+#[tokio::test]
+async fn a_slow_body_is_answered_408_and_cut_while_others_are_served() {
+    let server = small().await;
+    for head in ["content-length: 10", "transfer-encoding: chunked"] {
+        let mut slow = server.connect().await;
+        let head = format!("POST /echo HTTP/1.1\r\nhost: x\r\n{head}\r\n\r\n5\r\n");
+        slow.write_all(head.as_bytes()).await.unwrap();
+        is_served(&server).await;
+        let answer = Answer::whole(slow).await;
+        assert_eq!(answer.status, 408);
+        assert_eq!(answer.message(), "Body did not arrive in time");
+        assert!(answer.head.contains("connection: close"));
+    }
+}
+
+#[tokio::test]
+async fn an_idle_connection_outlives_the_header_timeout() {
+    let server = small().await;
+    let mut stream = server.connect().await;
+    for _ in 0..2 {
+        stream
+            .write_all(b"GET /items/7 HTTP/1.1\r\nhost: x\r\n\r\n")
+            .await
+            .unwrap();
+        one_answer(&mut stream, "7").await;
+        tokio::time::sleep(SHORT * 2).await;
+    }
+    // The headers of a later request are timed as those of the first.
+    stream.write_all(b"GET /items/").await.unwrap();
+    assert_eq!(until_closed(&mut stream).await, "");
+}
+
+#[tokio::test]
+async fn an_idle_connection_ends_at_last() {
+    let limits = Limits {
+        idle_timeout: SHORT,
+        header_timeout: LONG,
+        ..limits()
+    };
+    let server = Server::start(echo(), limits, SHORT).await;
+    let mut stream = server.connect().await;
+    stream
+        .write_all(b"GET /items/7 HTTP/1.1\r\nhost: x\r\n\r\n")
+        .await
+        .unwrap();
+    let began = Instant::now();
+    assert!(until_closed(&mut stream).await.ends_with("\r\n\r\n7"));
+    assert!(began.elapsed() < LONG / 2);
+}
+
+#[tokio::test]
+async fn a_large_body_is_answered_413_at_once() {
+    let server = small().await;
+    let fits = server.ask("POST /echo HTTP/1.1", &[b'x'; 1000]).await;
+    assert_eq!((fits.status, fits.body.len()), (200, 1000));
+    // Written whole before anything is read: the answer must survive the unread rest.
+    for size in [1001, 3_000_000] {
+        let answer = server.ask("POST /echo HTTP/1.1", &vec![b'x'; size]).await;
+        assert_eq!(answer.status, 413, "{size}");
+        assert_eq!(answer.message(), "Body is larger than 1000 bytes");
+    }
+    let mut chunked = server.connect().await;
+    let head = "POST /echo HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n";
+    chunked.write_all(head.as_bytes()).await.unwrap();
+    for _ in 0..3 {
+        let chunk = format!("190\r\n{}\r\n", "x".repeat(400));
+        chunked.write_all(chunk.as_bytes()).await.unwrap();
+    }
+    let text = one_answer(&mut chunked, "}").await;
+    assert_eq!(Answer::read(&text).status, 413);
+}
+
+#[tokio::test]
+async fn a_body_announced_as_too_large_is_not_waited_for() {
+    let server = small().await;
+    let mut stream = server.connect().await;
+    let head =
+        "POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 5000\r\nexpect: 100-continue\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let answer = Answer::whole(stream).await;
+    assert_eq!(answer.status, 413);
+}
+
+#[tokio::test]
+async fn an_answer_given_before_the_body_is_read_is_not_lost() {
+    let server = small().await;
+    for _ in 0..20 {
+        let mut stream = server.connect().await;
+        let head =
+            "POST /deaf HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 900\r\n\r\n";
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let begun = one_answer(&mut stream, "no matter").await;
+        assert_eq!(Answer::read(&begun).status, 200);
+        stream.write_all(&[b'x'; 900]).await.unwrap();
+        assert_eq!(until_closed(&mut stream).await, "");
+    }
+}
+
+#[tokio::test]
+async fn chunks_are_one_body() {
+    let server = small().await;
+    let mut stream = server.connect().await;
+    let request = "POST /echo HTTP/1.1\r\nhost: x\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n\
+                   3\r\nabc\r\n2\r\nde\r\n1\r\nf\r\n0\r\n\r\n";
+    for byte in request.as_bytes() {
+        stream.write_all(&[*byte]).await.unwrap();
+    }
+    assert!(Answer::whole(stream).await.body.contains("abcdef"));
+}
+
+#[tokio::test]
+async fn a_caller_that_stops_writing_still_gets_its_answer() {
+    let server = small().await;
+    let mut stream = server.connect().await;
+    stream
+        .write_all(b"GET /items/9 HTTP/1.1\r\nhost: x\r\n\r\n")
+        .await
+        .unwrap();
+    stream.shutdown().await.unwrap();
+    assert!(until_closed(&mut stream).await.ends_with("9"));
+}
+
+#[tokio::test]
+async fn unknown_routes_and_methods_get_a_message() {
+    let server = small().await;
+    let answer = server.ask("GET /nowhere HTTP/1.1", b"").await;
+    assert_eq!((answer.status, &*answer.message()), (404, "No such route"));
+    let answer = server.ask("GET /echo HTTP/1.1", b"").await;
+    assert_eq!(answer.status, 405);
+    assert_eq!(answer.message(), "This route does not take that method");
+    assert!(answer.head.contains("allow: post"), "{}", answer.head);
+}
+
+#[tokio::test]
+async fn a_panic_is_one_500_and_nothing_else() {
+    let server = small().await;
+    let answer = server.ask("GET /panic HTTP/1.1", b"").await;
+    assert_eq!(
+        (answer.status, &*answer.message()),
+        (500, "Internal error: try again")
+    );
+    is_served(&server).await;
+}
+
+#[tokio::test]
+async fn an_answer_that_takes_too_long_is_503() {
+    let router = finish(Router::new().route("/", get(std::future::pending::<()>)));
+    let limits = Limits {
+        response_timeout: SHORT,
+        ..limits()
+    };
+    let server = Server::start(router, limits, SHORT).await;
+    let answer = server.ask("GET / HTTP/1.1", b"").await;
+    assert_eq!(
+        (answer.status, &*answer.message()),
+        (503, "No answer in time: try again")
+    );
+}
+
+#[tokio::test]
+async fn one_connection_too_many_waits_for_room() {
+    let limits = Limits {
+        max_connections: 1,
+        ..Limits::default()
+    };
+    let server = Server::start(echo(), limits, SHORT).await;
+    let mut first = server.connect().await;
+    first
+        .write_all(b"GET /items/1 HTTP/1.1\r\nhost: x\r\n\r\n")
+        .await
+        .unwrap();
+    one_answer(&mut first, "1").await;
+    let mut second = server.connect().await;
+    second
+        .write_all(b"GET /items/2 HTTP/1.1\r\nhost: x\r\n\r\n")
+        .await
+        .unwrap();
+    let mut byte = [0];
+    assert!(timeout(SHORT, second.read(&mut byte)).await.is_err());
+    drop(first);
+    one_answer(&mut second, "2").await;
+}
+
+/// A route that says when it was entered and answers when it may.
+fn gated() -> (Router, Arc<Notify>, Arc<Semaphore>) {
+    let (entered, open) = (Arc::new(Notify::new()), Arc::new(Semaphore::new(0)));
+    let (rings, gate) = (entered.clone(), open.clone());
+    let handler = async move || {
+        rings.notify_one();
+        let _ = gate.acquire().await;
+        "done"
+    };
+    (Router::new().route("/", get(handler)), entered, open)
+}
+
+#[tokio::test]
+async fn a_stop_lets_requests_end_and_takes_no_more() {
+    let (router, entered, open) = gated();
+    let server = Server::start(router, Limits::default(), LONG).await;
+    let mut idle = server.connect().await;
+    let mut busy = server.connect().await;
+    busy.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        .await
+        .unwrap();
+    entered.notified().await;
+    server.shutdown.cancel();
+    assert_eq!(until_closed(&mut idle).await, "");
+    open.add_permits(1);
+    assert!(until_closed(&mut busy).await.ends_with("done"));
+    timeout(LONG, server.task).await.unwrap().unwrap();
+    assert!(TcpStream::connect(server.addr).await.is_err());
+}
+
+#[tokio::test]
+async fn what_does_not_end_in_the_drain_time_is_cut() {
+    let (router, entered, _open) = gated();
+    let server = Server::start(router, Limits::default(), SHORT).await;
+    let mut busy = server.connect().await;
+    busy.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        .await
+        .unwrap();
+    entered.notified().await;
+    server.shutdown.cancel();
+    assert_eq!(until_closed(&mut busy).await, "");
+    timeout(LONG, server.task).await.unwrap().unwrap();
+}
+
+#[test]
+fn requests_are_counted_by_route_and_never_by_path() {
+    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+    let handle = recorder.handle();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    metrics::with_local_recorder(&recorder, || {
+        runtime.block_on(async {
+            let server = small().await;
+            for path in ["/items/secret-1", "/items/secret-2", "/secret-3"] {
+                server.ask(&format!("GET {path} HTTP/1.1"), b"").await;
+            }
+        });
+    });
+    let text = handle.render();
+    assert!(!text.contains("secret"), "{text}");
+    let counted = [
+        r#"gateway_http_requests_total{route="/items/{id}",status="200"} 2"#,
+        r#"gateway_http_requests_total{route="unmatched",status="404"} 1"#,
+    ];
+    for line in counted {
+        assert!(text.contains(line), "{line} not in {text}");
+    }
+}

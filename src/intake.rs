@@ -1,0 +1,206 @@
+//! May this message enter? Opt-out and template are checked, then comes the one durable write.
+//!
+//! Answers fast: the only call it may wait for is one refetch of the template list on a miss, at
+//! most two seconds. What cannot be decided now is accepted and decided at send time.
+
+use crate::channel::Channel;
+use crate::clock;
+use crate::domain::{AccountId, Code, Message, MsgId, Refusal};
+use crate::outbox::Outbox;
+use crate::store::{Accepted, StoreError};
+use crate::templates::{Lookup, Templates, fit};
+use metrics::counter;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// How long a caller waits for a template list on a miss (DESIGN section 4).
+const LIST_WAIT: Duration = Duration::from_secs(2);
+/// What a caller is told to wait when the queue is full.
+const FULL_WAIT: Duration = Duration::from_secs(10);
+
+/// The door. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Intake {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    outbox: Outbox,
+    templates: HashMap<AccountId, Arc<Templates>>,
+    /// Set once, when the process is about to stop.
+    draining: AtomicBool,
+}
+
+/// What became of a message at the door.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Entry {
+    /// It is kept and synced.
+    Accepted,
+    /// It was accepted before; nothing is sent again.
+    Repeat,
+    /// It may not enter.
+    Refused(Refusal),
+    /// Too many wait already.
+    Full {
+        /// When to come again.
+        retry_after: Duration,
+    },
+    /// It cannot be stored now.
+    Unavailable {
+        /// Why, for the log; the caller is told to come again.
+        reason: String,
+    },
+    /// The process is about to stop.
+    Draining,
+}
+
+impl Intake {
+    /// The door of these accounts.
+    pub fn new(outbox: Outbox, templates: HashMap<AccountId, Arc<Templates>>) -> Self {
+        let shared = Shared {
+            outbox,
+            templates,
+            draining: AtomicBool::new(false),
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+
+    /// Takes nothing more.
+    pub fn close(&self) {
+        self.shared.draining.store(true, Ordering::Release);
+    }
+
+    /// Whether it takes nothing more.
+    pub fn is_closed(&self) -> bool {
+        self.shared.draining.load(Ordering::Acquire)
+    }
+
+    /// Lets a message in, or says why not.
+    pub async fn accept(&self, channel: &Arc<Channel>, message: Message) -> Entry {
+        let entry = self.decide(channel, &message).await;
+        count(channel, &message, &entry);
+        entry
+    }
+
+    async fn decide(&self, channel: &Arc<Channel>, message: &Message) -> Entry {
+        if self.is_closed() {
+            return Entry::Draining;
+        }
+        let outbox = &self.shared.outbox;
+        let waiting = outbox.store.ledger(&channel.id).queued;
+        if channel
+            .max_queue
+            .is_some_and(|most| waiting >= i64::try_from(most).unwrap_or(i64::MAX))
+        {
+            return match self.already_accepted(channel, &message.msg_id).await {
+                true => Entry::Repeat,
+                false => Entry::Full {
+                    retry_after: FULL_WAIT,
+                },
+            };
+        }
+        if let Err(refusal) = self.check_template(channel, message).await {
+            return match self.already_accepted(channel, &message.msg_id).await {
+                true => Entry::Repeat,
+                false => Entry::Refused(refusal),
+            };
+        }
+        let stored = outbox
+            .store
+            .accept(&channel.id, &channel.account.id, message, clock::now())
+            .await;
+        match stored {
+            Ok(Accepted::Stored) => {
+                channel.account.work.notify_one();
+                Entry::Accepted
+            }
+            Ok(Accepted::Repeat { same }) => {
+                note_repeat(channel, message, same);
+                Entry::Repeat
+            }
+            Ok(Accepted::OptedOut) => {
+                Entry::Refused(Refusal::new(Code::OptedOut, "Recipient opted out"))
+            }
+            Err(error) => unavailable(channel, &error),
+        }
+    }
+
+    /// Whether this id was accepted before; false when the store cannot tell.
+    pub async fn already_accepted(&self, channel: &Channel, msg_id: &MsgId) -> bool {
+        self.shared
+            .outbox
+            .store
+            .is_accepted(&channel.id, msg_id)
+            .await
+            .unwrap_or(false)
+    }
+
+    async fn check_template(&self, channel: &Channel, message: &Message) -> Result<(), Refusal> {
+        let Some(templates) = self.shared.templates.get(&channel.account.id) else {
+            return Ok(());
+        };
+        let (name, language) = (&message.template.name, &message.template.language);
+        let found = match templates.find(name, language) {
+            Lookup::Found(variant) => Lookup::Found(variant),
+            _ => {
+                templates
+                    .resolve_or_refetch(name, language, LIST_WAIT)
+                    .await
+            }
+        };
+        match found {
+            Lookup::Found(variant) => {
+                if let Some(detail) = templates.known_detail(&variant)
+                    && templates.is_fresh(clock::now())
+                {
+                    fit(&message.template, &variant, &detail)?;
+                }
+                Ok(())
+            }
+            Lookup::Missing => Err(Refusal::new(
+                Code::Template,
+                format!("Template {name} ({language}) is not approved at the provider"),
+            )),
+            // Nobody can tell now: accepted, and decided when it is sent.
+            Lookup::Unknown => Ok(()),
+        }
+    }
+}
+
+fn note_repeat(channel: &Channel, message: &Message, same: bool) {
+    if !same {
+        tracing::warn!(channel = %channel.id, msg_id = %message.msg_id,
+            "a repeated msg_id came with other content; the first one counts, nothing is sent");
+    }
+    let same = if same { "same" } else { "other" };
+    counter!("gateway_repeats_total", "channel" => channel.id.as_str().to_owned(), "content" => same)
+        .increment(1);
+}
+
+fn unavailable(channel: &Channel, error: &StoreError) -> Entry {
+    tracing::error!(channel = %channel.id, %error,
+        "a message was answered 503, because it cannot be stored; MoEngage is asked to come again");
+    Entry::Unavailable {
+        reason: error.to_string(),
+    }
+}
+
+fn count(channel: &Channel, message: &Message, entry: &Entry) {
+    let label = || channel.id.as_str().to_owned();
+    match entry {
+        Entry::Accepted => {
+            tracing::debug!(channel = %channel.id, msg_id = %message.msg_id, "accepted");
+            counter!("gateway_accepted_total", "channel" => label()).increment(1);
+        }
+        Entry::Refused(refusal) => {
+            counter!("gateway_refused_total", "channel" => label(), "code" => refusal.code.as_str())
+                .increment(1);
+        }
+        Entry::Repeat | Entry::Full { .. } | Entry::Unavailable { .. } | Entry::Draining => {}
+    }
+}

@@ -1,0 +1,123 @@
+//! One HTTP exchange, from a request that is ready to the facts of its answer.
+
+use super::BuildError;
+use crate::domain::{Answer, Transport};
+use crate::jumper::wire;
+use metrics::{counter, histogram};
+use reqwest::header::RETRY_AFTER;
+use reqwest::{ClientBuilder, RequestBuilder, Response, Url};
+use serde_json::Value;
+use std::time::{Duration, Instant, SystemTime};
+
+/// A client that talks to nobody but the address it is given.
+pub(in crate::jumper) fn plain(connect_timeout: Duration, deadline: Duration) -> ClientBuilder {
+    reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .referer(false)
+        .no_proxy()
+        .http1_only()
+        .tcp_nodelay(true)
+        .connect_timeout(connect_timeout)
+        .timeout(deadline)
+}
+
+/// The address of one route.
+pub(in crate::jumper) fn address(api_url: &str, path: &str) -> Result<Url, BuildError> {
+    let mut url = Url::parse(api_url.trim()).map_err(|_| BuildError::Address)?;
+    let http = matches!(url.scheme(), "http" | "https");
+    if !http || url.query().is_some() || url.fragment().is_some() {
+        return Err(BuildError::Address);
+    }
+    let path = format!("{}{path}", url.path().trim_end_matches('/'));
+    url.set_path(&path);
+    Ok(url)
+}
+
+/// Makes one call and reduces what came back. The body is null unless all of it could be read.
+pub(in crate::jumper) async fn exchange(
+    request: RequestBuilder,
+    limit: usize,
+    call: &'static str,
+) -> (Answer, Value) {
+    let begun = Instant::now();
+    let (answer, body) = match request.send().await {
+        Ok(response) => receive(response, limit).await,
+        Err(error) => (broken(None, &error), Value::Null),
+    };
+    counter!("gateway_provider_calls_total", "call" => call, "result" => result(&answer))
+        .increment(1);
+    histogram!("gateway_provider_call_seconds", "call" => call).record(begun.elapsed());
+    (answer, body)
+}
+
+fn result(answer: &Answer) -> &'static str {
+    match (answer.transport, answer.http) {
+        (Some(Transport::Connect), _) => "connect",
+        (Some(Transport::Timeout), _) => "timeout",
+        (Some(Transport::Lost), _) => "lost",
+        (None, Some(200..=299)) => "2xx",
+        (None, Some(429)) => "429",
+        (None, Some(400..=499)) => "4xx",
+        (None, Some(500..=599)) => "5xx",
+        _ => "other",
+    }
+}
+
+/// The status line has arrived whole, so it counts even when the body does not: a cut 503 still
+/// proves that nothing was handed on, and a cut 200 has no `success`, which is unknown.
+async fn receive(mut response: Response, limit: usize) -> (Answer, Value) {
+    let http = response.status().as_u16();
+    let pause = response
+        .headers()
+        .get(RETRY_AFTER)
+        .and_then(|value| value.to_str().ok());
+    let pause = pause.and_then(|value| wire::retry_after(value, SystemTime::now()));
+    let mut body = Vec::new();
+    loop {
+        match response.chunk().await {
+            Ok(Some(chunk)) if body.len() + chunk.len() <= limit => body.extend_from_slice(&chunk),
+            Ok(Some(_)) => {
+                let text = Some(format!("an answer of more than {limit} bytes, not read"));
+                let answer = Answer {
+                    http: Some(http),
+                    text,
+                    retry_after: pause,
+                    ..Answer::default()
+                };
+                return (answer, Value::Null);
+            }
+            Ok(None) => return wire::answer(http, pause, &body),
+            Err(error) => {
+                let answer = Answer {
+                    retry_after: pause,
+                    ..broken(Some(http), &error)
+                };
+                return (answer, Value::Null);
+            }
+        }
+    }
+}
+
+fn broken(http: Option<u16>, error: &reqwest::Error) -> Answer {
+    // A deadline that passes while connecting is both; that nothing was sent is what counts.
+    let transport = if error.is_connect() || error.is_builder() {
+        Transport::Connect
+    } else if error.is_timeout() {
+        Transport::Timeout
+    } else {
+        Transport::Lost
+    };
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    // The outermost error shows the address; its last cause does not.
+    let text = (!std::ptr::addr_eq(cause, error)).then(|| wire::readable(&cause.to_string()));
+    Answer {
+        http,
+        transport: Some(transport),
+        text,
+        ..Answer::default()
+    }
+}

@@ -1,0 +1,161 @@
+//! All that knows Jumper.ai, both directions: its calls, its tokens, its templates, its webhooks.
+//!
+//! The rest of the program sees [`Account`] through `provider` and [`webhook::parse`]; Jumper's
+//! shapes stay in here. Every foreign fact is from contracts/jumper.md.
+
+pub mod client;
+mod params;
+mod subscription;
+mod templates;
+pub mod token;
+pub mod webhook;
+mod wire;
+
+#[cfg(test)]
+pub(crate) mod fake;
+
+pub use subscription::{SubscriptionState, registered};
+
+use crate::domain::Answer;
+use crate::domain::policy::{Policy, Verdict, decide};
+use crate::domain::template::{Detail, Outgoing, Variant};
+use crate::limit::{Limiter, Permit};
+use client::{Client, Question};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
+use token::{TokenError, Tokens};
+
+/// What stands before a variant's id in the text of a template send (section 4.1).
+const TEMPLATE_MARK: &str = "s3ndt3mpl4te_";
+/// The one kind of subscription that is known (section 4.5).
+const LIVECHAT: &str = "livechat";
+/// The fault that stands for "no call was made, because there is no access token".
+const NO_TOKEN: &str = "oauth.v2.TokenUnavailable";
+
+/// One merchant: its calls, its tokens, its pace.
+#[derive(Debug)]
+pub struct Account {
+    client: Client,
+    tokens: Tokens,
+    limiter: Limiter,
+}
+
+impl Account {
+    /// A merchant's account. The tokens are started and kept fresh by whoever made them.
+    pub fn new(client: Client, tokens: Tokens, limiter: Limiter) -> Self {
+        Self {
+            client,
+            tokens,
+            limiter,
+        }
+    }
+
+    /// The account's tokens.
+    pub fn tokens(&self) -> &Tokens {
+        &self.tokens
+    }
+
+    /// Sends one message. Also tells the generation of the access token, `None` when there was
+    /// none; then no call was made and the permit is given back.
+    pub async fn send(&self, permit: Permit, outgoing: &Outgoing) -> (Answer, Option<u64>) {
+        match self.tokens.access().await {
+            Ok(access) => {
+                let answer = self.client.send(permit, &access, outgoing).await;
+                (answer, Some(access.generation))
+            }
+            Err(error) => (no_token(&error), None),
+        }
+    }
+
+    /// Every approved variant, in Jumper's order.
+    pub async fn list_templates(&self) -> Result<Vec<Variant>, Answer> {
+        let list = match self.ask(Question::Templates { limit: "all" }).await {
+            // The word is younger than the number (section 4.2).
+            Err(answer) if decide(&answer, &Policy::default()) == Verdict::Fail => {
+                self.ask(Question::Templates { limit: "1000" }).await?
+            }
+            list => list?,
+        };
+        templates::variants(&list).ok_or_else(|| unreadable("a list of templates"))
+    }
+
+    /// What one variant wants.
+    pub async fn template_detail(&self, id: &str) -> Result<Detail, Answer> {
+        let detail = self.ask(Question::Template { id }).await?;
+        Ok(templates::detail(&detail, id))
+    }
+
+    /// The smallest call that shows whether Jumper takes our token.
+    pub async fn verify(&self) -> Result<(), Answer> {
+        self.ask(Question::Templates { limit: "1" }).await.map(drop)
+    }
+
+    /// Makes events reach `url` with `secret` in its path. Foreign subscriptions stay; the one of
+    /// ours with an old secret goes.
+    pub async fn ensure_subscription(
+        &self,
+        url: &str,
+        secret: Option<&SecretString>,
+    ) -> Result<SubscriptionState, Answer> {
+        let list = self.ask(Question::Subscriptions).await?;
+        let list =
+            wire::subscriptions(&list).ok_or_else(|| unreadable("a list of subscriptions"))?;
+        let (state, entries) =
+            subscription::merged(list, url, secret.map(ExposeSecret::expose_secret));
+        if state != SubscriptionState::Present {
+            self.ask(Question::Subscribe { entries: &entries }).await?;
+        }
+        Ok(state)
+    }
+
+    /// Makes one call that is not a send, with a permit of its own; once more with a new token
+    /// when the old one is refused.
+    async fn ask(&self, question: Question<'_>) -> Result<Value, Answer> {
+        let mut renewed = false;
+        loop {
+            let access = self
+                .tokens
+                .access()
+                .await
+                .map_err(|error| no_token(&error))?;
+            let permit = self.limiter.maintenance().await;
+            let answer = match self.client.ask(permit, &access, question).await {
+                Ok(body) => return Ok(body),
+                Err(answer) => answer,
+            };
+            match decide(&answer, &Policy::default()) {
+                Verdict::Reauthorize if !renewed => {
+                    renewed = true;
+                    if self.tokens.refused(access.generation).await.is_err() {
+                        return Err(answer);
+                    }
+                }
+                Verdict::SlowDown { retry_after } => {
+                    self.limiter.slow_down(retry_after);
+                    return Err(answer);
+                }
+                _ => return Err(answer),
+            }
+        }
+    }
+}
+
+/// The answer of a call that was not made. Its fault makes the policy ask for a new token.
+fn no_token(error: &TokenError) -> Answer {
+    Answer {
+        fault: Some(NO_TOKEN.into()),
+        text: Some(wire::readable(&error.to_string())),
+        ..Answer::default()
+    }
+}
+
+fn unreadable(what: &str) -> Answer {
+    Answer {
+        http: Some(200),
+        text: Some(format!("the answer is not {what}")),
+        ..Answer::default()
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,298 @@
+//! What Jumper's webhook says, in our own words.
+//!
+//! Three generations of shapes occur in one stream (contracts/jumper.md section 6): chat messages,
+//! the Vonage Messages API's statuses and Meta's statuses. All are read, every element of a batch
+//! in its order. Pure: never panics, never yields nothing, never decides what an event means for a
+//! message.
+
+pub mod receive;
+
+use super::wire::{readable, text, truthy};
+use crate::domain::{Incoming, Phone, ProviderId, Reply, Status, StatusEvent, UnixMs};
+use serde_json::Value;
+
+/// The most that is kept of what is not understood, in bytes.
+const LONGEST_RAW: usize = 8 * 1024;
+/// What a template send of ours looks like as a chat message.
+const TEMPLATE_MARK: &str = super::TEMPLATE_MARK;
+
+/// Reads one webhook body. The result is never empty.
+pub fn parse(body: &Value) -> Vec<Incoming> {
+    let mut found = Vec::new();
+    match body {
+        Value::Array(items) => items.iter().for_each(|item| envelope(item, &mut found)),
+        _ => envelope(body, &mut found),
+    }
+    if found.is_empty() {
+        found.push(other("unreadable", body));
+    }
+    found
+}
+
+/// A word for the kind and what came, cut.
+fn other(kind: &'static str, what: &Value) -> Incoming {
+    let mut raw = what.to_string();
+    let mut end = raw.len().min(LONGEST_RAW);
+    while !raw.is_char_boundary(end) {
+        end -= 1;
+    }
+    raw.truncate(end);
+    Incoming::Other { kind, raw }
+}
+
+fn envelope(body: &Value, found: &mut Vec<Incoming>) {
+    let event = body.get("event").unwrap_or(body);
+    let data = event.get("data").unwrap_or(event);
+    if !data.is_object() {
+        return found.push(other("unreadable", body));
+    }
+    let kind = text(&event["type"]).map(|kind| kind.to_ascii_uppercase());
+    if !matches!(kind.as_deref(), None | Some("NEW" | "UPDATE")) {
+        return found.push(other("unknown_type", body));
+    }
+    if !data["entry"].is_null() {
+        return meta(&data["entry"], found);
+    }
+    if !data["message_uuid"].is_null() {
+        return found.push(vonage(data));
+    }
+    found.push(match kind.as_deref() {
+        Some("UPDATE") => chat_status(data),
+        _ => chat_message(data),
+    });
+}
+
+/// Reads a provider's word for a status (contracts/jumper.md section 6.2, normalisation).
+fn status_word(word: &Value) -> Option<Status> {
+    match text(word)?.to_ascii_lowercase().as_str() {
+        "sent" | "submitted" => Some(Status::Sent),
+        "delivered" => Some(Status::Delivered),
+        "read" => Some(Status::Read),
+        "failed" | "rejected" | "reject" | "undeliverable" => Some(Status::Failed),
+        _ => None,
+    }
+}
+
+fn status_of(word: &Value) -> Result<Status, &'static str> {
+    let missing = text(word).is_none();
+    status_word(word).ok_or(if missing {
+        "no_status"
+    } else {
+        "unknown_status"
+    })
+}
+
+fn provider_id(value: &Value) -> Option<ProviderId> {
+    ProviderId::parse(&text(value)?).ok()
+}
+
+/// A number that someone else's member holds: text, number, or an object with the number in it.
+fn phone(value: &Value) -> Option<Phone> {
+    let number = match value {
+        Value::Object(_) => &value["number"],
+        _ => value,
+    };
+    Phone::parse(&text(number)?).ok()
+}
+
+/// Meta's webhook passed through: every status of every change of every entry.
+fn meta(entries: &Value, found: &mut Vec<Incoming>) {
+    let before = found.len();
+    for entry in items(entries) {
+        for change in items(&entry["changes"]) {
+            let statuses = items(&change["value"]["statuses"]);
+            if statuses.is_empty() {
+                found.push(other("no_status", change));
+            }
+            found.extend(statuses.iter().map(meta_status));
+        }
+    }
+    if found.len() == before {
+        found.push(other("no_status", entries));
+    }
+}
+
+fn items(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
+}
+
+fn meta_status(one: &Value) -> Incoming {
+    let status = match status_of(&one["status"]) {
+        Ok(status) => status,
+        Err(kind) => return other(kind, one),
+    };
+    let Some(provider_id) = provider_id(&one["id"]) else {
+        return other("unreadable", one);
+    };
+    let errors: Vec<String> = items(&one["errors"]).iter().filter_map(failure).collect();
+    Incoming::Status(StatusEvent {
+        provider_id,
+        status,
+        at: moment(&one["timestamp"]),
+        recipient: phone(&one["recipient_id"]),
+        error: failed_with(status, (!errors.is_empty()).then(|| errors.join("; "))),
+    })
+}
+
+/// The Vonage Messages API's status callback.
+fn vonage(data: &Value) -> Incoming {
+    let status = match status_of(&data["status"]) {
+        Ok(status) => status,
+        Err(kind) => return other(kind, data),
+    };
+    let Some(provider_id) = provider_id(&data["message_uuid"]) else {
+        return other("unreadable", data);
+    };
+    Incoming::Status(StatusEvent {
+        provider_id,
+        status,
+        at: moment(&data["timestamp"]),
+        recipient: phone(&data["to"]),
+        error: failed_with(status, failure(&data["error"])),
+    })
+}
+
+/// A chat message that moved on. Only what an agent or a template send wrote is ours.
+fn chat_status(data: &Value) -> Incoming {
+    let words = text(&data["message"]);
+    let template = words
+        .as_ref()
+        .is_some_and(|words| words.starts_with(TEMPLATE_MARK));
+    if !truthy(&data["agent"]) && !template {
+        return other("no_status", data);
+    }
+    let status = if data["delivered"] == true {
+        // A word that says more than "delivered" wins over the flag.
+        match status_word(&data["status"]) {
+            Some(status @ (Status::Read | Status::Failed)) => Ok(status),
+            _ => Ok(Status::Delivered),
+        }
+    } else {
+        status_of(&data["status"])
+    };
+    let (status, provider_id) = match (status, provider_id(&data["messageid"])) {
+        (Ok(status), Some(id)) => (status, id),
+        (Err(kind), _) => return other(kind, data),
+        (_, None) => return other("unreadable", data),
+    };
+    // A chat that an agent leads must never count as evidence for a send of ours (DESIGN G3).
+    let recipient = if template || words.is_none() {
+        mobile(data)
+    } else {
+        None
+    };
+    let reason = failure(&data["error"]).or_else(|| text(&data["fail_reason"]));
+    Incoming::Status(StatusEvent {
+        provider_id,
+        status,
+        at: moment(&data["timestamp"]).or_else(|| moment(&data["last_updated"])),
+        recipient,
+        error: failed_with(status, reason),
+    })
+}
+
+/// A new chat message: from a person, an agent, a bot, or the echo of a send of ours.
+fn chat_message(data: &Value) -> Incoming {
+    let words = text(&data["message"]);
+    if words
+        .as_ref()
+        .is_some_and(|words| words.starts_with(TEMPLATE_MARK))
+    {
+        return chat_status(data);
+    }
+    if truthy(&data["from_bot"]) {
+        return other("bot", data);
+    }
+    if truthy(&data["agent"]) {
+        return other("agent", data);
+    }
+    let context = &data["replytomessage"];
+    let quoted = context["replied"] != false;
+    let id = provider_id(&data["messageid"]);
+    match (words, mobile(data)) {
+        (None, _) if id.is_some() => other("media", data),
+        (Some(_), Some(from)) => Incoming::Reply(Reply {
+            id,
+            from,
+            context: provider_id(&context["messageid"]).filter(|_| quoted),
+            // The text is what the person wrote, spaces included.
+            text: data["message"]
+                .as_str()
+                .map_or_else(|| data["message"].to_string(), Into::into),
+            at: ["timestamp", "created", "sent_time"]
+                .iter()
+                .find_map(|name| moment(&data[*name])),
+        }),
+        _ => other("unreadable", data),
+    }
+}
+
+/// The person's number: `mobilecountrycode` and `mobile`, the first with or without a plus sign or
+/// absent (contracts/jumper.md section 6.3).
+fn mobile(data: &Value) -> Option<Phone> {
+    let Some(mobile) = text(&data["mobile"]) else {
+        return phone(&data["from"]);
+    };
+    let code = text(&data["mobilecountrycode"]).unwrap_or_default();
+    let code = code.trim_start_matches('+');
+    if mobile.starts_with('+') || code == "null" {
+        return Phone::parse(&mobile).ok();
+    }
+    Phone::parse(&format!("{code}{mobile}")).ok()
+}
+
+fn failed_with(status: Status, reason: Option<String>) -> Option<String> {
+    reason
+        .filter(|_| status == Status::Failed)
+        .map(|reason| readable(&reason))
+}
+
+/// The code and the words of one error, Vonage's (`title`, `detail`) or Meta's (`code`, `title`,
+/// `message`, `error_data.details`).
+fn failure(error: &Value) -> Option<String> {
+    if let Some(words) = text(error) {
+        return Some(words);
+    }
+    let members = [
+        &error["code"],
+        &error["title"],
+        &error["message"],
+        &error["detail"],
+        &error["error_data"]["details"],
+    ];
+    let mut parts: Vec<String> = Vec::new();
+    for part in members.into_iter().filter_map(text) {
+        if !parts.contains(&part) {
+            parts.push(part);
+        }
+    }
+    (!parts.is_empty()).then(|| parts.join(" "))
+}
+
+/// A moment in any of the spellings seen: Unix seconds as text or number, milliseconds when it is
+/// above 1e12, RFC 3339, or the same without a zone, which is UTC.
+fn moment(value: &Value) -> Option<UnixMs> {
+    let text = text(value)?;
+    if let Ok(number) = text.parse::<f64>() {
+        let ms = if number > 1e12 {
+            number
+        } else {
+            number * 1000.0
+        };
+        // Beyond the year 5000 it is no time of ours.
+        #[expect(clippy::cast_possible_truncation, reason = "the range is checked")]
+        return (1.0..1e14).contains(&ms).then_some(UnixMs(ms as i64));
+    }
+    let zoned = text.parse::<jiff::Timestamp>().ok();
+    let utc = || {
+        text.parse::<jiff::civil::DateTime>()
+            .ok()?
+            .to_zoned(jiff::tz::TimeZone::UTC)
+            .ok()
+    };
+    let at = zoned.or_else(|| utc().map(|at| at.timestamp()))?;
+    Some(UnixMs(at.as_millisecond()))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,183 @@
+//! The webhook's HTTP side: who may post, store, answer.
+//!
+//! Jumper does not sign (contracts/jumper.md section 6.1), so the path carries a secret; it is
+//! compared in constant time and never logged. The answer comes as soon as the events are stored
+//! and waits for nothing else.
+
+use crate::channel::{Channel, Channels, same};
+use crate::http::{Payload, json};
+use crate::outbox::Outbox;
+use crate::store::EventRules;
+use crate::telemetry::count_folded;
+use axum::Router;
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use axum::routing::get;
+use metrics::counter;
+use secrecy::SecretString;
+use serde::Deserialize;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// What the webhook works with. Clones share it.
+#[derive(Clone)]
+pub struct Receiver {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    outbox: Outbox,
+    /// By channel; the first of the configuration answers the routes without a channel.
+    doors: HashMap<String, Door>,
+    first: String,
+}
+
+struct Door {
+    secret: Option<SecretString>,
+    rules: Arc<EventRules>,
+}
+
+#[derive(Deserialize)]
+struct Key {
+    key: Option<String>,
+}
+
+type KeyQuery = Result<Query<Key>, axum::extract::rejection::QueryRejection>;
+
+impl Receiver {
+    /// A receiver for these channels; `rules` tells how the events of each are read.
+    pub fn new(
+        channels: &Channels,
+        outbox: Outbox,
+        rules: impl Fn(&Channel) -> EventRules,
+    ) -> Self {
+        let door = |channel: &Arc<Channel>| {
+            let door = Door {
+                secret: channel.webhook_secret.clone(),
+                rules: Arc::new(rules(channel)),
+            };
+            (channel.id.to_string(), door)
+        };
+        let shared = Shared {
+            outbox,
+            doors: channels.iter().map(door).collect(),
+            first: channels
+                .iter()
+                .next()
+                .map(|channel| channel.id.to_string())
+                .unwrap_or_default(),
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+
+    /// The door of a channel, if what was presented opens it.
+    fn open(&self, channel: &str, presented: Option<&str>) -> Option<&Door> {
+        let door = self.shared.doors.get(channel)?;
+        let opens = match (&door.secret, presented) {
+            (Some(secret), Some(presented)) => same(secret, presented),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        opens.then_some(door)
+    }
+
+    async fn receive(&self, door: Option<&Door>, body: &[u8]) -> Response {
+        let Some(door) = door else {
+            counter!("gateway_webhooks_total", "outcome" => "no_secret").increment(1);
+            return error(StatusCode::NOT_FOUND, "No such route");
+        };
+        let Ok(body) = serde_json::from_slice(body) else {
+            counter!("gateway_webhooks_total", "outcome" => "not_json").increment(1);
+            return error(StatusCode::BAD_REQUEST, "Body is not valid JSON");
+        };
+        let events = super::parse(&body);
+        match self.shared.outbox.take_events(&door.rules, events).await {
+            Ok(folded) => {
+                counter!("gateway_webhooks_total", "outcome" => "stored").increment(1);
+                count_folded(&folded);
+                tell(&door.rules, &folded);
+                json(StatusCode::OK, r#"{"status":"success"}"#)
+            }
+            Err(fault) => {
+                counter!("gateway_webhooks_total", "outcome" => "unavailable").increment(1);
+                tracing::error!(channel = %door.rules.channel, error = %fault,
+                    "a webhook was answered 503, because its events cannot be stored");
+                error(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "Event store unavailable: try again",
+                )
+            }
+        }
+    }
+}
+
+fn tell(rules: &EventRules, folded: &crate::store::Folded) {
+    if folded.opted_out > 0 {
+        tracing::info!(channel = %rules.channel, people = folded.opted_out,
+            "a person opted out; messages to them are refused with 7003 from now on");
+    }
+    if folded.inferred > 0 {
+        tracing::info!(channel = %rules.channel, messages = folded.inferred,
+            "an unknown send was proved by its status event");
+    }
+}
+
+fn error(status: StatusCode, message: &str) -> Response {
+    json(
+        status,
+        serde_json::json!({ "status": "error", "message": message }).to_string(),
+    )
+}
+
+/// The routes that Jumper posts to. `GET` answers for people who try the URL in a browser.
+pub fn routes(receiver: Receiver) -> Router {
+    Router::new()
+        .route("/jumper_callback", get(probe).post(plain))
+        .route("/jumper_callback/{secret}", get(probe).post(with_secret))
+        .route("/channels/{id}/callback", get(probe).post(channel_plain))
+        .route(
+            "/channels/{id}/callback/{secret}",
+            get(probe).post(channel_with_secret),
+        )
+        .with_state(receiver)
+}
+
+async fn probe() -> Response {
+    json(StatusCode::OK, r#"{"status":"success"}"#)
+}
+
+async fn plain(State(to): State<Receiver>, key: KeyQuery, Payload(body): Payload) -> Response {
+    let key = key.ok().and_then(|Query(query)| query.key);
+    to.receive(to.open(&to.shared.first, key.as_deref()), &body)
+        .await
+}
+
+async fn with_secret(
+    State(to): State<Receiver>,
+    Path(secret): Path<String>,
+    Payload(body): Payload,
+) -> Response {
+    to.receive(to.open(&to.shared.first, Some(&secret)), &body)
+        .await
+}
+
+async fn channel_plain(
+    State(to): State<Receiver>,
+    Path(id): Path<String>,
+    key: KeyQuery,
+    Payload(body): Payload,
+) -> Response {
+    let key = key.ok().and_then(|Query(query)| query.key);
+    to.receive(to.open(&id, key.as_deref()), &body).await
+}
+
+async fn channel_with_secret(
+    State(to): State<Receiver>,
+    Path((id, secret)): Path<(String, String)>,
+    Payload(body): Payload,
+) -> Response {
+    to.receive(to.open(&id, Some(&secret)), &body).await
+}

@@ -1,0 +1,188 @@
+//! What the clock brings about: holds that end, retention, test calls of held accounts, the
+//! subscription at the provider. Each loop ends with `stop` and never touches a message by itself.
+
+use crate::channel::{Account, Channel, Channels};
+use crate::clock;
+use crate::domain::UnixMs;
+use crate::outbox::{Outbox, retry_delay};
+use crate::provider::{Provider, TokenState};
+use crate::store::{SweepRule, Swept};
+use metrics::counter;
+use secrecy::SecretString;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+/// How often holds of unknown outcomes are looked at.
+const HOLDS_EVERY: Duration = Duration::from_secs(1);
+/// How often the queue is searched for messages that grew too old; it reads the whole queue.
+const AGE_EVERY: Duration = Duration::from_secs(60);
+/// How often retention runs, unless what is kept is kept shorter.
+const RETENTION_EVERY: Duration = Duration::from_secs(3600);
+/// The first pause after a subscription that did not work.
+const SUBSCRIBE_AGAIN: Duration = Duration::from_secs(2);
+
+/// Ends holds of unknown outcomes and fails what is too old.
+pub async fn sweep(outbox: Outbox, channels: Arc<Channels>, stop: CancellationToken) {
+    let mut ages_at = Instant::now();
+    while !stopped(&stop, HOLDS_EVERY).await {
+        let ages = Instant::now() >= ages_at;
+        if ages {
+            ages_at = Instant::now() + AGE_EVERY.min(shortest_age(&channels));
+        }
+        let now = clock::now();
+        let rules = channels.iter().map(|channel| rule(channel, now)).collect();
+        match outbox.store.sweep(rules, ages, now).await {
+            Ok(swept) => tell(&outbox, &channels, &swept),
+            Err(error) => tracing::warn!(%error, "holds and ages could not be looked at"),
+        }
+    }
+}
+
+fn shortest_age(channels: &Channels) -> Duration {
+    let ages = channels.iter().map(|channel| channel.policy.max_age / 10);
+    ages.min().unwrap_or(AGE_EVERY).max(HOLDS_EVERY)
+}
+
+fn rule(channel: &Channel, now: UnixMs) -> SweepRule {
+    SweepRule {
+        channel: channel.id.clone(),
+        resend: channel.policy.ambiguous == crate::domain::policy::Ambiguous::Resend,
+        expired_before: now.minus(channel.policy.max_age),
+    }
+}
+
+fn tell(outbox: &Outbox, channels: &Channels, swept: &Swept) {
+    for (channel, msg_id, refusal) in &swept.failed {
+        tracing::warn!(%channel, %msg_id, %refusal, "failed, MoEngage is told");
+        outbox.ring(channel);
+    }
+    for (channel, msg_id) in &swept.resent {
+        tracing::warn!(%channel, %msg_id, "outcome still unknown, sent once more as configured");
+        if let Some(channel) = channels.get(channel.as_str()) {
+            channel.account.work.notify_one();
+        }
+    }
+    if swept.inferred > 0 {
+        counter!("gateway_inferred_receipts_total").increment(swept.inferred.into());
+        channels.iter().for_each(|channel| outbox.ring(&channel.id));
+    }
+}
+
+/// How long things are kept.
+#[derive(Debug, Clone, Copy)]
+pub struct Retention {
+    /// Settled messages.
+    pub messages: Duration,
+    /// Early statuses and events that are not relayed.
+    pub events: Duration,
+}
+
+/// Removes what is settled and old.
+pub async fn retain(outbox: Outbox, keep: Retention, stop: CancellationToken) {
+    let every = RETENTION_EVERY
+        .min(keep.messages.min(keep.events) / 4)
+        .max(HOLDS_EVERY);
+    while !stopped(&stop, every).await {
+        let now = clock::now();
+        match outbox
+            .store
+            .purge(now.minus(keep.messages), now.minus(keep.events))
+            .await
+        {
+            Ok(purged) if purged == Default::default() => {}
+            Ok(purged) => {
+                counter!("gateway_expired_statuses_total").increment(purged.early_statuses as u64);
+                tracing::info!(
+                    messages = purged.messages,
+                    early_statuses = purged.early_statuses,
+                    others = purged.others,
+                    "removed what is settled and old"
+                );
+            }
+            Err(error) => tracing::warn!(%error, "retention could not run; tried again later"),
+        }
+    }
+}
+
+/// Tests a held account every `probe`, and at once when its token came back; holds it when its
+/// token is dead.
+pub async fn watch_hold(
+    account: Arc<Account>,
+    provider: Arc<Provider>,
+    probe: Duration,
+    stop: CancellationToken,
+) {
+    let mut changes = provider.token_changes();
+    loop {
+        if let TokenState::Dead { reason, .. } = provider.token_state()
+            && account.hold(format!("the refresh token is dead: {reason}"), clock::now())
+        {
+            crate::alert::tell(&format!(
+                "Account {} is held: its refresh token is dead ({reason}). Messages are accepted \
+                 and wait. Put in a new one: PUT /api/accounts/{}/token/seed at the ops listener, \
+                 or SEED_REFRESH_TOKEN and a restart.",
+                account.id, account.id
+            ));
+        }
+        tokio::select! {
+            () = changes.next() => {}
+            () = sleep(probe) => {}
+            () = stop.cancelled() => return,
+        }
+        let dead = matches!(provider.token_state(), TokenState::Dead { .. });
+        if account.held().is_some() && !dead && provider.verify().await.is_ok() {
+            account.release();
+            tracing::info!(account = %account.id, "the test call succeeded; sending goes on");
+        }
+    }
+}
+
+/// What is to be subscribed.
+#[derive(Debug, Clone)]
+pub struct Subscription {
+    /// The whole URL, with the secret.
+    pub url: String,
+    /// The secret in it, to find an entry of ours with an old one.
+    pub secret: Option<SecretString>,
+}
+
+/// Makes sure that the provider's events come here: at start, and again every `interval`.
+pub async fn keep_subscribed(
+    account: Arc<Account>,
+    provider: Arc<Provider>,
+    wanted: Subscription,
+    interval: Duration,
+    stop: CancellationToken,
+) {
+    let mut failures = 0;
+    loop {
+        let wait = match provider
+            .ensure_subscription(&wanted.url, wanted.secret.as_ref())
+            .await
+        {
+            Ok(state) => {
+                tracing::info!(account = %account.id, %state, "the provider's events come here");
+                failures = 0;
+                interval
+            }
+            Err(answer) => {
+                failures += 1;
+                tracing::warn!(account = %account.id, answer = %answer.summary(),
+                    "the subscription could not be made sure; tried again");
+                retry_delay(failures, SUBSCRIBE_AGAIN, interval, 1.0)
+            }
+        };
+        if stopped(&stop, wait).await {
+            return;
+        }
+    }
+}
+
+async fn stopped(stop: &CancellationToken, after: Duration) -> bool {
+    tokio::select! {
+        () = stop.cancelled() => true,
+        () = sleep(after) => false,
+    }
+}

@@ -1,0 +1,130 @@
+//! A template's components as header, body texts and buttons (contracts/moengage.md section 3.3).
+//!
+//! Nothing is dropped silently: a kind that cannot be sent is refused with 7004, a known kind in
+//! the wrong place or number with 7001. Reasons count parameters from 1, as people do.
+
+use super::parameters::Place;
+use super::{Fault, MAX_COMPONENTS, is_deeper_than, object, text, wrong};
+use crate::domain::phone::mask_digits;
+use crate::domain::{Button, Code, Header, Refusal};
+use crate::moengage::wire::{self, Component, Json, Leaf, Object};
+use std::borrow::Cow;
+use std::fmt::Arguments;
+
+/// The parameters of a template.
+#[derive(Debug, Default)]
+pub(super) struct Mapped {
+    pub(super) header: Option<Header>,
+    pub(super) body: Vec<String>,
+    pub(super) buttons: Vec<Button>,
+}
+
+/// Reads components as an array, as nothing, or as a text that holds an array (Q18).
+pub(super) fn read(components: wire::Components<'_>) -> Result<Mapped, Fault> {
+    match components {
+        Json::Nothing => Ok(Mapped::default()),
+        Json::List(list) => map(list),
+        Json::Text(inner) => {
+            let refuse = || Fault::template("template.components is a text that holds no array");
+            if is_deeper_than(&inner, super::MAX_DEPTH) {
+                return Err(refuse());
+            }
+            match serde_json::from_str(&inner) {
+                Ok(wire::Components::Nothing) => Ok(Mapped::default()),
+                Ok(wire::Components::List(list)) => map(list),
+                _ => Err(refuse()),
+            }
+        }
+        other => Err(wrong(
+            format_args!("template.components"),
+            "an array",
+            other.kind(),
+        )),
+    }
+}
+
+fn map(components: Vec<Object<'_, Component<'_>>>) -> Result<Mapped, Fault> {
+    if components.len() > MAX_COMPONENTS {
+        return Err(Fault::template(format_args!(
+            "template has more than {MAX_COMPONENTS} components"
+        )));
+    }
+    let mut mapped = Mapped::default();
+    let mut has_body = false;
+    for (at, component) in components.into_iter().enumerate() {
+        let Some(component) = object(component, format_args!("template.components[{at}]"))? else {
+            return Err(Fault::template(format_args!(
+                "component {} is null",
+                at + 1
+            )));
+        };
+        let kind = kind(
+            component.kind,
+            format_args!("template.components[{at}].type"),
+        )?;
+        let place = Place { component: at };
+        match kind.as_deref() {
+            Some("header") if mapped.header.is_some() => {
+                return Err(Fault::template("template has two headers"));
+            }
+            Some("header") => mapped.header = Some(place.header(component.parameters)?),
+            Some("body") if has_body => return Err(Fault::template("template has two bodies")),
+            Some("body") => {
+                has_body = true;
+                mapped.body = place.body(component.parameters)?;
+            }
+            Some("button") => {
+                let button =
+                    place.button(component.sub_type, component.index, component.parameters)?;
+                let index = button.index();
+                if mapped.buttons.iter().any(|other| other.index() == index) {
+                    return Err(Fault::template(format_args!(
+                        "two buttons have the index {index}"
+                    )));
+                }
+                mapped.buttons.push(button);
+            }
+            Some("carousel") => {
+                return Err(other("Carousel is not supported by this gateway".into()));
+            }
+            Some(kind) => return Err(unsupported("Component", kind)),
+            None => {
+                return Err(Fault::template(format_args!(
+                    "component {} has no type",
+                    at + 1
+                )));
+            }
+        }
+    }
+    Ok(mapped)
+}
+
+/// The refusal of a kind that no template of ours can carry.
+pub(super) fn unsupported(what: &str, kind: &str) -> Fault {
+    // The kind is the caller's own word: named when it looks like one, and no number survives in it.
+    let is_word = kind.len() <= 40 && kind.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    let kind = if is_word && !kind.is_empty() {
+        mask_digits(kind)
+    } else {
+        "(unreadable)".into()
+    };
+    other(format!("{what} {kind} is not supported by this gateway"))
+}
+
+fn other(reason: String) -> Fault {
+    Fault::Refused(Refusal::new(Code::Other, reason))
+}
+
+/// A `type` or `sub_type`, in lower case (Q19).
+pub(super) fn kind<'a>(
+    leaf: Leaf<'a>,
+    place: Arguments<'_>,
+) -> Result<Option<Cow<'a, str>>, Fault> {
+    Ok(text(leaf, place)?.map(|kind| {
+        if kind.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            Cow::Owned(kind.to_ascii_lowercase())
+        } else {
+            kind
+        }
+    }))
+}

@@ -1,0 +1,240 @@
+//! From the bytes of a send to a checked [`Message`], or to the exact reason why not.
+//!
+//! Pure: no clock, no store, no channel. The decision table is contracts/moengage.md section 4:
+//! what cannot be understood is malformed (4xx), what is understood and cannot be sent is refused
+//! with a code. Answers name the field and the place, and never echo the body.
+
+mod button;
+mod components;
+mod number;
+mod parameters;
+#[cfg(test)]
+mod tests;
+
+use super::wire::{self, Json, Leaf, Object};
+use crate::domain::{BusinessNumber, Code, Message, MsgId, Phone, Refusal, Template};
+use std::borrow::Cow;
+use std::fmt::{self, Arguments};
+
+pub use number::possible;
+
+/// Levels of brackets in a body. A template needs about ten.
+pub const MAX_DEPTH: usize = 64;
+/// Components of a template.
+pub const MAX_COMPONENTS: usize = 32;
+/// Parameters of one component.
+pub const MAX_PARAMETERS: usize = 64;
+/// Characters of a text parameter or a payload.
+pub const MAX_TEXT: usize = 4096;
+/// Characters of a template's name, a language code or a file name.
+pub const MAX_NAME: usize = 512;
+/// Characters of a link or of the suffix of one.
+pub const MAX_URL: usize = 2048;
+
+/// Why a send is not a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rejected {
+    /// It cannot be understood.
+    Malformed {
+        /// The HTTP status to answer.
+        status: u16,
+        /// What is wrong and where.
+        message: String,
+    },
+    /// It is understood and cannot be sent.
+    Refused {
+        /// Its id: a repeat of an accepted send answers success whatever its content is now.
+        msg_id: MsgId,
+        /// The brand's number, when that could be read.
+        from: Option<BusinessNumber>,
+        /// The code and the reason.
+        refusal: Refusal,
+    },
+}
+
+/// What may be wrong with one field.
+#[derive(Debug)]
+enum Fault {
+    Malformed(String),
+    Refused(Refusal),
+}
+
+impl Fault {
+    fn template(reason: impl fmt::Display) -> Self {
+        Self::Refused(Refusal::new(Code::Template, reason.to_string()))
+    }
+}
+
+/// Reads one send. `campaign` is kept with the message.
+pub fn read(bytes: &[u8], campaign: Option<&str>) -> Result<Message, Rejected> {
+    let text = std::str::from_utf8(bytes)
+        .map_err(|error| malformed(format!("Body is not UTF-8 at byte {}", error.valid_up_to())))?;
+    if is_deeper_than(text, MAX_DEPTH) {
+        let message = format!("Body is nested deeper than {MAX_DEPTH} levels");
+        return Err(malformed(message));
+    }
+    let body: Object<'_, wire::Send<'_>> = serde_json::from_str(text)
+        .map_err(|error| malformed(format!("Body is not valid JSON: {error}")))?;
+    let Json::Object(send) = body else {
+        let message = format!("Body must be a JSON object, not {}", body.kind());
+        return Err(malformed(message));
+    };
+    let msg_id = msg_id(&send.msg_id)?;
+    let mut from = None;
+    content(send, &mut from).map_or_else(
+        |fault| {
+            Err(match fault {
+                Fault::Malformed(message) => malformed(message),
+                Fault::Refused(refusal) => Rejected::Refused {
+                    msg_id: msg_id.clone(),
+                    from: from.clone(),
+                    refusal,
+                },
+            })
+        },
+        |(from, to, template)| {
+            Ok(Message {
+                msg_id: msg_id.clone(),
+                from,
+                to,
+                template,
+                campaign: campaign.map(Into::into),
+            })
+        },
+    )
+}
+
+fn malformed(message: String) -> Rejected {
+    Rejected::Malformed {
+        status: 400,
+        message,
+    }
+}
+
+fn msg_id(leaf: &Leaf<'_>) -> Result<MsgId, Rejected> {
+    match leaf {
+        Json::Nothing => Err(malformed("msg_id is missing".into())),
+        Json::Text(text) => {
+            MsgId::parse(text).map_err(|error| malformed(format!("msg_id {error}")))
+        }
+        other => Err(malformed(format!(
+            "msg_id must be a string, not {}",
+            other.kind()
+        ))),
+    }
+}
+
+type Content = (BusinessNumber, Phone, Template);
+
+/// Everything but the id. `seen` gets the brand's number as soon as it is known.
+fn content(send: wire::Send<'_>, seen: &mut Option<BusinessNumber>) -> Result<Content, Fault> {
+    let Some(template) = object(send.template, format_args!("template"))? else {
+        return Err(Fault::Malformed("template is missing".into()));
+    };
+    // Types first: a body of wrong types is malformed, whatever else is wrong with it.
+    let from = text(send.from, format_args!("from"))?;
+    let to = text(send.to, format_args!("to"))?;
+    let from = sender(from.as_deref())?;
+    *seen = Some(from.clone());
+    let template = self::template(template)?;
+    Ok((from, recipient(to.as_deref())?, template))
+}
+
+fn sender(from: Option<&str>) -> Result<BusinessNumber, Fault> {
+    let refuse = |reason: String| Fault::Refused(Refusal::new(Code::Credentials, reason));
+    let from = from.ok_or_else(|| refuse("Sender (from) is missing".into()))?;
+    BusinessNumber::parse(from)
+        .map_err(|error| refuse(format!("Sender (from) is not a phone number: it {error}")))
+}
+
+fn recipient(to: Option<&str>) -> Result<Phone, Fault> {
+    let refuse = |reason: String| Fault::Refused(Refusal::new(Code::Phone, reason));
+    let to = to.ok_or_else(|| refuse("Recipient (to) is missing".into()))?;
+    let phone = Phone::parse(to)
+        .map_err(|error| refuse(format!("Recipient is not an E.164 number: it {error}")))?;
+    if possible(phone) {
+        Ok(phone)
+    } else {
+        let reason = "Recipient is not a possible number: wrong country code or length";
+        Err(refuse(reason.into()))
+    }
+}
+
+fn template(template: wire::Template<'_>) -> Result<Template, Fault> {
+    let name = text(template.name, format_args!("template.name"))?;
+    let language = object(template.language, format_args!("template.language"))?;
+    let code = match language {
+        Some(language) => text(language.code, format_args!("template.language.code"))?,
+        None => None,
+    };
+    let mapped = components::read(template.components)?;
+    Ok(Template {
+        name: named(name, "template name")?,
+        language: named(code, "template language")?,
+        header: mapped.header,
+        body: mapped.body,
+        buttons: mapped.buttons,
+    })
+}
+
+fn named(text: Option<Cow<'_, str>>, what: &str) -> Result<String, Fault> {
+    let text = text.filter(|text| !text.trim().is_empty());
+    let text = text.ok_or_else(|| Fault::template(format_args!("{what} is empty")))?;
+    bounded(text, MAX_NAME, format_args!("{what}"))
+}
+
+fn bounded(text: Cow<'_, str>, limit: usize, what: Arguments<'_>) -> Result<String, Fault> {
+    // No text has more characters than bytes.
+    if text.len() > limit && text.chars().count() > limit {
+        return Err(Fault::template(format_args!(
+            "{what} is longer than {limit} characters"
+        )));
+    }
+    Ok(text.into_owned())
+}
+
+/// A text, or nothing; another type is malformed.
+fn text<'a>(leaf: Leaf<'a>, place: Arguments<'_>) -> Result<Option<Cow<'a, str>>, Fault> {
+    match leaf {
+        Json::Nothing => Ok(None),
+        Json::Text(text) => Ok(Some(text)),
+        other => Err(wrong(place, "a string", other.kind())),
+    }
+}
+
+/// An object, or nothing; another type is malformed.
+fn object<O>(json: Object<'_, O>, place: Arguments<'_>) -> Result<Option<O>, Fault> {
+    match json {
+        Json::Nothing => Ok(None),
+        Json::Object(object) => Ok(Some(object)),
+        other => Err(wrong(place, "an object", other.kind())),
+    }
+}
+
+fn wrong(place: Arguments<'_>, wanted: &str, got: &str) -> Fault {
+    Fault::Malformed(format!("{place} must be {wanted}, not {got}"))
+}
+
+/// Whether brackets are open deeper than `limit` anywhere outside of strings.
+fn is_deeper_than(text: &str, limit: usize) -> bool {
+    let opens = |byte: &u8| matches!(byte, b'[' | b'{');
+    // Nearly every body has fewer brackets than that altogether.
+    if text.as_bytes().iter().filter(|byte| opens(byte)).count() <= limit {
+        return false;
+    }
+    let (mut depth, mut quoted, mut escaped) = (0usize, false, false);
+    for byte in text.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            b'[' | b'{' if !quoted => depth += 1,
+            b']' | b'}' if !quoted => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > limit {
+            return true;
+        }
+    }
+    false
+}

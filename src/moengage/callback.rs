@@ -1,0 +1,213 @@
+//! One POST to MoEngage: statuses in a batch, or one reply (contracts/moengage.md sections 5, 6).
+//!
+//! Sends what `batch` rendered and says what became of it. Never retries, never follows a redirect,
+//! never reads more of an answer than it may log; when to try again is the relay's business.
+
+use super::batch::{Batch, TimestampUnit};
+use super::wire::{self, Json, Object};
+use crate::domain::Callback;
+use crate::domain::phone::mask_digits;
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use jiff::Timestamp;
+use jiff::fmt::rfc2822;
+use reqwest::redirect::Policy;
+use reqwest::{Client, Response};
+use std::error::Error;
+use std::time::Duration;
+
+/// What is read of an answer.
+const ANSWER_BYTES: usize = 4096;
+/// What is kept of it, in characters.
+const TEXT_LENGTH: usize = 300;
+/// How the caller of MoEngage behaves.
+#[derive(Debug, Clone, Copy)]
+pub struct CallbackSettings {
+    /// From the connection to the end of the answer.
+    pub timeout: Duration,
+    /// How moments are written.
+    pub timestamp_unit: TimestampUnit,
+    /// How long an unused connection is kept.
+    pub idle_timeout: Duration,
+    /// Unused connections kept for each host.
+    pub max_idle: usize,
+}
+
+impl Default for CallbackSettings {
+    fn default() -> Self {
+        Self {
+            timeout: Duration::from_secs(5),
+            timestamp_unit: TimestampUnit::Seconds,
+            idle_timeout: Duration::from_secs(30),
+            max_idle: 16,
+        }
+    }
+}
+
+/// What became of one POST.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Delivery {
+    /// Any 2xx: MoEngage has it.
+    Taken {
+        /// The HTTP status.
+        http: u16,
+        /// What to log when the body of a 2xx speaks of failure (Q12).
+        warning: Option<String>,
+    },
+    /// It will not be taken as it is, now or later.
+    Refused {
+        /// The HTTP status.
+        http: u16,
+        /// The answer, masked and cut.
+        text: String,
+    },
+    /// It may be taken later.
+    Later {
+        /// Why not now.
+        reason: String,
+        /// How long MoEngage asked us to wait.
+        retry_after: Option<Duration>,
+    },
+}
+
+/// The client could not be made.
+#[derive(Debug, thiserror::Error)]
+#[error("the HTTP client for MoEngage cannot be made")]
+pub struct ClientError(#[source] reqwest::Error);
+
+/// The client for all channels. Clones share its connections.
+#[derive(Debug, Clone)]
+pub struct Callbacks {
+    client: Client,
+    unit: TimestampUnit,
+}
+
+impl Callbacks {
+    /// A client of these settings. The TLS provider of the process must be installed.
+    pub fn new(settings: CallbackSettings) -> Result<Self, ClientError> {
+        let client = Client::builder()
+            .timeout(settings.timeout)
+            .connect_timeout(settings.timeout)
+            .pool_idle_timeout(settings.idle_timeout)
+            .pool_max_idle_per_host(settings.max_idle)
+            .redirect(Policy::none())
+            // Where callbacks go is the configuration's business alone, not the environment's.
+            .no_proxy()
+            .tcp_nodelay(true)
+            .build()
+            .map_err(ClientError)?;
+        Ok(Self {
+            client,
+            unit: settings.timestamp_unit,
+        })
+    }
+
+    /// Renders entries in this client's unit of time.
+    pub fn batch(&self, entries: &[Callback]) -> Batch {
+        Batch::new(entries, self.unit)
+    }
+
+    /// Posts one body.
+    pub async fn post(&self, url: &str, batch: &Batch) -> Delivery {
+        let request = self
+            .client
+            .post(url)
+            .header(CONTENT_TYPE, "application/json")
+            .body(batch.bytes());
+        match request.send().await {
+            Ok(response) => judge(response).await,
+            Err(error) => Delivery::Later {
+                reason: broken(error),
+                retry_after: None,
+            },
+        }
+    }
+}
+
+async fn judge(response: Response) -> Delivery {
+    let http = response.status().as_u16();
+    let retry_after = response
+        .headers()
+        .get(RETRY_AFTER)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| wait(value, Timestamp::now()));
+    let answer = beginning(response).await;
+    let text = readable(&answer);
+    match http {
+        200..=299 => Delivery::Taken {
+            http,
+            warning: says_failure(&answer)
+                .then(|| format!("MoEngage answered HTTP {http} but speaks of a failure: {text}")),
+        },
+        400..=499 if http != 408 && http != 429 => Delivery::Refused { http, text },
+        _ => Delivery::Later {
+            reason: format!("HTTP {http} {text}").trim_end().to_owned(),
+            retry_after,
+        },
+    }
+}
+
+/// The first bytes of an answer. What breaks off after its status changes nothing.
+async fn beginning(mut response: Response) -> Vec<u8> {
+    let mut answer = Vec::new();
+    while let Ok(Some(chunk)) = response.chunk().await {
+        let room = ANSWER_BYTES - answer.len();
+        answer.extend_from_slice(&chunk[..chunk.len().min(room)]);
+        if answer.len() == ANSWER_BYTES {
+            break;
+        }
+    }
+    answer
+}
+
+fn readable(answer: &[u8]) -> String {
+    let text = String::from_utf8_lossy(answer);
+    let plain = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    mask_digits(&plain).chars().take(TEXT_LENGTH).collect()
+}
+
+/// Whether the body of a 2xx contradicts its status.
+fn says_failure(answer: &[u8]) -> bool {
+    let Ok(Object::Object(body)) =
+        serde_json::from_slice::<Object<'_, wire::Acknowledgement<'_>>>(answer)
+    else {
+        return false;
+    };
+    let failed = |status: &str| {
+        ["failure", "error"]
+            .iter()
+            .any(|word| status.eq_ignore_ascii_case(word))
+    };
+    let status = matches!(&body.status, Json::Text(status) if failed(status));
+    status || body.success == Some(serde_json::Value::Bool(false))
+}
+
+/// Reads a Retry-After: seconds, or a date.
+fn wait(value: &str, now: Timestamp) -> Option<Duration> {
+    let value = value.trim();
+    if let Ok(seconds) = value.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = rfc2822::parse(value).ok()?.timestamp();
+    Some(Duration::try_from(date.duration_since(now)).unwrap_or_default())
+}
+
+/// Why there was no answer, without the URL: it may hold a secret.
+fn broken(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    let what = if error.is_timeout() {
+        "no answer in time"
+    } else if error.is_connect() {
+        "no connection"
+    } else {
+        "the call failed"
+    };
+    let mut root: &dyn Error = &error;
+    while let Some(source) = root.source() {
+        root = source;
+    }
+    let detail: String = mask_digits(&root.to_string())
+        .chars()
+        .take(TEXT_LENGTH)
+        .collect();
+    format!("{what}: {detail}")
+}

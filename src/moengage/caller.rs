@@ -1,0 +1,130 @@
+//! Who is calling: the channels that the presented token opens (DESIGN section 4, station 1).
+//!
+//! Runs before the body is read. A presented token is compared and forgotten; it is never logged,
+//! not even in part.
+
+use super::reply::Reply;
+use crate::channel::{Channel, Channels};
+use crate::domain::{BusinessNumber, Code, Refusal};
+use axum::extract::{FromRef, FromRequestParts};
+use axum::http::HeaderMap;
+use axum::http::request::Parts;
+use governor::clock::MonotonicClock;
+use governor::middleware::NoOpMiddleware;
+use governor::state::{InMemoryState, NotKeyed};
+use governor::{Quota, RateLimiter};
+use std::num::NonZeroU32;
+use std::sync::{Arc, LazyLock};
+use std::time::Instant;
+
+/// Where a token may stand (contracts/moengage.md section 3.1). Header names know no letter case.
+const HEADERS: [&str; 4] = ["authorization", "authentication", "x-api-key", "apikey"];
+/// Words before a token that are not part of it.
+const SCHEMES: [&str; 2] = ["bearer", "basic"];
+
+type Clocked = RateLimiter<NotKeyed, InMemoryState, MonotonicClock, NoOpMiddleware<Instant>>;
+
+/// Refused callers are counted each and logged once a second: a log must not be a way in for load.
+static LOG: LazyLock<Clocked> = LazyLock::new(|| {
+    RateLimiter::direct_with_clock(Quota::per_second(NonZeroU32::MIN), MonotonicClock)
+});
+
+/// A caller whose token opens at least one channel.
+#[derive(Debug)]
+pub struct Caller {
+    /// In the order of the configuration; never empty.
+    opened: Vec<Arc<Channel>>,
+}
+
+impl Caller {
+    /// Lets a caller in by its headers.
+    pub fn identify(channels: &Channels, headers: &HeaderMap) -> Result<Self, Refusal> {
+        let mut presented = false;
+        let mut opened: Vec<Arc<Channel>> = Vec::new();
+        for token in tokens(headers) {
+            presented = true;
+            for channel in channels.opened_by(token) {
+                if !opened.iter().any(|known| Arc::ptr_eq(known, &channel)) {
+                    opened.push(channel);
+                }
+            }
+        }
+        if opened.is_empty() {
+            return Err(refused(presented));
+        }
+        if opened.len() > 1 {
+            let by_order = channels.iter();
+            opened = by_order
+                .filter(|channel| opened.iter().any(|known| Arc::ptr_eq(known, channel)))
+                .cloned()
+                .collect();
+        }
+        Ok(Self { opened })
+    }
+
+    /// The same caller, on the one channel that the URL names.
+    pub fn on(mut self, id: &str) -> Result<Self, Refusal> {
+        self.opened.retain(|channel| channel.id.as_str() == id);
+        if self.opened.is_empty() {
+            return Err(refused(true));
+        }
+        Ok(self)
+    }
+
+    /// The first channel that sends from this number.
+    pub fn sending_from(&self, from: &BusinessNumber) -> Result<&Arc<Channel>, Refusal> {
+        let mut opened = self.opened.iter();
+        opened
+            .find(|channel| channel.sends_from(from))
+            .ok_or_else(|| {
+                Refusal::new(
+                    Code::Credentials,
+                    "No channel of this token sends from this number",
+                )
+            })
+    }
+}
+
+impl<S> FromRequestParts<S> for Caller
+where
+    S: Sync,
+    Arc<Channels>: FromRef<S>,
+{
+    type Rejection = Reply;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Reply> {
+        let channels = Arc::<Channels>::from_ref(state);
+        Self::identify(&channels, &parts.headers).map_err(Reply::Failure)
+    }
+}
+
+/// Every presented token, whole and without its scheme: a configured token may hold the scheme.
+fn tokens(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    HEADERS
+        .iter()
+        .flat_map(|name| headers.get_all(*name))
+        .filter_map(|value| std::str::from_utf8(value.as_bytes()).ok())
+        .map(str::trim)
+        .filter(|value| !value.is_empty())
+        .flat_map(|value| [Some(value), bare(value)].into_iter().flatten())
+}
+
+fn bare(value: &str) -> Option<&str> {
+    let (scheme, token) = value.split_once(char::is_whitespace)?;
+    let known = |word: &&str| scheme.eq_ignore_ascii_case(word);
+    let token = token.trim_start();
+    (SCHEMES.iter().any(known) && !token.is_empty()).then_some(token)
+}
+
+fn refused(presented: bool) -> Refusal {
+    let reason = if presented {
+        "Token does not match any channel"
+    } else {
+        "Token missing"
+    };
+    metrics::counter!("gateway_callers_refused_total").increment(1);
+    if LOG.check().is_ok() {
+        tracing::warn!(reason, "refused a caller of the send route");
+    }
+    Refusal::new(Code::Credentials, reason)
+}

@@ -1,0 +1,140 @@
+//! All that knows MoEngage, both directions (contracts/moengage.md).
+//!
+//! In: `caller` (who), `accept` (what), then one call to intake, then `reply`. Out: `batch` and
+//! `inbound` render statuses and replies, `callback` posts them. `wire` holds the JSON and stays private.
+//! Knows no provider.
+
+pub mod accept;
+pub mod batch;
+pub mod callback;
+pub mod caller;
+mod inbound;
+pub mod reply;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+use crate::channel::Channels;
+use crate::domain::phone::mask_digits;
+use crate::domain::{MsgId, Refusal};
+use crate::http::Payload;
+use crate::intake::{Entry, Intake};
+use accept::Rejected;
+use axum::Router;
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{FromRef, Path, Query, State};
+use axum::routing::post;
+use caller::Caller;
+use reply::Reply;
+use serde::Deserialize;
+use std::sync::Arc;
+
+/// Characters of a campaign's id; a longer one is left out of the record.
+pub const MAX_CAMPAIGN: usize = 256;
+
+/// What the send routes work with.
+#[derive(Clone)]
+pub struct SendState {
+    /// Who may send, and from where.
+    pub channels: Arc<Channels>,
+    /// Where messages go.
+    pub intake: Intake,
+}
+
+impl FromRef<SendState> for Arc<Channels> {
+    fn from_ref(state: &SendState) -> Self {
+        state.channels.clone()
+    }
+}
+
+/// The routes that MoEngage sends to. The first three are the old connector's.
+pub fn routes(state: SendState) -> Router {
+    Router::new()
+        .route("/jumper_send_whatsapp", post(send))
+        .route("/send_whatsapp", post(send))
+        .route("/chat/send-message", post(send))
+        .route("/channels/{id}/send", post(send_on))
+        .with_state(state)
+}
+
+#[derive(Deserialize)]
+struct Campaign {
+    campaign_id: Option<String>,
+}
+
+/// The query of a send: whatever is wrong with it, the message still counts.
+type CampaignQuery = Result<Query<Campaign>, QueryRejection>;
+
+async fn send(
+    caller: Caller,
+    State(state): State<SendState>,
+    query: CampaignQuery,
+    Payload(body): Payload,
+) -> Reply {
+    enter(&caller, &state.intake, query, &body).await
+}
+
+async fn send_on(
+    caller: Caller,
+    id: Result<Path<String>, PathRejection>,
+    State(state): State<SendState>,
+    query: CampaignQuery,
+    Payload(body): Payload,
+) -> Reply {
+    // A name that is not even text names no channel.
+    match caller.on(id.as_deref().map_or("", |id| id)) {
+        Ok(caller) => enter(&caller, &state.intake, query, &body).await,
+        Err(refusal) => Reply::Failure(refusal),
+    }
+}
+
+async fn enter(caller: &Caller, intake: &Intake, query: CampaignQuery, body: &[u8]) -> Reply {
+    let campaign = query.ok().and_then(|Query(query)| query.campaign_id);
+    let campaign = campaign.filter(|id| !id.is_empty() && id.chars().count() <= MAX_CAMPAIGN);
+    let message = match accept::read(body, campaign.as_deref()) {
+        Ok(message) => message,
+        Err(rejected) => return reject(caller, intake, rejected).await,
+    };
+    let msg_id = message.msg_id.clone();
+    let entry = match caller.sending_from(&message.from) {
+        Ok(channel) => intake.accept(channel, message).await,
+        Err(refusal) => Entry::Refused(refusal),
+    };
+    if let Entry::Refused(refusal) = &entry {
+        tell(&msg_id, refusal);
+    }
+    entry.into()
+}
+
+/// A repeat of an accepted id is a success, even when its content would be refused now (DESIGN G3).
+async fn reject(caller: &Caller, intake: &Intake, rejected: Rejected) -> Reply {
+    let (msg_id, from, refusal) = match rejected {
+        Rejected::Malformed { status, message } => return Reply::Malformed { status, message },
+        Rejected::Refused {
+            msg_id,
+            from,
+            refusal,
+        } => (msg_id, from, refusal),
+    };
+    if let Some(Ok(channel)) = from.map(|from| caller.sending_from(&from))
+        && intake.already_accepted(channel, &msg_id).await
+    {
+        tracing::info!(
+            msg_id = mask_digits(msg_id.as_str()),
+            "a repeat of an accepted message came with content that would be refused"
+        );
+        return Reply::Success;
+    }
+    tell(&msg_id, &refusal);
+    Reply::Failure(refusal)
+}
+
+/// The one event of a refused send.
+fn tell(msg_id: &MsgId, refusal: &Refusal) {
+    tracing::info!(
+        msg_id = mask_digits(msg_id.as_str()),
+        code = refusal.code.as_str(),
+        reason = refusal.reason,
+        "refused a send"
+    );
+}

@@ -1,0 +1,504 @@
+//! Sends over real sockets: every row of the decision table of contracts/moengage.md section 4.
+
+use super::*;
+use crate::channel::{Account, Channel, ChannelSettings, Channels};
+use crate::domain::policy::Policy;
+use crate::domain::{AccountId, BusinessNumber, ChannelId, Code, MsgId, Refusal};
+use crate::http::testing::{Answer, Server};
+use crate::http::{Limits, finish};
+use crate::intake::{Entry, Intake};
+use crate::limit::{Limiter, Pace};
+use crate::moengage::{SendState, routes};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
+
+fn channel(id: &str, tokens: &[&str], waba_number: Option<&str>) -> Arc<Channel> {
+    let pace = Pace {
+        per_second: None,
+        concurrency: 1,
+    };
+    let account = Account::new(
+        AccountId::parse("default").unwrap(),
+        Limiter::new(pace, Duration::ZERO),
+    );
+    Arc::new(Channel::new(ChannelSettings {
+        id: ChannelId::parse(id).unwrap(),
+        account: Arc::new(account),
+        tokens: tokens.iter().map(|token| (*token).into()).collect(),
+        callback_url: "http://127.0.0.1:9/".into(),
+        waba_number: waba_number.map(|number| BusinessNumber::parse(number).unwrap()),
+        webhook_secret: None,
+        policy: Policy::default(),
+        max_queue: None,
+    }))
+}
+
+struct Gateway {
+    server: Server,
+    intake: Intake,
+}
+
+const AUTH: &str = "authorization: Bearer tok_example";
+
+impl Gateway {
+    async fn start(channels: Vec<Arc<Channel>>) -> Self {
+        let intake = Intake::default();
+        let state = SendState {
+            channels: Arc::new(Channels::new(channels)),
+            intake: intake.clone(),
+        };
+        let router = finish(routes(state));
+        let limits = Limits {
+            body_limit: 200_000,
+            ..Limits::default()
+        };
+        Self {
+            server: Server::start(router, limits, Duration::ZERO).await,
+            intake,
+        }
+    }
+
+    async fn single() -> Self {
+        Self::start(vec![channel("default", &["tok_example", "tok_next"], None)]).await
+    }
+
+    async fn post(&self, path: &str, header: &str, body: &[u8]) -> Answer {
+        let head = format!("POST {path} HTTP/1.1\r\ncontent-type: application/json\r\n{header}");
+        self.server.ask(head.trim_end(), body).await
+    }
+
+    async fn send(&self, send: &Value) -> Answer {
+        let body = send.to_string();
+        self.post("/jumper_send_whatsapp", AUTH, body.as_bytes())
+            .await
+    }
+
+    fn answers(&self, entry: Entry) {
+        self.intake.script(|script| script.answers.push_back(entry));
+    }
+
+    /// The channel and the campaign of each message that came in.
+    fn seen(&self) -> Vec<(String, Option<String>)> {
+        self.intake.script(|script| {
+            let seen = script.seen.drain(..);
+            seen.map(|(channel, message)| (channel, message.campaign.map(|id| id.to_string())))
+                .collect()
+        })
+    }
+}
+
+#[track_caller]
+fn succeeded(answer: &Answer) {
+    assert_eq!(
+        (answer.status, &*answer.body),
+        (200, r#"{"status":"success"}"#)
+    );
+    assert!(answer.head.contains("content-type: application/json"));
+}
+
+#[track_caller]
+fn failed(answer: &Answer, code: &str, message: &str) {
+    let error = json!({ "code": code, "message": message });
+    assert_eq!(answer.status, 200);
+    assert_eq!(
+        answer.json(),
+        json!({ "status": "failure", "error": error })
+    );
+}
+
+#[tokio::test]
+async fn accepted_and_repeated_sends_are_a_success() {
+    let gateway = Gateway::single().await;
+    for sample in [
+        e1(),
+        e2(),
+        e3(),
+        e4(),
+        e5(),
+        e6(),
+        e7_text(),
+        e8(),
+        e9(),
+        e10(),
+        e11(),
+    ] {
+        succeeded(&gateway.send(&sample).await);
+    }
+    assert_eq!(gateway.seen().len(), 11);
+    gateway.answers(Entry::Repeat);
+    succeeded(&gateway.send(&e1()).await);
+}
+
+#[tokio::test]
+async fn refusals_carry_their_code() {
+    let gateway = Gateway::single().await;
+    let mut nobody = e1();
+    nobody["to"] = json!("not a number");
+    failed(
+        &gateway.send(&nobody).await,
+        "7002",
+        "Recipient is not an E.164 number: it holds a character that no phone number has",
+    );
+    failed(
+        &gateway.send(&with_body(json!([{ "type": "text" }]))).await,
+        "7001",
+        "body parameter 1 has no text",
+    );
+    failed(
+        &gateway.send(&e12()).await,
+        "7004",
+        "Carousel is not supported by this gateway",
+    );
+    failed(
+        &gateway.send(&e7_location()).await,
+        "7004",
+        "header parameter of type location is not supported by this gateway",
+    );
+    assert!(gateway.seen().is_empty());
+    for (code, reason) in [
+        (
+            Code::Template,
+            "Template confirm_slot (en_US) needs 1 body value, got 0",
+        ),
+        (Code::OptedOut, "Recipient opted out"),
+    ] {
+        gateway.answers(Entry::Refused(Refusal::new(code, reason)));
+        failed(&gateway.send(&e1()).await, code.as_str(), reason);
+    }
+}
+
+#[tokio::test]
+async fn our_own_trouble_has_its_status_and_a_time_to_come_back() {
+    let gateway = Gateway::single().await;
+    let retry_after = Duration::from_millis(2100);
+    let reason = "disk broken at 12025550143".to_owned();
+    let cases = [
+        (
+            Entry::Full { retry_after },
+            429,
+            "Too many requests, try again later",
+            "3",
+        ),
+        (
+            Entry::Unavailable { reason },
+            503,
+            "Message store unavailable: try again",
+            "2",
+        ),
+        (
+            Entry::Draining,
+            503,
+            "Gateway is shutting down: try again",
+            "5",
+        ),
+    ];
+    for (entry, status, message, seconds) in cases {
+        gateway.answers(entry);
+        let answer = gateway.send(&e1()).await;
+        assert_eq!((answer.status, &*answer.message()), (status, message));
+        assert!(
+            answer.head.contains(&format!("retry-after: {seconds}")),
+            "{}",
+            answer.head
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_understood_is_a_4xx_with_a_message() {
+    let gateway = Gateway::single().await;
+    let huge = vec![b' '; 200_001];
+    let deep = "[".repeat(100_000);
+    let wrong = br#"{"msg_id":5}"#;
+    let cases: [(&[u8], u16, &str); 8] = [
+        (
+            b"",
+            400,
+            "Body is not valid JSON: EOF while parsing a value at line 1 column 0",
+        ),
+        (
+            b"msg_id=1",
+            400,
+            "Body is not valid JSON: expected value at line 1 column 1",
+        ),
+        (
+            b"{\"msg_id\":\"\xc3\x28\"}",
+            400,
+            "Body is not UTF-8 at byte 11",
+        ),
+        (b"{}", 400, "msg_id is missing"),
+        (br#"{"msg_id":"a"}"#, 400, "template is missing"),
+        (wrong, 400, "msg_id must be a string, not a number"),
+        (deep.as_bytes(), 400, "Body is nested deeper than 64 levels"),
+        (&huge, 413, "Body is larger than 200000 bytes"),
+    ];
+    for (body, status, message) in cases {
+        let answer = gateway.post("/jumper_send_whatsapp", AUTH, body).await;
+        assert_eq!((answer.status, &*answer.message()), (status, message));
+    }
+    assert!(gateway.seen().is_empty());
+    succeeded(&gateway.send(&e1()).await);
+}
+
+/// Q1: four headers, with and without a scheme, any letter case, several valid tokens.
+#[tokio::test]
+async fn a_token_is_found_wherever_it_stands() {
+    let basic = "Basic dG9rOmVu";
+    let gateway = Gateway::start(vec![channel(
+        "default",
+        &["tok_example", "tok_next", basic],
+        None,
+    )])
+    .await;
+    let body = e1().to_string();
+    for header in [
+        "Authorization: Bearer tok_example",
+        "authorization: tok_example",
+        "AUTHORIZATION: bEaReR   tok_example ",
+        "Authentication: Bearer tok_example",
+        "Authentication: tok_next",
+        "X-Api-Key: tok_example",
+        "x-api-key: Bearer tok_next",
+        "apikey: tok_example",
+        "Authorization: Basic tok_example",
+        "Authorization: Basic dG9rOmVu",
+        "Authorization: Bearer wrong\r\nAuthentication: Bearer tok_example",
+        "Authorization: wrong\r\nAuthorization: tok_example",
+    ] {
+        succeeded(
+            &gateway
+                .post("/send_whatsapp", header, body.as_bytes())
+                .await,
+        );
+    }
+}
+
+/// B-42 and its kind: nothing opens by being empty, cut short or dressed up.
+#[tokio::test]
+async fn a_wrong_token_is_7000_with_http_200() {
+    let gateway = Gateway::start(vec![
+        channel("default", &["tok_example"], None),
+        channel("closed", &[], None),
+        channel("blank", &[""], None),
+    ])
+    .await;
+    let cases = [
+        ("", "Token missing"),
+        ("authorization: ", "Token missing"),
+        ("cookie: tok_example", "Token missing"),
+        ("authorization: Bearer", "Token does not match any channel"),
+        (
+            "authorization: undefined",
+            "Token does not match any channel",
+        ),
+        (
+            "authorization: Bearer tok_exampl",
+            "Token does not match any channel",
+        ),
+        (
+            "authorization: Bearer tok_example2",
+            "Token does not match any channel",
+        ),
+        (
+            "authorization: Bearer TOK_EXAMPLE",
+            "Token does not match any channel",
+        ),
+        (
+            "authorization: Digest tok_example",
+            "Token does not match any channel",
+        ),
+        (
+            "authorization: Bearer Bearer tok_example",
+            "Token does not match any channel",
+        ),
+    ];
+    for (header, reason) in cases {
+        for body in [e1().to_string(), "not JSON".into()] {
+            let answer = gateway
+                .post("/chat/send-message", header, body.as_bytes())
+                .await;
+            failed(&answer, "7000", reason);
+        }
+    }
+    assert!(gateway.seen().is_empty());
+}
+
+#[tokio::test]
+async fn the_channel_is_found_by_token_and_number() {
+    let gateway = Gateway::start(vec![
+        channel("shop", &["tok_shop", "tok_both"], Some("+1 202 555 0100")),
+        channel("bank", &["tok_bank", "tok_both"], Some("12025550200")),
+        channel("any", &["tok_both"], None),
+    ])
+    .await;
+    let from = |number: &str| {
+        let mut send = e1();
+        send["from"] = json!(number);
+        send.to_string()
+    };
+    let cases = [
+        ("tok_shop", "12025550100", Some("shop")),
+        ("tok_bank", "+12025550200", Some("bank")),
+        ("tok_both", "12025550200", Some("bank")),
+        ("tok_both", "12025550999", Some("any")),
+        ("tok_shop", "12025550200", None),
+        ("tok_bank", "12025550100", None),
+    ];
+    for (token, number, expected) in cases {
+        let header = format!("apikey: {token}");
+        let answer = gateway
+            .post("/send_whatsapp", &header, from(number).as_bytes())
+            .await;
+        match expected {
+            Some(id) => {
+                succeeded(&answer);
+                assert_eq!(gateway.seen(), [(id.to_owned(), None)]);
+            }
+            None => failed(
+                &answer,
+                "7000",
+                "No channel of this token sends from this number",
+            ),
+        }
+    }
+    let both = "apikey: tok_bank\r\nauthorization: tok_shop";
+    succeeded(
+        &gateway
+            .post("/send_whatsapp", both, from("12025550100").as_bytes())
+            .await,
+    );
+    assert_eq!(gateway.seen(), [("shop".to_owned(), None)]);
+}
+
+#[tokio::test]
+async fn a_channel_named_in_the_url_must_be_opened_by_the_token() {
+    let gateway = Gateway::start(vec![
+        channel("shop", &["tok_example"], None),
+        channel("bank", &["tok_bank"], None),
+    ])
+    .await;
+    let body = e1().to_string();
+    succeeded(
+        &gateway
+            .post("/channels/shop/send", AUTH, body.as_bytes())
+            .await,
+    );
+    assert_eq!(gateway.seen(), [("shop".to_owned(), None)]);
+    for path in [
+        "/channels/bank/send",
+        "/channels/nobody/send",
+        "/channels/%FF/send",
+    ] {
+        let answer = gateway.post(path, AUTH, body.as_bytes()).await;
+        failed(&answer, "7000", "Token does not match any channel");
+    }
+    assert!(gateway.seen().is_empty());
+}
+
+#[tokio::test]
+async fn the_campaign_is_kept_and_a_bad_query_harms_nothing() {
+    let gateway = Gateway::single().await;
+    let body = e1().to_string();
+    let long = "x".repeat(257);
+    let cases = [
+        ("campaign_id=spring-7", Some("spring-7")),
+        ("userId=1&campaign_id=a%20b%2Bc&shopName=x", Some("a b+c")),
+        (
+            &format!("campaign_id={}", "x".repeat(256)),
+            Some(&long[1..]),
+        ),
+        (&format!("campaign_id={long}"), None),
+        ("campaign_id=", None),
+        ("campaign_id=a&campaign_id=b", None),
+        ("%", None),
+        ("&&==%zz", None),
+        ("", None),
+    ];
+    for (query, expected) in cases {
+        let path = format!("/jumper_send_whatsapp?{query}");
+        succeeded(&gateway.post(&path, AUTH, body.as_bytes()).await);
+        let expected = ("default".to_owned(), expected.map(str::to_owned));
+        assert_eq!(gateway.seen(), [expected], "{query}");
+    }
+}
+
+/// DESIGN G3: an accepted id answers success whatever its content is now.
+#[tokio::test]
+async fn a_repeat_with_refused_content_is_still_a_success() {
+    let gateway = Gateway::single().await;
+    failed(
+        &gateway.send(&e12()).await,
+        "7004",
+        "Carousel is not supported by this gateway",
+    );
+    let id = MsgId::parse("6650f1c2_wa_000001").unwrap();
+    gateway.intake.script(|script| script.accepted.push(id));
+    succeeded(&gateway.send(&e12()).await);
+    assert!(gateway.seen().is_empty());
+    let mut other = e12();
+    other["msg_id"] = json!("6650f1c2_wa_000002");
+    failed(
+        &gateway.send(&other).await,
+        "7004",
+        "Carousel is not supported by this gateway",
+    );
+}
+
+#[tokio::test]
+async fn other_methods_are_405() {
+    let gateway = Gateway::single().await;
+    for path in ["/jumper_send_whatsapp", "/channels/default/send"] {
+        let answer = gateway
+            .server
+            .ask(&format!("GET {path} HTTP/1.1"), b"")
+            .await;
+        assert_eq!(answer.status, 405);
+        assert!(answer.head.contains("allow: post"));
+        answer.message();
+    }
+}
+
+/// B-45: the log of the old connector held tokens, bodies and numbers.
+#[test]
+fn the_log_holds_no_token_and_no_whole_number() {
+    #[derive(Clone, Default)]
+    struct Log(Arc<std::sync::Mutex<Vec<u8>>>);
+    impl std::io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_writer(move || writer.clone())
+        .finish();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    tracing::subscriber::with_default(subscriber, || {
+        runtime.block_on(async {
+            let gateway = Gateway::single().await;
+            let mut send = e12();
+            send["msg_id"] = json!("to-12025550143-1");
+            gateway.send(&send).await;
+            let body = send.to_string();
+            gateway
+                .post("/send_whatsapp", "apikey: tok_wrong", body.as_bytes())
+                .await;
+        });
+    });
+    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    assert!(text.contains("refused a send"), "{text}");
+    assert!(text.contains("to-12*******43-1"), "{text}");
+    for secret in ["tok_", "2025550143", "cdn.shop.example"] {
+        assert!(!text.contains(secret), "{secret} in {text}");
+    }
+}

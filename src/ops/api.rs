@@ -1,0 +1,96 @@
+//! The ledger, channels, accounts: look, pause, resume, renew tokens.
+
+use super::problem::Problem;
+use super::{Desk, answer, view};
+use crate::http::Payload;
+use axum::extract::{Path, State};
+use axum::response::Response;
+use secrecy::SecretString;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+pub(super) async fn ledger(State(desk): State<Desk>) -> Result<Response, Problem> {
+    let mut ledger = view::ledger(&desk.shared.channels, &desk.shared.outbox);
+    // Counted from the rows, to compare with the counters while nothing moves.
+    let [queued, in_flight, unknown] = desk.shared.outbox.store.count_open().await?;
+    ledger["counted"] = json!({ "queued": queued, "in_flight": in_flight, "unknown": unknown });
+    Ok(answer(&ledger))
+}
+
+pub(super) async fn channels(State(desk): State<Desk>) -> Response {
+    let all = desk.shared.channels.iter();
+    let all: Vec<Value> = all
+        .map(|one| view::channel(one, &desk.shared.outbox))
+        .collect();
+    answer(&json!({ "channels": all }))
+}
+
+pub(super) async fn accounts(State(desk): State<Desk>) -> Response {
+    let all: Vec<Value> = desk.shared.accounts.values().map(view::account).collect();
+    answer(&json!({ "accounts": all }))
+}
+
+pub(super) async fn pause(
+    State(desk): State<Desk>,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    set_paused(&desk, &id, true).await
+}
+
+pub(super) async fn resume(
+    State(desk): State<Desk>,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    set_paused(&desk, &id, false).await
+}
+
+async fn set_paused(desk: &Desk, id: &str, paused: bool) -> Result<Response, Problem> {
+    let missing = || Problem::not_found(format!("there is no channel {id:?}"));
+    let channel = desk.shared.channels.get(id).ok_or_else(missing)?;
+    // Stored first: a restart must not undo what was answered.
+    let value = paused.then(|| "1".to_owned());
+    desk.shared
+        .outbox
+        .store
+        .save_setting(&format!("paused:{id}"), value)
+        .await?;
+    channel.set_paused(paused);
+    tracing::info!(channel = id, paused, "an operator changed the channel");
+    Ok(answer(&view::channel(channel, &desk.shared.outbox)))
+}
+
+pub(super) async fn refresh_token(
+    State(desk): State<Desk>,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    let account = desk.account(&id)?;
+    account.provider.refresh_token_now().await?;
+    tracing::info!(account = id, "an operator renewed the tokens");
+    Ok(answer(&view::token(&account.provider.token_state())))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Seed {
+    refresh_token: String,
+}
+
+pub(super) async fn seed_token(
+    State(desk): State<Desk>,
+    Path(id): Path<String>,
+    Payload(body): Payload,
+) -> Result<Response, Problem> {
+    let account = desk.account(&id)?;
+    // The error of the parser could quote the body, which is a secret.
+    let wanted = || Problem::bad_request("the body must be {\"refresh_token\": \"...\"}");
+    let seed: Seed = serde_json::from_slice(&body).map_err(|_| wanted())?;
+    if seed.refresh_token.trim().is_empty() {
+        return Err(wanted());
+    }
+    account
+        .provider
+        .new_seed(SecretString::from(seed.refresh_token))
+        .await?;
+    tracing::info!(account = id, "an operator put in a new refresh token");
+    Ok(answer(&view::token(&account.provider.token_state())))
+}

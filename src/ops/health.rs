@@ -1,0 +1,66 @@
+//! Is it alive, is it ready? For the load balancer and the container; on the public listener too.
+
+use super::{Desk, view};
+use crate::http::json as respond;
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use axum::routing::get;
+use serde_json::{Value, json};
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// How long a store may take to prove that it can write.
+const PROOF: Duration = Duration::from_secs(2);
+
+/// The health routes of the public listener.
+pub fn routes(desk: Desk) -> Router {
+    Router::new()
+        .route("/", get(alive))
+        .route("/healthz", get(alive))
+        .route("/readyz", get(ready))
+        .with_state(desk)
+}
+
+/// The process answers.
+pub(super) async fn alive() -> Response {
+    respond(StatusCode::OK, json!({ "status": "alive" }).to_string())
+}
+
+/// 503 only while no durable write can be made, or while stopping. Whatever else is wrong stands
+/// in the details: messages are accepted all the same. Never waits for the provider.
+async fn ready(State(desk): State<Desk>) -> Response {
+    let reason = not_ready(&desk).await;
+    let shared = &desk.shared;
+    let accounts: Vec<Value> = shared.accounts.values().map(view::account).collect();
+    let channels: Vec<Value> = shared
+        .channels
+        .iter()
+        .map(|one| view::channel(one, &shared.outbox))
+        .collect();
+    let body = json!({
+        "status": if reason.is_none() { "ready" } else { "not ready" },
+        "reason": reason,
+        "store": "embedded: every accepted message is synced to disk",
+        "accounts": accounts,
+        "channels": channels,
+    });
+    let status = if reason.is_none() {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    respond(status, body.to_string())
+}
+
+async fn not_ready(desk: &Desk) -> Option<String> {
+    if desk.shared.intake.is_closed() {
+        return Some("the gateway is stopping".into());
+    }
+    match timeout(PROOF, desk.shared.outbox.store.writable()).await {
+        Ok(Ok(())) => None,
+        Ok(Err(error)) => Some(error.to_string()),
+        Err(_) => Some("the store did not write within 2 s".into()),
+    }
+}

@@ -1,0 +1,75 @@
+//! `/metrics` for Prometheus: the counters of the program, and gauges read at the moment of asking.
+
+use super::{AccountDesk, Desk};
+use crate::clock;
+use crate::domain::UnixMs;
+use crate::provider::TokenState;
+use crate::store::Ledger;
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use metrics::gauge;
+
+pub(super) async fn render(State(desk): State<Desk>) -> Response {
+    for channel in desk.shared.channels.iter() {
+        let name = channel.id.as_str().to_owned();
+        read_channel(
+            name,
+            &desk.shared.outbox.store.ledger(&channel.id),
+            channel.is_paused(),
+        );
+    }
+    desk.shared
+        .accounts
+        .values()
+        .for_each(|one| read_account(one, clock::now()));
+    let writable = desk.shared.outbox.store.has_room().is_ok();
+    gauge!("gateway_store_has_room").set(f64::from(u8::from(writable)));
+    let text = desk
+        .shared
+        .metrics
+        .as_ref()
+        .map(|handle| handle.render())
+        .unwrap_or_default();
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
+}
+
+fn read_channel(channel: String, ledger: &Ledger, paused: bool) {
+    let states = [
+        ("queued", ledger.queued),
+        ("in_flight", ledger.attempting),
+        ("unknown", ledger.unknown),
+        ("accepted_by_provider", ledger.accepted_by_provider),
+        ("failed", ledger.failed),
+        ("lost", ledger.lost()),
+    ];
+    for (state, n) in states {
+        gauge!("gateway_messages", "channel" => channel.clone(), "state" => state).set(n as f64);
+    }
+    let callbacks = [
+        ("waiting", ledger.callbacks_waiting),
+        ("taken", ledger.callbacks_taken),
+        ("dead_letter", ledger.dead_letters),
+    ];
+    for (state, n) in callbacks {
+        gauge!("gateway_callbacks", "channel" => channel.clone(), "state" => state).set(n as f64);
+    }
+    gauge!("gateway_channel_paused", "channel" => channel).set(f64::from(u8::from(paused)));
+}
+
+fn read_account(desk: &AccountDesk, now: UnixMs) {
+    let account = || desk.account.id.as_str().to_owned();
+    let flag = |on: bool| f64::from(u8::from(on));
+    let pace = desk.account.limiter.now();
+    gauge!("gateway_account_held", "account" => account()).set(flag(desk.account.held().is_some()));
+    gauge!("gateway_breaker_open", "account" => account()).set(flag(desk.breaker.is_open()));
+    gauge!("gateway_calls_started", "account" => account()).set(pace.started as f64);
+    gauge!("gateway_calls_in_flight", "account" => account()).set(pace.in_flight as f64);
+    if let Some(rate) = pace.effective {
+        gauge!("gateway_rate_per_second", "account" => account()).set(rate);
+    }
+    if let TokenState::Fresh { expires_at, .. } = desk.provider.token_state() {
+        let left = expires_at.since(now).as_secs_f64();
+        gauge!("gateway_token_seconds_left", "account" => account()).set(left);
+    }
+}

@@ -1,0 +1,122 @@
+//! The pace of an account, set at run time. What is set is stored, and stays until it is reset.
+
+use super::problem::Problem;
+use super::{Desk, answer, view};
+use crate::http::Payload;
+use crate::limit::Pace;
+use axum::extract::{Path, State};
+use axum::response::Response;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// Calls a second and at once beyond which a wish is taken for a mistake.
+const MOST: f64 = 100_000.0;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wish {
+    /// A number, or `"off"`.
+    per_second: Option<Value>,
+    concurrency: Option<usize>,
+}
+
+/// A pace as it is stored.
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    per_second: Option<f64>,
+    concurrency: usize,
+}
+
+/// The name under which an account's pace is stored.
+fn setting(account: &str) -> String {
+    format!("pace:{account}")
+}
+
+/// Reads the pace that an operator set earlier, if one is stored.
+pub(crate) async fn stored(
+    outbox: &crate::outbox::Outbox,
+    account: &str,
+) -> Result<Option<Pace>, crate::store::StoreError> {
+    let text = outbox.store.load_setting(&setting(account)).await?;
+    let stored = text.and_then(|text| serde_json::from_str::<Stored>(&text).ok());
+    Ok(stored.map(|stored| Pace {
+        per_second: stored.per_second,
+        concurrency: stored.concurrency,
+    }))
+}
+
+pub(super) async fn set(
+    State(desk): State<Desk>,
+    Path(id): Path<String>,
+    Payload(body): Payload,
+) -> Result<Response, Problem> {
+    let wish: Wish = serde_json::from_slice(&body).map_err(|error| {
+        Problem::bad_request(format!(
+            "the body must be {{\"per_second\": 10 or \"off\", \"concurrency\": 10}}: {error}"
+        ))
+    })?;
+    let account = desk.account(&id)?;
+    let pace = wished(&wish, account.account.limiter.now().set)?;
+    let stored = Stored {
+        per_second: pace.per_second,
+        concurrency: pace.concurrency,
+    };
+    let text =
+        serde_json::to_string(&stored).map_err(|error| Problem::bad_request(error.to_string()))?;
+    desk.shared
+        .outbox
+        .store
+        .save_setting(&setting(&id), Some(text))
+        .await?;
+    account.account.limiter.set(pace);
+    account.account.work.notify_one();
+    tracing::info!(account = id, per_second = ?pace.per_second, concurrency = pace.concurrency,
+        "an operator set the pace");
+    Ok(answer(&view::account(account)))
+}
+
+pub(super) async fn reset(
+    State(desk): State<Desk>,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    let account = desk.account(&id)?;
+    desk.shared
+        .outbox
+        .store
+        .save_setting(&setting(&id), None)
+        .await?;
+    account.account.limiter.set(account.configured);
+    account.account.work.notify_one();
+    tracing::info!(account = id, "an operator returned to the configured pace");
+    Ok(answer(&view::account(account)))
+}
+
+fn wished(wish: &Wish, now: Pace) -> Result<Pace, Problem> {
+    let per_second = match &wish.per_second {
+        None => now.per_second,
+        Some(Value::String(word)) if word == "off" => None,
+        Some(Value::Number(number)) => match number.as_f64() {
+            Some(rate) if rate > 0.0 && rate <= MOST => Some(rate),
+            _ => {
+                return Err(Problem::bad_request(
+                    "per_second must be above 0 and at most 100000",
+                ));
+            }
+        },
+        Some(_) => {
+            return Err(Problem::bad_request(
+                "per_second must be a number or \"off\"",
+            ));
+        }
+    };
+    let concurrency = wish.concurrency.unwrap_or(now.concurrency);
+    if concurrency == 0 || concurrency as f64 > MOST {
+        return Err(Problem::bad_request(
+            "concurrency must be between 1 and 100000",
+        ));
+    }
+    Ok(Pace {
+        per_second,
+        concurrency,
+    })
+}

@@ -1,0 +1,190 @@
+//! Values as JSON, for people and for `gateway trace`. Phone numbers are masked here.
+
+use super::AccountDesk;
+use crate::channel::{Channel, Channels};
+use crate::domain::phone::mask_digits;
+use crate::domain::{State, UnixMs};
+use crate::outbox::Outbox;
+use crate::provider::TokenState;
+use crate::store::{Ledger, Record};
+use serde_json::{Value, json};
+
+/// A moment as RFC 3339.
+pub(super) fn time(at: UnixMs) -> Value {
+    jiff::Timestamp::from_millisecond(at.0).map_or(Value::Null, |at| at.to_string().into())
+}
+
+/// The ledger of every channel, and their sum. Queued messages of a paused or held channel are
+/// shown as held (DESIGN G2).
+pub(super) fn ledger(channels: &Channels, outbox: &Outbox) -> Value {
+    let mut sum = Shown::default();
+    let mut each = serde_json::Map::new();
+    for channel in channels.iter() {
+        let shown = Shown::of(channel, &outbox.store.ledger(&channel.id));
+        sum.add(&shown);
+        each.insert(channel.id.to_string(), shown.json());
+    }
+    json!({ "total": sum.json(), "channels": each })
+}
+
+#[derive(Default)]
+struct Shown {
+    ledger: Ledger,
+    held: i64,
+}
+
+impl Shown {
+    fn of(channel: &Channel, ledger: &Ledger) -> Self {
+        let stands = channel.is_paused() || channel.account.held().is_some();
+        let held = if stands { ledger.queued } else { 0 };
+        Self {
+            ledger: Ledger {
+                queued: ledger.queued - held,
+                ..*ledger
+            },
+            held,
+        }
+    }
+
+    fn lost(&self) -> i64 {
+        self.ledger.lost() - self.held
+    }
+
+    fn add(&mut self, other: &Self) {
+        let (sum, one) = (&mut self.ledger, &other.ledger);
+        self.held += other.held;
+        sum.accepted += one.accepted;
+        sum.queued += one.queued;
+        sum.attempting += one.attempting;
+        sum.unknown += one.unknown;
+        sum.accepted_by_provider += one.accepted_by_provider;
+        sum.failed += one.failed;
+        sum.callbacks_waiting += one.callbacks_waiting;
+        sum.callbacks_taken += one.callbacks_taken;
+        sum.dead_letters += one.dead_letters;
+        sum.events += one.events;
+        sum.expired_events += one.expired_events;
+    }
+
+    fn json(&self) -> Value {
+        let ledger = &self.ledger;
+        json!({
+            "accepted": ledger.accepted,
+            "queued": ledger.queued,
+            "in_flight": ledger.attempting,
+            "held": self.held,
+            "unknown": ledger.unknown,
+            "accepted_by_provider": ledger.accepted_by_provider,
+            "failed": ledger.failed,
+            "lost": self.lost(),
+            "callbacks": {
+                "waiting": ledger.callbacks_waiting,
+                "taken": ledger.callbacks_taken,
+                "dead_letters": ledger.dead_letters,
+            },
+            "events": ledger.events,
+            "early_statuses_expired": ledger.expired_events,
+        })
+    }
+}
+
+/// A channel as it stands.
+pub(super) fn channel(channel: &Channel, outbox: &Outbox) -> Value {
+    json!({
+        "channel": channel.id.as_str(),
+        "account": channel.account.id.as_str(),
+        "paused": channel.is_paused(),
+        "queued": outbox.store.ledger(&channel.id).queued,
+    })
+}
+
+/// An account as it stands.
+pub(super) fn account(desk: &AccountDesk) -> Value {
+    let pace = desk.account.limiter.now();
+    let held = desk
+        .account
+        .held()
+        .map(|hold| json!({ "reason": hold.reason, "since": time(hold.since) }));
+    json!({
+        "account": desk.account.id.as_str(),
+        "held": held,
+        "breaker": if desk.breaker.is_open() { "open" } else { "closed" },
+        "rate": {
+            "per_second": per_second(pace.set.per_second),
+            "effective": per_second(pace.effective),
+            "concurrency": pace.set.concurrency,
+            "in_flight": pace.in_flight,
+            "started": pace.started,
+            "layer": if pace.set == desk.configured { "configured" } else { "runtime" },
+        },
+        "token": token(&desk.provider.token_state()),
+    })
+}
+
+fn per_second(rate: Option<f64>) -> Value {
+    rate.map_or_else(|| "off".into(), Into::into)
+}
+
+/// The tokens of an account, without the tokens.
+pub(super) fn token(state: &TokenState) -> Value {
+    match state {
+        TokenState::Missing => json!({ "state": "missing" }),
+        TokenState::Stale => json!({ "state": "stale" }),
+        TokenState::Fresh {
+            expires_at,
+            refresh_at,
+        } => json!({
+            "state": "fresh", "expires_at": time(*expires_at), "refresh_at": time(*refresh_at),
+        }),
+        TokenState::Dead { reason, since } => json!({
+            "state": "dead", "reason": reason, "since": time(*since),
+        }),
+    }
+}
+
+/// A message with its history.
+pub(super) fn record(record: &Record) -> Value {
+    let message = &record.message;
+    let history: Vec<Value> = record
+        .history
+        .iter()
+        .map(|moment| {
+            json!({
+                "at": time(UnixMs(moment.at)),
+                "what": moment.what,
+                "detail": mask_digits(&moment.detail),
+            })
+        })
+        .collect();
+    json!({
+        "channel": record.channel.as_str(),
+        "account": record.account.as_str(),
+        "msg_id": message.msg_id.as_str(),
+        "state": record.state.as_str(),
+        "means": meaning(record.state),
+        "to": message.to.to_string(),
+        "from": message.from.to_string(),
+        "template": message.template.name,
+        "language": message.template.language,
+        "campaign_id": message.campaign.as_deref(),
+        "accepted_at": time(record.accepted_at),
+        "due": record.due.map(time),
+        "attempts": record.attempts,
+        "provider_id": record.provider_id.as_deref().map(mask_digits),
+        "receipt_inferred": record.inferred,
+        "history": history,
+        "callbacks": record.callbacks,
+    })
+}
+
+fn meaning(state: State) -> &'static str {
+    match state {
+        State::Queued => "waits for its turn",
+        State::Attempting => "is being sent now",
+        State::Accepted => "the provider took it; its statuses are relayed",
+        State::Unknown => {
+            "nobody knows whether the provider took it; waits for a status as evidence"
+        }
+        State::Failed => "given up, and reported to MoEngage as failed",
+    }
+}

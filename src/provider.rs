@@ -1,0 +1,114 @@
+//! The provider in neutral words: what the rest of the program may ask of it.
+//!
+//! One arm a provider. Knows no wire format and decides nothing.
+
+pub use crate::jumper::SubscriptionState;
+pub use crate::jumper::token::{Changes, TokenError, TokenState};
+
+use crate::domain::Answer;
+use crate::domain::template::{Detail, Outgoing, Variant};
+use crate::jumper;
+use crate::limit::Permit;
+use secrecy::SecretString;
+
+/// One account at its provider.
+#[derive(Debug)]
+pub enum Provider {
+    /// Jumper.ai.
+    Jumper(jumper::Account),
+}
+
+/// What a send came back with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sent {
+    /// The facts, for the failure policy.
+    pub answer: Answer,
+    /// Which access token was used; `None` when there was none and no call was made. To be given
+    /// back to [`Provider::reauthorize`].
+    pub token_generation: Option<u64>,
+}
+
+impl Provider {
+    /// Sends one message with the permit's slot.
+    pub async fn send(&self, permit: Permit, outgoing: &Outgoing) -> Sent {
+        match self {
+            Self::Jumper(account) => {
+                let (answer, token_generation) = account.send(permit, outgoing).await;
+                Sent {
+                    answer,
+                    token_generation,
+                }
+            }
+        }
+    }
+
+    /// Every approved template variant. Takes a maintenance permit.
+    pub async fn list_templates(&self) -> Result<Vec<Variant>, Answer> {
+        match self {
+            Self::Jumper(account) => account.list_templates().await,
+        }
+    }
+
+    /// What one variant wants. Takes a maintenance permit.
+    pub async fn template_detail(&self, id: &str) -> Result<Detail, Answer> {
+        match self {
+            Self::Jumper(account) => account.template_detail(id).await,
+        }
+    }
+
+    /// Gets a newer access token than the one that was refused. `Ok`: go on with it.
+    pub async fn reauthorize(&self, refused: Option<u64>) -> Result<(), TokenError> {
+        match self {
+            Self::Jumper(account) => match refused {
+                Some(generation) => account.tokens().refused(generation).await,
+                None => account.tokens().access().await.map(drop),
+            },
+        }
+    }
+
+    /// One small call: does the provider answer and take our token? Takes a maintenance permit.
+    pub async fn verify(&self) -> Result<(), Answer> {
+        match self {
+            Self::Jumper(account) => account.verify().await,
+        }
+    }
+
+    /// Makes events reach `url` with `secret` in its path. Takes up to two maintenance permits.
+    pub async fn ensure_subscription(
+        &self,
+        url: &str,
+        secret: Option<&SecretString>,
+    ) -> Result<SubscriptionState, Answer> {
+        match self {
+            Self::Jumper(account) => account.ensure_subscription(url, secret).await,
+        }
+    }
+
+    /// How the tokens stand.
+    pub fn token_state(&self) -> TokenState {
+        match self {
+            Self::Jumper(account) => account.tokens().state(),
+        }
+    }
+
+    /// Tells of every change of the tokens.
+    pub fn token_changes(&self) -> Changes {
+        match self {
+            Self::Jumper(account) => account.tokens().changes(),
+        }
+    }
+
+    /// Renews the tokens because an operator asks.
+    pub async fn refresh_token_now(&self) -> Result<(), TokenError> {
+        match self {
+            Self::Jumper(account) => account.tokens().refresh_now().await,
+        }
+    }
+
+    /// Goes on with a refresh token that an operator put in.
+    pub async fn new_seed(&self, seed: SecretString) -> Result<(), TokenError> {
+        match self {
+            Self::Jumper(account) => account.tokens().new_seed(seed).await,
+        }
+    }
+}

@@ -1,0 +1,360 @@
+//! The loop that tells MoEngage: one a channel and lane, so a slow channel delays no other.
+//!
+//! Statuses go in batches, replies one by one; in order per message, since the outbox hands out at
+//! most one callback of a message at a time. While MoEngage does not answer, one batch at a time
+//! tests it after growing pauses; the first success makes everything due.
+
+use crate::clock;
+use crate::domain::{Callback, Lane, UnixMs};
+use crate::moengage::batch;
+use crate::moengage::callback::{Callbacks, Delivery};
+use crate::outbox::{Outbox, retry_delay};
+use crate::store::{LaneOf, PendingCallback, RelayOutcome};
+use metrics::{counter, histogram};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+/// Tries after which a callback is told alone, so that it cannot hold back its neighbours.
+const SUSPECT_AFTER: u32 = 3;
+/// How long a small batch waits for company while others are under way.
+const LINGER: Duration = Duration::from_millis(5);
+/// The longest sleep: what no bell tells of is seen after this.
+const LONGEST_SLEEP: Duration = Duration::from_secs(30);
+/// How long a store that cannot be used is left alone.
+const STORE_PAUSE: Duration = Duration::from_secs(1);
+
+/// How callbacks are relayed.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// Posts under way at once.
+    pub concurrency: usize,
+    /// Entries of a batch at the most.
+    pub batch_entries: usize,
+    /// Bytes of a batch at the most.
+    pub batch_bytes: usize,
+    /// After this a callback becomes a dead letter.
+    pub retry_for: Duration,
+    /// The longest pause between tries; the first is one second.
+    pub longest_pause: Duration,
+}
+
+/// The relay of one lane of one channel.
+#[derive(Debug)]
+pub struct Relay {
+    queue: LaneOf,
+    url: Arc<str>,
+    outbox: Outbox,
+    callbacks: Callbacks,
+    settings: Settings,
+    /// Taken and not yet posted.
+    waiting: VecDeque<PendingCallback>,
+    /// Failed posts in a row, and until when nothing is posted.
+    failures: u32,
+    paused_until: Option<Instant>,
+}
+
+/// What became of one post: each callback's end, and how the endpoint looked.
+struct Posted {
+    ends: Vec<(i64, RelayOutcome)>,
+    health: Health,
+}
+
+enum Health {
+    Answers,
+    /// It does not take callbacks now; it may have said for how long.
+    Down(Option<Duration>),
+    /// One entry that failed often before failed again, alone.
+    Suspect,
+}
+
+impl Relay {
+    /// The relay of `queue` towards `url`.
+    pub fn new(
+        queue: LaneOf,
+        url: &str,
+        outbox: Outbox,
+        callbacks: Callbacks,
+        settings: Settings,
+    ) -> Self {
+        Self {
+            queue,
+            url: url.into(),
+            outbox,
+            callbacks,
+            settings,
+            waiting: VecDeque::new(),
+            failures: 0,
+            paused_until: None,
+        }
+    }
+
+    /// Relays until `stop`, then waits for the posts under way. What is not posted by then is due
+    /// at the next start.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let bell = self.outbox.bell(&self.queue);
+        let mut posts = JoinSet::new();
+        while !stop.is_cancelled() {
+            // Registered before looking, so that nothing that comes in between is missed.
+            let rung = bell.notified();
+            let wait = self.step(&mut posts).await;
+            if wait.is_zero() {
+                continue;
+            }
+            tokio::select! {
+                () = rung, if self.has_room(&posts) && self.paused_until.is_none() => {}
+                Some(done) = posts.join_next() => self.settle(done.ok()).await,
+                () = sleep(wait.min(LONGEST_SLEEP)) => {}
+                () = stop.cancelled() => {}
+            }
+        }
+        while let Some(done) = posts.join_next().await {
+            self.settle(done.ok()).await;
+        }
+    }
+
+    fn has_room(&self, posts: &JoinSet<Posted>) -> bool {
+        let most = if self.failures > 0 {
+            1
+        } else {
+            self.settings.concurrency
+        };
+        posts.len() < most
+    }
+
+    /// Looks once and starts a post if it may. Returns how long to wait before looking again.
+    async fn step(&mut self, posts: &mut JoinSet<Posted>) -> Duration {
+        if let Some(until) = self.paused_until {
+            let left = until.saturating_duration_since(Instant::now());
+            if !left.is_zero() {
+                return left;
+            }
+            self.paused_until = None;
+        }
+        if !self.has_room(posts) {
+            return LONGEST_SLEEP;
+        }
+        if !posts.is_empty() {
+            sleep_until(Instant::now() + LINGER).await;
+        }
+        match self.fill().await {
+            Ok(None) => {}
+            Ok(Some(wait)) => return wait,
+            Err(pause) => return pause,
+        }
+        let batch = self.cut();
+        let post = Post {
+            url: self.url.clone(),
+            callbacks: self.callbacks.clone(),
+            settings: self.settings,
+            lane: self.queue.lane,
+        };
+        posts.spawn(async move { post.run(batch).await });
+        Duration::ZERO
+    }
+
+    /// Makes sure that something waits. Otherwise tells how long there will be nothing.
+    async fn fill(&mut self) -> Result<Option<Duration>, Duration> {
+        let wanted = self
+            .settings
+            .batch_entries
+            .saturating_sub(self.waiting.len());
+        let store = &self.outbox.store;
+        if wanted > 0 {
+            match store
+                .take_callbacks(&self.queue, wanted, clock::now())
+                .await
+            {
+                Ok(taken) => self.waiting.extend(taken),
+                Err(error) => {
+                    tracing::error!(channel = %self.queue.channel, lane = self.queue.lane.as_str(),
+                        %error, "callbacks cannot be read; tried again every second");
+                    return Err(STORE_PAUSE);
+                }
+            }
+        }
+        if !self.waiting.is_empty() {
+            return Ok(None);
+        }
+        let due = store
+            .next_callback_due(&self.queue)
+            .await
+            .map_err(|_| STORE_PAUSE)?;
+        let wait = due.map_or(LONGEST_SLEEP, |due| due.since(clock::now()));
+        Ok(Some(wait.max(Duration::from_millis(1))))
+    }
+
+    /// The next batch: a suspect alone, a reply alone, else as many as fit.
+    fn cut(&mut self) -> Vec<PendingCallback> {
+        let suspect = |one: &PendingCallback| one.tries >= SUSPECT_AFTER;
+        let alone = self.queue.lane == Lane::Inbound || self.waiting.front().is_some_and(suspect);
+        let most = if alone {
+            1
+        } else {
+            let fit = self.waiting.iter().take_while(|one| !suspect(one));
+            let entries: Vec<Callback> = fit.map(|one| one.callback.clone()).collect();
+            batch::cut(
+                &entries,
+                self.settings.batch_entries,
+                self.settings.batch_bytes,
+            )
+        };
+        self.waiting
+            .drain(..most.clamp(1, self.waiting.len()))
+            .collect()
+    }
+
+    async fn settle(&mut self, posted: Option<Posted>) {
+        // A post that panicked leaves its callbacks taken; the next start makes them due.
+        let Some(posted) = posted else { return };
+        self.judge(&posted.health).await;
+        let ends = posted.ends;
+        loop {
+            let stored = self
+                .outbox
+                .store
+                .settle_callbacks(&self.queue, ends.clone(), clock::now())
+                .await;
+            let Err(error) = stored else { return };
+            tracing::error!(channel = %self.queue.channel, %error,
+                "the end of a callback could not be stored; tried again every second");
+            sleep(STORE_PAUSE).await;
+        }
+    }
+
+    async fn judge(&mut self, health: &Health) {
+        match health {
+            // While all is well one entry that is not taken says nothing about the endpoint.
+            Health::Suspect if self.failures == 0 => {}
+            Health::Answers if self.failures == 0 => {}
+            Health::Answers => {
+                tracing::info!(channel = %self.queue.channel, lane = self.queue.lane.as_str(),
+                    "MoEngage takes callbacks again; everything that waits is due now");
+                (self.failures, self.paused_until) = (0, None);
+                if let Err(error) = self
+                    .outbox
+                    .store
+                    .hasten_callbacks(&self.queue, clock::now())
+                    .await
+                {
+                    tracing::warn!(%error, "waiting callbacks keep their pauses");
+                }
+            }
+            Health::Down(_) | Health::Suspect => {
+                let asked = if let Health::Down(asked) = health {
+                    *asked
+                } else {
+                    None
+                };
+                self.failures = self.failures.saturating_add(1);
+                let pause = pause(self.failures, self.settings.longest_pause);
+                let pause = pause.max(asked.unwrap_or_default());
+                self.paused_until = Some(Instant::now() + pause);
+                tracing::warn!(channel = %self.queue.channel, lane = self.queue.lane.as_str(),
+                    failures = self.failures, again_in_ms = pause.as_millis() as u64,
+                    "MoEngage does not take callbacks; they wait and nothing is lost");
+            }
+        }
+    }
+}
+
+/// One post with all it needs, so that it can run beside others.
+struct Post {
+    url: Arc<str>,
+    callbacks: Callbacks,
+    settings: Settings,
+    lane: Lane,
+}
+
+impl Post {
+    async fn run(self, batch: Vec<PendingCallback>) -> Posted {
+        let delivery = self.post(&batch).await;
+        if let (Delivery::Refused { .. }, 2..) = (&delivery, batch.len()) {
+            // Somebody in the batch is refused; one by one shows who.
+            return self.one_by_one(batch).await;
+        }
+        let suspect = batch.len() == 1 && batch[0].tries >= SUSPECT_AFTER;
+        let health = match &delivery {
+            Delivery::Taken { .. } | Delivery::Refused { .. } => Health::Answers,
+            Delivery::Later { .. } if suspect => Health::Suspect,
+            Delivery::Later { retry_after, .. } => Health::Down(*retry_after),
+        };
+        let now = clock::now();
+        let ends = batch
+            .iter()
+            .map(|one| (one.handle, self.end(one, &delivery, now)))
+            .collect();
+        Posted { ends, health }
+    }
+
+    async fn one_by_one(&self, batch: Vec<PendingCallback>) -> Posted {
+        let mut posted = Posted {
+            ends: Vec::with_capacity(batch.len()),
+            health: Health::Answers,
+        };
+        for one in &batch {
+            let delivery = if matches!(posted.health, Health::Down(_)) {
+                // The endpoint went away meanwhile: the rest was not tried.
+                Delivery::Later {
+                    reason: "not tried".into(),
+                    retry_after: None,
+                }
+            } else {
+                self.post(std::slice::from_ref(one)).await
+            };
+            if let Delivery::Later { retry_after, .. } = &delivery {
+                posted.health = Health::Down(*retry_after);
+            }
+            posted
+                .ends
+                .push((one.handle, self.end(one, &delivery, clock::now())));
+        }
+        posted
+    }
+
+    async fn post(&self, batch: &[PendingCallback]) -> Delivery {
+        let entries: Vec<Callback> = batch.iter().map(|one| one.callback.clone()).collect();
+        let body = self.callbacks.batch(&entries);
+        let began = Instant::now();
+        let delivery = self.callbacks.post(&self.url, &body).await;
+        histogram!("gateway_callback_seconds").record(began.elapsed().as_secs_f64());
+        let outcome = match &delivery {
+            Delivery::Taken { .. } => "taken",
+            Delivery::Refused { .. } => "refused",
+            Delivery::Later { .. } => "later",
+        };
+        counter!("gateway_callback_posts_total", "lane" => self.lane.as_str(), "outcome" => outcome)
+            .increment(1);
+        delivery
+    }
+
+    fn end(&self, one: &PendingCallback, delivery: &Delivery, now: UnixMs) -> RelayOutcome {
+        match delivery {
+            Delivery::Taken { http, .. } => RelayOutcome::Taken {
+                summary: format!("HTTP {http}"),
+            },
+            Delivery::Refused { http, text } => RelayOutcome::Dead {
+                reason: format!("refused with HTTP {http}: {text}"),
+            },
+            Delivery::Later { reason, .. } if now.since(one.created) > self.settings.retry_for => {
+                RelayOutcome::Dead {
+                    reason: format!("not taken in time: {reason}"),
+                }
+            }
+            Delivery::Later { retry_after, .. } => {
+                let pause = pause(one.tries + 1, self.settings.longest_pause);
+                RelayOutcome::Later {
+                    due: now.plus(pause.max(retry_after.unwrap_or_default())),
+                }
+            }
+        }
+    }
+}
+
+/// 1 s, 2 s, 4 s ... up to `longest`, with up to a fifth of jitter.
+fn pause(failures: u32, longest: Duration) -> Duration {
+    retry_delay(failures, Duration::from_secs(1), longest, 1.0).mul_f64(0.8 + 0.2 * fastrand::f64())
+}

@@ -1,0 +1,108 @@
+//! Logs and numbers: the subscriber, the names of the metrics, what is counted where.
+//!
+//! Labels are of small closed sets: channel, account, outcome. Never an id, a number, a path.
+
+use crate::domain::AccountId;
+use crate::store::Folded;
+use metrics::counter;
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use tracing_subscriber::EnvFilter;
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line, for machines.
+    Json,
+}
+
+/// Starts logging to standard error. `filter` is in the syntax of `RUST_LOG`. Does nothing when
+/// logging was started before.
+pub fn start_logs(format: LogFormat, filter: &str) {
+    let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false);
+    // A second start in one process (tests) keeps the first.
+    let _ = match format {
+        LogFormat::Text => lines.with_ansi(false).try_init(),
+        LogFormat::Json => lines.json().flatten_event(true).try_init(),
+    };
+}
+
+/// Seconds at which histograms are cut.
+const BUCKETS: [f64; 12] = [
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0,
+];
+
+/// Starts counting. Returns what renders the numbers, or `None` when counting was started before.
+pub fn start_metrics() -> Option<PrometheusHandle> {
+    let builder = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &BUCKETS)
+        .ok()?;
+    builder.install_recorder().ok()
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// With a receipt.
+    Sent,
+    /// Back to the queue.
+    Retry,
+    /// Refused for good.
+    Failed,
+    /// Nobody knows.
+    Unknown,
+}
+
+/// Counts the end of an attempt.
+pub fn count_attempt(account: &AccountId, outcome: Outcome) {
+    let outcome = match outcome {
+        Outcome::Sent => "sent",
+        Outcome::Retry => "retry",
+        Outcome::Failed => "failed",
+        Outcome::Unknown => "unknown",
+    };
+    let account = account.as_str().to_owned();
+    counter!("gateway_attempts_total", "account" => account, "outcome" => outcome).increment(1);
+}
+
+/// Counts what events became.
+pub fn count_folded(folded: &Folded) {
+    let statuses = [
+        ("relayed", folded.emitted),
+        ("superseded", folded.superseded),
+        ("unmatched", folded.unmatched),
+    ];
+    for (outcome, n) in statuses {
+        if n > 0 {
+            counter!("gateway_statuses_total", "outcome" => outcome).increment(n.into());
+        }
+    }
+    let replies = [
+        ("relayed", folded.replies),
+        ("repeated", folded.repeated_replies),
+        ("unmatched", folded.unmatched_replies),
+    ];
+    for (outcome, n) in replies {
+        if n > 0 {
+            counter!("gateway_replies_total", "outcome" => outcome).increment(n.into());
+        }
+    }
+    for kind in &folded.other {
+        counter!("gateway_other_events_total", "kind" => *kind).increment(1);
+    }
+    let rest = [
+        ("gateway_opt_outs_total", folded.opted_out),
+        ("gateway_opt_ins_total", folded.opted_in),
+        ("gateway_inferred_receipts_total", folded.inferred),
+    ];
+    for (name, n) in rest {
+        if n > 0 {
+            counter!(name).increment(n.into());
+        }
+    }
+}

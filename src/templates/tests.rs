@@ -1,0 +1,258 @@
+//! The list and its details, over real sockets.
+
+use super::*;
+use crate::jumper::fake::{Fake, Reaction, Seen};
+use crate::jumper::tests::{account, settings, tokens};
+use crate::store::memory_for_dev::Memory;
+use serde_json::{Value, json};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+const WAIT: Duration = Duration::from_secs(20);
+
+async fn templates(fake: &Fake, memory: &Memory<CachedTemplates>) -> Templates {
+    let account = account(&tokens().await, &settings(&fake.url)).await;
+    let provider = Arc::new(Provider::Jumper(account));
+    let id = AccountId::parse("default").unwrap();
+    Templates::new(provider, Cache::Memory(memory.clone()), id)
+}
+
+fn list(variants: &[(&str, &str, &str)]) -> Reaction {
+    let item = |(name, language, id): &(&str, &str, &str)| json!({ "template_name": name, "templates": [{ "id": id, "language": language }] });
+    let data: Vec<Value> = variants.iter().map(item).collect();
+    Reaction::Json(200, json!({ "success": true, "data": data }))
+}
+
+fn detail(values: usize) -> Reaction {
+    let text = (1..=values)
+        .map(|n| format!("{{{{{n}}}}}"))
+        .collect::<String>();
+    Reaction::Json(
+        200,
+        json!({ "success": true, "data": { "message": { "BODY": { "text": text } } } }),
+    )
+}
+
+fn down() -> Reaction {
+    Reaction::Raw(503, "", String::new())
+}
+
+fn id(lookup: &Lookup) -> Option<&str> {
+    match lookup {
+        Lookup::Found(variant) => Some(&variant.id),
+        Lookup::Missing | Lookup::Unknown => None,
+    }
+}
+
+fn lists(seen: &[Seen]) -> usize {
+    seen.iter()
+        .filter(|seen| seen.line.contains("fetch-whatsapp-templates"))
+        .count()
+}
+
+/// B-12: two variants of one language were both sent. B-22: a new language was never seen.
+#[tokio::test]
+async fn a_list_is_renewed_whole_and_the_first_variant_wins() {
+    let fake = Fake::start(|number, _| match number {
+        0 => list(&[("a", "en", "1"), ("a", "en", "2")]),
+        _ => list(&[("a", "en", "3"), ("a", "de", "4")]),
+    })
+    .await;
+    let templates = templates(&fake, &Memory::new()).await;
+    assert_eq!(templates.find("a", "en"), Lookup::Unknown);
+    templates.refresh().await.unwrap();
+    assert_eq!(id(&templates.find("a", "en")), Some("1"));
+    assert_eq!(templates.find("a", "de"), Lookup::Missing);
+    assert_eq!(templates.find("a", "EN"), Lookup::Missing);
+    templates.refresh().await.unwrap();
+    assert_eq!(id(&templates.find("a", "en")), Some("3"));
+    assert_eq!(id(&templates.find("a", "de")), Some("4"));
+}
+
+#[tokio::test]
+async fn a_list_survives_a_restart_but_an_old_one_refuses_nothing() {
+    let fake = Fake::start(|_, _| list(&[("a", "en", "1")])).await;
+    let memory = Memory::new();
+    templates(&fake, &memory).await.refresh().await.unwrap();
+    let kept = memory.load().unwrap().unwrap();
+
+    let after = templates(&fake, &memory).await;
+    after.load().await.unwrap();
+    assert!(after.is_fresh(kept.fetched_at.plus(Duration::from_secs(599))));
+    assert!(!after.is_fresh(kept.fetched_at.plus(Duration::from_secs(600))));
+    assert_eq!(id(&after.find("a", "en")), Some("1"));
+
+    let fetched_at = kept.fetched_at.minus(FRESH);
+    memory
+        .save(&CachedTemplates { fetched_at, ..kept })
+        .unwrap();
+    let after = templates(&fake, &memory).await;
+    after.load().await.unwrap();
+    assert_eq!(id(&after.find("a", "en")), Some("1"));
+    assert_eq!(after.find("b", "en"), Lookup::Unknown);
+    assert_eq!(fake.calls(), 1);
+}
+
+#[tokio::test]
+async fn a_miss_asks_again_but_not_more_than_twice_a_minute() {
+    let fake = Fake::start(|_, _| list(&[("a", "en", "1")])).await;
+    let templates = templates(&fake, &Memory::new()).await;
+    let all = (0..10).map(|_| {
+        tokio::spawn({
+            let templates = templates.clone();
+            async move { templates.resolve_or_refetch("a", "en", WAIT).await }
+        })
+    });
+    for one in all.collect::<Vec<_>>() {
+        assert_eq!(id(&one.await.unwrap()), Some("1"));
+    }
+    for _ in 0..5 {
+        assert_eq!(
+            templates.resolve_or_refetch("b", "en", WAIT).await,
+            Lookup::Missing
+        );
+    }
+    assert_eq!(fake.calls(), 1);
+}
+
+#[tokio::test]
+async fn an_outage_makes_nothing_missing() {
+    let fake = Fake::start(|_, _| down()).await;
+    let templates = templates(&fake, &Memory::new()).await;
+    for _ in 0..5 {
+        assert_eq!(
+            templates.resolve_or_refetch("a", "en", WAIT).await,
+            Lookup::Unknown
+        );
+    }
+    assert_eq!(fake.calls(), 1);
+    assert!(!templates.is_fresh(now()));
+}
+
+#[tokio::test]
+async fn a_failed_fetch_keeps_what_was_known() {
+    let fake = Fake::start(|number, _| {
+        if number == 0 {
+            list(&[("a", "en", "1")])
+        } else {
+            down()
+        }
+    })
+    .await;
+    let templates = templates(&fake, &Memory::new()).await;
+    templates.refresh().await.unwrap();
+    assert!(templates.refresh().await.is_err());
+    assert_eq!(id(&templates.find("a", "en")), Some("1"));
+}
+
+#[tokio::test]
+async fn who_does_not_wait_leaves_the_fetch_to_the_others() {
+    let slow = |_, _: &Seen| {
+        Reaction::After(
+            Duration::from_millis(600),
+            Box::new(list(&[("a", "en", "1")])),
+        )
+    };
+    let fake = Fake::start(slow).await;
+    let templates = templates(&fake, &Memory::new()).await;
+    let short = Duration::from_millis(20);
+    assert_eq!(
+        templates.resolve_or_refetch("a", "en", short).await,
+        Lookup::Unknown
+    );
+    assert_eq!(
+        id(&templates.resolve_or_refetch("a", "en", WAIT).await),
+        Some("1")
+    );
+    assert_eq!(fake.calls(), 1);
+}
+
+#[tokio::test]
+async fn the_timer_fetches_at_once_and_stops() {
+    let fake = Fake::start(|_, _| list(&[("a", "en", "1")])).await;
+    let templates = templates(&fake, &Memory::new()).await;
+    let shutdown = CancellationToken::new();
+    let keeper = tokio::spawn({
+        let (templates, shutdown) = (templates.clone(), shutdown.clone());
+        async move {
+            templates
+                .keep_fresh(Duration::from_millis(20), shutdown)
+                .await
+        }
+    });
+    tokio::time::timeout(WAIT, async {
+        while fake.calls() < 3 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .unwrap();
+    shutdown.cancel();
+    keeper.await.unwrap();
+}
+
+/// B-13: details were taken from the first variant. B-21: every message asked for them.
+#[tokio::test]
+async fn a_detail_is_fetched_once_a_variant_and_list() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counter = asked.clone();
+    let fake = Fake::start(move |_, seen| {
+        if seen.line.contains("templates?") {
+            return list(&[("a", "en", "1"), ("a", "de", "2")]);
+        }
+        counter.fetch_add(1, Ordering::SeqCst);
+        let slow = detail(if seen.line.ends_with("id=1") { 1 } else { 2 });
+        Reaction::After(Duration::from_millis(30), Box::new(slow))
+    })
+    .await;
+    let templates = templates(&fake, &Memory::new()).await;
+    templates.refresh().await.unwrap();
+    let variant = |language| match templates.find("a", language) {
+        Lookup::Found(variant) => variant,
+        other => panic!("{other:?}"),
+    };
+    let (en, de) = (variant("en"), variant("de"));
+    assert_eq!(templates.known_detail(&en), None);
+    let all = (0..10).map(|_| {
+        tokio::spawn({
+            let (templates, en) = (templates.clone(), en.clone());
+            async move { templates.detail(&en).await }
+        })
+    });
+    for one in all.collect::<Vec<_>>() {
+        assert_eq!(one.await.unwrap().unwrap().body_values, Some(1));
+    }
+    assert_eq!(asked.load(Ordering::SeqCst), 1);
+    assert_eq!(templates.detail(&de).await.unwrap().body_values, Some(2));
+    assert_eq!(asked.load(Ordering::SeqCst), 2);
+
+    templates.refresh().await.unwrap();
+    assert!(
+        templates.known_detail(&en).is_some(),
+        "known until something newer is"
+    );
+    templates.detail(&en).await.unwrap();
+    templates.detail(&en).await.unwrap();
+    assert_eq!(asked.load(Ordering::SeqCst), 3);
+    assert_eq!(lists(&fake.seen()), 2);
+}
+
+#[tokio::test]
+async fn a_detail_that_cannot_be_had_is_unknown_and_not_asked_for_again_at_once() {
+    let fake = Fake::start(|_, seen| {
+        if seen.line.contains("templates?") {
+            list(&[("a", "en", "1")])
+        } else {
+            down()
+        }
+    })
+    .await;
+    let templates = templates(&fake, &Memory::new()).await;
+    templates.refresh().await.unwrap();
+    let Lookup::Found(variant) = templates.find("a", "en") else {
+        panic!()
+    };
+    for _ in 0..5 {
+        assert_eq!(templates.detail(&variant).await, None);
+    }
+    assert_eq!(fake.calls(), 2);
+}

@@ -1,0 +1,222 @@
+//! The loop that sends: one an account. Wakes, takes permits, claims, sends, backs off, drains.
+//!
+//! Permits come before claims, and a claim takes no more than the permits of the next moment; so
+//! one durable write serves many sends, and little is marked as attempting at any time.
+
+use crate::breaker::{Admission, Breaker};
+use crate::channel::{Account, Channel};
+use crate::clock;
+use crate::domain::ChannelId;
+use crate::limit::Permit;
+use crate::outbox::Outbox;
+use crate::send::Sender;
+use crate::store::{Claims, StoreError, Turn};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// Messages claimed in one write at the most.
+const MOST_CLAIMED: usize = 256;
+/// How far ahead permits are taken (DESIGN section 4).
+const HORIZON: Duration = Duration::from_millis(20);
+/// Bounds of the time that a claim is expected to take.
+const LEAD: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(250));
+/// How long a store that cannot be used is left alone.
+const STORE_PAUSE: Duration = Duration::from_secs(1);
+/// The longest sleep: what no bell tells of is seen after this.
+const LONGEST_SLEEP: Duration = Duration::from_secs(30);
+
+/// The worker of one account.
+#[derive(Debug)]
+pub struct Worker {
+    account: Arc<Account>,
+    channels: Vec<Arc<Channel>>,
+    outbox: Outbox,
+    sender: Arc<Sender>,
+    breaker: Arc<Breaker>,
+    /// Sends under way; awaited when the process stops.
+    sends: TaskTracker,
+    /// Which channel is served first, so that they take turns.
+    turn: usize,
+    /// How long a claim takes, smoothed: slots begin this far ahead.
+    lead: Duration,
+}
+
+/// What to do after a step.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Look again at once.
+    Again,
+    /// Look again after this, or when there is work.
+    Sleep(Duration),
+    /// Look again when a call has ended.
+    Room,
+}
+
+impl Worker {
+    /// The worker of an account and its channels.
+    pub fn new(channels: Vec<Arc<Channel>>, outbox: Outbox, sender: Arc<Sender>) -> Self {
+        Self {
+            account: sender.account.clone(),
+            channels,
+            outbox,
+            breaker: sender.breaker.clone(),
+            sender,
+            sends: TaskTracker::new(),
+            turn: 0,
+            lead: LEAD.0,
+        }
+    }
+
+    /// Works until `stop`, then waits for what is under way.
+    pub async fn run(mut self, stop: CancellationToken) {
+        while !stop.is_cancelled() {
+            let account = self.account.clone();
+            // Registered before looking, so that nothing that comes in between is missed.
+            let work = account.work.notified();
+            let next = self.step().await;
+            let room = account.limiter.room();
+            match next {
+                Next::Again => {}
+                Next::Room => tokio::select! {
+                    () = room => {}
+                    () = sleep(LONGEST_SLEEP) => {}
+                    () = stop.cancelled() => {}
+                },
+                Next::Sleep(time) => tokio::select! {
+                    () = work => {}
+                    () = sleep(time.min(LONGEST_SLEEP)) => {}
+                    () = stop.cancelled() => {}
+                },
+            }
+        }
+        self.sends.close();
+        self.sends.wait().await;
+    }
+
+    /// Looks once, and sends what may be sent.
+    pub async fn step(&mut self) -> Next {
+        if self.account.held().is_some() || !self.has_work() {
+            return Next::Sleep(LONGEST_SLEEP);
+        }
+        let most = match self.breaker.admits() {
+            Admission::Free => MOST_CLAIMED,
+            Admission::One if self.account.limiter.now().in_flight > 0 => return Next::Room,
+            Admission::One => 1,
+            Admission::Wait(time) => return Next::Sleep(time),
+            Admission::Test => return self.test().await,
+        };
+        match self.account.limiter.opens_in(self.lead) {
+            None => return Next::Room,
+            // Slots within the horizon are taken now, later ones when they are near.
+            Some(wait) if wait > Duration::ZERO => {
+                sleep(wait).await;
+            }
+            Some(_) => {}
+        }
+        let permits = self
+            .account
+            .limiter
+            .reserve(most, self.lead, HORIZON.max(self.lead));
+        if permits.is_empty() {
+            return Next::Room;
+        }
+        match self.claim(permits.len()).await {
+            Ok(claims) => self.start(claims, permits).await,
+            Err(error) => {
+                tracing::error!(account = %self.account.id, %error,
+                    "nothing is sent: messages cannot be claimed; tried again every second");
+                Next::Sleep(STORE_PAUSE)
+            }
+        }
+    }
+
+    fn open_channels(&self) -> impl Iterator<Item = &Arc<Channel>> {
+        self.channels.iter().filter(|channel| !channel.is_paused())
+    }
+
+    fn has_work(&self) -> bool {
+        self.open_channels()
+            .any(|channel| self.outbox.store.ledger(&channel.id).queued > 0)
+    }
+
+    async fn test(&self) -> Next {
+        let verified = self.sender.provider.verify().await;
+        self.breaker.tested(verified.is_ok());
+        match verified {
+            Ok(()) => tracing::info!(account = %self.account.id,
+                "the provider answers again; one message is tried"),
+            Err(answer) => tracing::warn!(account = %self.account.id, answer = %answer.summary(),
+                "the provider still does not work; messages wait"),
+        }
+        Next::Again
+    }
+
+    async fn claim(&mut self, most: usize) -> Result<Claims, StoreError> {
+        let now = clock::now();
+        let turns = self.open_channels().map(|channel| Turn {
+            channel: channel.id.clone(),
+            expired_before: now.minus(channel.policy.max_age),
+        });
+        let mut turns: Vec<Turn> = turns.collect();
+        if !turns.is_empty() {
+            let first = self.turn % turns.len();
+            turns.rotate_left(first);
+            self.turn = self.turn.wrapping_add(1);
+        }
+        let began = Instant::now();
+        let claims = self.outbox.store.claim(turns, most, now).await;
+        // Twice the smoothed time leaves room for the usual spread.
+        let smoothed = (self.lead * 7 + began.elapsed() * 2) / 8;
+        self.lead = smoothed.clamp(LEAD.0, LEAD.1);
+        claims
+    }
+
+    async fn start(&mut self, claims: Claims, permits: Vec<Permit>) -> Next {
+        for (channel, msg_id, refusal) in &claims.failed {
+            tracing::warn!(%channel, %msg_id, %refusal, "failed before it was sent, MoEngage is told");
+            self.outbox.ring(channel);
+        }
+        let nothing = claims.taken.is_empty() && claims.failed.is_empty();
+        let mut permits = permits.into_iter();
+        for message in claims.taken {
+            let claimed = self.outbox.claimed(message);
+            // As many permits were taken as messages were asked for.
+            let Some(permit) = permits.next() else { break };
+            let Some(channel) = self.channel(claimed.channel()) else {
+                continue;
+            };
+            let sender = self.sender.clone();
+            self.sends
+                .spawn(async move { sender.step(&channel, claimed, permit).await });
+        }
+        // The last slot first, so that each gives its slot back to the limiter.
+        permits.rev().for_each(drop);
+        if nothing {
+            self.until_due().await
+        } else {
+            Next::Again
+        }
+    }
+
+    async fn until_due(&self) -> Next {
+        let channels = self
+            .open_channels()
+            .map(|channel| channel.id.clone())
+            .collect();
+        match self.outbox.store.next_due(channels).await {
+            Ok(Some(due)) => Next::Sleep(due.since(clock::now()).max(Duration::from_millis(1))),
+            Ok(None) => Next::Sleep(LONGEST_SLEEP),
+            Err(_) => Next::Sleep(STORE_PAUSE),
+        }
+    }
+
+    fn channel(&self, id: &ChannelId) -> Option<Arc<Channel>> {
+        self.channels
+            .iter()
+            .find(|channel| channel.id == *id)
+            .cloned()
+    }
+}
