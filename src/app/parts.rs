@@ -12,9 +12,9 @@ use crate::jumper::token::{TokenSettings, Tokens};
 use crate::jumper::webhook::receive::Receiver;
 use crate::keeper::Subscription;
 use crate::limit::Limiter;
-use crate::moengage::SendState;
 use crate::moengage::batch::TimestampUnit;
 use crate::moengage::callback::{CallbackSettings, Callbacks};
+use crate::moengage::{self, SendState};
 use crate::ops::{self, AccountDesk, Desk, DeskParts};
 use crate::outbox::Outbox;
 use crate::provider::Provider;
@@ -53,6 +53,8 @@ pub(super) struct AccountParts {
 /// Opens the store, reads what it keeps, and makes the stations.
 pub(super) async fn assemble(config: &Config) -> anyhow::Result<Parts> {
     let metrics = telemetry::start_metrics();
+    // Beside the start, which does not need it.
+    tokio::task::spawn_blocking(moengage::accept::warm_up);
     let settings = embedded::Settings {
         data_dir: config.store.data_dir.clone(),
         min_free: config.store.min_free,

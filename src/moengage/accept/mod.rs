@@ -16,7 +16,7 @@ use crate::domain::{BusinessNumber, Code, Message, MsgId, Phone, Refusal, Templa
 use std::borrow::Cow;
 use std::fmt::{self, Arguments};
 
-pub use number::possible;
+pub use number::{possible, warm_up};
 
 /// Levels of brackets in a body. A template needs about ten.
 pub const MAX_DEPTH: usize = 64;

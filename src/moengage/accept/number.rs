@@ -11,9 +11,23 @@ use rlibphonenumber::{NumberLengthType, PHONE_NUMBER_UTIL, PhoneNumber};
 /// possible only within their area are not: they cannot be reached from elsewhere.
 pub fn possible(phone: Phone) -> bool {
     split(phone).is_some_and(|number| fits(&number))
+        || is_old_mexican(phone)
         || PHONE_NUMBER_UTIL
             .parse(phone.e164(), None)
             .is_ok_and(|number| fits(&number))
+}
+
+/// Reads the metadata, which takes some 30 ms and 9 MB, so that no caller waits for it.
+pub fn warm_up() {
+    if let Ok(phone) = Phone::parse("12025550143") {
+        possible(phone);
+    }
+}
+
+/// Mexico's mobile numbers with the `1` that its numbering plan dropped in 2019. WhatsApp still
+/// names people so (`52 1` and ten digits), and refusing them would cost real recipients.
+fn is_old_mexican(phone: Phone) -> bool {
+    phone.number() / 10_000_000_000 == 521
 }
 
 fn fits(number: &PhoneNumber) -> bool {
@@ -61,6 +75,8 @@ mod tests {
             ("+3906698", false),
             ("+4407911123456", true),
             ("+525512345678", true),
+            ("+5215512345678", true),
+            ("+52155123456789", false),
             ("+5491123456789", true),
             ("+5511987654321", true),
             ("+6281234567890", true),

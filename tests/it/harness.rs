@@ -1,0 +1,568 @@
+//! The real parts as the tests use them: the gateway's own binary as a process, and the sandbox as
+//! a second one, over real sockets. Nothing here knows the inside of the gateway.
+
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// The token that the test gateways take.
+pub(crate) const TOKEN: &str = "tok-for-tests-000000";
+/// The secret in the webhook's path.
+pub(crate) const SECRET: &str = "webhook-secret-for-tests";
+/// How long anything may take before a test gives up.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+/// The brand's number.
+pub(crate) const BRAND: &str = "12025550100";
+
+/// A child process whose lines are kept; killed when dropped.
+pub(crate) struct Process {
+    child: Child,
+    lines: Arc<Mutex<Vec<String>>>,
+}
+
+impl Process {
+    pub(crate) fn start(args: &[&str], env: &BTreeMap<String, String>, dir: &Path) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_gateway"))
+            .args(args)
+            .env_clear()
+            .envs(env)
+            .current_dir(dir)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let (out, err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+        keep(BufReader::new(out), lines.clone());
+        keep(BufReader::new(err), lines.clone());
+        Self { child, lines }
+    }
+
+    /// Everything that was printed so far.
+    pub(crate) fn output(&self) -> String {
+        self.lines.lock().unwrap().join("\n")
+    }
+
+    /// Waits for a line that holds `part`.
+    pub(crate) fn line_with(&mut self, part: &str) -> String {
+        let give_up = Instant::now() + PATIENCE;
+        loop {
+            let found = self
+                .lines
+                .lock()
+                .unwrap()
+                .iter()
+                .find(|l| l.contains(part))
+                .cloned();
+            if let Some(line) = found {
+                return line;
+            }
+            let ended = self.child.try_wait().unwrap();
+            assert!(
+                Instant::now() < give_up && ended.is_none(),
+                "no line with {part:?}, ended {ended:?}:\n{}",
+                self.output()
+            );
+            // waits because the line comes from another process; bounded by PATIENCE
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// kill -9, as bad luck would.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// SIGTERM; does not wait.
+    pub(crate) fn terminate(&self) {
+        let pid = self.child.id().to_string();
+        assert!(
+            Command::new("kill")
+                .args(["-TERM", &pid])
+                .status()
+                .unwrap()
+                .success()
+        );
+    }
+
+    /// Waits for the end; the exit code.
+    pub(crate) fn wait(&mut self) -> Option<i32> {
+        let give_up = Instant::now() + PATIENCE + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code();
+            }
+            assert!(
+                Instant::now() < give_up,
+                "still running:\n{}",
+                self.output()
+            );
+            // waits because the end comes from another process; bounded
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn keep(reader: impl BufRead + Send + 'static, lines: Arc<Mutex<Vec<String>>>) {
+    std::thread::spawn(move || {
+        for line in reader.lines().map_while(Result::ok) {
+            lines.lock().unwrap().push(line);
+        }
+    });
+}
+
+/// The fakes of Jumper and MoEngage, as a process of their own.
+pub(crate) struct Sandbox {
+    _process: Process,
+    pub(crate) url: String,
+    pub(crate) http: reqwest::Client,
+    _dir: tempfile::TempDir,
+}
+
+impl Sandbox {
+    /// Starts the fakes with some knobs changed. The rate limit is off unless a knob sets it.
+    pub(crate) async fn start(knobs: Value) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let args = [
+            "sandbox",
+            "--port",
+            "0",
+            "--knob",
+            "rate_per_second=0",
+            "--knob",
+            "event_delay_ms=5",
+        ];
+        let mut process = Process::start(&args, &BTreeMap::new(), dir.path());
+        let line = process.line_with("Jumper at");
+        let url = line.split_whitespace().last().unwrap().to_owned();
+        let sandbox = Self {
+            _process: process,
+            url,
+            http: client(),
+            _dir: dir,
+        };
+        sandbox.knobs(knobs).await;
+        sandbox
+    }
+
+    /// Changes knobs.
+    pub(crate) async fn knobs(&self, knobs: Value) {
+        let url = format!("{}/_sandbox/knobs", self.url);
+        let answer = self.http.patch(url).json(&knobs).send().await.unwrap();
+        assert!(
+            answer.status().is_success(),
+            "{}",
+            answer.text().await.unwrap()
+        );
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Value {
+        let url = format!("{}/_sandbox/{path}", self.url);
+        let answer = self.http.get(url).send().await.unwrap();
+        assert!(answer.status().is_success(), "{path}: {}", answer.status());
+        answer.json().await.unwrap()
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: Value) -> Value {
+        let url = format!("{}/_sandbox/{path}", self.url);
+        let answer = self.http.post(url).json(&body).send().await.unwrap();
+        let (status, text) = (answer.status(), answer.text().await.unwrap());
+        assert!(status.is_success(), "{path}: {status} {text}");
+        serde_json::from_str(&text).unwrap_or(Value::Null)
+    }
+
+    pub(crate) async fn put(&self, path: &str, body: Value) -> Value {
+        let url = format!("{}/_sandbox/{path}", self.url);
+        let answer = self.http.put(url).json(&body).send().await.unwrap();
+        let (status, text) = (answer.status(), answer.text().await.unwrap());
+        assert!(status.is_success(), "{path}: {status} {text}");
+        serde_json::from_str(&text).unwrap_or(Value::Null)
+    }
+
+    /// The next calls of a route answer like this, one outcome each.
+    pub(crate) async fn script(&self, route: &str, outcomes: &[&str]) {
+        self.post("script", json!({ "route": route, "outcomes": outcomes }))
+            .await;
+    }
+
+    /// What MoEngage received for a message, in order: statuses, or `reply`.
+    pub(crate) async fn told(&self, msg_id: &str) -> Vec<String> {
+        let entries = self.get(&format!("callbacks?msg_id={msg_id}")).await;
+        let word = |entry: &Value| entry["status"].as_str().unwrap_or("reply").to_owned();
+        entries.as_array().unwrap().iter().map(word).collect()
+    }
+
+    /// What MoEngage received for a message, raw.
+    pub(crate) async fn entries(&self, msg_id: &str) -> Vec<Value> {
+        let entries = self.get(&format!("callbacks?msg_id={msg_id}")).await;
+        entries
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|entry| entry["raw"].clone())
+            .collect()
+    }
+
+    /// Sends that Jumper took for a recipient.
+    pub(crate) async fn sends_to(&self, digits: &str) -> Vec<Value> {
+        let sends = self.get(&format!("sends?to={digits}")).await;
+        sends.as_array().unwrap().clone()
+    }
+
+    pub(crate) async fn counts(&self) -> Value {
+        self.get("counts").await
+    }
+}
+
+/// How a test gateway differs from the usual one.
+#[derive(Clone)]
+pub(crate) struct Setup {
+    pub(crate) env: BTreeMap<String, String>,
+    pub(crate) set: Vec<String>,
+}
+
+impl Setup {
+    /// A gateway that talks to `sandbox` without a rate limit of its own.
+    pub(crate) fn towards(sandbox: &Sandbox) -> Self {
+        let env = [
+            (
+                "MOENGAGE_CALLBACK_URL",
+                format!("{}/moengage/dlr", sandbox.url),
+            ),
+            ("MOENGAGE_AUTH_AGAINST", TOKEN.into()),
+            (
+                "JUMPER_BASIC_AUTH",
+                "Basic c2FuZGJveC1rZXk6c2FuZGJveC1zZWNyZXQ=".into(),
+            ),
+            ("SEED_REFRESH_TOKEN", "sandbox-refresh-token".into()),
+            ("JUMPER_API_URL", sandbox.url.clone()),
+            ("WEBHOOK_SECRET", SECRET.into()),
+            ("RATE_PER_SECOND", "off".into()),
+            ("CONCURRENT_API_CALLS", "16".into()),
+            (
+                "RUST_LOG",
+                "debug,hyper=info,hyper_util=info,reqwest=info".into(),
+            ),
+        ];
+        let set = [
+            "http.port=0",
+            "http.bind=127.0.0.1",
+            "ops.addr=127.0.0.1:0",
+            "policy.retry_base=50ms",
+        ];
+        Self {
+            env: env
+                .into_iter()
+                .map(|(name, value)| (name.to_owned(), value))
+                .collect(),
+            set: set.map(str::to_owned).to_vec(),
+        }
+    }
+
+    /// Sets an environment variable.
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.insert(name.into(), value.into());
+        self
+    }
+
+    /// Unsets an environment variable.
+    pub(crate) fn without(mut self, name: &str) -> Self {
+        self.env.remove(name);
+        self
+    }
+
+    /// Sets a value as a flag, `key=value`.
+    pub(crate) fn set(mut self, pair: &str) -> Self {
+        self.set.push(pair.into());
+        self
+    }
+}
+
+/// A gateway process with its data directory.
+pub(crate) struct Gateway {
+    pub(crate) process: Process,
+    pub(crate) url: String,
+    pub(crate) ops: String,
+    pub(crate) http: reqwest::Client,
+    setup: Setup,
+    data: Arc<tempfile::TempDir>,
+}
+
+impl Gateway {
+    /// Starts a gateway and subscribes its webhook at the sandbox.
+    pub(crate) async fn start(sandbox: &Sandbox, setup: Setup) -> Self {
+        let gateway = Self::launch(setup, Arc::new(tempfile::tempdir().unwrap()));
+        gateway.subscribe(sandbox).await;
+        gateway
+    }
+
+    /// Tells the sandbox where this gateway takes events. By hand, because the port is free-chosen.
+    pub(crate) async fn subscribe(&self, sandbox: &Sandbox) {
+        let webhook = self.webhook();
+        let entry = json!([{ "permission": "livechat", "webhook": webhook, "deliver": true }]);
+        sandbox.put("subscriptions", entry).await;
+    }
+
+    pub(crate) fn webhook(&self) -> String {
+        if self.setup.env.contains_key("WEBHOOK_SECRET") {
+            format!("{}/jumper_callback/{SECRET}", self.url)
+        } else {
+            format!("{}/jumper_callback", self.url)
+        }
+    }
+
+    fn launch(setup: Setup, data: Arc<tempfile::TempDir>) -> Self {
+        let mut env = setup.env.clone();
+        env.insert(
+            "DATA_DIR".into(),
+            data.path().join("data").display().to_string(),
+        );
+        let mut args = vec!["serve"];
+        for pair in &setup.set {
+            args.extend(["--set", pair]);
+        }
+        let mut process = Process::start(&args, &env, data.path());
+        let line = process.line_with("the gateway is ready");
+        let field = |name: &str| {
+            let rest = line.split(&format!("{name}=")).nth(1).unwrap();
+            format!("http://{}", rest.split_whitespace().next().unwrap())
+        };
+        let (url, ops) = (field("public"), field("ops"));
+        Self {
+            process,
+            url,
+            ops,
+            http: client(),
+            setup,
+            data,
+        }
+    }
+
+    /// kill -9 and a new start on the same data; the port changes, so the webhook is told again.
+    pub(crate) async fn crash_and_restart(mut self, sandbox: &Sandbox) -> Self {
+        self.process.kill();
+        self.restart(sandbox).await
+    }
+
+    /// A new start on the same data, after the process has ended.
+    pub(crate) async fn restart(self, sandbox: &Sandbox) -> Self {
+        let setup = self.setup.clone();
+        self.restart_with(sandbox, setup).await
+    }
+
+    /// The same with another setup.
+    pub(crate) async fn restart_with(self, sandbox: &Sandbox, setup: Setup) -> Self {
+        let data = self.data.clone();
+        drop(self);
+        let gateway = Self::launch(setup, data);
+        gateway.subscribe(sandbox).await;
+        gateway
+    }
+
+    pub(crate) fn data_dir(&self) -> PathBuf {
+        self.data.path().join("data")
+    }
+
+    pub(crate) fn setup(&self) -> Setup {
+        self.setup.clone()
+    }
+
+    /// Posts a send with the usual token; status and body.
+    pub(crate) async fn post(&self, body: &Value) -> (u16, Value) {
+        self.post_as(
+            &[("authorization", &format!("Bearer {TOKEN}"))],
+            body.to_string(),
+        )
+        .await
+    }
+
+    /// Posts a send with these headers.
+    pub(crate) async fn post_as(
+        &self,
+        headers: &[(&str, &str)],
+        body: impl Into<reqwest::Body>,
+    ) -> (u16, Value) {
+        let mut request = self
+            .http
+            .post(format!("{}/jumper_send_whatsapp", self.url))
+            .body(body);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        answer(request).await
+    }
+
+    /// Sends a message and expects success.
+    pub(crate) async fn accept(&self, msg_id: &str, to: &str) {
+        self.accept_body(&order_update(msg_id, to)).await;
+    }
+
+    /// Sends this and expects success.
+    pub(crate) async fn accept_body(&self, body: &Value) {
+        assert_eq!(
+            self.post(body).await,
+            (200, json!({ "status": "success" })),
+            "{body}"
+        );
+    }
+
+    /// Posts to the webhook, as Jumper would.
+    pub(crate) async fn event(&self, body: &Value) -> u16 {
+        let request = self.http.post(self.webhook()).json(body);
+        answer(request).await.0
+    }
+
+    pub(crate) async fn ops_get(&self, path: &str) -> (u16, Value) {
+        answer(self.http.get(format!("{}{path}", self.ops))).await
+    }
+
+    pub(crate) async fn ops_send(&self, method: &str, path: &str, body: Value) -> (u16, Value) {
+        let method = method.parse().unwrap();
+        answer(
+            self.http
+                .request(method, format!("{}{path}", self.ops))
+                .json(&body),
+        )
+        .await
+    }
+
+    pub(crate) async fn ready(&self) -> (u16, Value) {
+        answer(self.http.get(format!("{}/readyz", self.url))).await
+    }
+
+    /// The ledger of all channels.
+    pub(crate) async fn ledger(&self) -> Value {
+        self.ops_get("/api/ledger").await.1["total"].clone()
+    }
+
+    /// A message with its history.
+    pub(crate) async fn message(&self, msg_id: &str) -> Value {
+        self.ops_get(&format!("/api/messages/{msg_id}")).await.1
+    }
+
+    /// The words of a message's history.
+    pub(crate) async fn history(&self, msg_id: &str) -> Vec<String> {
+        let message = self.message(msg_id).await;
+        let words = message["history"].as_array().cloned().unwrap_or_default();
+        words
+            .iter()
+            .map(|moment| moment["what"].as_str().unwrap().to_owned())
+            .collect()
+    }
+
+    pub(crate) async fn metrics(&self) -> String {
+        self.http
+            .get(format!("{}/metrics", self.ops))
+            .send()
+            .await
+            .unwrap()
+            .text()
+            .await
+            .unwrap()
+    }
+
+    /// Waits until a message is in this state.
+    pub(crate) async fn until_state(&self, msg_id: &str, state: &str) -> Value {
+        until(&format!("{msg_id} is {state}"), async || {
+            let message = self.message(msg_id).await;
+            (message["state"] == state).then_some(message)
+        })
+        .await
+    }
+
+    /// Waits until nothing is queued, under way, unknown or waiting to be told; the ledger then.
+    pub(crate) async fn drained(&self) -> Value {
+        until("drained", async || {
+            let ledger = self.ledger().await;
+            let open = ["queued", "in_flight", "held", "unknown"]
+                .map(|name| ledger[name].as_i64().unwrap());
+            let waiting = ledger["callbacks"]["waiting"].as_i64().unwrap();
+            (open == [0; 4] && waiting == 0).then_some(ledger)
+        })
+        .await
+    }
+}
+
+async fn answer(request: reqwest::RequestBuilder) -> (u16, Value) {
+    let response = request.send().await.unwrap();
+    let status = response.status().as_u16();
+    let text = response.text().await.unwrap();
+    (
+        status,
+        serde_json::from_str(&text).unwrap_or(Value::String(text)),
+    )
+}
+
+pub(crate) fn client() -> reqwest::Client {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder()
+        .no_proxy()
+        .timeout(PATIENCE)
+        .build()
+        .unwrap()
+}
+
+/// Waits for something that another process brings about; polls, because it cannot tell.
+pub(crate) async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let give_up = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = look().await {
+            return found;
+        }
+        assert!(Instant::now() < give_up, "not within {PATIENCE:?}: {what}");
+        // waits because it polls another process; bounded by PATIENCE
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// A send of `order_update` with its two values.
+pub(crate) fn order_update(msg_id: &str, to: &str) -> Value {
+    send(
+        msg_id,
+        to,
+        "order_update",
+        "en_US",
+        json!([
+            { "type": "body", "parameters": [
+                { "type": "text", "text": "Ana" }, { "type": "text", "text": "A-1042" } ] }
+        ]),
+    )
+}
+
+/// A send.
+pub(crate) fn send(
+    msg_id: &str,
+    to: &str,
+    template: &str,
+    language: &str,
+    components: Value,
+) -> Value {
+    json!({
+        "msg_id": msg_id, "from": BRAND, "to": to,
+        "template": { "name": template, "language": { "code": language }, "components": components },
+    })
+}
+
+/// A failure as MoEngage is answered.
+pub(crate) fn code_of(answer: &(u16, Value)) -> &str {
+    assert_eq!(answer.0, 200, "{answer:?}");
+    assert_eq!(answer.1["status"], "failure", "{answer:?}");
+    answer.1["error"]["code"].as_str().unwrap()
+}
