@@ -15,13 +15,15 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 /// Tries after which a callback is told alone, so that it cannot hold back its neighbours.
 const SUSPECT_AFTER: u32 = 3;
 /// How long a small batch waits for company while others are under way.
 const LINGER: Duration = Duration::from_millis(5);
+/// Batches read from the store at once.
+const TAKEN_AHEAD: usize = 4;
 /// The longest sleep: what no bell tells of is seen after this.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 /// How long a store that cannot be used is left alone.
@@ -137,8 +139,8 @@ impl Relay {
         if !self.has_room(posts) {
             return LONGEST_SLEEP;
         }
-        if !posts.is_empty() {
-            sleep_until(Instant::now() + LINGER).await;
+        if !posts.is_empty() && self.waiting.len() < self.settings.batch_entries {
+            sleep(LINGER).await;
         }
         match self.fill().await {
             Ok(None) => {}
@@ -158,12 +160,9 @@ impl Relay {
 
     /// Makes sure that something waits. Otherwise tells how long there will be nothing.
     async fn fill(&mut self) -> Result<Option<Duration>, Duration> {
-        let wanted = self
-            .settings
-            .batch_entries
-            .saturating_sub(self.waiting.len());
         let store = &self.outbox.store;
-        if wanted > 0 {
+        if self.waiting.len() < self.settings.batch_entries {
+            let wanted = TAKEN_AHEAD * self.settings.batch_entries - self.waiting.len();
             match store
                 .take_callbacks(&self.queue, wanted, clock::now())
                 .await

@@ -51,6 +51,8 @@ pub enum Next {
     Again,
     /// Look again after this, or when there is work.
     Sleep(Duration),
+    /// Look again after this, when the next slot is near. New work changes nothing about it.
+    Slot(Duration),
     /// Look again when a call has ended.
     Room,
 }
@@ -80,6 +82,11 @@ impl Worker {
             let room = account.limiter.room();
             match next {
                 Next::Again => {}
+                Next::Slot(time) => tokio::select! {
+                    () = room => {}
+                    () = sleep(time.min(LONGEST_SLEEP)) => {}
+                    () = stop.cancelled() => {}
+                },
                 Next::Room => tokio::select! {
                     () = room => {}
                     () = sleep(LONGEST_SLEEP) => {}
@@ -110,10 +117,7 @@ impl Worker {
         };
         match self.account.limiter.opens_in(self.lead) {
             None => return Next::Room,
-            // Slots within the horizon are taken now, later ones when they are near.
-            Some(wait) if wait > Duration::ZERO => {
-                sleep(wait).await;
-            }
+            Some(wait) if wait > Duration::ZERO => return Next::Slot(wait),
             Some(_) => {}
         }
         let permits = self
