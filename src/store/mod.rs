@@ -2,10 +2,12 @@
 //! changed by one atomic step of a backend.
 
 pub mod embedded;
+mod record;
 mod role;
 mod row;
 mod types;
 
+pub use record::{Ledger, Record, Search};
 pub use role::{Cache, Outbox, Tokens};
 pub use row::Moment;
 pub use types::*;

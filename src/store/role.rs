@@ -2,6 +2,7 @@
 //! written at the backend.
 
 use super::embedded::{Purged, Store};
+use super::record::{Ledger, Record, Search};
 use super::types::*;
 use crate::domain::{AccountId, ChannelId, Incoming, Message, MsgId, UnixMs};
 use std::sync::Arc;

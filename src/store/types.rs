@@ -1,10 +1,8 @@
 //! What goes into a store and what comes out, the same for every backend.
 
-use super::Moment;
 use crate::domain::template::Variant;
 use crate::domain::{
-    AccountId, BusinessNumber, Callback, ChannelId, Lane, Message, MsgId, Receipt, Refusal, State,
-    UnixMs,
+    AccountId, BusinessNumber, Callback, ChannelId, Lane, Message, MsgId, Receipt, Refusal, UnixMs,
 };
 use secrecy::SecretString;
 use std::time::Duration;
@@ -246,81 +244,4 @@ pub struct Swept {
     pub resent: Vec<(ChannelId, MsgId)>,
     /// Messages whose receipt was inferred after all.
     pub inferred: u32,
-}
-
-/// The cumulative account of a channel (DESIGN G2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Ledger {
-    /// Messages answered with success.
-    pub accepted: i64,
-    /// Waiting, or held in a paused or held channel.
-    pub queued: i64,
-    /// Being sent.
-    pub attempting: i64,
-    /// Outcome unknown.
-    pub unknown: i64,
-    /// With a receipt.
-    pub accepted_by_provider: i64,
-    /// Never got a receipt, and were reported.
-    pub failed: i64,
-    /// Callbacks waiting.
-    pub callbacks_waiting: i64,
-    /// Callbacks that MoEngage took.
-    pub callbacks_taken: i64,
-    /// Callbacks given up.
-    pub dead_letters: i64,
-    /// Webhook events stored.
-    pub events: i64,
-    /// Early statuses given up after 24 h.
-    pub expired_events: i64,
-}
-
-impl Ledger {
-    /// Accepted messages that are in none of the known places. Anything but 0 is a defect.
-    pub fn lost(&self) -> i64 {
-        self.accepted
-            - self.queued
-            - self.attempting
-            - self.unknown
-            - self.accepted_by_provider
-            - self.failed
-    }
-}
-
-/// A message with its history, for people.
-#[derive(Debug, Clone)]
-pub struct Record {
-    /// Its channel.
-    pub channel: ChannelId,
-    /// Its account.
-    pub account: AccountId,
-    /// What was to be sent.
-    pub message: Message,
-    /// Where it is.
-    pub state: State,
-    /// When it is due, if it waits.
-    pub due: Option<UnixMs>,
-    /// When it was accepted.
-    pub accepted_at: UnixMs,
-    /// How often it was tried.
-    pub attempts: u32,
-    /// The provider's id.
-    pub provider_id: Option<String>,
-    /// Whether the provider's id was inferred from an event.
-    pub inferred: bool,
-    /// Its history, oldest first.
-    pub history: Vec<Moment>,
-    /// Callbacks that wait or were given up, in words.
-    pub callbacks: Vec<String>,
-}
-
-/// What to look for.
-#[derive(Debug, Clone)]
-pub enum Search {
-    /// By MoEngage's id, within a channel.
-    MsgId(ChannelId, String),
-    /// By the provider's id, within an account.
-    ProviderId(AccountId, String),
-    /// By the recipient.
-    Phone(crate::domain::Phone),
 }

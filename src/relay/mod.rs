@@ -4,13 +4,16 @@
 //! most one callback of a message at a time. While MoEngage does not answer, one batch at a time
 //! tests it after growing pauses; the first success makes everything due.
 
+mod post;
+
+use post::{Health, Post, Posted};
+
 use crate::clock;
-use crate::domain::{Callback, Lane, UnixMs};
+use crate::domain::{Callback, Lane};
 use crate::moengage::batch;
-use crate::moengage::callback::{Callbacks, Delivery};
+use crate::moengage::callback::Callbacks;
 use crate::outbox::{Outbox, retry_delay};
-use crate::store::{LaneOf, PendingCallback, RelayOutcome};
-use metrics::{counter, histogram};
+use crate::store::{LaneOf, PendingCallback};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,20 +60,6 @@ pub struct Relay {
     /// Failed posts in a row, and until when nothing is posted.
     failures: u32,
     paused_until: Option<Instant>,
-}
-
-/// What became of one post: each callback's end, and how the endpoint looked.
-struct Posted {
-    ends: Vec<(i64, RelayOutcome)>,
-    health: Health,
-}
-
-enum Health {
-    Answers,
-    /// It does not take callbacks now; it may have said for how long.
-    Down(Option<Duration>),
-    /// One entry that failed often before failed again, alone.
-    Suspect,
 }
 
 impl Relay {
@@ -255,99 +244,6 @@ impl Relay {
                 tracing::warn!(channel = %self.queue.channel, lane = self.queue.lane.as_str(),
                     failures = self.failures, again_in_ms = pause.as_millis() as u64,
                     "MoEngage does not take callbacks; they wait and nothing is lost");
-            }
-        }
-    }
-}
-
-/// One post with all it needs, so that it can run beside others.
-struct Post {
-    url: Arc<str>,
-    callbacks: Callbacks,
-    settings: Settings,
-    lane: Lane,
-}
-
-impl Post {
-    async fn run(self, batch: Vec<PendingCallback>) -> Posted {
-        let delivery = self.post(&batch).await;
-        if let (Delivery::Refused { .. }, 2..) = (&delivery, batch.len()) {
-            // Somebody in the batch is refused; one by one shows who.
-            return self.one_by_one(batch).await;
-        }
-        let suspect = batch.len() == 1 && batch[0].tries >= SUSPECT_AFTER;
-        let health = match &delivery {
-            Delivery::Taken { .. } | Delivery::Refused { .. } => Health::Answers,
-            Delivery::Later { .. } if suspect => Health::Suspect,
-            Delivery::Later { retry_after, .. } => Health::Down(*retry_after),
-        };
-        let now = clock::now();
-        let ends = batch
-            .iter()
-            .map(|one| (one.handle, self.end(one, &delivery, now)))
-            .collect();
-        Posted { ends, health }
-    }
-
-    async fn one_by_one(&self, batch: Vec<PendingCallback>) -> Posted {
-        let mut posted = Posted {
-            ends: Vec::with_capacity(batch.len()),
-            health: Health::Answers,
-        };
-        for one in &batch {
-            let delivery = if matches!(posted.health, Health::Down(_)) {
-                // The endpoint went away meanwhile: the rest was not tried.
-                Delivery::Later {
-                    reason: "not tried".into(),
-                    retry_after: None,
-                }
-            } else {
-                self.post(std::slice::from_ref(one)).await
-            };
-            if let Delivery::Later { retry_after, .. } = &delivery {
-                posted.health = Health::Down(*retry_after);
-            }
-            posted
-                .ends
-                .push((one.handle, self.end(one, &delivery, clock::now())));
-        }
-        posted
-    }
-
-    async fn post(&self, batch: &[PendingCallback]) -> Delivery {
-        let entries: Vec<Callback> = batch.iter().map(|one| one.callback.clone()).collect();
-        let body = self.callbacks.batch(&entries);
-        let began = Instant::now();
-        let delivery = self.callbacks.post(&self.url, &body).await;
-        histogram!("gateway_callback_seconds").record(began.elapsed().as_secs_f64());
-        let outcome = match &delivery {
-            Delivery::Taken { .. } => "taken",
-            Delivery::Refused { .. } => "refused",
-            Delivery::Later { .. } => "later",
-        };
-        counter!("gateway_callback_posts_total", "lane" => self.lane.as_str(), "outcome" => outcome)
-            .increment(1);
-        delivery
-    }
-
-    fn end(&self, one: &PendingCallback, delivery: &Delivery, now: UnixMs) -> RelayOutcome {
-        match delivery {
-            Delivery::Taken { http, .. } => RelayOutcome::Taken {
-                summary: format!("HTTP {http}"),
-            },
-            Delivery::Refused { http, text } => RelayOutcome::Dead {
-                reason: format!("refused with HTTP {http}: {text}"),
-            },
-            Delivery::Later { reason, .. } if now.since(one.created) > self.settings.retry_for => {
-                RelayOutcome::Dead {
-                    reason: format!("not taken in time: {reason}"),
-                }
-            }
-            Delivery::Later { retry_after, .. } => {
-                let pause = pause(one.tries + 1, self.settings.longest_pause);
-                RelayOutcome::Later {
-                    due: now.plus(pause.max(retry_after.unwrap_or_default())),
-                }
             }
         }
     }

@@ -6,10 +6,16 @@
 //! half-open second, whatever the timers do. Never blocks across an await, never sleeps while it
 //! holds the lock.
 
+mod permit;
+#[cfg(test)]
+mod tests;
+
+pub use permit::Permit;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 /// The configured pace of an account.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -63,18 +69,6 @@ struct Gate {
     not_before: Option<Instant>,
     in_flight: usize,
     started: u64,
-}
-
-/// The right to start one call at its slot. Consumed by the provider call; dropping it unused gives
-/// the slot back when no later one was handed out.
-#[must_use = "a permit is spent by the call it is for"]
-#[derive(Debug)]
-pub struct Permit {
-    limiter: Limiter,
-    /// When the call may start; `None` when there is no limit.
-    slot: Option<Instant>,
-    started: bool,
-    counted: bool,
 }
 
 /// Pace recovers by this share of itself a second after a rate-limit answer.
@@ -258,177 +252,6 @@ impl Limiter {
             effective,
             in_flight: gate.in_flight,
             started: gate.started,
-        }
-    }
-}
-
-impl Permit {
-    /// Waits for the slot and counts the call as started. A permit that comes later than its
-    /// tolerance takes a new slot, because a late start would crowd the next second.
-    pub async fn start(&mut self) {
-        if self.started {
-            return;
-        }
-        while let Some(slot) = self.slot {
-            sleep_until(slot).await;
-            let now = Instant::now();
-            if now <= slot + self.limiter.shared.tolerance.max(LEAST_TOLERANCE) {
-                break;
-            }
-            let mut gate = self.limiter.gate();
-            self.slot = gate.take_slot(now, self.limiter.shared.tolerance);
-        }
-        self.started = true;
-        self.limiter.gate().started += 1;
-    }
-}
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        let tolerance = self.limiter.shared.tolerance;
-        let mut gate = self.limiter.gate();
-        let rate = gate.rate(Instant::now());
-        if let (false, Some(slot), Some(rate)) = (self.started, self.slot, rate)
-            && gate.next == slot + interval(rate, tolerance)
-        {
-            gate.next = slot;
-        }
-        if self.counted {
-            gate.in_flight -= 1;
-            drop(gate);
-            self.limiter.shared.room.notify_one();
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    const TOLERANCE: Duration = Duration::from_millis(4);
-
-    fn limiter(per_second: f64, concurrency: usize) -> Limiter {
-        Limiter::new(
-            Pace {
-                per_second: Some(per_second),
-                concurrency,
-            },
-            TOLERANCE,
-        )
-    }
-
-    /// The most starts in any half-open second.
-    fn crowd(starts: &[Instant]) -> usize {
-        let second = Duration::from_secs(1);
-        let within = |from: &Instant| {
-            starts
-                .iter()
-                .filter(|at| **at >= *from && **at < *from + second)
-                .count()
-        };
-        starts.iter().map(within).max().unwrap_or(0)
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn under_backlog_the_rate_is_never_exceeded_and_nearly_all_used() {
-        for rate in [1.0, 10.0, 80.0, 1000.0] {
-            let limiter = limiter(rate, 10_000);
-            let begin = Instant::now();
-            let mut starts = Vec::new();
-            while begin.elapsed() < Duration::from_secs(5) {
-                for mut permit in limiter.reserve(64, Duration::ZERO, Duration::from_millis(20)) {
-                    permit.start().await;
-                    starts.push(Instant::now());
-                }
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-            assert!(
-                crowd(&starts) <= rate as usize,
-                "{rate}/s: {}",
-                crowd(&starts)
-            );
-            let used = starts.len() as f64 / (5.0 * rate);
-            assert!(used >= 0.99, "{rate}/s: {used}");
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_late_start_takes_a_new_slot() {
-        let limiter = limiter(10.0, 10);
-        let mut permits = limiter.reserve(1, Duration::ZERO, Duration::ZERO);
-        tokio::time::advance(Duration::from_millis(730)).await;
-        let mut next = limiter.maintenance().await;
-        next.start().await;
-        let before = Instant::now();
-        permits[0].start().await;
-        assert!(before.elapsed() >= Duration::from_millis(98));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_unused_permit_gives_its_slot_back() {
-        let limiter = limiter(10.0, 10);
-        drop(limiter.reserve(1, Duration::ZERO, Duration::ZERO));
-        assert_eq!(limiter.opens_in(Duration::ZERO), Some(Duration::ZERO));
-        assert_eq!(limiter.now().in_flight, 0);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn calls_at_once_are_bounded() {
-        let limiter = Limiter::new(
-            Pace {
-                per_second: None,
-                concurrency: 3,
-            },
-            TOLERANCE,
-        );
-        let held = limiter.reserve(10, Duration::ZERO, Duration::ZERO);
-        assert_eq!(held.len(), 3);
-        assert_eq!(limiter.opens_in(Duration::ZERO), None);
-        let room = limiter.room();
-        drop(held);
-        room.await;
-        assert_eq!(limiter.reserve(10, Duration::ZERO, Duration::ZERO).len(), 3);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn too_many_halves_once_a_burst_and_recovers() {
-        let limiter = limiter(10.0, 10);
-        for _ in 0..5 {
-            limiter.slow_down(None);
-        }
-        assert_eq!(limiter.now().effective, Some(5.0));
-        tokio::time::advance(Duration::from_secs(11)).await;
-        assert_eq!(limiter.now().effective, Some(10.0));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn retry_after_is_honoured() {
-        let limiter = limiter(10.0, 10);
-        limiter.slow_down(Some(Duration::from_secs(7)));
-        let before = Instant::now();
-        drop(limiter.maintenance().await);
-        assert!(before.elapsed() >= Duration::from_secs(7));
-    }
-
-    proptest! {
-        #[test]
-        fn slots_never_crowd_a_second(rate in 1u32..2000, gaps in prop::collection::vec(0u64..50, 1..300)) {
-            let now = Instant::now();
-            let mut gate = Gate {
-                pace: Pace { per_second: Some(f64::from(rate)), concurrency: 1 },
-                factor: 1.0, factor_at: now, halved_at: None, next: now,
-                not_before: None, in_flight: 0, started: 0,
-            };
-            let (mut at, mut starts) = (now, Vec::new());
-            for gap in gaps {
-                at += Duration::from_millis(gap);
-                let slot = gate.take_slot(at, TOLERANCE).unwrap();
-                // The worst case: each call starts as late as it may, or exactly at its slot.
-                starts.push(if gap % 2 == 0 { slot } else { slot + TOLERANCE });
-            }
-            starts.sort();
-            prop_assert!(crowd(&starts) <= rate as usize);
         }
     }
 }

@@ -1,0 +1,41 @@
+# Build: docker build --tag gateway .
+# Try:   docker run --rm --publish 3001:3001 gateway demo
+# Run:   docker run --detach --name gateway --env-file .env --volume gateway-data:/data \
+#            --publish 3001:3001 --read-only --stop-timeout 30 gateway
+# The ops listener is at 127.0.0.1:3002 inside the container; to reach it from outside, set
+# OPS_ADDR=0.0.0.0:3002 and OPS_TOKEN, and publish 3002 to where only operators are.
+
+FROM rust:1.95-slim-bookworm AS build
+WORKDIR /build
+# Dependencies first, against an empty package: they are built anew only when Cargo.lock changes.
+COPY Cargo.toml Cargo.lock ./
+RUN mkdir src \
+    && echo 'fn main() {}' > src/main.rs \
+    && touch src/lib.rs \
+    && cargo build --release --locked --bin gateway \
+    && rm -r src
+# The defaults are compiled in.
+COPY config config
+COPY src src
+# Newer than the empty package, whatever the times in the checkout.
+RUN touch src/main.rs src/lib.rs \
+    && cargo build --release --locked --bin gateway
+
+FROM debian:bookworm-slim
+# To recognise Jumper and MoEngage over TLS.
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends ca-certificates \
+    && rm -rf /var/lib/apt/lists/* \
+    && groupadd --gid 10001 gateway \
+    && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /data --shell /usr/sbin/nologin gateway \
+    && install --directory --owner=10001 --group=10001 --mode=0700 /data
+COPY --from=build /build/target/release/gateway /usr/local/bin/gateway
+# Numbers, so that an orchestrator can see that it is not root.
+USER 10001:10001
+# All that is written is written here; temporary files too, so the root may be read-only.
+ENV DATA_DIR=/data TMPDIR=/data
+VOLUME /data
+EXPOSE 3001 3002
+HEALTHCHECK --interval=10s --timeout=5s --start-period=10s --retries=3 CMD ["gateway", "health"]
+ENTRYPOINT ["gateway"]
+CMD ["serve"]

@@ -1,0 +1,55 @@
+//! The right to start one call.
+
+use super::{LEAST_TOLERANCE, Limiter, interval};
+use tokio::time::{Instant, sleep_until};
+
+/// The right to start one call at its slot. Consumed by the provider call; dropping it unused gives
+/// the slot back when no later one was handed out.
+#[must_use = "a permit is spent by the call it is for"]
+#[derive(Debug)]
+pub struct Permit {
+    pub(super) limiter: Limiter,
+    /// When the call may start; `None` when there is no limit.
+    pub(super) slot: Option<Instant>,
+    pub(super) started: bool,
+    pub(super) counted: bool,
+}
+
+impl Permit {
+    /// Waits for the slot and counts the call as started. A permit that comes later than its
+    /// tolerance takes a new slot, because a late start would crowd the next second.
+    pub async fn start(&mut self) {
+        if self.started {
+            return;
+        }
+        while let Some(slot) = self.slot {
+            sleep_until(slot).await;
+            let now = Instant::now();
+            if now <= slot + self.limiter.shared.tolerance.max(LEAST_TOLERANCE) {
+                break;
+            }
+            let mut gate = self.limiter.gate();
+            self.slot = gate.take_slot(now, self.limiter.shared.tolerance);
+        }
+        self.started = true;
+        self.limiter.gate().started += 1;
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let tolerance = self.limiter.shared.tolerance;
+        let mut gate = self.limiter.gate();
+        let rate = gate.rate(Instant::now());
+        if let (false, Some(slot), Some(rate)) = (self.started, self.slot, rate)
+            && gate.next == slot + interval(rate, tolerance)
+        {
+            gate.next = slot;
+        }
+        if self.counted {
+            gate.in_flight -= 1;
+            drop(gate);
+            self.limiter.shared.room.notify_one();
+        }
+    }
+}

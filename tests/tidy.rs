@@ -1,0 +1,535 @@
+//! The conventions of this code base, as tests: who may import whom, where outside crates may
+//! appear, how long a file may grow, that every setting is documented, and what is left undone.
+//!
+//! A failure names file, line and what to do. Each rule is first shown a bad snippet, so that it is
+//! seen to fail. The tables at the top are the rules; `tidy/source.rs` reads the code.
+
+#[path = "tidy/source.rs"]
+mod source;
+
+use moengage_whatsapp_gateway::config::SETTINGS;
+use source::Source;
+use std::fs;
+use std::path::Path;
+
+/// Who may import whom: a module, and what it may see. A row names only rows above it, so there
+/// are no cycles. `*` is every row above but the sandbox.
+///
+/// Kept apart on purpose: `send` from `relay`, `moengage` from `jumper`, and `jumper` from all that
+/// goes through `provider`.
+#[rustfmt::skip]
+const MAP: &[(&str, &str)] = &[
+    ("domain",    ""),
+    ("alert",     ""),
+    ("clock",     "domain"),
+    ("sandbox",   "domain"),
+    ("store",     "domain clock"),
+    ("telemetry", "domain clock store"),
+    ("http",      "telemetry"),
+    ("limit",     "domain clock store telemetry"),
+    ("breaker",   "domain clock store telemetry limit"),
+    ("channel",   "domain clock store telemetry limit breaker"),
+    ("outbox",    "domain clock store telemetry limit channel"),
+    ("jumper",    "domain clock store telemetry limit channel outbox alert http"),
+    ("provider",  "domain clock store telemetry limit channel outbox jumper"),
+    ("templates", "domain clock store telemetry limit channel outbox provider"),
+    ("send",      "domain clock store telemetry limit channel outbox provider templates breaker alert"),
+    ("worker",    "domain clock store telemetry limit channel outbox provider templates breaker alert send"),
+    ("keeper",    "domain clock store telemetry limit channel outbox provider templates breaker alert"),
+    ("intake",    "domain clock store telemetry limit channel outbox templates"),
+    ("moengage",  "domain clock store telemetry limit channel outbox templates intake http"),
+    ("relay",     "domain clock store telemetry limit channel outbox templates intake moengage alert"),
+    ("ops",       "*"),
+    ("config",    "*"),
+    ("app",       "* sandbox"),
+    ("cli",       "* sandbox"),
+    ("main",      "*"),
+];
+
+/// What test code may see beyond the map.
+const MAP_IN_TESTS: &[(&str, &str)] = &[
+    // Lists are tested as they come off the wire.
+    ("templates", "jumper"),
+    // The masked table of `gateway config` is part of the promise that no secret is shown.
+    ("config", "cli"),
+];
+
+/// Which outside path may appear in which files of `src`, test code apart.
+#[rustfmt::skip]
+const OUTSIDE: &[(&str, &str)] = &[
+    ("axum",            "moengage jumper/webhook ops sandbox http app"),
+    ("reqwest",         "moengage/callback jumper/client jumper/token cli alert sandbox"),
+    ("rusqlite",        "store/embedded"),
+    ("rlibphonenumber", "moengage"),
+    ("clap",            "cli sandbox/flags main"),
+    ("anyhow",          "cli app main"),
+    ("std::env",        "config"),
+];
+
+/// The same for calls: the wall clock is read in one place.
+const OUTSIDE_CALLS: &[(&str, &str)] = &[("SystemTime::now", "clock sandbox")];
+
+/// The most lines of a file, test code apart.
+const LONGEST: usize = 300;
+
+/// Files that may be longer, and why.
+const LONGER: &[(&str, usize, &str)] = &[];
+
+const PACKAGE: &str = "moengage_whatsapp_gateway";
+
+#[test]
+fn modules_import_only_what_is_below_them() {
+    refused(imports("src/send.rs", "use crate::{domain::Phone, relay};"));
+    refused(imports(
+        "src/jumper/token/held.rs",
+        "fn f(x: super::super::super::moengage::Wire) {}",
+    ));
+    refused(imports(
+        "src/domain/id.rs",
+        "mod inner { use super::super::super::store; }",
+    ));
+    refused(imports(
+        "src/main.rs",
+        "use moengage_whatsapp_gateway::sandbox::Knobs;",
+    ));
+    refused(imports("src/limit.rs", "use crate::fresh::Thing;"));
+    refused(imports("src/fresh.rs", ""));
+    allowed(imports(
+        "src/send.rs",
+        "// crate::relay\nuse crate::domain; const A: &str = r#\"crate::ops\"#;",
+    ));
+    allowed(imports(
+        "src/limit.rs",
+        "#[cfg(test)]\nmod tests { use super::super::sandbox; }",
+    ));
+    allowed(imports(
+        "src/app.rs",
+        "use crate::sandbox; use super::relay::{self, Relay as R};",
+    ));
+    allowed(code().iter().flat_map(imports_of).collect());
+}
+
+#[test]
+fn the_map_has_no_cycle() {
+    for (row, (module, sees)) in MAP.iter().enumerate() {
+        for other in sees.split(' ').filter(|other| !["", "*"].contains(other)) {
+            let above = MAP[..row].iter().any(|(name, _)| *name == other);
+            assert!(
+                above,
+                "tests/tidy.rs: {module} sees {other}: move the row of {other} above it"
+            );
+        }
+    }
+}
+
+#[test]
+fn outside_crates_stay_where_they_belong() {
+    refused(outside("src/send.rs", "use axum::Json;"));
+    refused(outside("src/jumper/wire.rs", "fn f(e: reqwest::Error) {}"));
+    refused(outside(
+        "src/moengage/mod.rs",
+        "use {serde::Serialize, reqwest::Client};",
+    ));
+    refused(outside(
+        "src/store/row.rs",
+        "#[derive(clap::Args)] struct A;",
+    ));
+    refused(outside("src/http/mod.rs", "use std::{env, io};"));
+    refused(outside(
+        "src/limit.rs",
+        "use std::time::SystemTime;\nfn f() { SystemTime::now(); }",
+    ));
+    allowed(outside(
+        "src/limit.rs",
+        "fn f(at: SystemTime) {}\n#[cfg(test)] mod tests { use axum::Json; }",
+    ));
+    allowed(outside(
+        "src/jumper/webhook/mod.rs",
+        "use axum::Json; const V: &str = env!(\"X\");",
+    ));
+    allowed(outside(
+        "src/jumper/token/refresh.rs",
+        "use reqwest::Client;",
+    ));
+    allowed(code().iter().flat_map(outside_of).collect());
+}
+
+#[test]
+fn files_stay_short() {
+    let lines = |count: usize| "fn f() {}\n".repeat(count);
+    refused(size_of(&Source::new("src/x.rs", &lines(LONGEST + 1))));
+    let tested = format!(
+        "{}#[cfg(test)]\nmod tests {{\n{}}}\n",
+        lines(LONGEST),
+        lines(500)
+    );
+    allowed(size_of(&Source::new("src/x.rs", &tested)));
+    let mut pair = [
+        Source::new("src/x/mod.rs", "#[cfg(test)]\nmod fake;"),
+        Source::new("src/x/fake/lines.rs", &lines(LONGEST + 1)),
+    ];
+    Source::mark_test_files(&mut pair);
+    allowed(size_of(&pair[1]));
+    allowed(code().iter().flat_map(size_of).collect());
+    for (path, most, _) in LONGER {
+        let needed = code()
+            .iter()
+            .any(|file| file.path == *path && file.production_lines() > LONGEST);
+        assert!(
+            needed && *most > LONGEST,
+            "tests/tidy.rs: {path} needs no exception: remove its row"
+        );
+    }
+}
+
+#[test]
+fn every_setting_is_documented() {
+    let default = read("config/default.toml");
+    let sample = read(".env.sample");
+    refused(keys(&default, &["http.nonesuch"]));
+    refused(keys("# [http]\n[ops]\nport = 1", &["http.port"]));
+    refused(variables(&sample, &["NONESUCH"]));
+    refused(variables("# set NONESUCH=1 to", &["NONESUCH"]));
+    allowed(keys("[http]\n# port = 1", &["http.port"]));
+    allowed(variables("# A=1\nB=", &["A", "B"]));
+    let all: Vec<_> = SETTINGS.iter().map(|setting| setting.key).collect();
+    allowed(keys(&default, &all));
+    let all: Vec<_> = SETTINGS
+        .iter()
+        .flat_map(|s| [s.var, s.alias])
+        .flatten()
+        .collect();
+    allowed(variables(&sample, &all));
+}
+
+#[test]
+fn nothing_is_left_undone() {
+    refused(undone(
+        "src/x.rs",
+        "#[test]\n#[ignore = \"slow\"]\nfn f() {}",
+    ));
+    refused(undone("src/x.rs", "fn f() { todo!() }"));
+    refused(undone("tests/it/x.rs", "fn f() { std::dbg!(1); }"));
+    refused(undone("src/x.rs", "fn f() { unimplemented!(\"later\") }"));
+    allowed(undone("src/x.rs", "fn f() { ignore(todo); } // todo!()"));
+    allowed(code().iter().flat_map(undone_of).collect());
+}
+
+#[test]
+fn tests_wait_only_with_a_reason() {
+    let sleeping = "fn f() { tokio::time::sleep(PAUSE).await; }";
+    refused(waits("tests/it/x.rs", sleeping));
+    refused(waits(
+        "src/x.rs",
+        "#[cfg(test)]\nmod tests { fn f() { sleep(PAUSE); } }",
+    ));
+    refused(waits(
+        "tests/it/x.rs",
+        "// a pause\nfn f() { std::thread::sleep(PAUSE) }",
+    ));
+    allowed(waits("src/x.rs", sleeping));
+    allowed(waits(
+        "tests/it/x.rs",
+        "// waits because the lease\n// must run out\nsleep(PAUSE);",
+    ));
+    allowed(waits(
+        "tests/it/x.rs",
+        "sleep(PAUSE); // waits because the lease must run out",
+    ));
+    allowed(waits(
+        "tests/it/x.rs",
+        &format!("#[tokio::test(start_paused = true)] async {sleeping}"),
+    ));
+    allowed(code().iter().flat_map(waits_of).collect());
+}
+
+#[test]
+fn every_source_file_says_what_it_is() {
+    refused(opening("src/x.rs", "use std::fs;\n//! Late.\n"));
+    allowed(opening("src/x.rs", "//! What it is.\n"));
+    allowed(code().iter().flat_map(opening_of).collect());
+}
+
+#[test]
+fn no_file_names_a_machine_or_a_loose_end() {
+    let bad = [
+        concat!("FIX", "ME"),
+        concat!("XX", "X"),
+        "cd \"/wo\u{72}k/x\"",
+        "P=/ho\u{6d}e/me",
+        "(/ro\u{6f}t/.cargo)",
+    ];
+    for text in bad {
+        refused(lines_of("a/file", &format!("fine\n# {text}\n")));
+    }
+    allowed(lines_of(
+        "a/file",
+        "https://gw.example.com/home/ and framework/root/ are fine\n",
+    ));
+    let paths = files(Path::new("")).into_iter();
+    let texts = paths.filter_map(|path| Some((fs::read_to_string(root().join(&path)).ok()?, path)));
+    allowed(
+        texts
+            .flat_map(|(text, path)| lines_of(&path, &text))
+            .collect(),
+    );
+}
+
+fn imports(path: &str, text: &str) -> Vec<String> {
+    imports_of(&Source::new(path, text))
+}
+
+fn imports_of(source: &Source) -> Vec<String> {
+    let module = source.module();
+    let known = |name: &str| MAP.iter().any(|(module, _)| *module == name);
+    let mut faults = Vec::new();
+    if source.path.starts_with("src/") && module.first().is_some_and(|name| !known(name)) {
+        let path = &source.path;
+        faults.push(format!(
+            "{path}:1: module not in the import map: give it a row in tests/tidy.rs"
+        ));
+    }
+    for named in source.named() {
+        let Some((from, to)) = named.crossing(PACKAGE) else {
+            continue;
+        };
+        let test = named.in_test && (to == "sandbox" || MAP_IN_TESTS.contains(&(from, to)));
+        if from != "lib" && source.path.starts_with("src/") && !test && !sees(from, to) {
+            faults.push(format!(
+                "{}:{}: {from} may not see {to}: move the code up, or pass in what it needs (MAP in tests/tidy.rs)",
+                source.path, named.line
+            ));
+        }
+    }
+    faults
+}
+
+fn sees(from: &str, to: &str) -> bool {
+    let Some(row) = MAP.iter().position(|(module, _)| *module == from) else {
+        return false;
+    };
+    let above = MAP[..row].iter().any(|(module, _)| *module == to);
+    let mut words = MAP[row].1.split(' ');
+    words.any(|word| word == to || word == "*" && above && to != "sandbox")
+}
+
+fn outside(path: &str, text: &str) -> Vec<String> {
+    outside_of(&Source::new(path, text))
+}
+
+fn outside_of(source: &Source) -> Vec<String> {
+    let Some(file) = source.path.strip_prefix("src/") else {
+        return Vec::new();
+    };
+    let file = file.trim_end_matches(".rs");
+    let named = source.named();
+    let mut faults = Vec::new();
+    let paths = OUTSIDE.iter().map(|row| (row, false));
+    for ((path, places), call) in paths.chain(OUTSIDE_CALLS.iter().map(|row| (row, true))) {
+        let at_home = |place| file == place || file.starts_with(&format!("{place}/"));
+        if places.split(' ').any(at_home) {
+            continue;
+        }
+        for name in named.iter().filter(|name| !name.in_test) {
+            if if call {
+                name.calls(path)
+            } else {
+                name.begins(path)
+            } {
+                let at = format!("{}:{}", source.path, name.line);
+                faults.push(format!(
+                    "{at}: {path} belongs in {places} only: call one of these"
+                ));
+            }
+        }
+    }
+    faults
+}
+
+fn size_of(source: &Source) -> Vec<String> {
+    let exception = LONGER.iter().find(|(path, ..)| *path == source.path);
+    let most = exception.map_or(LONGEST, |(_, most, _)| *most);
+    let lines = source.production_lines();
+    if !source.path.starts_with("src/") || lines <= most {
+        return Vec::new();
+    }
+    vec![format!(
+        "{}:{most}: {lines} lines, {most} is the most: make it a folder of the same name",
+        source.path
+    )]
+}
+
+fn keys(toml: &str, keys: &[&str]) -> Vec<String> {
+    let mut table = String::new();
+    let mut found = Vec::new();
+    for line in toml.lines() {
+        if let Some(name) = line.strip_prefix('[') {
+            table = format!("{}.", name.trim_end_matches(']'));
+        } else if let Some((key, _)) = line.trim_start_matches("# ").split_once(" =") {
+            found.push(format!("{table}{key}"));
+        }
+    }
+    let missing = keys
+        .iter()
+        .filter(|key| !found.iter().any(|found| found == *key));
+    let fault = |key| format!("config/default.toml:1: no {key}: add it with its meaning and unit");
+    missing.map(fault).collect()
+}
+
+fn variables(sample: &str, names: &[&str]) -> Vec<String> {
+    let assigns = |line: &str, name| {
+        let line = line.strip_prefix("# ").unwrap_or(line);
+        line.split_once('=').is_some_and(|(found, _)| found == name)
+    };
+    let missing = names
+        .iter()
+        .filter(|name| !sample.lines().any(|line| assigns(line, **name)));
+    let fault = |name| format!(".env.sample:1: no {name}: add `# {name}=` with its meaning");
+    missing.map(fault).collect()
+}
+
+fn undone(path: &str, text: &str) -> Vec<String> {
+    undone_of(&Source::new(path, text))
+}
+
+fn undone_of(source: &Source) -> Vec<String> {
+    let rules: [(&[&str], &str); 4] = [
+        (
+            &["#", "[", "ignore"],
+            "an ignored test proves nothing: run it or remove it",
+        ),
+        (&["todo", "!"], "finish it"),
+        (&["unimplemented", "!"], "finish it"),
+        (&["dbg", "!"], "remove it, or log with tracing"),
+    ];
+    let mut faults = Vec::new();
+    for (tokens, advice) in rules {
+        for line in source.lines_with(tokens) {
+            faults.push(format!(
+                "{}:{line}: {}: {advice}",
+                source.path,
+                tokens.concat()
+            ));
+        }
+    }
+    faults
+}
+
+fn waits(path: &str, text: &str) -> Vec<String> {
+    waits_of(&Source::new(path, text))
+}
+
+fn waits_of(source: &Source) -> Vec<String> {
+    let lines: Vec<_> = source.text.lines().map(str::trim_start).collect();
+    let reason = |line: &str| line.contains("// waits because");
+    let reasoned = |line: usize| {
+        let above = lines[..line - 1].iter().rev();
+        let mut comments = above.take_while(|line| line.starts_with("//"));
+        reason(lines[line - 1]) || comments.any(|line| reason(line))
+    };
+    let named = source.named();
+    let sleeps = named.iter().filter(|name| {
+        let sleeps = name.calls("sleep") || name.calls("sleep_until");
+        sleeps && name.in_test && !name.in_paused_test && !reasoned(name.line)
+    });
+    let fault = |line| {
+        let at = format!("{}:{line}", source.path);
+        format!(
+            "{at}: a test that sleeps: wait for the event, or say `// waits because ...` above it"
+        )
+    };
+    sleeps.map(|name| fault(name.line)).collect()
+}
+
+fn opening(path: &str, text: &str) -> Vec<String> {
+    opening_of(&Source::new(path, text))
+}
+
+fn opening_of(source: &Source) -> Vec<String> {
+    if source.text.starts_with("//! ") {
+        return Vec::new();
+    }
+    vec![format!(
+        "{}:1: open it with `//!`: what it is, what it never does",
+        source.path
+    )]
+}
+
+fn lines_of(path: &str, text: &str) -> Vec<String> {
+    // In pieces, because this file is read too.
+    let loose = [concat!("FIX", "ME"), concat!("XX", "X")];
+    let machine = ["work", "root", "home"].map(|name| format!("/{name}/"));
+    let mut faults = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        let at = format!("{path}:{}", number + 1);
+        if let Some(word) = loose.iter().find(|word| line.contains(**word)) {
+            faults.push(format!("{at}: {word}: finish it, or file it as an issue"));
+        }
+        let absolute = |(start, _): (usize, &str)| {
+            let before = line[..start].chars().next_back();
+            before.is_none_or(|c| !c.is_alphanumeric() && !"-_.~/}".contains(c))
+        };
+        if let Some(path) = machine
+            .iter()
+            .find(|path| line.match_indices(*path).any(absolute))
+        {
+            faults.push(format!(
+                "{at}: {path} is a path of one machine: make it relative, or configurable"
+            ));
+        }
+    }
+    faults
+}
+
+fn allowed(mut faults: Vec<String>) {
+    faults.dedup();
+    assert!(faults.is_empty(), "\n{}\n", faults.join("\n"));
+}
+
+fn refused(faults: Vec<String>) {
+    assert!(!faults.is_empty(), "the rule lets a bad snippet pass");
+}
+
+/// All Rust files of `src` and `tests`.
+fn code() -> Vec<Source> {
+    let ours = |path: &String| path.starts_with("src/") || path.starts_with("tests/");
+    let paths = files(Path::new("")).into_iter().filter(ours);
+    let rust = paths.filter(|path| path.ends_with(".rs"));
+    let mut sources: Vec<_> = rust.map(|path| Source::new(&path, &read(&path))).collect();
+    Source::mark_test_files(&mut sources);
+    assert!(
+        sources.len() > 20,
+        "found only {} source files",
+        sources.len()
+    );
+    sources
+}
+
+/// All files below `folder` but what is built, kept or private here.
+fn files(folder: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    let entries = fs::read_dir(root().join(folder)).expect("a readable folder");
+    for entry in entries.map(|entry| entry.expect("a readable folder")) {
+        let path = folder.join(entry.file_name());
+        let kind = entry.file_type().expect("a file type");
+        let name = path.to_str().expect("a name in UTF-8").to_owned();
+        if [".git", "target", "data", ".env"].contains(&name.as_str()) {
+            continue;
+        }
+        if kind.is_dir() {
+            found.extend(files(&path));
+        } else if kind.is_file() {
+            found.push(name);
+        }
+    }
+    found.sort();
+    found
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
