@@ -1,4 +1,32 @@
-//! The map.
+//! A gateway between MoEngage and Jumper.ai for WhatsApp template messages.
+//!
+//! A message's path, which is the order to read the code in; no station calls an earlier one:
+//!
+//! | # | station | where | durable write |
+//! |---|---|---|---|
+//! | 1 | who is calling | [`moengage::caller`] | |
+//! | 2 | accept | [`moengage::accept`], [`intake`] | A: the message, once per (channel, `msg_id`) |
+//! | 3 | claim | [`outbox`], looped by [`worker`] | B: `attempting`, synced before the first byte goes out |
+//! | 4 | template | [`templates`] | the list, for a start without the provider |
+//! | 5 | send | [`send`], [`limit`], [`provider`], [`jumper::client`] | C: receipt, its early events, the end of the attempt |
+//! | 6 | status arrives | [`jumper::webhook`] | D and E in one: event, fold, callback |
+//! | 7 | relay | [`relay`], [`moengage::callback`] | the callback's end |
+//!
+//! A to E are each one transaction of the one writer of [`store::embedded`]. An event is matched
+//! and folded in the transaction that stores it, so a webhook costs one sync, and a receipt and an
+//! event can never miss each other. On the embedded store a message's row is its record too: what
+//! happens to it is appended there in the same step, so the two cannot disagree.
+//!
+//! Beside the path: [`domain`] has the words and the pure decisions (state machine, fold, policy);
+//! [`channel`] says who may send what where; [`breaker`] and [`keeper`] watch over accounts;
+//! [`ops`] is the operator's desk; [`sandbox`] plays both counterparties for the demo and the
+//! tests; [`config`] is the only reader of files and environment; [`app`] builds all of it;
+//! [`cli`] has the commands.
+//!
+//! Who may import whom (checked by `tests/tidy.rs`): domain, clock < store < telemetry, limit,
+//! breaker, channel, outbox < jumper < provider < templates < send < worker; channel, outbox,
+//! templates < intake < moengage < relay; all of these < ops < config < app < cli. `send` and
+//! `relay` never see each other, nor do `moengage` and `jumper`; `sandbox` sees `domain` only.
 
 pub mod alert;
 pub mod app;
