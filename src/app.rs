@@ -40,6 +40,22 @@ pub async fn build(config: Config) -> anyhow::Result<App> {
     })
 }
 
+/// The same on listeners that are bound already: a caller that looks for free ports must not lose
+/// them between looking and listening.
+pub async fn build_on(
+    config: Config,
+    public: TcpListener,
+    ops: TcpListener,
+) -> anyhow::Result<App> {
+    let parts = parts::assemble(&config).await?;
+    Ok(App {
+        config,
+        parts,
+        public,
+        ops,
+    })
+}
+
 async fn bind(addr: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(addr).await.with_context(|| {
         format!("cannot listen on {addr}: is another program using it? Set PORT or OPS_ADDR")

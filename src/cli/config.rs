@@ -1,29 +1,92 @@
 //! `gateway config`: the settings in force, one a line, with the layer that each comes from.
 //!
+//! What an operator set at run time is asked of the running gateway, when one answers at once.
 //! Builds text only; printing is the caller's. Secrets were hidden before they came here.
 
+use super::ops_client::OpsClient;
+use super::table;
 use crate::config::{Config, Effective};
+use serde_json::Value;
 use std::fmt::Write as _;
+use std::time::Duration;
 
 /// Values longer than this do not widen their column.
 const WIDEST: usize = 56;
+/// A gateway that does not answer within this is taken as not running.
+const DEADLINE: Duration = Duration::from_millis(300);
 
-/// Key, value, layer and variable of every setting, then the warnings.
-pub(super) fn table(config: &Config) -> String {
-    let rows: Vec<[String; 4]> = config.effective().iter().map(row).collect();
-    let head = ["KEY", "VALUE", "LAYER", "VARIABLE"].map(str::to_owned);
-    let width = |column: usize| {
-        let cells = rows.iter().map(|row| row[column].chars().count());
-        cells.filter(|width| *width <= WIDEST).max().unwrap_or(0)
-    };
-    let (key, value, layer) = (width(0), width(1), width(2));
+/// A setting that an operator changed at run time.
+#[derive(Debug, PartialEq, Eq)]
+struct Override {
+    key: String,
+    value: String,
+}
+
+/// The table for this configuration, with the changes of a gateway that runs.
+pub(super) async fn text(config: &Config) -> String {
+    match runtime(config).await {
+        Some(changes) => with_changes(config, &changes),
+        None => table(config),
+    }
+}
+
+/// The table for this configuration alone.
+pub(crate) fn table(config: &Config) -> String {
+    with_changes(config, &[])
+}
+
+/// Nothing when no gateway answers: the configuration is shown all the same.
+async fn runtime(config: &Config) -> Option<Vec<Override>> {
+    let ops = OpsClient::new(config, DEADLINE).ok()?;
+    let (accounts, channels) = tokio::join!(ops.get("/api/accounts"), ops.get("/api/channels"));
+    Some(overrides(&accounts.ok()?, &channels.ok()?))
+}
+
+/// What the two documents of the ops API tell of changes.
+fn overrides(accounts: &Value, channels: &Value) -> Vec<Override> {
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let shown = |value: &Value| value.as_str().map_or(value.to_string(), str::to_owned);
+    let mut found = Vec::new();
+    for account in list(&accounts["accounts"]) {
+        let rate = &account["rate"];
+        if rate["layer"] == "runtime" {
+            for (key, value) in [
+                ("jumper.rate_per_second", &rate["per_second"]),
+                ("jumper.concurrent_api_calls", &rate["concurrency"]),
+            ] {
+                found.push(Override {
+                    key: key.to_owned(),
+                    value: shown(value),
+                });
+            }
+        }
+    }
+    for channel in list(&channels["channels"]) {
+        if channel["paused"] == true {
+            found.push(Override {
+                key: format!("channel {}", shown(&channel["channel"])),
+                value: "paused".to_owned(),
+            });
+        }
+    }
+    found
+}
+
+/// Key, value, layer and variable of every setting, what was changed at run time, the warnings.
+fn with_changes(config: &Config, runtime: &[Override]) -> String {
+    let mut rows = vec![["KEY", "VALUE", "LAYER", "VARIABLE"].map(str::to_owned)];
+    rows.extend(config.effective().iter().map(row));
+    for change in runtime {
+        let variable = rows.iter().find(|row| row[0] == change.key);
+        let variable = variable.map_or("-".to_owned(), |row| row[3].clone());
+        let layer = "runtime".to_owned();
+        rows.push([change.key.clone(), change.value.clone(), layer, variable]);
+    }
     let mut out = String::new();
     if let Some(file) = &config.file {
         let _ = writeln!(out, "configuration file: {}\n", file.display());
     }
-    for [a, b, c, d] in std::iter::once(&head).chain(&rows) {
-        let _ = writeln!(out, "{a:key$}  {b:value$}  {c:layer$}  {d}");
-    }
+    out.push_str(&table::aligned(&rows, WIDEST));
     for warning in config.warnings() {
         let _ = write!(out, "\nwarning: {warning}");
     }
@@ -39,4 +102,55 @@ fn row(effective: &Effective) -> [String; 4] {
     };
     let variable = effective.setting.var.map_or_else(unset, str::to_owned);
     [effective.setting.key.to_owned(), value, layer, variable]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Purpose, Sources, load};
+    use serde_json::json;
+
+    #[test]
+    fn what_was_set_at_run_time_is_a_layer_of_its_own() {
+        let accounts = json!({ "accounts": [
+            { "rate": { "layer": "runtime", "per_second": "off", "concurrency": 3 } },
+            { "rate": { "layer": "configured", "per_second": 10.0, "concurrency": 10 } },
+        ] });
+        let channels = json!({ "channels": [
+            { "channel": "default", "paused": true },
+            { "channel": "other", "paused": false },
+        ] });
+        let found = overrides(&accounts, &channels);
+        let pairs: Vec<_> = found
+            .iter()
+            .map(|one| (one.key.as_str(), one.value.as_str()))
+            .collect();
+        assert_eq!(
+            pairs,
+            [
+                ("jumper.rate_per_second", "off"),
+                ("jumper.concurrent_api_calls", "3"),
+                ("channel default", "paused"),
+            ]
+        );
+        assert_eq!(overrides(&json!(7), &json!(null)), []);
+        let config = load(&Sources::default(), Purpose::Client).unwrap();
+        let text = with_changes(&config, &found);
+        let line = |key: &str| text.lines().rfind(|line| line.starts_with(key)).unwrap();
+        let cells = |key| line(key).split_whitespace().collect::<Vec<_>>();
+        assert_eq!(
+            cells("jumper.rate_per_second"),
+            [
+                "jumper.rate_per_second",
+                "off",
+                "runtime",
+                "RATE_PER_SECOND"
+            ]
+        );
+        assert_eq!(
+            cells("channel default"),
+            ["channel", "default", "paused", "runtime", "-"]
+        );
+        assert_eq!(cells("http.port"), ["http.port", "3001", "default", "PORT"]);
+    }
 }

@@ -1,12 +1,20 @@
 //! The command line: one file a command. Exit codes: 0 done, 1 a fault, 2 wrong usage.
 
-mod config;
+mod check;
+pub(crate) mod config;
+mod demo;
+mod health;
+mod ops_client;
+mod reach;
 mod sandbox;
 mod say;
 mod serve;
+mod table;
+mod trace;
 
 use crate::config::{Config, Purpose};
-use clap::{Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, Subcommand};
 use std::process::ExitCode;
 use tokio_util::sync::CancellationToken;
 
@@ -18,18 +26,45 @@ struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
     /// Overrides a setting of the configuration, for example --set http.port=3005.
-    #[arg(long = "set", value_name = "KEY=VALUE", global = true)]
-    set: Vec<String>,
+    #[arg(long = "set", value_name = "KEY=VALUE", global = true, value_parser = pair)]
+    set: Vec<(String, String)>,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Runs the gateway (the default).
     Serve,
+    /// Shows the whole path on this machine: a campaign through the gateway, between fakes of
+    /// MoEngage and Jumper. Needs no account and no configuration.
+    Demo {
+        /// Ends after the campaign instead of serving on.
+        #[arg(long)]
+        exit: bool,
+        /// How many messages MoEngage sends.
+        #[arg(long, value_name = "N", default_value_t = 200,
+              value_parser = clap::value_parser!(u32).range(1..=100_000))]
+        messages: u32,
+        /// Shows the gateway's warnings too.
+        #[arg(long)]
+        verbose: bool,
+    },
     /// Runs only the fakes of Jumper and MoEngage, with a control API.
     Sandbox(crate::sandbox::Flags),
+    /// Checks the configuration and reaches everything it names.
+    Check,
+    /// Asks whether the gateway on this machine is alive; for the container.
+    Health {
+        /// Asks instead whether it can take messages now.
+        #[arg(long)]
+        ready: bool,
+    },
     /// Shows the effective configuration: each value and the layer it comes from.
     Config,
+    /// Shows what happened to a message, or to the messages of a person.
+    Trace {
+        /// MoEngage's msg_id, the provider's id, or the recipient's phone number.
+        id: String,
+    },
 }
 
 /// Runs the command that the arguments name.
@@ -45,21 +80,42 @@ pub fn run() -> ExitCode {
         Err(error) => return fault(&anyhow::Error::new(error)),
     };
     match runtime.block_on(dispatch(cli)) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => fault(&error),
     }
 }
 
-async fn dispatch(cli: Cli) -> anyhow::Result<()> {
-    let flags = flags(&cli.set)?;
+async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
+    let flags = cli.set;
     match cli.command.unwrap_or(Command::Serve) {
-        Command::Serve => serve::run(read(flags, Purpose::Serve)?).await,
-        Command::Sandbox(flags) => sandbox::run(&flags).await,
-        Command::Config => {
-            say::line(&config::table(&read(flags, Purpose::Client)?));
-            Ok(())
+        Command::Serve => serve::run(read(flags, Purpose::Serve)?).await?,
+        Command::Demo {
+            exit,
+            messages,
+            verbose,
+        } => {
+            if !flags.is_empty() {
+                let words = "the demo brings its own settings: leave out --set";
+                Cli::command()
+                    .error(ErrorKind::ArgumentConflict, words)
+                    .exit();
+            }
+            let wish = demo::Wish {
+                exit,
+                messages,
+                verbose,
+            };
+            return demo::run(wish).await;
         }
+        Command::Sandbox(flags) => sandbox::run(&flags).await?,
+        Command::Check => return check::run(flags).await,
+        Command::Health { ready } => {
+            return health::run(&read(flags, Purpose::Client)?, ready).await;
+        }
+        Command::Config => say::line(&config::text(&read(flags, Purpose::Client)?).await),
+        Command::Trace { id } => return trace::run(&read(flags, Purpose::Client)?, &id).await,
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn fault(error: &anyhow::Error) -> ExitCode {
@@ -71,13 +127,12 @@ fn read(flags: Vec<(String, String)>, purpose: Purpose) -> anyhow::Result<Config
     Ok(crate::config::read(flags, purpose)?)
 }
 
-fn flags(set: &[String]) -> anyhow::Result<Vec<(String, String)>> {
-    set.iter()
-        .map(|pair| match pair.split_once('=') {
-            Some((key, value)) => Ok((key.trim().to_owned(), value.to_owned())),
-            None => anyhow::bail!("--set {pair}: write it as KEY=VALUE"),
-        })
-        .collect()
+/// Reads `KEY=VALUE`.
+fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) => Ok((key.trim().to_owned(), value.to_owned())),
+        None => Err("write it as KEY=VALUE".to_owned()),
+    }
 }
 
 /// Cancelled by SIGTERM or Ctrl-C.
@@ -95,4 +150,25 @@ fn stop_signal() -> anyhow::Result<CancellationToken> {
         stopped.cancel();
     });
     Ok(stop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_setting_is_a_key_and_a_value() {
+        for (text, read) in [
+            ("http.port=1", Ok(("http.port".into(), "1".into()))),
+            (" a = b=c", Ok(("a".into(), " b=c".into()))),
+            ("nothing", Err("write it as KEY=VALUE".into())),
+        ] {
+            assert_eq!(pair(text), read);
+        }
+    }
 }

@@ -64,6 +64,18 @@ pub fn read(flags: Vec<(String, String)>, purpose: Purpose) -> Result<Config, Fa
     }
 }
 
+/// A directory for what may be lost, not made yet; `name` tells whose it is.
+pub fn scratch_dir(name: &str) -> PathBuf {
+    std::env::temp_dir().join(name)
+}
+
+/// The program as it was called, for command lines that are shown.
+pub fn program() -> String {
+    std::env::args()
+        .next()
+        .unwrap_or_else(|| "gateway".to_owned())
+}
+
 fn gather(flags: Vec<(String, String)>) -> (Sources, Vec<Fault>) {
     let mut faults = Vec::new();
     let mut sources = Sources {

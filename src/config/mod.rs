@@ -18,7 +18,7 @@ mod tests;
 mod values;
 
 pub use fault::{Fault, Faults};
-pub use layers::{Layer, Sources, read};
+pub use layers::{Layer, Sources, program, read, scratch_dir};
 pub use setting::{SETTINGS, Setting};
 pub use values::{
     Alerts, Breaker, Http, Inbound, Jumper, Log, LogFormat, Moengage, Ops, Sending, Store,

@@ -49,11 +49,16 @@ impl Disk {
             return free;
         }
         // A file system that does not answer is treated as having room: writes will tell.
-        let free = rustix::fs::statvfs(&self.dir)
-            .map_or(u64::MAX, |fs| fs.f_bavail.saturating_mul(fs.f_frsize));
+        let free = room(&self.dir).unwrap_or(u64::MAX);
         *last = Some((Instant::now(), free));
         free
     }
+}
+
+/// How many bytes are free where `path` is.
+pub fn room(path: &Path) -> std::io::Result<u64> {
+    let disk = rustix::fs::statvfs(path)?;
+    Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 
 /// Locks the directory for this process.

@@ -20,6 +20,7 @@ mod settle;
 mod sweep;
 mod writer;
 
+pub use disk::room;
 pub use keep::Purged;
 
 use super::{Ledger, StoreError};

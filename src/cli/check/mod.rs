@@ -1,0 +1,147 @@
+//! `gateway check`: is the configuration right, and is everything it names in reach?
+//!
+//! Looks only: opens no store, sends no message, spends no token. Everything is asked at once, and
+//! nothing is waited for longer than five seconds. Prints no secret, and of URLs only the host.
+
+mod data_dir;
+mod remote;
+mod running;
+
+use super::{say, table};
+use crate::config::{Config, Purpose};
+use std::fmt;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// How long anything may take to answer.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// How something stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mark {
+    Ok,
+    Warn,
+    Fault,
+    Unknown,
+}
+
+impl fmt::Display for Mark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ok => "ok",
+            Self::Warn => "warn",
+            Self::Fault => "FAULT",
+            Self::Unknown => "unknown",
+        })
+    }
+}
+
+/// One line of the table.
+#[derive(Debug, PartialEq, Eq)]
+struct Finding {
+    item: String,
+    mark: Mark,
+    /// What is so and, when something is wrong, what to do.
+    words: String,
+}
+
+fn finding(item: impl Into<String>, mark: Mark, words: impl Into<String>) -> Finding {
+    Finding {
+        item: item.into(),
+        mark,
+        words: words.into(),
+    }
+}
+
+/// Checks everything and prints the table.
+pub(super) async fn run(flags: Vec<(String, String)>) -> anyhow::Result<ExitCode> {
+    let mut findings = Vec::new();
+    let config = match crate::config::read(flags.clone(), Purpose::Serve) {
+        Ok(config) => config,
+        Err(faults) => {
+            let lines = faults.0.iter();
+            findings
+                .extend(lines.map(|one| finding("configuration", Mark::Fault, one.to_string())));
+            // What is there can be looked at all the same, unless it cannot even be read.
+            match crate::config::read(flags, Purpose::Client) {
+                Ok(config) => config,
+                Err(_) => return Ok(told(&findings)),
+            }
+        }
+    };
+    if findings.is_empty() {
+        findings.push(finding(
+            "configuration",
+            Mark::Ok,
+            "complete; `config` shows it",
+        ));
+    }
+    let warnings = config.warnings().into_iter();
+    findings.extend(warnings.map(|one| finding("configuration", Mark::Warn, one)));
+    findings.extend(dependencies(&config).await?);
+    Ok(told(&findings))
+}
+
+async fn dependencies(config: &Config) -> anyhow::Result<Vec<Finding>> {
+    let http = super::reach::client(DEADLINE)?;
+    let (data, jumper, moengage, webhook, running) = tokio::join!(
+        data_dir::look(&config.store),
+        remote::jumper(&http, config),
+        remote::moengage(&http, config),
+        remote::webhook(&http, config),
+        running::ask(config),
+    );
+    let durable = "embedded store: a message is synced to disk before MoEngage is told success";
+    let mut findings = vec![data, finding("durability", Mark::Ok, durable)];
+    findings.extend([jumper, moengage, webhook]);
+    findings.extend(running?);
+    Ok(findings)
+}
+
+fn told(findings: &[Finding]) -> ExitCode {
+    say::line(&render(findings));
+    if findings.iter().any(|one| one.mark == Mark::Fault) {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    }
+}
+
+fn render(findings: &[Finding]) -> String {
+    let mut rows = vec![["ITEM", "STATE", "WHAT"].map(str::to_owned)];
+    let row = |one: &Finding| [one.item.clone(), one.mark.to_string(), one.words.clone()];
+    rows.extend(findings.iter().map(row));
+    let count = |mark| findings.iter().filter(|one| one.mark == mark).count();
+    let (faults, warnings) = (count(Mark::Fault), count(Mark::Warn));
+    let end = match (faults, warnings) {
+        (0, 0) => "nothing is wrong".to_owned(),
+        (0, n) => format!("no fault, {n} to look at"),
+        (n, _) => format!("{n} to put right before it can work"),
+    };
+    format!("{}\n{end}", table::aligned(&rows, 28))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_ends_with_the_verdict() {
+        let ok = || finding("durability", Mark::Ok, "synced");
+        let warn = || finding("webhook", Mark::Warn, "answers 404");
+        let fault = || finding("Jumper API", Mark::Fault, "nothing listens there");
+        for (findings, end) in [
+            (vec![ok()], "nothing is wrong"),
+            (vec![ok(), warn()], "no fault, 1 to look at"),
+            (
+                vec![ok(), warn(), fault()],
+                "1 to put right before it can work",
+            ),
+        ] {
+            let text = render(&findings);
+            assert!(text.ends_with(end), "{text}");
+            assert_eq!(text.lines().count(), findings.len() + 3);
+        }
+        assert!(render(&[fault()]).contains("Jumper API  FAULT  nothing listens there\n"));
+    }
+}

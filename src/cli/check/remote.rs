@@ -1,0 +1,149 @@
+//! What is reached over the network: Jumper, MoEngage, our own webhook from outside.
+//!
+//! No call here has an effect: none carries a token or a body.
+
+use super::super::reach;
+use super::{Finding, Mark, finding};
+use crate::config::Config;
+use reqwest::{Client, RequestBuilder, StatusCode};
+use secrecy::ExposeSecret;
+
+/// Asked without a token, it is refused by everything that is Jumper (contracts/jumper.md 4.4).
+const JUMPER_PATH: &str = "/chat/get-social-channels";
+
+/// Jumper's API: any answer will do, and 401 is the one to expect.
+pub(super) async fn jumper(http: &Client, config: &Config) -> Finding {
+    let item = "Jumper API";
+    let base = &config.jumper.api_url;
+    match status(http.get(format!("{base}{JUMPER_PATH}"))).await {
+        Err(why) => finding(item, Mark::Fault, format!("{}: {why}", host(base))),
+        Ok(status) => {
+            let (mark, note) = judge_jumper(status);
+            let words = format!("{} answers (HTTP {}){note}", host(base), status.as_u16());
+            finding(item, mark, words)
+        }
+    }
+}
+
+fn judge_jumper(status: StatusCode) -> (Mark, &'static str) {
+    match status.as_u16() {
+        404 => (
+            Mark::Warn,
+            ", but does not know Jumper's paths: is JUMPER_API_URL right?",
+        ),
+        300..=399 => (
+            Mark::Warn,
+            " with a redirect, which is not followed: is JUMPER_API_URL right?",
+        ),
+        500.. => (
+            Mark::Warn,
+            ": it has trouble of its own; messages would wait",
+        ),
+        _ => (Mark::Ok, ""),
+    }
+}
+
+/// MoEngage's callback receiver: any answer will do.
+pub(super) async fn moengage(http: &Client, config: &Config) -> Finding {
+    let item = "MoEngage callback";
+    let Some(url) = &config.moengage.callback_url else {
+        return finding(item, Mark::Unknown, "MOENGAGE_CALLBACK_URL is not set");
+    };
+    match status(http.head(url)).await {
+        Err(why) => finding(item, Mark::Fault, format!("{}: {why}", host(url))),
+        Ok(status) => {
+            let mark = if status.is_server_error() {
+                Mark::Warn
+            } else {
+                Mark::Ok
+            };
+            let words = format!("{} answers (HTTP {} to HEAD)", host(url), status.as_u16());
+            finding(item, mark, words)
+        }
+    }
+}
+
+/// Our webhook as Jumper reaches it. From inside it may be out of reach and work all the same.
+pub(super) async fn webhook(http: &Client, config: &Config) -> Finding {
+    let item = "webhook from outside";
+    let Some(url) = &config.jumper.subscribed_callback_url else {
+        return finding(item, Mark::Unknown, "SUBSCRIBED_CALLBACK_URL is not set");
+    };
+    let url = url.expose_secret();
+    match status(http.get(url)).await {
+        Err(why) => {
+            let words = format!(
+                "{}: {why}. Jumper must reach it; from here that may differ",
+                host(url)
+            );
+            finding(item, Mark::Warn, words)
+        }
+        Ok(StatusCode::OK) => finding(item, Mark::Ok, format!("{} answers", host(url))),
+        Ok(status) => {
+            let words = format!(
+                "{} answers HTTP {}, not 200: does the proxy pass this path on to PORT, and is the \
+                 gateway running?",
+                host(url),
+                status.as_u16()
+            );
+            finding(item, Mark::Warn, words)
+        }
+    }
+}
+
+async fn status(request: RequestBuilder) -> Result<StatusCode, String> {
+    match request.send().await {
+        Ok(answer) => Ok(answer.status()),
+        Err(error) => Err(reach::why(&error)),
+    }
+}
+
+/// Scheme, host and port of a URL: what follows may be a secret, and so may user and password.
+fn host(url: &str) -> String {
+    let Ok(url) = reqwest::Url::parse(url) else {
+        return "the address".to_owned();
+    };
+    let port = url.port().map_or(String::new(), |port| format!(":{port}"));
+    format!(
+        "{}://{}{port}",
+        url.scheme(),
+        url.host_str().unwrap_or_default()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_url_only_the_host_is_shown() {
+        for (url, shown) in [
+            ("https://api.jumper.ai", "https://api.jumper.ai"),
+            (
+                "https://u:secret@h.test:8443/secret?key=secret#secret",
+                "https://h.test:8443",
+            ),
+            ("http://[::1]:3001/x", "http://[::1]:3001"),
+            ("nonsense", "the address"),
+        ] {
+            assert_eq!(host(url), shown);
+        }
+    }
+
+    #[test]
+    fn what_jumper_answers_is_judged() {
+        for (code, mark) in [
+            (401, Mark::Ok),
+            (200, Mark::Ok),
+            (404, Mark::Warn),
+            (301, Mark::Warn),
+            (503, Mark::Warn),
+        ] {
+            assert_eq!(
+                judge_jumper(StatusCode::from_u16(code).unwrap()).0,
+                mark,
+                "{code}"
+            );
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! The gateway that runs, as it tells of itself at the ops listener.
+
+use super::super::ops_client::{Failure, OpsClient};
+use super::{DEADLINE, Finding, Mark, finding};
+use crate::config::Config;
+use serde_json::Value;
+
+const ITEM: &str = "running gateway";
+
+/// Tokens, holds, breaker, queue; or that none runs.
+pub(super) async fn ask(config: &Config) -> anyhow::Result<Vec<Finding>> {
+    let ops = OpsClient::new(config, DEADLINE)?;
+    let (accounts, channels, ledger) = tokio::join!(
+        ops.get("/api/accounts"),
+        ops.get("/api/channels"),
+        ops.get("/api/ledger"),
+    );
+    Ok(match (accounts, channels, ledger) {
+        (Ok(accounts), Ok(channels), Ok(ledger)) => {
+            let words = format!("answers at {}", ops.addr());
+            let mut findings = vec![finding(ITEM, Mark::Ok, words)];
+            findings.extend(list(&accounts["accounts"]).iter().flat_map(account));
+            findings.extend(list(&channels["channels"]).iter().filter_map(paused));
+            findings.push(queue(&ledger["total"]));
+            findings
+        }
+        (Err(failure), ..) | (_, Err(failure), _) | (.., Err(failure)) => vec![none(&failure)],
+    })
+}
+
+fn none(failure: &Failure) -> Finding {
+    match failure {
+        Failure::Unreachable { addr, .. } => {
+            let words = format!("not running (nothing answers at {addr}, OPS_ADDR)");
+            finding(ITEM, Mark::Unknown, words)
+        }
+        Failure::Refused { status: 401, .. } => {
+            let words = "answers, but with another OPS_TOKEN than the one configured here";
+            finding(ITEM, Mark::Fault, words)
+        }
+        Failure::Refused { .. } => finding(ITEM, Mark::Fault, failure.to_string()),
+    }
+}
+
+fn list(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or("?")
+}
+
+fn account(account: &Value) -> [Finding; 2] {
+    let id = text(&account["account"]);
+    let token = &account["token"];
+    let (mark, words) = match text(&token["state"]) {
+        "fresh" => (
+            Mark::Ok,
+            format!("valid until {}", text(&token["expires_at"])),
+        ),
+        "stale" => (
+            Mark::Warn,
+            "has run out; it is renewed before the next call".to_owned(),
+        ),
+        "missing" => {
+            let words = "there is none: set SEED_REFRESH_TOKEN, or PUT one to the ops listener";
+            (Mark::Fault, words.to_owned())
+        }
+        _ => {
+            let words = format!(
+                "the refresh token is dead ({}): PUT a new one to /api/accounts/{id}/token/seed at \
+                 the ops listener",
+                text(&token["reason"])
+            );
+            (Mark::Fault, words)
+        }
+    };
+    let sending = sending(account);
+    [
+        finding(format!("token of {id}"), mark, words),
+        finding(format!("sending of {id}"), sending.0, sending.1),
+    ]
+}
+
+fn sending(account: &Value) -> (Mark, String) {
+    let held = &account["held"];
+    if !held.is_null() {
+        let (since, reason) = (text(&held["since"]), text(&held["reason"]));
+        return (Mark::Fault, format!("held since {since}: {reason}"));
+    }
+    if account["breaker"] == "open" {
+        let words = "paused by the breaker: Jumper does not work; it is tried again by itself";
+        return (Mark::Warn, words.to_owned());
+    }
+    let rate = &account["rate"];
+    let pace = match &rate["effective"] {
+        Value::Number(calls) => format!("at {calls} calls a second"),
+        _ => "without a limit of calls a second".to_owned(),
+    };
+    let (at_once, layer) = (&rate["concurrency"], text(&rate["layer"]));
+    (Mark::Ok, format!("{pace}, {at_once} at once ({layer})"))
+}
+
+fn paused(channel: &Value) -> Option<Finding> {
+    let id = text(&channel["channel"]);
+    let words =
+        format!("paused by an operator: POST /api/channels/{id}/resume at the ops listener");
+    (channel["paused"] == true).then(|| finding(format!("channel {id}"), Mark::Warn, words))
+}
+
+fn queue(total: &Value) -> Finding {
+    let of = |value: &Value| value.as_i64().unwrap_or(0);
+    let callbacks = &total["callbacks"];
+    let (lost, dead) = (of(&total["lost"]), of(&callbacks["dead_letters"]));
+    let words = format!(
+        "{} queued, {} held, {} with unknown outcome, {} callbacks waiting, {dead} dead letters, \
+         lost {lost}",
+        of(&total["queued"]),
+        of(&total["held"]),
+        of(&total["unknown"]),
+        of(&callbacks["waiting"]),
+    );
+    let mark = match (lost, dead) {
+        (0, 0) => Mark::Ok,
+        (0, _) => Mark::Warn,
+        _ => Mark::Fault,
+    };
+    finding("queue", mark, words)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn an_account_is_judged_by_its_token_and_its_hold() {
+        let rate = json!({ "effective": 10.0, "concurrency": 10, "layer": "configured" });
+        let with = |token: Value, held: Value, breaker: &str| {
+            let shown = json!({
+                "account": "default", "token": token, "held": held, "breaker": breaker,
+                "rate": rate,
+            });
+            account(&shown).map(|one| one.mark)
+        };
+        let fresh = || json!({ "state": "fresh", "expires_at": "2031-03-03T10:00:00Z" });
+        let (ok, warn, fault) = (Mark::Ok, Mark::Warn, Mark::Fault);
+        let hold = json!({ "reason": "dead", "since": "2031-03-03T10:00:00Z" });
+        assert_eq!(with(fresh(), json!(null), "closed"), [ok, ok]);
+        assert_eq!(
+            with(json!({ "state": "stale" }), json!(null), "open"),
+            [warn, warn]
+        );
+        assert_eq!(
+            with(json!({ "state": "missing" }), hold.clone(), "closed"),
+            [fault, fault]
+        );
+        assert_eq!(
+            with(json!({ "state": "dead" }), hold, "open"),
+            [fault, fault]
+        );
+        assert_eq!(with(json!(null), json!(null), "closed"), [fault, ok]);
+    }
+
+    #[test]
+    fn the_pace_is_told_also_when_there_is_none() {
+        for (effective, words) in [
+            (json!(7.5), "at 7.5 calls a second, 3 at once (runtime)"),
+            (
+                json!("off"),
+                "without a limit of calls a second, 3 at once (runtime)",
+            ),
+        ] {
+            let rate = json!({ "effective": effective, "concurrency": 3, "layer": "runtime" });
+            assert_eq!(
+                sending(&json!({ "rate": rate })),
+                (Mark::Ok, words.to_owned())
+            );
+        }
+    }
+
+    #[test]
+    fn a_queue_is_judged_by_what_is_lost_and_what_was_given_up() {
+        for (lost, dead, mark) in [(0, 0, Mark::Ok), (0, 2, Mark::Warn), (1, 0, Mark::Fault)] {
+            let found = queue(&json!({ "lost": lost, "callbacks": { "dead_letters": dead } }));
+            assert_eq!(found.mark, mark);
+        }
+    }
+
+    #[test]
+    fn only_a_paused_channel_is_told() {
+        assert_eq!(
+            paused(&json!({ "channel": "default", "paused": false })),
+            None
+        );
+        let found = paused(&json!({ "channel": "default", "paused": true })).unwrap();
+        assert_eq!(
+            (found.item.as_str(), found.mark),
+            ("channel default", Mark::Warn)
+        );
+    }
+
+    #[test]
+    fn a_gateway_that_does_not_run_is_unknown_and_a_wrong_token_is_a_fault() {
+        let addr = "127.0.0.1:3002".parse().unwrap();
+        let why = "nothing listens there".to_owned();
+        assert_eq!(
+            none(&Failure::Unreachable { addr, why }).mark,
+            Mark::Unknown
+        );
+        let refused = |status| Failure::Refused {
+            addr,
+            status,
+            detail: "no".to_owned(),
+        };
+        assert_eq!(none(&refused(401)).mark, Mark::Fault);
+        assert_eq!(none(&refused(500)).mark, Mark::Fault);
+    }
+}

@@ -1,0 +1,129 @@
+//! HTTP as the commands use it: one short call, with a deadline, and words for what went wrong.
+//!
+//! Follows no redirect and no proxy, like the gateway itself. The words never hold an address,
+//! because an address may hold a secret.
+
+use std::error::Error as _;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+/// A client whose calls end within `deadline`.
+pub(super) fn client(deadline: Duration) -> anyhow::Result<reqwest::Client> {
+    let client = reqwest::Client::builder()
+        .timeout(deadline)
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .build()?;
+    Ok(client)
+}
+
+/// The address at which a listener of this machine is asked: one on all interfaces is asked on
+/// loopback.
+pub(super) fn local(addr: SocketAddr) -> SocketAddr {
+    let ip = match addr.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, addr.port())
+}
+
+/// Why there was no answer, and where to look.
+pub(super) fn why(error: &reqwest::Error) -> String {
+    let mut words = String::new();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        words = inner.to_string();
+        cause = inner.source();
+    }
+    explained(error.is_timeout(), &words)
+}
+
+fn explained(timeout: bool, cause: &str) -> String {
+    let cause: String = cause
+        .chars()
+        .filter(|c| !c.is_control())
+        .take(160)
+        .collect();
+    let lower = cause.to_lowercase();
+    let has = |words: &[&str]| words.iter().any(|word| lower.contains(word));
+    let advice = if timeout {
+        return "no answer in time: is a firewall in between?".to_owned();
+    } else if has(&["lookup", "resolve", "name or service", "dns"]) {
+        "the host name is unknown: check its spelling and the DNS of this machine"
+    } else if has(&["refused"]) {
+        "nothing listens there"
+    } else if has(&["certificate", "tls", "handshake"]) {
+        "no trusted TLS connection: check the certificate, the clock and the port"
+    } else if has(&["unreachable", "no route"]) {
+        "the network does not lead there"
+    } else if cause.is_empty() {
+        return "the call failed".to_owned();
+    } else {
+        return cause;
+    };
+    format!("{advice} ({cause})")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_becomes_advice() {
+        let cases = [
+            (true, "", "no answer in time"),
+            (
+                false,
+                "failed to lookup address information: Name or service not known",
+                "host name",
+            ),
+            (
+                false,
+                "Connection refused (os error 111)",
+                "nothing listens there",
+            ),
+            (
+                false,
+                "invalid peer certificate: UnknownIssuer",
+                "no trusted TLS",
+            ),
+            (
+                false,
+                "Network is unreachable (os error 101)",
+                "network does not lead",
+            ),
+            (false, "", "the call failed"),
+            (false, "something else", "something else"),
+        ];
+        for (timeout, cause, said) in cases {
+            let words = explained(timeout, cause);
+            assert!(words.contains(said), "{cause}: {words}");
+        }
+    }
+
+    #[test]
+    fn a_listener_on_all_interfaces_is_asked_on_loopback() {
+        for (listens, asked) in [
+            ("0.0.0.0:3001", "127.0.0.1:3001"),
+            ("[::]:3001", "[::1]:3001"),
+            ("127.0.0.1:3002", "127.0.0.1:3002"),
+            ("10.0.0.5:1", "10.0.0.5:1"),
+        ] {
+            assert_eq!(local(listens.parse().unwrap()), asked.parse().unwrap());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_closed_port_is_explained_without_its_address() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        drop(listener);
+        let url = format!("http://{addr}/a-secret");
+        let client = client(Duration::from_secs(5)).unwrap();
+        let words = why(&client.get(url).send().await.unwrap_err());
+        assert!(words.contains("nothing listens there"), "{words}");
+        assert!(!words.contains("a-secret"));
+    }
+}
