@@ -26,16 +26,28 @@ const SUBSCRIBE_AGAIN: Duration = Duration::from_secs(2);
 /// Ends holds of unknown outcomes and fails what is too old.
 pub async fn sweep(outbox: Outbox, channels: Arc<Channels>, stop: CancellationToken) {
     let mut ages_at = Instant::now();
-    while !stopped(&stop, HOLDS_EVERY).await {
-        let ages = Instant::now() >= ages_at;
+    let mut wait = HOLDS_EVERY;
+    while !stopped(&stop, wait).await {
+        // A sweep that was not finished goes on with all that it looked at.
+        let ages = wait.is_zero() || Instant::now() >= ages_at;
         if ages {
             ages_at = Instant::now() + AGE_EVERY.min(shortest_age(&channels));
         }
         let now = clock::now();
         let rules = channels.iter().map(|channel| rule(channel, now)).collect();
         match outbox.store.sweep(rules, ages, now).await {
-            Ok(swept) => tell(&outbox, &channels, &swept),
-            Err(error) => tracing::warn!(%error, "holds and ages could not be looked at"),
+            Ok(swept) => {
+                tell(&outbox, &channels, &swept);
+                wait = if swept.more {
+                    Duration::ZERO
+                } else {
+                    HOLDS_EVERY
+                };
+            }
+            Err(error) => {
+                tracing::warn!(%error, "holds and ages could not be looked at");
+                wait = HOLDS_EVERY;
+            }
         }
     }
 }

@@ -1,3 +1,5 @@
+//! The listener over real sockets: slow, broken and greedy callers.
+
 use super::testing::{Answer, LONG, Server, until_closed};
 use super::*;
 use axum::extract::Path;
@@ -79,6 +81,7 @@ async fn dripping_headers_do_not_buy_time() {
         write.write_all(b"GET / HTTP/1.1\r\n").await?;
         loop {
             write.write_all(b"a: b\r\n").await?;
+            // waits because a slow caller is what this test plays
             tokio::time::sleep(SHORT / 10).await;
         }
         #[expect(unreachable_code, reason = "names the type of the error")]
@@ -117,6 +120,7 @@ async fn an_idle_connection_outlives_the_header_timeout() {
             .await
             .unwrap();
         one_answer(&mut stream, "7").await;
+        // waits because idling beyond the header timeout is what must be allowed
         tokio::time::sleep(SHORT * 2).await;
     }
     // The headers of a later request are timed as those of the first.

@@ -91,6 +91,7 @@ async fn serve(mut stream: TcpStream, shared: Arc<Shared>) {
         };
         let mut reaction = (shared.react)(number, &seen);
         while let Reaction::After(pause, then) = reaction {
+            // waits because a slow answer is what this reaction plays
             tokio::time::sleep(pause).await;
             reaction = *then;
         }

@@ -6,10 +6,11 @@ use super::token::TokenSettings;
 use super::*;
 use crate::domain::{AccountId, BusinessNumber, Phone, Template, Transport};
 use crate::limit::Pace;
-use crate::store::{self, memory_for_dev::Memory};
+use crate::store::{self, testing};
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
+use tempfile::TempDir;
 
 fn limiter() -> Limiter {
     Limiter::new(
@@ -32,8 +33,13 @@ pub(crate) fn settings(api_url: &str) -> ClientSettings {
     }
 }
 
-/// An account whose tokens come from `auth` and whose calls go to `settings`.
-pub(crate) async fn account(auth: &Fake, settings: &ClientSettings) -> Account {
+/// An account whose tokens come from `auth` and are kept in `store`, and whose calls go to
+/// `settings`.
+pub(crate) async fn account(
+    auth: &Fake,
+    settings: &ClientSettings,
+    store: store::Tokens,
+) -> Account {
     let limiter = limiter();
     let token_settings = TokenSettings {
         account: AccountId::parse("default").unwrap(),
@@ -42,7 +48,6 @@ pub(crate) async fn account(auth: &Fake, settings: &ClientSettings) -> Account {
         seed: Some("seed".into()),
         refresh_timeout: Duration::from_secs(5),
     };
-    let store = store::Tokens::Memory(Memory::new());
     let tokens = Tokens::new(token_settings, store, limiter.clone()).unwrap();
     tokens.start().await.unwrap();
     Account::new(Client::new(settings).unwrap(), tokens, limiter)
@@ -60,8 +65,14 @@ pub(crate) async fn tokens() -> Fake {
     .await
 }
 
-async fn account_at(fake: &Fake) -> Account {
-    account(&tokens().await, &settings(&fake.url)).await
+async fn account_with(auth: &Fake, settings: &ClientSettings) -> (TempDir, Account) {
+    let (dir, store) = testing::store();
+    let account = account(auth, settings, store::Tokens::Embedded(store)).await;
+    (dir, account)
+}
+
+async fn account_at(fake: &Fake) -> (TempDir, Account) {
+    account_with(&tokens().await, &settings(&fake.url)).await
 }
 
 fn outgoing() -> Outgoing {
@@ -98,7 +109,7 @@ fn sent() -> Reaction {
 #[tokio::test]
 async fn a_send_looks_as_jumper_wants_it() {
     let fake = Fake::start(|_, _| sent()).await;
-    let account = account_at(&fake).await;
+    let (_dir, account) = account_at(&fake).await;
     let answer = send(&account).await;
     assert!(
         matches!(decide(&answer, &Policy::default()), Verdict::Accepted(_)),
@@ -151,7 +162,8 @@ async fn a_late_answer_is_unknown() {
         request_timeout: Duration::from_millis(300),
         ..settings(&fake.url)
     };
-    let answer = send(&account(&tokens().await, &impatient).await).await;
+    let (_dir, account) = account_with(&tokens().await, &impatient).await;
+    let answer = send(&account).await;
     assert_eq!(answer.transport, Some(Transport::Timeout), "{answer:?}");
     assert_eq!(decide(&answer, &Policy::default()), Verdict::Unknown);
     assert_eq!(fake.calls(), 1);
@@ -234,7 +246,8 @@ async fn failures_are_told_apart() {
     ];
     for (number, (reaction, http, transport, verdict)) in cases.into_iter().enumerate() {
         let fake = Fake::start(move |_, _| reaction()).await;
-        let answer = send(&account_at(&fake).await).await;
+        let (_dir, account) = account_at(&fake).await;
+        let answer = send(&account).await;
         assert_eq!(
             (answer.http, answer.transport),
             (http, transport),
@@ -268,7 +281,7 @@ async fn no_connection_proves_that_nothing_was_handed_on() {
             connect_timeout: Duration::from_millis(300),
             ..settings(&url)
         };
-        let account = account(&tokens().await, &hasty).await;
+        let (_dir, account) = account_with(&tokens().await, &hasty).await;
         let answer = send(&account).await;
         assert_eq!(answer.transport, Some(Transport::Connect), "{answer:?}");
         assert_eq!(decide(&answer, &Policy::default()), Verdict::Retry);
@@ -280,7 +293,7 @@ async fn no_connection_proves_that_nothing_was_handed_on() {
 #[tokio::test]
 async fn a_send_waits_for_its_slot() {
     let fake = Fake::start(|_, _| sent()).await;
-    let account = account_at(&fake).await;
+    let (_dir, account) = account_at(&fake).await;
     account.tokens.access().await.unwrap();
     let wait = Duration::from_millis(200);
     let permit = {
@@ -302,7 +315,7 @@ async fn without_a_token_no_call_is_made() {
     let refusing =
         Fake::start(|_, _| Reaction::Json(400, json!({ "error": "invalid_grant" }))).await;
     let fake = Fake::start(|_, _| sent()).await;
-    let account = account(&refusing, &settings(&fake.url)).await;
+    let (_dir, account) = account_with(&refusing, &settings(&fake.url)).await;
     let answer = send(&account).await;
     assert_eq!(decide(&answer, &Policy::default()), Verdict::Reauthorize);
     assert_eq!(fake.calls(), 0);
@@ -313,7 +326,8 @@ async fn without_a_token_no_call_is_made() {
 async fn calls_at_once_are_bounded_by_the_sockets() {
     let slow = |_, _: &Seen| Reaction::After(Duration::from_millis(40), Box::new(sent()));
     let fake = Fake::start(slow).await;
-    let account = Arc::new(account_at(&fake).await);
+    let (_dir, account) = account_at(&fake).await;
+    let account = Arc::new(account);
     let all = (0..8).map(|_| {
         tokio::spawn({
             let account = account.clone();
@@ -352,7 +366,7 @@ async fn a_list_falls_back_to_a_number() {
         _ => templates(),
     })
     .await;
-    let account = account_at(&fake).await;
+    let (_dir, account) = account_at(&fake).await;
     let list = account.list_templates().await.unwrap();
     assert_eq!(list[0].id, "7");
     let lines: Vec<_> = fake.seen().into_iter().map(|seen| seen.line).collect();
@@ -375,7 +389,7 @@ async fn a_refused_token_is_renewed_once() {
     };
     let fake = Fake::start(only_new).await;
     let auth = tokens().await;
-    let account = account(&auth, &settings(&fake.url)).await;
+    let (_dir, account) = account_with(&auth, &settings(&fake.url)).await;
     // A pair that a restart found in the store: its age is no reason to doubt the refusal.
     account.tokens.access().await.unwrap();
     account.tokens.forget_age().await;
@@ -390,7 +404,7 @@ async fn a_refused_token_is_renewed_once() {
 #[tokio::test]
 async fn a_limit_slows_the_account_down() {
     let fake = Fake::start(|_, _| Reaction::Json(429, json!({}))).await;
-    let account = account_at(&fake).await;
+    let (_dir, account) = account_at(&fake).await;
     account.limiter.set(Pace {
         per_second: Some(100.0),
         concurrency: 5,
@@ -414,11 +428,8 @@ async fn a_detail_names_its_variant() {
         )
     })
     .await;
-    let detail = account_at(&fake)
-        .await
-        .template_detail("5&x")
-        .await
-        .unwrap();
+    let (_dir, account) = account_at(&fake).await;
+    let detail = account.template_detail("5&x").await.unwrap();
     assert_eq!(
         detail.header,
         Some(crate::domain::template::HeaderNeeds::Video)
@@ -445,7 +456,7 @@ async fn a_subscription_is_added_to_those_of_others() {
         ),
     })
     .await;
-    let account = account_at(&fake).await;
+    let (_dir, account) = account_at(&fake).await;
     let secret = SecretString::from("s3");
     let state = account
         .ensure_subscription("https://g/cb", Some(&secret))

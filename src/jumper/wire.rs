@@ -4,9 +4,9 @@
 //! Pure. What leaves here as text is masked and cut, because it is logged and stored.
 
 use crate::domain::phone::mask_digits;
-use crate::domain::{Answer, ProviderId, Receipt};
+use crate::domain::{Answer, ProviderId, Receipt, UnixMs};
 use serde_json::Value;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 /// The longest upstream text that is kept, in characters.
 const LONGEST_TEXT: usize = 300;
@@ -108,14 +108,13 @@ fn receipt(json: &Value) -> Option<Receipt> {
 }
 
 /// The pause of a `Retry-After` header: seconds or an HTTP date, an hour at most.
-pub(super) fn retry_after(header: &str, now: SystemTime) -> Option<Duration> {
+pub(super) fn retry_after(header: &str, now: UnixMs) -> Option<Duration> {
     let header = header.trim();
     let seconds = match header.parse::<u64>() {
         Ok(seconds) => seconds,
         Err(_) => {
             let date = jiff::fmt::rfc2822::parse(header).ok()?.timestamp();
-            let now = now.duration_since(UNIX_EPOCH).ok()?.as_secs();
-            u64::try_from(date.as_second()).ok()?.saturating_sub(now)
+            u64::try_from(date.as_second().saturating_sub(now.seconds())).unwrap_or(0)
         }
     };
     Some(Duration::from_secs(seconds.min(LONGEST_WAIT)))
@@ -230,7 +229,7 @@ mod tests {
 
     #[test]
     fn a_pause_is_seconds_or_a_date() {
-        let now = UNIX_EPOCH + Duration::from_secs(784_111_770);
+        let now = UnixMs(784_111_770_000);
         let cases = [
             ("7", Some(7)),
             (" 0 ", Some(0)),

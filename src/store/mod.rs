@@ -5,6 +5,8 @@ pub mod embedded;
 mod record;
 mod role;
 mod row;
+#[cfg(test)]
+pub(crate) mod testing;
 mod types;
 
 pub use record::{Ledger, Record, Search};

@@ -244,4 +244,6 @@ pub struct Swept {
     pub resent: Vec<(ChannelId, MsgId)>,
     /// Messages whose receipt was inferred after all.
     pub inferred: u32,
+    /// Whether there was more to do than one sweep may; look again at once.
+    pub more: bool,
 }

@@ -10,6 +10,7 @@ mod fit;
 
 pub use fit::fit;
 
+use crate::clock::now;
 use crate::domain::template::{Detail, Variant};
 use crate::domain::{AccountId, Answer, UnixMs};
 use crate::provider::Provider;
@@ -17,7 +18,7 @@ use crate::store::{Cache, CachedTemplates, StoreError};
 use details::Details;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
@@ -286,13 +287,6 @@ impl Templates {
     pub fn known_detail(&self, variant: &Variant) -> Option<Arc<Detail>> {
         self.shared.details.known(variant)
     }
-}
-
-fn now() -> UnixMs {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    UnixMs(since.as_millis().try_into().unwrap_or(i64::MAX))
 }
 
 #[cfg(test)]

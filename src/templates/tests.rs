@@ -3,17 +3,22 @@
 use super::*;
 use crate::jumper::fake::{Fake, Reaction, Seen};
 use crate::jumper::tests::{account, settings, tokens};
-use crate::store::memory_for_dev::Memory;
+use crate::store::embedded::Store;
+use crate::store::{self, testing};
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 const WAIT: Duration = Duration::from_secs(20);
 
-async fn templates(fake: &Fake, memory: &Memory<CachedTemplates>) -> Templates {
-    let account = account(&tokens().await, &settings(&fake.url)).await;
+fn id_of_account() -> AccountId {
+    AccountId::parse("default").unwrap()
+}
+
+async fn templates(fake: &Fake, store: &Store) -> Templates {
+    let kept = store::Tokens::Embedded(store.clone());
+    let account = account(&tokens().await, &settings(&fake.url), kept).await;
     let provider = Arc::new(Provider::Jumper(account));
-    let id = AccountId::parse("default").unwrap();
-    Templates::new(provider, Cache::Memory(memory.clone()), id)
+    Templates::new(provider, Cache::Embedded(store.clone()), id_of_account())
 }
 
 fn list(variants: &[(&str, &str, &str)]) -> Reaction {
@@ -57,7 +62,8 @@ async fn a_list_is_renewed_whole_and_the_first_variant_wins() {
         _ => list(&[("a", "en", "3"), ("a", "de", "4")]),
     })
     .await;
-    let templates = templates(&fake, &Memory::new()).await;
+    let (_dir, store) = testing::store();
+    let templates = templates(&fake, &store).await;
     assert_eq!(templates.find("a", "en"), Lookup::Unknown);
     templates.refresh().await.unwrap();
     assert_eq!(id(&templates.find("a", "en")), Some("1"));
@@ -71,21 +77,21 @@ async fn a_list_is_renewed_whole_and_the_first_variant_wins() {
 #[tokio::test]
 async fn a_list_survives_a_restart_but_an_old_one_refuses_nothing() {
     let fake = Fake::start(|_, _| list(&[("a", "en", "1")])).await;
-    let memory = Memory::new();
-    templates(&fake, &memory).await.refresh().await.unwrap();
-    let kept = memory.load().unwrap().unwrap();
+    let (_dir, store) = testing::store();
+    templates(&fake, &store).await.refresh().await.unwrap();
+    let kept = store.load_templates(&id_of_account()).await;
+    let kept = kept.unwrap().unwrap();
 
-    let after = templates(&fake, &memory).await;
+    let after = templates(&fake, &store).await;
     after.load().await.unwrap();
     assert!(after.is_fresh(kept.fetched_at.plus(Duration::from_secs(599))));
     assert!(!after.is_fresh(kept.fetched_at.plus(Duration::from_secs(600))));
     assert_eq!(id(&after.find("a", "en")), Some("1"));
 
     let fetched_at = kept.fetched_at.minus(FRESH);
-    memory
-        .save(&CachedTemplates { fetched_at, ..kept })
-        .unwrap();
-    let after = templates(&fake, &memory).await;
+    let old = CachedTemplates { fetched_at, ..kept };
+    store.save_templates(&id_of_account(), &old).await.unwrap();
+    let after = templates(&fake, &store).await;
     after.load().await.unwrap();
     assert_eq!(id(&after.find("a", "en")), Some("1"));
     assert_eq!(after.find("b", "en"), Lookup::Unknown);
@@ -95,7 +101,8 @@ async fn a_list_survives_a_restart_but_an_old_one_refuses_nothing() {
 #[tokio::test]
 async fn a_miss_asks_again_but_not_more_than_twice_a_minute() {
     let fake = Fake::start(|_, _| list(&[("a", "en", "1")])).await;
-    let templates = templates(&fake, &Memory::new()).await;
+    let (_dir, store) = testing::store();
+    let templates = templates(&fake, &store).await;
     let all = (0..10).map(|_| {
         tokio::spawn({
             let templates = templates.clone();
@@ -117,7 +124,8 @@ async fn a_miss_asks_again_but_not_more_than_twice_a_minute() {
 #[tokio::test]
 async fn an_outage_makes_nothing_missing() {
     let fake = Fake::start(|_, _| down()).await;
-    let templates = templates(&fake, &Memory::new()).await;
+    let (_dir, store) = testing::store();
+    let templates = templates(&fake, &store).await;
     for _ in 0..5 {
         assert_eq!(
             templates.resolve_or_refetch("a", "en", WAIT).await,
@@ -138,7 +146,8 @@ async fn a_failed_fetch_keeps_what_was_known() {
         }
     })
     .await;
-    let templates = templates(&fake, &Memory::new()).await;
+    let (_dir, store) = testing::store();
+    let templates = templates(&fake, &store).await;
     templates.refresh().await.unwrap();
     assert!(templates.refresh().await.is_err());
     assert_eq!(id(&templates.find("a", "en")), Some("1"));
@@ -153,7 +162,8 @@ async fn who_does_not_wait_leaves_the_fetch_to_the_others() {
         )
     };
     let fake = Fake::start(slow).await;
-    let templates = templates(&fake, &Memory::new()).await;
+    let (_dir, store) = testing::store();
+    let templates = templates(&fake, &store).await;
     let short = Duration::from_millis(20);
     assert_eq!(
         templates.resolve_or_refetch("a", "en", short).await,
@@ -169,7 +179,8 @@ async fn who_does_not_wait_leaves_the_fetch_to_the_others() {
 #[tokio::test]
 async fn the_timer_fetches_at_once_and_stops() {
     let fake = Fake::start(|_, _| list(&[("a", "en", "1")])).await;
-    let templates = templates(&fake, &Memory::new()).await;
+    let (_dir, store) = testing::store();
+    let templates = templates(&fake, &store).await;
     let shutdown = CancellationToken::new();
     let keeper = tokio::spawn({
         let (templates, shutdown) = (templates.clone(), shutdown.clone());
@@ -204,7 +215,8 @@ async fn a_detail_is_fetched_once_a_variant_and_list() {
         Reaction::After(Duration::from_millis(30), Box::new(slow))
     })
     .await;
-    let templates = templates(&fake, &Memory::new()).await;
+    let (_dir, store) = testing::store();
+    let templates = templates(&fake, &store).await;
     templates.refresh().await.unwrap();
     let variant = |language| match templates.find("a", language) {
         Lookup::Found(variant) => variant,
@@ -246,7 +258,8 @@ async fn a_detail_that_cannot_be_had_is_unknown_and_not_asked_for_again_at_once(
         }
     })
     .await;
-    let templates = templates(&fake, &Memory::new()).await;
+    let (_dir, store) = testing::store();
+    let templates = templates(&fake, &store).await;
     templates.refresh().await.unwrap();
     let Lookup::Found(variant) = templates.find("a", "en") else {
         panic!()

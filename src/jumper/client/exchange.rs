@@ -1,13 +1,14 @@
 //! One HTTP exchange, from a request that is ready to the facts of its answer.
 
 use super::BuildError;
+use crate::clock;
 use crate::domain::{Answer, Transport};
 use crate::jumper::wire;
 use metrics::{counter, histogram};
 use reqwest::header::RETRY_AFTER;
 use reqwest::{ClientBuilder, RequestBuilder, Response, Url};
 use serde_json::Value;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 /// A client that talks to nobody but the address it is given.
 pub(in crate::jumper) fn plain(connect_timeout: Duration, deadline: Duration) -> ClientBuilder {
@@ -72,7 +73,7 @@ async fn receive(mut response: Response, limit: usize) -> (Answer, Value) {
         .headers()
         .get(RETRY_AFTER)
         .and_then(|value| value.to_str().ok());
-    let pause = pause.and_then(|value| wire::retry_after(value, SystemTime::now()));
+    let pause = pause.and_then(|value| wire::retry_after(value, clock::now()));
     let mut body = Vec::new();
     loop {
         match response.chunk().await {

@@ -1,6 +1,7 @@
 //! Keeping a pair fresh without being asked: the loop, its rounds and its pauses.
 
-use super::{LEAST_GAP, Tokens, Why, now};
+use super::{LEAST_GAP, Tokens, Why};
+use crate::clock::now;
 use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;

@@ -11,6 +11,7 @@ mod refresh;
 mod step;
 
 use super::client::BuildError;
+use crate::clock::now;
 use crate::domain::{AccountId, UnixMs};
 use crate::limit::Limiter;
 use crate::store::{self, StoreError, StoredToken};
@@ -20,7 +21,7 @@ use metrics::gauge;
 use refresh::Exchange;
 use secrecy::{ExposeSecret, SecretString};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
 use tracing::info;
@@ -252,13 +253,6 @@ fn cut_short() -> TokenError {
 fn trimmed(secret: &SecretString) -> Option<SecretString> {
     let text = secret.expose_secret().trim();
     (!text.is_empty()).then(|| text.into())
-}
-
-fn now() -> UnixMs {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    UnixMs(since.as_millis().try_into().unwrap_or(i64::MAX))
 }
 
 #[cfg(test)]

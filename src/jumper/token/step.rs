@@ -2,7 +2,8 @@
 
 use super::held::backoff;
 use super::refresh::{Failure, Pair};
-use super::{Flight, LEAST_GAP, TokenError, Tokens, Why, cut_short, now};
+use super::{Flight, LEAST_GAP, TokenError, Tokens, Why, cut_short};
+use crate::clock::now;
 use crate::domain::UnixMs;
 use crate::store::StoredToken;
 use metrics::counter;

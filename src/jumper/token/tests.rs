@@ -3,14 +3,14 @@
 use super::*;
 use crate::jumper::fake::{Fake, Reaction, Seen};
 use crate::limit::Pace;
-use crate::store::memory_for_dev::Memory;
+use crate::store::testing::{self, break_kept, mend_kept};
 use serde_json::json;
+use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
-/// Where a test looks into the store.
-fn stores() -> (store::Tokens, Memory<StoredToken>) {
-    let memory = Memory::new();
-    (store::Tokens::Memory(memory.clone()), memory)
+fn stores() -> (TempDir, store::Tokens) {
+    let (dir, store) = testing::store();
+    (dir, store::Tokens::Embedded(store))
 }
 
 impl Tokens {
@@ -80,14 +80,15 @@ fn bearer(access: &Access) -> String {
     access.bearer().to_str().unwrap().to_string()
 }
 
-fn stored(memory: &Memory<StoredToken>) -> StoredToken {
-    memory.load().unwrap().unwrap()
+async fn stored(store: &store::Tokens) -> StoredToken {
+    store.load(&account()).await.unwrap().unwrap()
 }
 
 #[tokio::test]
 async fn nothing_to_begin_with_is_missing() {
     let fake = Fake::start(rotating).await;
-    let tokens = started(&fake, &stores().0, Some("  ")).await;
+    let (_dir, store) = stores();
+    let tokens = started(&fake, &store, Some("  ")).await;
     assert_eq!(tokens.state(), TokenState::Missing);
     assert_eq!(tokens.access().await.unwrap_err(), TokenError::Missing);
     assert_eq!(tokens.refused(0).await, Err(TokenError::Missing));
@@ -97,7 +98,7 @@ async fn nothing_to_begin_with_is_missing() {
 #[tokio::test]
 async fn a_seed_brings_a_pair_that_is_stored() {
     let fake = Fake::start(rotating).await;
-    let (store, memory) = stores();
+    let (_dir, store) = stores();
     let tokens = started(&fake, &store, Some(" seed\n")).await;
     assert_eq!(tokens.state(), TokenState::Stale);
     let all = (0..20).map(|_| {
@@ -118,7 +119,7 @@ async fn a_seed_brings_a_pair_that_is_stored() {
             .head
             .contains("authorization: Basic a2V5OnNlY3JldA==")
     );
-    assert_eq!(stored(&memory).refresh.expose_secret(), "refresh-0");
+    assert_eq!(stored(&store).await.refresh.expose_secret(), "refresh-0");
     assert!(matches!(tokens.state(), TokenState::Fresh { .. }));
 
     let after_restart = started(&fake, &store, Some("seed")).await;
@@ -136,7 +137,8 @@ async fn many_refusals_at_once_are_one_refresh() {
         Reaction::After(Duration::from_millis(50), Box::new(rotating(number, seen)))
     };
     let fake = Fake::start(slow).await;
-    let tokens = started(&fake, &stores().0, Some("seed")).await;
+    let (_dir, store) = stores();
+    let tokens = started(&fake, &store, Some("seed")).await;
     let old = tokens.access().await.unwrap().generation;
     tokens.forget_age().await;
     let all = (0..20).map(|_| {
@@ -167,12 +169,12 @@ async fn many_refusals_at_once_are_one_refresh() {
 #[tokio::test]
 async fn a_dead_token_stays_dead_until_there_is_a_new_seed() {
     let fake = Fake::start(|number, _| if number == 2 { pair(2) } else { refused() }).await;
-    let (store, memory) = stores();
+    let (_dir, store) = stores();
     let tokens = started(&fake, &store, Some("seed")).await;
     assert!(matches!(tokens.access().await, Err(TokenError::Dead(_))));
     assert!(matches!(tokens.access().await, Err(TokenError::Dead(_))));
     assert!(matches!(tokens.state(), TokenState::Dead { .. }));
-    assert!(stored(&memory).dead.is_some());
+    assert!(stored(&store).await.dead.is_some());
     tokens.maintain().await;
     assert_eq!(fake.calls(), 1, "a dead token is not asked about again");
 
@@ -185,13 +187,13 @@ async fn a_dead_token_stays_dead_until_there_is_a_new_seed() {
     tokens.new_seed(" good ".into()).await.unwrap();
     assert!(fake.seen()[2].body.ends_with("refresh_token=good"));
     assert_eq!(bearer(&tokens.access().await.unwrap()), "Bearer access-2");
-    assert!(stored(&memory).dead.is_none());
+    assert!(stored(&store).await.dead.is_none());
 }
 
 #[tokio::test]
 async fn a_new_seed_in_the_configuration_replaces_a_dead_one_at_start() {
     let fake = Fake::start(|number, _| if number == 0 { refused() } else { pair(1) }).await;
-    let (store, _) = stores();
+    let (_dir, store) = stores();
     let tokens = started(&fake, &store, Some("seed")).await;
     assert!(tokens.access().await.is_err());
     let tokens = started(&fake, &store, Some("other")).await;
@@ -208,7 +210,7 @@ async fn a_new_seed_in_the_configuration_replaces_a_dead_one_at_start() {
 #[tokio::test]
 async fn a_refused_seed_changes_nothing() {
     let fake = Fake::start(|number, _| if number == 0 { pair(0) } else { refused() }).await;
-    let (store, memory) = stores();
+    let (_dir, store) = stores();
     let tokens = started(&fake, &store, Some("seed")).await;
     tokens.access().await.unwrap();
     assert!(matches!(
@@ -216,7 +218,7 @@ async fn a_refused_seed_changes_nothing() {
         Err(TokenError::SeedRefused(_))
     ));
     assert_eq!(bearer(&tokens.access().await.unwrap()), "Bearer access-0");
-    assert_eq!(stored(&memory).refresh.expose_secret(), "refresh-0");
+    assert_eq!(stored(&store).await.refresh.expose_secret(), "refresh-0");
 }
 
 /// The pair rotated and the answer was lost: only the old token can tell, and it is asked once.
@@ -230,7 +232,8 @@ async fn after_a_lost_answer_the_old_token_is_tried_once_more() {
         }
     })
     .await;
-    let tokens = started(&fake, &stores().0, Some("seed")).await;
+    let (_dir, store) = stores();
+    let tokens = started(&fake, &store, Some("seed")).await;
     assert!(matches!(tokens.access().await, Err(TokenError::Dead(_))));
     assert_eq!(fake.calls(), 2);
 
@@ -242,7 +245,8 @@ async fn after_a_lost_answer_the_old_token_is_tried_once_more() {
         }
     })
     .await;
-    let tokens = started(&fake, &stores().0, Some("seed")).await;
+    let (_dir, store) = stores();
+    let tokens = started(&fake, &store, Some("seed")).await;
     assert_eq!(bearer(&tokens.access().await.unwrap()), "Bearer access-1");
 }
 
@@ -256,7 +260,8 @@ async fn an_outage_kills_no_token_and_is_not_hammered() {
         }
     };
     let fake = Fake::start(down).await;
-    let tokens = started(&fake, &stores().0, Some("seed")).await;
+    let (_dir, store) = stores();
+    let tokens = started(&fake, &store, Some("seed")).await;
     for _ in 0..5 {
         assert!(matches!(
             tokens.access().await,
@@ -272,16 +277,16 @@ async fn an_outage_kills_no_token_and_is_not_hammered() {
 #[tokio::test]
 async fn a_pair_that_the_store_does_not_take_is_used_and_stored_later() {
     let fake = Fake::start(rotating).await;
-    let (store, memory) = stores();
+    let (dir, store) = stores();
     let tokens = started(&fake, &store, Some("seed")).await;
-    memory.set_broken(true);
+    break_kept(dir.path());
     assert_eq!(bearer(&tokens.access().await.unwrap()), "Bearer access-0");
     assert!(tokens.pause().await <= Duration::from_secs(5));
     tokens.maintain().await;
-    memory.set_broken(false);
-    assert_eq!(stored(&memory).refresh.expose_secret(), "seed");
+    mend_kept(dir.path());
+    assert_eq!(stored(&store).await.refresh.expose_secret(), "seed");
     tokens.maintain().await;
-    assert_eq!(stored(&memory).refresh.expose_secret(), "refresh-0");
+    assert_eq!(stored(&store).await.refresh.expose_secret(), "refresh-0");
     assert_eq!(fake.calls(), 1);
 }
 
@@ -291,20 +296,20 @@ async fn a_caller_who_gives_up_does_not_cut_a_refresh_short() {
         Reaction::After(Duration::from_millis(600), Box::new(rotating(number, seen)))
     };
     let fake = Fake::start(slow).await;
-    let (store, memory) = stores();
+    let (_dir, store) = stores();
     let tokens = started(&fake, &store, Some("seed")).await;
     let mut changes = tokens.changes();
     let given_up = tokio::time::timeout(Duration::from_millis(20), tokens.access()).await;
     assert!(given_up.is_err());
     changes.next().await;
-    assert_eq!(stored(&memory).refresh.expose_secret(), "refresh-0");
+    assert_eq!(stored(&store).await.refresh.expose_secret(), "refresh-0");
     assert_eq!(bearer(&tokens.access().await.unwrap()), "Bearer access-0");
 }
 
 #[tokio::test]
 async fn a_newer_pair_in_the_store_is_taken_without_a_call() {
     let fake = Fake::start(rotating).await;
-    let (store, _) = stores();
+    let (_dir, store) = stores();
     let one = started(&fake, &store, Some("seed")).await;
     let old = one.access().await.unwrap().generation;
     let two = started(&fake, &store, None).await;
@@ -331,8 +336,8 @@ fn with_life(obtained_ago: u64, life: u64) -> StoredToken {
 #[tokio::test]
 async fn a_pair_near_its_end_is_renewed_by_itself() {
     let fake = Fake::start(rotating).await;
-    let (store, memory) = stores();
-    memory.save(&with_life(80, 100)).unwrap();
+    let (_dir, store) = stores();
+    store.save(&account(), &with_life(80, 100)).await.unwrap();
     let tokens = started(&fake, &store, None).await;
     assert_eq!(bearer(&tokens.access().await.unwrap()), "Bearer access-old");
     assert_eq!(fake.calls(), 0);
@@ -344,7 +349,7 @@ async fn a_pair_near_its_end_is_renewed_by_itself() {
     });
     changes.next().await;
     assert_eq!(bearer(&tokens.access().await.unwrap()), "Bearer access-0");
-    assert_eq!(stored(&memory).fence, 4);
+    assert_eq!(stored(&store).await.fence, 4);
     shutdown.cancel();
     keeper.await.unwrap();
     assert_eq!(fake.calls(), 1);
@@ -354,16 +359,17 @@ async fn a_pair_near_its_end_is_renewed_by_itself() {
 async fn nobody_renews_early_twice_a_minute() {
     let short = |_, _: &Seen| Reaction::Json(200, json!({ "access_token": "a", "expires_in": 1 }));
     let fake = Fake::start(short).await;
-    let (store, memory) = stores();
-    memory.save(&with_life(80, 100)).unwrap();
+    let (_dir, store) = stores();
+    store.save(&account(), &with_life(80, 100)).await.unwrap();
     let tokens = started(&fake, &store, None).await;
     tokens.maintain().await;
     assert_eq!(fake.calls(), 1);
     assert_eq!(
-        stored(&memory).refresh.expose_secret(),
+        stored(&store).await.refresh.expose_secret(),
         "seed",
         "an answer without a refresh token keeps the old one"
     );
+    // waits because the token of one second must end on the wall clock
     tokio::time::sleep(Duration::from_millis(1050)).await;
     tokens.maintain().await;
     assert_eq!(fake.calls(), 1);
@@ -375,8 +381,8 @@ async fn nobody_renews_early_twice_a_minute() {
 #[tokio::test]
 async fn an_ended_token_is_renewed_before_it_is_used() {
     let fake = Fake::start(rotating).await;
-    let (store, memory) = stores();
-    memory.save(&with_life(200, 100)).unwrap();
+    let (_dir, store) = stores();
+    store.save(&account(), &with_life(200, 100)).await.unwrap();
     let tokens = started(&fake, &store, None).await;
     assert_eq!(tokens.state(), TokenState::Stale);
     assert_eq!(bearer(&tokens.access().await.unwrap()), "Bearer access-0");

@@ -1,3 +1,5 @@
+//! The decision table and the samples of contracts/moengage.md, row by row and by property.
+
 use super::*;
 use crate::domain::{Button, Header};
 use crate::moengage::tests::*;

@@ -1,92 +1,16 @@
 //! Sends over real sockets: every row of the decision table of contracts/moengage.md section 4.
 
+use super::gateway::{AUTH, Gateway, channel, channel_settings, named};
 use super::*;
-use crate::channel::{Account, Channel, ChannelSettings, Channels};
-use crate::domain::policy::Policy;
-use crate::domain::{AccountId, BusinessNumber, ChannelId, Code, MsgId, Refusal};
-use crate::http::testing::{Answer, Server};
-use crate::http::{Limits, finish};
-use crate::intake::{Entry, Intake};
-use crate::limit::{Limiter, Pace};
-use crate::moengage::{SendState, routes};
-use serde_json::{Value, json};
+use crate::channel::{Channel, ChannelSettings};
+use crate::domain::{AccountId, ChannelId, Code, Incoming, Keywords, Phone, Refusal};
+use crate::http::testing::Answer;
+use crate::moengage::reply::Reply;
+use crate::store::EventRules;
+use axum::response::IntoResponse;
+use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
-
-fn channel(id: &str, tokens: &[&str], waba_number: Option<&str>) -> Arc<Channel> {
-    let pace = Pace {
-        per_second: None,
-        concurrency: 1,
-    };
-    let account = Account::new(
-        AccountId::parse("default").unwrap(),
-        Limiter::new(pace, Duration::ZERO),
-    );
-    Arc::new(Channel::new(ChannelSettings {
-        id: ChannelId::parse(id).unwrap(),
-        account: Arc::new(account),
-        tokens: tokens.iter().map(|token| (*token).into()).collect(),
-        callback_url: "http://127.0.0.1:9/".into(),
-        waba_number: waba_number.map(|number| BusinessNumber::parse(number).unwrap()),
-        webhook_secret: None,
-        policy: Policy::default(),
-        max_queue: None,
-    }))
-}
-
-struct Gateway {
-    server: Server,
-    intake: Intake,
-}
-
-const AUTH: &str = "authorization: Bearer tok_example";
-
-impl Gateway {
-    async fn start(channels: Vec<Arc<Channel>>) -> Self {
-        let intake = Intake::default();
-        let state = SendState {
-            channels: Arc::new(Channels::new(channels)),
-            intake: intake.clone(),
-        };
-        let router = finish(routes(state));
-        let limits = Limits {
-            body_limit: 200_000,
-            ..Limits::default()
-        };
-        Self {
-            server: Server::start(router, limits, Duration::ZERO).await,
-            intake,
-        }
-    }
-
-    async fn single() -> Self {
-        Self::start(vec![channel("default", &["tok_example", "tok_next"], None)]).await
-    }
-
-    async fn post(&self, path: &str, header: &str, body: &[u8]) -> Answer {
-        let head = format!("POST {path} HTTP/1.1\r\ncontent-type: application/json\r\n{header}");
-        self.server.ask(head.trim_end(), body).await
-    }
-
-    async fn send(&self, send: &Value) -> Answer {
-        let body = send.to_string();
-        self.post("/jumper_send_whatsapp", AUTH, body.as_bytes())
-            .await
-    }
-
-    fn answers(&self, entry: Entry) {
-        self.intake.script(|script| script.answers.push_back(entry));
-    }
-
-    /// The channel and the campaign of each message that came in.
-    fn seen(&self) -> Vec<(String, Option<String>)> {
-        self.intake.script(|script| {
-            let seen = script.seen.drain(..);
-            seen.map(|(channel, message)| (channel, message.campaign.map(|id| id.to_string())))
-                .collect()
-        })
-    }
-}
 
 #[track_caller]
 fn succeeded(answer: &Answer) {
@@ -110,7 +34,7 @@ fn failed(answer: &Answer, code: &str, message: &str) {
 #[tokio::test]
 async fn accepted_and_repeated_sends_are_a_success() {
     let gateway = Gateway::single().await;
-    for sample in [
+    let samples = [
         e1(),
         e2(),
         e3(),
@@ -122,12 +46,14 @@ async fn accepted_and_repeated_sends_are_a_success() {
         e9(),
         e10(),
         e11(),
-    ] {
-        succeeded(&gateway.send(&sample).await);
+    ];
+    for (number, sample) in samples.into_iter().enumerate() {
+        succeeded(&gateway.send(&named(sample, &format!("m{number}"))).await);
     }
-    assert_eq!(gateway.seen().len(), 11);
-    gateway.answers(Entry::Repeat);
-    succeeded(&gateway.send(&e1()).await);
+    assert_eq!(gateway.kept(), 11);
+    succeeded(&gateway.send(&named(e1(), "m0")).await);
+    succeeded(&gateway.send(&named(e2(), "m0")).await);
+    assert_eq!(gateway.kept(), 11);
 }
 
 #[tokio::test]
@@ -155,54 +81,99 @@ async fn refusals_carry_their_code() {
         "7004",
         "header parameter of type location is not supported by this gateway",
     );
-    assert!(gateway.seen().is_empty());
-    for (code, reason) in [
-        (
-            Code::Template,
-            "Template confirm_slot (en_US) needs 1 body value, got 0",
-        ),
-        (Code::OptedOut, "Recipient opted out"),
-    ] {
-        gateway.answers(Entry::Refused(Refusal::new(code, reason)));
-        failed(&gateway.send(&e1()).await, code.as_str(), reason);
-    }
+    assert_eq!(gateway.kept(), 0);
+}
+
+/// A person who wrote STOP is refused, on the channel that was answered alone.
+#[tokio::test]
+async fn who_opted_out_is_refused() {
+    let gateway = Gateway::start(vec![
+        channel("shop", &["tok_shop"], None),
+        channel("bank", &["tok_bank"], None),
+    ])
+    .await;
+    let rules = EventRules {
+        channel: ChannelId::parse("shop").unwrap(),
+        account: AccountId::parse("default").unwrap(),
+        keywords: Keywords::new::<&str>(&[], &[]),
+        reply_window: Duration::from_secs(60),
+        relay_unmatched: true,
+        waba_number: None,
+    };
+    let stop = crate::domain::Reply {
+        id: None,
+        from: Phone::parse(e1()["to"].as_str().unwrap()).unwrap(),
+        context: None,
+        text: "stop".into(),
+        at: None,
+    };
+    let now = crate::clock::now();
+    let events = vec![Incoming::Reply(stop)];
+    let taken = gateway.store.take_events(Arc::new(rules), events, now);
+    assert_eq!(taken.await.unwrap().opted_out, 1);
+    let body = e1().to_string();
+    let answer = gateway
+        .post("/send_whatsapp", "apikey: tok_shop", body.as_bytes())
+        .await;
+    failed(&answer, "7003", "Recipient opted out");
+    assert_eq!(gateway.kept(), 0);
+    let answer = gateway
+        .post("/send_whatsapp", "apikey: tok_bank", body.as_bytes())
+        .await;
+    succeeded(&answer);
+}
+
+#[track_caller]
+fn come_again(answer: &Answer, status: u16, message: &str, seconds: u32) {
+    assert_eq!((answer.status, &*answer.message()), (status, message));
+    let header = format!("retry-after: {seconds}\r\n");
+    assert!(
+        format!("{}\r\n", answer.head).contains(&header),
+        "{}",
+        answer.head
+    );
 }
 
 #[tokio::test]
 async fn our_own_trouble_has_its_status_and_a_time_to_come_back() {
-    let gateway = Gateway::single().await;
-    let retry_after = Duration::from_millis(2100);
-    let reason = "disk broken at 12025550143".to_owned();
-    let cases = [
-        (
-            Entry::Full { retry_after },
-            429,
-            "Too many requests, try again later",
-            "3",
-        ),
-        (
-            Entry::Unavailable { reason },
-            503,
-            "Message store unavailable: try again",
-            "2",
-        ),
-        (
-            Entry::Draining,
-            503,
-            "Gateway is shutting down: try again",
-            "5",
-        ),
-    ];
-    for (entry, status, message, seconds) in cases {
-        gateway.answers(entry);
-        let answer = gateway.send(&e1()).await;
-        assert_eq!((answer.status, &*answer.message()), (status, message));
-        assert!(
-            answer.head.contains(&format!("retry-after: {seconds}")),
-            "{}",
-            answer.head
-        );
-    }
+    let full = |most| {
+        vec![Arc::new(Channel::new(ChannelSettings {
+            max_queue: Some(most),
+            ..channel_settings("default", &["tok_example"], None)
+        }))]
+    };
+    let gateway = Gateway::start(full(1)).await;
+    succeeded(&gateway.send(&e1()).await);
+    let too_many = "Too many requests, try again later";
+    come_again(&gateway.send(&named(e1(), "m2")).await, 429, too_many, 10);
+    succeeded(&gateway.send(&e1()).await);
+    gateway.intake.close();
+    let stopping = "Gateway is shutting down: try again";
+    come_again(&gateway.send(&named(e1(), "m2")).await, 503, stopping, 5);
+    assert_eq!(gateway.kept(), 1);
+
+    let channels = vec![channel("default", &["tok_example"], None)];
+    let gateway = Gateway::with(channels, |settings| settings.min_free = u64::MAX).await;
+    let away = "Message store unavailable: try again";
+    come_again(&gateway.send(&e1()).await, 503, away, 2);
+    assert_eq!(gateway.kept(), 0);
+}
+
+#[test]
+fn a_time_to_come_back_is_rounded_up() {
+    let header = |wait| {
+        let full = Reply::Full { retry_after: wait };
+        full.into_response().headers()["retry-after"].clone()
+    };
+    assert_eq!(header(Duration::from_millis(2100)), "3");
+    assert_eq!(header(Duration::ZERO), "1");
+}
+
+#[test]
+fn a_refusal_at_the_door_keeps_code_and_reason() {
+    let refusal = Refusal::new(Code::Template, "Template confirm_slot (en_US) is unknown");
+    let reply = Reply::from(crate::intake::Entry::Refused(refusal.clone()));
+    assert_eq!(reply, Reply::Failure(refusal));
 }
 
 #[tokio::test]
@@ -237,7 +208,7 @@ async fn what_cannot_be_understood_is_a_4xx_with_a_message() {
         let answer = gateway.post("/jumper_send_whatsapp", AUTH, body).await;
         assert_eq!((answer.status, &*answer.message()), (status, message));
     }
-    assert!(gateway.seen().is_empty());
+    assert_eq!(gateway.kept(), 0);
     succeeded(&gateway.send(&e1()).await);
 }
 
@@ -321,7 +292,7 @@ async fn a_wrong_token_is_7000_with_http_200() {
             failed(&answer, "7000", reason);
         }
     }
-    assert!(gateway.seen().is_empty());
+    assert_eq!(gateway.kept(), 0);
 }
 
 #[tokio::test]
@@ -332,8 +303,8 @@ async fn the_channel_is_found_by_token_and_number() {
         channel("any", &["tok_both"], None),
     ])
     .await;
-    let from = |number: &str| {
-        let mut send = e1();
+    let from = |number: &str, msg_id: &str| {
+        let mut send = named(e1(), msg_id);
         send["from"] = json!(number);
         send.to_string()
     };
@@ -347,13 +318,15 @@ async fn the_channel_is_found_by_token_and_number() {
     ];
     for (token, number, expected) in cases {
         let header = format!("apikey: {token}");
+        let msg_id = format!("{token}-{number}");
+        let body = from(number, &msg_id);
         let answer = gateway
-            .post("/send_whatsapp", &header, from(number).as_bytes())
+            .post("/send_whatsapp", &header, body.as_bytes())
             .await;
         match expected {
             Some(id) => {
                 succeeded(&answer);
-                assert_eq!(gateway.seen(), [(id.to_owned(), None)]);
+                assert_eq!(gateway.seen(&msg_id).await, [(id.to_owned(), None)]);
             }
             None => failed(
                 &answer,
@@ -365,10 +338,10 @@ async fn the_channel_is_found_by_token_and_number() {
     let both = "apikey: tok_bank\r\nauthorization: tok_shop";
     succeeded(
         &gateway
-            .post("/send_whatsapp", both, from("12025550100").as_bytes())
+            .post("/send_whatsapp", both, from("12025550100", "m9").as_bytes())
             .await,
     );
-    assert_eq!(gateway.seen(), [("shop".to_owned(), None)]);
+    assert_eq!(gateway.seen("m9").await, [("shop".to_owned(), None)]);
 }
 
 #[tokio::test]
@@ -384,7 +357,8 @@ async fn a_channel_named_in_the_url_must_be_opened_by_the_token() {
             .post("/channels/shop/send", AUTH, body.as_bytes())
             .await,
     );
-    assert_eq!(gateway.seen(), [("shop".to_owned(), None)]);
+    let seen = gateway.seen("6650f1c2_wa_000001").await;
+    assert_eq!(seen, [("shop".to_owned(), None)]);
     for path in [
         "/channels/bank/send",
         "/channels/nobody/send",
@@ -393,13 +367,12 @@ async fn a_channel_named_in_the_url_must_be_opened_by_the_token() {
         let answer = gateway.post(path, AUTH, body.as_bytes()).await;
         failed(&answer, "7000", "Token does not match any channel");
     }
-    assert!(gateway.seen().is_empty());
+    assert_eq!(gateway.kept(), 1);
 }
 
 #[tokio::test]
 async fn the_campaign_is_kept_and_a_bad_query_harms_nothing() {
     let gateway = Gateway::single().await;
-    let body = e1().to_string();
     let long = "x".repeat(257);
     let cases = [
         ("campaign_id=spring-7", Some("spring-7")),
@@ -415,11 +388,13 @@ async fn the_campaign_is_kept_and_a_bad_query_harms_nothing() {
         ("&&==%zz", None),
         ("", None),
     ];
-    for (query, expected) in cases {
+    for (number, (query, expected)) in cases.into_iter().enumerate() {
         let path = format!("/jumper_send_whatsapp?{query}");
+        let msg_id = format!("m{number}");
+        let body = named(e1(), &msg_id).to_string();
         succeeded(&gateway.post(&path, AUTH, body.as_bytes()).await);
         let expected = ("default".to_owned(), expected.map(str::to_owned));
-        assert_eq!(gateway.seen(), [expected], "{query}");
+        assert_eq!(gateway.seen(&msg_id).await, [expected], "{query}");
     }
 }
 
@@ -432,14 +407,11 @@ async fn a_repeat_with_refused_content_is_still_a_success() {
         "7004",
         "Carousel is not supported by this gateway",
     );
-    let id = MsgId::parse("6650f1c2_wa_000001").unwrap();
-    gateway.intake.script(|script| script.accepted.push(id));
+    succeeded(&gateway.send(&e1()).await);
     succeeded(&gateway.send(&e12()).await);
-    assert!(gateway.seen().is_empty());
-    let mut other = e12();
-    other["msg_id"] = json!("6650f1c2_wa_000002");
+    assert_eq!(gateway.kept(), 1);
     failed(
-        &gateway.send(&other).await,
+        &gateway.send(&named(e12(), "6650f1c2_wa_000002")).await,
         "7004",
         "Carousel is not supported by this gateway",
     );

@@ -22,9 +22,9 @@ impl Store {
         let body = row::write_message(message);
         self.write(move |txn| {
             if opted_out(txn.conn, &channel, to)? {
-                let known = first_body(txn.conn, &channel, &msg_id)?;
+                let known = first(txn.conn, &channel, &msg_id)?;
                 return Ok(known.map_or(Accepted::OptedOut, |first| Accepted::Repeat {
-                    same: first == body,
+                    same: first.is(to, &body),
                 }));
             }
             let stored = txn
@@ -49,9 +49,9 @@ impl Store {
                 txn.deltas.add(&channel, Counter::Queued, 1);
                 return Ok(Accepted::Stored);
             }
-            let first = first_body(txn.conn, &channel, &msg_id)?;
+            let first = first(txn.conn, &channel, &msg_id)?;
             Ok(Accepted::Repeat {
-                same: first.is_some_and(|first| first == body),
+                same: first.is_some_and(|first| first.is(to, &body)),
             })
         })
         .await
@@ -64,14 +64,31 @@ impl Store {
         msg_id: &MsgId,
     ) -> Result<bool, StoreError> {
         let (channel, msg_id) = (channel.clone(), msg_id.clone());
-        self.read(move |conn| Ok(first_body(conn, &channel, &msg_id)?.is_some()))
+        self.read(move |conn| Ok(first(conn, &channel, &msg_id)?.is_some()))
             .await
     }
 }
 
-fn first_body(conn: &Connection, channel: &ChannelId, msg_id: &MsgId) -> Result<Option<String>> {
-    conn.prepare_cached("SELECT body FROM message WHERE channel = ?1 AND msg_id = ?2")?
-        .query_row((channel.as_str(), msg_id.as_str()), |row| row.get(0))
+/// The content that came first under an id.
+struct First {
+    recipient: i64,
+    body: String,
+}
+
+impl First {
+    fn is(&self, to: Phone, body: &str) -> bool {
+        self.recipient == signed(to.number()) && self.body == body
+    }
+}
+
+fn first(conn: &Connection, channel: &ChannelId, msg_id: &MsgId) -> Result<Option<First>> {
+    conn.prepare_cached("SELECT recipient, body FROM message WHERE channel = ?1 AND msg_id = ?2")?
+        .query_row((channel.as_str(), msg_id.as_str()), |row| {
+            Ok(First {
+                recipient: row.get(0)?,
+                body: row.get(1)?,
+            })
+        })
         .optional()
 }
 

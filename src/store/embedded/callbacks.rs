@@ -6,7 +6,7 @@
 
 use super::ledger::Counter;
 use super::writer::Txn;
-use super::{Store, damaged, signed};
+use super::{Store, signed};
 use crate::domain::{Callback, ChannelId, Lane, UnixMs};
 use crate::store::{LaneOf, PendingCallback, RelayOutcome, StoreError, row};
 use rusqlite::{Connection, OptionalExtension, Result};
@@ -35,8 +35,10 @@ pub(super) fn enqueue(
     };
     let waits: bool = txn
         .conn
-        .prepare_cached("SELECT 1 FROM callback WHERE lane = ?1 AND ord = ?2 AND ready < 2")?
-        .exists((number(lane), order))?;
+        .prepare_cached(
+            "SELECT 1 FROM callback WHERE lane = ?1 AND ord = ?2 AND ready < 2 AND channel = ?3",
+        )?
+        .exists((number(lane), order, channel.as_str()))?;
     txn.conn
         .prepare_cached(
             "INSERT INTO callback (channel, lane, ord, message, ready, due, created, body)
@@ -66,23 +68,37 @@ pub(super) fn all_due(conn: &Connection) -> Result<()> {
 
 impl Store {
     /// Takes up to `most` due callbacks. They stay taken until they are settled or the process
-    /// ends.
+    /// ends. One that cannot be read becomes a dead letter, so that it holds back nothing.
     pub async fn take_callbacks(
         &self,
         queue: &LaneOf,
         most: usize,
         now: UnixMs,
     ) -> Result<Vec<PendingCallback>, StoreError> {
-        let (store, queue) = (self.clone(), queue.clone());
-        let found = self
+        let (store, asked) = (self.clone(), queue.clone());
+        let due = self
             .read(move |conn| {
-                let taken = store.taken().clone();
-                let found = due(conn, &queue, most, &taken, now)?;
-                store.taken().extend(found.iter().map(|one| one.handle));
-                Ok(found)
+                // Kept over the question, so that two takers never take the same.
+                let mut taken = store.taken();
+                let due = due(conn, &asked, most, &taken, now)?;
+                taken.extend(due.found.iter().map(|one| one.handle));
+                Ok(due)
             })
             .await?;
-        Ok(found)
+        if !due.unreadable.is_empty() {
+            let dead = RelayOutcome::Dead {
+                reason: "cannot be read by this version of the gateway".into(),
+            };
+            let ends = due
+                .unreadable
+                .into_iter()
+                .map(|handle| (handle, dead.clone()));
+            if let Err(error) = self.settle_callbacks(queue, ends.collect(), now).await {
+                // Those that were found are taken and must be handed out all the same.
+                tracing::warn!(%error, "unreadable callbacks stay where they are; tried again");
+            }
+        }
+        Ok(due.found)
     }
 
     /// When the next callback of this queue is due, taken ones aside.
@@ -144,33 +160,43 @@ impl Store {
     }
 }
 
+/// What a look into a queue found.
+#[derive(Default)]
+struct Due {
+    found: Vec<PendingCallback>,
+    unreadable: Vec<i64>,
+}
+
 fn due(
     conn: &Connection,
     queue: &LaneOf,
     most: usize,
     taken: &std::collections::HashSet<i64>,
     now: UnixMs,
-) -> Result<Vec<PendingCallback>> {
+) -> Result<Due> {
     let mut select = conn.prepare_cached(
         "SELECT id, body, tries, created FROM callback
          WHERE channel = ?1 AND lane = ?2 AND ready = 1 AND due <= ?3 ORDER BY due, id",
     )?;
     let mut rows = select.query((queue.channel.as_str(), number(queue.lane), now.0))?;
-    let mut found = Vec::new();
-    while found.len() < most {
+    let mut due = Due::default();
+    while due.found.len() + due.unreadable.len() < most {
         let Some(row) = rows.next()? else { break };
         let handle = row.get(0)?;
         if taken.contains(&handle) {
             continue;
         }
-        found.push(PendingCallback {
-            handle,
-            callback: row::read_callback(row.get_ref(1)?.as_str()?).map_err(damaged)?,
-            tries: row.get(2)?,
-            created: UnixMs(row.get(3)?),
-        });
+        match row::read_callback(row.get_ref(1)?.as_str()?) {
+            Ok(callback) => due.found.push(PendingCallback {
+                handle,
+                callback,
+                tries: row.get(2)?,
+                created: UnixMs(row.get(3)?),
+            }),
+            Err(_) => due.unreadable.push(handle),
+        }
     }
-    Ok(found)
+    Ok(due)
 }
 
 fn settle(
@@ -182,7 +208,9 @@ fn settle(
 ) -> Result<()> {
     let found = txn
         .conn
-        .prepare_cached("SELECT lane, ord, message, tries, body FROM callback WHERE id = ?1")?
+        .prepare_cached(
+            "SELECT lane, ord, message, tries, body FROM callback WHERE id = ?1 AND ready = 1",
+        )?
         .query_row([handle], |row| {
             Ok((
                 row.get::<_, i64>(0)?,
@@ -221,16 +249,22 @@ fn settle(
     }
     txn.deltas
         .add(&queue.channel, Counter::CallbacksWaiting, -1);
-    promote(txn.conn, lane, order, now)
+    promote(txn.conn, &queue.channel, (lane, order), now)
 }
 
-fn promote(conn: &Connection, lane: i64, order: i64, now: UnixMs) -> Result<()> {
+fn promote(
+    conn: &Connection,
+    channel: &ChannelId,
+    (lane, order): (i64, i64),
+    now: UnixMs,
+) -> Result<()> {
     conn.prepare_cached(
-        "UPDATE callback SET ready = 1, due = ?3
-         WHERE id = (SELECT min(id) FROM callback WHERE lane = ?1 AND ord = ?2 AND ready < 2)
+        "UPDATE callback SET ready = 1, due = ?4
+         WHERE id = (SELECT min(id) FROM callback
+                     WHERE lane = ?1 AND ord = ?2 AND ready < 2 AND channel = ?3)
            AND ready = 0",
     )?
-    .execute((lane, order, now.0))?;
+    .execute((lane, order, channel.as_str(), now.0))?;
     Ok(())
 }
 

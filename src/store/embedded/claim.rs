@@ -2,11 +2,15 @@
 
 use super::settle::{self, Found};
 use super::writer::Txn;
-use super::{Store, damaged};
+use super::{Store, callbacks, damaged, evidence};
 use crate::domain::state::Step;
 use crate::domain::{AccountId, ChannelId, Code, MsgId, Phone, Refusal, State, UnixMs};
-use crate::store::{ClaimedMessage, Claims, StoreError, Turn, row};
+use crate::store::{ClaimedMessage, Claims, Folded, StoreError, Turn, row};
 use rusqlite::Result;
+
+/// What an account was sending, by the one small index that has it.
+const ATTEMPTING: &str =
+    "(state = 1 OR state = 3 OR (state = 4 AND lost = 1)) AND state = 1 AND account = ?1";
 
 /// A queued row as the claim reads it.
 struct Waiting {
@@ -33,12 +37,17 @@ impl Store {
         }
         self.write(move |txn| {
             let mut claims = Claims::default();
+            // First each its share, then what the others left; one alone has all at once.
             let share = most.div_ceil(turns.len());
-            // First each its share, then what the others left.
-            for limit in [share, most] {
+            let rounds: &[usize] = if turns.len() > 1 {
+                &[share, most]
+            } else {
+                &[most]
+            };
+            for limit in rounds {
                 for turn in &turns {
-                    let room = limit.min(most - claims.taken.len());
-                    if room > 0 && (limit == share || turns.len() > 1) {
+                    let room = (most - claims.taken.len()).min(*limit);
+                    if room > 0 {
                         take(txn, turn, room, now, &mut claims)?;
                     }
                 }
@@ -63,8 +72,9 @@ impl Store {
         .await
     }
 
-    /// What was being sent when the process ended is unknown now. Called once at start, before
-    /// anything is claimed; returns how many there were.
+    /// What was being sent when the process ended is unknown now, unless an event that came before
+    /// the end proves it. Called once at start, before anything is claimed; returns how many there
+    /// were.
     pub async fn recover(
         &self,
         account: &AccountId,
@@ -73,8 +83,7 @@ impl Store {
     ) -> Result<usize, StoreError> {
         let account = account.clone();
         self.write(move |txn| {
-            let found =
-                settle::find_where(txn.conn, "state = 1 AND account = ?1", [account.as_str()])?;
+            let found = settle::find_where(txn.conn, ATTEMPTING, [account.as_str()])?;
             for message in &found {
                 settle::lose(
                     txn,
@@ -83,6 +92,12 @@ impl Store {
                     "the process ended during the attempt",
                     now,
                 )?;
+            }
+            // Only when all are marked: two to the same person prove nothing. Whom it concerns need
+            // not be told, since at start every relay looks for itself.
+            let mut folded = Folded::default();
+            for message in &found {
+                evidence::weigh(txn, message.id, now, &mut folded)?;
             }
             Ok(found.len())
         })
@@ -99,7 +114,13 @@ fn take(
 ) -> Result<()> {
     let waiting = due(txn, &turn.channel, most, now)?;
     for one in waiting {
-        if let Some(refusal) = refusal(txn, turn, &one)? {
+        let message = row::read_message(one.msg_id.clone(), one.to, &one.body);
+        let refusal = match &message {
+            Ok(_) => refusal(txn, turn, &one)?,
+            // Left in the queue it would hold back everything behind it, on every channel.
+            Err(_) => Some(unreadable()),
+        };
+        if let Some(refusal) = refusal {
             let found = Found {
                 id: one.id,
                 channel: turn.channel.clone(),
@@ -114,11 +135,10 @@ fn take(
         }
         let attempt = one.attempts + 1;
         mark(txn, &turn.channel, &one, attempt, now)?;
-        let message = row::read_message(one.msg_id, one.to, &one.body).map_err(damaged)?;
         claims.taken.push(ClaimedMessage {
             handle: one.id,
             channel: turn.channel.clone(),
-            message,
+            message: message.map_err(damaged)?,
             attempt,
             accepted_at: one.accepted_at,
         });
@@ -129,7 +149,7 @@ fn take(
 fn due(txn: &Txn<'_>, channel: &ChannelId, most: usize, now: UnixMs) -> Result<Vec<Waiting>> {
     let mut select = txn.conn.prepare_cached(
         "SELECT id, msg_id, recipient, accepted_at, attempts, body FROM message
-         WHERE channel = ?1 AND state = 0 AND due <= ?2 ORDER BY due, accepted_at LIMIT ?3",
+         WHERE channel = ?1 AND state = 0 AND due <= ?2 ORDER BY due, accepted_at, id LIMIT ?3",
     )?;
     let most = i64::try_from(most).unwrap_or(i64::MAX);
     let rows = select.query_map((channel.as_str(), now.0, most), |row| {
@@ -155,6 +175,11 @@ fn refusal(txn: &Txn<'_>, turn: &Turn, one: &Waiting) -> Result<Option<Refusal>>
     Ok(None)
 }
 
+fn unreadable() -> Refusal {
+    let reason = "The stored message cannot be read by this version of the gateway";
+    Refusal::new(Code::Other, reason)
+}
+
 fn mark(
     txn: &mut Txn<'_>,
     channel: &ChannelId,
@@ -166,13 +191,14 @@ fn mark(
     txn.conn
         .prepare_cached(
             "UPDATE message SET state = 1, attempts = ?2, attempted_at = ?3,
-                    history = history || ?4 WHERE id = ?1",
+                    history = iif(length(history) < ?5, history || ?4, history) WHERE id = ?1",
         )?
         .execute((
             one.id,
             attempt,
             now.0,
             row::moment(now, "attempt", &attempt.to_string()),
+            callbacks::HISTORY_LIMIT,
         ))?;
     txn.deltas.moved(channel, State::Queued, next);
     Ok(())

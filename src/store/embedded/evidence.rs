@@ -11,7 +11,7 @@ use super::{damaged, signed};
 use crate::domain::state::Step;
 use crate::domain::{AccountId, Phone, ProviderId, Receipt, State, UnixMs};
 use crate::store::{Folded, row};
-use rusqlite::{OptionalExtension, Result};
+use rusqlite::Result;
 
 /// Weighs the evidence for the recipient of a message.
 pub(super) fn weigh(txn: &mut Txn<'_>, id: i64, now: UnixMs, folded: &mut Folded) -> Result<()> {
@@ -70,8 +70,8 @@ fn only_unknown(
 ) -> Result<Option<(Found, i64)>> {
     let mut select = txn.conn.prepare_cached(
         "SELECT id, state, attempted_at FROM message
-         WHERE recipient = ?1 AND account = ?2
-           AND (state = 1 OR state = 3 OR (state = 4 AND lost = 1))",
+         WHERE (state = 1 OR state = 3 OR (state = 4 AND lost = 1))
+           AND recipient = ?1 AND account = ?2",
     )?;
     let rows = select.query_map((signed(recipient.number()), account.as_str()), |row| {
         Ok((
@@ -97,24 +97,17 @@ fn only_unmatched(
     recipient: Phone,
     since: i64,
 ) -> Result<Option<ProviderId>> {
-    let mut select = txn.conn.prepare_cached(
-        "SELECT DISTINCT provider_id FROM event
-         WHERE account = ?1 AND recipient = ?2 AND kind = 'status' AND received_at >= ?3 LIMIT 2",
-    )?;
-    let rows = select.query_map(
-        (account.as_str(), signed(recipient.number()), since),
-        |row| ProviderId::parse(row.get_ref(0)?.as_str()?).map_err(damaged),
-    )?;
-    let mut ids: Vec<ProviderId> = rows.collect::<Result<_>>()?;
-    Ok(if ids.len() == 1 { ids.pop() } else { None })
-}
-
-/// Whether a message still waits for evidence, for the sweep.
-pub(super) fn still_unknown(txn: &Txn<'_>, id: i64) -> Result<bool> {
-    let found = txn
+    let (first, last): (Option<String>, Option<String>) = txn
         .conn
-        .prepare_cached("SELECT 1 FROM message WHERE id = ?1 AND state = 3")?
-        .query_row([id], |_| Ok(()))
-        .optional()?;
-    Ok(found.is_some())
+        .prepare_cached(
+            "SELECT min(provider_id), max(provider_id) FROM event
+             WHERE account = ?1 AND recipient = ?2 AND kind = 'status' AND received_at >= ?3",
+        )?
+        .query_row(
+            (account.as_str(), signed(recipient.number()), since),
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?;
+    let only = first.filter(|first| last.as_ref() == Some(first));
+    only.map(|id| ProviderId::parse(&id).map_err(damaged))
+        .transpose()
 }

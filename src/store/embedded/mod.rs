@@ -18,6 +18,8 @@ mod replies;
 mod schema;
 mod settle;
 mod sweep;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 pub use disk::room;

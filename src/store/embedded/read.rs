@@ -40,12 +40,13 @@ impl Store {
     /// unknown.
     pub async fn count_open(&self) -> Result<[i64; 3], StoreError> {
         self.read(|conn| {
-            let count = |sql: &str| conn.query_row(sql, [], |row| row.get(0));
-            Ok([
-                count("SELECT count(*) FROM message WHERE state = 0")?,
-                count("SELECT count(*) FROM message WHERE state = 1")?,
-                count("SELECT count(*) FROM message WHERE state = 3")?,
-            ])
+            // One statement sees one moment.
+            let sql = "SELECT
+                (SELECT count(*) FROM message WHERE state = 0),
+                (SELECT count(*) FROM message
+                 WHERE (state = 1 OR state = 3 OR (state = 4 AND lost = 1)) AND state = 1),
+                (SELECT count(*) FROM message WHERE state = 3)";
+            conn.query_row(sql, [], |row| Ok([row.get(0)?, row.get(1)?, row.get(2)?]))
         })
         .await
     }
@@ -83,7 +84,12 @@ fn record(conn: &Connection, row: &Row<'_>) -> Result<Record> {
 
 fn open_callbacks(conn: &Connection, message: i64) -> Result<Vec<String>> {
     let mut select = conn.prepare_cached(
-        "SELECT body, ready, tries, reason FROM callback WHERE lane = 0 AND ord = ?1 ORDER BY id",
+        "SELECT body, ready, tries, reason, id FROM callback
+         WHERE lane = 0 AND ord = ?1 AND ready < 2
+         UNION ALL
+         SELECT body, ready, tries, reason, id FROM callback
+         WHERE lane = 0 AND ord = ?1 AND ready = 2
+         ORDER BY id",
     )?;
     let rows = select.query_map([message], |row| {
         let told = callbacks::spoken(row.get_ref(0)?.as_str()?);

@@ -106,6 +106,11 @@ fn remember(
     Ok(())
 }
 
+/// Messages that the person has, or may have: the provider took them or may have taken them.
+const REACHED: &str = "(state IN (2, 3) OR lost = 1)";
+/// How many messages are looked through for the last number that MoEngage named.
+const LOOKED_THROUGH: i64 = 1000;
+
 const COLUMNS: &str = "SELECT id, channel, msg_id, json_extract(body, '$.from'), taps FROM message";
 
 fn answered(conn: &Connection, here: &Here<'_>, reply: &Reply) -> Result<Option<Answered>> {
@@ -123,7 +128,7 @@ fn answered(conn: &Connection, here: &Here<'_>, reply: &Reply) -> Result<Option<
     let since = here.now.minus(here.rules.reply_window);
     let latest = conn
         .prepare_cached(&format!(
-            "{COLUMNS} WHERE recipient = ?1 AND account = ?2 AND state = 2 AND accepted_at >= ?3
+            "{COLUMNS} WHERE recipient = ?1 AND account = ?2 AND {REACHED} AND accepted_at >= ?3
              ORDER BY id DESC LIMIT 1"
         ))?
         .query_row(
@@ -169,17 +174,26 @@ fn kind(answered: Option<&Answered>, text: &str) -> ReplyKind {
 }
 
 /// The number that a reply without a message was sent to: the configured one, else the last one
-/// that MoEngage named.
+/// that MoEngage named on this channel, else one that it named long ago.
 fn own_number(conn: &Connection, here: &Here<'_>) -> Result<String> {
     if let Some(number) = &here.rules.waba_number {
         return Ok(number.as_written().into());
     }
-    let last = conn
+    let channel = here.rules.channel.as_str();
+    let mut newest = conn.prepare_cached(
+        "SELECT channel, json_extract(body, '$.from') FROM message ORDER BY id DESC LIMIT ?1",
+    )?;
+    let mut rows = newest.query([LOOKED_THROUGH])?;
+    while let Some(row) = rows.next()? {
+        if row.get_ref(0)?.as_str()? == channel {
+            return row.get(1);
+        }
+    }
+    let any = conn
         .prepare_cached(
-            "SELECT json_extract(body, '$.from') FROM message WHERE channel = ?1
-             ORDER BY id DESC LIMIT 1",
+            "SELECT json_extract(body, '$.from') FROM message WHERE channel = ?1 LIMIT 1",
         )?
-        .query_row([here.rules.channel.as_str()], |row| row.get(0))
+        .query_row([channel], |row| row.get(0))
         .optional()?;
-    Ok(last.unwrap_or_default())
+    Ok(any.unwrap_or_default())
 }

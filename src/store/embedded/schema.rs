@@ -4,6 +4,9 @@ use rusqlite::{Connection, Result};
 
 /// One row a message is the record too: its history is appended in the row, so that a step of a
 /// message's life is one row write and the record can never disagree with the queue.
+///
+/// Indexes of a part of a table are used only where a statement repeats their condition word for
+/// word. Handles of callbacks are leases in memory, so they are never used again (AUTOINCREMENT).
 const TABLES: &str = "
 CREATE TABLE message (
     id           INTEGER PRIMARY KEY,
@@ -31,7 +34,8 @@ CREATE UNIQUE INDEX message_key ON message (channel, msg_id);
 CREATE INDEX message_recipient ON message (recipient);
 CREATE INDEX message_provider ON message (account, provider_id) WHERE provider_id IS NOT NULL;
 CREATE INDEX message_queued ON message (channel, due, accepted_at) WHERE state = 0;
-CREATE INDEX message_attempting ON message (id) WHERE state = 1;
+CREATE INDEX message_evidence ON message (recipient, account)
+    WHERE (state = 1 OR state = 3 OR (state = 4 AND lost = 1));
 CREATE INDEX message_unknown ON message (due) WHERE state = 3;
 
 CREATE TABLE event (
@@ -56,6 +60,7 @@ CREATE TABLE reply_seen (
     at      INTEGER NOT NULL,
     PRIMARY KEY (account, id)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX reply_seen_at ON reply_seen (at);
 
 CREATE TABLE opt_out (
     channel TEXT NOT NULL,
@@ -65,7 +70,7 @@ CREATE TABLE opt_out (
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE callback (
-    id      INTEGER PRIMARY KEY,
+    id      INTEGER PRIMARY KEY AUTOINCREMENT,
     channel TEXT NOT NULL,
     lane    INTEGER NOT NULL,
     ord     INTEGER NOT NULL,
@@ -78,7 +83,8 @@ CREATE TABLE callback (
     reason  TEXT
 ) STRICT;
 CREATE INDEX callback_ready ON callback (channel, lane, due, id) WHERE ready = 1;
-CREATE INDEX callback_order ON callback (lane, ord, id) WHERE ready < 2;
+CREATE INDEX callback_order ON callback (lane, ord, id, channel) WHERE ready < 2;
+CREATE INDEX callback_dead ON callback (lane, ord, id, created) WHERE ready = 2;
 
 CREATE TABLE ledger (
     channel TEXT NOT NULL,

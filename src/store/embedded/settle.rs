@@ -19,7 +19,8 @@ pub(super) struct Found {
 
 impl Store {
     /// Ends an attempt. A settlement of an attempt that is not under way any more is ignored, so
-    /// that a repeated call does nothing; `answer` is kept in the history.
+    /// that a repeated call does nothing. The history of an attempt that decided nothing keeps
+    /// `answer`.
     pub async fn settle(
         &self,
         handle: i64,
@@ -91,9 +92,15 @@ pub(super) fn retry(
     let next = message.state.after(Step::Retry).map_err(damaged)?;
     txn.conn
         .prepare_cached(
-            "UPDATE message SET state = 0, due = ?2, history = history || ?3 WHERE id = ?1",
+            "UPDATE message SET state = 0, due = ?2,
+                    history = iif(length(history) < ?4, history || ?3, history) WHERE id = ?1",
         )?
-        .execute((message.id, due.0, row::moment(now, "retry", answer)))?;
+        .execute((
+            message.id,
+            due.0,
+            row::moment(now, "retry", answer),
+            callbacks::HISTORY_LIMIT,
+        ))?;
     txn.deltas.moved(&message.channel, message.state, next);
     Ok(())
 }

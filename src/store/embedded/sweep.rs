@@ -2,17 +2,18 @@
 
 use super::settle::{self, Found};
 use super::writer::Txn;
-use super::{Store, channel_id, damaged, evidence};
+use super::{Store, channel_id, damaged, evidence, signed};
 use crate::domain::state::Step;
 use crate::domain::{Code, MsgId, Refusal, State, UnixMs};
 use crate::store::{Folded, StoreError, SweepRule, Swept, row};
-use rusqlite::Result;
+use rusqlite::{OptionalExtension, Result};
 
-/// Messages dealt with in one transaction.
-const AT_ONCE: i64 = 500;
+/// Messages of each kind dealt with in one sweep.
+const AT_ONCE: usize = 500;
 
 impl Store {
-    /// Ends holds that are over, and with `ages` fails what is too old; a bounded number at once.
+    /// Ends holds that are over, and with `ages` fails what is too old; a bounded number at once,
+    /// and says whether there is more.
     pub async fn sweep(
         &self,
         rules: Vec<SweepRule>,
@@ -29,7 +30,7 @@ impl Store {
                 conn.prepare_cached(
                     "SELECT id FROM message WHERE state = 3 AND due <= ?1 LIMIT ?2",
                 )?
-                .query_map((now.0, AT_ONCE), |row| row.get(0))?
+                .query_map((now.0, limit(AT_ONCE)), |row| row.get(0))?
                 .collect::<Result<Vec<i64>>>()
             })
             .await?;
@@ -37,7 +38,10 @@ impl Store {
             return Ok(Swept::default());
         }
         self.write(move |txn| {
-            let mut swept = Swept::default();
+            let mut swept = Swept {
+                more: old.len() == AT_ONCE || over.len() == AT_ONCE,
+                ..Swept::default()
+            };
             for id in &old {
                 expire(txn, *id, now, &mut swept)?;
             }
@@ -56,7 +60,11 @@ impl Store {
                 let found = settle::find_where(
                     conn,
                     "channel = ?1 AND state = 0 AND accepted_at < ?2 LIMIT ?3",
-                    (rule.channel.as_str(), rule.expired_before.0, AT_ONCE),
+                    (
+                        rule.channel.as_str(),
+                        rule.expired_before.0,
+                        limit(AT_ONCE - old.len()),
+                    ),
                 )?;
                 old.extend(found.into_iter().map(|message| message.id));
             }
@@ -89,10 +97,9 @@ fn end_hold(
     let mut folded = Folded::default();
     evidence::weigh(txn, id, now, &mut folded)?;
     swept.inferred += folded.inferred;
-    if !evidence::still_unknown(txn, id)? {
+    let Some((message, resent, accepted_at)) = over(txn, id, now)? else {
         return Ok(());
-    }
-    let (message, resent, accepted_at) = unknown(txn, id)?;
+    };
     let rule = rules.iter().find(|rule| rule.channel == message.channel);
     let young = rule.is_some_and(|rule| UnixMs(accepted_at) >= rule.expired_before);
     if rule.is_some_and(|rule| rule.resend) && !resent && young {
@@ -111,12 +118,15 @@ fn end_hold(
     Ok(())
 }
 
-fn unknown(txn: &Txn<'_>, id: i64) -> Result<(Found, bool, i64)> {
+/// A message whose hold is over, with whether it was sent once more before, and when it was
+/// accepted; `None` when it moved on meanwhile.
+fn over(txn: &Txn<'_>, id: i64, now: UnixMs) -> Result<Option<(Found, bool, i64)>> {
     txn.conn
         .prepare_cached(
-            "SELECT channel, msg_id, resent, accepted_at FROM message WHERE id = ?1 AND state = 3",
+            "SELECT channel, msg_id, resent, accepted_at FROM message
+             WHERE id = ?1 AND state = 3 AND due <= ?2",
         )?
-        .query_row([id], |row| {
+        .query_row((id, now.0), |row| {
             let found = Found {
                 id,
                 channel: channel_id(row.get_ref(0)?.as_str()?)?,
@@ -125,6 +135,11 @@ fn unknown(txn: &Txn<'_>, id: i64) -> Result<(Found, bool, i64)> {
             };
             Ok((found, row.get(2)?, row.get(3)?))
         })
+        .optional()
+}
+
+fn limit(rows: usize) -> i64 {
+    signed(rows as u64)
 }
 
 fn resend(txn: &mut Txn<'_>, message: &Found, now: UnixMs) -> Result<()> {

@@ -9,8 +9,10 @@
 use super::ledger::Deltas;
 use crate::store::StoreError;
 use rusqlite::Connection;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use tokio::sync::{mpsc, oneshot};
 
 /// Pieces of work committed together at the most. Bounds how long the first of them waits.
@@ -56,10 +58,12 @@ where
     }
 }
 
-/// The way to the writing thread. Clones share it; the thread ends when the last one is gone.
-#[derive(Clone)]
+/// The way to the writing thread. When it is dropped, what still waits is written first, so that
+/// nobody else opens the file before the last write.
 pub(super) struct Writer {
     queue: mpsc::Sender<Box<dyn Work>>,
+    /// Joined when this is dropped.
+    thread: Option<JoinHandle<()>>,
     /// Whether the last commit went well. Written by the thread, read by `/readyz`.
     healthy: Arc<AtomicBool>,
 }
@@ -74,10 +78,14 @@ impl Writer {
             totals,
             healthy: healthy.clone(),
         };
-        std::thread::Builder::new()
+        let thread = std::thread::Builder::new()
             .name("store-writer".into())
             .spawn(|| thread.run(waiting))?;
-        Ok(Self { queue, healthy })
+        Ok(Self {
+            queue,
+            thread: Some(thread),
+            healthy,
+        })
     }
 
     /// Runs `work` inside a transaction and returns once it is synced to disk. `work` may run
@@ -104,6 +112,18 @@ impl Writer {
     }
 }
 
+impl Drop for Writer {
+    fn drop(&mut self) {
+        // The thread ends when the last sender is gone, and this is the only one.
+        let (closed, _) = mpsc::channel(1);
+        self.queue = closed;
+        if let Some(thread) = self.thread.take() {
+            // A thread that panicked has ended too.
+            let _ = thread.join();
+        }
+    }
+}
+
 struct Thread {
     conn: Connection,
     totals: super::ledger::Totals,
@@ -127,7 +147,10 @@ impl Thread {
     }
 
     fn commit(&self, batch: &mut [Box<dyn Work>]) -> Result<(), StoreError> {
-        let result = self.try_commit(batch);
+        // A panic in one piece must not end the thread that all the others need.
+        let result = catch_unwind(AssertUnwindSafe(|| self.try_commit(batch)))
+            .map_err(|_| "a piece of work panicked".to_owned())
+            .and_then(|result| result.map_err(|error| error.to_string()));
         self.healthy.store(result.is_ok(), Ordering::Release);
         result.map_err(|error| {
             if !self.conn.is_autocommit() {
@@ -135,7 +158,7 @@ impl Thread {
                 // and is reported to its callers.
                 let _ = self.conn.execute_batch("ROLLBACK");
             }
-            StoreError::Unavailable(error.to_string())
+            StoreError::Unavailable(error)
         })
     }
 

@@ -1,0 +1,225 @@
+//! Opening, closing, opening again.
+
+use super::*;
+use crate::store::StoreError;
+use crate::store::embedded::{Settings, Store};
+
+#[tokio::test]
+async fn what_was_stored_is_there_after_a_restart() {
+    let rig = Rig::new();
+    rig.sent("m1", 1, "P1", 0).await;
+    rig.lost("m2", 2, 0, 600).await;
+    rig.attempt("m3", 3, 0).await;
+    rig.accept("m4", 4, 0).await;
+    rig.event("P1", Status::Sent, None, 1).await;
+    let before = rig.ledger();
+    let rig = rig.reopened();
+    assert_eq!(rig.ledger(), before);
+    let other = AccountId::parse("other").unwrap();
+    assert_eq!(rig.store.recover(&other, at(600), at(5)).await.unwrap(), 0);
+    assert_eq!(
+        rig.store.recover(&account(), at(605), at(5)).await.unwrap(),
+        1
+    );
+    assert_eq!(
+        rig.store.recover(&account(), at(605), at(5)).await.unwrap(),
+        0
+    );
+    let record = rig.record("m3").await;
+    assert_eq!((record.state, record.due), (State::Unknown, Some(at(605))));
+    assert_eq!(rig.ledger().unknown, before.unknown + 1);
+    assert_eq!(rig.statuses(5).await, ["m1 sent"]);
+    assert_eq!(rig.claim(5).await.len(), 1);
+    rig.check(&["a"]);
+}
+
+/// A caller that gives up does not take back what it asked for; and nothing is written behind the
+/// back of the next owner of the directory.
+#[tokio::test]
+async fn the_directory_is_free_only_after_the_last_write() {
+    let Rig { store, dir } = Rig::new();
+    let beside = testing::beside(dir.path());
+    beside.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let (channel, account, message) = (channel("a"), account(), message("m1", 1));
+    let accept = store.accept(&channel, &account, &message, at(0));
+    assert!(tokio::time::timeout(Duration::ZERO, accept).await.is_err());
+    let closing = std::thread::spawn(move || drop(store));
+    // As long as the write waits for the file, nobody else gets the directory.
+    for _ in 0..2000 {
+        let error = Store::open(&testing::settings(dir.path())).unwrap_err();
+        assert!(matches!(error, StoreError::InUse(_)), "{error:?}");
+    }
+    beside.execute_batch("ROLLBACK").unwrap();
+    closing.join().unwrap();
+    let store = testing::open(dir.path());
+    let rig = Rig { store, dir };
+    assert_eq!(rig.ledger().accepted, 1);
+    rig.check(&["a"]);
+}
+
+/// Whoever reads the error must not see what could not be read.
+#[tokio::test]
+async fn damaged_tokens_are_told_without_the_tokens() {
+    let rig = Rig::new();
+    let damage = "INSERT INTO kept VALUES ('token:acc', '{\"refresh\":\"secret\"}')";
+    testing::beside(rig.dir.path()).execute(damage, []).unwrap();
+    let error = rig.store.load_token(&account()).await.unwrap_err();
+    assert!(matches!(error, StoreError::Unreadable(_)));
+    assert!(!format!("{error} {error:?}").contains("secret"));
+}
+
+#[tokio::test]
+async fn a_second_owner_of_the_directory_is_refused() {
+    let rig = Rig::new();
+    let error = Store::open(&testing::settings(rig.dir.path())).unwrap_err();
+    let StoreError::InUse(text) = &error else {
+        panic!("{error:?}")
+    };
+    for part in [
+        "another gateway",
+        "DATA_DIR",
+        &std::process::id().to_string(),
+    ] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    rig.accept("m1", 1, 0).await;
+    rig.reopened();
+}
+
+#[test]
+fn a_file_of_a_newer_program_is_refused_and_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(testing::open(dir.path()));
+    let beside = testing::beside(dir.path());
+    beside.execute_batch("PRAGMA user_version = 999").unwrap();
+    let error = Store::open(&testing::settings(dir.path())).unwrap_err();
+    assert!(matches!(error, StoreError::Unreadable(_)), "{error:?}");
+    let text = error.to_string();
+    assert!(text.contains("999") && text.contains("upgrade"), "{text}");
+    beside.execute_batch("PRAGMA user_version = 1").unwrap();
+    testing::open(dir.path());
+}
+
+#[test]
+fn a_directory_that_cannot_be_made_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let error = Store::open(&testing::settings(&file)).unwrap_err();
+    assert!(error.to_string().contains("file"), "{error}");
+}
+
+#[test]
+fn nobody_else_may_read_the_file() {
+    use std::os::unix::fs::PermissionsExt;
+    let (dir, _store) = testing::store();
+    for entry in std::fs::read_dir(dir.path()).unwrap() {
+        let entry = entry.unwrap();
+        let mode = entry.metadata().unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, 0o600, "{:?}", entry.path());
+    }
+}
+
+/// New work is refused, what is under way can end (DESIGN section 6).
+#[tokio::test]
+async fn a_nearly_full_disk_refuses_new_work_only() {
+    let Rig { store, dir } = Rig::new();
+    let rig = Rig { store, dir };
+    let handle = rig.attempt("m1", 1, 0).await;
+    let lost = rig.lost("m2", 2, 0, 600).await;
+    rig.accept("m3", 3, 0).await;
+    let Rig { store, dir } = rig;
+    drop(store);
+    let settings = Settings {
+        min_free: u64::MAX,
+        ..testing::settings(dir.path())
+    };
+    let store = Store::open(&settings).unwrap();
+    let rig = Rig { store, dir };
+    let full = |error: StoreError| {
+        matches!(
+            error,
+            StoreError::DiskFull {
+                needed: u64::MAX,
+                ..
+            }
+        )
+    };
+    let again = message("m4", 4);
+    let (name, account) = (channel("a"), account());
+    let accepted = rig.store.accept(&name, &account, &again, at(1));
+    assert!(full(accepted.await.unwrap_err()));
+    let turns = vec![Turn {
+        channel: channel("a"),
+        expired_before: at(-1),
+    }];
+    assert!(full(rig.store.claim(turns, 9, at(1)).await.unwrap_err()));
+    assert!(full(rig.store.writable().await.unwrap_err()));
+    assert!(full(rig.store.has_room().unwrap_err()));
+    rig.settle(handle, receipt("P1"), 1).await;
+    assert_eq!(rig.event("P1", Status::Sent, None, 2).await.emitted, 1);
+    assert_eq!(rig.sweep(false, 600).await.failed.len(), 1);
+    assert_eq!(rig.statuses(600).await, ["m1 sent", "m2 failed"]);
+    let _ = lost;
+    rig.check(&["a"]);
+}
+
+#[tokio::test]
+async fn a_store_that_cannot_write_says_so_and_heals() {
+    let rig = Rig::new();
+    rig.store.writable().await.unwrap();
+    testing::break_kept(rig.dir.path());
+    let save = || rig.store.save_setting("paused:a", Some("yes".into()));
+    assert!(save().await.is_err());
+    assert!(rig.store.writable().await.is_err(), "it tries, and fails");
+    testing::mend_kept(rig.dir.path());
+    rig.store.writable().await.unwrap();
+    save().await.unwrap();
+    let rig = rig.reopened();
+    let load = || rig.store.load_setting("paused:a");
+    assert_eq!(load().await.unwrap().as_deref(), Some("yes"));
+    rig.store.save_setting("paused:a", None).await.unwrap();
+    assert_eq!(load().await.unwrap(), None);
+}
+
+/// A piece of work that panics is a defect, but no reason to call a dead writer well.
+#[tokio::test]
+async fn a_panic_harms_its_own_piece_only() {
+    let rig = Rig::new();
+    let fell = rig
+        .store
+        .write(|_| -> rusqlite::Result<()> { panic!("a defect") });
+    assert!(fell.await.is_err());
+    assert_eq!(rig.accept("m1", 1, 0).await, Accepted::Stored);
+    rig.store.writable().await.unwrap();
+    rig.check(&["a"]);
+}
+
+#[tokio::test]
+async fn people_find_a_message_by_any_of_its_names() {
+    let rig = Rig::new();
+    rig.sent("m1", 1, "P1", 0).await;
+    rig.accept("m2", 1, 1).await;
+    let find = async |search, most| -> Vec<String> {
+        let found: Vec<Record> = rig.store.find(search, most).await.unwrap();
+        found
+            .iter()
+            .map(|one| one.message.msg_id.to_string())
+            .collect()
+    };
+    assert_eq!(
+        find(Search::MsgId(channel("a"), "m1".into()), 9).await,
+        ["m1"]
+    );
+    assert_eq!(
+        find(Search::ProviderId(account(), "P1".into()), 9).await,
+        ["m1"]
+    );
+    assert_eq!(find(Search::Phone(phone(1)), 9).await, ["m2", "m1"]);
+    assert_eq!(find(Search::Phone(phone(1)), 1).await, ["m2"]);
+    assert!(
+        find(Search::MsgId(channel("b"), "m1".into()), 9)
+            .await
+            .is_empty()
+    );
+}
