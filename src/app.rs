@@ -1,5 +1,6 @@
 //! Builds the gateway from its configuration and runs it. Start-up and stop read like recipes.
 
+mod crew;
 mod parts;
 
 use crate::config::Config;
@@ -9,6 +10,7 @@ use crate::keeper;
 use crate::moengage;
 use crate::ops;
 use anyhow::Context;
+use crew::Crew;
 use parts::Parts;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -84,8 +86,8 @@ impl App {
         } = self;
         tracing::info!(public = %public.local_addr()?, ops = %ops.local_addr()?,
             "the gateway is ready");
-        let (ears, hands) = (CancellationToken::new(), CancellationToken::new());
-        let (listeners, work) = (TaskTracker::new(), TaskTracker::new());
+        let ears = CancellationToken::new();
+        let (listeners, crew) = (TaskTracker::new(), Crew::default());
         let desk = parts.desk(&config);
         let router = http::finish(
             moengage::routes(parts.send_state())
@@ -109,82 +111,117 @@ impl App {
             ops_stop.clone(),
             OPS_DRAIN,
         ));
-        start_work(&config, &parts, &work, &hands);
+        start_work(&config, &parts, &crew);
 
-        stop.cancelled().await;
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = crew.broken.cancelled() => {}
+        }
         tracing::info!(
             drain_s = drain.as_secs(),
             "stopping: no more messages are taken"
         );
         parts.intake.close();
         ears.cancel();
-        hands.cancel();
+        crew.stop.cancel();
         listeners.close();
-        work.close();
-        let ended = tokio::time::timeout(drain, async {
-            listeners.wait().await;
-            work.wait().await;
-        });
-        match ended.await {
-            Ok(()) => tracing::info!("stopped: everything under way has ended"),
-            Err(_) => tracing::warn!(
-                "stopped: the drain time is over; sends under way are \
-                unknown and looked after at the next start"
-            ),
-        }
+        wind_down(&listeners, &crew, drain).await;
         ops_stop.cancel();
         ops_task.await?;
+        anyhow::ensure!(
+            !crew.broken.is_cancelled(),
+            "a part of the gateway ended by itself; see the log"
+        );
         Ok(())
     }
 }
 
-fn start_work(config: &Config, parts: &Parts, work: &TaskTracker, stop: &CancellationToken) {
-    for account in &parts.accounts {
-        let stop = || stop.child_token();
-        work.spawn(parts.worker(account).run(stop()));
-        let tokens = account.tokens.clone();
-        let (token_stop, template_stop) = (stop(), stop());
-        work.spawn(async move { tokens.keep_fresh(token_stop).await });
-        let (templates, every) = (account.templates.clone(), config.jumper.template_refresh);
-        work.spawn(async move { templates.keep_fresh(every, template_stop).await });
-        let (one, provider) = (account.account.clone(), account.provider.clone());
+/// Waits for what is under way, as long as the drain time allows.
+async fn wind_down(listeners: &TaskTracker, crew: &Crew, drain: Duration) {
+    let ended = tokio::time::timeout(drain, async {
+        listeners.wait().await;
+        crew.ended().await;
+    });
+    match ended.await {
+        Ok(()) => tracing::info!("stopped: everything under way has ended"),
+        Err(_) => tracing::warn!(
+            "stopped: the drain time is over; sends under way are unknown and looked after at the \
+             next start"
+        ),
+    }
+}
+
+fn start_work(config: &Config, parts: &Parts, crew: &Crew) {
+    let stop = || crew.stop.child_token();
+    for one in &parts.accounts {
+        crew.hire("worker", parts.worker(one).run(stop()));
+        let (tokens, token_stop) = (one.tokens.clone(), stop());
+        crew.hire("token keeper", async move {
+            tokens.keep_fresh(token_stop).await
+        });
+        let (templates, template_stop) = (one.templates.clone(), stop());
+        let every = config.jumper.template_refresh;
+        crew.hire("template keeper", async move {
+            templates.keep_fresh(every, template_stop).await;
+        });
+        let watched = keeper::Watched {
+            account: one.account.clone(),
+            provider: one.provider.clone(),
+        };
         let probe = config.policy.hold_probe;
-        work.spawn(keeper::watch_hold(
-            one.clone(),
-            provider.clone(),
-            probe,
-            stop(),
-        ));
+        crew.hire(
+            "account watch",
+            keeper::watch_hold(watched.clone(), probe, stop()),
+        );
         if let Some(wanted) = parts.subscription(config) {
             let every = config.jumper.subscription_check;
-            work.spawn(keeper::keep_subscribed(
-                one,
-                provider,
-                wanted,
-                every,
-                stop(),
-            ));
+            crew.hire(
+                "subscription",
+                keeper::keep_subscribed(watched, wanted, every, stop()),
+            );
         }
     }
     for relay in parts.relays(config) {
-        work.spawn(relay.run(stop.child_token()));
+        crew.hire("relay", relay.run(stop()));
     }
     let keep = keeper::Retention {
         messages: config.store.retention,
         events: config.store.event_retention,
     };
     let outbox = parts.outbox.clone();
-    work.spawn(keeper::sweep(
-        outbox.clone(),
-        parts.channels.clone(),
-        stop.child_token(),
-    ));
-    work.spawn(keeper::retain(outbox, keep, stop.child_token()));
+    crew.hire(
+        "sweep",
+        keeper::sweep(outbox.clone(), parts.channels.clone(), stop()),
+    );
+    crew.hire("retention", keeper::retain(outbox, keep, stop()));
+    crew.hire(
+        "metrics",
+        keeper::tidy_metrics(parts.metrics.clone(), stop()),
+    );
+}
+
+/// Files kept for everything that is no connection to the public listener: the store, the ops
+/// listener, Jumper, MoEngage.
+const FILES_OF_OUR_OWN: usize = 512;
+
+/// As many connections as are wanted, as far as the process may open files for them.
+fn connections(wanted: usize) -> usize {
+    let files = http::raise_file_limit().unwrap_or(usize::MAX);
+    let possible = files.saturating_sub(FILES_OF_OUR_OWN).max(files / 2);
+    if possible < wanted {
+        tracing::warn!(
+            wanted,
+            possible,
+            "the limit of open files allows fewer connections than \
+            http.max_connections; raise it (ulimit -n)"
+        );
+    }
+    wanted.min(possible)
 }
 
 fn limits(config: &Config) -> Limits {
     Limits {
-        max_connections: config.http.max_connections,
+        max_connections: connections(config.http.max_connections),
         header_timeout: config.http.header_timeout,
         idle_timeout: config.http.idle_timeout,
         body_timeout: config.http.body_timeout,

@@ -8,6 +8,7 @@ use crate::outbox::{Outbox, retry_delay};
 use crate::provider::{Provider, TokenState};
 use crate::store::{SweepRule, Swept};
 use metrics::counter;
+use metrics_exporter_prometheus::PrometheusHandle;
 use secrecy::SecretString;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +22,11 @@ const AGE_EVERY: Duration = Duration::from_secs(60);
 /// How often retention runs, unless what is kept is kept shorter.
 const RETENTION_EVERY: Duration = Duration::from_secs(3600);
 /// The first pause after a subscription that did not work.
-const SUBSCRIBE_AGAIN: Duration = Duration::from_secs(2);
+const SUBSCRIBE_AGAIN: Duration = Duration::from_secs(1);
+/// The longest such pause (DESIGN section 9: within 10 s when the provider answers).
+const SUBSCRIBE_PAUSE: Duration = Duration::from_secs(8);
+/// How often samples of metrics are put together.
+const METRICS_EVERY: Duration = Duration::from_secs(5);
 
 /// Ends holds of unknown outcomes and fails what is too old.
 pub async fn sweep(outbox: Outbox, channels: Arc<Channels>, stop: CancellationToken) {
@@ -62,6 +67,7 @@ fn rule(channel: &Channel, now: UnixMs) -> SweepRule {
         channel: channel.id.clone(),
         resend: channel.policy.ambiguous == crate::domain::policy::Ambiguous::Resend,
         expired_before: now.minus(channel.policy.max_age),
+        hold: channel.policy.ambiguous_hold,
     }
 }
 
@@ -118,23 +124,39 @@ pub async fn retain(outbox: Outbox, keep: Retention, stop: CancellationToken) {
     }
 }
 
+/// Renders nothing, but lets the recorder put its samples together: without it they would pile up
+/// where nobody asks for `/metrics`.
+pub async fn tidy_metrics(metrics: Option<PrometheusHandle>, stop: CancellationToken) {
+    while !stopped(&stop, METRICS_EVERY).await {
+        if let Some(metrics) = &metrics {
+            metrics.run_upkeep();
+        }
+    }
+}
+
+/// An account and its provider.
+#[derive(Debug, Clone)]
+pub struct Watched {
+    /// The account.
+    pub account: Arc<Account>,
+    /// Its provider.
+    pub provider: Arc<Provider>,
+}
+
 /// Tests a held account every `probe`, and at once when its token came back; holds it when its
-/// token is dead.
-pub async fn watch_hold(
-    account: Arc<Account>,
-    provider: Arc<Provider>,
-    probe: Duration,
-    stop: CancellationToken,
-) {
+/// token is dead or missing.
+pub async fn watch_hold(watched: Watched, probe: Duration, stop: CancellationToken) {
+    let Watched { account, provider } = watched;
     let mut changes = provider.token_changes();
     loop {
-        if let TokenState::Dead { reason, .. } = provider.token_state()
-            && account.hold(format!("the refresh token is dead: {reason}"), clock::now())
+        let of_no_use = of_no_use(&provider.token_state());
+        if let Some(reason) = &of_no_use
+            && account.hold(reason.clone(), clock::now())
         {
             crate::alert::tell(&format!(
-                "Account {} is held: its refresh token is dead ({reason}). Messages are accepted \
-                 and wait. Put in a new one: PUT /api/accounts/{}/token/seed at the ops listener, \
-                 or SEED_REFRESH_TOKEN and a restart.",
+                "Account {} is held: {reason}. Messages are accepted and wait. Put in a new \
+                 refresh token: PUT /api/accounts/{}/token/seed at the ops listener, or \
+                 SEED_REFRESH_TOKEN and a restart.",
                 account.id, account.id
             ));
         }
@@ -143,11 +165,25 @@ pub async fn watch_hold(
             () = sleep(probe) => {}
             () = stop.cancelled() => return,
         }
-        let dead = matches!(provider.token_state(), TokenState::Dead { .. });
-        if account.held().is_some() && !dead && provider.verify().await.is_ok() {
-            account.release();
-            tracing::info!(account = %account.id, "the test call succeeded; sending goes on");
+        if account.held().is_none() || self::of_no_use(&provider.token_state()).is_some() {
+            continue;
         }
+        tokio::select! {
+            verified = provider.verify() => if verified.is_ok() && account.release() {
+                crate::alert::tell(&format!(
+                    "Account {}: the test call succeeded; sending goes on.", account.id
+                ));
+            },
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
+fn of_no_use(state: &TokenState) -> Option<String> {
+    match state {
+        TokenState::Dead { reason, .. } => Some(format!("its refresh token is dead ({reason})")),
+        TokenState::Missing => Some("no refresh token is known".into()),
+        TokenState::Fresh { .. } | TokenState::Stale => None,
     }
 }
 
@@ -162,18 +198,20 @@ pub struct Subscription {
 
 /// Makes sure that the provider's events come here: at start, and again every `interval`.
 pub async fn keep_subscribed(
-    account: Arc<Account>,
-    provider: Arc<Provider>,
+    watched: Watched,
     wanted: Subscription,
     interval: Duration,
     stop: CancellationToken,
 ) {
+    let Watched { account, provider } = watched;
+    let mut changes = provider.token_changes();
     let mut failures = 0;
     loop {
-        let wait = match provider
-            .ensure_subscription(&wanted.url, wanted.secret.as_ref())
-            .await
-        {
+        let ensured = tokio::select! {
+            ensured = provider.ensure_subscription(&wanted.url, wanted.secret.as_ref()) => ensured,
+            () = stop.cancelled() => return,
+        };
+        let wait = match ensured {
             Ok(state) => {
                 tracing::info!(account = %account.id, %state, "the provider's events come here");
                 failures = 0;
@@ -183,11 +221,18 @@ pub async fn keep_subscribed(
                 failures += 1;
                 tracing::warn!(account = %account.id, answer = %answer.summary(),
                     "the subscription could not be made sure; tried again");
-                retry_delay(failures, SUBSCRIBE_AGAIN, interval, 1.0)
+                retry_delay(
+                    failures,
+                    SUBSCRIBE_AGAIN,
+                    SUBSCRIBE_PAUSE.min(interval),
+                    1.0,
+                )
             }
         };
-        if stopped(&stop, wait).await {
-            return;
+        tokio::select! {
+            () = sleep(wait) => {}
+            () = changes.next(), if failures > 0 => {}
+            () = stop.cancelled() => return,
         }
     }
 }

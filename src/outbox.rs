@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout_at};
 
 /// How long a settlement that could not be stored waits before the next try.
 const SETTLE_AGAIN: Duration = Duration::from_secs(1);
@@ -68,10 +68,12 @@ impl Outbox {
     ) -> Result<Folded, StoreError> {
         let give_up = Instant::now() + EVENTS_WAIT;
         loop {
-            let taken = self
+            let stored = self
                 .store
-                .take_events(rules.clone(), events.clone(), clock::now())
-                .await;
+                .take_events(rules.clone(), events.clone(), clock::now());
+            let taken = timeout_at(give_up, stored)
+                .await
+                .unwrap_or_else(|_| Err(too_slow()));
             match taken {
                 Ok(folded) => {
                     folded.ring.iter().for_each(|channel| self.ring(channel));
@@ -90,6 +92,10 @@ impl Outbox {
             claimed: message,
         }
     }
+}
+
+fn too_slow() -> StoreError {
+    StoreError::Unavailable("it did not write within 3 s".into())
 }
 
 /// A message that is being sent. Consumed by exactly one of its ends; dropping it leaves the
@@ -139,8 +145,9 @@ impl Claimed {
     }
 
     /// Nobody knows; evidence counts until `until`.
-    pub async fn lose(self, until: UnixMs, answer: String) -> Folded {
-        self.settle(Settlement::Unknown { until }, answer).await
+    pub async fn lose(self, until: UnixMs, taps: Vec<Tap>, answer: String) -> Folded {
+        self.settle(Settlement::Unknown { until, taps }, answer)
+            .await
     }
 
     async fn settle(self, settlement: Settlement, answer: String) -> Folded {

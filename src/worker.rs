@@ -42,6 +42,8 @@ pub struct Worker {
     turn: usize,
     /// How long a claim takes, smoothed: slots begin this far ahead.
     lead: Duration,
+    /// Fired when nothing new may be begun.
+    stop: CancellationToken,
 }
 
 /// What to do after a step.
@@ -69,11 +71,13 @@ impl Worker {
             sends: TaskTracker::new(),
             turn: 0,
             lead: LEAD.0,
+            stop: CancellationToken::new(),
         }
     }
 
     /// Works until `stop`, then waits for what is under way.
     pub async fn run(mut self, stop: CancellationToken) {
+        self.stop = stop.clone();
         while !stop.is_cancelled() {
             let account = self.account.clone();
             // Registered before looking, so that nothing that comes in between is missed.
@@ -147,7 +151,10 @@ impl Worker {
     }
 
     async fn test(&self) -> Next {
-        let verified = self.sender.provider.verify().await;
+        let verified = tokio::select! {
+            verified = self.sender.provider.verify() => verified,
+            () = self.stop.cancelled() => return Next::Again,
+        };
         self.breaker.tested(verified.is_ok());
         match verified {
             Ok(()) => tracing::info!(account = %self.account.id,

@@ -37,7 +37,7 @@ pub(super) struct Parts {
     pub(super) accounts: Vec<AccountParts>,
     pub(super) intake: Intake,
     callbacks: Callbacks,
-    metrics: Option<metrics_exporter_prometheus::PrometheusHandle>,
+    pub(super) metrics: Option<metrics_exporter_prometheus::PrometheusHandle>,
 }
 
 /// What belongs to one account.

@@ -1,5 +1,7 @@
-//! Opaque identifiers: `parse` is the only way in, `as_str` the only way out.
+//! Opaque identifiers: `parse` is the only way in, `as_str` the only way out. What foreign ids
+//! print is masked where it could be a phone number (DESIGN G6).
 
+use super::phone::mask_digits;
 use std::fmt;
 use std::sync::Arc;
 
@@ -47,7 +49,7 @@ fn name(text: &str) -> Result<Arc<str>, IdError> {
 }
 
 macro_rules! id {
-    ($(#[$doc:meta])* $type:ident, $parse:expr) => {
+    ($(#[$doc:meta])* $type:ident, $parse:expr, $shown:expr) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub struct $type(Arc<str>);
@@ -66,13 +68,13 @@ macro_rules! id {
 
         impl fmt::Display for $type {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
+                f.write_str(&$shown(&self.0))
             }
         }
 
         impl fmt::Debug for $type {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                fmt::Debug::fmt(&*self.0, f)
+                fmt::Debug::fmt(&*$shown(&self.0), f)
             }
         }
     };
@@ -81,23 +83,27 @@ macro_rules! id {
 id!(
     /// One set of provider credentials: owns tokens, rate, breaker and the provider's ids.
     AccountId,
-    name
+    name,
+    str::to_owned
 );
 id!(
     /// One WhatsApp Business number on one account.
     ChannelId,
-    name
+    name,
+    str::to_owned
 );
 id!(
     /// MoEngage's id of one message. Opaque, at most 512 bytes (contracts/moengage.md Q23).
     MsgId,
-    |text| opaque(text, 512)
+    |text| opaque(text, 512),
+    mask_digits
 );
 id!(
     /// The provider's id of one message, as status events name it. Its format is unknown, so it
     /// is never looked into (contracts/jumper.md section 4.1).
     ProviderId,
-    |text| opaque(text, 512)
+    |text| opaque(text, 512),
+    mask_digits
 );
 
 #[cfg(test)]
@@ -110,6 +116,15 @@ mod tests {
         assert_eq!(MsgId::parse(""), Err(IdError::Empty));
         assert!(MsgId::parse(&"x".repeat(512)).is_ok());
         assert_eq!(MsgId::parse(&"x".repeat(513)), Err(IdError::TooLong(512)));
+    }
+
+    #[test]
+    fn a_number_in_a_foreign_id_does_not_print() {
+        let id = MsgId::parse("camp_919876543210_7").unwrap();
+        assert_eq!(
+            format!("{id} {id:?}"),
+            "camp_91********10_7 \"camp_91********10_7\""
+        );
     }
 
     #[test]

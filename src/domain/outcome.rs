@@ -21,6 +21,8 @@ pub enum Transport {
     Timeout,
     /// The connection broke after the request began.
     Lost,
+    /// The call was not made: its slot in the rate had passed, and the next one was far.
+    NotStarted,
 }
 
 /// The facts of one answer, or of its absence.
@@ -53,6 +55,7 @@ impl Answer {
             Some(Transport::Connect) => parts.push("no connection".into()),
             Some(Transport::Timeout) => parts.push("no answer in time".into()),
             Some(Transport::Lost) => parts.push("connection lost".into()),
+            Some(Transport::NotStarted) => parts.push("not started: its slot had passed".into()),
             None => {}
         }
         parts.extend(self.fault.clone());

@@ -88,12 +88,23 @@ impl Phone {
 
 /// Masks every run of seven or more digits of a text, keeping its first two and last two.
 ///
-/// For identifiers and upstream texts that may hold a phone number (DESIGN G6).
+/// For identifiers, which may hold a phone number (DESIGN G6).
 pub fn mask_digits(text: &str) -> String {
+    mask(text, |_| false)
+}
+
+/// The same for free text of others, where a number may be written with single spaces, hyphens,
+/// dots or parentheses between its digits.
+pub fn mask_numbers(text: &str) -> String {
+    mask(text, |c| matches!(c, ' ' | '-' | '.' | '(' | ')'))
+}
+
+fn mask(text: &str, joins: fn(char) -> bool) -> String {
     let mut masked = String::with_capacity(text.len());
     let mut run = String::new();
     for c in text.chars() {
-        if c.is_ascii_digit() {
+        let goes_on = joins(c) && run.ends_with(|last: char| last.is_ascii_digit());
+        if c.is_ascii_digit() || goes_on {
             run.push(c);
         } else {
             flush(&mut masked, &mut run);
@@ -105,14 +116,13 @@ pub fn mask_digits(text: &str) -> String {
 }
 
 fn flush(masked: &mut String, run: &mut String) {
-    if run.len() < 7 {
-        masked.push_str(run);
-    } else {
-        masked.push_str(&run[..2]);
-        masked.extend(std::iter::repeat_n('*', run.len() - 4));
-        masked.push_str(&run[run.len() - 2..]);
+    let digits = run.chars().filter(char::is_ascii_digit).count();
+    let mut seen = 0;
+    for c in run.drain(..) {
+        seen += usize::from(c.is_ascii_digit());
+        let inner = c.is_ascii_digit() && seen > 2 && seen + 2 <= digits;
+        masked.push(if digits >= 7 && inner { '*' } else { c });
     }
-    run.clear();
 }
 
 impl fmt::Display for Phone {
@@ -171,6 +181,11 @@ mod tests {
         assert_eq!(format!("{phone:?}"), "Phone(12*******43)");
         assert_eq!(mask_digits("conv-12025550143-7"), "conv-12*******43-7");
         assert_eq!(mask_digits("order 123456"), "order 123456");
+        assert_eq!(
+            mask_numbers("call +91 98765-43210 now"),
+            "call +91 *****-***10 now"
+        );
+        assert_eq!(mask_numbers("HTTP 200, try 1"), "HTTP 200, try 1");
     }
 
     proptest::proptest! {

@@ -99,10 +99,13 @@ pub fn decide(answer: &Answer, policy: &Policy) -> Verdict {
         (_, Some(false)) => refused(answer.text.as_deref(), policy),
         (Some(503), None) => Verdict::Retry,
         (Some(403), None) => Verdict::Hold,
+        // Never followed, so nothing was handed on; it concerns every call, like a wrong address.
+        (Some(300..=399), None) => Verdict::Hold,
         (Some(400..=499), None) => Verdict::Fail,
         (Some(_), None) => Verdict::Unknown,
         (None, None) => match answer.transport {
             Some(Transport::Connect) => Verdict::Retry,
+            Some(Transport::NotStarted) => Verdict::Retry,
             _ => Verdict::Unknown,
         },
     }
@@ -183,6 +186,7 @@ mod tests {
         let flow = "messaging.adaptors.http.flow.";
         let cases = [
             (broken(Transport::Connect), Verdict::Retry),
+            (broken(Transport::NotStarted), Verdict::Retry),
             (broken(Transport::Timeout), Verdict::Unknown),
             (broken(Transport::Lost), Verdict::Unknown),
             (http(503), Verdict::Retry),
@@ -237,7 +241,7 @@ mod tests {
                 Verdict::Unknown,
             ),
             (http(200), Verdict::Unknown),
-            (http(302), Verdict::Unknown),
+            (http(302), Verdict::Hold),
             (http(500), Verdict::Unknown),
             (http(502), Verdict::Unknown),
             (http(404), Verdict::Fail),
@@ -283,6 +287,7 @@ mod tests {
             Transport::Connect,
             Transport::Timeout,
             Transport::Lost,
+            Transport::NotStarted,
         ]));
         (
             prop::option::of(100u16..600),
@@ -306,7 +311,10 @@ mod tests {
         fn a_retry_needs_proof(answer in any_answer()) {
             if decide(&answer, &Policy::default()) == Verdict::Retry {
                 let proof = answer.http == Some(503)
-                    || answer.transport == Some(Transport::Connect)
+                    || matches!(
+                        answer.transport,
+                        Some(Transport::Connect | Transport::NotStarted)
+                    )
                     || answer.fault.as_deref().is_some_and(|f| RETRY_FAULTS.contains(&f));
                 prop_assert!(proof, "{:?}", answer);
             }

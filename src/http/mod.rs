@@ -67,6 +67,21 @@ pub fn finish(router: Router) -> Router {
         .layer(Measure)
 }
 
+/// Lets the process open as many files as its system allows it to; returns how many.
+pub fn raise_file_limit() -> Option<usize> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let now = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: now.maximum,
+        maximum: now.maximum,
+    };
+    let limit = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => now.maximum,
+        Err(_) => now.current,
+    };
+    limit.and_then(|limit| usize::try_from(limit).ok())
+}
+
 /// An answer with a JSON body.
 pub fn json(status: StatusCode, body: impl Into<Body>) -> Response {
     let mut response = Response::new(body.into());

@@ -229,7 +229,7 @@ async fn failures_are_told_apart() {
             || Reaction::Raw(302, "location: /chat/send-message\r\n", String::new()),
             Some(302),
             None,
-            Verdict::Unknown,
+            Verdict::Hold,
         ),
         (
             || Reaction::Raw(429, "retry-after: 7\r\n", String::new()),

@@ -3,7 +3,7 @@
 //!
 //! Pure. What leaves here as text is masked and cut, because it is logged and stored.
 
-use crate::domain::phone::mask_digits;
+use crate::domain::phone::mask_numbers;
 use crate::domain::{Answer, ProviderId, Receipt, UnixMs};
 use serde_json::Value;
 use std::time::Duration;
@@ -53,7 +53,7 @@ pub(super) fn readable(text: &str) -> String {
         let hidden = word.len() > LONGEST_WORD || word.contains("eyJ");
         line.push_str(if hidden { "[hidden]" } else { word });
     }
-    mask_digits(&line).chars().take(LONGEST_TEXT).collect()
+    mask_numbers(&line).chars().take(LONGEST_TEXT).collect()
 }
 
 /// What a whole answer says.

@@ -115,16 +115,20 @@ fn interval(rate: f64, tolerance: Duration) -> Duration {
 }
 
 impl Limiter {
-    /// A limiter whose first slot is now. `tolerance` is how late a call may start after its slot;
+    /// A limiter whose first slot is one interval ahead, because a process before this one may have
+    /// started a call just now. `tolerance` is how late a call may start after its slot;
     /// the pace is lowered by the same share, so the limit holds exactly.
     pub fn new(pace: Pace, tolerance: Duration) -> Self {
         let now = Instant::now();
+        let first = pace
+            .per_second
+            .map_or(now, |rate| now + interval(rate, tolerance));
         let gate = Gate {
             pace,
             factor: 1.0,
             factor_at: now,
             halved_at: None,
-            next: now,
+            next: first,
             not_before: None,
             in_flight: 0,
             started: 0,
@@ -179,7 +183,7 @@ impl Limiter {
             gate.take_slot(Instant::now(), self.shared.tolerance)
         };
         let mut permit = self.permit(slot, false);
-        permit.start().await;
+        permit.start_within(None).await;
         permit
     }
 
@@ -240,7 +244,8 @@ impl Limiter {
         gate.factor = 1.0;
         gate.next = gate.next.min(now + Duration::from_secs(1));
         drop(gate);
-        self.shared.room.notify_waiters();
+        // The worker may be between looking and waiting: the permit of the bell is kept for it.
+        self.shared.room.notify_one();
     }
 
     /// The pace as it is now.

@@ -1,7 +1,11 @@
 //! The right to start one call.
 
 use super::{LEAST_TOLERANCE, Limiter, interval};
+use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
+
+/// How long a call whose slot has passed waits for the next one.
+const LONGEST_LATE_WAIT: Duration = Duration::from_secs(1);
 
 /// The right to start one call at its slot. Consumed by the provider call; dropping it unused gives
 /// the slot back when no later one was handed out.
@@ -17,10 +21,16 @@ pub struct Permit {
 
 impl Permit {
     /// Waits for the slot and counts the call as started. A permit that comes later than its
-    /// tolerance takes a new slot, because a late start would crowd the next second.
-    pub async fn start(&mut self) {
+    /// tolerance takes a new slot, because a late start would crowd the next second; when that one
+    /// is far (the pace fell meanwhile), `false`: the call must not be made.
+    #[must_use = "without its slot the call must not be made"]
+    pub async fn start(&mut self) -> bool {
+        self.start_within(Some(LONGEST_LATE_WAIT)).await
+    }
+
+    pub(super) async fn start_within(&mut self, late_wait: Option<Duration>) -> bool {
         if self.started {
-            return;
+            return true;
         }
         while let Some(slot) = self.slot {
             sleep_until(slot).await;
@@ -29,10 +39,15 @@ impl Permit {
                 break;
             }
             let mut gate = self.limiter.gate();
+            let next = gate.next.max(gate.earliest(now));
+            if late_wait.is_some_and(|wait| next > now + wait) {
+                return false;
+            }
             self.slot = gate.take_slot(now, self.limiter.shared.tolerance);
         }
         self.started = true;
         self.limiter.gate().started += 1;
+        true
     }
 }
 

@@ -6,7 +6,7 @@
 use super::batch::{Batch, TimestampUnit};
 use super::wire::{self, Json, Object};
 use crate::domain::Callback;
-use crate::domain::phone::mask_digits;
+use crate::domain::phone::mask_numbers;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
@@ -14,6 +14,9 @@ use reqwest::redirect::Policy;
 use reqwest::{Client, Response};
 use std::error::Error;
 use std::time::Duration;
+
+/// However long MoEngage asks us to wait, we ask again after this.
+const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
 /// What is read of an answer.
 const ANSWER_BYTES: usize = 4096;
@@ -138,6 +141,11 @@ async fn judge(response: Response) -> Delivery {
             warning: says_failure(&answer)
                 .then(|| format!("MoEngage answered HTTP {http} but speaks of a failure: {text}")),
         },
+        // About the address or the access, not about an entry: none would fare better alone.
+        401 | 403 | 404 | 405 | 407 | 410 => Delivery::Later {
+            reason: format!("HTTP {http} {text}").trim_end().to_owned(),
+            retry_after,
+        },
         400..=499 if http != 408 && http != 429 => Delivery::Refused { http, text },
         _ => Delivery::Later {
             reason: format!("HTTP {http} {text}").trim_end().to_owned(),
@@ -162,7 +170,7 @@ async fn beginning(mut response: Response) -> Vec<u8> {
 fn readable(answer: &[u8]) -> String {
     let text = String::from_utf8_lossy(answer);
     let plain = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    mask_digits(&plain).chars().take(TEXT_LENGTH).collect()
+    mask_numbers(&plain).chars().take(TEXT_LENGTH).collect()
 }
 
 /// Whether the body of a 2xx contradicts its status.
@@ -185,10 +193,11 @@ fn says_failure(answer: &[u8]) -> bool {
 fn wait(value: &str, now: Timestamp) -> Option<Duration> {
     let value = value.trim();
     if let Ok(seconds) = value.parse() {
-        return Some(Duration::from_secs(seconds));
+        return Some(Duration::from_secs(seconds).min(LONGEST_WAIT));
     }
     let date = rfc2822::parse(value).ok()?.timestamp();
-    Some(Duration::try_from(date.duration_since(now)).unwrap_or_default())
+    let wait = Duration::try_from(date.duration_since(now)).unwrap_or_default();
+    Some(wait.min(LONGEST_WAIT))
 }
 
 /// Why there was no answer, without the URL: it may hold a secret.
@@ -205,7 +214,7 @@ fn broken(error: reqwest::Error) -> String {
     while let Some(source) = root.source() {
         root = source;
     }
-    let detail: String = mask_digits(&root.to_string())
+    let detail: String = mask_numbers(&root.to_string())
         .chars()
         .take(TEXT_LENGTH)
         .collect();

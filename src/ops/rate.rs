@@ -11,6 +11,8 @@ use serde_json::Value;
 
 /// Calls a second and at once beyond which a wish is taken for a mistake.
 const MOST: f64 = 100_000.0;
+/// Calls a second below which a wish is taken for a mistake, as in the configuration.
+const LEAST: f64 = 0.01;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -39,6 +41,11 @@ pub(crate) async fn stored(
 ) -> Result<Option<Pace>, crate::store::StoreError> {
     let text = outbox.store.load_setting(&setting(account)).await?;
     let stored = text.and_then(|text| serde_json::from_str::<Stored>(&text).ok());
+    let stored = stored.filter(|pace| {
+        pace.per_second
+            .is_none_or(|rate| (LEAST..=MOST).contains(&rate))
+            && pace.concurrency > 0
+    });
     Ok(stored.map(|stored| Pace {
         per_second: stored.per_second,
         concurrency: stored.concurrency,
@@ -96,10 +103,10 @@ fn wished(wish: &Wish, now: Pace) -> Result<Pace, Problem> {
         None => now.per_second,
         Some(Value::String(word)) if word == "off" => None,
         Some(Value::Number(number)) => match number.as_f64() {
-            Some(rate) if rate > 0.0 && rate <= MOST => Some(rate),
+            Some(rate) if (LEAST..=MOST).contains(&rate) => Some(rate),
             _ => {
                 return Err(Problem::bad_request(
-                    "per_second must be above 0 and at most 100000",
+                    "per_second must be between 0.01 and 100000",
                 ));
             }
         },

@@ -23,6 +23,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Tries after which a callback is told alone, so that it cannot hold back its neighbours.
 const SUSPECT_AFTER: u32 = 3;
+/// Failures in a row, about half a minute of them, of which a person is told.
+const ALERT_AFTER: u32 = 5;
 /// How long a small batch waits for company while others are under way.
 const LINGER: Duration = Duration::from_millis(5);
 /// Batches read from the store at once.
@@ -237,7 +239,19 @@ impl Relay {
                 } else {
                     None
                 };
-                self.failures = self.failures.saturating_add(1);
+                let now = Instant::now();
+                // Posts that were under way together fail together: that is one failure.
+                if self.paused_until.is_none_or(|until| until <= now) {
+                    self.failures = self.failures.saturating_add(1);
+                }
+                if self.failures == ALERT_AFTER {
+                    crate::alert::tell(&format!(
+                        "Channel {}: MoEngage does not take callbacks ({} lane). They wait and are \
+                         tried again; check MOENGAGE_CALLBACK_URL.",
+                        self.queue.channel,
+                        self.queue.lane.as_str()
+                    ));
+                }
                 let pause = pause(self.failures, self.settings.longest_pause);
                 let pause = pause.max(asked.unwrap_or_default());
                 self.paused_until = Some(Instant::now() + pause);

@@ -76,6 +76,20 @@ impl Post {
                 .ends
                 .push((one.handle, self.end(one, &delivery, clock::now())));
         }
+        let dead = |(_, end): &(i64, RelayOutcome)| matches!(end, RelayOutcome::Dead { .. });
+        if posted.ends.iter().all(dead) {
+            // All refused says more about the endpoint than about the entries. They are told alone
+            // after some tries, and then each one's refusal counts.
+            let now = clock::now();
+            let later = Delivery::Later {
+                reason: "all were refused".into(),
+                retry_after: None,
+            };
+            for (one, end) in batch.iter().zip(&mut posted.ends) {
+                end.1 = self.end(one, &later, now);
+            }
+            posted.health = Health::Down(None);
+        }
         posted
     }
 
@@ -85,6 +99,18 @@ impl Post {
         let began = Instant::now();
         let delivery = self.callbacks.post(&self.url, &body).await;
         histogram!("gateway_callback_seconds").record(began.elapsed().as_secs_f64());
+        if let Delivery::Taken {
+            warning: Some(warning),
+            ..
+        } = &delivery
+        {
+            tracing::warn!(
+                lane = self.lane.as_str(),
+                entries = batch.len(),
+                warning,
+                "MoEngage took callbacks and speaks of a failure; they are not told again"
+            );
+        }
         let outcome = match &delivery {
             Delivery::Taken { .. } => "taken",
             Delivery::Refused { .. } => "refused",

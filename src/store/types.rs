@@ -126,6 +126,8 @@ pub enum Settlement {
     Unknown {
         /// Until when evidence counts.
         until: UnixMs,
+        /// What the person can tap, if they got it.
+        taps: Vec<Tap>,
     },
 }
 
@@ -233,6 +235,8 @@ pub struct SweepRule {
     pub resend: bool,
     /// Messages accepted before this are failed.
     pub expired_before: UnixMs,
+    /// How long an unknown outcome waits.
+    pub hold: Duration,
 }
 
 /// What a sweep did.

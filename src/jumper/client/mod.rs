@@ -11,8 +11,8 @@ pub(super) use exchange::{address, exchange, plain};
 
 use super::token::Access;
 use super::wire::Subscription;
-use crate::domain::Answer;
 use crate::domain::template::Outgoing;
+use crate::domain::{Answer, Transport};
 use crate::limit::Permit;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
 use reqwest::{RequestBuilder, Url};
@@ -85,11 +85,14 @@ pub struct Client {
 impl Client {
     /// A client without connections.
     pub fn new(settings: &ClientSettings) -> Result<Self, BuildError> {
-        let http = plain(settings.connect_timeout, settings.request_timeout)
-            .pool_max_idle_per_host(settings.max_free_sockets)
-            .pool_idle_timeout(settings.free_socket_keepalive)
-            .build()
-            .map_err(|_| BuildError::Http)?;
+        let http = plain(
+            settings.connect_timeout.min(settings.request_timeout / 2),
+            settings.request_timeout,
+        )
+        .pool_max_idle_per_host(settings.max_free_sockets)
+        .pool_idle_timeout(settings.free_socket_keepalive)
+        .build()
+        .map_err(|_| BuildError::Http)?;
         let at = |path| address(&settings.api_url, path);
         Ok(Self {
             http,
@@ -164,7 +167,16 @@ impl Client {
         let request = request.header(AUTHORIZATION, access.bearer());
         // Before the permit starts, so that nothing but the wire lies between its slot and the call.
         let _socket = self.sockets.acquire().await;
-        permit.start().await;
+        if !permit.start().await {
+            let transport = Some(Transport::NotStarted);
+            return (
+                Answer {
+                    transport,
+                    ..Answer::default()
+                },
+                Value::Null,
+            );
+        }
         exchange(request, limit, name).await
     }
 }

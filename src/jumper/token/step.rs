@@ -1,8 +1,8 @@
 //! One refresh, from wanting it to having stored it. Whoever has the flight walks through here.
 
-use super::held::backoff;
+use super::held::{backoff, fingerprint};
 use super::refresh::{Failure, Pair};
-use super::{Flight, LEAST_GAP, TokenError, Tokens, Why, cut_short};
+use super::{Flight, LEAST_GAP, TokenError, Tokens, Why, cut_short, trimmed};
 use crate::clock::now;
 use crate::domain::UnixMs;
 use crate::store::StoredToken;
@@ -87,11 +87,43 @@ impl Tokens {
                 if self.take_newer(flight).await && self.usable().is_some() {
                     return Ok(());
                 }
+                if let Some(pair) = self.ask_new_seed(token).await {
+                    let seed = self
+                        .shared
+                        .settings
+                        .seed
+                        .as_ref()
+                        .and_then(trimmed)
+                        .map(|seed| fingerprint(&seed));
+                    return self
+                        .take(
+                            flight,
+                            Some(&StoredToken {
+                                seed,
+                                ..token.clone()
+                            }),
+                            pair,
+                        )
+                        .await;
+                }
                 self.bury(flight, token, &reason).await;
                 Err(TokenError::Dead(reason))
             }
             Err(failure) => Err(self.put_off(flight, failure)),
         }
+    }
+
+    /// The configured seed is tried before a stored token is buried, when it is another one than
+    /// the last: an operator who put it in and started again need not do so twice.
+    async fn ask_new_seed(&self, token: &StoredToken) -> Option<Pair> {
+        let seed = self.shared.settings.seed.as_ref().and_then(trimmed)?;
+        if token.seed == Some(fingerprint(&seed)) {
+            return None;
+        }
+        info!(account = %self.shared.settings.account, "trying the seed refresh token of the configuration");
+        let pair = self.ask(&seed).await.ok()?;
+        let refresh = pair.refresh.or(Some(seed));
+        Some(Pair { refresh, ..pair })
     }
 
     /// One exchange; a second one when the answer was lost, because the pair may have rotated and

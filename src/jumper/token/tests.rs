@@ -387,3 +387,30 @@ async fn an_ended_token_is_renewed_before_it_is_used() {
     assert_eq!(tokens.state(), TokenState::Stale);
     assert_eq!(bearer(&tokens.access().await.unwrap()), "Bearer access-0");
 }
+
+#[tokio::test]
+async fn a_new_seed_in_the_configuration_heals_at_the_first_start() {
+    let fake = Fake::start(|number, seen: &Seen| {
+        if number == 0 || seen.body.contains("new-seed") {
+            pair(number)
+        } else {
+            refused()
+        }
+    })
+    .await;
+    let (_dir, store) = stores();
+    started(&fake, &store, Some("seed"))
+        .await
+        .refresh_now()
+        .await
+        .unwrap();
+    let again = started(&fake, &store, Some("new-seed")).await;
+    again.refresh_now().await.unwrap();
+    assert_eq!(stored(&store).await.refresh.expose_secret(), "refresh-2");
+    // The same seed is not tried a second time.
+    assert!(matches!(
+        again.refresh_now().await,
+        Err(TokenError::Dead(_))
+    ));
+    assert_eq!(fake.calls(), 4);
+}

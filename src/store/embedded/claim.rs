@@ -112,7 +112,11 @@ fn take(
     now: UnixMs,
     claims: &mut Claims,
 ) -> Result<()> {
-    let waiting = due(txn, &turn.channel, most, now)?;
+    // What was tried before goes first: behind the backlog it would wait for hours.
+    let mut waiting = due(txn, RETRIES, &turn.channel, most, now)?;
+    if waiting.len() < most {
+        waiting.extend(due(txn, FRESH, &turn.channel, most - waiting.len(), now)?);
+    }
     for one in waiting {
         let message = row::read_message(one.msg_id.clone(), one.to, &one.body);
         let refusal = match &message {
@@ -146,11 +150,22 @@ fn take(
     Ok(())
 }
 
-fn due(txn: &Txn<'_>, channel: &ChannelId, most: usize, now: UnixMs) -> Result<Vec<Waiting>> {
-    let mut select = txn.conn.prepare_cached(
-        "SELECT id, msg_id, recipient, accepted_at, attempts, body FROM message
-         WHERE channel = ?1 AND state = 0 AND due <= ?2 ORDER BY due, accepted_at, id LIMIT ?3",
-    )?;
+/// Due messages that were tried before.
+const RETRIES: &str = "SELECT id, msg_id, recipient, accepted_at, attempts, body FROM message
+     WHERE channel = ?1 AND state = 0 AND attempts > 0 AND due <= ?2 ORDER BY due, id LIMIT ?3";
+/// Due messages that were not.
+const FRESH: &str = "SELECT id, msg_id, recipient, accepted_at, attempts, body FROM message
+     WHERE channel = ?1 AND state = 0 AND attempts = 0 AND due <= ?2
+     ORDER BY due, accepted_at, id LIMIT ?3";
+
+fn due(
+    txn: &Txn<'_>,
+    sql: &str,
+    channel: &ChannelId,
+    most: usize,
+    now: UnixMs,
+) -> Result<Vec<Waiting>> {
+    let mut select = txn.conn.prepare_cached(sql)?;
     let most = i64::try_from(most).unwrap_or(i64::MAX);
     let rows = select.query_map((channel.as_str(), now.0, most), |row| {
         Ok(Waiting {

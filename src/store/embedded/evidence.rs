@@ -50,7 +50,7 @@ pub(super) fn weigh_recipient(
             row::moment(
                 now,
                 "receipt",
-                &format!("{provider_id} (inferred from a status)"),
+                &format!("{} (inferred from a status)", provider_id.as_str()),
             ),
         ))?;
     txn.deltas.moved(&message.channel, message.state, next);
@@ -97,17 +97,15 @@ fn only_unmatched(
     recipient: Phone,
     since: i64,
 ) -> Result<Option<ProviderId>> {
-    let (first, last): (Option<String>, Option<String>) = txn
-        .conn
-        .prepare_cached(
-            "SELECT min(provider_id), max(provider_id) FROM event
-             WHERE account = ?1 AND recipient = ?2 AND kind = 'status' AND received_at >= ?3",
-        )?
-        .query_row(
-            (account.as_str(), signed(recipient.number()), since),
-            |row| Ok((row.get(0)?, row.get(1)?)),
-        )?;
-    let only = first.filter(|first| last.as_ref() == Some(first));
-    only.map(|id| ProviderId::parse(&id).map_err(damaged))
-        .transpose()
+    // An id that was seen before the attempt belongs to another message.
+    let mut select = txn.conn.prepare_cached(
+        "SELECT provider_id FROM event WHERE account = ?1 AND recipient = ?2 AND kind = 'status'
+         GROUP BY provider_id HAVING min(received_at) >= ?3 LIMIT 2",
+    )?;
+    let params = (account.as_str(), signed(recipient.number()), since);
+    let rows = select.query_map(params, |row| {
+        ProviderId::parse(row.get_ref(0)?.as_str()?).map_err(damaged)
+    })?;
+    let mut ids: Vec<ProviderId> = rows.collect::<Result<_>>()?;
+    Ok(if ids.len() == 1 { ids.pop() } else { None })
 }

@@ -2,7 +2,7 @@
 
 use super::events::{Here, keep_other};
 use super::writer::Txn;
-use super::{callbacks, channel_id, damaged, signed};
+use super::{callbacks, channel_id, damaged, settle, signed};
 use crate::domain::{
     Callback, ChannelId, InboundEntry, Keyword, MsgId, Phone, Reply, ReplyKind, UnixMs,
 };
@@ -15,6 +15,9 @@ struct Answered {
     channel: ChannelId,
     msg_id: MsgId,
     waba_number: String,
+    /// Whom it was sent to, when the person answered that very message: WhatsApp may spell the
+    /// number of the same person in another way.
+    recipient: Option<Phone>,
     /// Labels and payloads; empty when the match is by person only.
     taps: Vec<(String, String)>,
 }
@@ -36,7 +39,13 @@ pub(super) fn take(
         .map_or(&here.rules.channel, |message| &message.channel)
         .clone();
     let keyword = here.rules.keywords.meaning(&reply.text);
-    remember(txn.conn, &channel, reply.from, keyword, here.now)?;
+    let from = answered
+        .as_ref()
+        .and_then(|message| message.recipient)
+        .unwrap_or(reply.from);
+    for spelling in [reply.from, from] {
+        remember(txn.conn, &channel, spelling, keyword, here.now)?;
+    }
     match keyword {
         Some(Keyword::Stop) => folded.opted_out += 1,
         Some(Keyword::Start) => folded.opted_in += 1,
@@ -47,7 +56,7 @@ pub(super) fn take(
         return keep_other(txn, here, "unmatched_reply", &reply.text);
     }
     let entry = Callback::Inbound(InboundEntry {
-        from: reply.from,
+        from,
         waba_number: match &answered {
             Some(message) => message.waba_number.clone(),
             None => own_number(txn.conn, here)?,
@@ -111,7 +120,8 @@ const REACHED: &str = "(state IN (2, 3) OR lost = 1)";
 /// How many messages are looked through for the last number that MoEngage named.
 const LOOKED_THROUGH: i64 = 1000;
 
-const COLUMNS: &str = "SELECT id, channel, msg_id, json_extract(body, '$.from'), taps FROM message";
+const COLUMNS: &str = "SELECT id, channel, msg_id, json_extract(body, '$.from'), taps, recipient
+     FROM message";
 
 fn answered(conn: &Connection, here: &Here<'_>, reply: &Reply) -> Result<Option<Answered>> {
     if let Some(context) = &reply.context {
@@ -143,6 +153,7 @@ fn answered(conn: &Connection, here: &Here<'_>, reply: &Reply) -> Result<Option<
     // Without context it is free text, even when it reads like a label (B-33).
     Ok(latest.map(|message| Answered {
         taps: Vec::new(),
+        recipient: None,
         ..message
     }))
 }
@@ -154,6 +165,7 @@ fn read(row: &rusqlite::Row<'_>) -> Result<Answered> {
         channel: channel_id(row.get_ref(1)?.as_str()?)?,
         msg_id: MsgId::parse(row.get_ref(2)?.as_str()?).map_err(damaged)?,
         waba_number: row.get(3)?,
+        recipient: Some(settle::phone(row.get(5)?)?),
         taps: taps.map_or_else(
             || Ok(Vec::new()),
             |taps| serde_json::from_str(&taps).map_err(damaged),

@@ -34,6 +34,7 @@ CREATE UNIQUE INDEX message_key ON message (channel, msg_id);
 CREATE INDEX message_recipient ON message (recipient);
 CREATE INDEX message_provider ON message (account, provider_id) WHERE provider_id IS NOT NULL;
 CREATE INDEX message_queued ON message (channel, due, accepted_at) WHERE state = 0;
+CREATE INDEX message_retry ON message (channel, due) WHERE state = 0 AND attempts > 0;
 CREATE INDEX message_evidence ON message (recipient, account)
     WHERE (state = 1 OR state = 3 OR (state = 4 AND lost = 1));
 CREATE INDEX message_unknown ON message (due) WHERE state = 3;
@@ -52,7 +53,8 @@ CREATE TABLE event (
     raw         TEXT
 ) STRICT;
 CREATE INDEX event_provider ON event (account, provider_id) WHERE provider_id IS NOT NULL;
-CREATE INDEX event_recipient ON event (account, recipient) WHERE recipient IS NOT NULL;
+CREATE INDEX event_recipient ON event (account, recipient, provider_id)
+    WHERE recipient IS NOT NULL;
 
 CREATE TABLE reply_seen (
     account TEXT NOT NULL,

@@ -36,7 +36,8 @@ impl Store {
             };
             match &settlement {
                 Settlement::Accepted { receipt, taps } => {
-                    receive(txn, &message, receipt, taps, now)?;
+                    receive(txn, &message, receipt, now)?;
+                    keep_taps(txn, &message, taps)?;
                     events::match_early(txn, &message, receipt, now, &mut folded)?;
                 }
                 Settlement::Retry { due } => retry(txn, &message, *due, &answer, now)?,
@@ -44,7 +45,10 @@ impl Store {
                     fail(txn, &message, refusal, false, now)?;
                     folded.ring.push(message.channel.clone());
                 }
-                Settlement::Unknown { until } => lose(txn, &message, *until, &answer, now)?,
+                Settlement::Unknown { until, taps } => {
+                    lose(txn, &message, *until, &answer, now)?;
+                    keep_taps(txn, &message, taps)?;
+                }
             }
             // The end of this attempt may be what an unknown send of the same person waited for.
             evidence::weigh(txn, handle, now, &mut folded)?;
@@ -54,30 +58,32 @@ impl Store {
     }
 }
 
-fn receive(
-    txn: &mut Txn<'_>,
-    message: &Found,
-    receipt: &Receipt,
-    taps: &[Tap],
-    now: UnixMs,
-) -> Result<()> {
+fn receive(txn: &mut Txn<'_>, message: &Found, receipt: &Receipt, now: UnixMs) -> Result<()> {
     let next = message.state.after(Step::Receipt).map_err(damaged)?;
-    let taps: Vec<_> = taps.iter().map(|tap| (&tap.label, &tap.payload)).collect();
-    let taps = (!taps.is_empty()).then(|| serde_json::to_string(&taps).unwrap_or_default());
     txn.conn
         .prepare_cached(
             "UPDATE message SET state = 2, settled_at = ?2, provider_id = ?3, conversation = ?4,
-                    taps = ?5, history = history || ?6 WHERE id = ?1",
+                    history = history || ?5 WHERE id = ?1",
         )?
         .execute((
             message.id,
             now.0,
             receipt.provider_id.as_str(),
             &receipt.conversation,
-            taps,
             row::moment(now, "receipt", receipt.provider_id.as_str()),
         ))?;
     txn.deltas.moved(&message.channel, message.state, next);
+    Ok(())
+}
+
+fn keep_taps(txn: &Txn<'_>, message: &Found, taps: &[Tap]) -> Result<()> {
+    if taps.is_empty() {
+        return Ok(());
+    }
+    let taps: Vec<_> = taps.iter().map(|tap| (&tap.label, &tap.payload)).collect();
+    txn.conn
+        .prepare_cached("UPDATE message SET taps = ?2 WHERE id = ?1")?
+        .execute((message.id, serde_json::to_string(&taps).map_err(damaged)?))?;
     Ok(())
 }
 

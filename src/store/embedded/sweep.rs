@@ -7,9 +7,12 @@ use crate::domain::state::Step;
 use crate::domain::{Code, MsgId, Refusal, State, UnixMs};
 use crate::store::{Folded, StoreError, SweepRule, Swept, row};
 use rusqlite::{OptionalExtension, Result};
+use std::time::Duration;
 
 /// Messages of each kind dealt with in one sweep.
 const AT_ONCE: usize = 500;
+/// Beyond the longest pause between tries, of ours or asked for by an upstream (an hour).
+const FARTHEST: Duration = Duration::from_secs(2 * 3600);
 
 impl Store {
     /// Ends holds that are over, and with `ages` fails what is too old; a bounded number at once,
@@ -21,6 +24,7 @@ impl Store {
         now: UnixMs,
     ) -> Result<Swept, StoreError> {
         let old = if ages {
+            self.bring_back(rules.clone(), now).await?;
             self.too_old(rules.clone()).await?
         } else {
             Vec::new()
@@ -49,6 +53,40 @@ impl Store {
                 end_hold(txn, *id, &rules, now, &mut swept)?;
             }
             Ok(swept)
+        })
+        .await
+    }
+
+    /// What is due in a future that no pause of ours reaches was written by a clock that was ahead
+    /// and has been set back: it is due now.
+    async fn bring_back(&self, rules: Vec<SweepRule>, now: UnixMs) -> Result<(), StoreError> {
+        self.write(move |txn| {
+            for rule in &rules {
+                let channel = rule.channel.as_str();
+                let ahead = now.plus(FARTHEST).0;
+                txn.conn
+                    .prepare_cached(
+                        "UPDATE message SET due = ?2, accepted_at = min(accepted_at, ?2)
+                         WHERE channel = ?1 AND state = 0 AND due > ?3",
+                    )?
+                    .execute((channel, now.0, ahead))?;
+                txn.conn
+                    .prepare_cached(
+                        "UPDATE callback SET due = ?2
+                         WHERE channel = ?1 AND lane IN (0, 1) AND ready = 1 AND due > ?3",
+                    )?
+                    .execute((channel, now.0, ahead))?;
+                txn.conn
+                    .prepare_cached(
+                        "UPDATE message SET due = ?2 WHERE state = 3 AND due > ?3 AND channel = ?1",
+                    )?
+                    .execute((
+                        channel,
+                        now.plus(rule.hold).0,
+                        now.plus(rule.hold + FARTHEST).0,
+                    ))?;
+            }
+            Ok(())
         })
         .await
     }

@@ -180,3 +180,22 @@ async fn many_tries_do_not_make_a_record_grow_without_end() {
     let size: usize = record.history.iter().map(|line| line.detail.len()).sum();
     assert!(size < 20_000, "{size}");
 }
+
+#[tokio::test]
+async fn what_was_tried_before_does_not_wait_behind_the_backlog() {
+    let rig = Rig::new();
+    let handle = rig.attempt("tried", 1, 0).await;
+    for n in 2..50 {
+        rig.accept(&format!("m{n}"), n, 1).await;
+    }
+    rig.settle(handle, Settlement::Retry { due: at(60) }, 2)
+        .await;
+    let early = rig.claims(&["a"], 1, 59).await.taken;
+    assert_eq!(
+        early[0].message.msg_id.as_str(),
+        "m2",
+        "not before it is due"
+    );
+    let first = rig.claims(&["a"], 1, 60).await.taken;
+    assert_eq!(first[0].message.msg_id.as_str(), "tried");
+}

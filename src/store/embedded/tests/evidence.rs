@@ -148,3 +148,14 @@ async fn evidence_from_before_a_restart_counts_at_the_restart() {
     assert_eq!(rig.statuses(5).await, ["m1 delivered"]);
     rig.check(&["a"]);
 }
+
+#[tokio::test]
+async fn an_id_that_was_seen_before_the_attempt_never_proves_it() {
+    let rig = Rig::new();
+    rig.event("X", Status::Sent, Some(1), 0).await;
+    rig.lost("m", 1, 10, 610).await;
+    rig.event("X", Status::Read, Some(1), 20).await;
+    assert_eq!(rig.state("m").await, State::Unknown);
+    rig.event("P", Status::Sent, Some(1), 30).await;
+    assert_eq!(rig.record("m").await.provider_id.as_deref(), Some("P"));
+}

@@ -83,7 +83,10 @@ fn refusal() -> Refusal {
 }
 
 fn unknown_until(seconds: i64) -> Settlement {
-    Settlement::Unknown { until: at(seconds) }
+    Settlement::Unknown {
+        until: at(seconds),
+        taps: Vec::new(),
+    }
 }
 
 fn event(id: &str, status: Status, to: Option<u64>) -> Incoming {
@@ -216,6 +219,7 @@ impl Rig {
 
     async fn sweep(&self, resend: bool, seconds: i64) -> Swept {
         let rule = |name| SweepRule {
+            hold: std::time::Duration::from_secs(600),
             channel: channel(name),
             resend,
             expired_before: at(seconds - DAY),

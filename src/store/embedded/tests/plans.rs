@@ -58,7 +58,7 @@ const DOCUMENTED: [(&str, &str, &str); 8] = [
 ];
 
 /// The statements that every message pays for, by a part of their text, and the index each needs.
-const HOT: [(&str, &str, &str); 12] = [
+const HOT: [(&str, &str, &str); 13] = [
     (
         "accept",
         "SELECT recipient, body",
@@ -66,7 +66,12 @@ const HOT: [(&str, &str, &str); 12] = [
     ),
     (
         "claim",
-        "due <= ?2 ORDER BY due",
+        "attempts > 0 AND due <= ?2 ORDER BY due",
+        "message_retry (channel=? AND due<?)",
+    ),
+    (
+        "claim",
+        "attempts = 0 AND due <= ?2",
         "message_queued (channel=? AND due<?)",
     ),
     ("claim", "SELECT min(due)", "message_queued (channel=?)"),

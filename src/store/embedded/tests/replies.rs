@@ -237,3 +237,21 @@ async fn replies_keep_their_order() {
     );
     assert_eq!(replies.count(), 3);
 }
+
+#[tokio::test]
+async fn stop_counts_for_the_number_that_was_written_to_however_whatsapp_spells_it() {
+    let rig = Rig::new();
+    rig.sent("m", 1, "P", 0).await;
+    let stop = Reply {
+        context: Some(provider_id("P")),
+        ..reply(777, "STOP")
+    };
+    rig.events(vec![Incoming::Reply(stop)], 1).await;
+    assert_eq!(rig.accept("m2", 1, 2).await, Accepted::OptedOut);
+    assert_eq!(rig.accept("m3", 777, 2).await, Accepted::OptedOut);
+    let told = rig.callbacks(&lane("a", Lane::Inbound), 2).await;
+    let Callback::Inbound(entry) = &told[0].callback else {
+        panic!("{told:?}")
+    };
+    assert_eq!(entry.from, phone(1));
+}

@@ -93,3 +93,16 @@ async fn a_large_backlog_of_old_messages_is_swept_in_steps() {
     assert_eq!(failed, [500, 500, 200]);
     rig.check(&["a"]);
 }
+
+#[tokio::test]
+async fn a_clock_that_was_a_day_ahead_holds_nothing_back() {
+    let rig = Rig::new();
+    rig.lost("lost", 2, DAY, DAY + 600).await;
+    rig.accept("m", 1, DAY).await;
+    assert!(rig.claim(0).await.is_empty());
+    rig.sweep(false, 0).await;
+    assert_eq!(rig.record("lost").await.due, Some(at(600)));
+    let claimed = rig.claim(1).await;
+    assert_eq!(claimed.len(), 1);
+    assert_eq!(claimed[0].accepted_at, at(0));
+}

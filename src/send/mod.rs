@@ -3,23 +3,24 @@
 //! Decides nothing by itself: the template decides whether the message fits, the policy judges the
 //! answer. Every path ends in exactly one settlement.
 
+mod ready;
+
+use ready::Ready;
+
 use crate::breaker::Breaker;
 use crate::channel::{Account, Channel};
 use crate::clock;
 use crate::domain::policy::{self, Verdict};
-use crate::domain::template::{ButtonShape, Detail, Outgoing, Variant};
-use crate::domain::{Answer, Button, Code, Refusal, Template};
+use crate::domain::template::Outgoing;
+use crate::domain::{Answer, Code, Refusal};
 use crate::limit::Permit;
 use crate::outbox::{Claimed, retry_delay};
 use crate::provider::{Provider, Sent, TokenError};
 use crate::store::{Folded, Tap};
 use crate::telemetry::{Outcome, count_attempt};
-use crate::templates::{Lookup, Templates};
+use crate::templates::Templates;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-/// How long a send waits for a template list that does not name its template yet.
-const LIST_WAIT: Duration = Duration::from_secs(10);
 
 /// Pauses between tries.
 #[derive(Debug, Clone, Copy)]
@@ -45,14 +46,6 @@ pub struct Sender {
     pub retry: RetrySettings,
 }
 
-/// What stands before the call.
-enum Ready {
-    Go(Outgoing, Vec<Tap>),
-    Refused(Refusal),
-    /// The template list cannot be had now.
-    Later,
-}
-
 impl Sender {
     /// Sends one message and settles it.
     pub async fn step(&self, channel: &Channel, claimed: Claimed, permit: Permit) {
@@ -66,45 +59,9 @@ impl Sender {
             }
             Ready::Later => {
                 drop(permit);
+                self.watch(true, "the template list cannot be fetched");
                 let answer = "the template list cannot be fetched now".to_owned();
                 self.retry(claimed, answer, None).await;
-            }
-        }
-    }
-
-    async fn prepare(&self, channel: &Channel, claimed: &Claimed) -> Ready {
-        let template = &claimed.message().template;
-        let variant = match self.find(template).await {
-            Lookup::Found(variant) => variant,
-            Lookup::Unknown => return Ready::Later,
-            Lookup::Missing => {
-                return Ready::Refused(Refusal::new(
-                    Code::Template,
-                    format!(
-                        "Template {} ({}) is not approved at the provider",
-                        template.name, template.language
-                    ),
-                ));
-            }
-        };
-        let detail = self.templates.detail(&variant).await.unwrap_or_default();
-        match crate::templates::fit(template, &variant, &detail) {
-            Err(refusal) => Ready::Refused(refusal),
-            Ok(template) => {
-                let taps = taps(&template, &detail);
-                Ready::Go(outgoing(channel, claimed, &variant, template), taps)
-            }
-        }
-    }
-
-    async fn find(&self, template: &Template) -> Lookup {
-        match self.templates.find(&template.name, &template.language) {
-            Lookup::Found(variant) => Lookup::Found(variant),
-            _ => {
-                let (name, language) = (&template.name, &template.language);
-                self.templates
-                    .resolve_or_refetch(name, language, LIST_WAIT)
-                    .await
             }
         }
     }
@@ -119,17 +76,14 @@ impl Sender {
         let began = Instant::now();
         let sent = self.provider.send(permit, &outgoing).await;
         metrics::histogram!("gateway_send_seconds").record(began.elapsed().as_secs_f64());
-        let Sent { answer, .. } = &sent;
-        if self.breaker.record(policy::is_outage(answer)) {
-            crate::alert::tell(&format!(
-                "Account {}: the provider does not work ({}). Sending stops and is tried again \
-                 by itself; messages wait in the queue.",
-                self.account.id,
-                answer.summary()
-            ));
-        }
+        let answer = &sent.answer;
         let said = answer.summary();
-        match policy::decide(answer, &channel.policy) {
+        let verdict = policy::decide(answer, &channel.policy);
+        // A call that had no token, and one whose outcome nobody knows, say as much about the
+        // provider as an outage does.
+        let in_doubt = verdict == Verdict::Unknown || sent.token_generation.is_none();
+        self.watch(in_doubt || policy::is_outage(answer), &said);
+        match verdict {
             Verdict::Accepted(receipt) => {
                 count_attempt(&self.account.id, Outcome::Sent);
                 let (msg_id, attempt) = (claimed.message().msg_id.clone(), claimed.attempt());
@@ -152,7 +106,17 @@ impl Sender {
                 self.bury(claimed, Refusal::new(Code::Other, reason), said)
                     .await;
             }
-            Verdict::Unknown => self.lose(channel, claimed, said).await,
+            Verdict::Unknown => self.lose(channel, claimed, taps, said).await,
+        }
+    }
+
+    fn watch(&self, trouble: bool, said: &str) {
+        if self.breaker.record(trouble) {
+            crate::alert::tell(&format!(
+                "Account {}: the provider does not work ({said}). Sending stops and is tried again \
+                 by itself; messages wait in the queue.",
+                self.account.id
+            ));
         }
     }
 
@@ -194,7 +158,7 @@ impl Sender {
         note(claimed.bury(refusal, answer).await);
     }
 
-    async fn lose(&self, channel: &Channel, claimed: Claimed, answer: String) {
+    async fn lose(&self, channel: &Channel, claimed: Claimed, taps: Vec<Tap>, answer: String) {
         count_attempt(&self.account.id, Outcome::Unknown);
         let until = clock::now().plus(channel.policy.ambiguous_hold);
         tracing::warn!(
@@ -202,7 +166,7 @@ impl Sender {
             hold_s = channel.policy.ambiguous_hold.as_secs(),
             "outcome unknown; it waits for a status event as evidence and is not sent again"
         );
-        note(claimed.lose(until, answer).await);
+        note(claimed.lose(until, taps, answer).await);
     }
 
     fn hold(&self, answer: &Answer, said: &str) {
@@ -230,81 +194,7 @@ fn needs_a_person(error: &TokenError) -> bool {
     !matches!(error, TokenError::Unavailable(_))
 }
 
-fn outgoing(
-    channel: &Channel,
-    claimed: &Claimed,
-    variant: &Variant,
-    template: Template,
-) -> Outgoing {
-    Outgoing {
-        to: claimed.message().to,
-        from: channel.waba_number.clone(),
-        variant: variant.id.clone(),
-        template,
-    }
-}
-
-/// What the person will be able to tap: label from the template, payload from MoEngage, or the
-/// label again where MoEngage sent none (contracts/moengage.md Q9).
-fn taps(template: &Template, detail: &Detail) -> Vec<Tap> {
-    let shapes = detail.buttons.iter().flatten().enumerate();
-    shapes
-        .filter_map(|(place, shape)| {
-            let ButtonShape::QuickReply { label } = shape else {
-                return None;
-            };
-            let sent = template
-                .buttons
-                .iter()
-                .find(|button| button.index() as usize == place);
-            let payload = match sent {
-                Some(Button::QuickReply {
-                    payload: Some(payload),
-                    ..
-                }) => payload.clone(),
-                _ => label.clone(),
-            };
-            Some(Tap {
-                label: label.clone(),
-                payload,
-            })
-        })
-        .collect()
-}
-
 /// Counts what a settlement brought about on the side.
 fn note(folded: Folded) {
     crate::telemetry::count_folded(&folded);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn taps_echo_what_moengage_sent_or_the_label() {
-        let label = |text: &str| ButtonShape::QuickReply { label: text.into() };
-        let detail = Detail {
-            buttons: Some(vec![label("Keep"), ButtonShape::DynamicUrl, label("Move")]),
-            ..Detail::default()
-        };
-        let template = Template {
-            name: "t".into(),
-            language: "en".into(),
-            header: None,
-            body: Vec::new(),
-            buttons: vec![Button::QuickReply {
-                index: 2,
-                payload: Some("{'a':1}".into()),
-            }],
-        };
-        let tap = |label: &str, payload: &str| Tap {
-            label: label.into(),
-            payload: payload.into(),
-        };
-        assert_eq!(
-            taps(&template, &detail),
-            [tap("Keep", "Keep"), tap("Move", "{'a':1}")]
-        );
-    }
 }

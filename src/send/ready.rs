@@ -1,0 +1,150 @@
+//! What stands before the call: the template is found and its wants are known, or why not.
+
+use super::Sender;
+use crate::channel::Channel;
+use crate::domain::template::{ButtonShape, Detail, Outgoing, Variant};
+use crate::domain::{Button, Code, Refusal, Template};
+use crate::outbox::Claimed;
+use crate::store::Tap;
+use crate::templates::{self, Lookup};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// How long a send waits for a template list that does not name its template yet. It holds a
+/// permit meanwhile.
+const LIST_WAIT: Duration = Duration::from_secs(2);
+/// How long a send waits to learn what its template wants.
+const DETAIL_WAIT: Duration = Duration::from_secs(2);
+
+/// What stands before the call.
+pub(super) enum Ready {
+    Go(Outgoing, Vec<Tap>),
+    Refused(Refusal),
+    /// The template list cannot be had now.
+    Later,
+}
+
+impl Sender {
+    pub(super) async fn prepare(&self, channel: &Channel, claimed: &Claimed) -> Ready {
+        let template = &claimed.message().template;
+        let variant = match self.find(template).await {
+            Lookup::Found(variant) => variant,
+            Lookup::Unknown => return Ready::Later,
+            Lookup::Missing => {
+                return Ready::Refused(Refusal::new(
+                    Code::Template,
+                    format!(
+                        "Template {} ({}) is not approved at the provider",
+                        template.name, template.language
+                    ),
+                ));
+            }
+        };
+        let detail = self.detail(&variant).await;
+        match templates::fit(template, &variant, &detail) {
+            Err(refusal) => Ready::Refused(refusal),
+            Ok(template) => {
+                let taps = taps(&template, &detail);
+                Ready::Go(outgoing(channel, claimed, &variant, template), taps)
+            }
+        }
+    }
+
+    async fn find(&self, template: &Template) -> Lookup {
+        match self.templates.find(&template.name, &template.language) {
+            Lookup::Found(variant) => Lookup::Found(variant),
+            _ => {
+                let (name, language) = (&template.name, &template.language);
+                self.templates
+                    .resolve_or_refetch(name, language, LIST_WAIT)
+                    .await
+            }
+        }
+    }
+
+    /// What the variant wants; nothing known when it cannot be had soon, and then the parameters
+    /// go as they came.
+    async fn detail(&self, variant: &Variant) -> Arc<Detail> {
+        let fetched = timeout(DETAIL_WAIT, self.templates.detail(variant)).await;
+        let known = fetched
+            .ok()
+            .flatten()
+            .or_else(|| self.templates.known_detail(variant));
+        known.unwrap_or_default()
+    }
+}
+
+fn outgoing(
+    channel: &Channel,
+    claimed: &Claimed,
+    variant: &Variant,
+    template: Template,
+) -> Outgoing {
+    Outgoing {
+        to: claimed.message().to,
+        from: channel.waba_number.clone(),
+        variant: variant.id.clone(),
+        template,
+    }
+}
+
+/// What the person will be able to tap: label from the template, payload from MoEngage, or the
+/// label again where MoEngage sent none (contracts/moengage.md Q9).
+fn taps(template: &Template, detail: &Detail) -> Vec<Tap> {
+    let shapes = detail.buttons.iter().flatten().enumerate();
+    shapes
+        .filter_map(|(place, shape)| {
+            let ButtonShape::QuickReply { label } = shape else {
+                return None;
+            };
+            let sent = template
+                .buttons
+                .iter()
+                .find(|button| button.index() as usize == place);
+            let payload = match sent {
+                Some(Button::QuickReply {
+                    payload: Some(payload),
+                    ..
+                }) => payload.clone(),
+                _ => label.clone(),
+            };
+            Some(Tap {
+                label: label.clone(),
+                payload,
+            })
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn taps_echo_what_moengage_sent_or_the_label() {
+        let label = |text: &str| ButtonShape::QuickReply { label: text.into() };
+        let detail = Detail {
+            buttons: Some(vec![label("Keep"), ButtonShape::DynamicUrl, label("Move")]),
+            ..Detail::default()
+        };
+        let template = Template {
+            name: "t".into(),
+            language: "en".into(),
+            header: None,
+            body: Vec::new(),
+            buttons: vec![Button::QuickReply {
+                index: 2,
+                payload: Some("{'a':1}".into()),
+            }],
+        };
+        let tap = |label: &str, payload: &str| Tap {
+            label: label.into(),
+            payload: payload.into(),
+        };
+        assert_eq!(
+            taps(&template, &detail),
+            [tap("Keep", "Keep"), tap("Move", "{'a':1}")]
+        );
+    }
+}
