@@ -101,47 +101,23 @@ pub struct Channel {
     pub policy: Policy,
     /// The most messages that may wait; `None` is no limit.
     pub max_queue: Option<u64>,
-    paused: AtomicBool,
+    /// Whether an operator stopped its sending.
+    pub pause: Pause,
 }
 
-/// What a channel is made of; see [`Channel`].
-#[derive(Debug)]
-#[expect(missing_docs, reason = "the fields are those of Channel")]
-pub struct ChannelSettings {
-    pub id: ChannelId,
-    pub account: Arc<Account>,
-    pub tokens: Vec<SecretString>,
-    pub callback_url: String,
-    pub waba_number: Option<BusinessNumber>,
-    pub webhook_secret: Option<SecretString>,
-    pub policy: Policy,
-    pub max_queue: Option<u64>,
-}
+/// A stop of sending that an operator can make and undo; not stopped at first.
+#[derive(Debug, Default)]
+pub struct Pause(AtomicBool);
 
 impl Channel {
-    /// A channel that is not paused.
-    pub fn new(settings: ChannelSettings) -> Self {
-        Self {
-            id: settings.id,
-            account: settings.account,
-            tokens: settings.tokens,
-            callback_url: settings.callback_url,
-            waba_number: settings.waba_number,
-            webhook_secret: settings.webhook_secret,
-            policy: settings.policy,
-            max_queue: settings.max_queue,
-            paused: AtomicBool::new(false),
-        }
-    }
-
     /// Whether an operator stopped its sending.
     pub fn is_paused(&self) -> bool {
-        self.paused.load(Ordering::Acquire)
+        self.pause.0.load(Ordering::Acquire)
     }
 
     /// Stops or resumes its sending.
     pub fn set_paused(&self, paused: bool) {
-        self.paused.store(paused, Ordering::Release);
+        self.pause.0.store(paused, Ordering::Release);
         self.account.work.notify_one();
     }
 

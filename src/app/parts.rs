@@ -1,7 +1,7 @@
 //! The stations, each made once, from the configuration.
 
 use crate::breaker::{self, Breaker};
-use crate::channel::{Account, Channel, ChannelSettings, Channels};
+use crate::channel::{Account, Channel, Channels, Pause};
 use crate::clock;
 use crate::config::{self, Config};
 use crate::domain::{AccountId, ChannelId, Keywords, Lane};
@@ -162,7 +162,7 @@ fn client_settings(config: &Config) -> ClientSettings {
 }
 
 fn channel(config: &Config, id: ChannelId, account: Arc<Account>) -> anyhow::Result<Channel> {
-    Ok(Channel::new(ChannelSettings {
+    Ok(Channel {
         id,
         account,
         tokens: config.moengage.tokens.clone(),
@@ -175,7 +175,8 @@ fn channel(config: &Config, id: ChannelId, account: Arc<Account>) -> anyhow::Res
         webhook_secret: config.jumper.webhook_secret.clone(),
         policy: config.policy.failure.clone(),
         max_queue: config.policy.max_queue,
-    }))
+        pause: Pause::default(),
+    })
 }
 
 fn callbacks(config: &Config) -> anyhow::Result<Callbacks> {

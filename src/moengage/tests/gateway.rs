@@ -1,6 +1,6 @@
 //! A gateway's front door over a real store, for the tests of sends.
 
-use crate::channel::{Account, Channel, ChannelSettings, Channels};
+use crate::channel::{Account, Channel, Channels, Pause};
 use crate::domain::policy::Policy;
 use crate::domain::{AccountId, BusinessNumber, ChannelId};
 use crate::http::testing::{Answer, Server};
@@ -17,11 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
 
-pub(super) fn channel_settings(
-    id: &str,
-    tokens: &[&str],
-    waba_number: Option<&str>,
-) -> ChannelSettings {
+pub(super) fn open_channel(id: &str, tokens: &[&str], waba_number: Option<&str>) -> Channel {
     let pace = Pace {
         per_second: None,
         concurrency: 1,
@@ -30,7 +26,7 @@ pub(super) fn channel_settings(
         AccountId::parse("default").unwrap(),
         Limiter::new(pace, Duration::ZERO),
     );
-    ChannelSettings {
+    Channel {
         id: ChannelId::parse(id).unwrap(),
         account: Arc::new(account),
         tokens: tokens.iter().map(|token| (*token).into()).collect(),
@@ -39,11 +35,12 @@ pub(super) fn channel_settings(
         webhook_secret: None,
         policy: Policy::default(),
         max_queue: None,
+        pause: Pause::default(),
     }
 }
 
 pub(super) fn channel(id: &str, tokens: &[&str], waba_number: Option<&str>) -> Arc<Channel> {
-    Arc::new(Channel::new(channel_settings(id, tokens, waba_number)))
+    Arc::new(open_channel(id, tokens, waba_number))
 }
 
 pub(super) struct Gateway {

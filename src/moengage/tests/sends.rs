@@ -1,8 +1,8 @@
 //! Sends over real sockets: every row of the decision table of contracts/moengage.md section 4.
 
-use super::gateway::{AUTH, Gateway, channel, channel_settings, named};
+use super::gateway::{AUTH, Gateway, channel, named, open_channel};
 use super::*;
-use crate::channel::{Channel, ChannelSettings};
+use crate::channel::Channel;
 use crate::domain::{AccountId, ChannelId, Code, Incoming, Keywords, Phone, Refusal};
 use crate::http::testing::Answer;
 use crate::moengage::reply::Reply;
@@ -137,10 +137,10 @@ fn come_again(answer: &Answer, status: u16, message: &str, seconds: u32) {
 #[tokio::test]
 async fn our_own_trouble_has_its_status_and_a_time_to_come_back() {
     let full = |most| {
-        vec![Arc::new(Channel::new(ChannelSettings {
+        vec![Arc::new(Channel {
             max_queue: Some(most),
-            ..channel_settings("default", &["tok_example"], None)
-        }))]
+            ..open_channel("default", &["tok_example"], None)
+        })]
     };
     let gateway = Gateway::start(full(1)).await;
     succeeded(&gateway.send(&e1()).await);
