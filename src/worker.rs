@@ -129,7 +129,8 @@ impl Worker {
             .limiter
             .reserve(most, self.lead, HORIZON.max(self.lead));
         if permits.is_empty() {
-            return Next::Room;
+            // Another call took the slot meanwhile; nobody rings when the next one opens.
+            return Next::Again;
         }
         match self.claim(permits.len()).await {
             Ok(claims) => self.start(claims, permits).await,

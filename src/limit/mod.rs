@@ -92,6 +92,15 @@ impl Gate {
         self.not_before.map_or(now, |at| at.max(now))
     }
 
+    /// Takes a slot back that no call started in, when no later one was handed out.
+    fn give_back(&mut self, slot: Instant, now: Instant, tolerance: Duration) {
+        if let Some(rate) = self.rate(now)
+            && self.next == slot + interval(rate, tolerance)
+        {
+            self.next = slot;
+        }
+    }
+
     fn take_slot(&mut self, now: Instant, tolerance: Duration) -> Option<Instant> {
         let Some(rate) = self.rate(now) else {
             return self.not_before.filter(|at| *at > now);

@@ -1,6 +1,6 @@
 //! The right to start one call.
 
-use super::{LEAST_TOLERANCE, Limiter, interval};
+use super::{LEAST_TOLERANCE, Limiter};
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
@@ -38,12 +38,17 @@ impl Permit {
             if now <= slot + self.limiter.shared.tolerance.max(LEAST_TOLERANCE) {
                 break;
             }
+            let tolerance = self.limiter.shared.tolerance;
             let mut gate = self.limiter.gate();
+            // Else being late by some milliseconds would cost a whole interval.
+            gate.give_back(slot, now, tolerance);
             let next = gate.next.max(gate.earliest(now));
             if late_wait.is_some_and(|wait| next > now + wait) {
+                // Given back already; somebody else may have it now.
+                self.slot = None;
                 return false;
             }
-            self.slot = gate.take_slot(now, self.limiter.shared.tolerance);
+            self.slot = gate.take_slot(now, tolerance);
         }
         self.started = true;
         self.limiter.gate().started += 1;
@@ -55,11 +60,8 @@ impl Drop for Permit {
     fn drop(&mut self) {
         let tolerance = self.limiter.shared.tolerance;
         let mut gate = self.limiter.gate();
-        let rate = gate.rate(Instant::now());
-        if let (false, Some(slot), Some(rate)) = (self.started, self.slot, rate)
-            && gate.next == slot + interval(rate, tolerance)
-        {
-            gate.next = slot;
+        if let (false, Some(slot)) = (self.started, self.slot) {
+            gate.give_back(slot, Instant::now(), tolerance);
         }
         if self.counted {
             gate.in_flight -= 1;

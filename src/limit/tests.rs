@@ -66,6 +66,19 @@ async fn a_late_start_takes_a_new_slot() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_late_start_that_nobody_follows_costs_only_its_lateness() {
+    let limiter = limiter(10.0, 10);
+    tokio::time::advance(Duration::from_millis(200)).await;
+    let mut permits = limiter.reserve(1, Duration::ZERO, Duration::ZERO);
+    tokio::time::advance(Duration::from_millis(30)).await;
+    let before = Instant::now();
+    assert!(permits[0].start().await);
+    assert_eq!(before.elapsed(), Duration::ZERO);
+    let wait = limiter.opens_in(Duration::ZERO).unwrap();
+    assert!(wait >= Duration::from_millis(98), "{wait:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_late_start_does_not_wait_for_a_slot_far_away() {
     let limiter = limiter(10.0, 10);
     tokio::time::advance(Duration::from_millis(200)).await;

@@ -13,6 +13,7 @@ pub use fit::fit;
 use crate::clock::now;
 use crate::domain::template::{Detail, Variant};
 use crate::domain::{AccountId, Answer, UnixMs};
+use crate::outbox::retry_delay;
 use crate::provider::Provider;
 use crate::store::{Cache, CachedTemplates, StoreError};
 use details::Details;
@@ -28,6 +29,8 @@ use tracing::{info, warn};
 const FRESH: Duration = Duration::from_secs(600);
 /// Between two fetches that a miss asks for lies at least this.
 const LEAST_GAP: Duration = Duration::from_secs(30);
+/// The first pause after a list that could not be fetched; doubles up to [`LEAST_GAP`].
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
 /// What is known about a name and a language.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -218,15 +221,24 @@ impl Templates {
             .clone()
     }
 
-    /// Renews the list every `interval`, sooner after a failure, until `shutdown`.
+    /// Renews the list every `interval`, until `shutdown`. After a failure it is tried again soon,
+    /// then ever later, and at once when the tokens change.
     pub async fn keep_fresh(&self, interval: Duration, shutdown: CancellationToken) {
+        let mut tokens = self.shared.provider.token_changes();
         let renew = async {
+            let mut failures = 0;
             loop {
-                let pause = match self.refresh().await {
-                    Ok(()) => interval,
-                    Err(_) => interval.min(LEAST_GAP),
-                };
-                tokio::time::sleep(pause).await;
+                if self.refresh().await.is_ok() {
+                    failures = 0;
+                    tokio::time::sleep(interval).await;
+                    continue;
+                }
+                failures += 1;
+                let pause = retry_delay(failures, FIRST_PAUSE, interval.min(LEAST_GAP), 1.0);
+                tokio::select! {
+                    () = tokens.next() => {}
+                    () = tokio::time::sleep(pause) => {}
+                }
             }
         };
         tokio::select! {

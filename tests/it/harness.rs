@@ -2,12 +2,14 @@
 //! a second one, over real sockets. Nothing here knows the inside of the gateway.
 
 use serde_json::{Value, json};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex, Weak};
 use std::time::{Duration, Instant};
+use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 
 /// The token that the test gateways take.
 pub(crate) const TOKEN: &str = "tok-for-tests-000000";
@@ -17,6 +19,34 @@ pub(crate) const SECRET: &str = "webhook-secret-for-tests";
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// The brand's number.
 pub(crate) const BRAND: &str = "12025550100";
+
+/// A test that measures a pace has the machine to itself; all others share it.
+static MACHINE: LazyLock<Arc<RwLock<()>>> = LazyLock::new(Arc::default);
+
+thread_local! {
+    /// What the test of this thread has: a second sandbox of the same test must not queue again.
+    static HERE: RefCell<Weak<Room>> = RefCell::default();
+}
+
+#[expect(dead_code, reason = "held, not read")]
+enum Room {
+    Shared(OwnedRwLockReadGuard<()>),
+    Alone(OwnedRwLockWriteGuard<()>),
+}
+
+impl Room {
+    async fn enter(alone: bool) -> Arc<Self> {
+        if let Some(room) = HERE.with_borrow(Weak::upgrade) {
+            return room;
+        }
+        let room = Arc::new(match alone {
+            true => Self::Alone(MACHINE.clone().write_owned().await),
+            false => Self::Shared(MACHINE.clone().read_owned().await),
+        });
+        HERE.set(Arc::downgrade(&room));
+        room
+    }
+}
 
 /// A child process whose lines are kept; killed when dropped.
 pub(crate) struct Process {
@@ -134,11 +164,21 @@ pub(crate) struct Sandbox {
     pub(crate) url: String,
     pub(crate) http: reqwest::Client,
     _dir: tempfile::TempDir,
+    _room: Arc<Room>,
 }
 
 impl Sandbox {
     /// Starts the fakes with some knobs changed. The rate limit is off unless a knob sets it.
     pub(crate) async fn start(knobs: Value) -> Self {
+        Self::start_in(Room::enter(false).await, knobs).await
+    }
+
+    /// The same, for a test that measures a pace: no other test runs meanwhile.
+    pub(crate) async fn start_alone(knobs: Value) -> Self {
+        Self::start_in(Room::enter(true).await, knobs).await
+    }
+
+    async fn start_in(room: Arc<Room>, knobs: Value) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let args = [
             "sandbox",
@@ -157,6 +197,7 @@ impl Sandbox {
             url,
             http: client(),
             _dir: dir,
+            _room: room,
         };
         sandbox.knobs(knobs).await;
         sandbox
@@ -313,6 +354,11 @@ impl Gateway {
         gateway
     }
 
+    /// Starts a gateway and tells nobody where it is.
+    pub(crate) fn start_unheard(setup: Setup) -> Self {
+        Self::launch(setup, Arc::new(tempfile::tempdir().unwrap()))
+    }
+
     /// Tells the sandbox where this gateway takes events. By hand, because the port is free-chosen.
     pub(crate) async fn subscribe(&self, sandbox: &Sandbox) {
         let webhook = self.webhook();
@@ -359,6 +405,14 @@ impl Gateway {
     pub(crate) async fn crash_and_restart(mut self, sandbox: &Sandbox) -> Self {
         self.process.kill();
         self.restart(sandbox).await
+    }
+
+    /// The same, and nobody is told where it is.
+    pub(crate) fn crash_and_restart_unheard(mut self) -> Self {
+        self.process.kill();
+        let (setup, data) = (self.setup.clone(), self.data.clone());
+        drop(self);
+        Self::launch(setup, data)
     }
 
     /// A new start on the same data, after the process has ended.
@@ -445,6 +499,18 @@ impl Gateway {
 
     pub(crate) async fn ready(&self) -> (u16, Value) {
         answer(self.http.get(format!("{}/readyz", self.url))).await
+    }
+
+    /// The account as the ops listener shows it.
+    pub(crate) async fn account(&self) -> Value {
+        self.ops_get("/api/accounts").await.1["accounts"][0].clone()
+    }
+
+    /// Stops or resumes the channel.
+    pub(crate) async fn channel(&self, word: &str) {
+        let path = format!("/api/channels/default/{word}");
+        let answer = self.ops_send("POST", &path, json!({})).await;
+        assert_eq!(answer.0, 200, "{answer:?}");
     }
 
     /// The ledger of all channels.
@@ -558,6 +624,22 @@ pub(crate) fn send(
         "msg_id": msg_id, "from": BRAND, "to": to,
         "template": { "name": template, "language": { "code": language }, "components": components },
     })
+}
+
+/// A number nobody else in a test has.
+pub(crate) fn person(n: usize) -> String {
+    format!("+1202555{:04}", n)
+}
+
+/// Its digits.
+pub(crate) fn digits(number: &str) -> &str {
+    number.trim_start_matches('+')
+}
+
+/// An address of this machine where nobody listens.
+pub(crate) fn nowhere() -> std::net::SocketAddr {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    taken.local_addr().unwrap()
 }
 
 /// A failure as MoEngage is answered.

@@ -1,0 +1,195 @@
+//! What waits: pause, holds, age, and a breaker that opens, tests itself and closes.
+
+use crate::harness::*;
+use serde_json::{Value, json};
+
+async fn told_too_old(sandbox: &Sandbox, id: &str) {
+    let entries = until(&format!("{id} is told"), async || {
+        let entries = sandbox.entries(id).await;
+        (!entries.is_empty()).then_some(entries)
+    })
+    .await;
+    assert_eq!(entries.len(), 1);
+    assert_eq!(entries[0]["status"], "failed");
+    let error = json!({ "code": "7004",
+        "description": "Not sent in time: older than MAX_AGE allows" });
+    assert_eq!(entries[0]["error"], error);
+}
+
+#[tokio::test]
+async fn a_paused_message_that_grew_too_old_is_reported_failed_and_never_sent() {
+    let sandbox = Sandbox::start(json!({ "event_mode": "none" })).await;
+    let setup = Setup::towards(&sandbox).env("MAX_AGE", "2s");
+    let gateway = Gateway::start(&sandbox, setup).await;
+    gateway.channel("pause").await;
+    gateway.accept("old", &person(1)).await;
+    told_too_old(&sandbox, "old").await;
+    assert_eq!(gateway.message("old").await["state"], "failed");
+    gateway.channel("resume").await;
+    gateway.accept("young", &person(2)).await;
+    gateway.until_state("young", "accepted").await;
+    assert!(sandbox.sends_to(digits(&person(1))).await.is_empty());
+    let ledger = gateway.drained().await;
+    assert_eq!((&ledger["failed"], &ledger["lost"]), (&json!(1), &json!(0)));
+}
+
+#[tokio::test]
+async fn a_message_of_a_held_account_that_grew_too_old_is_reported_failed_and_never_sent() {
+    let sandbox = Sandbox::start(json!({ "event_mode": "none" })).await;
+    let setup = Setup::towards(&sandbox)
+        .env("MAX_AGE", "3s")
+        .set("policy.hold_probe=1h");
+    let gateway = Gateway::start(&sandbox, setup).await;
+    sandbox.script("send", &["403"]).await;
+    gateway.accept("old", &person(1)).await;
+    until("the account is held", async || {
+        (!gateway.account().await["held"].is_null()).then_some(())
+    })
+    .await;
+    until("its message is back in the queue", async || {
+        (gateway.ledger().await["held"] == 1).then_some(())
+    })
+    .await;
+    told_too_old(&sandbox, "old").await;
+    // A new token is reason enough to look again.
+    let path = "/api/accounts/default/token/refresh";
+    assert_eq!(gateway.ops_send("POST", path, json!({})).await.0, 200);
+    gateway.accept("young", &person(2)).await;
+    gateway.until_state("young", "accepted").await;
+    assert!(sandbox.sends_to(digits(&person(1))).await.is_empty());
+    assert_eq!(gateway.drained().await["failed"], 1);
+}
+
+#[tokio::test]
+async fn a_held_account_takes_messages_releases_itself_and_sends_each_once() {
+    let sandbox = Sandbox::start(json!({ "event_mode": "none" })).await;
+    let setup = Setup::towards(&sandbox).set("policy.hold_probe=500ms");
+    let gateway = Gateway::start(&sandbox, setup).await;
+    gateway.accept("warm", &person(0)).await;
+    gateway.until_state("warm", "accepted").await;
+    sandbox.script("send", &["403"]).await;
+    // The probe must fail a few times.
+    sandbox.script("list", &["403", "403", "403"]).await;
+    gateway.accept("first", &person(1)).await;
+    let account = until("the account is held", async || {
+        let account = gateway.account().await;
+        (!account["held"].is_null()).then_some(account)
+    })
+    .await;
+    let reason = account["held"]["reason"].as_str().unwrap();
+    assert!(reason.contains("403"), "{reason}");
+    for n in 2..12 {
+        gateway.accept(&format!("m{n}"), &person(n)).await;
+    }
+    let (status, ready) = gateway.ready().await;
+    assert_eq!(status, 200, "{ready}");
+    assert_eq!(sandbox.counts().await["sends_accepted"], 1);
+    let ledger = gateway.drained().await;
+    assert_eq!(ledger["accepted_by_provider"], 12, "{ledger}");
+    assert!(gateway.account().await["held"].is_null());
+    let counts = sandbox.counts().await;
+    assert_eq!(counts["recipients_repeated"], 0);
+    assert_eq!(
+        counts["calls"]["list"], 5,
+        "one at start, four to test the hold: {counts}"
+    );
+}
+
+#[tokio::test]
+async fn a_pause_keeps_the_queue_outlives_a_restart_and_ends_at_once() {
+    let sandbox = Sandbox::start(json!({ "event_mode": "none" })).await;
+    let gateway = Gateway::start(&sandbox, Setup::towards(&sandbox)).await;
+    gateway.channel("pause").await;
+    for n in 0..20 {
+        gateway.accept(&format!("m{n}"), &person(n)).await;
+    }
+    let gateway = gateway.crash_and_restart(&sandbox).await;
+    gateway.accept("m20", &person(20)).await;
+    let ledger = gateway.ledger().await;
+    assert_eq!(
+        (&ledger["held"], &ledger["queued"]),
+        (&json!(21), &json!(0))
+    );
+    assert_eq!(sandbox.counts().await["sends_accepted"], 0);
+    gateway.channel("resume").await;
+    assert_eq!(gateway.drained().await["accepted_by_provider"], 21);
+    assert_eq!(sandbox.counts().await["recipients_repeated"], 0);
+    assert_eq!(
+        gateway
+            .ops_send("POST", "/api/channels/nope/pause", json!({}))
+            .await
+            .0,
+        404
+    );
+}
+
+#[tokio::test]
+async fn an_outage_opens_the_breaker_which_tests_itself_and_closes_and_the_backlog_drains() {
+    let sandbox = Sandbox::start(json!({ "event_mode": "none" })).await;
+    let setup = Setup::towards(&sandbox)
+        .set("breaker.failures=5")
+        .set("breaker.open_min=100ms")
+        .set("breaker.open_max=200ms")
+        .set("policy.retry_max=100ms");
+    let gateway = Gateway::start(&sandbox, setup).await;
+    gateway.accept("warm", "+12025559999").await;
+    gateway.until_state("warm", "accepted").await;
+    sandbox.knobs(json!({ "share_503": 1.0 })).await;
+    for n in 0..40 {
+        gateway.accept(&format!("m{n}"), &person(n)).await;
+    }
+    until("the breaker is open", async || {
+        (gateway.account().await["breaker"] == "open").then_some(())
+    })
+    .await;
+    let calls = async |name: &str| sandbox.counts().await["calls"][name].as_u64().unwrap();
+    until("what was under way has ended", async || {
+        (gateway.ledger().await["in_flight"] == 0).then_some(())
+    })
+    .await;
+    let (sends, tests) = (calls("send").await, calls("list").await);
+    until("it tests itself", async || {
+        (calls("list").await >= tests + 4).then_some(())
+    })
+    .await;
+    let (sends, tests) = (calls("send").await - sends, calls("list").await - tests);
+    assert!(sends <= tests + 1, "{sends} messages in {tests} tests");
+    assert_eq!(gateway.ready().await.0, 200);
+    gateway.accept("during", &person(50)).await;
+    sandbox.knobs(json!({ "share_503": 0 })).await;
+    let ledger = gateway.drained().await;
+    assert_eq!(ledger["accepted_by_provider"], 42, "{ledger}");
+    assert_eq!(gateway.account().await["breaker"], "closed");
+    assert_eq!(sandbox.counts().await["recipients_repeated"], 0);
+}
+
+#[tokio::test]
+async fn an_outage_of_unreadable_answers_costs_a_handful_of_unknown_sends() {
+    let sandbox = Sandbox::start(json!({ "event_mode": "none" })).await;
+    let setup = Setup::towards(&sandbox)
+        .env("CONCURRENT_API_CALLS", "4")
+        .env("AMBIGUOUS_HOLD", "1s")
+        .set("breaker.open_min=1s")
+        .set("breaker.open_max=1s");
+    let gateway = Gateway::start(&sandbox, setup).await;
+    gateway.accept("warm", "+12025559999").await;
+    gateway.until_state("warm", "accepted").await;
+    gateway.channel("pause").await;
+    for n in 0..60 {
+        gateway.accept(&format!("m{n}"), &person(n)).await;
+    }
+    sandbox.knobs(json!({ "share_500_before": 1.0 })).await;
+    gateway.channel("resume").await;
+    until("the breaker is open", async || {
+        (gateway.account().await["breaker"] == "open").then_some(())
+    })
+    .await;
+    sandbox.knobs(json!({ "share_500_before": 0 })).await;
+    let ledger = gateway.drained().await;
+    let failed = ledger["failed"].as_u64().unwrap();
+    assert!((5..=12).contains(&failed), "{ledger}");
+    assert_eq!(ledger["accepted_by_provider"].as_u64(), Some(61 - failed));
+    let entries: Value = sandbox.get("callbacks").await;
+    let failures = entries.as_array().unwrap().len() as u64;
+    assert_eq!(failures, failed, "each is reported");
+}

@@ -1,0 +1,282 @@
+//! Tokens look after themselves: renewed in time, once, and never lost.
+
+use crate::harness::*;
+use crate::once::together;
+use serde_json::{Value, json};
+
+const SEED: &str = "/api/accounts/default/token/seed";
+
+async fn pair(knobs: Value) -> (Sandbox, Gateway) {
+    let sandbox = Sandbox::start(knobs).await;
+    let gateway = Gateway::start(&sandbox, Setup::towards(&sandbox)).await;
+    (sandbox, gateway)
+}
+
+/// A gateway whose pair counts as old: the process that got it is gone.
+async fn settled(knobs: Value) -> (Sandbox, Gateway) {
+    let (sandbox, gateway) = pair(knobs).await;
+    gateway.accept("warm", "+12025559999").await;
+    gateway.until_state("warm", "accepted").await;
+    let gateway = gateway.crash_and_restart(&sandbox).await;
+    gateway.process_templates().await;
+    (sandbox, gateway)
+}
+
+async fn campaign(gateway: &Gateway, many: usize) {
+    let body = |n: usize| order_update(&format!("m{n}"), &person(n));
+    let answers = together(gateway, (0..many).map(body).collect()).await;
+    assert!(answers.iter().all(|(status, _)| *status == 200));
+}
+
+async fn state(gateway: &Gateway) -> Value {
+    gateway.account().await["token"]["state"].clone()
+}
+
+/// Everything was sent, and nothing twice.
+async fn each_once(sandbox: &Sandbox, gateway: &Gateway, many: usize) {
+    let ledger = gateway.drained().await;
+    assert_eq!(ledger["accepted_by_provider"], many, "{ledger}");
+    let counts = sandbox.counts().await;
+    assert_eq!(counts["sends_accepted"], many, "{counts}");
+    assert_eq!(counts["recipients_repeated"], 0, "{counts}");
+    assert!(
+        counts["max_refreshes_at_once"].as_u64() <= Some(1),
+        "{counts}"
+    );
+}
+
+#[tokio::test]
+async fn b_14_pairs_that_end_are_renewed_in_time_and_no_send_notices() {
+    let (sandbox, gateway) = pair(json!({ "event_mode": "none", "token_ttl_s": 3 })).await;
+    let mut sent = 0;
+    until("two pairs were used up", async || {
+        let (id, to) = (format!("m{sent}"), person(sent));
+        sent += 1;
+        gateway.accept(&id, &to).await;
+        let message = gateway.until_state(&id, "accepted").await;
+        assert_eq!(message["attempts"], 1, "{message}");
+        (sandbox.counts().await["refreshes"].as_u64() >= Some(3)).then_some(())
+    })
+    .await;
+    each_once(&sandbox, &gateway, sent).await;
+    let calls = sandbox.counts().await["calls"].clone();
+    assert_eq!(calls["unauthorized"], Value::Null, "{calls}");
+}
+
+#[tokio::test]
+async fn b_14_a_pair_is_renewed_before_its_end_though_nothing_is_sent() {
+    let (sandbox, gateway) = settled(json!({ "event_mode": "none", "token_ttl_s": 6 })).await;
+    let before = gateway.account().await["token"].clone();
+    assert_eq!(sandbox.counts().await["refreshes"], 1);
+    until("it was renewed", async || {
+        let token = gateway.account().await["token"].clone();
+        assert_eq!(
+            token["state"], "fresh",
+            "never without a token that works: {token}"
+        );
+        (token["expires_at"] != before["expires_at"]).then_some(())
+    })
+    .await;
+    assert_eq!(sandbox.counts().await["refreshes"], 2);
+}
+
+#[tokio::test]
+async fn b_14_a_revoked_token_under_load_costs_one_refresh_and_no_message() {
+    let (sandbox, gateway) = settled(json!({ "event_mode": "none", "refresh_slow_ms": 200 })).await;
+    sandbox.post("token/revoke-access", json!({})).await;
+    campaign(&gateway, 60).await;
+    each_once(&sandbox, &gateway, 61).await;
+    let counts = sandbox.counts().await;
+    assert_eq!(
+        counts["refreshes"], 2,
+        "one at first, one for the revocation: {counts}"
+    );
+    assert!(
+        counts["calls"]["unauthorized"].as_u64() >= Some(1),
+        "{counts}"
+    );
+    assert!(gateway.account().await["held"].is_null());
+}
+
+#[tokio::test]
+async fn b_15_however_many_want_a_token_there_is_one_refresh_at_a_time() {
+    let sandbox = Sandbox::start(json!({ "event_mode": "none", "refresh_slow_ms": 300 })).await;
+    let gateway = Gateway::start(&sandbox, Setup::towards(&sandbox)).await;
+    campaign(&gateway, 30).await;
+    let forced = (0..10).map(|_| {
+        let url = format!("{}/api/accounts/default/token/refresh", gateway.ops);
+        let request = gateway.http.post(url).json(&json!({}));
+        tokio::spawn(async move { request.send().await.unwrap().status().as_u16() })
+    });
+    for one in forced.collect::<Vec<_>>() {
+        assert_eq!(one.await.unwrap(), 200);
+    }
+    each_once(&sandbox, &gateway, 30).await;
+    let counts = sandbox.counts().await;
+    assert_eq!(counts["max_refreshes_at_once"], 1);
+    assert!(counts["refreshes"].as_u64() <= Some(4), "{counts}");
+    assert_eq!(counts["refreshes_denied"], 0, "{counts}");
+}
+
+#[tokio::test]
+async fn an_operator_can_renew_the_pair_and_sending_goes_on() {
+    let (sandbox, gateway) = settled(json!({ "event_mode": "none" })).await;
+    let path = "/api/accounts/default/token/refresh";
+    let (status, token) = gateway.ops_send("POST", path, json!({})).await;
+    assert_eq!((status, &token["state"]), (200, &json!("fresh")));
+    assert_eq!(sandbox.counts().await["refreshes"], 2);
+    campaign(&gateway, 5).await;
+    each_once(&sandbox, &gateway, 6).await;
+    let other = "/api/accounts/other/token/refresh";
+    assert_eq!(gateway.ops_send("POST", other, json!({})).await.0, 404);
+}
+
+#[tokio::test]
+async fn a_refresh_whose_answer_is_lost_is_tried_once_more_with_the_old_token() {
+    let knobs = json!({ "event_mode": "none", "refresh_lost_answer": 1, "refresh_grace_s": 60 });
+    let (sandbox, gateway) = pair(knobs).await;
+    campaign(&gateway, 5).await;
+    each_once(&sandbox, &gateway, 5).await;
+    let counts = sandbox.counts().await;
+    assert_eq!(
+        (&counts["refreshes"], &counts["refreshes_denied"]),
+        (&json!(2), &json!(0))
+    );
+    // At once, not after the pause that follows a failure.
+    let output = gateway.process.output();
+    assert!(
+        output.contains("trying the old token once more"),
+        "{output}"
+    );
+    assert!(!output.contains("could not be renewed"), "{output}");
+}
+
+#[tokio::test]
+async fn b_15_a_kill_between_jumpers_answer_and_our_write_is_survived() {
+    let knobs = json!({ "event_mode": "none", "latency_ms": 60_000, "refresh_grace_s": 60 });
+    let (sandbox, gateway) = pair(knobs).await;
+    gateway.channel("pause").await;
+    gateway.accept("m0", &person(0)).await;
+    until("Jumper has rotated", async || {
+        (sandbox.counts().await["refreshes"] == 1).then_some(())
+    })
+    .await;
+    sandbox.knobs(json!({ "latency_ms": 0 })).await;
+    let gateway = gateway.crash_and_restart(&sandbox).await;
+    gateway.channel("resume").await;
+    each_once(&sandbox, &gateway, 1).await;
+    assert_eq!(state(&gateway).await, "fresh");
+    // The pair that was stored now is the one that the next process uses.
+    let gateway = gateway.crash_and_restart(&sandbox).await;
+    gateway.accept("m1", &person(1)).await;
+    each_once(&sandbox, &gateway, 2).await;
+    assert_eq!(sandbox.counts().await["refreshes"], 2);
+}
+
+/// An account whose refresh token is dead, with messages waiting.
+async fn dead() -> (Sandbox, Gateway) {
+    let sandbox = Sandbox::start(json!({ "event_mode": "none" })).await;
+    sandbox.post("token/kill-refresh", json!({})).await;
+    let gateway = Gateway::start(&sandbox, Setup::towards(&sandbox)).await;
+    until("the token is known to be dead", async || {
+        let account = gateway.account().await;
+        (account["token"]["state"] == "dead" && !account["held"].is_null()).then_some(())
+    })
+    .await;
+    campaign(&gateway, 10).await;
+    (sandbox, gateway)
+}
+
+async fn new_seed(sandbox: &Sandbox) -> String {
+    let seed = sandbox.post("token/new-seed", json!({})).await;
+    seed["refresh_token"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_dead_refresh_token_holds_the_account_says_what_to_do_and_a_new_seed_heals_it() {
+    let (sandbox, gateway) = dead().await;
+    let ledger = gateway.ledger().await;
+    assert_eq!(
+        (&ledger["accepted"], &ledger["held"]),
+        (&json!(10), &json!(10)),
+        "{ledger}"
+    );
+    let (status, ready) = gateway.ready().await;
+    assert_eq!((status, &ready["status"]), (200, &json!("ready")));
+    assert_eq!(ready["accounts"][0]["token"]["state"], "dead", "{ready}");
+    let output = gateway.process.output();
+    for advice in [
+        "PUT /api/accounts/default/token/seed",
+        "SEED_REFRESH_TOKEN and a restart",
+    ] {
+        assert!(output.contains(advice), "{output}");
+    }
+    // Told once, not for every message.
+    assert_eq!(
+        output.matches("Account default is held").count(),
+        1,
+        "{output}"
+    );
+    let bad = json!({ "refresh_token": "not-one-of-jumpers" });
+    let (status, problem) = gateway.ops_send("PUT", SEED, bad).await;
+    assert_eq!(status, 502, "{problem}");
+    assert!(
+        !problem.to_string().contains("not-one-of-jumpers"),
+        "{problem}"
+    );
+    assert_eq!(
+        gateway
+            .ops_send("PUT", SEED, json!({ "token": "x" }))
+            .await
+            .0,
+        400
+    );
+    assert_eq!(state(&gateway).await, "dead");
+    let seed = json!({ "refresh_token": format!("  {}\n", new_seed(&sandbox).await) });
+    let (status, token) = gateway.ops_send("PUT", SEED, seed).await;
+    assert_eq!((status, &token["state"]), (200, &json!("fresh")));
+    each_once(&sandbox, &gateway, 10).await;
+    assert!(gateway.account().await["held"].is_null());
+}
+
+#[tokio::test]
+async fn a_new_seed_in_the_environment_and_a_restart_heal_a_dead_token() {
+    let (sandbox, gateway) = dead().await;
+    // With the old seed a restart changes nothing, and Jumper is not even asked.
+    let denied = sandbox.counts().await["refreshes_denied"].clone();
+    let gateway = gateway.crash_and_restart(&sandbox).await;
+    until("still held", async || {
+        (!gateway.account().await["held"].is_null()).then_some(())
+    })
+    .await;
+    assert_eq!(sandbox.counts().await["refreshes_denied"], denied);
+    let setup = gateway
+        .setup()
+        .env("SEED_REFRESH_TOKEN", &new_seed(&sandbox).await);
+    let gateway = gateway.restart_with(&sandbox, setup).await;
+    each_once(&sandbox, &gateway, 10).await;
+    // From now on the stored pair counts, whatever the environment says.
+    let setup = gateway.setup().without("SEED_REFRESH_TOKEN");
+    let gateway = gateway.restart_with(&sandbox, setup).await;
+    gateway.accept("after", &person(20)).await;
+    each_once(&sandbox, &gateway, 11).await;
+    assert_eq!(sandbox.counts().await["refreshes"], 1);
+}
+
+#[tokio::test]
+async fn a_rotation_whose_answer_is_lost_for_good_ends_in_a_hold_not_in_a_loop() {
+    let (sandbox, gateway) = pair(json!({ "event_mode": "none", "refresh_lost_answer": 1 })).await;
+    gateway.accept("m0", &person(0)).await;
+    until("the account is held", async || {
+        (state(&gateway).await == "dead").then_some(())
+    })
+    .await;
+    let counts = sandbox.counts().await;
+    assert_eq!(
+        (&counts["refreshes"], &counts["refreshes_denied"]),
+        (&json!(1), &json!(1))
+    );
+    let seed = json!({ "refresh_token": new_seed(&sandbox).await });
+    assert_eq!(gateway.ops_send("PUT", SEED, seed).await.0, 200);
+    each_once(&sandbox, &gateway, 1).await;
+}
