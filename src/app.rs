@@ -15,6 +15,7 @@ use parts::Parts;
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -122,10 +123,8 @@ impl App {
             "stopping: no more messages are taken"
         );
         parts.intake.close();
-        ears.cancel();
         crew.stop.cancel();
-        listeners.close();
-        wind_down(&listeners, &crew, drain).await;
+        wind_down(&listeners, &ears, &crew, drain).await;
         ops_stop.cancel();
         ops_task.await?;
         anyhow::ensure!(
@@ -136,13 +135,20 @@ impl App {
     }
 }
 
-/// Waits for what is under way, as long as the drain time allows.
-async fn wind_down(listeners: &TaskTracker, crew: &Crew, drain: Duration) {
-    let ended = tokio::time::timeout(drain, async {
-        listeners.wait().await;
-        crew.ended().await;
-    });
-    match ended.await {
+/// Waits for what is under way, as long as the drain time allows. The door stays open until the
+/// work has ended: sends are answered 503, events are still stored, `/readyz` tells.
+async fn wind_down(
+    listeners: &TaskTracker,
+    ears: &CancellationToken,
+    crew: &Crew,
+    drain: Duration,
+) {
+    let over = Instant::now() + drain;
+    let worked = timeout_at(over, crew.ended()).await;
+    ears.cancel();
+    listeners.close();
+    let last = over.max(Instant::now() + OPS_DRAIN);
+    match worked.and(timeout_at(last, listeners.wait()).await) {
         Ok(()) => tracing::info!("stopped: everything under way has ended"),
         Err(_) => tracing::warn!(
             "stopped: the drain time is over; sends under way are unknown and looked after at the \

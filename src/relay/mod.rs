@@ -59,8 +59,9 @@ pub struct Relay {
     settings: Settings,
     /// Taken and not yet posted.
     waiting: VecDeque<PendingCallback>,
-    /// Failed posts in a row, and until when nothing is posted.
+    /// Failures in a row, when the last one was seen, and until when nothing is posted.
     failures: u32,
+    failed_at: Option<Instant>,
     paused_until: Option<Instant>,
 }
 
@@ -81,6 +82,7 @@ impl Relay {
             settings,
             waiting: VecDeque::new(),
             failures: 0,
+            failed_at: None,
             paused_until: None,
         }
     }
@@ -200,7 +202,7 @@ impl Relay {
     async fn settle(&mut self, posted: Option<Posted>) {
         // A post that panicked leaves its callbacks taken; the next start makes them due.
         let Some(posted) = posted else { return };
-        self.judge(&posted.health).await;
+        self.judge(posted.began, &posted.health).await;
         let ends = posted.ends;
         loop {
             let stored = self
@@ -215,15 +217,15 @@ impl Relay {
         }
     }
 
-    async fn judge(&mut self, health: &Health) {
+    async fn judge(&mut self, began: Instant, health: &Health) {
         match health {
             // While all is well one entry that is not taken says nothing about the endpoint.
-            Health::Suspect if self.failures == 0 => {}
+            Health::Suspect(_) if self.failures == 0 => {}
             Health::Answers if self.failures == 0 => {}
             Health::Answers => {
                 tracing::info!(channel = %self.queue.channel, lane = self.queue.lane.as_str(),
                     "MoEngage takes callbacks again; everything that waits is due now");
-                (self.failures, self.paused_until) = (0, None);
+                (self.failures, self.failed_at, self.paused_until) = (0, None, None);
                 if let Err(error) = self
                     .outbox
                     .store
@@ -233,33 +235,32 @@ impl Relay {
                     tracing::warn!(%error, "waiting callbacks keep their pauses");
                 }
             }
-            Health::Down(_) | Health::Suspect => {
-                let asked = if let Health::Down(asked) = health {
-                    *asked
-                } else {
-                    None
-                };
-                let now = Instant::now();
-                // Posts that were under way together fail together: that is one failure.
-                if self.paused_until.is_none_or(|until| until <= now) {
-                    self.failures = self.failures.saturating_add(1);
-                }
-                if self.failures == ALERT_AFTER {
-                    crate::alert::tell(&format!(
-                        "Channel {}: MoEngage does not take callbacks ({} lane). They wait and are \
-                         tried again; check MOENGAGE_CALLBACK_URL.",
-                        self.queue.channel,
-                        self.queue.lane.as_str()
-                    ));
-                }
-                let pause = pause(self.failures, self.settings.longest_pause);
-                let pause = pause.max(asked.unwrap_or_default());
-                self.paused_until = Some(Instant::now() + pause);
-                tracing::warn!(channel = %self.queue.channel, lane = self.queue.lane.as_str(),
-                    failures = self.failures, again_in_ms = pause.as_millis() as u64,
-                    "MoEngage does not take callbacks; they wait and nothing is lost");
+            Health::Down(reason, asked) => self.pause(began, reason, asked.unwrap_or_default()),
+            Health::Suspect(reason) => self.pause(began, reason, Duration::ZERO),
+        }
+    }
+
+    fn pause(&mut self, began: Instant, reason: &str, asked: Duration) {
+        let now = Instant::now();
+        let mut wait = asked;
+        // Posts that were under way together fail together: that is one failure, not many.
+        if self.failed_at.is_none_or(|seen| began >= seen) {
+            self.failures = self.failures.saturating_add(1);
+            self.failed_at = Some(now);
+            wait = wait.max(pause(self.failures, self.settings.longest_pause));
+            tracing::warn!(channel = %self.queue.channel, lane = self.queue.lane.as_str(),
+                failures = self.failures, again_in_ms = wait.as_millis() as u64, reason,
+                "MoEngage does not take callbacks; they wait and nothing is lost");
+            if self.failures == ALERT_AFTER {
+                crate::alert::tell(&format!(
+                    "Channel {}: MoEngage does not take callbacks ({} lane): {reason}. They wait \
+                     and are tried again; check MOENGAGE_CALLBACK_URL.",
+                    self.queue.channel,
+                    self.queue.lane.as_str()
+                ));
             }
         }
+        self.paused_until = self.paused_until.max(Some(now + wait));
     }
 }
 

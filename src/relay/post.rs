@@ -12,16 +12,17 @@ use tokio::time::Instant;
 
 /// What became of one post: each callback's end, and how the endpoint looked.
 pub(super) struct Posted {
+    pub(super) began: Instant,
     pub(super) ends: Vec<(i64, RelayOutcome)>,
     pub(super) health: Health,
 }
 
 pub(super) enum Health {
     Answers,
-    /// It does not take callbacks now; it may have said for how long.
-    Down(Option<Duration>),
+    /// It does not take callbacks now, and why; it may have said for how long.
+    Down(String, Option<Duration>),
     /// One entry that failed often before failed again, alone.
-    Suspect,
+    Suspect(String),
 }
 
 /// One post with all it needs, so that it can run beside others.
@@ -35,6 +36,7 @@ pub(super) struct Post {
 impl Post {
     /// Posts a batch; when MoEngage refuses it, one by one, to find out who is refused.
     pub(super) async fn run(self, batch: Vec<PendingCallback>) -> Posted {
+        let began = Instant::now();
         let delivery = self.post(&batch).await;
         if let (Delivery::Refused { .. }, 2..) = (&delivery, batch.len()) {
             // Somebody in the batch is refused; one by one shows who.
@@ -43,61 +45,81 @@ impl Post {
         let suspect = batch.len() == 1 && batch[0].tries >= SUSPECT_AFTER;
         let health = match &delivery {
             Delivery::Taken { .. } | Delivery::Refused { .. } => Health::Answers,
-            Delivery::Later { .. } if suspect => Health::Suspect,
-            Delivery::Later { retry_after, .. } => Health::Down(*retry_after),
+            Delivery::Later { reason, .. } if suspect => Health::Suspect(reason.clone()),
+            Delivery::Later {
+                reason,
+                retry_after,
+            } => Health::Down(reason.clone(), *retry_after),
         };
         let now = clock::now();
         let ends = batch
             .iter()
             .map(|one| (one.handle, self.end(one, &delivery, now)))
             .collect();
-        Posted { ends, health }
+        Posted {
+            began,
+            ends,
+            health,
+        }
     }
 
     async fn one_by_one(&self, batch: Vec<PendingCallback>) -> Posted {
-        let mut posted = Posted {
-            ends: Vec::with_capacity(batch.len()),
-            health: Health::Answers,
-        };
+        let began = Instant::now();
+        let mut health = Health::Answers;
+        let mut deliveries = Vec::with_capacity(batch.len());
         for one in &batch {
-            let delivery = if matches!(posted.health, Health::Down(_)) {
+            let delivery = if matches!(health, Health::Down(..)) {
                 // The endpoint went away meanwhile: the rest was not tried.
-                Delivery::Later {
-                    reason: "not tried".into(),
-                    retry_after: None,
-                }
+                later("not tried")
             } else {
                 self.post(std::slice::from_ref(one)).await
             };
-            if let Delivery::Later { retry_after, .. } = &delivery {
-                posted.health = Health::Down(*retry_after);
+            if let (
+                Health::Answers,
+                Delivery::Later {
+                    reason,
+                    retry_after,
+                },
+            ) = (&health, &delivery)
+            {
+                health = Health::Down(reason.clone(), *retry_after);
             }
-            posted
-                .ends
-                .push((one.handle, self.end(one, &delivery, clock::now())));
+            deliveries.push(delivery);
         }
-        let dead = |(_, end): &(i64, RelayOutcome)| matches!(end, RelayOutcome::Dead { .. });
-        if posted.ends.iter().all(dead) {
+        if deliveries
+            .iter()
+            .all(|one| matches!(one, Delivery::Refused { .. }))
+        {
             // All refused says more about the endpoint than about the entries. They are told alone
             // after some tries, and then each one's refusal counts.
-            let now = clock::now();
-            let later = Delivery::Later {
-                reason: "all were refused".into(),
-                retry_after: None,
-            };
-            for (one, end) in batch.iter().zip(&mut posted.ends) {
-                end.1 = self.end(one, &later, now);
-            }
-            posted.health = Health::Down(None);
+            deliveries.fill(later("every entry was refused"));
+            health = Health::Down("every entry was refused".into(), None);
         }
-        posted
+        let now = clock::now();
+        let ends = batch.iter().zip(&deliveries);
+        let ends = ends
+            .map(|(one, delivery)| (one.handle, self.end(one, delivery, now)))
+            .collect();
+        Posted {
+            began,
+            ends,
+            health,
+        }
     }
 
     async fn post(&self, batch: &[PendingCallback]) -> Delivery {
         let entries: Vec<Callback> = batch.iter().map(|one| one.callback.clone()).collect();
         let body = self.callbacks.batch(&entries);
         let began = Instant::now();
-        let delivery = self.callbacks.post(&self.url, &body).await;
+        let mut delivery = self.callbacks.post(&self.url, &body).await;
+        if let Delivery::Later {
+            retry_after: Some(asked),
+            ..
+        } = &mut delivery
+        {
+            // Nobody's mistake may stop the relay for good.
+            *asked = self.settings.longest_pause.min(*asked);
+        }
         histogram!("gateway_callback_seconds").record(began.elapsed().as_secs_f64());
         if let Delivery::Taken {
             warning: Some(warning),
@@ -122,6 +144,20 @@ impl Post {
     }
 
     fn end(&self, one: &PendingCallback, delivery: &Delivery, now: UnixMs) -> RelayOutcome {
+        let end = self.outcome(one, delivery, now);
+        if let RelayOutcome::Dead { reason } = &end {
+            let msg_id = match &one.callback {
+                Callback::Status(entry) => Some(&entry.msg_id),
+                Callback::Inbound(entry) => entry.msg_id.as_ref(),
+            };
+            let msg_id = msg_id.map(ToString::to_string).unwrap_or_default();
+            tracing::warn!(msg_id, lane = self.lane.as_str(), %reason,
+                "MoEngage does not take this callback; it is kept as a dead letter");
+        }
+        end
+    }
+
+    fn outcome(&self, one: &PendingCallback, delivery: &Delivery, now: UnixMs) -> RelayOutcome {
         match delivery {
             Delivery::Taken { http, .. } => RelayOutcome::Taken {
                 summary: format!("HTTP {http}"),
@@ -141,5 +177,12 @@ impl Post {
                 }
             }
         }
+    }
+}
+
+fn later(reason: &str) -> Delivery {
+    Delivery::Later {
+        reason: reason.into(),
+        retry_after: None,
     }
 }

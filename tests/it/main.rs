@@ -2,18 +2,30 @@
 //! Tests are named after what a user would see; a number `b_07` is a defect of the old connector.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod aids;
 mod cli;
+mod crash;
 mod door;
 mod failures;
 mod harness;
+mod lifecycle;
 mod main_job;
 mod mapping;
 mod once;
+mod ops;
 mod pace;
+mod peer;
+mod privacy;
 mod queue;
+mod relay;
+mod relay_down;
+mod replies;
 mod secrets;
+mod statuses;
 mod subscription;
 mod tap;
 mod templates;
 mod tokens;
 mod unknown;
+mod upkeep;
+mod webhook;

@@ -123,7 +123,7 @@ pub(super) fn set_up(conn: &Connection) -> Result<()> {
     let mode: String = conn.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
     conn.execute_batch(
         "PRAGMA synchronous = FULL;
-         PRAGMA busy_timeout = 5000;
+         PRAGMA busy_timeout = 2000;
          PRAGMA cache_size = -32768;
          PRAGMA temp_store = MEMORY;
          PRAGMA journal_size_limit = 67108864;

@@ -135,17 +135,48 @@ impl Thread {
         let mut batch = Vec::with_capacity(MOST_TOGETHER);
         while waiting.blocking_recv_many(&mut batch, MOST_TOGETHER) > 0 {
             metrics::histogram!("gateway_store_commit_pieces").record(batch.len() as f64);
+            if let Err(error) = self.begin() {
+                // Nobody's fault: alone each would wait as long and fail the same way.
+                let text = error.to_string();
+                let fail =
+                    |work: Box<dyn Work>| work.end(Err(StoreError::Unavailable(text.clone())));
+                batch.drain(..).for_each(fail);
+                continue;
+            }
             if self.commit(&mut batch).is_ok() {
                 batch.drain(..).for_each(|work| work.end(Ok(())));
                 continue;
             }
             for mut work in batch.drain(..) {
-                let result = self.commit(std::slice::from_mut(&mut work));
+                let begun = self.begin().map_err(super::unavailable);
+                let result = begun.and_then(|()| self.commit(std::slice::from_mut(&mut work)));
                 work.end(result);
             }
         }
     }
 
+    fn begin(&self) -> rusqlite::Result<()> {
+        let begun = self
+            .conn
+            .prepare_cached("BEGIN IMMEDIATE")
+            .and_then(|mut begin| begin.execute([]))
+            .map(drop);
+        if begun.is_err() {
+            self.healthy.store(false, Ordering::Release);
+            self.roll_back();
+        }
+        begun
+    }
+
+    fn roll_back(&self) {
+        if !self.conn.is_autocommit() {
+            // A failed rollback leaves the transaction to the next BEGIN, which then fails too, is
+            // reported to its callers, and tries to roll back again.
+            let _ = self.conn.execute_batch("ROLLBACK");
+        }
+    }
+
+    /// Runs the batch in the transaction that has begun, and commits it or takes it back.
     fn commit(&self, batch: &mut [Box<dyn Work>]) -> Result<(), StoreError> {
         // A panic in one piece must not end the thread that all the others need.
         let result = catch_unwind(AssertUnwindSafe(|| self.try_commit(batch)))
@@ -153,18 +184,13 @@ impl Thread {
             .and_then(|result| result.map_err(|error| error.to_string()));
         self.healthy.store(result.is_ok(), Ordering::Release);
         result.map_err(|error| {
-            if !self.conn.is_autocommit() {
-                // A failed rollback leaves the transaction to the next BEGIN, which then fails too
-                // and is reported to its callers.
-                let _ = self.conn.execute_batch("ROLLBACK");
-            }
+            self.roll_back();
             StoreError::Unavailable(error)
         })
     }
 
     fn try_commit(&self, batch: &mut [Box<dyn Work>]) -> rusqlite::Result<()> {
         let mut deltas = Deltas::default();
-        self.conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
         let mut txn = Txn {
             conn: &self.conn,
             deltas: &mut deltas,

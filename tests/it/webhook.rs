@@ -1,0 +1,186 @@
+//! Jumper's webhook at the door: who may post, what is answered, and how soon.
+
+use crate::aids::*;
+use crate::harness::*;
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+
+const PATH: &str = "/jumper_callback/webhook-secret-for-tests";
+
+#[tokio::test]
+async fn b_04_b_32_events_that_nobody_understands_are_stored_counted_and_answered_200() {
+    let sandbox = Sandbox::start(json!({ "event_mode": "none" })).await;
+    let gateway = Gateway::start(&sandbox, Setup::towards(&sandbox)).await;
+    let id = sent(&gateway, &sandbox, "m0", &number(0)).await;
+    let strange = [
+        update(json!({ "entry": [{ "changes": [{ "value": { "statuses": [] } }] }] })),
+        update(json!({ "entry": [] })),
+        update(json!({ "entry": 7 })),
+        update(json!({})),
+        update(json!({ "message_uuid": id })),
+        update(json!({ "message_uuid": id, "status": 7 })),
+        update(json!({ "message_uuid": id, "status": "teleported" })),
+        update(json!({ "message_uuid": { "a": 1 }, "status": "read" })),
+        json!({ "event": { "type": "ARCHIVE", "data": { "messageid": id, "delivered": true } } }),
+        json!({ "event": { "type": "UPDATE" } }),
+        json!({ "event": null }),
+        json!({}),
+        json!([]),
+        json!(null),
+        json!("text"),
+        json!(7),
+    ];
+    let before = gateway.ledger().await["events"].as_u64().unwrap();
+    for body in &strange {
+        assert_eq!(
+            post_raw(&gateway, PATH, body.to_string()).await,
+            (200, json!({ "status": "success" })),
+            "{body}"
+        );
+    }
+    let after = gateway.ledger().await["events"].as_u64().unwrap();
+    assert!(
+        after >= before + strange.len() as u64,
+        "{before} then {after}"
+    );
+    let metrics = gateway.metrics().await;
+    for kind in ["no_status", "unknown_status", "unknown_type", "unreadable"] {
+        let line = format!("gateway_other_events_total{{kind=\"{kind}\"}}");
+        assert!(figure(&metrics, &line) >= 1.0, "{kind} is not counted");
+    }
+    // The next good one works as if nothing had been.
+    assert_eq!(
+        gateway.event(&status(&id, "read", 1_930_000_000)).await,
+        200
+    );
+    until_told(&sandbox, "m0", &["read"]).await;
+    gateway.drained().await;
+    assert_eq!(sandbox.counts().await["callback_posts"], 1);
+}
+
+#[tokio::test]
+async fn b_11_what_is_no_json_gets_400_what_is_too_large_413_and_the_next_one_works() {
+    let sandbox = Sandbox::start(json!({ "event_mode": "none" })).await;
+    let gateway = Gateway::start(&sandbox, Setup::towards(&sandbox)).await;
+    for bad in ["", "{", "not json", "{\"event\":", "\u{0}"] {
+        let (status, body) = post_raw(&gateway, PATH, bad).await;
+        assert_eq!(
+            (status, body["status"].as_str()),
+            (400, Some("error")),
+            "{bad:?}: {body}"
+        );
+        assert!(body["message"].is_string());
+    }
+    assert_eq!(
+        post_raw(&gateway, PATH, b"\xff\xfe{}".to_vec()).await.0,
+        400
+    );
+    let deep = "[".repeat(100_000);
+    assert_eq!(post_raw(&gateway, PATH, deep).await.0, 400);
+    let huge = format!("{{\"event\":\"{}\"}}", "x".repeat(300_000));
+    let (status, body) = post_raw(&gateway, PATH, huge).await;
+    assert_eq!(status, 413, "{body}");
+    assert!(body["message"].is_string(), "{body}");
+    assert_eq!(gateway.ledger().await["events"], 0);
+    assert_eq!(gateway.event(&vonage("x", "sent")).await, 200);
+    assert_eq!(gateway.ledger().await["events"], 1);
+}
+
+#[tokio::test]
+async fn b_49_with_a_webhook_secret_only_the_secret_url_takes_events() {
+    let sandbox = Sandbox::start(json!({ "event_mode": "none" })).await;
+    let gateway = Gateway::start(&sandbox, Setup::towards(&sandbox)).await;
+    let event = vonage("x", "sent").to_string();
+    for shut in [
+        "/jumper_callback",
+        "/jumper_callback/",
+        "/jumper_callback/wrong",
+        "/jumper_callback/webhook-secret-for-test",
+        "/jumper_callback?key=wrong",
+        "/jumper_callback?key=",
+        "/jumper_callback/wrong?key=webhook-secret-for-tests",
+        "/channels/default/callback",
+        "/channels/default/callback/wrong",
+        "/channels/other/callback/webhook-secret-for-tests",
+    ] {
+        assert_eq!(
+            post_raw(&gateway, shut, event.clone()).await.0,
+            404,
+            "{shut}"
+        );
+    }
+    assert_eq!(gateway.ledger().await["events"], 0);
+    for open in [
+        PATH,
+        "/jumper_callback?key=webhook-secret-for-tests",
+        "/channels/default/callback/webhook-secret-for-tests",
+        "/channels/default/callback?key=webhook-secret-for-tests",
+    ] {
+        assert_eq!(
+            post_raw(&gateway, open, event.clone()).await.0,
+            200,
+            "{open}"
+        );
+    }
+    assert_eq!(gateway.ledger().await["events"], 4);
+    for seen in ["/jumper_callback", PATH] {
+        let answer = gateway
+            .http
+            .get(format!("{}{seen}", gateway.url))
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(answer.status(), 200, "GET {seen}");
+    }
+}
+
+#[tokio::test]
+async fn without_a_webhook_secret_the_plain_url_takes_events() {
+    let sandbox = Sandbox::start(json!({ "event_mode": "none" })).await;
+    let setup = Setup::towards(&sandbox).without("WEBHOOK_SECRET");
+    let gateway = Gateway::start(&sandbox, setup).await;
+    let id = sent(&gateway, &sandbox, "m0", &number(0)).await;
+    let (code, _) = post_raw(
+        &gateway,
+        "/jumper_callback",
+        status(&id, "read", 1_930_000_000).to_string(),
+    )
+    .await;
+    assert_eq!(code, 200);
+    until_told(&sandbox, "m0", &["read"]).await;
+}
+
+#[tokio::test]
+async fn b_37_jumper_is_answered_before_moengage_is_asked() {
+    let sandbox =
+        Sandbox::start(json!({ "event_mode": "none", "moengage_latency_ms": 3000 })).await;
+    let gateway = Gateway::start(&sandbox, Setup::towards(&sandbox)).await;
+    let id = sent(&gateway, &sandbox, "m0", &number(0)).await;
+    let began = Instant::now();
+    for word in ["sent", "delivered", "read"] {
+        assert_eq!(gateway.event(&status(&id, word, 1_930_000_000)).await, 200);
+    }
+    let took = began.elapsed();
+    assert!(
+        took < Duration::from_millis(1500),
+        "three events took {took:?}"
+    );
+    assert_eq!(sandbox.told("m0").await, Vec::<String>::new());
+    until_told(&sandbox, "m0", &["sent", "delivered", "read"]).await;
+}
+
+#[tokio::test]
+async fn b_49_a_url_inside_an_event_is_never_fetched_and_never_becomes_the_callback() {
+    let sandbox = Sandbox::start(json!({ "event_mode": "none" })).await;
+    let gateway = Gateway::start(&sandbox, Setup::towards(&sandbox)).await;
+    let trap = crate::peer::Peer::start([]).await;
+    let id = sent(&gateway, &sandbox, "m0", &number(0)).await;
+    let mut event: Value = status(&id, "read", 1_930_000_000);
+    for name in ["callback_url", "webhook", "url", "image"] {
+        event["event"]["data"][name] = json!(trap.url);
+        event[name] = json!(trap.url);
+    }
+    assert_eq!(gateway.event(&event).await, 200);
+    until_told(&sandbox, "m0", &["read"]).await;
+    assert_eq!(trap.posts().len(), 0);
+}
