@@ -60,21 +60,33 @@ impl Outbox {
         }
     }
 
-    /// Stores events, trying for up to three seconds while the store is down.
+    /// Stores events, trying for up to three seconds while the store is down. What is stored after
+    /// the caller was told that it is not still rings its bells: it runs in a task of its own.
     pub async fn take_events(
         &self,
         rules: &Arc<EventRules>,
         events: Vec<Incoming>,
     ) -> Result<Folded, StoreError> {
         let give_up = Instant::now() + EVENTS_WAIT;
+        let store = self.clone().store_events(rules.clone(), events, give_up);
+        match timeout_at(give_up, tokio::spawn(store)).await {
+            Ok(stored) => stored.map_err(|_| too_slow())?,
+            Err(_) => Err(too_slow()),
+        }
+    }
+
+    async fn store_events(
+        self,
+        rules: Arc<EventRules>,
+        events: Vec<Incoming>,
+        give_up: Instant,
+    ) -> Result<Folded, StoreError> {
         loop {
-            let stored = self
+            match self
                 .store
-                .take_events(rules.clone(), events.clone(), clock::now());
-            let taken = timeout_at(give_up, stored)
+                .take_events(rules.clone(), events.clone(), clock::now())
                 .await
-                .unwrap_or_else(|_| Err(too_slow()));
-            match taken {
+            {
                 Ok(folded) => {
                     folded.ring.iter().for_each(|channel| self.ring(channel));
                     return Ok(folded);

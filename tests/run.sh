@@ -48,7 +48,7 @@ stage() {
 # count: adds up what the runner says it passed.
 count() {
     local more
-    more=$(sed -nE 's/^(.*Summary .* run: |test result: ok\. )([0-9]+) passed.*/\2/p' "$log" | paste -sd+)
+    more=$(sed -nE 's/^test result: ok\. ([0-9]+) passed.*/\1/p' "$log" | paste -sd+)
     passed=$((passed + ${more:-0}))
 }
 
@@ -59,15 +59,15 @@ need cc build-essential
 
 export CARGO_TERM_COLOR=never
 stage "build" cargo build --locked
-if cargo nextest --version >/dev/null 2>&1; then
-    stage "build the tests" cargo nextest run --locked --no-run
-    stage "unit, tidy, integration" cargo nextest run --locked --no-fail-fast --status-level fail
-    count
-else
-    stage "build the tests" cargo test --locked --no-run
-    stage "unit, tidy, integration" cargo test --locked --no-fail-fast --lib --bins --tests
-    count
-fi
+stage "build the tests" cargo test --locked --no-run
+stage "unit" cargo test --locked --no-fail-fast --lib --bins
+count
+stage "conventions" cargo test --locked --no-fail-fast --test tidy
+count
+# More at once than there are processors: these tests mostly wait for another process. Those that
+# measure a pace run alone by themselves.
+stage "integration" cargo test --locked --no-fail-fast --test it -- --test-threads=6
+count
 stage "doc tests" cargo test --locked --doc
 count
 

@@ -5,7 +5,7 @@
 
 mod ready;
 
-use ready::Ready;
+use ready::{LIST_WAIT, Ready};
 
 use crate::breaker::Breaker;
 use crate::channel::{Account, Channel};
@@ -100,6 +100,10 @@ impl Sender {
                 self.hold(answer, &said);
                 self.retry(claimed, said, None).await;
             }
+            Verdict::Fail if self.template_moved(&outgoing).await => {
+                self.retry(claimed, format!("{said}; its template has a new id"), None)
+                    .await;
+            }
             Verdict::Fail => {
                 let words = answer.text.as_deref().unwrap_or(&said);
                 let reason = format!("The provider refused the message: {words}");
@@ -108,6 +112,16 @@ impl Sender {
             }
             Verdict::Unknown => self.lose(channel, claimed, taps, said).await,
         }
+    }
+
+    /// A refusal may only mean that the template was edited since the list was fetched.
+    async fn template_moved(&self, outgoing: &Outgoing) -> bool {
+        let template = &outgoing.template;
+        let (name, language) = (&template.name, &template.language);
+        let templates = &self.templates;
+        templates
+            .has_moved(name, language, &outgoing.variant, LIST_WAIT)
+            .await
     }
 
     fn watch(&self, trouble: bool, said: &str) {

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 /// How long a send waits for a template list that does not name its template yet. It holds a
 /// permit meanwhile.
-const LIST_WAIT: Duration = Duration::from_secs(2);
+pub(super) const LIST_WAIT: Duration = Duration::from_secs(2);
 /// How long a send waits to learn what its template wants.
 const DETAIL_WAIT: Duration = Duration::from_secs(2);
 

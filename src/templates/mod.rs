@@ -285,6 +285,19 @@ impl Templates {
         progress.running || progress.began.is_none_or(|at| at.elapsed() >= LEAST_GAP)
     }
 
+    /// After the provider refused a send: whether the variant has another id by now, or none. Asks
+    /// the provider when the list is older than the least gap between two fetches (B-22).
+    pub async fn has_moved(&self, name: &str, language: &str, id: &str, wait: Duration) -> bool {
+        if !self.list().is_younger(LEAST_GAP, now()) {
+            let _ = tokio::time::timeout(wait, self.refresh()).await;
+        }
+        match self.find(name, language) {
+            Lookup::Found(variant) => variant.id != id,
+            Lookup::Missing => true,
+            Lookup::Unknown => false,
+        }
+    }
+
     /// What a variant wants, fetched when this list has not brought it yet; `None` when nobody
     /// can tell now.
     pub async fn detail(&self, variant: &Variant) -> Option<Arc<Detail>> {

@@ -269,3 +269,27 @@ async fn a_detail_that_cannot_be_had_is_unknown_and_not_asked_for_again_at_once(
     }
     assert_eq!(fake.calls(), 2);
 }
+
+/// B-22: an edited template was refused under its old id until the process was started again.
+#[tokio::test]
+async fn a_refusal_of_an_edited_template_finds_its_new_id() {
+    let fake = Fake::start(|_, _| list(&[("a", "en", "2")])).await;
+    let (_dir, store) = testing::store();
+    let variant = Variant {
+        name: "a".into(),
+        language: "en".into(),
+        id: "1".into(),
+    };
+    let old = CachedTemplates {
+        fetched_at: crate::clock::now().minus(Duration::from_secs(60)),
+        variants: vec![variant],
+    };
+    store.save_templates(&id_of_account(), &old).await.unwrap();
+    let templates = templates(&fake, &store).await;
+    templates.load().await.unwrap();
+    assert!(templates.has_moved("a", "en", "1", WAIT).await);
+    assert_eq!(id(&templates.find("a", "en")), Some("2"));
+    // A refusal under the new id is about something else, and a young list is believed.
+    assert!(!templates.has_moved("a", "en", "2", WAIT).await);
+    assert_eq!(fake.calls(), 1);
+}

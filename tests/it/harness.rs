@@ -555,14 +555,22 @@ impl Gateway {
 
     /// Waits until nothing is queued, under way, unknown or waiting to be told; the ledger then.
     pub(crate) async fn drained(&self) -> Value {
-        until("drained", async || {
+        let give_up = Instant::now() + PATIENCE;
+        loop {
             let ledger = self.ledger().await;
-            let open = ["queued", "in_flight", "held", "unknown"]
-                .map(|name| ledger[name].as_i64().unwrap());
-            let waiting = ledger["callbacks"]["waiting"].as_i64().unwrap();
-            (open == [0; 4] && waiting == 0).then_some(ledger)
-        })
-        .await
+            let open = ["queued", "in_flight", "held", "unknown"];
+            let open: i64 = open.iter().map(|name| ledger[name].as_i64().unwrap()).sum();
+            if open == 0 && ledger["callbacks"]["waiting"] == 0 {
+                return ledger;
+            }
+            assert!(
+                Instant::now() < give_up,
+                "not drained: {ledger}\n{}",
+                self.process.output()
+            );
+            // waits because it polls another process; bounded by PATIENCE
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 }
 
