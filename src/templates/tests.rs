@@ -3,6 +3,7 @@
 use super::*;
 use crate::jumper::fake::{Fake, Reaction, Seen};
 use crate::jumper::tests::{account, settings, tokens};
+use crate::store::CachedTemplates;
 use crate::store::embedded::Store;
 use crate::store::{self, testing};
 use serde_json::{Value, json};

@@ -24,7 +24,7 @@ async fn storm(knobs: Value, seed: u64) -> (Sandbox, Gateway) {
         gateway.accept(&format!("m{n}"), &number(n)).await;
     }
     for _ in 0..6 {
-        // not a wait for anything: the moments of the kills are to be random
+        // waits because the moments of the kills are to be random
         tokio::time::sleep(std::time::Duration::from_millis(dice.u64(20..150))).await;
         gateway = gateway.crash_and_restart(&sandbox).await;
     }

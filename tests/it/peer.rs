@@ -94,7 +94,7 @@ async fn answer(mut stream: TcpStream, site: Arc<Shared>) {
             let _ = stream.write_all(text.as_bytes()).await;
         }
         Say::Slow(time, text) => {
-            // the slowness is what the test asked for
+            // waits because slowness is what the test asked for
             tokio::time::sleep(time).await;
             let _ = stream.write_all(text.as_bytes()).await;
         }

@@ -209,7 +209,7 @@ async fn b_39_a_store_that_is_busy_for_a_moment_delays_everybody_and_fails_nobod
     let to = number(2);
     let both = async { tokio::join!(gateway.accept("m1", &to), gateway.event(&read)) };
     let freed = async {
-        // not a wait for anything: this is how long the store is busy
+        // waits because the store is to be busy for so long
         tokio::time::sleep(Duration::from_millis(1200)).await;
         drop(busy);
     };

@@ -1,0 +1,101 @@
+//! Fetching the list: one fetch at a time, on a timer and when somebody asks.
+
+use super::{LEAST_GAP, List, Progress, Templates};
+use crate::clock::now;
+use crate::domain::Answer;
+use crate::domain::template::Variant;
+use crate::outbox::retry_delay;
+use crate::store::CachedTemplates;
+use std::sync::PoisonError;
+use std::time::Duration;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+/// The first pause after a list that could not be fetched; doubles up to [`LEAST_GAP`].
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+
+impl Templates {
+    /// Fetches the list now, or waits for the fetch that is under way.
+    pub async fn refresh(&self) -> Result<(), Answer> {
+        let seen = self.progress().ended;
+        let this = self.clone();
+        // A task of its own: whoever stops waiting leaves the fetch to the others.
+        let step = tokio::spawn(async move { this.fetch(seen).await });
+        step.await.unwrap_or_else(|_| Err(Answer::default()))
+    }
+
+    pub(super) fn progress(&self) -> std::sync::MutexGuard<'_, Progress> {
+        self.shared
+            .progress
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Fetches unless a fetch has ended since the caller had `seen` that many end.
+    async fn fetch(&self, seen: u64) -> Result<(), Answer> {
+        let mut last = self.shared.flight.lock().await;
+        {
+            let mut progress = self.progress();
+            if progress.ended != seen {
+                return last.clone();
+            }
+            progress.began = Some(Instant::now());
+            progress.running = true;
+        }
+        let account = &self.shared.account;
+        *last = match self.shared.provider.list_templates().await {
+            Ok(variants) => {
+                self.take(variants).await;
+                Ok(())
+            }
+            Err(answer) => {
+                warn!(%account, answer = answer.summary(), "the templates cannot be fetched");
+                Err(answer)
+            }
+        };
+        let mut progress = self.progress();
+        progress.ended += 1;
+        progress.running = false;
+        last.clone()
+    }
+
+    async fn take(&self, variants: Vec<Variant>) {
+        let (account, fetched_at) = (&self.shared.account, now());
+        let kept = CachedTemplates {
+            fetched_at,
+            variants,
+        };
+        if let Err(error) = self.shared.cache.save_templates(account, &kept).await {
+            warn!(%account, %error, "the templates cannot be stored");
+        }
+        info!(%account, variants = kept.variants.len(), "fetched the templates");
+        self.put(List::new(kept.variants, fetched_at, self.list().round + 1));
+    }
+
+    /// Renews the list every `interval`, until `shutdown`. After a failure it is tried again soon,
+    /// then ever later, and at once when the tokens change.
+    pub async fn keep_fresh(&self, interval: Duration, shutdown: CancellationToken) {
+        let mut tokens = self.shared.provider.token_changes();
+        let renew = async {
+            let mut failures = 0;
+            loop {
+                if self.refresh().await.is_ok() {
+                    failures = 0;
+                    tokio::time::sleep(interval).await;
+                    continue;
+                }
+                failures += 1;
+                let pause = retry_delay(failures, FIRST_PAUSE, interval.min(LEAST_GAP), 1.0);
+                tokio::select! {
+                    () = tokens.next() => {}
+                    () = tokio::time::sleep(pause) => {}
+                }
+            }
+        };
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = renew => {}
+        }
+    }
+}
