@@ -8,6 +8,7 @@ use crate::store::embedded::Store;
 use crate::store::{self, testing};
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio_util::sync::CancellationToken;
 
 const WAIT: Duration = Duration::from_secs(20);
 
