@@ -66,6 +66,13 @@ impl Provider {
         }
     }
 
+    /// Whether a call could be made now. Gets an access token when there is none.
+    pub async fn has_token(&self) -> Result<(), TokenError> {
+        match self {
+            Self::Jumper(account) => account.tokens().access().await.map(drop),
+        }
+    }
+
     /// One small call: does the provider answer and take our token? Takes a maintenance permit.
     pub async fn verify(&self) -> Result<(), Answer> {
         match self {

@@ -25,6 +25,8 @@ const HORIZON: Duration = Duration::from_millis(20);
 const LEAD: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(250));
 /// How long a store that cannot be used is left alone.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
+/// How long a missing token or template list is left alone; both are looked after elsewhere.
+const NOT_READY: Duration = Duration::from_millis(250);
 /// The longest sleep: what no bell tells of is seen after this.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 
@@ -119,6 +121,13 @@ impl Worker {
             Admission::Wait(time) => return Next::Sleep(time),
             Admission::Test => return self.test().await,
         };
+        let ready = tokio::select! {
+            ready = self.sender.is_ready() => ready,
+            () = self.stop.cancelled() => return Next::Again,
+        };
+        if !ready {
+            return Next::Sleep(NOT_READY);
+        }
         match self.account.limiter.opens_in(self.lead) {
             None => return Next::Room,
             Some(wait) if wait > Duration::ZERO => return Next::Slot(wait),

@@ -47,6 +47,20 @@ pub struct Sender {
 }
 
 impl Sender {
+    /// Whether a message could be sent now. Asked before messages are claimed: one that waits for a
+    /// token or a template list while it is marked as being sent would be unknown after a crash.
+    pub async fn is_ready(&self) -> bool {
+        if let Err(error) = self.provider.has_token().await {
+            self.watch(true, &error.to_string());
+            return false;
+        }
+        let has_list = self.templates.has_list();
+        if has_list == Some(false) {
+            self.watch(true, "the template list cannot be fetched");
+        }
+        has_list == Some(true)
+    }
+
     /// Sends one message and settles it.
     pub async fn step(&self, channel: &Channel, claimed: Claimed, permit: Permit) {
         match self.prepare(channel, &claimed).await {

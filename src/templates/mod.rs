@@ -160,6 +160,12 @@ impl Templates {
             .clone()
     }
 
+    /// Whether there is a list at all, however old; `None` while the first one is being fetched.
+    pub fn has_list(&self) -> Option<bool> {
+        let found = self.list().fetched_at.is_some();
+        (found || self.progress().ended > 0).then_some(found)
+    }
+
     /// Whether the last successful fetch is less than 10 minutes old.
     pub fn is_fresh(&self, now: UnixMs) -> bool {
         self.list().is_younger(FRESH, now)

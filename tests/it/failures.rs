@@ -70,6 +70,8 @@ async fn an_account_that_may_not_call_is_held_tests_itself_and_goes_on() {
         "fault:401:keymanagement.service.invalid_access_token",
         "fault:401:steps.jwt.TokenExpired",
         "403",
+        // A maintenance page or a moved address: redirects are not followed.
+        "status:302",
         "fault:404:messaging.adaptors.http.flow.ApplicationNotFound",
     ];
     for (n, outcome) in rows.iter().enumerate() {

@@ -229,6 +229,8 @@ async fn a_rate_set_at_run_time_survives_a_restart_and_is_shown_as_runtime_until
     for wrong in [
         json!({ "per_second": 0 }),
         json!({ "per_second": -1 }),
+        json!({ "per_second": 1e-30 }),
+        json!({ "per_second": 1e300 }),
         json!({ "per_second": "fast" }),
         json!({ "concurrency": 0 }),
         json!({ "rate": 5 }),

@@ -280,3 +280,52 @@ async fn a_rotation_whose_answer_is_lost_for_good_ends_in_a_hold_not_in_a_loop()
     assert_eq!(gateway.ops_send("PUT", SEED, seed).await.0, 200);
     each_once(&sandbox, &gateway, 1).await;
 }
+
+#[tokio::test]
+async fn a_gateway_without_any_token_accepts_waits_says_so_and_a_seed_starts_it() {
+    let sandbox = Sandbox::start(json!({ "event_mode": "none" })).await;
+    let setup = Setup::towards(&sandbox).without("SEED_REFRESH_TOKEN");
+    let gateway = Gateway::start(&sandbox, setup).await;
+    for n in 0..10 {
+        gateway.accept(&format!("m{n}"), &person(n)).await;
+    }
+    let (status, ready) = gateway.ready().await;
+    let account = &ready["accounts"][0];
+    assert_eq!(
+        (status, &account["token"]["state"]),
+        (200, &json!("missing"))
+    );
+    assert_eq!(account["held"]["reason"], "no refresh token is known");
+    assert_eq!(gateway.ledger().await["held"], 10);
+    // Nothing is tried in vain: every message still waits for its first attempt.
+    assert_eq!(gateway.message("m0").await["attempts"], 0);
+    let seed = json!({ "refresh_token": "sandbox-refresh-token" });
+    assert_eq!(gateway.ops_send("PUT", SEED, seed).await.0, 200);
+    each_once(&sandbox, &gateway, 10).await;
+}
+
+#[tokio::test]
+async fn while_the_token_endpoint_is_down_messages_wait_and_are_not_tried_over_and_over() {
+    let sandbox = Sandbox::start(json!({ "event_mode": "none" })).await;
+    sandbox.script("refresh", &["503"; 40]).await;
+    let setup = Setup::towards(&sandbox).set("breaker.failures=3");
+    let gateway = Gateway::start(&sandbox, setup).await;
+    for n in 0..10 {
+        gateway.accept(&format!("m{n}"), &person(n)).await;
+    }
+    until("the breaker opens", async || {
+        (gateway.account().await["breaker"] == "open").then_some(())
+    })
+    .await;
+    let tries = async || {
+        let mut tries = 0;
+        for n in 0..10 {
+            let message = gateway.message(&format!("m{n}")).await;
+            tries += message["attempts"].as_u64().unwrap();
+        }
+        tries
+    };
+    assert!(tries().await <= 40, "{}", tries().await);
+    sandbox.post("reset", json!({})).await;
+    each_once(&sandbox, &gateway, 10).await;
+}
