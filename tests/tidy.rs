@@ -251,6 +251,27 @@ fn every_source_file_says_what_it_is() {
 }
 
 #[test]
+fn b_44_no_file_holds_a_credential() {
+    for text in [
+        concat!(
+            "token = \"eyJ",
+            "hbGciOiJSUzI1NiJ9.eyJtZXJjaGFudF9pZCI6IjEifQ.c2lnbmF0dXJl\""
+        ),
+        concat!("-----BEG", "IN PRIVATE KEY-----"),
+    ] {
+        refused(secrets_of("a/file", text));
+    }
+    allowed(secrets_of("a/file", "Bearer <jwt>"));
+    let texts = files(Path::new("")).into_iter();
+    let texts = texts.filter_map(|path| Some((fs::read_to_string(root().join(&path)).ok()?, path)));
+    allowed(
+        texts
+            .flat_map(|(text, path)| secrets_of(&path, &text))
+            .collect(),
+    );
+}
+
+#[test]
 fn no_file_names_a_machine_or_a_loose_end() {
     let bad = [
         concat!("FIX", "ME"),
@@ -479,6 +500,35 @@ fn lines_of(path: &str, text: &str) -> Vec<String> {
         }
     }
     faults
+}
+
+/// B-44: credentials in the repository. A whole JWT, a private key, a Slack webhook.
+fn secrets_of(path: &str, text: &str) -> Vec<String> {
+    // In pieces, because this file is read too; each with what must follow to be more than a mark.
+    let marks = [
+        (concat!("eyJ", "hbGciOi"), 40),
+        (concat!("-----BEG", "IN "), 0),
+        (concat!("hooks.slack", ".com/services/T"), 8),
+    ];
+    let follows = |rest: &str| {
+        let in_token = |c: &char| c.is_ascii_alphanumeric() || "-_./".contains(*c);
+        rest.chars().take_while(in_token).count()
+    };
+    let bad = |line: &str| {
+        let holds = |(mark, least): &(&str, usize)| {
+            line.split(mark).skip(1).any(|rest| follows(rest) >= *least)
+        };
+        marks.iter().any(holds)
+    };
+    let lines = text.lines().enumerate().filter(|(_, line)| bad(line));
+    lines
+        .map(|(number, _)| {
+            format!(
+                "{path}:{}: this looks like a credential: take it out",
+                number + 1
+            )
+        })
+        .collect()
 }
 
 fn allowed(mut faults: Vec<String>) {

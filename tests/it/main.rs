@@ -11,6 +11,7 @@ mod harness;
 mod lifecycle;
 mod main_job;
 mod mapping;
+mod old_ways;
 mod once;
 mod ops;
 mod pace;

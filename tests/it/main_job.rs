@@ -4,7 +4,7 @@ use crate::harness::*;
 use serde_json::json;
 
 #[tokio::test]
-async fn a_send_goes_out_and_its_statuses_come_back() {
+async fn b_27_a_send_goes_out_and_its_statuses_come_back() {
     let sandbox = Sandbox::start(json!({ "share_read": 1 })).await;
     let gateway = Gateway::start(&sandbox, Setup::towards(&sandbox)).await;
     gateway.accept("m1", "+12025550143").await;

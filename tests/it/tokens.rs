@@ -46,7 +46,7 @@ async fn each_once(sandbox: &Sandbox, gateway: &Gateway, many: usize) {
 }
 
 #[tokio::test]
-async fn b_14_pairs_that_end_are_renewed_in_time_and_no_send_notices() {
+async fn b_14_b_16b_pairs_that_end_are_renewed_in_time_and_no_send_notices() {
     let (sandbox, gateway) = pair(json!({ "event_mode": "none", "token_ttl_s": 3 })).await;
     let mut sent = 0;
     until("two pairs were used up", async || {
@@ -119,7 +119,7 @@ async fn b_15_however_many_want_a_token_there_is_one_refresh_at_a_time() {
 }
 
 #[tokio::test]
-async fn an_operator_can_renew_the_pair_and_sending_goes_on() {
+async fn b_16c_an_operator_can_renew_the_pair_and_is_told_so() {
     let (sandbox, gateway) = settled(json!({ "event_mode": "none" })).await;
     let path = "/api/accounts/default/token/refresh";
     let (status, token) = gateway.ops_send("POST", path, json!({})).await;
@@ -282,7 +282,7 @@ async fn a_rotation_whose_answer_is_lost_for_good_ends_in_a_hold_not_in_a_loop()
 }
 
 #[tokio::test]
-async fn a_gateway_without_any_token_accepts_waits_says_so_and_a_seed_starts_it() {
+async fn b_10_b_16a_without_any_token_every_send_is_answered_and_no_call_is_made() {
     let sandbox = Sandbox::start(json!({ "event_mode": "none" })).await;
     let setup = Setup::towards(&sandbox).without("SEED_REFRESH_TOKEN");
     let gateway = Gateway::start(&sandbox, setup).await;
@@ -299,6 +299,8 @@ async fn a_gateway_without_any_token_accepts_waits_says_so_and_a_seed_starts_it(
     assert_eq!(gateway.ledger().await["held"], 10);
     // Nothing is tried in vain: every message still waits for its first attempt.
     assert_eq!(gateway.message("m0").await["attempts"], 0);
+    let rate = sandbox.get("rate").await;
+    assert_eq!(rate["calls"], 0, "not even one without a token: {rate}");
     let seed = json!({ "refresh_token": "sandbox-refresh-token" });
     assert_eq!(gateway.ops_send("PUT", SEED, seed).await.0, 200);
     each_once(&sandbox, &gateway, 10).await;
