@@ -17,7 +17,7 @@ use crate::store::{LaneOf, PendingCallback};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -93,6 +93,9 @@ impl Relay {
         let bell = self.outbox.bell(&self.queue);
         let mut posts = JoinSet::new();
         while !stop.is_cancelled() {
+            while let Some(done) = posts.try_join_next() {
+                self.ended(done).await;
+            }
             // Registered before looking, so that nothing that comes in between is missed.
             let rung = bell.notified();
             let wait = self.step(&mut posts).await;
@@ -101,13 +104,13 @@ impl Relay {
             }
             tokio::select! {
                 () = rung, if self.has_room(&posts) && self.paused_until.is_none() => {}
-                Some(done) = posts.join_next() => self.settle(done.ok()).await,
+                Some(done) = posts.join_next() => self.ended(done).await,
                 () = sleep(wait.min(LONGEST_SLEEP)) => {}
                 () = stop.cancelled() => {}
             }
         }
         while let Some(done) = posts.join_next().await {
-            self.settle(done.ok()).await;
+            self.ended(done).await;
         }
     }
 
@@ -143,9 +146,10 @@ impl Relay {
         let batch = self.cut();
         let post = Post {
             url: self.url.clone(),
+            outbox: self.outbox.clone(),
             callbacks: self.callbacks.clone(),
             settings: self.settings,
-            lane: self.queue.lane,
+            queue: self.queue.clone(),
         };
         posts.spawn(async move { post.run(batch).await });
         Duration::ZERO
@@ -199,21 +203,10 @@ impl Relay {
             .collect()
     }
 
-    async fn settle(&mut self, posted: Option<Posted>) {
+    async fn ended(&mut self, posted: Result<Posted, JoinError>) {
         // A post that panicked leaves its callbacks taken; the next start makes them due.
-        let Some(posted) = posted else { return };
-        self.judge(posted.began, &posted.health).await;
-        let ends = posted.ends;
-        loop {
-            let stored = self
-                .outbox
-                .store
-                .settle_callbacks(&self.queue, ends.clone(), clock::now())
-                .await;
-            let Err(error) = stored else { return };
-            tracing::error!(channel = %self.queue.channel, %error,
-                "the end of a callback could not be stored; tried again every second");
-            sleep(STORE_PAUSE).await;
+        if let Ok(posted) = posted {
+            self.judge(posted.began, &posted.health).await;
         }
     }
 

@@ -1,19 +1,19 @@
 //! One post to MoEngage, and what its answer means for each entry.
 
-use super::{SUSPECT_AFTER, Settings, pause};
+use super::{STORE_PAUSE, SUSPECT_AFTER, Settings, pause};
 use crate::clock;
-use crate::domain::{Callback, Lane, UnixMs};
+use crate::domain::{Callback, UnixMs};
 use crate::moengage::callback::{Callbacks, Delivery};
-use crate::store::{PendingCallback, RelayOutcome};
+use crate::outbox::Outbox;
+use crate::store::{LaneOf, PendingCallback, RelayOutcome};
 use metrics::{counter, histogram};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
-/// What became of one post: each callback's end, and how the endpoint looked.
+/// What became of one post: how the endpoint looked.
 pub(super) struct Posted {
     pub(super) began: Instant,
-    pub(super) ends: Vec<(i64, RelayOutcome)>,
     pub(super) health: Health,
 }
 
@@ -28,15 +28,36 @@ pub(super) enum Health {
 /// One post with all it needs, so that it can run beside others.
 pub(super) struct Post {
     pub(super) url: Arc<str>,
+    pub(super) outbox: Outbox,
     pub(super) callbacks: Callbacks,
     pub(super) settings: Settings,
-    pub(super) lane: Lane,
+    pub(super) queue: LaneOf,
 }
 
 impl Post {
-    /// Posts a batch; when MoEngage refuses it, one by one, to find out who is refused.
+    /// Posts a batch and settles it.
     pub(super) async fn run(self, batch: Vec<PendingCallback>) -> Posted {
         let began = Instant::now();
+        let (ends, health) = self.tell(batch).await;
+        self.settle(ends).await;
+        Posted { began, health }
+    }
+
+    async fn settle(&self, ends: Vec<(i64, RelayOutcome)>) {
+        let store = &self.outbox.store;
+        loop {
+            let stored = store
+                .settle_callbacks(&self.queue, ends.clone(), clock::now())
+                .await;
+            let Err(error) = stored else { return };
+            tracing::error!(channel = %self.queue.channel, %error,
+                "the end of a callback could not be stored; tried again every second");
+            sleep(STORE_PAUSE).await;
+        }
+    }
+
+    /// Posts a batch; when MoEngage refuses it, one by one, to find out who is refused.
+    async fn tell(&self, batch: Vec<PendingCallback>) -> (Vec<(i64, RelayOutcome)>, Health) {
         let delivery = self.post(&batch).await;
         if let (Delivery::Refused { .. }, 2..) = (&delivery, batch.len()) {
             // Somebody in the batch is refused; one by one shows who.
@@ -56,15 +77,10 @@ impl Post {
             .iter()
             .map(|one| (one.handle, self.end(one, &delivery, now)))
             .collect();
-        Posted {
-            began,
-            ends,
-            health,
-        }
+        (ends, health)
     }
 
-    async fn one_by_one(&self, batch: Vec<PendingCallback>) -> Posted {
-        let began = Instant::now();
+    async fn one_by_one(&self, batch: Vec<PendingCallback>) -> (Vec<(i64, RelayOutcome)>, Health) {
         let mut health = Health::Answers;
         let mut deliveries = Vec::with_capacity(batch.len());
         for one in &batch {
@@ -100,11 +116,7 @@ impl Post {
         let ends = ends
             .map(|(one, delivery)| (one.handle, self.end(one, delivery, now)))
             .collect();
-        Posted {
-            began,
-            ends,
-            health,
-        }
+        (ends, health)
     }
 
     async fn post(&self, batch: &[PendingCallback]) -> Delivery {
@@ -127,7 +139,7 @@ impl Post {
         } = &delivery
         {
             tracing::warn!(
-                lane = self.lane.as_str(),
+                lane = self.queue.lane.as_str(),
                 entries = batch.len(),
                 warning,
                 "MoEngage took callbacks and speaks of a failure; they are not told again"
@@ -138,7 +150,7 @@ impl Post {
             Delivery::Refused { .. } => "refused",
             Delivery::Later { .. } => "later",
         };
-        counter!("gateway_callback_posts_total", "lane" => self.lane.as_str(), "outcome" => outcome)
+        counter!("gateway_callback_posts_total", "lane" => self.queue.lane.as_str(), "outcome" => outcome)
             .increment(1);
         delivery
     }
@@ -151,7 +163,7 @@ impl Post {
                 Callback::Inbound(entry) => entry.msg_id.as_ref(),
             };
             let msg_id = msg_id.map(ToString::to_string).unwrap_or_default();
-            tracing::warn!(msg_id, lane = self.lane.as_str(), %reason,
+            tracing::warn!(msg_id, lane = self.queue.lane.as_str(), %reason,
                 "MoEngage does not take this callback; it is kept as a dead letter");
         }
         end
