@@ -1,7 +1,7 @@
 # Build: docker build --tag gateway .
-# Try:   docker run --rm --publish 3001:3001 gateway demo
-# Run:   docker run --detach --name gateway --env-file .env --volume gateway-data:/data \
-#            --publish 3001:3001 --read-only --stop-timeout 30 gateway
+# Try:   docker run --rm --network host gateway demo
+# Run:   docker run --detach --name gateway --restart unless-stopped --env-file .env \
+#            --volume gateway-data:/data --publish 3001:3001 --read-only --stop-timeout 30 gateway
 # The ops listener is at 127.0.0.1:3002 inside the container; to reach it from outside, set
 # OPS_ADDR=0.0.0.0:3002 and OPS_TOKEN, and publish 3002 to where only operators are.
 

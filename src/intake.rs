@@ -8,12 +8,16 @@ use crate::clock;
 use crate::domain::{AccountId, Code, Message, MsgId, Refusal};
 use crate::outbox::Outbox;
 use crate::store::{Accepted, StoreError};
+use crate::telemetry::OncePerSecond;
 use crate::templates::{Lookup, Templates, fit};
 use metrics::counter;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+
+/// Lines about what cannot be stored.
+static LOG: OncePerSecond = OncePerSecond::new();
 
 /// How long a caller waits for a template list on a miss (DESIGN section 4).
 const LIST_WAIT: Duration = Duration::from_secs(2);
@@ -110,15 +114,9 @@ impl Intake {
                 false => Entry::Refused(refusal),
             };
         }
-        let stored = outbox
-            .store
-            .accept(&channel.id, &channel.account.id, message, clock::now())
-            .await;
+        let stored = store(outbox.clone(), channel.clone(), message.clone()).await;
         match stored {
-            Ok(Accepted::Stored) => {
-                channel.account.work.notify_one();
-                Entry::Accepted
-            }
+            Ok(Accepted::Stored) => Entry::Accepted,
             Ok(Accepted::Repeat { same }) => {
                 note_repeat(channel, message, same);
                 Entry::Repeat
@@ -155,7 +153,7 @@ impl Intake {
         };
         match found {
             Lookup::Found(variant) => {
-                if let Some(detail) = templates.known_detail(&variant)
+                if let Some(detail) = templates.current_detail(&variant)
                     && templates.is_fresh(clock::now())
                 {
                     fit(&message.template, &variant, &detail)?;
@@ -172,6 +170,29 @@ impl Intake {
     }
 }
 
+/// The one durable write, in a task of its own: a caller who goes away must not leave a stored
+/// message without its bell.
+async fn store(
+    outbox: Outbox,
+    channel: Arc<Channel>,
+    message: Message,
+) -> Result<Accepted, StoreError> {
+    let write = tokio::spawn(async move {
+        let account = &channel.account;
+        let now = clock::now();
+        let stored = outbox
+            .store
+            .accept(&channel.id, &account.id, &message, now)
+            .await;
+        if matches!(stored, Ok(Accepted::Stored)) {
+            account.work.notify_one();
+        }
+        stored
+    });
+    let cut = |_| StoreError::Unavailable("the write was cut short".into());
+    write.await.map_err(cut)?
+}
+
 fn note_repeat(channel: &Channel, message: &Message, same: bool) {
     if !same {
         tracing::warn!(channel = %channel.id, msg_id = %message.msg_id,
@@ -183,8 +204,13 @@ fn note_repeat(channel: &Channel, message: &Message, same: bool) {
 }
 
 fn unavailable(channel: &Channel, error: &StoreError) -> Entry {
-    tracing::error!(channel = %channel.id, %error,
-        "a message was answered 503, because it cannot be stored; MoEngage is asked to come again");
+    counter!("gateway_unavailable_total", "channel" => channel.id.as_str().to_owned()).increment(1);
+    // Thousands a second may come while the disk is full, and the log may be on that disk.
+    if LOG.passes() {
+        tracing::error!(channel = %channel.id, %error,
+            "messages are answered 503, because they cannot be stored; MoEngage is asked to come \
+             again");
+    }
     Entry::Unavailable {
         reason: error.to_string(),
     }

@@ -4,8 +4,15 @@
 
 use crate::domain::AccountId;
 use crate::store::Folded;
+use governor::clock::MonotonicClock;
+use governor::middleware::NoOpMiddleware;
+use governor::state::{InMemoryState, NotKeyed};
+use governor::{Quota, RateLimiter};
 use metrics::counter;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use std::num::NonZeroU32;
+use std::sync::LazyLock;
+use std::time::Instant;
 use tracing_subscriber::EnvFilter;
 
 /// How log lines look.
@@ -30,6 +37,30 @@ pub fn start_logs(format: LogFormat, filter: &str) {
         LogFormat::Text => lines.with_ansi(false).try_init(),
         LogFormat::Json => lines.json().flatten_event(true).try_init(),
     };
+}
+
+/// Lets one line a second pass: for what a stranger or a full disk can bring about without end.
+pub struct OncePerSecond(LazyLock<Limiter>);
+
+type Limiter = RateLimiter<NotKeyed, InMemoryState, MonotonicClock, NoOpMiddleware<Instant>>;
+
+impl OncePerSecond {
+    /// A gate that is open.
+    #[expect(
+        clippy::new_without_default,
+        reason = "made for statics, which need a constant"
+    )]
+    pub const fn new() -> Self {
+        // governor's own clock may jump between cores; the standard one does not.
+        Self(LazyLock::new(|| {
+            RateLimiter::direct_with_clock(Quota::per_second(NonZeroU32::MIN), MonotonicClock)
+        }))
+    }
+
+    /// Whether this line may be written.
+    pub fn passes(&self) -> bool {
+        self.0.check().is_ok()
+    }
 }
 
 /// Seconds at which histograms are cut.

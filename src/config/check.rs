@@ -106,10 +106,7 @@ fn moengage(r: &mut Reader<'_>) -> Option<Moengage> {
     let batch_entries = r.one("moengage.batch_entries", whole(1..=1000));
     let batch_bytes = r.one("moengage.batch_bytes", parse::bytes(1024..=16 << 20));
     let retry_for = r.long("moengage.retry_for");
-    let max_pause = r.one(
-        "moengage.max_pause",
-        parse::time(ms(10)..=DAY, Bare::Refused),
-    );
+    let max_pause = r.pause("moengage.max_pause");
     Some(Moengage {
         callback_url: callback_url?,
         tokens: tokens?,
@@ -173,7 +170,7 @@ fn sending(r: &mut Reader<'_>) -> Option<Sending> {
     let max_queue = r.one("policy.max_queue", parse::queue);
     let retryable_texts = r.list("policy.retryable_texts", |text| Ok(text.to_owned()));
     let retry_base = r.short("policy.retry_base");
-    let retry_max = r.one("policy.retry_max", parse::time(ms(10)..=DAY, Bare::Refused));
+    let retry_max = r.pause("policy.retry_max");
     r.ordered(
         ("policy.retry_base", retry_base),
         ("policy.retry_max", retry_max),

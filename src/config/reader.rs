@@ -120,6 +120,13 @@ impl Reader<'_> {
         self.one(key, parse::time(SHORT, Bare::Refused))
     }
 
+    /// A pause between two tries: at most an hour, which is what the outbox takes for the longest.
+    pub(super) fn pause(&mut self, key: &str) -> Option<Duration> {
+        let hour = Duration::from_secs(3600);
+        let range = Duration::from_millis(10)..=hour;
+        self.one(key, parse::time(range, Bare::Refused))
+    }
+
     pub(super) fn long(&mut self, key: &str) -> Option<Duration> {
         self.one(key, parse::time(LONG, Bare::Refused))
     }

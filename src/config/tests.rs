@@ -61,7 +61,7 @@ fn nothing_given_is_designs_defaults() {
     assert_eq!(config.http.port, 3001);
     assert_eq!(config.http.bind.to_string(), "0.0.0.0");
     assert_eq!(config.http.response_timeout, Duration::from_secs(30));
-    assert_eq!(config.http.body_limit, 262_144);
+    assert_eq!(config.http.body_limit, 1_048_576);
     assert_eq!(config.http.max_connections, 16_384);
     assert_eq!(config.jumper.api_url, "https://api.jumper.ai");
     assert_eq!(config.jumper.pace.per_second, Some(10.0));

@@ -71,7 +71,7 @@ impl Account {
     pub async fn list_templates(&self) -> Result<Vec<Variant>, Answer> {
         let list = match self.ask(Question::Templates { limit: "all" }).await {
             // The word is younger than the number (section 4.2).
-            Err(answer) if decide(&answer, &Policy::default()) == Verdict::Fail => {
+            Err(answer) if is_about_the_word(&answer) => {
                 self.ask(Question::Templates { limit: "1000" }).await?
             }
             list => list?,
@@ -118,8 +118,10 @@ impl Account {
                 .access()
                 .await
                 .map_err(|error| no_token(&error))?;
+            // The socket first: nothing but the wire lies between a slot and its call.
+            let socket = self.client.socket().await;
             let permit = self.limiter.maintenance().await;
-            let answer = match self.client.ask(permit, &access, question).await {
+            let answer = match self.client.ask((permit, socket), &access, question).await {
                 Ok(body) => return Ok(body),
                 Err(answer) => answer,
             };
@@ -141,6 +143,13 @@ impl Account {
 }
 
 /// The answer of a call that was not made. Its fault makes the policy ask for a new token.
+/// Whether an answer may be about `limit=all` itself: a refusal, or a failure that only the big list
+/// runs into.
+fn is_about_the_word(answer: &Answer) -> bool {
+    let verdict = decide(answer, &Policy::default());
+    answer.http.is_some() && matches!(verdict, Verdict::Fail | Verdict::Unknown)
+}
+
 fn no_token(error: &TokenError) -> Answer {
     Answer {
         fault: Some(NO_TOKEN.into()),

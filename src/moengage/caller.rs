@@ -6,28 +6,19 @@
 use super::reply::Reply;
 use crate::channel::{Channel, Channels};
 use crate::domain::{BusinessNumber, Code, Refusal};
+use crate::telemetry::OncePerSecond;
 use axum::extract::{FromRef, FromRequestParts};
 use axum::http::HeaderMap;
 use axum::http::request::Parts;
-use governor::clock::MonotonicClock;
-use governor::middleware::NoOpMiddleware;
-use governor::state::{InMemoryState, NotKeyed};
-use governor::{Quota, RateLimiter};
-use std::num::NonZeroU32;
-use std::sync::{Arc, LazyLock};
-use std::time::Instant;
+use std::sync::Arc;
 
 /// Where a token may stand (contracts/moengage.md section 3.1). Header names know no letter case.
 const HEADERS: [&str; 4] = ["authorization", "authentication", "x-api-key", "apikey"];
 /// Words before a token that are not part of it.
 const SCHEMES: [&str; 2] = ["bearer", "basic"];
 
-type Clocked = RateLimiter<NotKeyed, InMemoryState, MonotonicClock, NoOpMiddleware<Instant>>;
-
 /// Refused callers are counted each and logged once a second: a log must not be a way in for load.
-static LOG: LazyLock<Clocked> = LazyLock::new(|| {
-    RateLimiter::direct_with_clock(Quota::per_second(NonZeroU32::MIN), MonotonicClock)
-});
+static LOG: OncePerSecond = OncePerSecond::new();
 
 /// A caller whose token opens at least one channel.
 #[derive(Debug)]
@@ -123,7 +114,7 @@ fn refused(presented: bool) -> Refusal {
         "Token missing"
     };
     metrics::counter!("gateway_callers_refused_total").increment(1);
-    if LOG.check().is_ok() {
+    if LOG.passes() {
         tracing::warn!(reason, "refused a caller of the send route");
     }
     Refusal::new(Code::Credentials, reason)

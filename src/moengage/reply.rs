@@ -63,11 +63,8 @@ impl From<Entry> for Reply {
             Entry::Accepted | Entry::Repeat => Self::Success,
             Entry::Refused(refusal) => Self::Failure(refusal),
             Entry::Full { retry_after } => Self::Full { retry_after },
-            Entry::Unavailable { reason } => {
-                // Our own trouble is for our own log: the caller can only try again.
-                tracing::error!(reason, "a send could not be stored and was answered 503");
-                Self::Unavailable
-            }
+            // Our own trouble is for our own log: the caller can only try again.
+            Entry::Unavailable { .. } => Self::Unavailable,
             Entry::Draining => Self::Draining,
         }
     }

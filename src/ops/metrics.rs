@@ -65,11 +65,12 @@ fn read_account(desk: &AccountDesk, now: UnixMs) {
     gauge!("gateway_breaker_open", "account" => account()).set(flag(desk.breaker.is_open()));
     gauge!("gateway_calls_started", "account" => account()).set(pace.started as f64);
     gauge!("gateway_calls_in_flight", "account" => account()).set(pace.in_flight as f64);
-    if let Some(rate) = pace.effective {
-        gauge!("gateway_rate_per_second", "account" => account()).set(rate);
-    }
-    if let TokenState::Fresh { expires_at, .. } = desk.provider.token_state() {
-        let left = expires_at.since(now).as_secs_f64();
-        gauge!("gateway_token_seconds_left", "account" => account()).set(left);
-    }
+    // 0 stands for no limit, and for no token that could end.
+    let rate = pace.effective.unwrap_or_default();
+    gauge!("gateway_rate_per_second", "account" => account()).set(rate);
+    let left = match desk.provider.token_state() {
+        TokenState::Fresh { expires_at, .. } => expires_at.since(now).as_secs_f64(),
+        TokenState::Missing | TokenState::Stale | TokenState::Dead { .. } => 0.0,
+    };
+    gauge!("gateway_token_seconds_left", "account" => account()).set(left);
 }

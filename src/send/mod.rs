@@ -12,7 +12,7 @@ use crate::channel::{Account, Channel};
 use crate::clock;
 use crate::domain::policy::{self, Verdict};
 use crate::domain::template::Outgoing;
-use crate::domain::{Answer, Code, Refusal};
+use crate::domain::{Answer, Code, Refusal, Transport};
 use crate::limit::Permit;
 use crate::outbox::{Claimed, retry_delay};
 use crate::provider::{Provider, Sent, TokenError};
@@ -73,7 +73,6 @@ impl Sender {
             }
             Ready::Later => {
                 drop(permit);
-                self.watch(true, "the template list cannot be fetched");
                 let answer = "the template list cannot be fetched now".to_owned();
                 self.retry(claimed, answer, None).await;
             }
@@ -96,7 +95,10 @@ impl Sender {
         // A call that had no token, and one whose outcome nobody knows, say as much about the
         // provider as an outage does.
         let in_doubt = verdict == Verdict::Unknown || sent.token_generation.is_none();
-        self.watch(in_doubt || policy::is_outage(answer), &said);
+        // A call that was not made says nothing.
+        if answer.transport != Some(Transport::NotStarted) {
+            self.watch(in_doubt || policy::is_outage(answer), &said);
+        }
         match verdict {
             Verdict::Accepted(receipt) => {
                 count_attempt(&self.account.id, Outcome::Sent);

@@ -57,6 +57,12 @@ impl Details {
         slot.last()
     }
 
+    /// The detail that belongs to this round of the list. Makes no call.
+    pub(super) fn of(&self, variant: &Variant, round: u64) -> Option<Arc<Detail>> {
+        let slots = self.slots.read().unwrap_or_else(PoisonError::into_inner);
+        slots.get(&variant.id)?.of(round)
+    }
+
     /// What is known. Makes no call.
     pub(super) fn known(&self, variant: &Variant) -> Option<Arc<Detail>> {
         let slots = self.slots.read().unwrap_or_else(PoisonError::into_inner);

@@ -207,7 +207,7 @@ impl Templates {
     /// After the provider refused a send: whether the variant has another id by now, or none. Asks
     /// the provider when the list is older than the least gap between two fetches (B-22).
     pub async fn has_moved(&self, name: &str, language: &str, id: &str, wait: Duration) -> bool {
-        if !self.list().is_younger(LEAST_GAP, now()) {
+        if !self.list().is_younger(LEAST_GAP, now()) && self.may_fetch() {
             let _ = tokio::time::timeout(wait, self.refresh()).await;
         }
         match self.find(name, language) {
@@ -220,14 +220,24 @@ impl Templates {
     /// What a variant wants, fetched when this list has not brought it yet; `None` when nobody
     /// can tell now.
     pub async fn detail(&self, variant: &Variant) -> Option<Arc<Detail>> {
-        let round = self.list().round;
-        self.shared
-            .details
-            .get(&self.shared.provider, variant, round)
-            .await
+        if let Some(known) = self.current_detail(variant) {
+            return Some(known);
+        }
+        let (this, variant, round) = (self.clone(), variant.clone(), self.list().round);
+        // A task of its own: whoever stops waiting leaves the fetch to the others.
+        let fetch = tokio::spawn(async move {
+            let details = &this.shared.details;
+            details.get(&this.shared.provider, &variant, round).await
+        });
+        fetch.await.ok().flatten()
     }
 
-    /// What is known that a variant wants. Makes no call.
+    /// What a variant wants as of this list. Makes no call.
+    pub fn current_detail(&self, variant: &Variant) -> Option<Arc<Detail>> {
+        self.shared.details.of(variant, self.list().round)
+    }
+
+    /// What was known last that a variant wants, however old. Makes no call.
     pub fn known_detail(&self, variant: &Variant) -> Option<Arc<Detail>> {
         self.shared.details.known(variant)
     }

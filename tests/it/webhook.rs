@@ -77,7 +77,7 @@ async fn b_11_what_is_no_json_gets_400_what_is_too_large_413_and_the_next_one_wo
     );
     let deep = "[".repeat(100_000);
     assert_eq!(post_raw(&gateway, PATH, deep).await.0, 400);
-    let huge = format!("{{\"event\":\"{}\"}}", "x".repeat(300_000));
+    let huge = format!("{{\"event\":\"{}\"}}", "x".repeat(1_100_000));
     let (status, body) = post_raw(&gateway, PATH, huge).await;
     assert_eq!(status, 413, "{body}");
     assert!(body["message"].is_string(), "{body}");

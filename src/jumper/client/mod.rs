@@ -18,7 +18,7 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
 use reqwest::{RequestBuilder, Url};
 use serde_json::Value;
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// The most of an answer that is read.
 const LONGEST_ANSWER: usize = 256 * 1024;
@@ -118,15 +118,23 @@ impl Client {
             .post(self.send.clone())
             .header(CONTENT_TYPE, content_type)
             .body(body);
-        self.call(permit, access, request, (LONGEST_ANSWER, "send"))
+        let request = request.header(AUTHORIZATION, access.bearer());
+        // Before the permit starts, so that nothing but the wire lies between its slot and the call.
+        let socket = self.socket().await;
+        call((permit, socket), request, (LONGEST_ANSWER, "send"))
             .await
             .0
+    }
+
+    /// Waits for a socket.
+    pub(super) async fn socket(&self) -> Option<SemaphorePermit<'_>> {
+        self.sockets.acquire().await.ok()
     }
 
     /// Makes one call that is not a send. An answer that is no success comes back as the error.
     pub(super) async fn ask(
         &self,
-        permit: Permit,
+        ready: Ready<'_>,
         access: &Access,
         question: Question<'_>,
     ) -> Result<Value, Answer> {
@@ -148,7 +156,8 @@ impl Client {
                 (request, LONGEST_ANSWER, "subscribe")
             }
         };
-        let (answer, body) = self.call(permit, access, request, (limit, name)).await;
+        let request = request.header(AUTHORIZATION, access.bearer());
+        let (answer, body) = call(ready, request, (limit, name)).await;
         let fine = matches!(answer.http, Some(200..=299))
             && answer.transport.is_none()
             && answer.fault.is_none()
@@ -156,27 +165,25 @@ impl Client {
             && body.is_object();
         if fine { Ok(body) } else { Err(answer) }
     }
+}
 
-    async fn call(
-        &self,
-        mut permit: Permit,
-        access: &Access,
-        request: RequestBuilder,
-        (limit, name): (usize, &'static str),
-    ) -> (Answer, Value) {
-        let request = request.header(AUTHORIZATION, access.bearer());
-        // Before the permit starts, so that nothing but the wire lies between its slot and the call.
-        let _socket = self.sockets.acquire().await;
-        if !permit.start().await {
-            let transport = Some(Transport::NotStarted);
-            return (
-                Answer {
-                    transport,
-                    ..Answer::default()
-                },
-                Value::Null,
-            );
-        }
-        exchange(request, limit, name).await
+/// What a call needs before it is made: its slot and its socket.
+pub(super) type Ready<'a> = (Permit, Option<SemaphorePermit<'a>>);
+
+async fn call(
+    (mut permit, _socket): Ready<'_>,
+    request: RequestBuilder,
+    (limit, name): (usize, &'static str),
+) -> (Answer, Value) {
+    if !permit.start().await {
+        let transport = Some(Transport::NotStarted);
+        return (
+            Answer {
+                transport,
+                ..Answer::default()
+            },
+            Value::Null,
+        );
     }
+    exchange(request, limit, name).await
 }

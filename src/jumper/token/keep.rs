@@ -26,6 +26,8 @@ impl Tokens {
             () = shutdown.cancelled() => {}
             () = keep => {}
         }
+        // A refresh under way may hold the only good pair: it ends before the process does.
+        drop(self.shared.flight.lock().await);
     }
 
     /// One round of [`Tokens::keep_fresh`]: what is due is done, failures are logged where they

@@ -87,27 +87,25 @@ impl Tokens {
                 if self.take_newer(flight).await && self.usable().is_some() {
                     return Ok(());
                 }
-                if let Some(pair) = self.ask_new_seed(token).await {
-                    let seed = self
-                        .shared
-                        .settings
-                        .seed
-                        .as_ref()
-                        .and_then(trimmed)
-                        .map(|seed| fingerprint(&seed));
-                    return self
-                        .take(
-                            flight,
-                            Some(&StoredToken {
-                                seed,
-                                ..token.clone()
-                            }),
-                            pair,
-                        )
-                        .await;
+                match self.ask_new_seed(token).await {
+                    Some(Ok(pair)) => {
+                        let seed = self.shared.settings.seed.as_ref().and_then(trimmed);
+                        let seed = seed.map(|seed| fingerprint(&seed));
+                        let token = StoredToken {
+                            seed,
+                            ..token.clone()
+                        };
+                        self.take(flight, Some(&token), pair).await
+                    }
+                    // Nobody knows whether the seed is good: it is tried again.
+                    Some(Err(failure @ (Failure::Lost(_) | Failure::Transient { .. }))) => {
+                        Err(self.put_off(flight, failure))
+                    }
+                    Some(Err(Failure::Refused(_))) | None => {
+                        self.bury(flight, token, &reason).await;
+                        Err(TokenError::Dead(reason))
+                    }
                 }
-                self.bury(flight, token, &reason).await;
-                Err(TokenError::Dead(reason))
             }
             Err(failure) => Err(self.put_off(flight, failure)),
         }
@@ -115,15 +113,17 @@ impl Tokens {
 
     /// The configured seed is tried before a stored token is buried, when it is another one than
     /// the last: an operator who put it in and started again need not do so twice.
-    async fn ask_new_seed(&self, token: &StoredToken) -> Option<Pair> {
+    async fn ask_new_seed(&self, token: &StoredToken) -> Option<Result<Pair, Failure>> {
         let seed = self.shared.settings.seed.as_ref().and_then(trimmed)?;
         if token.seed == Some(fingerprint(&seed)) {
             return None;
         }
         info!(account = %self.shared.settings.account, "trying the seed refresh token of the configuration");
-        let pair = self.ask(&seed).await.ok()?;
-        let refresh = pair.refresh.or(Some(seed));
-        Some(Pair { refresh, ..pair })
+        let asked = self.ask(&seed).await;
+        Some(asked.map(|pair| Pair {
+            refresh: pair.refresh.or(Some(seed)),
+            ..pair
+        }))
     }
 
     /// One exchange; a second one when the answer was lost, because the pair may have rotated and

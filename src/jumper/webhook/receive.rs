@@ -10,7 +10,7 @@ use crate::outbox::Outbox;
 use crate::store::EventRules;
 use crate::telemetry::count_folded;
 use axum::Router;
-use axum::extract::{Path, Query, State};
+use axum::extract::{FromRequest, Path, Query, Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::get;
@@ -84,11 +84,19 @@ impl Receiver {
         opens.then_some(door)
     }
 
-    async fn receive(&self, door: Option<&Door>, body: &[u8]) -> Response {
+    /// The secret first: a stranger's body is not even read.
+    async fn receive(&self, door: Option<&Door>, request: Request) -> Response {
         let Some(door) = door else {
             counter!("gateway_webhooks_total", "outcome" => "no_secret").increment(1);
             return error(StatusCode::NOT_FOUND, "No such route");
         };
+        match Payload::from_request(request, &()).await {
+            Ok(Payload(body)) => self.store(door, &body).await,
+            Err(answer) => answer,
+        }
+    }
+
+    async fn store(&self, door: &Door, body: &[u8]) -> Response {
         let Ok(body) = serde_json::from_slice(body) else {
             counter!("gateway_webhooks_total", "outcome" => "not_json").increment(1);
             return error(StatusCode::BAD_REQUEST, "Body is not valid JSON");
@@ -149,18 +157,18 @@ async fn probe() -> Response {
     json(StatusCode::OK, r#"{"status":"success"}"#)
 }
 
-async fn plain(State(to): State<Receiver>, key: KeyQuery, Payload(body): Payload) -> Response {
+async fn plain(State(to): State<Receiver>, key: KeyQuery, request: Request) -> Response {
     let key = key.ok().and_then(|Query(query)| query.key);
-    to.receive(to.open(&to.shared.first, key.as_deref()), &body)
+    to.receive(to.open(&to.shared.first, key.as_deref()), request)
         .await
 }
 
 async fn with_secret(
     State(to): State<Receiver>,
     Path(secret): Path<String>,
-    Payload(body): Payload,
+    request: Request,
 ) -> Response {
-    to.receive(to.open(&to.shared.first, Some(&secret)), &body)
+    to.receive(to.open(&to.shared.first, Some(&secret)), request)
         .await
 }
 
@@ -168,16 +176,16 @@ async fn channel_plain(
     State(to): State<Receiver>,
     Path(id): Path<String>,
     key: KeyQuery,
-    Payload(body): Payload,
+    request: Request,
 ) -> Response {
     let key = key.ok().and_then(|Query(query)| query.key);
-    to.receive(to.open(&id, key.as_deref()), &body).await
+    to.receive(to.open(&id, key.as_deref()), request).await
 }
 
 async fn channel_with_secret(
     State(to): State<Receiver>,
     Path((id, secret)): Path<(String, String)>,
-    Payload(body): Payload,
+    request: Request,
 ) -> Response {
-    to.receive(to.open(&id, Some(&secret)), &body).await
+    to.receive(to.open(&id, Some(&secret)), request).await
 }
