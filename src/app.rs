@@ -118,11 +118,11 @@ impl App {
             () = stop.cancelled() => {}
             () = crew.broken.cancelled() => {}
         }
+        parts.intake.close();
         tracing::info!(
             drain_s = drain.as_secs(),
             "stopping: no more messages are taken"
         );
-        parts.intake.close();
         crew.stop.cancel();
         wind_down(&listeners, &ears, &crew, drain).await;
         ops_stop.cancel();

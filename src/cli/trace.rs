@@ -104,7 +104,7 @@ fn step(one: &Value, start: Option<Timestamp>) -> [String; 3] {
     let (what, detail) = (word(&one["what"]), word(&one["detail"]));
     let told = match (what.as_str(), detail.as_str()) {
         ("accepted", "") => "stored, and MoEngage was answered success".to_owned(),
-        ("attempt", number) => format!("number {number} goes to the provider"),
+        ("attempt", number) => format!("number {number} begins"),
         ("receipt", id) => format!("the provider took it as {id}"),
         ("relayed", told) => format!("to MoEngage: {told}"),
         _ => detail,
@@ -179,7 +179,7 @@ m-1  accepted: the provider took it
   provider id  abc (inferred from a status)
 
   +0.000s  accepted  stored, and MoEngage was answered success
-  +1.500s  attempt   number 1 goes to the provider
+  +1.500s  attempt   number 1 begins
   +1.750s  retry     HTTP 503\u{fffd}[2J
            callback  delivered, waiting
 ";

@@ -25,7 +25,9 @@ impl fmt::Display for PhoneError {
         f.write_str(match self {
             Self::BadCharacter => "holds a character that no phone number has",
             Self::BadLength => "needs 7 to 15 digits with the country code",
-            Self::LeadingZero => "begins with a zero, so the country code is missing",
+            Self::LeadingZero => {
+                "begins with a zero: write the country code first, with a plus sign instead of 00"
+            }
         })
     }
 }
@@ -37,7 +39,12 @@ impl Phone {
     /// the digits are ignored.
     pub fn parse(text: &str) -> Result<Self, PhoneError> {
         let text = text.trim();
-        let text = text.strip_prefix('+').unwrap_or(text);
+        let international = text.strip_prefix('+');
+        // Brackets hold an area code: what begins with one lacks its country code.
+        if text.starts_with('(') {
+            return Err(PhoneError::BadCharacter);
+        }
+        let text = international.unwrap_or(text);
         let (mut number, mut digits) = (0u64, 0u32);
         for c in text.chars() {
             match c {
@@ -86,20 +93,35 @@ impl Phone {
     }
 }
 
-/// Masks every run of seven or more digits of a text, keeping its first two and last two.
-///
-/// For identifiers, which may hold a phone number (DESIGN G6).
+/// Masks what may be a phone number in an identifier: 9 to 15 digits that stand alone, not among
+/// letters. A shorter run is no number with its country code that anyone was sent to, and the
+/// digits of a UUID mostly have letters beside them, so ids can still be looked for (DESIGN G6).
 pub fn mask_digits(text: &str) -> String {
-    mask(text, |_| false)
+    let mut masked = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find(|c: char| c.is_ascii_digit()) {
+        let digits = rest[start..].find(|c: char| !c.is_ascii_digit());
+        let end = digits.map_or(rest.len(), |length| start + length);
+        let letter = |c: Option<char>| c.is_some_and(char::is_alphabetic);
+        let alone = !letter(masked.chars().chain(rest[..start].chars()).next_back())
+            && !letter(rest[end..].chars().next());
+        masked.push_str(&rest[..start]);
+        let mut run = rest[start..end].to_owned();
+        if alone && (9..=15).contains(&run.len()) {
+            flush(&mut masked, &mut run);
+        } else {
+            masked.push_str(&run);
+        }
+        rest = &rest[end..];
+    }
+    masked.push_str(rest);
+    masked
 }
 
-/// The same for free text of others, where a number may be written with single spaces, hyphens,
-/// dots or parentheses between its digits.
+/// Masks every run of seven or more digits in free text of others, where a number may be written
+/// with single spaces, hyphens, dots or parentheses between its digits.
 pub fn mask_numbers(text: &str) -> String {
-    mask(text, |c| matches!(c, ' ' | '-' | '.' | '(' | ')'))
-}
-
-fn mask(text: &str, joins: fn(char) -> bool) -> String {
+    let joins = |c: char| matches!(c, ' ' | '-' | '.' | '(' | ')');
     let mut masked = String::with_capacity(text.len());
     let mut run = String::new();
     for c in text.chars() {
@@ -127,7 +149,7 @@ fn flush(masked: &mut String, run: &mut String) {
 
 impl fmt::Display for Phone {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&mask_digits(&self.0.to_string()))
+        f.write_str(&mask_numbers(&self.0.to_string()))
     }
 }
 
@@ -166,6 +188,7 @@ mod tests {
             ("1234567890123456", PhoneError::BadLength),
             ("0049151234567", PhoneError::LeadingZero),
             ("1-800-FLOWERS", PhoneError::BadCharacter),
+            ("(202) 555-0143", PhoneError::BadCharacter),
             ("++12025550143", PhoneError::BadCharacter),
             ("١٢٣٤٥٦٧٨٩", PhoneError::BadCharacter),
         ];
@@ -180,7 +203,10 @@ mod tests {
         assert_eq!(format!("{phone}"), "12*******43");
         assert_eq!(format!("{phone:?}"), "Phone(12*******43)");
         assert_eq!(mask_digits("conv-12025550143-7"), "conv-12*******43-7");
-        assert_eq!(mask_digits("order 123456"), "order 123456");
+        assert_eq!(mask_digits("order 12345678"), "order 12345678");
+        let uuid = "27ab8b96-12345678-4d7c-8bcf-7f764633727a";
+        assert_eq!(mask_digits(uuid), uuid);
+        assert_eq!(mask_digits("t_12025550178"), "t_12*******78");
         assert_eq!(
             mask_numbers("call +91 98765-43210 now"),
             "call +91 *****-***10 now"

@@ -13,11 +13,9 @@ use metrics::gauge;
 pub(super) async fn render(State(desk): State<Desk>) -> Response {
     for channel in desk.shared.channels.iter() {
         let name = channel.id.as_str().to_owned();
-        read_channel(
-            name,
-            &desk.shared.outbox.store.ledger(&channel.id),
-            channel.is_paused(),
-        );
+        let ledger = desk.shared.outbox.store.ledger(&channel.id);
+        let stands = channel.is_paused() || channel.account.held().is_some();
+        read_channel(name, &ledger, (channel.is_paused(), stands));
     }
     desk.shared
         .accounts
@@ -34,9 +32,16 @@ pub(super) async fn render(State(desk): State<Desk>) -> Response {
     ([(CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
 }
 
-fn read_channel(channel: String, ledger: &Ledger, paused: bool) {
+/// What waits in a channel that is paused or held is held, else queued (DESIGN G2).
+fn read_channel(channel: String, ledger: &Ledger, (paused, stands): (bool, bool)) {
+    let (queued, held) = if stands {
+        (0, ledger.queued)
+    } else {
+        (ledger.queued, 0)
+    };
     let states = [
-        ("queued", ledger.queued),
+        ("queued", queued),
+        ("held", held),
         ("in_flight", ledger.attempting),
         ("unknown", ledger.unknown),
         ("accepted_by_provider", ledger.accepted_by_provider),

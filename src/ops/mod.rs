@@ -22,7 +22,7 @@ use crate::outbox::Outbox;
 use crate::provider::Provider;
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -100,6 +100,13 @@ impl Desk {
                 return Some(Problem::new(StatusCode::UNAUTHORIZED, detail));
             }
         }
+        // Without a token a web page could reach a loopback listener under a name of its own.
+        let host = header(HOST).unwrap_or_default();
+        if self.shared.token.is_none() && !host.is_empty() && !is_loopback(host) {
+            let detail =
+                "without OPS_TOKEN the ops listener is asked as 127.0.0.1 or localhost only";
+            return Some(Problem::new(StatusCode::FORBIDDEN, detail));
+        }
         // A form on a web page can post to a loopback address, but not as JSON without being asked.
         let json = header(CONTENT_TYPE).is_some_and(|value| value.starts_with("application/json"));
         let detail = "send changes with \"Content-Type: application/json\"";
@@ -154,6 +161,18 @@ async fn guard(State(desk): State<Desk>, request: Request, next: Next) -> Respon
         Some(problem) => problem.into_response(),
         None => next.run(request).await,
     }
+}
+
+fn is_loopback(host: &str) -> bool {
+    let name = host.rsplit_once(':').map_or(host, |(name, port)| {
+        if port.bytes().all(|b| b.is_ascii_digit()) {
+            name
+        } else {
+            host
+        }
+    });
+    let address = name.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
+    name.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
 }
 
 /// An answer of the API.

@@ -41,7 +41,11 @@ impl From<StoreError> for Problem {
 
 impl From<TokenError> for Problem {
     fn from(error: TokenError) -> Self {
-        Self::new(StatusCode::BAD_GATEWAY, error.to_string())
+        let status = match error {
+            TokenError::SeedRefused(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            _ => StatusCode::BAD_GATEWAY,
+        };
+        Self::new(status, error.to_string())
     }
 }
 

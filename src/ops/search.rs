@@ -2,10 +2,10 @@
 
 use super::problem::Problem;
 use super::{Desk, answer, view};
-use crate::domain::Phone;
+use crate::domain::{Phone, State};
 use crate::http::Payload;
 use crate::store::{Record, Search, StoreError};
-use axum::extract::{Path, State};
+use axum::extract::{self, Path};
 use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -14,12 +14,12 @@ use serde_json::{Value, json};
 const MOST: usize = 20;
 
 pub(super) async fn message(
-    State(desk): State<Desk>,
+    extract::State(desk): extract::State<Desk>,
     Path(msg_id): Path<String>,
 ) -> Result<Response, Problem> {
     let found = by_msg_id(&desk, &msg_id).await?;
     match found.first() {
-        Some(record) => Ok(answer(&view::record(record))),
+        Some(record) => Ok(answer(&shown(&desk, record))),
         None => Err(Problem::not_found("no message of this id is kept")),
     }
 }
@@ -32,18 +32,38 @@ struct Wanted {
 
 /// In the body and not in the path, because a phone number may be asked for.
 pub(super) async fn search(
-    State(desk): State<Desk>,
+    extract::State(desk): extract::State<Desk>,
     Payload(body): Payload,
 ) -> Result<Response, Problem> {
     let wanted: Wanted = serde_json::from_slice(&body)
         .map_err(|_| Problem::bad_request("the body must be {\"id\": \"...\"}"))?;
-    let found = find(&desk, wanted.id.trim()).await?;
-    let found: Vec<Value> = found.iter().map(view::record).collect();
+    let found = find(&desk, &wanted.id).await?;
+    let found: Vec<Value> = found.iter().map(|one| shown(&desk, one)).collect();
     Ok(answer(&json!({ "messages": found })))
+}
+
+/// The message, and why it waits if something holds it back.
+fn shown(desk: &Desk, record: &Record) -> Value {
+    let mut value = view::record(record);
+    let channel = desk.shared.channels.get(record.channel.as_str());
+    if let (State::Queued, Some(channel)) = (record.state, channel) {
+        let held = channel
+            .account
+            .held()
+            .map(|hold| format!("the account is held: {}", hold.reason));
+        let paused = channel
+            .is_paused()
+            .then(|| "the channel is paused".to_owned());
+        if let Some(why) = paused.or(held) {
+            value["means"] = format!("waits, because {why}").into();
+        }
+    }
+    value
 }
 
 async fn find(desk: &Desk, id: &str) -> Result<Vec<Record>, StoreError> {
     let mut found = by_msg_id(desk, id).await?;
+    let id = id.trim();
     if found.is_empty() {
         for account in desk.shared.accounts.keys() {
             let by = Search::ProviderId(account.clone(), id.to_owned());

@@ -13,13 +13,14 @@ use crate::domain::{Callback, Lane};
 use crate::moengage::batch;
 use crate::moengage::callback::Callbacks;
 use crate::outbox::{Outbox, retry_delay};
-use crate::store::{LaneOf, PendingCallback};
+use crate::store::{LaneOf, PendingCallback, RelayOutcome};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 /// Tries after which a callback is told alone, so that it cannot hold back its neighbours.
 const SUSPECT_AFTER: u32 = 3;
@@ -62,6 +63,8 @@ pub struct Relay {
     /// Failures in a row, when the last one was seen, and until when nothing is posted.
     failures: u32,
     failed_at: Option<Instant>,
+    /// Ends of posts on their way into the store; awaited when the process stops.
+    settles: TaskTracker,
     paused_until: Option<Instant>,
 }
 
@@ -83,6 +86,7 @@ impl Relay {
             waiting: VecDeque::new(),
             failures: 0,
             failed_at: None,
+            settles: TaskTracker::new(),
             paused_until: None,
         }
     }
@@ -112,6 +116,8 @@ impl Relay {
         while let Some(done) = posts.join_next().await {
             self.ended(done).await;
         }
+        self.settles.close();
+        self.settles.wait().await;
     }
 
     fn has_room(&self, posts: &JoinSet<Posted>) -> bool {
@@ -146,7 +152,6 @@ impl Relay {
         let batch = self.cut();
         let post = Post {
             url: self.url.clone(),
-            outbox: self.outbox.clone(),
             callbacks: self.callbacks.clone(),
             settings: self.settings,
             queue: self.queue.clone(),
@@ -205,9 +210,11 @@ impl Relay {
 
     async fn ended(&mut self, posted: Result<Posted, JoinError>) {
         // A post that panicked leaves its callbacks taken; the next start makes them due.
-        if let Ok(posted) = posted {
-            self.judge(posted.began, &posted.health).await;
-        }
+        let Ok(posted) = posted else { return };
+        self.judge(posted.began, &posted.health).await;
+        // Beside the loop, which has heard what it must know.
+        let (outbox, queue) = (self.outbox.clone(), self.queue.clone());
+        self.settles.spawn(settle(outbox, queue, posted.ends));
     }
 
     async fn judge(&mut self, began: Instant, health: &Health) {
@@ -255,6 +262,20 @@ impl Relay {
         }
         self.paused_until = self.paused_until.max(Some(now + wait));
     }
+}
+
+/// Keeps the ends of callbacks, however long the store needs. What became due by it is looked for.
+async fn settle(outbox: Outbox, queue: LaneOf, ends: Vec<(i64, RelayOutcome)>) {
+    loop {
+        let stored = outbox
+            .store
+            .settle_callbacks(&queue, ends.clone(), clock::now());
+        let Err(error) = stored.await else { break };
+        tracing::error!(channel = %queue.channel, %error,
+            "the end of a callback could not be stored; tried again every second");
+        sleep(STORE_PAUSE).await;
+    }
+    outbox.bell(&queue).notify_one();
 }
 
 /// 1 s, 2 s, 4 s ... up to `longest`, with up to a fifth of jitter.

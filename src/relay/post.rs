@@ -1,19 +1,19 @@
 //! One post to MoEngage, and what its answer means for each entry.
 
-use super::{STORE_PAUSE, SUSPECT_AFTER, Settings, pause};
+use super::{SUSPECT_AFTER, Settings, pause};
 use crate::clock;
 use crate::domain::{Callback, UnixMs};
 use crate::moengage::callback::{Callbacks, Delivery};
-use crate::outbox::Outbox;
 use crate::store::{LaneOf, PendingCallback, RelayOutcome};
 use metrics::{counter, histogram};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
-/// What became of one post: how the endpoint looked.
+/// What became of one post: each callback's end, and how the endpoint looked.
 pub(super) struct Posted {
     pub(super) began: Instant,
+    pub(super) ends: Vec<(i64, RelayOutcome)>,
     pub(super) health: Health,
 }
 
@@ -28,31 +28,20 @@ pub(super) enum Health {
 /// One post with all it needs, so that it can run beside others.
 pub(super) struct Post {
     pub(super) url: Arc<str>,
-    pub(super) outbox: Outbox,
     pub(super) callbacks: Callbacks,
     pub(super) settings: Settings,
     pub(super) queue: LaneOf,
 }
 
 impl Post {
-    /// Posts a batch and settles it.
+    /// Posts a batch and tells what became of it.
     pub(super) async fn run(self, batch: Vec<PendingCallback>) -> Posted {
         let began = Instant::now();
         let (ends, health) = self.tell(batch).await;
-        self.settle(ends).await;
-        Posted { began, health }
-    }
-
-    async fn settle(&self, ends: Vec<(i64, RelayOutcome)>) {
-        let store = &self.outbox.store;
-        loop {
-            let stored = store
-                .settle_callbacks(&self.queue, ends.clone(), clock::now())
-                .await;
-            let Err(error) = stored else { return };
-            tracing::error!(channel = %self.queue.channel, %error,
-                "the end of a callback could not be stored; tried again every second");
-            sleep(STORE_PAUSE).await;
+        Posted {
+            began,
+            ends,
+            health,
         }
     }
 

@@ -274,7 +274,7 @@ fn traces_what_was_sent_by_hand(place: &Place, env: &[(&str, &str)]) {
 /// Sends JSON as the demo's MoEngage, and reads the whole answer.
 fn post(addr: &str, route: &str, body: &str) -> String {
     let request = format!(
-        "{route} HTTP/1.1\r\nHost: gateway\r\nAuthorization: Bearer demo-token\r\n\
+        "{route} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer demo-token\r\n\
          Content-Type: application/json\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     );

@@ -379,3 +379,24 @@ async fn with_a_token_the_ops_listener_shows_nothing_but_healthz_without_it() {
         200
     );
 }
+
+#[tokio::test]
+async fn a_page_under_a_foreign_name_cannot_ask_a_loopback_listener() {
+    let sandbox = Sandbox::start(json!({})).await;
+    let gateway = Gateway::start(&sandbox, Setup::towards(&sandbox)).await;
+    let ask = async |host: &str| {
+        let url = format!("{}/api/ledger", gateway.ops);
+        let request = gateway.http.get(url).header("host", host);
+        request.send().await.unwrap().status().as_u16()
+    };
+    for host in [
+        "evil.example",
+        "evil.example:3002",
+        "127.0.0.1.evil.example",
+    ] {
+        assert_eq!(ask(host).await, 403, "{host}");
+    }
+    for host in ["127.0.0.1:3002", "localhost", "[::1]:3002"] {
+        assert_eq!(ask(host).await, 200, "{host}");
+    }
+}

@@ -219,7 +219,7 @@ async fn a_dead_refresh_token_holds_the_account_says_what_to_do_and_a_new_seed_h
     );
     let bad = json!({ "refresh_token": "not-one-of-jumpers" });
     let (status, problem) = gateway.ops_send("PUT", SEED, bad).await;
-    assert_eq!(status, 502, "{problem}");
+    assert_eq!(status, 422, "{problem}");
     assert!(
         !problem.to_string().contains("not-one-of-jumpers"),
         "{problem}"

@@ -251,3 +251,18 @@ async fn a_store_that_cannot_write_means_503_for_all_and_heals_without_a_restart
     assert_eq!(sandbox.told("m0").await, ["read"]);
     assert_eq!(sandbox.counts().await["recipients_repeated"], 0);
 }
+
+#[tokio::test]
+async fn a_data_file_that_was_deleted_while_it_runs_stops_success_at_once() {
+    let sandbox = Sandbox::start(json!({ "event_mode": "none" })).await;
+    let gateway = Gateway::start(&sandbox, Setup::towards(&sandbox)).await;
+    gateway.accept("m1", &number(1)).await;
+    std::fs::remove_file(gateway.data_dir().join("gateway.db")).unwrap();
+    until("it is not ready", async || {
+        let (status, ready) = gateway.ready().await;
+        (status == 503).then(|| ready.to_string().contains("deleted or replaced"))
+    })
+    .await;
+    let answer = gateway.post(&order_update("m2", &number(2))).await;
+    assert_eq!(answer.0, 503, "{answer:?}");
+}

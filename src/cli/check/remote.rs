@@ -6,7 +6,6 @@ use super::super::reach;
 use super::{Finding, Mark, finding};
 use crate::config::Config;
 use reqwest::{Client, RequestBuilder, StatusCode};
-use secrecy::ExposeSecret;
 
 /// Asked without a token, it is refused by everything that is Jumper (contracts/jumper.md 4.4).
 const JUMPER_PATH: &str = "/chat/get-social-channels";
@@ -66,10 +65,11 @@ pub(super) async fn moengage(http: &Client, config: &Config) -> Finding {
 /// Our webhook as Jumper reaches it. From inside it may be out of reach and work all the same.
 pub(super) async fn webhook(http: &Client, config: &Config) -> Finding {
     let item = "webhook from outside";
-    let Some(url) = &config.jumper.subscribed_callback_url else {
+    let Some(url) = config.registered_callback_url() else {
         return finding(item, Mark::Unknown, "SUBSCRIBED_CALLBACK_URL is not set");
     };
-    let url = url.expose_secret();
+    // With the secret: only the URL that Jumper is given answers 200.
+    let url = url.as_str();
     match status(http.get(url)).await {
         Err(why) => {
             let words = format!(
@@ -81,8 +81,8 @@ pub(super) async fn webhook(http: &Client, config: &Config) -> Finding {
         Ok(StatusCode::OK) => finding(item, Mark::Ok, format!("{} answers", host(url))),
         Ok(status) => {
             let words = format!(
-                "{} answers HTTP {}, not 200: does the proxy pass this path on to PORT, and is the \
-                 gateway running?",
+                "{} answers HTTP {}, not 200: is the path /jumper_callback, does the proxy pass it on \
+                 to PORT, is the gateway running with this WEBHOOK_SECRET?",
                 host(url),
                 status.as_u16()
             );

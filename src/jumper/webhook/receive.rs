@@ -144,17 +144,40 @@ fn error(status: StatusCode, message: &str) -> Response {
 pub fn routes(receiver: Receiver) -> Router {
     Router::new()
         .route("/jumper_callback", get(probe).post(plain))
-        .route("/jumper_callback/{secret}", get(probe).post(with_secret))
+        .route(
+            "/jumper_callback/{secret}",
+            get(probe_secret).post(with_secret),
+        )
         .route("/channels/{id}/callback", get(probe).post(channel_plain))
         .route(
             "/channels/{id}/callback/{secret}",
-            get(probe).post(channel_with_secret),
+            get(probe_channel).post(channel_with_secret),
         )
         .with_state(receiver)
 }
 
 async fn probe() -> Response {
     json(StatusCode::OK, r#"{"status":"success"}"#)
+}
+
+/// Tells whether events would be taken here, so that `gateway check` can ask.
+async fn probe_secret(State(to): State<Receiver>, Path(secret): Path<String>) -> Response {
+    let first = to.shared.first.clone();
+    probe_door(&to, &first, &secret).await
+}
+
+async fn probe_channel(
+    State(to): State<Receiver>,
+    Path((id, secret)): Path<(String, String)>,
+) -> Response {
+    probe_door(&to, &id, &secret).await
+}
+
+async fn probe_door(to: &Receiver, channel: &str, secret: &str) -> Response {
+    match to.open(channel, Some(secret)) {
+        Some(_) => probe().await,
+        None => error(StatusCode::NOT_FOUND, "No such route"),
+    }
 }
 
 async fn plain(State(to): State<Receiver>, key: KeyQuery, request: Request) -> Response {

@@ -5,7 +5,7 @@
 
 use super::parameters::Place;
 use super::{Fault, MAX_COMPONENTS, is_deeper_than, object, text, wrong};
-use crate::domain::phone::mask_digits;
+use crate::domain::phone::mask_numbers;
 use crate::domain::{Button, Code, Header, Refusal};
 use crate::moengage::wire::{self, Component, Json, Leaf, Object};
 use std::borrow::Cow;
@@ -104,7 +104,7 @@ pub(super) fn unsupported(what: &str, kind: &str) -> Fault {
     // The kind is the caller's own word: named when it looks like one, and no number survives in it.
     let is_word = kind.len() <= 40 && kind.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
     let kind = if is_word && !kind.is_empty() {
-        mask_digits(kind)
+        mask_numbers(kind)
     } else {
         "(unreadable)".into()
     };

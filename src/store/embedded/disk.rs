@@ -3,7 +3,7 @@
 use crate::store::StoreError;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -15,44 +15,66 @@ const BELIEVED: Duration = Duration::from_millis(500);
 pub(super) struct Disk {
     dir: PathBuf,
     needed: u64,
+    /// The store's file, and which file that is: writes to a file that was deleted go nowhere.
+    path: PathBuf,
+    identity: (u64, u64),
     /// The last measurement. Locked for the moment of looking only.
-    last: Mutex<Option<(Instant, u64)>>,
+    last: Mutex<Option<(Instant, Result<u64, ()>)>>,
 }
 
 impl Disk {
-    pub(super) fn new(dir: PathBuf, needed: u64) -> Self {
-        Self {
+    pub(super) fn new(dir: PathBuf, path: PathBuf, needed: u64) -> std::io::Result<Self> {
+        let identity = identity(&path)?;
+        Ok(Self {
             dir,
             needed,
+            path,
+            identity,
             last: Mutex::new(None),
-        }
+        })
     }
 
-    /// Whether as much is free as new messages need.
+    /// Whether as much is free as new messages need, and the store's file is still the one that
+    /// was opened.
     pub(super) fn check(&self) -> Result<(), StoreError> {
-        let free = self.free();
+        let Ok(free) = self.look() else {
+            return Err(StoreError::Unavailable(format!(
+                "{} was deleted or replaced while the gateway runs; stop it, put the file back or \
+                 start anew",
+                self.path.display()
+            )));
+        };
         if free < self.needed {
-            Err(StoreError::DiskFull {
+            return Err(StoreError::DiskFull {
                 free,
                 needed: self.needed,
-            })
-        } else {
-            Ok(())
+            });
         }
+        Ok(())
     }
 
-    fn free(&self) -> u64 {
+    fn look(&self) -> Result<u64, ()> {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((at, free)) = *last
+        if let Some((at, seen)) = *last
             && at.elapsed() < BELIEVED
         {
-            return free;
+            return seen;
         }
+        let same = identity(&self.path).is_ok_and(|now| now == self.identity);
         // A file system that does not answer is treated as having room: writes will tell.
-        let free = room(&self.dir).unwrap_or(u64::MAX);
-        *last = Some((Instant::now(), free));
-        free
+        let seen = if same {
+            Ok(room(&self.dir).unwrap_or(u64::MAX))
+        } else {
+            Err(())
+        };
+        *last = Some((Instant::now(), seen));
+        seen
     }
+}
+
+fn identity(path: &Path) -> std::io::Result<(u64, u64)> {
+    let file = std::fs::metadata(path)?;
+    Ok((file.dev(), file.ino()))
 }
 
 /// How many bytes are free where `path` is.

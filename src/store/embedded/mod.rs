@@ -83,7 +83,8 @@ impl Store {
     /// Opens the store, making directory and file when they are missing.
     pub fn open(settings: &Settings) -> Result<Self, StoreError> {
         let dir = &settings.data_dir;
-        let in_dir = |error: std::io::Error| unavailable(format!("{}: {error}", dir.display()));
+        let in_dir =
+            |error: std::io::Error| unavailable(format!("DATA_DIR {}: {error}", dir.display()));
         std::fs::create_dir_all(dir).map_err(in_dir)?;
         let lock = disk::lock(dir)?;
         let path = dir.join("gateway.db");
@@ -107,7 +108,7 @@ impl Store {
             writer,
             readers: Mutex::new(readers),
             totals,
-            disk: Disk::new(dir.clone(), settings.min_free),
+            disk: Disk::new(dir.clone(), path.clone(), settings.min_free).map_err(in_dir)?,
             path,
             taken: Mutex::new(HashSet::new()),
             _lock: lock,
