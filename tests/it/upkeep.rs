@@ -265,4 +265,8 @@ async fn a_data_file_that_was_deleted_while_it_runs_stops_success_at_once() {
     .await;
     let answer = gateway.post(&order_update("m2", &number(2))).await;
     assert_eq!(answer.0, 503, "{answer:?}");
+    assert_eq!(
+        gateway.event(&status("P", "read", 1_930_000_000)).await,
+        503
+    );
 }

@@ -34,16 +34,10 @@ impl Disk {
         })
     }
 
-    /// Whether as much is free as new messages need, and the store's file is still the one that
-    /// was opened.
+    /// Whether the store's file is still the one that was opened, and as much is free as new
+    /// messages need.
     pub(super) fn check(&self) -> Result<(), StoreError> {
-        let Ok(free) = self.look() else {
-            return Err(StoreError::Unavailable(format!(
-                "{} was deleted or replaced while the gateway runs; stop it, put the file back or \
-                 start anew",
-                self.path.display()
-            )));
-        };
+        let free = self.intact()?;
         if free < self.needed {
             return Err(StoreError::DiskFull {
                 free,
@@ -51,6 +45,17 @@ impl Disk {
             });
         }
         Ok(())
+    }
+
+    /// Whether the store's file is still the one that was opened; tells the free room.
+    pub(super) fn intact(&self) -> Result<u64, StoreError> {
+        self.look().map_err(|()| {
+            StoreError::Unavailable(format!(
+                "{} was deleted or replaced while the gateway runs; stop it, put the file back or \
+                 start anew",
+                self.path.display()
+            ))
+        })
     }
 
     fn look(&self) -> Result<u64, ()> {

@@ -28,6 +28,8 @@ impl Store {
         events: Vec<Incoming>,
         now: UnixMs,
     ) -> Result<Folded, StoreError> {
+        // A nearly full disk has room left for events; a file that is gone has none.
+        self.shared.disk.intact()?;
         self.write(move |txn| {
             let mut folded = Folded::default();
             let here = Here { rules: &rules, now };
