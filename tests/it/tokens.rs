@@ -327,7 +327,8 @@ async fn while_the_token_endpoint_is_down_messages_wait_and_are_not_tried_over_a
         }
         tries
     };
-    assert!(tries().await <= 40, "{}", tries().await);
+    // Not even claimed: a crash now would leave nothing unknown.
+    assert_eq!(tries().await, 0);
     sandbox.post("reset", json!({})).await;
     each_once(&sandbox, &gateway, 10).await;
 }
