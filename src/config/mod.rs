@@ -25,6 +25,7 @@ pub use values::{
     TimestampUnit,
 };
 
+use crate::jumper::registered;
 use layers::Given;
 use secrecy::ExposeSecret;
 use setting::UNSERVED;
@@ -221,21 +222,7 @@ impl Config {
             .subscribed_callback_url
             .as_ref()?
             .expose_secret();
-        let Some(secret) = &self.jumper.webhook_secret else {
-            return Some(url.to_owned());
-        };
-        Some(with_secret(url, secret.expose_secret()))
+        let secret = self.jumper.webhook_secret.as_ref();
+        Some(registered(url, secret.map(ExposeSecret::expose_secret)))
     }
-}
-
-fn with_secret(url: &str, secret: &str) -> String {
-    let (path, query) = url.split_at(url.find('?').unwrap_or(url.len()));
-    let in_query = query
-        .trim_start_matches('?')
-        .split('&')
-        .any(|pair| pair.strip_prefix("key=") == Some(secret));
-    if in_query || path.split('/').any(|part| part == secret) {
-        return url.to_owned();
-    }
-    format!("{}/{secret}{query}", path.trim_end_matches('/'))
 }

@@ -57,16 +57,16 @@ pub(super) fn merged(
 
 /// The address that Jumper is told: the secret is its last path segment unless it is in it already.
 pub fn registered(url: &str, secret: Option<&str>) -> String {
-    match secret {
-        Some(secret) if !secret.is_empty() && !url.contains(secret) => {
-            let (path, query) = url
-                .split_once('?')
-                .map_or((url, None), |(path, query)| (path, Some(query)));
-            let query = query.map(|query| format!("?{query}")).unwrap_or_default();
-            format!("{}/{secret}{query}", path.trim_end_matches('/'))
-        }
-        _ => url.to_owned(),
+    let Some(secret) = secret.filter(|secret| !secret.is_empty()) else {
+        return url.to_owned();
+    };
+    let (path, query) = url.split_at(url.find('?').unwrap_or(url.len()));
+    let mut pairs = query.trim_start_matches('?').split('&');
+    let in_query = pairs.any(|pair| pair.strip_prefix("key=") == Some(secret));
+    if in_query || path.split('/').any(|part| part == secret) {
+        return url.to_owned();
     }
+    format!("{}/{secret}{query}", path.trim_end_matches('/'))
 }
 
 /// An address of ours without its secret.
@@ -140,6 +140,12 @@ mod tests {
                 "https://g/jumper_callback?key=s3",
                 Some("s3"),
                 "https://g/jumper_callback?key=s3",
+            ),
+            // A part of a name is no secret in the path: it would be registered and answered 404.
+            (
+                "https://s3.g/jumper_callback/s3x",
+                Some("s3"),
+                "https://s3.g/jumper_callback/s3x/s3",
             ),
             (
                 "https://g/jumper_callback?a=1",
