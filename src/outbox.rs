@@ -166,10 +166,7 @@ impl Claimed {
         let store = &self.outbox.store;
         loop {
             let (end, said) = (settlement.clone(), answer.clone());
-            match store
-                .settle(self.claimed.handle, end, said, clock::now())
-                .await
-            {
+            match store.settle(&self.claimed, end, said, clock::now()).await {
                 Ok(folded) => {
                     folded
                         .ring

@@ -55,6 +55,7 @@ count() {
 command -v cargo >/dev/null || fail "cargo is missing; install Rust 1.95 or newer"
 # The C compiler is for SQLite, which is compiled in.
 need cc build-essential
+need redis-server redis-server
 [[ ${1:-} != prepare ]] || exit 0
 
 export CARGO_TERM_COLOR=never

@@ -23,6 +23,7 @@ const MAP: &[(&str, &str)] = &[
     ("alert",     ""),
     ("clock",     "domain"),
     ("sandbox",   "domain"),
+    ("datastore", ""),
     ("store",     "domain clock"),
     ("telemetry", "domain clock store"),
     ("http",      "telemetry"),
@@ -58,8 +59,10 @@ const MAP_IN_TESTS: &[(&str, &str)] = &[
 #[rustfmt::skip]
 const OUTSIDE: &[(&str, &str)] = &[
     ("axum",            "moengage jumper/webhook ops sandbox http app"),
-    ("reqwest",         "moengage/callback jumper/client jumper/token cli alert sandbox"),
+    ("reqwest",         "moengage/callback jumper/client jumper/token datastore cli alert sandbox"),
     ("rusqlite",        "store/embedded"),
+    ("redis",           "store/redis"),
+    ("gcp_auth",        "datastore"),
     ("rlibphonenumber", "moengage"),
     ("clap",            "cli sandbox/flags main"),
     ("anyhow",          "cli app main"),

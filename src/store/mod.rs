@@ -3,6 +3,7 @@
 
 pub mod embedded;
 mod record;
+pub mod redis;
 mod role;
 mod row;
 #[cfg(test)]

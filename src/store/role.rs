@@ -87,13 +87,13 @@ impl Outbox {
     /// Ends an attempt.
     pub async fn settle(
         &self,
-        handle: i64,
+        claimed: &ClaimedMessage,
         settlement: Settlement,
         answer: String,
         now: UnixMs,
     ) -> Result<Folded, StoreError> {
         match self {
-            Self::Embedded(store) => store.settle(handle, settlement, answer, now).await,
+            Self::Embedded(store) => store.settle(claimed.handle, settlement, answer, now).await,
         }
     }
 

@@ -1,8 +1,13 @@
-//! A real store in a throw-away directory, for tests of whatever needs one.
+//! Real stores for tests of whatever needs one: an embedded one in a throw-away directory, a Redis
+//! server of the test's own.
 
 use super::embedded::{Settings, Store};
+use super::redis::{self, Link};
 use rusqlite::Connection;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// A store of its own. It lives in the directory, so keep both.
@@ -48,4 +53,52 @@ pub(crate) fn break_kept(dir: &Path) {
 pub(crate) fn mend_kept(dir: &Path) {
     let mended = "DROP TRIGGER no_insert; DROP TRIGGER no_update;";
     beside(dir).execute_batch(mended).unwrap();
+}
+
+/// A Redis server of its own, on a socket in a throw-away directory; killed when dropped.
+pub(crate) struct RedisServer {
+    child: Child,
+    dir: TempDir,
+}
+
+impl RedisServer {
+    /// Starts one that keeps nothing on disk.
+    pub(crate) fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let child = Command::new("redis-server")
+            .args(["--port", "0", "--save", "", "--appendonly", "no"])
+            .args(["--unixsocket", "redis.sock"])
+            .current_dir(dir.path())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("redis-server is installed: tests/run.sh prepare");
+        let give_up = Instant::now() + Duration::from_secs(10);
+        while UnixStream::connect(dir.path().join("redis.sock")).is_err() {
+            assert!(Instant::now() < give_up, "redis-server does not start");
+            // waits because the socket is made by another process; bounded
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        Self { child, dir }
+    }
+
+    /// Where it is.
+    pub(crate) fn url(&self) -> String {
+        format!("redis+unix://{}/redis.sock", self.dir.path().display())
+    }
+
+    /// A connection to it.
+    pub(crate) fn link(&self) -> Link {
+        let settings = redis::Settings {
+            url: self.url().into(),
+            wait_replicas: 0,
+        };
+        Link::new(&settings).unwrap()
+    }
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }

@@ -86,6 +86,8 @@ pub struct Turn {
 pub struct ClaimedMessage {
     /// The store's handle.
     pub handle: i64,
+    /// Which claim this is: what a later claim of the same message does not carry.
+    pub claim: u64,
     /// Its channel.
     pub channel: ChannelId,
     /// What to send.

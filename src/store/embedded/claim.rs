@@ -141,6 +141,7 @@ fn take(
         mark(txn, &turn.channel, &one, attempt, now)?;
         claims.taken.push(ClaimedMessage {
             handle: one.id,
+            claim: 0,
             channel: turn.channel.clone(),
             message: message.map_err(damaged)?,
             attempt,

@@ -1,0 +1,134 @@
+//! The connection to Redis: heals by itself, and gives up on a call after its deadline.
+
+use crate::store::StoreError;
+use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, ScriptInvocation, ServerErrorKind};
+use secrecy::{ExposeSecret, SecretString};
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// How long a call may take before it counts as failed. What was asked for may still happen later;
+/// every script is written so that this does no harm.
+const DEADLINE: Duration = Duration::from_secs(2);
+/// The longest pause between two tries to connect.
+const RECONNECT_PAUSE: Duration = Duration::from_millis(500);
+
+/// Where Redis is, and what is asked of it.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// `redis://`, `rediss://` or `redis+unix://`, with user and password.
+    pub url: SecretString,
+    /// How many replicas must confirm what has to be durable; 0 asks none.
+    pub wait_replicas: u32,
+}
+
+/// A connection to Redis. Clones share it.
+#[derive(Clone)]
+pub struct Link {
+    /// Connects again by itself.
+    manager: ConnectionManager,
+    wait_replicas: u32,
+}
+
+impl std::fmt::Debug for Link {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The manager's own would show the address, password and all.
+        f.debug_struct("Link").finish_non_exhaustive()
+    }
+}
+
+impl Link {
+    /// A connection that is made when it is first used.
+    ///
+    /// # Errors
+    /// When the URL cannot be understood.
+    pub fn new(settings: &Settings) -> Result<Self, StoreError> {
+        let config = ConnectionManagerConfig::new()
+            .set_connection_timeout(Some(DEADLINE))
+            .set_response_timeout(Some(DEADLINE))
+            .set_max_delay(RECONNECT_PAUSE);
+        let manager = redis::Client::open(settings.url.expose_secret())
+            .and_then(|client| ConnectionManager::new_lazy_with_config(client, config))
+            // Not redis' own words: they may repeat the URL.
+            .map_err(|error| StoreError::Unavailable(format!("REDIS_URL: {}", error.category())))?;
+        Ok(Self {
+            manager,
+            wait_replicas: settings.wait_replicas,
+        })
+    }
+
+    /// Runs a script; one that Redis does not know (any more) is loaded.
+    pub(crate) async fn run<T: FromRedisValue>(
+        &self,
+        script: &ScriptInvocation<'_>,
+    ) -> Result<T, StoreError> {
+        let mut connection = self.manager.clone();
+        within(script.invoke_async(&mut connection)).await
+    }
+
+    /// The same for what must be durable: waits for the replicas that the configuration names.
+    pub(crate) async fn run_durably<T: FromRedisValue>(
+        &self,
+        script: &ScriptInvocation<'_>,
+    ) -> Result<T, StoreError> {
+        let done = self.run(script).await?;
+        self.replicated().await?;
+        Ok(done)
+    }
+
+    /// Runs one command.
+    pub(crate) async fn command<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, StoreError> {
+        let mut connection = self.manager.clone();
+        within(command.query_async(&mut connection)).await
+    }
+
+    /// Waits until what was written on this connection is on the replicas that were asked for.
+    async fn replicated(&self) -> Result<(), StoreError> {
+        if self.wait_replicas == 0 {
+            return Ok(());
+        }
+        let mut wait = redis::cmd("WAIT");
+        wait.arg(self.wait_replicas).arg(DEADLINE.as_millis() / 2);
+        let confirmed: u32 = self.command(&wait).await?;
+        if confirmed < self.wait_replicas {
+            return Err(StoreError::Unavailable(format!(
+                "only {confirmed} of {} Redis replicas confirmed the write",
+                self.wait_replicas
+            )));
+        }
+        Ok(())
+    }
+}
+
+async fn within<T>(call: impl Future<Output = Result<T, RedisError>>) -> Result<T, StoreError> {
+    match timeout(DEADLINE, call).await {
+        Ok(done) => done.map_err(|error| StoreError::Unavailable(explain(&error))),
+        Err(_) => Err(StoreError::Unavailable(format!(
+            "Redis did not answer within {} s",
+            DEADLINE.as_secs()
+        ))),
+    }
+}
+
+/// What is wrong with Redis, and what an operator can do.
+fn explain(error: &RedisError) -> String {
+    let advice = match error.kind() {
+        ErrorKind::Server(ServerErrorKind::ReadOnly) => {
+            "Redis is read-only: REDIS_URL names a replica, or a failover is under way"
+        }
+        ErrorKind::Server(ServerErrorKind::BusyLoading) => "Redis is loading its data; wait",
+        ErrorKind::Server(ServerErrorKind::MasterDown) => {
+            "Redis is a replica that has lost its master"
+        }
+        ErrorKind::AuthenticationFailed => "Redis refuses the user or password of REDIS_URL",
+        ErrorKind::Io => "Redis cannot be reached",
+        _ => match error.code() {
+            Some("OOM") => "Redis has no memory left: raise maxmemory, or lower store.retention",
+            Some("MISCONF") => "Redis cannot save to disk and refuses writes: look at its disk",
+            Some("NOAUTH" | "WRONGPASS") => "Redis refuses the user or password of REDIS_URL",
+            Some("NOPERM") => "Redis does not permit its user what the gateway needs",
+            _ => return format!("Redis: {error}"),
+        },
+    };
+    format!("{advice} ({error})")
+}
