@@ -4,6 +4,7 @@ use crate::store::StoreError;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, ScriptInvocation, ServerErrorKind};
 use secrecy::{ExposeSecret, SecretString};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -28,6 +29,8 @@ pub struct Link {
     /// Connects again by itself.
     manager: ConnectionManager,
     wait_replicas: u32,
+    /// Who this process is among those that share the server; new at every start.
+    replica: Arc<str>,
 }
 
 impl std::fmt::Debug for Link {
@@ -54,7 +57,13 @@ impl Link {
         Ok(Self {
             manager,
             wait_replicas: settings.wait_replicas,
+            replica: format!("{:016x}", fastrand::u64(..)).into(),
         })
+    }
+
+    /// Who this process is among those that share the server.
+    pub(crate) fn replica(&self) -> &str {
+        &self.replica
     }
 
     /// Runs a script; one that Redis does not know (any more) is loaded.
