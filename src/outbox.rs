@@ -81,10 +81,11 @@ impl Outbox {
         events: Vec<Incoming>,
         give_up: Instant,
     ) -> Result<Folded, StoreError> {
+        let batch = format!("{:016x}", fastrand::u64(..));
         loop {
             match self
                 .store
-                .take_events(rules.clone(), events.clone(), clock::now())
+                .take_events(rules.clone(), events.clone(), &batch, clock::now())
                 .await
             {
                 Ok(folded) => {

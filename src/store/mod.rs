@@ -4,6 +4,7 @@
 pub mod embedded;
 mod record;
 pub mod redis;
+mod refusals;
 mod role;
 mod row;
 #[cfg(test)]

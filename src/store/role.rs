@@ -1,17 +1,21 @@
 //! The roles, each an enum with one arm a backend and one dull line a call. What a call promises is
 //! written at the backend.
 
-use super::embedded::{Purged, Store};
+use super::embedded::Store;
+use super::redis;
 use super::record::{Ledger, Record, Search};
 use super::types::*;
 use crate::domain::{AccountId, ChannelId, Incoming, Message, MsgId, UnixMs};
 use std::sync::Arc;
+use tokio::time::Instant;
 
 /// The durable work queue and everything a decision needs.
 #[derive(Debug, Clone)]
 pub enum Outbox {
     /// One SQLite file.
     Embedded(Store),
+    /// One Redis, shared with other processes.
+    Redis(redis::Store),
 }
 
 impl Outbox {
@@ -19,6 +23,15 @@ impl Outbox {
     pub fn ledger(&self, channel: &ChannelId) -> Ledger {
         match self {
             Self::Embedded(store) => store.ledger(channel),
+            Self::Redis(store) => store.ledger(channel),
+        }
+    }
+
+    /// Until when a call for this account may be begun; `None` where nobody else could begin it.
+    pub fn lease_until(&self, account: &AccountId) -> Option<Instant> {
+        match self {
+            Self::Embedded(_) => None,
+            Self::Redis(store) => store.lease_until(account),
         }
     }
 
@@ -26,6 +39,8 @@ impl Outbox {
     pub fn has_room(&self) -> Result<(), StoreError> {
         match self {
             Self::Embedded(store) => store.has_room(),
+            // Redis itself refuses new work when its memory is used up.
+            Self::Redis(_) => Ok(()),
         }
     }
 
@@ -39,6 +54,7 @@ impl Outbox {
     ) -> Result<Accepted, StoreError> {
         match self {
             Self::Embedded(store) => store.accept(channel, account, message, now).await,
+            Self::Redis(store) => store.accept(channel, account, message, now).await,
         }
     }
 
@@ -50,6 +66,7 @@ impl Outbox {
     ) -> Result<bool, StoreError> {
         match self {
             Self::Embedded(store) => store.is_accepted(channel, msg_id).await,
+            Self::Redis(store) => store.is_accepted(channel, msg_id).await,
         }
     }
 
@@ -62,6 +79,7 @@ impl Outbox {
     ) -> Result<Claims, StoreError> {
         match self {
             Self::Embedded(store) => store.claim(turns, most, now).await,
+            Self::Redis(store) => store.claim(turns, most, now).await,
         }
     }
 
@@ -69,6 +87,7 @@ impl Outbox {
     pub async fn next_due(&self, channels: Vec<ChannelId>) -> Result<Option<UnixMs>, StoreError> {
         match self {
             Self::Embedded(store) => store.next_due(channels).await,
+            Self::Redis(store) => store.next_due(channels).await,
         }
     }
 
@@ -81,6 +100,8 @@ impl Outbox {
     ) -> Result<usize, StoreError> {
         match self {
             Self::Embedded(store) => store.recover(account, until, now).await,
+            // A sweep takes over from whoever is gone.
+            Self::Redis(_) => Ok(0),
         }
     }
 
@@ -94,18 +115,22 @@ impl Outbox {
     ) -> Result<Folded, StoreError> {
         match self {
             Self::Embedded(store) => store.settle(claimed.handle, settlement, answer, now).await,
+            Self::Redis(store) => store.settle(claimed, settlement, answer, now).await,
         }
     }
 
-    /// Stores what a webhook brought, in its order.
+    /// Stores what a webhook brought, in its order. A `batch` that was stored before, though its
+    /// answer was lost, is not stored again.
     pub async fn take_events(
         &self,
         rules: Arc<EventRules>,
         events: Vec<Incoming>,
+        batch: &str,
         now: UnixMs,
     ) -> Result<Folded, StoreError> {
         match self {
             Self::Embedded(store) => store.take_events(rules, events, now).await,
+            Self::Redis(store) => store.take_events(rules, events, batch, now).await,
         }
     }
 
@@ -118,6 +143,7 @@ impl Outbox {
     ) -> Result<Vec<PendingCallback>, StoreError> {
         match self {
             Self::Embedded(store) => store.take_callbacks(queue, most, now).await,
+            Self::Redis(store) => store.take_callbacks(queue, most, now).await,
         }
     }
 
@@ -125,6 +151,7 @@ impl Outbox {
     pub async fn next_callback_due(&self, queue: &LaneOf) -> Result<Option<UnixMs>, StoreError> {
         match self {
             Self::Embedded(store) => store.next_callback_due(queue).await,
+            Self::Redis(store) => store.next_callback_due(queue).await,
         }
     }
 
@@ -137,6 +164,7 @@ impl Outbox {
     ) -> Result<(), StoreError> {
         match self {
             Self::Embedded(store) => store.settle_callbacks(queue, ends, now).await,
+            Self::Redis(store) => store.settle_callbacks(queue, ends, now).await,
         }
     }
 
@@ -144,6 +172,7 @@ impl Outbox {
     pub async fn hasten_callbacks(&self, queue: &LaneOf, now: UnixMs) -> Result<(), StoreError> {
         match self {
             Self::Embedded(store) => store.hasten_callbacks(queue, now).await,
+            Self::Redis(store) => store.hasten_callbacks(queue, now).await,
         }
     }
 
@@ -156,6 +185,7 @@ impl Outbox {
     ) -> Result<Swept, StoreError> {
         match self {
             Self::Embedded(store) => store.sweep(rules, ages, now).await,
+            Self::Redis(store) => store.sweep(rules, ages, now).await,
         }
     }
 
@@ -167,6 +197,7 @@ impl Outbox {
     ) -> Result<Purged, StoreError> {
         match self {
             Self::Embedded(store) => store.purge(settled_before, received_before).await,
+            Self::Redis(store) => store.purge(settled_before, received_before).await,
         }
     }
 
@@ -174,6 +205,7 @@ impl Outbox {
     pub async fn find(&self, search: Search, most: usize) -> Result<Vec<Record>, StoreError> {
         match self {
             Self::Embedded(store) => store.find(search, most).await,
+            Self::Redis(store) => store.find(search, most).await,
         }
     }
 
@@ -181,6 +213,7 @@ impl Outbox {
     pub async fn count_open(&self) -> Result<[i64; 3], StoreError> {
         match self {
             Self::Embedded(store) => store.count_open().await,
+            Self::Redis(store) => store.count_open().await,
         }
     }
 
@@ -188,6 +221,7 @@ impl Outbox {
     pub async fn writable(&self) -> Result<(), StoreError> {
         match self {
             Self::Embedded(store) => store.writable().await,
+            Self::Redis(store) => store.link().writable().await,
         }
     }
 
@@ -195,6 +229,7 @@ impl Outbox {
     pub async fn load_setting(&self, name: &str) -> Result<Option<String>, StoreError> {
         match self {
             Self::Embedded(store) => store.load_setting(name).await,
+            Self::Redis(store) => store.link().load_setting(name).await,
         }
     }
 
@@ -202,6 +237,7 @@ impl Outbox {
     pub async fn save_setting(&self, name: &str, value: Option<String>) -> Result<(), StoreError> {
         match self {
             Self::Embedded(store) => store.save_setting(name, value).await,
+            Self::Redis(store) => store.link().save_setting(name, value).await,
         }
     }
 }

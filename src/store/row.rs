@@ -8,7 +8,7 @@ use crate::domain::{
 use serde::{Deserialize, Serialize};
 
 /// The version that this program writes.
-const VERSION: u8 = 1;
+pub(crate) const VERSION: u8 = 1;
 
 /// Why a row cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -220,6 +220,20 @@ pub(crate) fn read_callback(text: &str) -> Result<Callback, RowError> {
             msg_id,
         })),
     }
+}
+
+/// A callback in a word or two, for a history.
+pub(crate) fn spoken(body: &str) -> String {
+    match read_callback(body) {
+        Ok(Callback::Status(entry)) => entry.status.to_string(),
+        Ok(Callback::Inbound(entry)) => format!("reply ({})", entry.kind),
+        Err(error) => error.to_string(),
+    }
+}
+
+/// A refusal as a callback's row has it.
+pub(crate) fn write_refusal(refusal: &Refusal) -> String {
+    encode(&(refusal.code.as_str(), &refusal.reason))
 }
 
 /// One line of a message's history.

@@ -250,6 +250,19 @@ pub struct Swept {
     pub resent: Vec<(ChannelId, MsgId)>,
     /// Messages whose receipt was inferred after all.
     pub inferred: u32,
+    /// Channels that have something to relay now, beside those of what was failed.
+    pub ring: Vec<ChannelId>,
     /// Whether there was more to do than one sweep may; look again at once.
     pub more: bool,
+}
+
+/// What a round of retention removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Purged {
+    /// Messages with their histories.
+    pub messages: usize,
+    /// Early statuses that no receipt ever matched.
+    pub early_statuses: usize,
+    /// Other kept events, ids of replies, dead letters.
+    pub others: usize,
 }

@@ -224,7 +224,7 @@ fn settle(
     let Some((lane, order, message, tries, body)) = found else {
         return Ok(());
     };
-    let told = |summary: &str| format!("{}, {summary}, try {}", spoken(&body), tries + 1);
+    let told = |summary: &str| format!("{}, {summary}, try {}", row::spoken(&body), tries + 1);
     match end {
         RelayOutcome::Later { due } => {
             txn.conn
@@ -266,15 +266,6 @@ fn promote(
     )?
     .execute((lane, order, channel.as_str(), now.0))?;
     Ok(())
-}
-
-/// A callback in a word or two, for a history.
-pub(super) fn spoken(body: &str) -> String {
-    match row::read_callback(body) {
-        Ok(Callback::Status(entry)) => entry.status.to_string(),
-        Ok(Callback::Inbound(entry)) => format!("reply ({})", entry.kind),
-        Err(error) => error.to_string(),
-    }
 }
 
 /// Appends a line to the history of a message.

@@ -4,8 +4,8 @@ use super::settle::{self, Found};
 use super::writer::Txn;
 use super::{Store, callbacks, damaged, evidence};
 use crate::domain::state::Step;
-use crate::domain::{AccountId, ChannelId, Code, MsgId, Phone, Refusal, State, UnixMs};
-use crate::store::{ClaimedMessage, Claims, Folded, StoreError, Turn, row};
+use crate::domain::{AccountId, ChannelId, MsgId, Phone, Refusal, State, UnixMs};
+use crate::store::{ClaimedMessage, Claims, Folded, StoreError, Turn, refusals, row};
 use rusqlite::Result;
 
 /// What an account was sending, by the one small index that has it.
@@ -122,7 +122,7 @@ fn take(
         let refusal = match &message {
             Ok(_) => refusal(txn, turn, &one)?,
             // Left in the queue it would hold back everything behind it, on every channel.
-            Err(_) => Some(unreadable()),
+            Err(_) => Some(refusals::unreadable()),
         };
         if let Some(refusal) = refusal {
             let found = Found {
@@ -183,17 +183,12 @@ fn due(
 
 fn refusal(txn: &Txn<'_>, turn: &Turn, one: &Waiting) -> Result<Option<Refusal>> {
     if one.accepted_at < turn.expired_before {
-        return Ok(Some(settle::too_old()));
+        return Ok(Some(refusals::too_old()));
     }
     if super::accept::opted_out(txn.conn, &turn.channel, one.to)? {
-        return Ok(Some(Refusal::new(Code::OptedOut, "Recipient opted out")));
+        return Ok(Some(refusals::opted_out()));
     }
     Ok(None)
-}
-
-fn unreadable() -> Refusal {
-    let reason = "The stored message cannot be read by this version of the gateway";
-    Refusal::new(Code::Other, reason)
 }
 
 fn mark(

@@ -3,22 +3,11 @@
 use super::ledger::Counter;
 use super::{Store, channel_id};
 use crate::domain::{ChannelId, UnixMs};
-use crate::store::StoreError;
+use crate::store::{Purged, StoreError};
 use rusqlite::{Connection, OptionalExtension, Result};
 
 /// Rows looked at in one transaction; bounds how long others wait.
 const AT_ONCE: i64 = 500;
-
-/// What a round of retention removed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Purged {
-    /// Messages with their histories.
-    pub messages: usize,
-    /// Early statuses that no receipt ever matched.
-    pub early_statuses: usize,
-    /// Other kept events, ids of replies, dead letters.
-    pub others: usize,
-}
 
 impl Store {
     /// Removes messages settled before `settled_before` (unless a callback of theirs waits or is a

@@ -23,7 +23,6 @@ mod tests;
 mod writer;
 
 pub use disk::room;
-pub use keep::Purged;
 
 use super::{Ledger, StoreError};
 use crate::domain::ChannelId;

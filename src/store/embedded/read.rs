@@ -1,6 +1,6 @@
 //! Answers to "what happened to this message?".
 
-use super::{Store, callbacks, channel_id, damaged, settle, signed};
+use super::{Store, channel_id, damaged, settle, signed};
 use crate::domain::{AccountId, MsgId, State, UnixMs};
 use crate::store::{Record, Search, StoreError, row};
 use rusqlite::{Connection, Result, Row, ToSql};
@@ -92,7 +92,7 @@ fn open_callbacks(conn: &Connection, message: i64) -> Result<Vec<String>> {
          ORDER BY id",
     )?;
     let rows = select.query_map([message], |row| {
-        let told = callbacks::spoken(row.get_ref(0)?.as_str()?);
+        let told = row::spoken(row.get_ref(0)?.as_str()?);
         let (ready, tries): (i64, u32) = (row.get(1)?, row.get(2)?);
         let reason: Option<String> = row.get(3)?;
         Ok(match ready {

@@ -4,7 +4,7 @@ use super::writer::Txn;
 use super::{Store, callbacks, channel_id, damaged, events, evidence};
 use crate::domain::state::Step;
 use crate::domain::{
-    Callback, ChannelId, Code, MsgId, Phone, Receipt, Refusal, State, Status, StatusEntry, UnixMs,
+    Callback, ChannelId, MsgId, Phone, Receipt, Refusal, State, Status, StatusEntry, UnixMs,
 };
 use crate::store::{Folded, Settlement, StoreError, Tap, row};
 use rusqlite::{Connection, Params, Result};
@@ -190,9 +190,4 @@ pub(super) fn state(number: i64) -> Result<State> {
 /// The phone number of a row.
 pub(super) fn phone(number: i64) -> Result<Phone> {
     Phone::from_number(number.unsigned_abs()).map_err(damaged)
-}
-
-/// Why an old message is not sent any more.
-pub(super) fn too_old() -> Refusal {
-    Refusal::new(Code::Other, "Not sent in time: older than MAX_AGE allows")
 }

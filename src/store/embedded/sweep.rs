@@ -4,8 +4,8 @@ use super::settle::{self, Found};
 use super::writer::Txn;
 use super::{Store, channel_id, damaged, evidence, signed};
 use crate::domain::state::Step;
-use crate::domain::{Code, MsgId, Refusal, State, UnixMs};
-use crate::store::{Folded, StoreError, SweepRule, Swept, row};
+use crate::domain::{MsgId, State, UnixMs};
+use crate::store::{Folded, StoreError, SweepRule, Swept, refusals, row};
 use rusqlite::{OptionalExtension, Result};
 use std::time::Duration;
 
@@ -115,7 +115,7 @@ impl Store {
 fn expire(txn: &mut Txn<'_>, id: i64, now: UnixMs, swept: &mut Swept) -> Result<()> {
     let found = settle::find_where(txn.conn, "id = ?1 AND state = 0", [id])?.pop();
     if let Some(message) = found {
-        let refusal = settle::too_old();
+        let refusal = refusals::too_old();
         settle::fail(txn, &message, &refusal, false, now)?;
         swept
             .failed
@@ -145,10 +145,7 @@ fn end_hold(
         swept.resent.push((message.channel, message.msg_id));
         return Ok(());
     }
-    let refusal = Refusal::new(
-        Code::Other,
-        "Outcome unknown: the provider may or may not have taken the message",
-    );
+    let refusal = refusals::outcome_unknown();
     settle::fail(txn, &message, &refusal, true, now)?;
     swept
         .failed

@@ -1,13 +1,155 @@
 //! The shared store: many gateways on one Redis. Every step is one script, so it happens whole or
 //! not at all, whoever else works on the same account.
 //!
-//! All keys of an account share the hash tag `{account}`, so a script never leaves its slot.
+//! All keys of an account share the hash tag `{account}`, so a script never leaves its slot (the key
+//! layout stands in `lua/common.lua`). What a process takes, messages and callbacks, stays its own
+//! while its lease stands; the lease is the process', on Redis' clock, and every claim has a number,
+//! which is the fence. A script whose answer was lost may have happened: each is written so that
+//! asking again, or the next renewal of the lease, sets it right.
 
+mod accept;
+mod callbacks;
+mod claim;
+mod events;
+mod keep;
+mod lease;
+mod ledger;
 mod link;
+mod read;
+mod scripts;
+mod settle;
+mod sweep;
 
 pub use link::{Link, Settings};
 
+use super::{Ledger, StoreError};
+use crate::domain::{AccountId, ChannelId};
+use lease::{Hands, Leases};
+use ledger::Ledgers;
+use redis::{FromRedisValue, Script, ScriptInvocation, ToRedisArgs};
+use scripts::Scripts;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// The store. Clones share it.
+#[derive(Clone)]
+pub struct Store {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    link: Link,
+    scripts: Scripts,
+    /// Each account once, with what its keys begin with.
+    accounts: Vec<Home>,
+    /// Where each channel's keys are.
+    homes: HashMap<ChannelId, Home>,
+    ledgers: Ledgers,
+    /// Until when this process may work, by account.
+    leases: Leases,
+    /// What this process has taken and not yet settled.
+    hands: Hands,
+}
+
+/// Where the keys of an account are.
+#[derive(Debug, Clone)]
+struct Home {
+    account: AccountId,
+    prefix: Arc<str>,
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store")
+            .field("replica", &self.shared.link.replica())
+            .finish_non_exhaustive()
+    }
+}
+
 /// What all keys of an account begin with. The braces make Redis Cluster keep them together.
-pub(crate) fn keys_of(account: &crate::domain::AccountId) -> String {
+pub(crate) fn keys_of(account: &AccountId) -> String {
     format!("gw:{{{account}}}:")
+}
+
+impl Store {
+    /// The store behind a connection, for these channels. With `mark_dirty` every change of a message
+    /// is marked, to be written elsewhere too. Asks Redis for nothing yet.
+    pub fn open(link: Link, channels: Vec<(ChannelId, AccountId)>, mark_dirty: bool) -> Self {
+        let home = |account: &AccountId| Home {
+            account: account.clone(),
+            prefix: keys_of(account).into(),
+        };
+        let mut accounts: Vec<Home> = Vec::new();
+        for (_, account) in &channels {
+            if !accounts.iter().any(|known| known.account == *account) {
+                accounts.push(home(account));
+            }
+        }
+        let homes = channels
+            .into_iter()
+            .map(|(channel, account)| (channel, home(&account)))
+            .collect();
+        let shared = Shared {
+            link,
+            scripts: Scripts::new(mark_dirty),
+            accounts,
+            homes,
+            ledgers: Ledgers::default(),
+            leases: Leases::default(),
+            hands: Hands::default(),
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+
+    /// The connection.
+    pub fn link(&self) -> &Link {
+        &self.shared.link
+    }
+
+    /// The ledger of a channel, as this process last saw it.
+    pub fn ledger(&self, channel: &ChannelId) -> Ledger {
+        self.shared.ledgers.of(channel)
+    }
+
+    fn home(&self, channel: &ChannelId) -> Result<&Home, StoreError> {
+        self.shared.homes.get(channel).ok_or_else(|| {
+            StoreError::Unreadable(format!("channel {channel} is not in the configuration"))
+        })
+    }
+
+    fn replica(&self) -> &str {
+        self.shared.link.replica()
+    }
+
+    /// A script on the keys of an account.
+    async fn run<T: FromRedisValue>(&self, call: &Call<'_>) -> Result<T, StoreError> {
+        self.shared.link.run_durably(&call.0).await
+    }
+
+    /// The same for what changes nothing that must last.
+    async fn ask<T: FromRedisValue>(&self, call: &Call<'_>) -> Result<T, StoreError> {
+        self.shared.link.run(&call.0).await
+    }
+}
+
+/// A script with its arguments.
+struct Call<'a>(ScriptInvocation<'a>);
+
+impl<'a> Call<'a> {
+    fn new(script: &'a Script, home: &Home) -> Self {
+        let mut call = script.prepare_invoke();
+        call.key(&*home.prefix);
+        Self(call)
+    }
+
+    fn arg(mut self, value: impl ToRedisArgs) -> Self {
+        self.0.arg(value);
+        self
+    }
+
+    fn push(&mut self, value: impl ToRedisArgs) {
+        self.0.arg(value);
+    }
 }

@@ -1,7 +1,7 @@
 //! What is settled and old goes; what somebody still waits for stays.
 
 use super::*;
-use crate::store::embedded::Purged;
+use crate::store::Purged;
 
 async fn purge(rig: &Rig, settled_before: i64, received_before: i64) -> Purged {
     let purged = rig.store.purge(at(settled_before), at(received_before));

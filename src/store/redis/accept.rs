@@ -1,0 +1,49 @@
+//! Write A: a message comes in, once.
+
+use super::{Call, Store};
+use crate::domain::{AccountId, ChannelId, Message, MsgId, UnixMs};
+use crate::store::{Accepted, StoreError, row};
+
+impl Store {
+    /// Keeps a message unless its `msg_id` is known or its recipient opted out. On return Redis has
+    /// acknowledged it (what that is worth: DESIGN G1).
+    pub async fn accept(
+        &self,
+        channel: &ChannelId,
+        _account: &AccountId,
+        message: &Message,
+        now: UnixMs,
+    ) -> Result<Accepted, StoreError> {
+        let call = Call::new(&self.shared.scripts.accept, self.home(channel)?)
+            .arg(channel.as_str())
+            .arg(message.msg_id.as_str())
+            .arg(message.to.number())
+            .arg(row::write_message(message))
+            .arg(message.from.as_written())
+            .arg(now.0);
+        let code: u8 = self.run(&call).await?;
+        Ok(match code {
+            0 => {
+                self.shared.ledgers.change(channel, |ledger| {
+                    ledger.accepted += 1;
+                    ledger.queued += 1;
+                });
+                Accepted::Stored
+            }
+            3 => Accepted::OptedOut,
+            code => Accepted::Repeat { same: code == 1 },
+        })
+    }
+
+    /// Whether a message of this id was accepted before.
+    pub async fn is_accepted(
+        &self,
+        channel: &ChannelId,
+        msg_id: &MsgId,
+    ) -> Result<bool, StoreError> {
+        let prefix = &self.home(channel)?.prefix;
+        let mut ask = redis::cmd("EXISTS");
+        ask.arg(format!("{prefix}i:{channel}:{}", msg_id.as_str()));
+        self.shared.link.command(&ask).await
+    }
+}

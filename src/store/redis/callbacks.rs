@@ -1,0 +1,168 @@
+//! The queues towards MoEngage: in order per message (per person for replies), one in flight.
+
+use super::claim::unreadable;
+use super::{Call, Store};
+use crate::domain::{Lane, UnixMs};
+use crate::store::row::RowError;
+use crate::store::{LaneOf, PendingCallback, RelayOutcome, StoreError, row};
+use std::time::Duration;
+
+/// Callbacks moved in one step.
+const AT_ONCE: usize = 1000;
+/// How long a callback that only a newer program can read is left for one.
+const FOR_A_NEWER: Duration = Duration::from_secs(60);
+
+/// The number of a lane in a key.
+pub(super) fn number(lane: Lane) -> u8 {
+    match lane {
+        Lane::Status => 0,
+        Lane::Inbound => 1,
+    }
+}
+
+/// A callback as it is kept: order, message, tries, since when, row.
+pub(super) fn split(kept: &str) -> Option<(u32, i64, &str)> {
+    let mut parts = kept.splitn(5, '|').skip(2);
+    let (tries, created) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+    Some((tries, created, parts.next()?))
+}
+
+impl Store {
+    /// Takes up to `most` due callbacks. They stay taken until they are settled or the lease is over.
+    /// One that cannot be read becomes a dead letter, so that it holds back nothing; one of a newer
+    /// program is left for it.
+    pub async fn take_callbacks(
+        &self,
+        queue: &LaneOf,
+        most: usize,
+        now: UnixMs,
+    ) -> Result<Vec<PendingCallback>, StoreError> {
+        let claim = self.shared.hands.claim();
+        let found = self.take_at(queue, most, claim, now).await;
+        let much = found.as_ref().map_or(0, Vec::len);
+        self.shared.hands.claimed(claim, much);
+        let found = found?;
+        self.shared.hands.hold(claim, found.iter().map(|(handle, _)| *handle));
+        let (mut taken, mut ends) = (Vec::new(), Vec::new());
+        for (handle, kept) in found {
+            let read = split(&kept)
+                .ok_or_else(|| RowError::Damaged("no callback".into()))
+                .and_then(|(tries, created, text)| Ok((tries, created, row::read_callback(text)?)));
+            match read {
+                Ok((tries, created, callback)) => taken.push(PendingCallback {
+                    handle,
+                    callback,
+                    tries,
+                    created: UnixMs(created),
+                }),
+                Err(RowError::Newer(_)) => {
+                    let due = now.plus(FOR_A_NEWER);
+                    ends.push((handle, RelayOutcome::Later { due }));
+                }
+                Err(RowError::Damaged(_)) => {
+                    let reason = "cannot be read by this version of the gateway".into();
+                    ends.push((handle, RelayOutcome::Dead { reason }));
+                }
+            }
+        }
+        if !ends.is_empty()
+            && let Err(error) = self.settle_callbacks(queue, ends, now).await
+        {
+            // Those that were found are taken and must be handed out all the same.
+            tracing::warn!(%error, "unreadable callbacks stay where they are until the lease ends");
+        }
+        Ok(taken)
+    }
+
+    async fn take_at(
+        &self,
+        queue: &LaneOf,
+        most: usize,
+        claim: u64,
+        now: UnixMs,
+    ) -> Result<Vec<(i64, String)>, StoreError> {
+        let home = self.home(&queue.channel)?;
+        let call = Call::new(&self.shared.scripts.take_callbacks, home)
+            .arg(self.replica())
+            .arg(claim)
+            .arg(number(queue.lane))
+            .arg(queue.channel.as_str())
+            .arg(now.0)
+            .arg(most);
+        if let Some(found) = self.run(&call).await? {
+            return Ok(found);
+        }
+        self.renew_one(home).await?;
+        let found: Option<_> = self.run(&call).await?;
+        found.ok_or_else(|| StoreError::Unavailable("Redis does not keep our lease".into()))
+    }
+
+    /// When the next callback of this queue is due, taken ones aside.
+    pub async fn next_callback_due(&self, queue: &LaneOf) -> Result<Option<UnixMs>, StoreError> {
+        let prefix = &self.home(&queue.channel)?.prefix;
+        let key = format!("{prefix}cr:{}:{}", number(queue.lane), queue.channel);
+        Ok(self.first_score(key).await?.map(UnixMs))
+    }
+
+    /// Ends tries to relay.
+    pub async fn settle_callbacks(
+        &self,
+        queue: &LaneOf,
+        ends: Vec<(i64, RelayOutcome)>,
+        now: UnixMs,
+    ) -> Result<(), StoreError> {
+        let home = self.home(&queue.channel)?;
+        let mut call = Call::new(&self.shared.scripts.settle_callbacks, home)
+            .arg(self.replica())
+            .arg(number(queue.lane))
+            .arg(queue.channel.as_str())
+            .arg(now.0);
+        for (handle, end) in &ends {
+            call.push(*handle);
+            match end {
+                RelayOutcome::Taken { summary } => {
+                    call.push("taken");
+                    call.push(summary.as_str());
+                }
+                RelayOutcome::Later { due } => {
+                    call.push("later");
+                    call.push(due.0);
+                }
+                RelayOutcome::Dead { reason } => {
+                    call.push("dead");
+                    call.push(reason.as_str());
+                }
+            }
+        }
+        let _: u8 = self.run(&call).await?;
+        ends.iter().for_each(|(handle, _)| self.shared.hands.let_go(*handle));
+        Ok(())
+    }
+
+    /// MoEngage answers again: what waits for a later try is due now.
+    pub async fn hasten_callbacks(&self, queue: &LaneOf, now: UnixMs) -> Result<(), StoreError> {
+        let home = self.home(&queue.channel)?;
+        loop {
+            let call = Call::new(&self.shared.scripts.hasten, home)
+                .arg(number(queue.lane))
+                .arg(queue.channel.as_str())
+                .arg(now.0)
+                .arg(AT_ONCE);
+            let more: bool = self.ask(&call).await?;
+            if !more {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// A callback in words, for people.
+pub(super) fn spoken(place: &str, kept: &str, reason: &str) -> Result<String, StoreError> {
+    let (tries, _, text) = split(kept).ok_or_else(|| unreadable("a callback is damaged"))?;
+    let told = row::spoken(text);
+    Ok(match place {
+        "dead" => format!("{told}: given up, {reason}"),
+        "ready" => format!("{told}: waits for MoEngage, tried {tries} times"),
+        _ => format!("{told}: waits for the one before it"),
+    })
+}

@@ -1,0 +1,160 @@
+//! Write B: messages are marked as being sent before the first byte goes out.
+
+use super::{Call, Home, Store};
+use crate::domain::{ChannelId, Code, MsgId, Phone, Refusal, UnixMs};
+use crate::store::row::RowError;
+use crate::store::{ClaimedMessage, Claims, Settlement, StoreError, Turn, refusals, row};
+use std::time::Duration;
+
+/// How long a message that only a newer program can read is left for one.
+const FOR_A_NEWER: Duration = Duration::from_secs(5);
+
+/// Number, channel, `msg_id`, phone, accept, attempt, row.
+type Taken = (i64, String, String, u64, i64, u32, String);
+/// Channel, `msg_id`, which refusal.
+type Failed = (String, String, u8);
+
+impl Store {
+    /// Takes up to `most` due messages, the channels in the order given, each its fair share first.
+    /// Messages that may not be sent any more (too old, opted out meanwhile) are failed instead.
+    pub async fn claim(
+        &self,
+        turns: Vec<Turn>,
+        most: usize,
+        now: UnixMs,
+    ) -> Result<Claims, StoreError> {
+        let mut claims = Claims::default();
+        for home in &self.shared.accounts {
+            let at_home = |turn: &&Turn| {
+                let of_turn = self.shared.homes.get(&turn.channel);
+                of_turn.is_some_and(|of_turn| of_turn.account == home.account)
+            };
+            let turns: Vec<&Turn> = turns.iter().filter(at_home).collect();
+            let room = most - claims.taken.len();
+            if turns.is_empty() || room == 0 {
+                continue;
+            }
+            let claim = self.shared.hands.claim();
+            let found = self.claim_at(home, (&turns, room), claim, now).await;
+            let much = found.as_ref().map_or(0, |(taken, _)| taken.len());
+            self.shared.hands.claimed(claim, much);
+            let (taken, failed) = found?;
+            self.take_in(claim, taken, &mut claims, now).await?;
+            claims.failed.extend(failed.into_iter().filter_map(refused));
+        }
+        Ok(claims)
+    }
+
+    async fn claim_at(
+        &self,
+        home: &Home,
+        (turns, most): (&[&Turn], usize),
+        claim: u64,
+        now: UnixMs,
+    ) -> Result<(Vec<Taken>, Vec<Failed>), StoreError> {
+        let (old, out) = (refusals::too_old(), refusals::opted_out());
+        let mut call = Call::new(&self.shared.scripts.claim, home)
+            .arg(self.replica())
+            .arg(claim)
+            .arg(now.0)
+            .arg(most)
+            .arg(row::write_refusal(&old))
+            .arg(old.to_string())
+            .arg(row::write_refusal(&out))
+            .arg(out.to_string());
+        for turn in turns {
+            call.push(turn.channel.as_str());
+            call.push(turn.expired_before.0);
+        }
+        if let Some(found) = self.run(&call).await? {
+            return Ok(found);
+        }
+        // No lease: the first claim of all, or Redis or we were away for longer than it lasts.
+        self.renew_one(home).await?;
+        let found: Option<_> = self.run(&call).await?;
+        found.ok_or_else(|| StoreError::Unavailable("Redis does not keep our lease".into()))
+    }
+
+    /// Reads what was taken. What cannot be read is settled at once.
+    async fn take_in(
+        &self,
+        claim: u64,
+        taken: Vec<Taken>,
+        claims: &mut Claims,
+        now: UnixMs,
+    ) -> Result<(), StoreError> {
+        for (handle, channel, msg_id, to, accepted_at, attempt, text) in taken {
+            let channel = ChannelId::parse(&channel).map_err(unreadable)?;
+            let msg_id = MsgId::parse(&msg_id).map_err(unreadable)?;
+            let to = Phone::from_number(to).map_err(unreadable)?;
+            self.shared.ledgers.change(&channel, |ledger| {
+                ledger.queued -= 1;
+                ledger.attempting += 1;
+            });
+            let end = match row::read_message(msg_id.clone(), to, &text) {
+                Ok(message) => {
+                    claims.taken.push(ClaimedMessage {
+                        handle,
+                        claim,
+                        channel,
+                        message,
+                        attempt,
+                        accepted_at: UnixMs(accepted_at),
+                    });
+                    continue;
+                }
+                Err(RowError::Newer(_)) => Settlement::Retry {
+                    due: now.plus(FOR_A_NEWER),
+                },
+                Err(RowError::Damaged(_)) => {
+                    let refusal = refusals::unreadable();
+                    claims
+                        .failed
+                        .push((channel.clone(), msg_id, refusal.clone()));
+                    Settlement::Failed(refusal)
+                }
+            };
+            let said = "this version of the gateway cannot read it".to_owned();
+            self.settle_at(&channel, (handle, claim), end, said, now).await?;
+        }
+        Ok(())
+    }
+
+    /// When the next queued message of these channels is due.
+    pub async fn next_due(&self, channels: Vec<ChannelId>) -> Result<Option<UnixMs>, StoreError> {
+        let mut next: Option<i64> = None;
+        for channel in channels {
+            let prefix = &self.home(&channel)?.prefix;
+            for queue in ["q", "rq"] {
+                let due = self.first_score(format!("{prefix}{queue}:{channel}")).await?;
+                next = next.into_iter().chain(due).min();
+            }
+        }
+        Ok(next.map(UnixMs))
+    }
+
+    /// The lowest score of a sorted set.
+    pub(super) async fn first_score(&self, key: String) -> Result<Option<i64>, StoreError> {
+        let mut ask = redis::cmd("ZRANGE");
+        ask.arg(key).arg(0).arg(0).arg("WITHSCORES");
+        let first: Vec<(String, i64)> = self.shared.link.command(&ask).await?;
+        Ok(first.first().map(|(_, score)| *score))
+    }
+}
+
+fn refused((channel, msg_id, which): Failed) -> Option<(ChannelId, MsgId, Refusal)> {
+    let refusal = if which == 0 {
+        refusals::too_old()
+    } else {
+        Refusal::new(Code::OptedOut, refusals::opted_out().reason)
+    };
+    Some((
+        ChannelId::parse(&channel).ok()?,
+        MsgId::parse(&msg_id).ok()?,
+        refusal,
+    ))
+}
+
+pub(super) fn unreadable(error: impl std::fmt::Display) -> StoreError {
+    StoreError::Unreadable(error.to_string())
+}

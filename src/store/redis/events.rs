@@ -1,0 +1,114 @@
+//! Writes D and E in one: an event is stored, matched, folded and queued for MoEngage in the same
+//! script, so that a receipt and an event can never miss each other.
+
+use super::claim::unreadable;
+use super::scripts::rank;
+use super::{Call, Store};
+use crate::domain::{
+    ChannelId, Code, Incoming, Keyword, Refusal, Reply, Status, StatusEvent, UnixMs,
+};
+use crate::store::{EventRules, Folded, StoreError, row};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long ids of replies are kept: as long as messages at the least.
+const REPLY_IDS: Duration = Duration::from_secs(8 * 86_400);
+/// How long a batch is known again, whose answer was lost.
+const BATCHES: Duration = Duration::from_secs(60);
+
+/// Emitted, superseded, unmatched, inferred, channels to ring.
+pub(super) type Fold = (u32, u32, u32, u32, Vec<String>);
+/// Told, repeated, unmatched, stop, start.
+type Replies = Vec<u32>;
+
+/// Adds what a script folded.
+pub(super) fn add(folded: &mut Folded, (emitted, superseded, unmatched, inferred, ring): Fold) {
+    folded.emitted += emitted;
+    folded.superseded += superseded;
+    folded.unmatched += unmatched;
+    folded.inferred += inferred;
+    let ring = ring.iter().filter_map(|channel| ChannelId::parse(channel).ok());
+    folded.ring.extend(ring);
+}
+
+impl Store {
+    /// Stores what a webhook brought, in its order.
+    pub async fn take_events(
+        &self,
+        rules: Arc<EventRules>,
+        events: Vec<Incoming>,
+        batch: &str,
+        now: UnixMs,
+    ) -> Result<Folded, StoreError> {
+        let own = rules.waba_number.as_ref().map_or("", |number| number.as_written());
+        let nameless = |event: &Incoming| matches!(event, Incoming::Reply(Reply { id: None, .. }));
+        // Only replies without an id could be told twice.
+        let batch = if events.iter().any(nameless) { batch } else { "" };
+        let mut call = Call::new(&self.shared.scripts.events, self.home(&rules.channel)?)
+            .arg(rules.channel.as_str())
+            .arg(now.0)
+            .arg(now.minus(rules.reply_window).0)
+            .arg(u8::from(rules.relay_unmatched))
+            .arg(own)
+            .arg(REPLY_IDS.as_secs())
+            .arg(batch)
+            .arg(BATCHES.as_secs());
+        let mut folded = Folded::default();
+        for event in &events {
+            match event {
+                Incoming::Status(status) => push_status(&mut call, status),
+                Incoming::Reply(reply) => push_reply(&mut call, &rules, reply)?,
+                Incoming::Other { kind, raw } => {
+                    push(&mut call, ["o", kind, raw, "", "", "", "", "", ""]);
+                    folded.other.push(kind);
+                }
+            }
+        }
+        let (fold, replies): (Fold, Replies) = self.run(&call).await?;
+        add(&mut folded, fold);
+        if let [told, repeated, unmatched, stop, start] = replies[..] {
+            folded.replies = told;
+            folded.repeated_replies = repeated;
+            folded.unmatched_replies = unmatched;
+            folded.opted_out = stop;
+            folded.opted_in = start;
+        }
+        Ok(folded)
+    }
+}
+
+fn push(call: &mut Call<'_>, fields: [&str; 9]) {
+    fields.iter().for_each(|field| call.push(*field));
+}
+
+fn push_status(call: &mut Call<'_>, event: &StatusEvent) {
+    let (failure, said) = if event.status == Status::Failed {
+        let said = event.error.as_deref().unwrap_or("no reason given");
+        let refusal = Refusal::new(Code::Other, format!("Failed after acceptance: {said}"));
+        (row::write_refusal(&refusal), refusal.reason)
+    } else {
+        ("null".to_owned(), String::new())
+    };
+    let rank = rank(Some(event.status)).to_string();
+    let at = event.at.map_or_else(String::new, |at| at.0.to_string());
+    let to = event.recipient.map_or_else(String::new, |to| to.number().to_string());
+    let id = event.provider_id.as_str();
+    push(call, ["s", id, &rank, &at, &to, &failure, &said, "", ""]);
+}
+
+fn push_reply(call: &mut Call<'_>, rules: &EventRules, reply: &Reply) -> Result<(), StoreError> {
+    let id = reply.id.as_ref().map_or("", |id| id.as_str());
+    let context = reply.context.as_ref().map_or("", |id| id.as_str());
+    let from = reply.from.number().to_string();
+    let masked = reply.from.to_string();
+    let json = serde_json::to_string(&reply.text).map_err(unreadable)?;
+    let at = reply.at.map_or_else(String::new, |at| at.0.to_string());
+    let keyword = match rules.keywords.meaning(&reply.text) {
+        Some(Keyword::Stop) => "stop",
+        Some(Keyword::Start) => "start",
+        None => "",
+    };
+    let text = reply.text.trim();
+    push(call, ["r", id, &from, &masked, context, text, &json, &at, keyword]);
+    Ok(())
+}

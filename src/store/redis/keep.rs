@@ -1,0 +1,88 @@
+//! Retention: what is settled and old goes, so that Redis' memory does not grow without end.
+
+use super::{Call, Home, Store};
+use crate::domain::UnixMs;
+use crate::store::{Purged, StoreError};
+use redis::ToRedisArgs;
+
+/// Entries looked at in one step; bounds how long Redis does nothing else.
+const AT_ONCE: usize = 100;
+
+impl Store {
+    /// Removes messages settled before `settled_before` (unless a callback of theirs waits or is a
+    /// dead letter) and events received before `received_before`. Works in small steps until nothing
+    /// is left to do.
+    pub async fn purge(
+        &self,
+        settled_before: UnixMs,
+        received_before: UnixMs,
+    ) -> Result<Purged, StoreError> {
+        let mut purged = Purged::default();
+        for home in &self.shared.accounts {
+            purged.early_statuses += self.purge_events(home, received_before).await?;
+            for (channel, at) in &self.shared.homes {
+                for lane in [0, 1] {
+                    if at.account == home.account {
+                        let lane = format!("{lane}:{channel}");
+                        purged.others += self.purge_dead(home, &lane, settled_before).await?;
+                    }
+                }
+            }
+            purged.messages += self.purge_messages(home, settled_before).await?;
+        }
+        Ok(purged)
+    }
+
+    async fn purge_messages(&self, home: &Home, before: UnixMs) -> Result<usize, StoreError> {
+        let (mut removed, mut passed) = (0, 0);
+        loop {
+            let (went, stayed) = self.step(home, ("messages", before), passed).await?;
+            removed += went;
+            passed += stayed;
+            if went + stayed < AT_ONCE {
+                return Ok(removed);
+            }
+        }
+    }
+
+    async fn purge_events(&self, home: &Home, before: UnixMs) -> Result<usize, StoreError> {
+        let mut statuses = 0;
+        loop {
+            let (ids, of_ids) = self.step(home, ("events", before), 0).await?;
+            statuses += of_ids;
+            if ids < AT_ONCE {
+                return Ok(statuses);
+            }
+        }
+    }
+
+    async fn purge_dead(
+        &self,
+        home: &Home,
+        lane: &str,
+        before: UnixMs,
+    ) -> Result<usize, StoreError> {
+        let mut removed = 0;
+        loop {
+            let (went, _) = self.step(home, ("dead", before), lane).await?;
+            removed += went;
+            if went < AT_ONCE {
+                return Ok(removed);
+            }
+        }
+    }
+
+    async fn step(
+        &self,
+        home: &Home,
+        (what, before): (&str, UnixMs),
+        more: impl ToRedisArgs,
+    ) -> Result<(usize, usize), StoreError> {
+        let call = Call::new(&self.shared.scripts.purge, home)
+            .arg(what)
+            .arg(before.0)
+            .arg(AT_ONCE)
+            .arg(more);
+        self.ask(&call).await
+    }
+}

@@ -1,0 +1,89 @@
+//! The ledger as this process last saw it. Redis has the truth; it is read several times a second,
+//! and what this process does itself shows at once.
+
+use super::Store;
+use crate::domain::ChannelId;
+use crate::store::{Ledger, StoreError};
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+#[derive(Debug, Default)]
+pub(super) struct Ledgers(Mutex<HashMap<ChannelId, Seen>>);
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Seen {
+    ledger: Ledger,
+    /// Grows with every change made here; an older look does not undo it.
+    changes: u64,
+}
+
+impl Ledgers {
+    fn seen(&self) -> MutexGuard<'_, HashMap<ChannelId, Seen>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn of(&self, channel: &ChannelId) -> Ledger {
+        self.seen().get(channel).map_or_else(Ledger::default, |seen| seen.ledger)
+    }
+
+    /// A change that was just made here.
+    pub(super) fn change(&self, channel: &ChannelId, change: impl FnOnce(&mut Ledger)) {
+        let mut all = self.seen();
+        if !all.contains_key(channel) {
+            all.insert(channel.clone(), Seen::default());
+        }
+        if let Some(seen) = all.get_mut(channel) {
+            change(&mut seen.ledger);
+            seen.changes += 1;
+        }
+    }
+
+    fn changes(&self, channel: &ChannelId) -> u64 {
+        self.seen().get(channel).map_or(0, |seen| seen.changes)
+    }
+
+    /// What Redis says, unless something changed here since it was asked. Returns whether it is news.
+    fn update(&self, channel: &ChannelId, ledger: Ledger, asked_at: u64) -> bool {
+        let mut all = self.seen();
+        let seen = all.entry(channel.clone()).or_default();
+        let news = seen.ledger != ledger;
+        if seen.changes == asked_at {
+            seen.ledger = ledger;
+        }
+        news
+    }
+}
+
+impl Store {
+    /// Reads the ledgers. Returns the channels of which there is news.
+    pub async fn look(&self) -> Result<Vec<ChannelId>, StoreError> {
+        let mut news = Vec::new();
+        for (channel, home) in &self.shared.homes {
+            let asked_at = self.shared.ledgers.changes(channel);
+            let mut ask = redis::cmd("HGETALL");
+            ask.arg(format!("{}l:{channel}", home.prefix));
+            let counts: HashMap<String, i64> = self.shared.link.command(&ask).await?;
+            if self.shared.ledgers.update(channel, ledger(&counts), asked_at) {
+                news.push(channel.clone());
+            }
+        }
+        Ok(news)
+    }
+}
+
+fn ledger(counts: &HashMap<String, i64>) -> Ledger {
+    let n = |name: &str| counts.get(name).copied().unwrap_or_default();
+    Ledger {
+        accepted: n("accepted"),
+        queued: n("queued"),
+        attempting: n("attempting"),
+        unknown: n("unknown"),
+        accepted_by_provider: n("accepted_by_provider"),
+        failed: n("failed"),
+        callbacks_waiting: n("callbacks_waiting"),
+        callbacks_taken: n("callbacks_taken"),
+        dead_letters: n("dead_letters"),
+        events: n("events"),
+        expired_events: n("expired_events"),
+    }
+}

@@ -1,0 +1,32 @@
+-- Write A: a message comes in, once.
+-- channel, msg_id, phone, row, from, now. Answers 0 stored, 1 the same again, 2 another content
+-- under a known id, 3 opted out.
+local channel, msg_id, to, row, from, now = unpack(ARGV)
+local index = P .. 'i:' .. channel .. ':' .. msg_id
+local known = call('GET', index)
+if known then
+  local text = call('GET', P .. 'd:' .. known)
+  local same = text and string.sub(text, 1, #row + 1) == row .. '\n'
+    and call('HGET', key_m(known), 'to') == to
+  return same and 1 or 2
+end
+if call('SISMEMBER', P .. 'oo:' .. channel, to) == 1 then return 3 end
+local id = call('INCR', P .. 'seq')
+if id == 1 then
+  -- Ten digits each, so that the order of texts is the order of numbers.
+  id = 1000000001
+  call('SET', P .. 'seq', id)
+end
+call('SET', index, id)
+call('HSET', key_m(id), 'ch', channel, 'mi', msg_id, 'to', to, 's', STATE.queued, 'du', now, 'ac', now)
+call('SET', P .. 'd:' .. id, row .. '\n' .. line(now, 'accepted'))
+call('ZADD', P .. 'q:' .. channel, now, id)
+call('ZADD', P .. 'r:' .. to, id, id)
+call('HSET', P .. 'num', channel, from)
+count(channel, 'accepted', 1)
+count(channel, 'queued', 1)
+if MARK_DIRTY then
+  call('HINCRBY', key_m(id), 'vr', 1)
+  call('ZADD', P .. 'dirty', now, id)
+end
+return 0

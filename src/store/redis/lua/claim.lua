@@ -1,0 +1,55 @@
+-- Write B: messages are marked as being sent before the first byte goes out.
+-- replica, claim, now, most, then the refusals for too old and for opted out (as JSON and in words),
+-- then channel and the oldest accept of each turn. Answers nothing without a lease; else what was
+-- taken, and what was failed instead.
+local replica, claim, now, most = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
+local too_old, too_old_text, out, out_text = ARGV[5], ARGV[6], ARGV[7], ARGV[8]
+if not may_take(replica) then return false end
+local taken, failed = {}, {}
+
+local function take(channel, expired_before, room)
+  local ids = call('ZRANGEBYSCORE', P .. 'rq:' .. channel, '-inf', now, 'LIMIT', 0, room)
+  -- What was tried before goes first: behind the backlog it would wait for hours.
+  if #ids < room then
+    local fresh = call('ZRANGEBYSCORE', P .. 'q:' .. channel, '-inf', now, 'LIMIT', 0, room - #ids)
+    for _, id in ipairs(fresh) do ids[#ids + 1] = id end
+  end
+  local got = 0
+  for _, id in ipairs(ids) do
+    local m = call('HMGET', key_m(id), 'mi', 'to', 'ac', 'n', 's')
+    dequeue(id, channel)
+    if m[5] ~= STATE.queued then
+      -- Not a message that waits: nothing to send.
+    elseif tonumber(m[3]) < expired_before then
+      fail(id, channel, m[1], m[5], too_old, too_old_text, 0, now)
+      failed[#failed + 1] = { channel, m[1], 0 }
+    elseif call('SISMEMBER', P .. 'oo:' .. channel, m[2]) == 1 then
+      fail(id, channel, m[1], m[5], out, out_text, 0, now)
+      failed[#failed + 1] = { channel, m[1], 1 }
+    else
+      local attempt = tonumber(m[4] or 0) + 1
+      call('HSET', key_m(id), 's', AFTER[m[5]].claim, 'n', attempt, 'ta', now, 'ow',
+        replica .. ':' .. claim)
+      call('HSET', P .. 'att:' .. replica, id, claim)
+      call('SADD', P .. 'x:' .. m[2], id)
+      note(id, now, 'attempt', tostring(attempt), HISTORY_LIMIT)
+      local text = call('GET', P .. 'd:' .. id)
+      local row = string.sub(text, 1, string.find(text, '\n', 1, true) - 1)
+      taken[#taken + 1] = { id, channel, m[1], m[2], m[3], attempt, row }
+      got = got + 1
+    end
+  end
+  count(channel, 'queued', -got)
+  count(channel, 'attempting', got)
+end
+
+local turns = (#ARGV - 8) / 2
+-- First each its share, then what the others left; one alone has all at once.
+local rounds = turns > 1 and { math.ceil(most / turns), most } or { most }
+for _, limit in ipairs(rounds) do
+  for turn = 0, turns - 1 do
+    local room = math.min(most - #taken, limit)
+    if room > 0 then take(ARGV[9 + 2 * turn], tonumber(ARGV[10 + 2 * turn]), room) end
+  end
+end
+return { taken, failed }

@@ -1,0 +1,229 @@
+-- Shared by all steps. KEYS[1] is what every key of the account begins with; its hash tag keeps them
+-- on one node. AFTER, COUNTER, FOLD and the names of states come from `domain` (scripts.rs), so what
+-- may follow what is written down once.
+--
+-- Keys, each after the prefix:
+--   seq, cseq           the last number of a message, of a callback
+--   i:CHANNEL:MSG_ID    number of the message
+--   m:N                 hash: its small fields     d:N  its row, then its history, a line each
+--   t:N                 what the person can tap
+--   q:CHANNEL           queued, by due             rq:CHANNEL  the same for what was tried before
+--   ra:CHANNEL          tried before, by accept    u    unknown, by the end of the hold
+--   done                settled, by when           l:CHANNEL   the ledger
+--   r:PHONE             messages to a person       x:PHONE  those being sent, unknown or lost
+--   p:PROVIDER_ID       number of the message      num  channel -> the last `from` that MoEngage named
+--   e:PROVIDER_ID       statuses that match nothing yet, in order; ez: all such ids, by the first
+--   er:PHONE            such ids that name the person   ask  such ids not looked for elsewhere yet
+--   oo:CHANNEL          opted out                  rs:ID  a reply seen
+--   c:N                 a callback: order|message|tries|created|row
+--   co:LANE:CHANNEL:ORDER  callbacks of one message (person), in order; the first is ready or taken
+--   cr:LANE:CHANNEL     ready, by due              dl:LANE:CHANNEL  dead letters, by age
+--   dm:N                dead letters of a message  dr  dead letter -> reason
+--   replicas            processes by the end of their lease (Redis' clock, ms)
+--   att:REPLICA         hash: message -> claim     ct:REPLICA  hash: callback -> claim|lane|channel
+--   dirty               messages whose record is to be written elsewhere, by due
+local P = KEYS[1]
+local call = redis.call
+local HISTORY_LIMIT = 16384
+local folded = { emitted = 0, superseded = 0, unmatched = 0, inferred = 0, ring = {} }
+
+local function key_m(id) return P .. 'm:' .. id end
+
+local function count(channel, name, n)
+  if n ~= 0 then call('HINCRBY', P .. 'l:' .. channel, name, n) end
+end
+
+local function line(now, what, detail)
+  if detail == nil or detail == '' then
+    return '{"t":' .. now .. ',"e":"' .. what .. '"}\n'
+  end
+  return '{"t":' .. now .. ',"e":"' .. what .. '","d":' .. cjson.encode(detail) .. '}\n'
+end
+
+-- Every change of a message passes here: its history grows (up to `limit` bytes, if given), and its
+-- record is to be written elsewhere again.
+local function note(id, now, what, detail, limit)
+  local key = P .. 'd:' .. id
+  local text = call('GET', key)
+  if not text then return end
+  local body = string.find(text, '\n', 1, true) or 0
+  if not limit or #text - body < limit then
+    -- Not APPEND: it reserves twice the room.
+    call('SET', key, text .. line(now, what, detail))
+  end
+  if MARK_DIRTY then
+    call('HINCRBY', key_m(id), 'vr', 1)
+    call('ZADD', P .. 'dirty', now, id)
+  end
+end
+
+local function move(id, channel, from, step)
+  local to = AFTER[from] and AFTER[from][step]
+  if not to then error('a message that is ' .. from .. ' cannot take the step ' .. step) end
+  call('HSET', key_m(id), 's', to)
+  count(channel, COUNTER[from], -1)
+  count(channel, COUNTER[to], 1)
+end
+
+local function ring(channel) folded.ring[channel] = true end
+
+local function enqueue(channel, lane, order, id, row, now)
+  local cid = call('INCR', P .. 'cseq')
+  if cid == 1 then
+    -- Ten digits each, so that the order of texts is the order of numbers.
+    cid = 1000000001
+    call('SET', P .. 'cseq', cid)
+  end
+  call('SET', P .. 'c:' .. cid, order .. '|' .. id .. '|0|' .. now .. '|' .. row)
+  local waiting = call('RPUSH', P .. 'co:' .. lane .. ':' .. channel .. ':' .. order, cid)
+  if waiting == 1 then call('ZADD', P .. 'cr:' .. lane .. ':' .. channel, now, cid) end
+  count(channel, 'callbacks_waiting', 1)
+  ring(channel)
+end
+
+-- `failure` is null or [code, reason], as JSON.
+local function enqueue_status(channel, id, msg_id, status, at, failure, now)
+  local row = '{"v":' .. ROW_VERSION .. ',"at":' .. at .. ',"msg_id":' .. cjson.encode(msg_id)
+    .. ',"status":{"status":"' .. status .. '","error":' .. failure .. '}}'
+  enqueue(channel, 0, id, id, row, now)
+end
+
+-- Given up. `lost` is 1 when nobody knows what became of the last attempt.
+local function fail(id, channel, msg_id, from, failure, text, lost, now)
+  move(id, channel, from, 'fail')
+  call('HSET', key_m(id), 'ts', now, 'lo', lost, 'pr', FAILED_RANK)
+  call('ZADD', P .. 'done', now, id)
+  note(id, now, 'failed', text)
+  enqueue_status(channel, id, msg_id, 'failed', now, failure, now)
+end
+
+local function dequeue(id, channel)
+  if call('ZREM', P .. 'q:' .. channel, id) == 0 then
+    call('ZREM', P .. 'rq:' .. channel, id)
+    call('ZREM', P .. 'ra:' .. channel, id)
+  end
+end
+
+-- Back to the queue, behind nothing that was never tried.
+local function requeue(id, channel, due, accepted)
+  call('HSET', key_m(id), 'du', due)
+  call('ZADD', P .. 'rq:' .. channel, due, id)
+  call('ZADD', P .. 'ra:' .. channel, accepted, id)
+end
+
+local function lose(id, channel, untl, answer, now)
+  move(id, channel, STATE.attempting, 'lose')
+  call('HSET', key_m(id), 'du', untl)
+  call('ZADD', P .. 'u', untl, id)
+  note(id, now, 'unknown', answer)
+end
+
+local function fold(id, status, at, failure, text, now)
+  local m = call('HMGET', key_m(id), 'ch', 'mi', 'pr')
+  local before = tonumber(m[3] or 0)
+  local after = FOLD[before][status]
+  if after == 0 then
+    folded.superseded = folded.superseded + 1
+    note(id, now, 'superseded', STATUS[status] .. ' after ' .. (STATUS[before] or 'nothing'),
+      HISTORY_LIMIT)
+    return
+  end
+  folded.emitted = folded.emitted + 1
+  call('HSET', key_m(id), 'pr', after)
+  local said = STATUS[status]
+  if text ~= '' then said = said .. ': ' .. text end
+  note(id, now, 'status', said, 2 * HISTORY_LIMIT)
+  enqueue_status(m[1], id, m[2], STATUS[status], at, failure, now)
+end
+
+local function split_event(entry)
+  return string.match(entry, '^(%d)|(%d*)|(%d+)|(%d*)|([^|]*)|(%d+)|(.*)$')
+end
+
+-- Folds the statuses that came before the receipt, in the order they came.
+local function match_early(id, provider_id, now)
+  local key = P .. 'e:' .. provider_id
+  local early = call('LRANGE', key, 0, -1)
+  if #early == 0 then return end
+  call('DEL', key)
+  call('ZREM', P .. 'ez', provider_id)
+  call('ZREM', P .. 'ask', provider_id)
+  for _, entry in ipairs(early) do
+    local status, at, received, to, _, cut, rest = split_event(entry)
+    if to ~= '' then call('SREM', P .. 'er:' .. to, provider_id) end
+    if at == '' then at = received end
+    cut = tonumber(cut)
+    fold(id, tonumber(status), at, string.sub(rest, 1, cut), string.sub(rest, cut + 1), now)
+  end
+end
+
+-- The provider took it.
+local function receive(id, channel, to, from, step, provider_id, now)
+  move(id, channel, from, step)
+  call('HSET', key_m(id), 'ts', now, 'lo', 0, 'pi', provider_id)
+  call('SET', P .. 'p:' .. provider_id, id)
+  call('SREM', P .. 'x:' .. to, id)
+  call('ZREM', P .. 'u', id)
+  call('ZADD', P .. 'done', now, id)
+end
+
+-- Evidence for a send whose outcome nobody knows (DESIGN G3): exactly one such message to the
+-- person, none being sent right now, exactly one unmatched provider id that names the person.
+local function weigh(to, now)
+  local candidates = call('SMEMBERS', P .. 'x:' .. to)
+  if #candidates ~= 1 then return end
+  local id = candidates[1]
+  local m = call('HMGET', key_m(id), 's', 'ta', 'ch', 'lo')
+  if m[1] ~= STATE.unknown and not (m[1] == STATE.failed and m[4] == '1') then return end
+  local found
+  for _, provider_id in ipairs(call('SMEMBERS', P .. 'er:' .. to)) do
+    local first = call('LINDEX', P .. 'e:' .. provider_id, 0)
+    local received = first and select(3, split_event(first))
+    -- An id that was seen before the attempt belongs to another message.
+    if received and tonumber(received) >= tonumber(m[2]) then
+      if found then return end
+      found = provider_id
+    end
+  end
+  if not found then return end
+  receive(id, m[3], to, m[1], 'evidence', found, now)
+  call('HSET', key_m(id), 'in', 1)
+  note(id, now, 'receipt', found .. ' (inferred from a status)')
+  folded.inferred = folded.inferred + 1
+  match_early(id, found, now)
+end
+
+local function redis_ms()
+  local time = call('TIME')
+  return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+end
+
+-- Whether the process may take work: its lease stands, and nobody has taken over from it.
+local function may_take(replica)
+  local lease = call('ZSCORE', P .. 'replicas', replica)
+  return lease and tonumber(lease) > redis_ms()
+end
+
+local function release_callback(replica, cid, claim, now)
+  local lane, channel = string.match(claim, '^%d+|(%d)|(.*)$')
+  call('HDEL', P .. 'ct:' .. replica, cid)
+  if call('EXISTS', P .. 'c:' .. cid) == 1 then
+    call('ZADD', P .. 'cr:' .. lane .. ':' .. channel, now, cid)
+    ring(channel)
+  end
+end
+
+-- Pairs of a hash, as redis gives them.
+local function pairs_of(hash)
+  local flat, at = call('HGETALL', hash), -1
+  return function()
+    at = at + 2
+    return flat[at], flat[at + 1]
+  end
+end
+
+local function answer()
+  local rung = {}
+  for channel in pairs(folded.ring) do rung[#rung + 1] = channel end
+  return { folded.emitted, folded.superseded, folded.unmatched, folded.inferred, rung }
+end

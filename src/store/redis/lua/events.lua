@@ -1,0 +1,114 @@
+-- Writes D and E in one: an event is stored, matched, folded and queued for MoEngage together.
+-- channel, now, the oldest message that a reply without context may answer, whether replies that
+-- answer nothing are told, the channel's own number, how long an id of a reply is kept (s), the name
+-- of this batch or nothing, its life (s), then nine fields an event:
+--   s provider id, status, at, phone, failure as JSON, failure in words
+--   r id, phone, the same masked, context, text, text as JSON, at, stop/start/nothing
+--   o kind, what came
+local channel, now, since, relay_unmatched, own, keep_ids, batch, batch_life = unpack(ARGV, 1, 8)
+local replies = { told = 0, repeated = 0, unmatched = 0, stop = 0, start = 0 }
+
+-- A batch whose answer was lost comes again; replies without an id would be told twice.
+if batch ~= '' and not call('SET', P .. 'b:' .. batch, 1, 'NX', 'EX', batch_life) then
+  return { answer(), {} }
+end
+
+local function keep_other(kind, raw)
+  local key = P .. 'other:' .. channel
+  call('LPUSH', key, now .. '|' .. kind .. '|' .. raw)
+  call('LTRIM', key, 0, 999)
+  call('EXPIRE', key, 86400)
+end
+
+local function take_status(provider_id, status, at, to, failure, text)
+  local id = call('GET', P .. 'p:' .. provider_id)
+  if id and call('EXISTS', key_m(id)) == 1 then
+    return fold(id, tonumber(status), at == '' and now or at, failure, text, now)
+  end
+  folded.unmatched = folded.unmatched + 1
+  call('RPUSH', P .. 'e:' .. provider_id, table.concat(
+    { status, at, now, to, channel, #failure, failure .. text }, '|'))
+  call('ZADD', P .. 'ez', 'NX', now, provider_id)
+  if MARK_DIRTY then call('ZADD', P .. 'ask', 'NX', now, provider_id) end
+  if to ~= '' then
+    call('SADD', P .. 'er:' .. to, provider_id)
+    weigh(to, now)
+  end
+end
+
+-- The message that a reply belongs to, and whether the person answered that very message.
+local function answered(from, context)
+  if context ~= '' then
+    local id = call('GET', P .. 'p:' .. context)
+    if id and call('EXISTS', key_m(id)) == 1 then return id, true end
+  end
+  for _, id in ipairs(call('ZREVRANGE', P .. 'r:' .. from, 0, 99)) do
+    local m = call('HMGET', key_m(id), 's', 'lo', 'ac')
+    local reached = m[1] == STATE.accepted or m[1] == STATE.unknown or m[2] == '1'
+    if reached and tonumber(m[3]) >= tonumber(since) then return id, false end
+  end
+end
+
+local function from_of(id)
+  local text = call('GET', P .. 'd:' .. id)
+  return cjson.decode(string.sub(text, 1, string.find(text, '\n', 1, true) - 1)).from
+end
+
+-- The payload of the button whose label was tapped, as JSON.
+local function tapped(id, text)
+  local taps = call('GET', P .. 't:' .. id)
+  for _, tap in ipairs(taps and cjson.decode(taps) or {}) do
+    if tap[1] == text then return cjson.encode(tap[2]) end
+  end
+  return 'null'
+end
+
+local function take_reply(reply_id, from, masked, context, text, text_json, at, keyword)
+  if reply_id ~= '' and not call('SET', P .. 'rs:' .. reply_id, 1, 'NX', 'EX', keep_ids) then
+    replies.repeated = replies.repeated + 1
+    return
+  end
+  local id, quoted = answered(from, context)
+  local home, msg_id, person, waba, payload = channel, nil, from, own, 'null'
+  if id then
+    local m = call('HMGET', key_m(id), 'ch', 'mi', 'to')
+    home, msg_id, waba = m[1], m[2], from_of(id)
+    if quoted then
+      -- WhatsApp may spell the number of the same person in another way.
+      person, payload = m[3], tapped(id, text)
+    end
+  elseif waba == '' then
+    waba = call('HGET', P .. 'num', channel) or ''
+  end
+  if keyword ~= '' then
+    local step = keyword == 'stop' and 'SADD' or 'SREM'
+    call(step, P .. 'oo:' .. home, from, person)
+    replies[keyword] = replies[keyword] + 1
+  end
+  if not id and keyword == '' and relay_unmatched ~= '1' then
+    replies.unmatched = replies.unmatched + 1
+    return keep_other('unmatched_reply', text)
+  end
+  if id then note(id, now, 'reply', 'from ' .. masked, HISTORY_LIMIT) end
+  local row = '{"v":' .. ROW_VERSION .. ',"at":' .. (at == '' and now or at)
+    .. (msg_id and ',"msg_id":' .. cjson.encode(msg_id) or '')
+    .. ',"inbound":{"from":' .. person .. ',"waba":' .. cjson.encode(waba)
+    .. ',"text":' .. text_json .. ',"payload":' .. payload .. '}}'
+  enqueue(home, 1, person, id or '', row, now)
+  replies.told = replies.told + 1
+end
+
+local events = 0
+for at = 9, #ARGV, 9 do
+  local kind = ARGV[at]
+  events = events + 1
+  if kind == 's' then
+    take_status(unpack(ARGV, at + 1, at + 6))
+  elseif kind == 'r' then
+    take_reply(unpack(ARGV, at + 1, at + 8))
+  else
+    keep_other(ARGV[at + 1], ARGV[at + 2])
+  end
+end
+count(channel, 'events', events)
+return { answer(), { replies.told, replies.repeated, replies.unmatched, replies.stop, replies.start } }

@@ -1,0 +1,27 @@
+-- The lease of a process goes on. What it has taken and does not hold in its hands (the answer to
+-- its claim was lost) goes back.
+-- replica, life (ms), now, number of claims it knows of, those claims
+local replica, life, now, claims = ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
+local known, back = {}, 0
+for at = 5, 4 + claims do known[ARGV[at]] = true end
+call('ZADD', P .. 'replicas', redis_ms() + life, replica)
+for id, claim in pairs_of(P .. 'att:' .. replica) do
+  if not known[claim] then
+    local m = call('HMGET', key_m(id), 's', 'ch', 'to', 'ow', 'ac')
+    if m[1] == STATE.attempting and m[4] == replica .. ':' .. claim then
+      move(id, m[2], m[1], 'retry')
+      call('SREM', P .. 'x:' .. m[3], id)
+      requeue(id, m[2], now, m[5])
+      note(id, now, 'retry', 'taken, but never given to a sender', HISTORY_LIMIT)
+    end
+    call('HDEL', P .. 'att:' .. replica, id)
+    back = back + 1
+  end
+end
+for cid, claim in pairs_of(P .. 'ct:' .. replica) do
+  if not known[string.match(claim, '^%d+')] then
+    release_callback(replica, cid, claim, now)
+    back = back + 1
+  end
+end
+return back

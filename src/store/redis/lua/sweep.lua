@@ -1,0 +1,85 @@
+-- What time alone brings about: holds that end, messages that grow too old.
+-- now, most, whether ages are looked at, the farthest due (ms), the refusals for too old and for an
+-- unknown outcome (as JSON and in words), then channel, resend, the oldest accept, hold (ms) of each.
+-- Answers what was failed and resent (channel, msg_id, which refusal), whether there is more, what
+-- was folded.
+local now, most, ages, farthest = ARGV[1], tonumber(ARGV[2]), ARGV[3] == '1', tonumber(ARGV[4])
+local too_old, too_old_text, unknown, unknown_text = unpack(ARGV, 5, 8)
+local ahead = tonumber(now) + farthest
+local failed, resent, more, rules = {}, {}, 0, {}
+for at = 9, #ARGV, 4 do
+  rules[ARGV[at]] = { resend = ARGV[at + 1] == '1', oldest = tonumber(ARGV[at + 2]),
+    hold = tonumber(ARGV[at + 3]) }
+end
+
+-- What is due in a future that no pause of ours reaches was written by a clock that was ahead and
+-- has been set back: it is due now.
+local function bring_back(key, due)
+  local late = call('ZRANGEBYSCORE', key, '(' .. due + farthest, '+inf', 'LIMIT', 0, most)
+  for _, id in ipairs(late) do call('ZADD', key, due, id) end
+  return late
+end
+
+local function look_at_ages(channel, rule)
+  for _, queue in ipairs({ 'q:', 'rq:' }) do
+    for _, id in ipairs(bring_back(P .. queue .. channel, tonumber(now))) do
+      local accepted = tonumber(call('HGET', key_m(id), 'ac'))
+      call('HSET', key_m(id), 'du', now, 'ac', math.min(accepted, tonumber(now)))
+    end
+  end
+  for lane = 0, 1 do bring_back(P .. 'cr:' .. lane .. ':' .. channel, tonumber(now)) end
+  for _, queue in ipairs({ 'q:', 'ra:' }) do
+    local room = most - #failed
+    local old = room > 0 and call('ZRANGEBYSCORE', P .. queue .. channel, '-inf',
+      '(' .. rule.oldest, 'LIMIT', 0, room) or {}
+    for _, id in ipairs(old) do
+      local m = call('HMGET', key_m(id), 'mi', 's', 'ac')
+      if m[2] == STATE.queued and tonumber(m[3]) < rule.oldest then
+        dequeue(id, channel)
+        fail(id, channel, m[1], m[2], too_old, too_old_text, 0, now)
+        failed[#failed + 1] = { channel, m[1], 0 }
+      end
+    end
+  end
+end
+
+local function end_hold(id)
+  local to = call('HGET', key_m(id), 'to')
+  -- A last look: an attempt to the same person may have stood in the way of the evidence.
+  if to then weigh(to, now) end
+  local m = call('HMGET', key_m(id), 's', 'ch', 'mi', 'rs', 'ac', 'du')
+  if m[1] ~= STATE.unknown then
+    call('ZREM', P .. 'u', id)
+    return
+  end
+  local rule = rules[m[2]]
+  call('ZREM', P .. 'u', id)
+  if rule and rule.resend and m[4] ~= '1' and tonumber(m[5]) >= rule.oldest then
+    move(id, m[2], m[1], 'resend')
+    call('HSET', key_m(id), 'rs', 1)
+    call('SREM', P .. 'x:' .. to, id)
+    requeue(id, m[2], now, m[5])
+    note(id, now, 'retry', 'outcome still unknown, sent once more as configured')
+    resent[#resent + 1] = { m[2], m[3] }
+  else
+    fail(id, m[2], m[3], m[1], unknown, unknown_text, 1, now)
+    failed[#failed + 1] = { m[2], m[3], 1 }
+  end
+end
+
+if ages then
+  for channel, rule in pairs(rules) do look_at_ages(channel, rule) end
+  if #failed >= most then more = 1 end
+  for _, id in ipairs(call('ZRANGEBYSCORE', P .. 'u', '(' .. ahead, '+inf', 'LIMIT', 0, most)) do
+    local rule = rules[call('HGET', key_m(id), 'ch')]
+    local due = call('HGET', key_m(id), 'du')
+    if rule and tonumber(due) > ahead + rule.hold then
+      call('ZADD', P .. 'u', tonumber(now) + rule.hold, id)
+      call('HSET', key_m(id), 'du', tonumber(now) + rule.hold)
+    end
+  end
+end
+local over = call('ZRANGEBYSCORE', P .. 'u', '-inf', now, 'LIMIT', 0, most)
+for _, id in ipairs(over) do end_hold(id) end
+if #over >= most then more = 1 end
+return { failed, resent, more, answer() }

@@ -1,0 +1,15 @@
+-- Takes due callbacks of a lane; they stay taken until they are settled or the lease is over.
+-- replica, claim, lane, channel, now, most. Answers nothing without a lease.
+local replica, claim, lane, channel, now, most = unpack(ARGV)
+if not may_take(replica) then return false end
+local ready = P .. 'cr:' .. lane .. ':' .. channel
+local taken = {}
+for _, cid in ipairs(call('ZRANGEBYSCORE', ready, '-inf', now, 'LIMIT', 0, most)) do
+  call('ZREM', ready, cid)
+  local callback = call('GET', P .. 'c:' .. cid)
+  if callback then
+    call('HSET', P .. 'ct:' .. replica, cid, claim .. '|' .. lane .. '|' .. channel)
+    taken[#taken + 1] = { cid, callback }
+  end
+end
+return taken

@@ -1,0 +1,101 @@
+//! Answers to "what happened to this message?".
+
+use super::claim::unreadable;
+use super::{Call, Home, Store, callbacks};
+use crate::domain::{ChannelId, MsgId, Phone, State, UnixMs};
+use crate::store::{Record, Search, StoreError, row};
+use std::collections::HashMap;
+
+/// Number, small fields, row and history, callbacks (place, callback, reason).
+type Found = (
+    i64,
+    HashMap<String, String>,
+    String,
+    Vec<(String, String, String)>,
+);
+
+impl Store {
+    /// The newest messages that fit, at most `most`.
+    pub async fn find(&self, search: Search, most: usize) -> Result<Vec<Record>, StoreError> {
+        let script = &self.shared.scripts.find;
+        match search {
+            Search::MsgId(channel, id) => {
+                let home = self.home(&channel)?;
+                let call = Call::new(script, home).arg("msg_id").arg(channel.as_str()).arg(id);
+                self.found(home, &call).await
+            }
+            Search::ProviderId(account, id) => {
+                let known = |home: &&Home| home.account == account;
+                match self.shared.accounts.iter().find(known) {
+                    Some(home) => {
+                        let call = Call::new(script, home).arg("provider_id").arg(id);
+                        self.found(home, &call).await
+                    }
+                    None => Ok(Vec::new()),
+                }
+            }
+            Search::Phone(phone) => {
+                let mut all = Vec::new();
+                for home in &self.shared.accounts {
+                    let call = Call::new(script, home).arg("phone").arg(phone.number()).arg(most);
+                    all.extend(self.found(home, &call).await?);
+                }
+                all.sort_by_key(|record| std::cmp::Reverse(record.accepted_at));
+                all.truncate(most);
+                Ok(all)
+            }
+        }
+    }
+
+    async fn found(&self, home: &Home, call: &Call<'_>) -> Result<Vec<Record>, StoreError> {
+        let found: Vec<Found> = self.ask(call).await?;
+        found.into_iter().map(|one| record(home, one)).collect()
+    }
+
+    /// Counts of messages by state where they stand, to check the ledger against (DESIGN G2):
+    /// queued, attempting, unknown.
+    pub async fn count_open(&self) -> Result<[i64; 3], StoreError> {
+        let mut sum = [0; 3];
+        for home in &self.shared.accounts {
+            let mut call = Call::new(&self.shared.scripts.count_open, home);
+            for (channel, at) in &self.shared.homes {
+                if at.account == home.account {
+                    call.push(channel.as_str());
+                }
+            }
+            let counts: [i64; 3] = self.ask(&call).await?;
+            sum.iter_mut().zip(counts).for_each(|(sum, n)| *sum += n);
+        }
+        Ok(sum)
+    }
+}
+
+fn record(home: &Home, (_, fields, text, open): Found) -> Result<Record, StoreError> {
+    let field = |name: &str| fields.get(name).map(String::as_str);
+    let number = |name: &str| field(name).and_then(|text| text.parse::<i64>().ok());
+    let place = number("s").and_then(|state| usize::try_from(state).ok());
+    let state = place.and_then(|place| State::ALL.get(place).copied());
+    let state = state.ok_or_else(|| unreadable("a message is in no state we know"))?;
+    let msg_id = MsgId::parse(field("mi").unwrap_or_default()).map_err(unreadable)?;
+    let to = number("to").unwrap_or_default().unsigned_abs();
+    let to = Phone::from_number(to).map_err(unreadable)?;
+    let (row, history) = text.split_once('\n').unwrap_or((&text, ""));
+    let message = row::read_message(msg_id, to, row).map_err(unreadable)?;
+    let waits = matches!(state, State::Queued | State::Unknown);
+    let spoken = |(place, kept, reason): &(String, String, String)| {
+        callbacks::spoken(place, kept, reason)
+    };
+    Ok(Record {
+        channel: ChannelId::parse(field("ch").unwrap_or_default()).map_err(unreadable)?,
+        account: home.account.clone(),
+        message,
+        state,
+        due: number("du").filter(|_| waits).map(UnixMs),
+        accepted_at: UnixMs(number("ac").unwrap_or_default()),
+        attempts: number("n").and_then(|n| u32::try_from(n).ok()).unwrap_or_default(),
+        provider_id: field("pi").map(Into::into),
+        inferred: field("in") == Some("1"),
+        history: row::read_history(history),
+        callbacks: open.iter().map(spoken).collect::<Result<_, _>>()?,
+    })
+}

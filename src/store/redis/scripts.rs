@@ -1,0 +1,153 @@
+//! The scripts, each the shared part and its own. What may follow what, and how statuses fold, is
+//! written down once, in `domain`, and put in front of every script as tables.
+//!
+//! A script is known to Redis by its content, so gateways of different versions share a server. Each
+//! begins with a shebang line (Redis 7): with `allow-oom` it may still write when the memory is used
+//! up, so that what was accepted can end.
+
+use crate::domain::state::Step;
+use crate::domain::{Progress, State, Status};
+use crate::store::row;
+use redis::Script;
+use std::fmt::Write as _;
+
+/// Steps by their names in the scripts.
+const STEPS: [(&str, Step); 7] = [
+    ("claim", Step::Claim),
+    ("receipt", Step::Receipt),
+    ("retry", Step::Retry),
+    ("fail", Step::Fail),
+    ("lose", Step::Lose),
+    ("evidence", Step::Evidence),
+    ("resend", Step::Resend),
+];
+
+/// How long an unknown outcome of a channel that is configured no more waits for evidence.
+const HOLD_MS: u32 = 600_000;
+
+/// Counters of the ledger by the state they count.
+fn counter(state: State) -> &'static str {
+    match state {
+        State::Queued => "queued",
+        State::Attempting => "attempting",
+        State::Accepted => "accepted_by_provider",
+        State::Unknown => "unknown",
+        State::Failed => "failed",
+    }
+}
+
+/// Every step of the shared store.
+pub(super) struct Scripts {
+    pub(super) accept: Script,
+    pub(super) claim: Script,
+    pub(super) settle: Script,
+    pub(super) events: Script,
+    pub(super) take_callbacks: Script,
+    pub(super) settle_callbacks: Script,
+    pub(super) hasten: Script,
+    pub(super) renew: Script,
+    pub(super) takeover: Script,
+    pub(super) sweep: Script,
+    pub(super) purge: Script,
+    pub(super) find: Script,
+    pub(super) count_open: Script,
+}
+
+impl Scripts {
+    /// The scripts; with `mark_dirty` every change of a message is to be written elsewhere too.
+    pub(super) fn new(mark_dirty: bool) -> Self {
+        let tables = tables(mark_dirty);
+        let script = |shebang: &str, body: &str| {
+            let common = include_str!("lua/common.lua");
+            Script::new(&format!("{shebang}\n{tables}{common}\n{body}"))
+        };
+        // New work is refused when the memory is used up; all else may end.
+        let new = |body| script("#!lua", body);
+        let ending = |body| script("#!lua flags=allow-oom", body);
+        let question = |body| script("#!lua flags=no-writes", body);
+        Self {
+            accept: new(include_str!("lua/accept.lua")),
+            claim: new(include_str!("lua/claim.lua")),
+            settle: ending(include_str!("lua/settle.lua")),
+            events: ending(include_str!("lua/events.lua")),
+            take_callbacks: ending(include_str!("lua/take_callbacks.lua")),
+            settle_callbacks: ending(include_str!("lua/settle_callbacks.lua")),
+            hasten: ending(include_str!("lua/hasten.lua")),
+            renew: ending(include_str!("lua/renew.lua")),
+            takeover: ending(include_str!("lua/takeover.lua")),
+            sweep: ending(include_str!("lua/sweep.lua")),
+            purge: ending(include_str!("lua/purge.lua")),
+            find: question(include_str!("lua/find.lua")),
+            count_open: question(include_str!("lua/count_open.lua")),
+        }
+    }
+}
+
+/// The number of a state in a row: its place in [`State::ALL`].
+pub(super) fn number(state: State) -> usize {
+    State::ALL.iter().position(|known| *known == state).unwrap_or_default()
+}
+
+/// The number of a progress in a row: 0 for none, then the place of the status from 1.
+pub(super) fn rank(status: Option<Status>) -> usize {
+    let place = status.and_then(|status| Status::ALL.iter().position(|known| *known == status));
+    place.map_or(0, |place| place + 1)
+}
+
+fn tables(mark_dirty: bool) -> String {
+    let mut lua = String::new();
+    let (mut states, mut counters, mut after) = (String::new(), String::new(), String::new());
+    for state in State::ALL {
+        let n = number(state);
+        // Writing to a string cannot fail.
+        let _ = write!(states, "{state}='{n}',");
+        let _ = write!(counters, "['{n}']='{}',", counter(state));
+        let _ = write!(after, "['{n}']={{");
+        for (name, step) in STEPS {
+            if let Ok(next) = state.after(step) {
+                let _ = write!(after, "{name}='{}',", number(next));
+            }
+        }
+        after.push_str("},");
+    }
+    let mut fold = String::new();
+    for before in [None].into_iter().chain(Status::ALL.map(Some)) {
+        let _ = write!(fold, "[{}]={{", rank(before));
+        for event in Status::ALL {
+            let (next, emit) = Progress::at(before).fold(event);
+            let _ = write!(fold, "{},", if emit { rank(next.status()) } else { 0 });
+        }
+        fold.push_str("},");
+    }
+    let words: Vec<String> = Status::ALL.iter().map(|status| format!("'{status}'")).collect();
+    let _ = write!(
+        lua,
+        "local ROW_VERSION,MARK_DIRTY,FAILED_RANK,HOLD={},{mark_dirty},{},{HOLD_MS}\n\
+         local STATE={{{states}}}\nlocal COUNTER={{{counters}}}\nlocal AFTER={{{after}}}\n\
+         local STATUS={{{}}}\nlocal FOLD={{{fold}}}\n",
+        row::VERSION,
+        rank(Some(Status::Failed)),
+        words.join(","),
+    );
+    lua
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tables_say_what_the_domain_says() {
+        let tables = tables(false);
+        for part in [
+            "local ROW_VERSION,MARK_DIRTY,FAILED_RANK,HOLD=1,false,2,600000",
+            "local STATE={queued='0',attempting='1',accepted='2',unknown='3',failed='4',}",
+            "['0']={claim='1',fail='4',}",
+            "['2']={},",
+            "['4']={evidence='2',}",
+            "local FOLD={[0]={1,2,3,4,},[1]={0,2,3,4,},[2]={0,0,3,4,},[3]={0,0,0,4,},[4]={0,0,0,0,},}",
+        ] {
+            assert!(tables.contains(part), "{part}\n{tables}");
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! Write C: the end of an attempt, with everything that hangs on it, in one script.
+
+use super::claim::unreadable;
+use super::events::{Fold, add};
+use super::{Call, Store};
+use crate::domain::{ChannelId, UnixMs};
+use crate::store::{ClaimedMessage, Folded, Settlement, StoreError, Tap, row};
+
+impl Store {
+    /// Ends an attempt. The claim is the fence: what a later claim has changed stays as it is, but a
+    /// receipt always counts. A repeated call does nothing.
+    pub async fn settle(
+        &self,
+        claimed: &ClaimedMessage,
+        settlement: Settlement,
+        answer: String,
+        now: UnixMs,
+    ) -> Result<Folded, StoreError> {
+        let handle = (claimed.handle, claimed.claim);
+        self.settle_at(&claimed.channel, handle, settlement, answer, now)
+            .await
+    }
+
+    pub(super) async fn settle_at(
+        &self,
+        channel: &ChannelId,
+        (handle, claim): (i64, u64),
+        settlement: Settlement,
+        answer: String,
+        now: UnixMs,
+    ) -> Result<Folded, StoreError> {
+        let mut call = Call::new(&self.shared.scripts.settle, self.home(channel)?)
+            .arg(self.replica())
+            .arg(claim)
+            .arg(handle)
+            .arg(now.0)
+            .arg(answer);
+        match &settlement {
+            Settlement::Accepted { receipt, taps } => {
+                call.push("accepted");
+                call.push(receipt.provider_id.as_str());
+                call.push(receipt.conversation.as_deref().unwrap_or_default());
+                call.push(write_taps(taps)?);
+            }
+            Settlement::Retry { due } => {
+                call.push("retry");
+                call.push(due.0);
+            }
+            Settlement::Failed(refusal) => {
+                call.push("failed");
+                call.push(row::write_refusal(refusal));
+                call.push(refusal.to_string());
+            }
+            Settlement::Unknown { until, taps } => {
+                call.push("unknown");
+                call.push(until.0);
+                call.push(write_taps(taps)?);
+            }
+        }
+        let fold: Fold = self.run(&call).await?;
+        self.shared.hands.settled(claim);
+        let back = matches!(settlement, Settlement::Retry { .. });
+        self.shared.ledgers.change(channel, |ledger| {
+            ledger.attempting -= 1;
+            ledger.queued += i64::from(back);
+        });
+        let mut folded = Folded::default();
+        add(&mut folded, fold);
+        Ok(folded)
+    }
+}
+
+/// Labels and payloads; nothing when there are none.
+fn write_taps(taps: &[Tap]) -> Result<String, StoreError> {
+    if taps.is_empty() {
+        return Ok(String::new());
+    }
+    let taps: Vec<_> = taps.iter().map(|tap| (tap.label.trim(), &tap.payload)).collect();
+    serde_json::to_string(&taps).map_err(unreadable)
+}

@@ -1,0 +1,93 @@
+//! What time alone brings about: leases and holds that end, messages that grow too old.
+
+use super::{Call, Home, Store};
+use crate::domain::{ChannelId, MsgId, UnixMs};
+use crate::store::{Folded, StoreError, SweepRule, Swept, refusals, row};
+use std::time::Duration;
+
+/// Messages of each kind dealt with in one step; bounds how long Redis does nothing else.
+const AT_ONCE: usize = 100;
+/// Beyond the longest pause between tries, of ours or asked for by an upstream (an hour).
+const FARTHEST: Duration = Duration::from_secs(2 * 3600);
+
+/// Channel, `msg_id`, which refusal.
+type Failed = Vec<(String, String, u8)>;
+/// Channel, `msg_id`.
+type Resent = Vec<(String, String)>;
+
+impl Store {
+    /// Takes over from processes that are gone, ends holds that are over, and with `ages` fails what
+    /// is too old; a bounded number at once, and says whether there is more.
+    pub async fn sweep(
+        &self,
+        rules: Vec<SweepRule>,
+        ages: bool,
+        now: UnixMs,
+    ) -> Result<Swept, StoreError> {
+        let mut swept = Swept::default();
+        for home in &self.shared.accounts {
+            let at_home = |rule: &&SweepRule| {
+                let of_rule = self.shared.homes.get(&rule.channel);
+                of_rule.is_some_and(|of_rule| of_rule.account == home.account)
+            };
+            let rules: Vec<&SweepRule> = rules.iter().filter(at_home).collect();
+            self.sweep_at(home, &rules, ages, now, &mut swept).await?;
+        }
+        Ok(swept)
+    }
+
+    async fn sweep_at(
+        &self,
+        home: &Home,
+        rules: &[&SweepRule],
+        ages: bool,
+        now: UnixMs,
+        swept: &mut Swept,
+    ) -> Result<(), StoreError> {
+        let mut folded = Folded::default();
+        let holds: Vec<_> = rules
+            .iter()
+            .map(|rule| (rule.channel.clone(), rule.hold))
+            .collect();
+        let (lost, more) = self.take_over(home, "", &holds, &mut folded).await?;
+        if lost > 0 {
+            tracing::warn!(account = %home.account, messages = lost,
+                "another gateway process ended during these sends; their outcome is unknown and \
+                 waits for evidence");
+        }
+        let (old, unknown) = (refusals::too_old(), refusals::outcome_unknown());
+        let mut call = Call::new(&self.shared.scripts.sweep, home)
+            .arg(now.0)
+            .arg(AT_ONCE)
+            .arg(u8::from(ages))
+            .arg(FARTHEST.as_millis())
+            .arg(row::write_refusal(&old))
+            .arg(old.to_string())
+            .arg(row::write_refusal(&unknown))
+            .arg(unknown.to_string());
+        for rule in rules {
+            call.push(rule.channel.as_str());
+            call.push(u8::from(rule.resend));
+            call.push(rule.expired_before.0);
+            call.push(rule.hold.as_millis());
+        }
+        let (failed, resent, unfinished, fold): (Failed, Resent, bool, super::events::Fold) =
+            self.run(&call).await?;
+        super::events::add(&mut folded, fold);
+        for (channel, msg_id, which) in failed {
+            let refusal = if which == 0 { &old } else { &unknown };
+            if let Some((channel, msg_id)) = ids(&channel, &msg_id) {
+                swept.failed.push((channel, msg_id, refusal.clone()));
+            }
+        }
+        swept.resent.extend(resent.iter().filter_map(|(channel, id)| ids(channel, id)));
+        swept.inferred += folded.inferred;
+        swept.ring.extend(folded.ring);
+        swept.more |= more || unfinished;
+        Ok(())
+    }
+}
+
+fn ids(channel: &str, msg_id: &str) -> Option<(ChannelId, MsgId)> {
+    Some((ChannelId::parse(channel).ok()?, MsgId::parse(msg_id).ok()?))
+}
