@@ -9,6 +9,8 @@ mod role;
 mod row;
 #[cfg(test)]
 pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 mod types;
 
 pub use record::{Ledger, Record, Search};

@@ -2,8 +2,8 @@
 //! written at the backend.
 
 use super::embedded::Store;
-use super::redis;
 use super::record::{Ledger, Record, Search};
+use super::redis;
 use super::types::*;
 use crate::domain::{AccountId, ChannelId, Incoming, Message, MsgId, UnixMs};
 use std::sync::Arc;
@@ -24,6 +24,14 @@ impl Outbox {
         match self {
             Self::Embedded(store) => store.ledger(channel),
             Self::Redis(store) => store.ledger(channel),
+        }
+    }
+
+    /// Reads the ledgers where others may change them. Returns the channels of which there is news.
+    pub async fn look(&self) -> Result<Vec<ChannelId>, StoreError> {
+        match self {
+            Self::Embedded(_) => Ok(Vec::new()),
+            Self::Redis(store) => store.look().await,
         }
     }
 

@@ -102,3 +102,16 @@ impl Drop for RedisServer {
         let _ = self.child.wait();
     }
 }
+
+/// Ends the leases of a replica now, as if it had been silent for too long.
+pub(crate) async fn expire_replica(server: &RedisServer, replica: &str) {
+    let link = server.link();
+    let mut keys = ::redis::cmd("KEYS");
+    keys.arg("gw:*replicas");
+    let keys: Vec<String> = link.command(&keys).await.unwrap();
+    for key in keys {
+        let mut expire = ::redis::cmd("ZADD");
+        expire.arg(key).arg("XX").arg(1).arg(replica);
+        let _: i64 = link.command(&expire).await.unwrap();
+    }
+}

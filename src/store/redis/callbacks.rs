@@ -42,7 +42,9 @@ impl Store {
         let much = found.as_ref().map_or(0, Vec::len);
         self.shared.hands.claimed(claim, much);
         let found = found?;
-        self.shared.hands.hold(claim, found.iter().map(|(handle, _)| *handle));
+        self.shared
+            .hands
+            .hold(claim, found.iter().map(|(handle, _)| *handle));
         let (mut taken, mut ends) = (Vec::new(), Vec::new());
         for (handle, kept) in found {
             let read = split(&kept)
@@ -135,7 +137,8 @@ impl Store {
             }
         }
         let _: u8 = self.run(&call).await?;
-        ends.iter().for_each(|(handle, _)| self.shared.hands.let_go(*handle));
+        ends.iter()
+            .for_each(|(handle, _)| self.shared.hands.let_go(*handle));
         Ok(())
     }
 

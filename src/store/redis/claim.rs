@@ -115,7 +115,8 @@ impl Store {
                 }
             };
             let said = "this version of the gateway cannot read it".to_owned();
-            self.settle_at(&channel, (handle, claim), end, said, now).await?;
+            self.settle_at(&channel, (handle, claim), end, said, now)
+                .await?;
         }
         Ok(())
     }
@@ -126,7 +127,9 @@ impl Store {
         for channel in channels {
             let prefix = &self.home(&channel)?.prefix;
             for queue in ["q", "rq"] {
-                let due = self.first_score(format!("{prefix}{queue}:{channel}")).await?;
+                let due = self
+                    .first_score(format!("{prefix}{queue}:{channel}"))
+                    .await?;
                 next = next.into_iter().chain(due).min();
             }
         }

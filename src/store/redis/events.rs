@@ -11,8 +11,6 @@ use crate::store::{EventRules, Folded, StoreError, row};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long ids of replies are kept: as long as messages at the least.
-const REPLY_IDS: Duration = Duration::from_secs(8 * 86_400);
 /// How long a batch is known again, whose answer was lost.
 const BATCHES: Duration = Duration::from_secs(60);
 
@@ -27,7 +25,9 @@ pub(super) fn add(folded: &mut Folded, (emitted, superseded, unmatched, inferred
     folded.superseded += superseded;
     folded.unmatched += unmatched;
     folded.inferred += inferred;
-    let ring = ring.iter().filter_map(|channel| ChannelId::parse(channel).ok());
+    let ring = ring
+        .iter()
+        .filter_map(|channel| ChannelId::parse(channel).ok());
     folded.ring.extend(ring);
 }
 
@@ -40,17 +40,23 @@ impl Store {
         batch: &str,
         now: UnixMs,
     ) -> Result<Folded, StoreError> {
-        let own = rules.waba_number.as_ref().map_or("", |number| number.as_written());
+        let own = rules
+            .waba_number
+            .as_ref()
+            .map_or("", |number| number.as_written());
         let nameless = |event: &Incoming| matches!(event, Incoming::Reply(Reply { id: None, .. }));
         // Only replies without an id could be told twice.
-        let batch = if events.iter().any(nameless) { batch } else { "" };
+        let batch = if events.iter().any(nameless) {
+            batch
+        } else {
+            ""
+        };
         let mut call = Call::new(&self.shared.scripts.events, self.home(&rules.channel)?)
             .arg(rules.channel.as_str())
             .arg(now.0)
             .arg(now.minus(rules.reply_window).0)
             .arg(u8::from(rules.relay_unmatched))
             .arg(own)
-            .arg(REPLY_IDS.as_secs())
             .arg(batch)
             .arg(BATCHES.as_secs());
         let mut folded = Folded::default();
@@ -91,7 +97,9 @@ fn push_status(call: &mut Call<'_>, event: &StatusEvent) {
     };
     let rank = rank(Some(event.status)).to_string();
     let at = event.at.map_or_else(String::new, |at| at.0.to_string());
-    let to = event.recipient.map_or_else(String::new, |to| to.number().to_string());
+    let to = event
+        .recipient
+        .map_or_else(String::new, |to| to.number().to_string());
     let id = event.provider_id.as_str();
     push(call, ["s", id, &rank, &at, &to, &failure, &said, "", ""]);
 }
@@ -109,6 +117,9 @@ fn push_reply(call: &mut Call<'_>, rules: &EventRules, reply: &Reply) -> Result<
         None => "",
     };
     let text = reply.text.trim();
-    push(call, ["r", id, &from, &masked, context, text, &json, &at, keyword]);
+    push(
+        call,
+        ["r", id, &from, &masked, context, text, &json, &at, keyword],
+    );
     Ok(())
 }

@@ -20,12 +20,13 @@ impl Store {
         let mut purged = Purged::default();
         for home in &self.shared.accounts {
             purged.early_statuses += self.purge_events(home, received_before).await?;
-            for (channel, at) in &self.shared.homes {
+            purged.others += self.step(home, ("others", settled_before), "rs").await?.0;
+            for channel in self.channels_of(home) {
+                let other = format!("oe:{channel}");
+                purged.others += self.step(home, ("others", received_before), other).await?.0;
                 for lane in [0, 1] {
-                    if at.account == home.account {
-                        let lane = format!("{lane}:{channel}");
-                        purged.others += self.purge_dead(home, &lane, settled_before).await?;
-                    }
+                    let lane = format!("{lane}:{channel}");
+                    purged.others += self.purge_dead(home, &lane, settled_before).await?;
                 }
             }
             purged.messages += self.purge_messages(home, settled_before).await?;

@@ -5,7 +5,7 @@
 
 use super::{Call, Home, Store};
 use crate::clock;
-use crate::domain::{AccountId, ChannelId};
+use crate::domain::{AccountId, ChannelId, UnixMs};
 use crate::store::{Folded, StoreError};
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -84,7 +84,8 @@ impl Hands {
     /// These callbacks came with the claim.
     pub(super) fn hold(&self, claim: u64, callbacks: impl Iterator<Item = i64>) {
         let mut kept = self.kept();
-        kept.callbacks.extend(callbacks.map(|callback| (callback, claim)));
+        kept.callbacks
+            .extend(callbacks.map(|callback| (callback, claim)));
     }
 
     /// A callback is settled.
@@ -129,7 +130,10 @@ impl Store {
         }
         let back: u32 = self.ask(&call).await?;
         let until = asked + LIFE - MARGIN;
-        self.shared.leases.held().insert(home.account.clone(), until);
+        self.shared
+            .leases
+            .held()
+            .insert(home.account.clone(), until);
         if back > 0 {
             tracing::warn!(account = %home.account, entries = back,
                 "the answer to a claim was lost; what it took was not begun and is back in its queue");
@@ -143,12 +147,12 @@ impl Store {
         &self,
         home: &Home,
         leaving: &str,
-        holds: &[(ChannelId, Duration)],
+        (holds, now): (&[(ChannelId, Duration)], UnixMs),
         folded: &mut Folded,
     ) -> Result<(u32, bool), StoreError> {
         let mut call = Call::new(&self.shared.scripts.takeover, home)
             .arg(leaving)
-            .arg(clock::now().0)
+            .arg(now.0)
             .arg(AT_ONCE);
         for (channel, hold) in holds {
             call.push(channel.as_str());
@@ -166,7 +170,9 @@ impl Store {
         let (mut folded, mut all) = (Folded::default(), 0);
         for home in &self.shared.accounts {
             loop {
-                let (lost, more) = self.take_over(home, &replica, holds, &mut folded).await?;
+                let (lost, more) = self
+                    .take_over(home, &replica, (holds, clock::now()), &mut folded)
+                    .await?;
                 all += lost;
                 if !more {
                     break;

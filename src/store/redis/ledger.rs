@@ -23,7 +23,9 @@ impl Ledgers {
     }
 
     pub(super) fn of(&self, channel: &ChannelId) -> Ledger {
-        self.seen().get(channel).map_or_else(Ledger::default, |seen| seen.ledger)
+        self.seen()
+            .get(channel)
+            .map_or_else(Ledger::default, |seen| seen.ledger)
     }
 
     /// A change that was just made here.
@@ -63,7 +65,11 @@ impl Store {
             let mut ask = redis::cmd("HGETALL");
             ask.arg(format!("{}l:{channel}", home.prefix));
             let counts: HashMap<String, i64> = self.shared.link.command(&ask).await?;
-            if self.shared.ledgers.update(channel, ledger(&counts), asked_at) {
+            if self
+                .shared
+                .ledgers
+                .update(channel, ledger(&counts), asked_at)
+            {
                 news.push(channel.clone());
             }
         }

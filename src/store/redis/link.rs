@@ -91,9 +91,19 @@ impl Link {
         within(command.query_async(&mut connection)).await
     }
 
-    pub async fn writable(&self) -> Result<(), StoreError> { Ok(()) }
-    pub async fn load_setting(&self, _name: &str) -> Result<Option<String>, StoreError> { Ok(None) }
-    pub async fn save_setting(&self, _name: &str, _value: Option<String>) -> Result<(), StoreError> { Ok(()) }
+    pub async fn writable(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+    pub async fn load_setting(&self, _name: &str) -> Result<Option<String>, StoreError> {
+        Ok(None)
+    }
+    pub async fn save_setting(
+        &self,
+        _name: &str,
+        _value: Option<String>,
+    ) -> Result<(), StoreError> {
+        Ok(())
+    }
 
     /// Waits until what was written on this connection is on the replicas that were asked for.
     async fn replicated(&self) -> Result<(), StoreError> {

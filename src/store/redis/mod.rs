@@ -119,6 +119,15 @@ impl Store {
         })
     }
 
+    fn channels_of(&self, home: &Home) -> impl Iterator<Item = &ChannelId> {
+        let of_account = |(_, at): &(&ChannelId, &Home)| at.account == home.account;
+        self.shared
+            .homes
+            .iter()
+            .filter(of_account)
+            .map(|(channel, _)| channel)
+    }
+
     fn replica(&self) -> &str {
         self.shared.link.replica()
     }

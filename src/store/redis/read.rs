@@ -21,7 +21,10 @@ impl Store {
         match search {
             Search::MsgId(channel, id) => {
                 let home = self.home(&channel)?;
-                let call = Call::new(script, home).arg("msg_id").arg(channel.as_str()).arg(id);
+                let call = Call::new(script, home)
+                    .arg("msg_id")
+                    .arg(channel.as_str())
+                    .arg(id);
                 self.found(home, &call).await
             }
             Search::ProviderId(account, id) => {
@@ -37,7 +40,10 @@ impl Store {
             Search::Phone(phone) => {
                 let mut all = Vec::new();
                 for home in &self.shared.accounts {
-                    let call = Call::new(script, home).arg("phone").arg(phone.number()).arg(most);
+                    let call = Call::new(script, home)
+                        .arg("phone")
+                        .arg(phone.number())
+                        .arg(most);
                     all.extend(self.found(home, &call).await?);
                 }
                 all.sort_by_key(|record| std::cmp::Reverse(record.accepted_at));
@@ -58,11 +64,8 @@ impl Store {
         let mut sum = [0; 3];
         for home in &self.shared.accounts {
             let mut call = Call::new(&self.shared.scripts.count_open, home);
-            for (channel, at) in &self.shared.homes {
-                if at.account == home.account {
-                    call.push(channel.as_str());
-                }
-            }
+            self.channels_of(home)
+                .for_each(|channel| call.push(channel.as_str()));
             let counts: [i64; 3] = self.ask(&call).await?;
             sum.iter_mut().zip(counts).for_each(|(sum, n)| *sum += n);
         }
@@ -82,9 +85,8 @@ fn record(home: &Home, (_, fields, text, open): Found) -> Result<Record, StoreEr
     let (row, history) = text.split_once('\n').unwrap_or((&text, ""));
     let message = row::read_message(msg_id, to, row).map_err(unreadable)?;
     let waits = matches!(state, State::Queued | State::Unknown);
-    let spoken = |(place, kept, reason): &(String, String, String)| {
-        callbacks::spoken(place, kept, reason)
-    };
+    let spoken =
+        |(place, kept, reason): &(String, String, String)| callbacks::spoken(place, kept, reason);
     Ok(Record {
         channel: ChannelId::parse(field("ch").unwrap_or_default()).map_err(unreadable)?,
         account: home.account.clone(),
@@ -92,7 +94,9 @@ fn record(home: &Home, (_, fields, text, open): Found) -> Result<Record, StoreEr
         state,
         due: number("du").filter(|_| waits).map(UnixMs),
         accepted_at: UnixMs(number("ac").unwrap_or_default()),
-        attempts: number("n").and_then(|n| u32::try_from(n).ok()).unwrap_or_default(),
+        attempts: number("n")
+            .and_then(|n| u32::try_from(n).ok())
+            .unwrap_or_default(),
         provider_id: field("pi").map(Into::into),
         inferred: field("in") == Some("1"),
         history: row::read_history(history),

@@ -85,7 +85,10 @@ impl Scripts {
 
 /// The number of a state in a row: its place in [`State::ALL`].
 pub(super) fn number(state: State) -> usize {
-    State::ALL.iter().position(|known| *known == state).unwrap_or_default()
+    State::ALL
+        .iter()
+        .position(|known| *known == state)
+        .unwrap_or_default()
 }
 
 /// The number of a progress in a row: 0 for none, then the place of the status from 1.
@@ -119,7 +122,10 @@ fn tables(mark_dirty: bool) -> String {
         }
         fold.push_str("},");
     }
-    let words: Vec<String> = Status::ALL.iter().map(|status| format!("'{status}'")).collect();
+    let words: Vec<String> = Status::ALL
+        .iter()
+        .map(|status| format!("'{status}'"))
+        .collect();
     let _ = write!(
         lua,
         "local ROW_VERSION,MARK_DIRTY,FAILED_RANK,HOLD={},{mark_dirty},{},{HOLD_MS}\n\

@@ -75,6 +75,9 @@ fn write_taps(taps: &[Tap]) -> Result<String, StoreError> {
     if taps.is_empty() {
         return Ok(String::new());
     }
-    let taps: Vec<_> = taps.iter().map(|tap| (tap.label.trim(), &tap.payload)).collect();
+    let taps: Vec<_> = taps
+        .iter()
+        .map(|tap| (tap.label.trim(), &tap.payload))
+        .collect();
     serde_json::to_string(&taps).map_err(unreadable)
 }

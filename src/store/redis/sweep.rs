@@ -49,7 +49,7 @@ impl Store {
             .iter()
             .map(|rule| (rule.channel.clone(), rule.hold))
             .collect();
-        let (lost, more) = self.take_over(home, "", &holds, &mut folded).await?;
+        let (lost, more) = self.take_over(home, "", (&holds, now), &mut folded).await?;
         if lost > 0 {
             tracing::warn!(account = %home.account, messages = lost,
                 "another gateway process ended during these sends; their outcome is unknown and \
@@ -80,7 +80,9 @@ impl Store {
                 swept.failed.push((channel, msg_id, refusal.clone()));
             }
         }
-        swept.resent.extend(resent.iter().filter_map(|(channel, id)| ids(channel, id)));
+        swept
+            .resent
+            .extend(resent.iter().filter_map(|(channel, id)| ids(channel, id)));
         swept.inferred += folded.inferred;
         swept.ring.extend(folded.ring);
         swept.more |= more || unfinished;

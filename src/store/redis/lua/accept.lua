@@ -11,12 +11,7 @@ if known then
   return same and 1 or 2
 end
 if call('SISMEMBER', P .. 'oo:' .. channel, to) == 1 then return 3 end
-local id = call('INCR', P .. 'seq')
-if id == 1 then
-  -- Ten digits each, so that the order of texts is the order of numbers.
-  id = 1000000001
-  call('SET', P .. 'seq', id)
-end
+local id = next_of('seq')
 call('SET', index, id)
 call('HSET', key_m(id), 'ch', channel, 'mi', msg_id, 'to', to, 's', STATE.queued, 'du', now, 'ac', now)
 call('SET', P .. 'd:' .. id, row .. '\n' .. line(now, 'accepted'))

@@ -14,7 +14,8 @@
 --   p:PROVIDER_ID       number of the message      num  channel -> the last `from` that MoEngage named
 --   e:PROVIDER_ID       statuses that match nothing yet, in order; ez: all such ids, by the first
 --   er:PHONE            such ids that name the person   ask  such ids not looked for elsewhere yet
---   oo:CHANNEL          opted out                  rs:ID  a reply seen
+--   oe:CHANNEL          the last 1000 events that are not relayed, by when
+--   oo:CHANNEL          opted out                  rs  replies seen, by when
 --   c:N                 a callback: order|message|tries|created|row
 --   co:LANE:CHANNEL:ORDER  callbacks of one message (person), in order; the first is ready or taken
 --   cr:LANE:CHANNEL     ready, by due              dl:LANE:CHANNEL  dead letters, by age
@@ -67,13 +68,16 @@ end
 
 local function ring(channel) folded.ring[channel] = true end
 
+-- The next number of a sequence. Ten digits each, so that the order of texts is that of numbers.
+local function next_of(sequence)
+  local n = call('INCR', P .. sequence)
+  if n > 1 then return n end
+  call('SET', P .. sequence, 1000000001)
+  return 1000000001
+end
+
 local function enqueue(channel, lane, order, id, row, now)
-  local cid = call('INCR', P .. 'cseq')
-  if cid == 1 then
-    -- Ten digits each, so that the order of texts is the order of numbers.
-    cid = 1000000001
-    call('SET', P .. 'cseq', cid)
-  end
+  local cid = next_of('cseq')
   call('SET', P .. 'c:' .. cid, order .. '|' .. id .. '|0|' .. now .. '|' .. row)
   local waiting = call('RPUSH', P .. 'co:' .. lane .. ':' .. channel .. ':' .. order, cid)
   if waiting == 1 then call('ZADD', P .. 'cr:' .. lane .. ':' .. channel, now, cid) end

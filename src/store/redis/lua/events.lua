@@ -1,11 +1,11 @@
 -- Writes D and E in one: an event is stored, matched, folded and queued for MoEngage together.
 -- channel, now, the oldest message that a reply without context may answer, whether replies that
--- answer nothing are told, the channel's own number, how long an id of a reply is kept (s), the name
--- of this batch or nothing, its life (s), then nine fields an event:
+-- answer nothing are told, the channel's own number, the name of this batch or nothing, its life (s),
+-- then nine fields an event:
 --   s provider id, status, at, phone, failure as JSON, failure in words
 --   r id, phone, the same masked, context, text, text as JSON, at, stop/start/nothing
 --   o kind, what came
-local channel, now, since, relay_unmatched, own, keep_ids, batch, batch_life = unpack(ARGV, 1, 8)
+local channel, now, since, relay_unmatched, own, batch, batch_life = unpack(ARGV, 1, 7)
 local replies = { told = 0, repeated = 0, unmatched = 0, stop = 0, start = 0 }
 
 -- A batch whose answer was lost comes again; replies without an id would be told twice.
@@ -14,10 +14,9 @@ if batch ~= '' and not call('SET', P .. 'b:' .. batch, 1, 'NX', 'EX', batch_life
 end
 
 local function keep_other(kind, raw)
-  local key = P .. 'other:' .. channel
-  call('LPUSH', key, now .. '|' .. kind .. '|' .. raw)
-  call('LTRIM', key, 0, 999)
-  call('EXPIRE', key, 86400)
+  local key = P .. 'oe:' .. channel
+  call('ZADD', key, now, next_of('cseq') .. '|' .. kind .. '|' .. raw)
+  call('ZREMRANGEBYRANK', key, 0, -1001)
 end
 
 local function take_status(provider_id, status, at, to, failure, text)
@@ -64,7 +63,7 @@ local function tapped(id, text)
 end
 
 local function take_reply(reply_id, from, masked, context, text, text_json, at, keyword)
-  if reply_id ~= '' and not call('SET', P .. 'rs:' .. reply_id, 1, 'NX', 'EX', keep_ids) then
+  if reply_id ~= '' and call('ZADD', P .. 'rs', 'NX', now, reply_id) == 0 then
     replies.repeated = replies.repeated + 1
     return
   end
@@ -99,7 +98,7 @@ local function take_reply(reply_id, from, masked, context, text, text_json, at, 
 end
 
 local events = 0
-for at = 9, #ARGV, 9 do
+for at = 8, #ARGV, 9 do
   local kind = ARGV[at]
   events = events + 1
   if kind == 's' then

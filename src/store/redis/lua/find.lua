@@ -15,12 +15,15 @@ for _, id in ipairs(ids) do
   local fields = call('HGETALL', key_m(id))
   if #fields > 0 then
     local channel, callbacks = call('HGET', key_m(id), 'ch'), {}
-    for place, cid in ipairs(call('LRANGE', P .. 'co:0:' .. channel .. ':' .. id, 0, -1)) do
-      callbacks[place] = { place == 1 and 'ready' or 'waits', call('GET', P .. 'c:' .. cid), '' }
-    end
-    for _, cid in ipairs(call('SMEMBERS', P .. 'dm:' .. id)) do
+    local dead = call('SMEMBERS', P .. 'dm:' .. id)
+    table.sort(dead)
+    for _, cid in ipairs(dead) do
       callbacks[#callbacks + 1] = { 'dead', call('GET', P .. 'c:' .. cid),
         call('HGET', P .. 'dr', cid) or '' }
+    end
+    for place, cid in ipairs(call('LRANGE', P .. 'co:0:' .. channel .. ':' .. id, 0, -1)) do
+      callbacks[#callbacks + 1] =
+        { place == 1 and 'ready' or 'waits', call('GET', P .. 'c:' .. cid), '' }
     end
     found[#found + 1] = { id, fields, call('GET', P .. 'd:' .. id), callbacks }
   end

@@ -1,5 +1,6 @@
 -- Retention: what is settled and old goes, a bounded number at once.
--- What: messages, events, dead. Messages: before, most, how many to pass over (they must stay).
+-- What (messages, events, others, dead), before, most. Messages: how many to pass over (they must
+-- stay). Others: which. Dead: lane and channel.
 -- Answers how many went, how many were passed over or, for events, how many statuses.
 local what, before, most = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local went, stayed = 0, 0
@@ -40,6 +41,9 @@ elseif what == 'events' then
     call('ZREM', P .. 'ask', provider_id)
     went = went + 1
   end
+elseif what == 'others' then
+  -- A sorted set that is nothing but what is kept.
+  went = call('ZREMRANGEBYSCORE', P .. ARGV[4], '-inf', '(' .. before)
 else
   -- Dead letters of a lane.
   local key = P .. 'dl:' .. ARGV[4]

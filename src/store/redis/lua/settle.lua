@@ -7,9 +7,10 @@
 -- the message down as unknown meanwhile.
 local replica, claim, id, now, said, kind = unpack(ARGV, 1, 6)
 call('HDEL', P .. 'att:' .. replica, id)
-local m = call('HMGET', key_m(id), 's', 'ch', 'mi', 'to', 'ow', 'ac', 'lo')
-local state, channel, msg_id, to, owner, accepted, lost = unpack(m)
-if not state then return answer() end
+local m = call('HMGET', key_m(id), 's', 'ch', 'mi', 'to', 'ow', 'ac', 'lo', 'un')
+local state, channel, msg_id, to, owner, accepted, lost, ended = unpack(m)
+-- The answer to this very call may have been lost before.
+if not state or ended == replica .. ':' .. claim then return answer() end
 local mine = owner == replica .. ':' .. claim
 local under_way = mine and state == STATE.attempting
 local put_down = mine and state == STATE.unknown
@@ -45,6 +46,7 @@ elseif kind == 'failed' and (under_way or put_down) then
   fail(id, channel, msg_id, state, ARGV[7], ARGV[8], 0, now)
 elseif kind == 'unknown' and under_way then
   lose(id, channel, ARGV[7], said, now)
+  call('HSET', key_m(id), 'un', owner)
   keep_taps(ARGV[8])
 end
 -- The end of this attempt may be what an unknown send of the same person waited for.

@@ -24,7 +24,9 @@ local function look_at_ages(channel, rule)
   for _, queue in ipairs({ 'q:', 'rq:' }) do
     for _, id in ipairs(bring_back(P .. queue .. channel, tonumber(now))) do
       local accepted = tonumber(call('HGET', key_m(id), 'ac'))
-      call('HSET', key_m(id), 'du', now, 'ac', math.min(accepted, tonumber(now)))
+      accepted = math.min(accepted, tonumber(now))
+      call('HSET', key_m(id), 'du', now, 'ac', accepted)
+      call('ZADD', P .. 'ra:' .. channel, 'XX', accepted, id)
     end
   end
   for lane = 0, 1 do bring_back(P .. 'cr:' .. lane .. ':' .. channel, tonumber(now)) end

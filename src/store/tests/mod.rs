@@ -1,0 +1,72 @@
+//! The contract of the store, told by driving its public interface by hand, the same stories on
+//! every backend. Time is an argument everywhere, so nothing here sleeps.
+//!
+//! A story is a function of [`NewWorld`]; `stories!` makes a test of it for each backend, so that a
+//! failure names both: `store::tests::claim::embedded::what_is_not_due_waits`.
+
+/// Keeps what needs the Redis store. Switched off, it keeps nothing: `=> {}`.
+macro_rules! on_redis {
+    ($($item:item)*) => { $($item)* };
+}
+
+/// Tests of these stories on every backend. Those after `at_once` need several threads.
+macro_rules! stories {
+    ($($story:ident),+ $(,)? $(; at_once: $($at_once:ident),+ $(,)?)?) => {
+        mod embedded {
+            use crate::store::tests::on_embedded::world;
+            $(#[tokio::test]
+            async fn $story() {
+                super::$story(world).await;
+            })+
+            $($(#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn $at_once() {
+                super::$at_once(world).await;
+            })+)?
+        }
+        on_redis! {
+            mod redis {
+                use crate::store::tests::on_redis::world;
+                $(#[tokio::test]
+                async fn $story() {
+                    super::$story(world).await;
+                })+
+                $($(#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+                async fn $at_once() {
+                    super::$at_once(world).await;
+                })+)?
+            }
+        }
+    };
+}
+
+mod accept;
+mod callbacks;
+mod claim;
+mod evidence;
+mod fold;
+mod model;
+pub(in crate::store) mod on_embedded;
+on_redis! {
+    mod on_redis;
+}
+mod replies;
+mod restart;
+mod retention;
+mod settle;
+mod sweep;
+mod words;
+mod world;
+
+pub(in crate::store) use words::*;
+pub(in crate::store) use world::{Home, NewWorld, World};
+
+use super::{
+    Accepted, ClaimedMessage, Claims, EventRules, Folded, LaneOf, Ledger, Outbox, PendingCallback,
+    Record, RelayOutcome, Search, Settlement, SweepRule, Swept, Turn,
+};
+use crate::domain::{
+    AccountId, BusinessNumber, Callback, ChannelId, Code, Incoming, Keywords, Lane, Message, MsgId,
+    Phone, ProviderId, Receipt, Refusal, Reply, State, Status, StatusEvent, Template, UnixMs,
+};
+use std::sync::Arc;
+use std::time::Duration;

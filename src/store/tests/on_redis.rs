@@ -1,0 +1,52 @@
+//! The stories' world on Redis: a server of its own, and one replica after another on it.
+
+use super::world::CHANNELS;
+use super::*;
+use crate::store::redis;
+use crate::store::testing::{self, RedisServer};
+use std::cell::RefCell;
+use std::pin::Pin;
+
+/// A fresh one.
+pub(in crate::store) fn world() -> World {
+    let home = OnRedis {
+        server: RedisServer::start(),
+        replicas: RefCell::default(),
+    };
+    World::new(home.open(), Box::new(home))
+}
+
+/// The server, and the replicas that were opened on it; all but the last are dead.
+struct OnRedis {
+    server: RedisServer,
+    replicas: RefCell<Vec<String>>,
+}
+
+impl Home for OnRedis {
+    fn open(&self) -> Outbox {
+        let link = self.server.link();
+        self.replicas.borrow_mut().push(link.replica().to_owned());
+        let foreign = AccountId::parse("other").unwrap();
+        let ours = CHANNELS.map(|name| (channel(name), account()));
+        let channels = ours.into_iter().chain([(channel("x"), foreign)]);
+        Outbox::Redis(redis::Store::open(link, channels.collect(), false))
+    }
+
+    fn end_leases<'a>(
+        &'a self,
+        _store: &'a Outbox,
+        _seconds: i64,
+        _hold: i64,
+    ) -> Pin<Box<dyn Future<Output = ()> + 'a>> {
+        let replicas = self.replicas.borrow().clone();
+        Box::pin(async move {
+            let (_alive, dead) = replicas.split_last().unwrap();
+            for replica in dead {
+                testing::expire_replica(&self.server, replica).await;
+            }
+        })
+    }
+
+    /// What the rows look like is told by the public interface alone.
+    fn look_inside(&self, _ledgers: &[(ChannelId, Ledger)]) {}
+}

@@ -1,0 +1,266 @@
+//! Replies of people: whose they are, what they mean.
+
+use super::*;
+use crate::domain::{InboundEntry, ReplyKind};
+use crate::store::Tap;
+
+stories! {
+    a_tap_carries_its_payload_and_the_message,
+    without_context_it_is_text_about_the_latest_message,
+    a_message_outside_the_window_is_not_answered,
+    a_message_of_unknown_outcome_is_answered_too,
+    an_unmatched_reply_is_told_only_where_wanted,
+    the_last_number_seen_stands_in,
+    stop_is_stored_and_always_told,
+    a_reply_goes_to_the_channel_of_its_message,
+    a_repeat_of_a_reply_is_not_told,
+    replies_keep_their_order,
+    stop_counts_for_the_number_that_was_written_to_however_whatsapp_spells_it,
+}
+
+async fn told(world: &World, name: &str) -> Vec<InboundEntry> {
+    let relayed = world.relayed(&lane(name, Lane::Inbound), 99 * DAY).await;
+    let entry = |callback| match callback {
+        Callback::Inbound(entry) => entry,
+        Callback::Status(_) => panic!(),
+    };
+    relayed.into_iter().map(entry).collect()
+}
+
+async fn take(world: &World, reply: Reply, seconds: i64) -> Folded {
+    world.events(vec![Incoming::Reply(reply)], seconds).await
+}
+
+fn to(context: &str, reply: Reply) -> Reply {
+    Reply {
+        context: Some(provider_id(context)),
+        ..reply
+    }
+}
+
+async fn with_buttons(new: NewWorld) -> World {
+    let world = new();
+    let claimed = world.attempt("m1", 1, 0).await;
+    let taps = vec![
+        Tap {
+            label: "Keep it".into(),
+            payload: "{'slot':1}".into(),
+        },
+        Tap {
+            label: " Move ".into(),
+            payload: "move".into(),
+        },
+    ];
+    let Settlement::Accepted { receipt, .. } = receipt("P1") else {
+        panic!()
+    };
+    world
+        .settle(&claimed, Settlement::Accepted { receipt, taps }, 0)
+        .await;
+    world
+}
+
+async fn a_tap_carries_its_payload_and_the_message(new: NewWorld) {
+    let world = with_buttons(new).await;
+    world.sent("m2", 1, "P2", 1).await;
+    let dated = Reply {
+        at: Some(at(-7)),
+        ..reply(1, "Keep it")
+    };
+    let folded = take(&world, to("P1", dated), 5).await;
+    assert_eq!((folded.replies, folded.ring.len()), (1, 1));
+    take(&world, to("P1", reply(1, "Move")), 6).await;
+    take(&world, to("P1", reply(1, "When?")), 7).await;
+    let told = told(&world, "a").await;
+    let button = |payload: &str| ReplyKind::Button {
+        payload: payload.into(),
+    };
+    let kinds: Vec<_> = told.iter().map(|entry| entry.kind.clone()).collect();
+    assert_eq!(
+        kinds,
+        [button("{'slot':1}"), button("move"), ReplyKind::Text]
+    );
+    let first = &told[0];
+    assert_eq!(first.msg_id.as_ref().unwrap().as_str(), "m1");
+    assert_eq!(
+        (first.from, first.at, &*first.text),
+        (phone(1), at(-7), "Keep it")
+    );
+    assert_eq!(first.waba_number, "+1 202-555-0999", "as MoEngage wrote it");
+    assert_eq!(told[1].at, at(6), "without a time of its own, when it came");
+    world.check().await;
+}
+
+/// B-33: free text that reads like a label is still free text.
+async fn without_context_it_is_text_about_the_latest_message(new: NewWorld) {
+    let world = with_buttons(new).await;
+    take(&world, reply(1, "Keep it"), 5).await;
+    world.sent("m2", 1, "P2", 10).await;
+    world.sent("m3", 2, "P3", 10).await;
+    world.accept("m4", 1, 11).await;
+    take(&world, reply(1, "Hello"), 12).await;
+    let told = told(&world, "a").await;
+    let ids: Vec<_> = told
+        .iter()
+        .map(|entry| (entry.msg_id.as_ref().unwrap().as_str(), entry.kind.clone()))
+        .collect();
+    assert_eq!(ids, [("m1", ReplyKind::Text), ("m2", ReplyKind::Text)]);
+}
+
+async fn a_message_outside_the_window_is_not_answered(new: NewWorld) {
+    let world = with_buttons(new).await;
+    let folded = take(&world, reply(1, "Hello"), 7 * DAY + 1).await;
+    assert_eq!((folded.unmatched_replies, folded.replies), (1, 0));
+    let folded = take(&world, to("P1", reply(1, "Hello")), 20 * DAY).await;
+    assert_eq!(
+        folded.replies, 1,
+        "a quoted message is known as long as it is kept"
+    );
+    let folded = take(&world, to("P9", reply(1, "Hello")), 6 * DAY).await;
+    assert_eq!(
+        folded.replies, 1,
+        "an unknown quote falls back to the latest"
+    );
+    world.check().await;
+}
+
+/// Who answers a message has it, whether the provider told us so or not.
+async fn a_message_of_unknown_outcome_is_answered_too(new: NewWorld) {
+    let world = new();
+    world.lost("m1", 1, 0, 600).await;
+    assert_eq!(take(&world, reply(1, "Hello"), 5).await.replies, 1);
+    world.sweep(false, 600).await;
+    assert_eq!(take(&world, reply(1, "Hello"), 700).await.replies, 1);
+    assert_eq!(
+        told(&world, "a").await[1].msg_id.as_ref().unwrap().as_str(),
+        "m1"
+    );
+    let claimed = world.attempt("m2", 2, 0).await;
+    world
+        .settle(&claimed, Settlement::Failed(refusal()), 1)
+        .await;
+    assert_eq!(
+        take(&world, reply(2, "Hello"), 5).await.unmatched_replies,
+        1
+    );
+}
+
+async fn an_unmatched_reply_is_told_only_where_wanted(new: NewWorld) {
+    let world = new();
+    let folded = take(&world, reply(1, "Hello"), 5).await;
+    assert_eq!((folded.unmatched_replies, folded.replies), (1, 0));
+    assert!(told(&world, "a").await.is_empty());
+    world.accept("m1", 2, 6).await;
+    let wanted = EventRules {
+        relay_unmatched: true,
+        ..rules("a")
+    };
+    let hello = || vec![Incoming::Reply(reply(1, "Hello"))];
+    world.events_with(wanted.clone(), hello(), 7).await;
+    let own = EventRules {
+        waba_number: BusinessNumber::parse("12025550111").ok(),
+        ..wanted.clone()
+    };
+    world.events_with(own, hello(), 8).await;
+    let told = told(&world, "a").await;
+    let numbers: Vec<_> = told.iter().map(|entry| &*entry.waba_number).collect();
+    assert_eq!(numbers, ["+1 202-555-0999", "12025550111"]);
+    assert!(told.iter().all(|entry| entry.msg_id.is_none()));
+    world.check().await;
+}
+
+/// The last number seen is found, however much other channels sent since.
+async fn the_last_number_seen_stands_in(new: NewWorld) {
+    let world = new();
+    let wanted = EventRules {
+        relay_unmatched: true,
+        ..rules("a")
+    };
+    for (id, number) in [("m1", "12025550301"), ("m2", "12025550302")] {
+        let mut message = message(id, 2);
+        message.from = BusinessNumber::parse(number).unwrap();
+        world.accept_on("a", &message, 0).await;
+    }
+    let events = vec![Incoming::Reply(reply(1, "Hello"))];
+    world.events_with(wanted, events, 7).await;
+    assert_eq!(told(&world, "a").await[0].waba_number, "12025550302");
+}
+
+async fn stop_is_stored_and_always_told(new: NewWorld) {
+    let world = new();
+    let folded = take(&world, reply(1, "STOP."), 5).await;
+    assert_eq!((folded.opted_out, folded.replies), (1, 1));
+    assert_eq!(told(&world, "a").await[0].text, "STOP.");
+    assert_eq!(world.accept("m1", 1, 6).await, Accepted::OptedOut);
+    let world = world.reopened();
+    assert_eq!(world.accept("m1", 1, 6).await, Accepted::OptedOut);
+    let folded = take(&world, reply(1, "Start"), 7).await;
+    assert_eq!((folded.opted_in, folded.replies), (1, 1));
+    assert_eq!(world.accept("m1", 1, 8).await, Accepted::Stored);
+}
+
+/// A reply belongs to the channel that sent the message, whatever URL it came in on.
+async fn a_reply_goes_to_the_channel_of_its_message(new: NewWorld) {
+    let world = with_buttons(new).await;
+    let stop = vec![Incoming::Reply(to("P1", reply(1, "stop")))];
+    let folded = world.events_with(rules("b"), stop, 5).await;
+    assert_eq!(folded.ring, [channel("a")]);
+    assert_eq!(told(&world, "a").await.len(), 1);
+    assert!(told(&world, "b").await.is_empty());
+    assert_eq!(world.accept("m2", 1, 6).await, Accepted::OptedOut);
+    let other = world.accept_on("b", &message("m2", 1), 6).await;
+    assert_eq!(other, Accepted::Stored);
+    world.check().await;
+}
+
+async fn a_repeat_of_a_reply_is_not_told(new: NewWorld) {
+    let world = with_buttons(new).await;
+    let named = |id: &str| Reply {
+        id: Some(provider_id(id)),
+        ..reply(1, "Hello")
+    };
+    assert_eq!(take(&world, named("R1"), 5).await.replies, 1);
+    let folded = take(&world, named("R1"), 6).await;
+    assert_eq!((folded.replies, folded.repeated_replies), (0, 1));
+    assert_eq!(take(&world, named("R2"), 6).await.replies, 1);
+    assert_eq!(told(&world, "a").await.len(), 2);
+    // Without an id nobody can tell a repeat from a second reply.
+    take(&world, reply(1, "Hello"), 7).await;
+    take(&world, reply(1, "Hello"), 7).await;
+    assert_eq!(told(&world, "a").await.len(), 2);
+}
+
+async fn replies_keep_their_order(new: NewWorld) {
+    let world = with_buttons(new).await;
+    for text in ["one", "two", "three"] {
+        take(&world, reply(1, text), 5).await;
+    }
+    let told = told(&world, "a").await;
+    let texts: Vec<_> = told.iter().map(|entry| &*entry.text).collect();
+    assert_eq!(texts, ["one", "two", "three"]);
+    let history = world.record("m1").await.history;
+    let replies = history.iter().filter(|line| line.what == "reply");
+    assert!(
+        replies
+            .clone()
+            .all(|line| !line.detail.contains("12025550001"))
+    );
+    assert_eq!(replies.count(), 3);
+}
+
+async fn stop_counts_for_the_number_that_was_written_to_however_whatsapp_spells_it(new: NewWorld) {
+    let world = new();
+    world.sent("m", 1, "P", 0).await;
+    let stop = Reply {
+        context: Some(provider_id("P")),
+        ..reply(777, "STOP")
+    };
+    world.events(vec![Incoming::Reply(stop)], 1).await;
+    assert_eq!(world.accept("m2", 1, 2).await, Accepted::OptedOut);
+    assert_eq!(world.accept("m3", 777, 2).await, Accepted::OptedOut);
+    let told = world.callbacks(&lane("a", Lane::Inbound), 2).await;
+    let Callback::Inbound(entry) = &told[0].callback else {
+        panic!("{told:?}")
+    };
+    assert_eq!(entry.from, phone(1));
+}

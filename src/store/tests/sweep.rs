@@ -1,0 +1,112 @@
+//! What time alone brings about.
+
+use super::*;
+
+stories! {
+    a_hold_ends_in_a_failure_that_is_told,
+    a_resend_happens_once,
+    what_is_too_old_is_not_resent,
+    evidence_is_weighed_before_the_verdict,
+    the_old_are_failed_also_while_nothing_is_sent,
+    a_large_backlog_of_old_messages_is_swept_in_steps,
+    a_clock_that_was_a_day_ahead_holds_nothing_back,
+}
+
+async fn a_hold_ends_in_a_failure_that_is_told(new: NewWorld) {
+    let world = new();
+    world.lost("m1", 1, 0, 600).await;
+    assert!(world.sweep(false, 599).await.failed.is_empty());
+    let swept = world.sweep(false, 600).await;
+    let (channel, id, refusal) = &swept.failed[0];
+    assert_eq!(
+        (channel.as_str(), id.as_str(), refusal.code),
+        ("a", "m1", Code::Other)
+    );
+    assert!(refusal.reason.contains("unknown"), "{refusal}");
+    assert!(world.sweep(false, 601).await.failed.is_empty());
+    assert_eq!(world.statuses(601).await, ["m1 failed"]);
+    world.check().await;
+}
+
+async fn a_resend_happens_once(new: NewWorld) {
+    let world = new();
+    world.lost("m1", 1, 0, 600).await;
+    let swept = world.sweep(true, 600).await;
+    assert_eq!((swept.resent.len(), swept.failed.len()), (1, 0));
+    let again = world.claim(600).await.remove(0);
+    assert_eq!(again.attempt, 2);
+    world.settle(&again, unknown_until(1200), 601).await;
+    let swept = world.sweep(true, 1200).await;
+    assert_eq!((swept.resent.len(), swept.failed.len()), (0, 1));
+    assert_eq!(world.state("m1").await, State::Failed);
+    assert_eq!(world.statuses(1200).await, ["m1 failed"]);
+    world.check().await;
+}
+
+async fn what_is_too_old_is_not_resent(new: NewWorld) {
+    let world = new();
+    world.lost("m1", 1, 0, 600).await;
+    let swept = world.sweep(true, DAY + 1).await;
+    assert_eq!((swept.resent.len(), swept.failed.len()), (0, 1));
+}
+
+/// A last look before the verdict: what stood in the way of the evidence may be gone.
+async fn evidence_is_weighed_before_the_verdict(new: NewWorld) {
+    let world = new();
+    world.lost("m1", 1, 0, 300).await;
+    world.lost("m2", 1, 0, 600).await;
+    world.event("P1", Status::Read, Some(1), 5).await;
+    let swept = world.sweep(false, 300).await;
+    assert_eq!((swept.failed.len(), swept.inferred), (1, 0));
+    world.check().await;
+}
+
+async fn the_old_are_failed_also_while_nothing_is_sent(new: NewWorld) {
+    let world = new();
+    world.accept("m1", 1, 0).await;
+    world.accept("m2", 1, 10).await;
+    assert!(world.sweep(false, DAY).await.failed.is_empty());
+    let swept = world.sweep(false, DAY + 5).await;
+    assert_eq!(swept.failed.len(), 1);
+    assert_eq!(world.statuses(DAY + 5).await, ["m1 failed"]);
+    assert_eq!(world.claim(DAY + 5).await.len(), 1);
+    world.check().await;
+}
+
+/// A sweep is bounded, and says when there is more to do.
+async fn a_large_backlog_of_old_messages_is_swept_in_steps(new: NewWorld) {
+    let world = new();
+    let messages: Vec<_> = (0..1200).map(|n| message(&format!("m{n}"), n)).collect();
+    let (channel, account) = (channel("a"), account());
+    let mut all = tokio::task::JoinSet::new();
+    for message in messages {
+        let (store, channel, account) = (world.store.clone(), channel.clone(), account.clone());
+        all.spawn(async move { store.accept(&channel, &account, &message, at(0)).await });
+    }
+    while let Some(one) = all.join_next().await {
+        one.unwrap().unwrap();
+    }
+    let mut failed = Vec::new();
+    loop {
+        let swept = world.sweep(false, DAY + 1).await;
+        failed.push(swept.failed.len());
+        if !swept.more {
+            break;
+        }
+    }
+    assert!(failed.iter().all(|step| *step <= 500), "{failed:?}");
+    assert_eq!(failed.iter().sum::<usize>(), 1200);
+    world.check().await;
+}
+
+async fn a_clock_that_was_a_day_ahead_holds_nothing_back(new: NewWorld) {
+    let world = new();
+    world.lost("lost", 2, DAY, DAY + 600).await;
+    world.accept("m", 1, DAY).await;
+    assert!(world.claim(0).await.is_empty());
+    world.sweep(false, 0).await;
+    assert_eq!(world.record("lost").await.due, Some(at(600)));
+    let claimed = world.claim(1).await;
+    assert_eq!(claimed.len(), 1);
+    assert_eq!(claimed[0].accepted_at, at(0));
+}

@@ -1,0 +1,255 @@
+//! A store with what a story does to it, whatever keeps the rows.
+
+use super::*;
+use std::pin::Pin;
+
+/// Makes a fresh world of one backend.
+pub(in crate::store) type NewWorld = fn() -> World;
+
+/// The channels of every world, all of [`account`]; `x` belongs to another.
+pub(in crate::store) const CHANNELS: [&str; 3] = ["a", "b", "c"];
+
+/// What each backend does in its own way.
+pub(in crate::store) trait Home {
+    /// A new process opens the store; whoever had it open before is gone.
+    fn open(&self) -> Outbox;
+
+    /// Lets the leases of dead processes end. Where there is one process, its start does what is
+    /// left to do; where there are several, the next sweep of any of them.
+    fn end_leases<'a>(
+        &'a self,
+        store: &'a Outbox,
+        seconds: i64,
+        hold: i64,
+    ) -> Pin<Box<dyn Future<Output = ()> + 'a>>;
+
+    /// Compares the ledgers with the rows as they are kept.
+    fn look_inside(&self, ledgers: &[(ChannelId, Ledger)]);
+}
+
+/// A store of its own, with channel `a` where no other is named.
+pub(in crate::store) struct World {
+    pub(in crate::store) store: Outbox,
+    home: Box<dyn Home>,
+}
+
+impl World {
+    pub(in crate::store) fn new(store: Outbox, home: Box<dyn Home>) -> Self {
+        Self { store, home }
+    }
+
+    /// The process ends and starts again.
+    pub(in crate::store) fn reopened(self) -> Self {
+        let Self { store, home } = self;
+        // One process at a time may have the embedded store open.
+        drop(store);
+        let store = home.open();
+        Self { store, home }
+    }
+
+    /// The process is killed, its leases are over, another goes on: what was being sent is unknown
+    /// until `hold` seconds from now.
+    pub(in crate::store) async fn died(self, seconds: i64, hold: i64) -> Self {
+        let next = self.reopened();
+        next.home.end_leases(&next.store, seconds, hold).await;
+        let rules = CHANNELS.map(|name| SweepRule {
+            hold: Duration::from_secs(u64::try_from(hold).unwrap()),
+            ..sweep_rule(name, seconds)
+        });
+        loop {
+            let swept = next.store.sweep(rules.to_vec(), false, at(seconds)).await;
+            if !swept.unwrap().more {
+                return next;
+            }
+        }
+    }
+
+    pub(in crate::store) async fn accept(&self, id: &str, to: u64, seconds: i64) -> Accepted {
+        self.accept_on("a", &message(id, to), seconds).await
+    }
+
+    pub(in crate::store) async fn accept_on(
+        &self,
+        name: &str,
+        message: &Message,
+        seconds: i64,
+    ) -> Accepted {
+        let (channel, account) = (channel(name), account());
+        let accepted = self.store.accept(&channel, &account, message, at(seconds));
+        accepted.await.unwrap()
+    }
+
+    pub(in crate::store) async fn claims(
+        &self,
+        names: &[&str],
+        most: usize,
+        seconds: i64,
+    ) -> Claims {
+        let turn = |name: &&str| Turn {
+            channel: channel(name),
+            expired_before: at(seconds - DAY),
+        };
+        let turns = names.iter().map(turn).collect();
+        self.store.claim(turns, most, at(seconds)).await.unwrap()
+    }
+
+    pub(in crate::store) async fn claim(&self, seconds: i64) -> Vec<ClaimedMessage> {
+        self.claims(&["a"], 1000, seconds).await.taken
+    }
+
+    /// Accepts and claims one message.
+    pub(in crate::store) async fn attempt(
+        &self,
+        id: &str,
+        to: u64,
+        seconds: i64,
+    ) -> ClaimedMessage {
+        self.accept(id, to, seconds).await;
+        let mut claimed = self.claim(seconds).await;
+        assert_eq!(claimed.len(), 1);
+        claimed.remove(0)
+    }
+
+    /// A message that the provider took.
+    pub(in crate::store) async fn sent(&self, id: &str, to: u64, provider_id: &str, seconds: i64) {
+        let claimed = self.attempt(id, to, seconds).await;
+        self.settle(&claimed, receipt(provider_id), seconds).await;
+    }
+
+    /// A message whose outcome nobody knows until `until`.
+    pub(in crate::store) async fn lost(&self, id: &str, to: u64, seconds: i64, until: i64) {
+        let claimed = self.attempt(id, to, seconds).await;
+        self.settle(&claimed, unknown_until(until), seconds).await;
+    }
+
+    pub(in crate::store) async fn settle(
+        &self,
+        claimed: &ClaimedMessage,
+        end: Settlement,
+        seconds: i64,
+    ) -> Folded {
+        let answer = "HTTP 200".into();
+        let settled = self.store.settle(claimed, end, answer, at(seconds));
+        settled.await.unwrap()
+    }
+
+    pub(in crate::store) async fn events(&self, events: Vec<Incoming>, seconds: i64) -> Folded {
+        self.events_with(rules("a"), events, seconds).await
+    }
+
+    pub(in crate::store) async fn events_with(
+        &self,
+        rules: EventRules,
+        events: Vec<Incoming>,
+        seconds: i64,
+    ) -> Folded {
+        let (rules, batch) = (Arc::new(rules), batch());
+        let taken = self.store.take_events(rules, events, &batch, at(seconds));
+        taken.await.unwrap()
+    }
+
+    pub(in crate::store) async fn event(
+        &self,
+        id: &str,
+        status: Status,
+        to: Option<u64>,
+        seconds: i64,
+    ) -> Folded {
+        self.events(vec![event(id, status, to)], seconds).await
+    }
+
+    pub(in crate::store) async fn sweep(&self, resend: bool, seconds: i64) -> Swept {
+        let rules = ["a", "b"].map(|name| SweepRule {
+            resend,
+            ..sweep_rule(name, seconds)
+        });
+        let swept = self.store.sweep(rules.to_vec(), true, at(seconds));
+        swept.await.unwrap()
+    }
+
+    pub(in crate::store) async fn record(&self, id: &str) -> Record {
+        let search = Search::MsgId(channel("a"), id.into());
+        self.store.find(search, 10).await.unwrap().remove(0)
+    }
+
+    pub(in crate::store) async fn state(&self, id: &str) -> State {
+        self.record(id).await.state
+    }
+
+    pub(in crate::store) async fn callbacks(
+        &self,
+        queue: &LaneOf,
+        seconds: i64,
+    ) -> Vec<PendingCallback> {
+        let taken = self.store.take_callbacks(queue, 1000, at(seconds));
+        taken.await.unwrap()
+    }
+
+    pub(in crate::store) async fn end(
+        &self,
+        queue: &LaneOf,
+        handle: i64,
+        end: RelayOutcome,
+        seconds: i64,
+    ) {
+        let ends = vec![(handle, end)];
+        let settled = self.store.settle_callbacks(queue, ends, at(seconds));
+        settled.await.unwrap();
+    }
+
+    /// Relays all that is due, as MoEngage would see it.
+    pub(in crate::store) async fn relayed(&self, queue: &LaneOf, seconds: i64) -> Vec<Callback> {
+        let mut relayed = Vec::new();
+        loop {
+            let due = self.callbacks(queue, seconds).await;
+            if due.is_empty() {
+                return relayed;
+            }
+            for one in due {
+                self.end(queue, one.handle, taken(), seconds).await;
+                relayed.push(one.callback);
+            }
+        }
+    }
+
+    /// The statuses that are due on channel `a`, as words.
+    pub(in crate::store) async fn statuses(&self, seconds: i64) -> Vec<String> {
+        let relayed = self.relayed(&lane("a", Lane::Status), seconds).await;
+        let word = |callback| match callback {
+            Callback::Status(entry) => format!("{} {}", entry.msg_id, entry.status),
+            Callback::Inbound(entry) => format!("reply {}", entry.text),
+        };
+        relayed.into_iter().map(word).collect()
+    }
+
+    pub(in crate::store) async fn ledger(&self) -> Ledger {
+        self.ledger_of("a").await
+    }
+
+    pub(in crate::store) async fn ledger_of(&self, name: &str) -> Ledger {
+        self.store.look().await.unwrap();
+        self.store.ledger(&channel(name))
+    }
+
+    /// The promise of DESIGN G2: the ledger adds up, and is what the rows say.
+    pub(in crate::store) async fn check(&self) {
+        let mut ledgers = Vec::new();
+        let mut open = [0; 3];
+        for name in CHANNELS {
+            let ledger = self.ledger_of(name).await;
+            assert_eq!(ledger.lost(), 0, "{name}: {ledger:?}");
+            open[0] += ledger.queued;
+            open[1] += ledger.attempting;
+            open[2] += ledger.unknown;
+            ledgers.push((channel(name), ledger));
+        }
+        let rows = self.store.count_open().await.unwrap();
+        assert_eq!(open, rows, "the ledger is not what the rows say");
+        self.home.look_inside(&ledgers);
+    }
+}
+
+/// A name that no batch had before.
+fn batch() -> String {
+    format!("{:016x}", fastrand::u64(..))
+}
