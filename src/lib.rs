@@ -35,6 +35,7 @@ pub mod channel;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod datastore;
 pub mod domain;
 pub mod http;
 pub mod intake;

@@ -58,6 +58,7 @@ pub(super) async fn assemble(config: &Config) -> anyhow::Result<Parts> {
     let settings = embedded::Settings {
         data_dir: config.store.data_dir.clone(),
         min_free: config.store.min_free,
+        mark_dirty: false,
     };
     let embedded = embedded::Store::open(&settings)?;
     let store = store::Outbox::Embedded(embedded.clone());

@@ -1,6 +1,7 @@
 //! What is kept, and where. Every backend takes and gives the same types; a value is only ever
 //! changed by one atomic step of a backend.
 
+mod archive;
 pub mod embedded;
 mod record;
 pub mod redis;
@@ -13,6 +14,7 @@ pub(crate) mod testing;
 mod tests;
 mod types;
 
+pub use archive::{Adopted, Dirty, DirtyEnd, MARK_HIDDEN, Unmatched};
 pub use record::{Ledger, Record, Search};
 pub use role::{Cache, Outbox, Tokens};
 pub use row::Moment;

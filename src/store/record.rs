@@ -1,7 +1,7 @@
 //! What people ask a store for: the ledger, a message with its history.
 
 use super::Moment;
-use crate::domain::{AccountId, ChannelId, Message, Phone, State, UnixMs};
+use crate::domain::{AccountId, ChannelId, Message, Phone, State, Status, UnixMs};
 
 /// The cumulative account of a channel (DESIGN G2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -61,6 +61,10 @@ pub struct Record {
     pub attempts: u32,
     /// The provider's id.
     pub provider_id: Option<String>,
+    /// The provider's id of the conversation.
+    pub conversation: Option<String>,
+    /// The highest status that MoEngage was or will be told.
+    pub status: Option<Status>,
     /// Whether the provider's id was inferred from an event.
     pub inferred: bool,
     /// Its history, oldest first.

@@ -1,6 +1,7 @@
 //! Real stores for tests of whatever needs one: an embedded one in a throw-away directory, a Redis
 //! server of the test's own.
 
+use super::StoreError;
 use super::embedded::{Settings, Store};
 use super::redis::{self, Link};
 use rusqlite::Connection;
@@ -19,7 +20,22 @@ pub(crate) fn store() -> (TempDir, Store) {
 
 /// The store of this directory.
 pub(crate) fn open(dir: &Path) -> Store {
-    Store::open(&settings(dir)).unwrap()
+    open_with(&settings(dir))
+}
+
+/// The store of these settings, opened again by the process that had it open.
+pub(crate) fn open_with(settings: &Settings) -> Store {
+    let give_up = Instant::now() + Duration::from_secs(5);
+    loop {
+        match Store::open(settings) {
+            Err(StoreError::InUse(_)) if Instant::now() < give_up => {
+                // waits because a test beside this one may just be starting a server: until that
+                // has replaced its image, it shares our open files, the lock among them
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            opened => return opened.unwrap(),
+        }
+    }
 }
 
 /// Settings that never run out of disk.
@@ -27,6 +43,7 @@ pub(crate) fn settings(dir: &Path) -> Settings {
     Settings {
         data_dir: dir.into(),
         min_free: 0,
+        mark_dirty: false,
     }
 }
 

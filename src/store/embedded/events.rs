@@ -70,9 +70,12 @@ fn take_status(
     folded.unmatched += 1;
     txn.conn
         .prepare_cached(
+            // What Datastore was asked for once is not asked for again by a later event.
             "INSERT INTO event (account, channel, kind, provider_id, recipient, status, at,
-                                received_at, error)
-             VALUES (?1, ?2, 'status', ?3, ?4, ?5, ?6, ?7, ?8)",
+                                received_at, error, asked)
+             VALUES (?1, ?2, 'status', ?3, ?4, ?5, ?6, ?7, ?8,
+                     EXISTS (SELECT 1 FROM event
+                             WHERE account = ?1 AND provider_id = ?3 AND asked = 1))",
         )?
         .execute((
             here.rules.account.as_str(),
@@ -240,7 +243,8 @@ pub(super) fn rank(status: Option<Status>) -> i64 {
     place.map_or(0, |place| signed(place as u64) + 1)
 }
 
-fn progress(rank: i64) -> Progress {
+/// The progress that a row keeps as this number.
+pub(super) fn progress(rank: i64) -> Progress {
     let place = usize::try_from(rank - 1).ok();
     Progress::at(place.and_then(|place| Status::ALL.get(place).copied()))
 }

@@ -11,7 +11,7 @@ const AT_ONCE: i64 = 500;
 
 impl Store {
     /// Removes messages settled before `settled_before` (unless a callback of theirs waits or is a
-    /// dead letter) and events received before `received_before`. Works in small steps until
+    /// dead letter, or Datastore does not have their last version yet) and events received before `received_before`. Works in small steps until
     /// nothing is left to do.
     pub async fn purge(
         &self,
@@ -74,6 +74,8 @@ impl Store {
         if ids.is_empty() {
             return Ok((next, 0));
         }
+        // Where Datastore was switched off, an old mark holds nothing back and goes with its message.
+        let marks = self.shared.mark_dirty;
         let removed = self
             .write(move |txn| {
                 let mut delete = txn.conn.prepare_cached(
@@ -81,10 +83,19 @@ impl Store {
                        AND NOT EXISTS
                          (SELECT 1 FROM callback WHERE lane = 0 AND ord = ?1 AND ready < 2)
                        AND NOT EXISTS
-                         (SELECT 1 FROM callback WHERE lane = 0 AND ord = ?1 AND ready = 2)",
+                         (SELECT 1 FROM callback WHERE lane = 0 AND ord = ?1 AND ready = 2)
+                       AND (NOT ?3 OR NOT EXISTS (SELECT 1 FROM dirty WHERE message = ?1))",
                 )?;
-                ids.iter()
-                    .try_fold(0, |sum, id| Ok(sum + delete.execute((id, before))?))
+                let mut unmark = txn
+                    .conn
+                    .prepare_cached("DELETE FROM dirty WHERE message = ?1")?;
+                ids.iter().try_fold(0, |sum, id| {
+                    let removed = delete.execute((id, before, marks))?;
+                    if removed > 0 && !marks {
+                        unmark.execute([id])?;
+                    }
+                    Ok(sum + removed)
+                })
             })
             .await?;
         Ok((next, removed))

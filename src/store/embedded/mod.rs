@@ -5,6 +5,7 @@
 //! restart what was being sent is unknown, and what was being relayed is due again.
 
 mod accept;
+mod archive;
 mod callbacks;
 mod claim;
 mod disk;
@@ -45,6 +46,8 @@ pub struct Settings {
     pub data_dir: PathBuf,
     /// Bytes of disk that must stay free for new messages to be accepted.
     pub min_free: u64,
+    /// Whether every change of a message is marked for Datastore.
+    pub mark_dirty: bool,
 }
 
 /// The store. Clones share it.
@@ -60,6 +63,8 @@ struct Shared {
     totals: Totals,
     disk: Disk,
     path: PathBuf,
+    /// Whether changes are marked for Datastore.
+    mark_dirty: bool,
     /// Callbacks handed to the relay and not yet settled: the leases of this one process.
     taken: Mutex<HashSet<i64>>,
     /// Held as long as the store lives; the lock ends with the process, however it ends.
@@ -96,7 +101,10 @@ impl Store {
             ))
         })?;
         schema::create(&conn).map_err(|error| layout_fault(&path, error))?;
-        conn.set_prepared_statement_cache_capacity(64);
+        if settings.mark_dirty {
+            schema::mark_changes(&conn).map_err(unavailable)?;
+        }
+        conn.set_prepared_statement_cache_capacity(96);
         callbacks::all_due(&conn).map_err(unavailable)?;
         let totals = Totals::load(&conn).map_err(unavailable)?;
         let readers = (0..READERS)
@@ -109,6 +117,7 @@ impl Store {
             totals,
             disk: Disk::new(dir.clone(), path.clone(), settings.min_free).map_err(in_dir)?,
             path,
+            mark_dirty: settings.mark_dirty,
             taken: Mutex::new(HashSet::new()),
             _lock: lock,
         };

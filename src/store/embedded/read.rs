@@ -1,9 +1,13 @@
 //! Answers to "what happened to this message?".
 
-use super::{Store, channel_id, damaged, settle, signed};
+use super::{Store, channel_id, damaged, events, settle, signed};
 use crate::domain::{AccountId, MsgId, State, UnixMs};
 use crate::store::{Record, Search, StoreError, row};
 use rusqlite::{Connection, Result, Row, ToSql};
+
+/// What a record is read from.
+pub(super) const COLUMNS: &str = "id, channel, account, msg_id, recipient, state, due, accepted_at,
+     attempts, provider_id, inferred, body, history, conversation, progress";
 
 impl Store {
     /// The newest messages that fit, at most `most`.
@@ -23,9 +27,7 @@ impl Store {
                 Search::Phone(phone) => ("recipient = ?2", vec![Box::new(signed(phone.number()))]),
             };
             let sql = format!(
-                "SELECT id, channel, account, msg_id, recipient, state, due, accepted_at, attempts,
-                        provider_id, inferred, body, history
-                 FROM message WHERE {condition} ORDER BY id DESC LIMIT ?1"
+                "SELECT {COLUMNS} FROM message WHERE {condition} ORDER BY id DESC LIMIT ?1"
             );
             let params = std::iter::once(Box::new(most) as Box<dyn ToSql>).chain(keys);
             let mut select = conn.prepare_cached(&sql)?;
@@ -56,7 +58,8 @@ fn text(value: &str) -> Box<dyn ToSql> {
     Box::new(value.to_owned())
 }
 
-fn record(conn: &Connection, row: &Row<'_>) -> Result<Record> {
+/// The record of a row of [`COLUMNS`].
+pub(super) fn record(conn: &Connection, row: &Row<'_>) -> Result<Record> {
     let id: i64 = row.get(0)?;
     let state = settle::state(row.get(5)?)?;
     let msg_id = MsgId::parse(row.get_ref(3)?.as_str()?).map_err(damaged)?;
@@ -76,6 +79,8 @@ fn record(conn: &Connection, row: &Row<'_>) -> Result<Record> {
         accepted_at: UnixMs(row.get(7)?),
         attempts: row.get(8)?,
         provider_id: row.get(9)?,
+        conversation: row.get(13)?,
+        status: events::progress(row.get(14)?).status(),
         inferred: row.get(10)?,
         history: row::read_history(row.get_ref(12)?.as_str()?),
         callbacks: open_callbacks(conn, id)?,

@@ -139,7 +139,7 @@ fn answered(conn: &Connection, here: &Here<'_>, reply: &Reply) -> Result<Option<
     let latest = conn
         .prepare_cached(&format!(
             "{COLUMNS} WHERE recipient = ?1 AND account = ?2 AND {REACHED} AND accepted_at >= ?3
-             ORDER BY id DESC LIMIT 1"
+             ORDER BY accepted_at DESC, id DESC LIMIT 1"
         ))?
         .query_row(
             (

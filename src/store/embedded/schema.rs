@@ -28,7 +28,8 @@ CREATE TABLE message (
     inferred     INTEGER NOT NULL DEFAULT 0,
     body         TEXT NOT NULL,
     taps         TEXT,
-    history      TEXT NOT NULL
+    history      TEXT NOT NULL,
+    version      INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE UNIQUE INDEX message_key ON message (channel, msg_id);
 CREATE INDEX message_recipient ON message (recipient);
@@ -50,11 +51,20 @@ CREATE TABLE event (
     at          INTEGER,
     received_at INTEGER NOT NULL,
     error       TEXT,
-    raw         TEXT
+    raw         TEXT,
+    asked       INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE INDEX event_provider ON event (account, provider_id) WHERE provider_id IS NOT NULL;
 CREATE INDEX event_recipient ON event (account, recipient, provider_id)
     WHERE recipient IS NOT NULL;
+CREATE INDEX event_unasked ON event (account, received_at) WHERE kind = 'status' AND asked = 0;
+
+CREATE TABLE dirty (
+    message INTEGER PRIMARY KEY,
+    account TEXT NOT NULL,
+    due     INTEGER NOT NULL
+) STRICT;
+CREATE INDEX dirty_due ON dirty (account, due);
 
 CREATE TABLE reply_seen (
     account TEXT NOT NULL,
@@ -102,7 +112,39 @@ CREATE TABLE kept (
 ";
 
 /// The layout that this program writes, kept in SQLite's `user_version`.
-const LAYOUT: i64 = 1;
+const LAYOUT: i64 = 2;
+
+/// From layout 1, which knew no second home of the records, to layout 2. The two columns are added
+/// without touching a row, so it takes no longer on a large file.
+const FROM_1: &str = "
+ALTER TABLE message ADD COLUMN version INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE event ADD COLUMN asked INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX event_unasked ON event (account, received_at) WHERE kind = 'status' AND asked = 0;
+CREATE TABLE dirty (
+    message INTEGER PRIMARY KEY,
+    account TEXT NOT NULL,
+    due     INTEGER NOT NULL
+) STRICT;
+CREATE INDEX dirty_due ON dirty (account, due);
+";
+
+/// Every change of a message counts its version up and marks it for the second home of the records,
+/// in the transaction of the change: no statement can forget it. Temporary, so a process without a
+/// second home pays nothing. `version` is not among the columns, so the trigger does not fire itself.
+const MARKS: &str = "
+CREATE TEMP TRIGGER mark_new AFTER INSERT ON main.message BEGIN
+    UPDATE message SET version = version + 1 WHERE id = NEW.id;
+    INSERT INTO dirty (message, account, due) SELECT NEW.id, NEW.account, NEW.accepted_at
+     WHERE NOT EXISTS (SELECT 1 FROM dirty WHERE message = NEW.id);
+END;
+CREATE TEMP TRIGGER mark_changed AFTER UPDATE OF state, due, accepted_at, attempts, attempted_at,
+    settled_at, resent, lost, progress, provider_id, conversation, inferred, body, taps, history
+ON main.message BEGIN
+    UPDATE message SET version = version + 1 WHERE id = NEW.id;
+    INSERT INTO dirty (message, account, due) SELECT NEW.id, NEW.account, NEW.accepted_at
+     WHERE NOT EXISTS (SELECT 1 FROM dirty WHERE message = NEW.id);
+END;
+";
 
 /// Why a file cannot be used.
 pub(super) enum LayoutError {
@@ -137,13 +179,25 @@ pub(super) fn set_up(conn: &Connection) -> Result<()> {
     Ok(())
 }
 
-/// Creates the tables of an empty file, and refuses a file of a newer program.
+/// From now on this connection marks what it changes.
+pub(super) fn mark_changes(conn: &Connection) -> Result<()> {
+    conn.execute_batch(MARKS)
+}
+
+/// Creates the tables of an empty file, brings a file of an older program up to date, and refuses a
+/// file of a newer one.
 pub(super) fn create(conn: &Connection) -> std::result::Result<(), LayoutError> {
     let found: i64 = conn.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     match found {
         0 => {
             conn.execute_batch(&format!(
                 "BEGIN IMMEDIATE; {TABLES} PRAGMA user_version = {LAYOUT}; COMMIT;"
+            ))?;
+            Ok(())
+        }
+        1 => {
+            conn.execute_batch(&format!(
+                "BEGIN IMMEDIATE; {FROM_1} PRAGMA user_version = {LAYOUT}; COMMIT;"
             ))?;
             Ok(())
         }

@@ -8,6 +8,7 @@
 //! asking again, or the next renewal of the lease, sets it right.
 
 mod accept;
+mod archive;
 mod callbacks;
 mod claim;
 mod events;

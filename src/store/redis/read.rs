@@ -2,12 +2,12 @@
 
 use super::claim::unreadable;
 use super::{Call, Home, Store, callbacks};
-use crate::domain::{ChannelId, MsgId, Phone, State, UnixMs};
+use crate::domain::{ChannelId, MsgId, Phone, State, Status, UnixMs};
 use crate::store::{Record, Search, StoreError, row};
 use std::collections::HashMap;
 
 /// Number, small fields, row and history, callbacks (place, callback, reason).
-type Found = (
+pub(super) type Found = (
     i64,
     HashMap<String, String>,
     String,
@@ -73,7 +73,13 @@ impl Store {
     }
 }
 
-fn record(home: &Home, (_, fields, text, open): Found) -> Result<Record, StoreError> {
+/// The version of a message.
+pub(super) fn version((_, fields, ..): &Found) -> u64 {
+    let version = fields.get("vr").and_then(|text| text.parse().ok());
+    version.unwrap_or_default()
+}
+
+pub(super) fn record(home: &Home, (_, fields, text, open): Found) -> Result<Record, StoreError> {
     let field = |name: &str| fields.get(name).map(String::as_str);
     let number = |name: &str| field(name).and_then(|text| text.parse::<i64>().ok());
     let place = number("s").and_then(|state| usize::try_from(state).ok());
@@ -98,8 +104,16 @@ fn record(home: &Home, (_, fields, text, open): Found) -> Result<Record, StoreEr
             .and_then(|n| u32::try_from(n).ok())
             .unwrap_or_default(),
         provider_id: field("pi").map(Into::into),
+        conversation: field("cv").map(Into::into),
+        status: number("pr").and_then(status),
         inferred: field("in") == Some("1"),
         history: row::read_history(history),
         callbacks: open.iter().map(spoken).collect::<Result<_, _>>()?,
     })
+}
+
+/// The status of a progress.
+fn status(rank: i64) -> Option<Status> {
+    let place = usize::try_from(rank - 1).ok()?;
+    Status::ALL.get(place).copied()
 }

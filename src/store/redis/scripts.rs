@@ -24,6 +24,8 @@ const STEPS: [(&str, Step); 7] = [
 
 /// How long an unknown outcome of a channel that is configured no more waits for evidence.
 const HOLD_MS: u32 = 600_000;
+/// The time of an id that was asked for: never again.
+const ASKED: u64 = 9_000_000_000_000_000;
 
 /// Counters of the ledger by the state they count.
 fn counter(state: State) -> &'static str {
@@ -51,6 +53,9 @@ pub(super) struct Scripts {
     pub(super) purge: Script,
     pub(super) find: Script,
     pub(super) count_open: Script,
+    pub(super) take_dirty: Script,
+    pub(super) settle_dirty: Script,
+    pub(super) adopt: Script,
 }
 
 impl Scripts {
@@ -79,6 +84,9 @@ impl Scripts {
             purge: ending(include_str!("lua/purge.lua")),
             find: question(include_str!("lua/find.lua")),
             count_open: question(include_str!("lua/count_open.lua")),
+            take_dirty: ending(include_str!("lua/take_dirty.lua")),
+            settle_dirty: ending(include_str!("lua/settle_dirty.lua")),
+            adopt: ending(include_str!("lua/adopt.lua")),
         }
     }
 }
@@ -128,7 +136,7 @@ fn tables(mark_dirty: bool) -> String {
         .collect();
     let _ = write!(
         lua,
-        "local ROW_VERSION,MARK_DIRTY,FAILED_RANK,HOLD={},{mark_dirty},{},{HOLD_MS}\n\
+        "local ROW_VERSION,MARK_DIRTY,FAILED_RANK,HOLD,ASKED={},{mark_dirty},{},{HOLD_MS},{ASKED}\n\
          local STATE={{{states}}}\nlocal COUNTER={{{counters}}}\nlocal AFTER={{{after}}}\n\
          local STATUS={{{}}}\nlocal FOLD={{{fold}}}\n",
         row::VERSION,
@@ -146,7 +154,7 @@ mod tests {
     fn the_tables_say_what_the_domain_says() {
         let tables = tables(false);
         for part in [
-            "local ROW_VERSION,MARK_DIRTY,FAILED_RANK,HOLD=1,false,2,600000",
+            "local ROW_VERSION,MARK_DIRTY,FAILED_RANK,HOLD,ASKED=1,false,2,600000,9000000000000000",
             "local STATE={queued='0',attempting='1',accepted='2',unknown='3',failed='4',}",
             "['0']={claim='1',fail='4',}",
             "['2']={},",

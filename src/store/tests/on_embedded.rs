@@ -1,25 +1,39 @@
 //! The stories' world on the embedded store.
 
 use super::*;
+use crate::store::embedded::Settings;
 use crate::store::testing;
+use std::cell::Cell;
 use std::pin::Pin;
 use tempfile::TempDir;
 
 /// A fresh one.
 pub(in crate::store) fn world() -> World {
     let dir = tempfile::tempdir().unwrap();
-    let home = OnEmbedded { dir: Arc::new(dir) };
+    let home = OnEmbedded {
+        dir: Arc::new(dir),
+        marks: Cell::new(false),
+    };
     World::new(home.open(), Box::new(home))
 }
 
 /// The directory with the file; the one process that has it open is the test.
 pub(in crate::store) struct OnEmbedded {
     pub(in crate::store) dir: Arc<TempDir>,
+    pub(in crate::store) marks: Cell<bool>,
 }
 
 impl Home for OnEmbedded {
     fn open(&self) -> Outbox {
-        Outbox::Embedded(testing::open(self.dir.path()))
+        let settings = Settings {
+            mark_dirty: self.marks.get(),
+            ..testing::settings(self.dir.path())
+        };
+        Outbox::Embedded(testing::open_with(&settings))
+    }
+
+    fn mark(&self, on: bool) {
+        self.marks.set(on);
     }
 
     fn end_leases<'a>(

@@ -4,7 +4,7 @@ use super::world::CHANNELS;
 use super::*;
 use crate::store::redis;
 use crate::store::testing::{self, RedisServer};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::pin::Pin;
 
 /// A fresh one.
@@ -12,6 +12,7 @@ pub(in crate::store) fn world() -> World {
     let home = OnRedis {
         server: RedisServer::start(),
         replicas: RefCell::default(),
+        marks: Cell::new(false),
     };
     World::new(home.open(), Box::new(home))
 }
@@ -20,6 +21,7 @@ pub(in crate::store) fn world() -> World {
 struct OnRedis {
     server: RedisServer,
     replicas: RefCell<Vec<String>>,
+    marks: Cell<bool>,
 }
 
 impl Home for OnRedis {
@@ -29,7 +31,11 @@ impl Home for OnRedis {
         let foreign = AccountId::parse("other").unwrap();
         let ours = CHANNELS.map(|name| (channel(name), account()));
         let channels = ours.into_iter().chain([(channel("x"), foreign)]);
-        Outbox::Redis(redis::Store::open(link, channels.collect(), false))
+        Outbox::Redis(redis::Store::open(link, channels.collect(), self.marks.get()))
+    }
+
+    fn mark(&self, on: bool) {
+        self.marks.set(on);
     }
 
     fn end_leases<'a>(

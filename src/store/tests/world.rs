@@ -14,6 +14,9 @@ pub(in crate::store) trait Home {
     /// A new process opens the store; whoever had it open before is gone.
     fn open(&self) -> Outbox;
 
+    /// From the next opening on, changes are marked for Datastore, or not.
+    fn mark(&self, on: bool);
+
     /// Lets the leases of dead processes end. Where there is one process, its start does what is
     /// left to do; where there are several, the next sweep of any of them.
     fn end_leases<'a>(
@@ -45,6 +48,18 @@ impl World {
         drop(store);
         let store = home.open();
         Self { store, home }
+    }
+
+    /// The same with marks for Datastore.
+    pub(in crate::store) fn marking(self) -> Self {
+        self.home.mark(true);
+        self.reopened()
+    }
+
+    /// Datastore was switched off.
+    pub(in crate::store) fn marking_no_more(self) -> Self {
+        self.home.mark(false);
+        self.reopened()
     }
 
     /// The process is killed, its leases are over, another goes on: what was being sent is unknown

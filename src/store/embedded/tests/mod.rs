@@ -2,6 +2,7 @@
 //! that it shares with other backends is in `store/tests`.
 
 mod inside;
+mod layout;
 mod opening;
 mod plans;
 
@@ -28,7 +29,10 @@ impl Rig {
     }
 
     fn over(store: Store, dir: Arc<TempDir>) -> Self {
-        let home = on_embedded::OnEmbedded { dir: dir.clone() };
+        let home = on_embedded::OnEmbedded {
+            dir: dir.clone(),
+            marks: std::cell::Cell::new(false),
+        };
         let world = World::new(Outbox::Embedded(store.clone()), Box::new(home));
         Self { world, store, dir }
     }

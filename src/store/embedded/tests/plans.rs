@@ -4,8 +4,9 @@
 use super::*;
 
 /// The sources with statements; test modules at their ends hold none.
-const SOURCES: [(&str, &str); 10] = [
+const SOURCES: [(&str, &str); 11] = [
     ("accept", include_str!("../accept.rs")),
+    ("archive", include_str!("../archive.rs")),
     ("callbacks", include_str!("../callbacks.rs")),
     ("claim", include_str!("../claim.rs")),
     ("events", include_str!("../events.rs")),
@@ -58,7 +59,22 @@ const DOCUMENTED: [(&str, &str, &str); 8] = [
 ];
 
 /// The statements that every message pays for, by a part of their text, and the index each needs.
-const HOT: [(&str, &str, &str); 13] = [
+const HOT: [(&str, &str, &str); 16] = [
+    (
+        "archive",
+        "SELECT message FROM dirty",
+        "dirty_due (account=? AND due<?)",
+    ),
+    (
+        "archive",
+        "SELECT count(*) FROM dirty",
+        "dirty_due (account=?)",
+    ),
+    (
+        "archive",
+        "AND asked = 0",
+        "event_unasked (account=? AND received_at<?)",
+    ),
     (
         "accept",
         "SELECT recipient, body",
@@ -123,7 +139,17 @@ const HOT: [(&str, &str, &str); 13] = [
 ];
 
 /// Conditions that a source puts into a statement of its own.
-const COMPOSED: [(&str, &str, &str); 8] = [
+const COMPOSED: [(&str, &str, &str); 10] = [
+    (
+        "archive",
+        "SELECT id, channel, msg_id, state FROM message WHERE ",
+        "account = ?1 AND provider_id = ?2",
+    ),
+    (
+        "archive",
+        "SELECT id, channel, msg_id, state FROM message WHERE ",
+        "channel = ?1 AND msg_id = ?2",
+    ),
     (
         "claim",
         "SELECT id, channel, msg_id, state FROM message WHERE ",

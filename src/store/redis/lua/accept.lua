@@ -16,12 +16,12 @@ call('SET', index, id)
 call('HSET', key_m(id), 'ch', channel, 'mi', msg_id, 'to', to, 's', STATE.queued, 'du', now, 'ac', now)
 call('SET', P .. 'd:' .. id, row .. '\n' .. line(now, 'accepted'))
 call('ZADD', P .. 'q:' .. channel, now, id)
-call('ZADD', P .. 'r:' .. to, id, id)
+call('ZADD', P .. 'r:' .. to, now, id)
 call('HSET', P .. 'num', channel, from)
 count(channel, 'accepted', 1)
 count(channel, 'queued', 1)
 if MARK_DIRTY then
   call('HINCRBY', key_m(id), 'vr', 1)
-  call('ZADD', P .. 'dirty', now, id)
+  call('ZADD', P .. 'dirty', 'NX', 0, id)
 end
 return 0

@@ -10,7 +10,7 @@
 --   q:CHANNEL           queued, by due             rq:CHANNEL  the same for what was tried before
 --   ra:CHANNEL          tried before, by accept    u    unknown, by the end of the hold
 --   done                settled, by when           l:CHANNEL   the ledger
---   r:PHONE             messages to a person       x:PHONE  those being sent, unknown or lost
+--   r:PHONE             to a person, by accept     x:PHONE  those being sent, unknown or lost
 --   p:PROVIDER_ID       number of the message      num  channel -> the last `from` that MoEngage named
 --   e:PROVIDER_ID       statuses that match nothing yet, in order; ez: all such ids, by the first
 --   er:PHONE            such ids that name the person   ask  such ids not looked for elsewhere yet
@@ -54,7 +54,8 @@ local function note(id, now, what, detail, limit)
   end
   if MARK_DIRTY then
     call('HINCRBY', key_m(id), 'vr', 1)
-    call('ZADD', P .. 'dirty', now, id)
+    -- A mark that somebody has taken stays hidden; the version tells them.
+    call('ZADD', P .. 'dirty', 'NX', 0, id)
   end
 end
 
@@ -215,6 +216,25 @@ local function release_callback(replica, cid, claim, now)
     call('ZADD', P .. 'cr:' .. lane .. ':' .. channel, now, cid)
     ring(channel)
   end
+end
+
+-- A message for people: its number, small fields, row and history, callbacks that wait or were given
+-- up.
+local function describe(id)
+  local fields = call('HGETALL', key_m(id))
+  if #fields == 0 then return nil end
+  local channel, callbacks = call('HGET', key_m(id), 'ch'), {}
+  local dead = call('SMEMBERS', P .. 'dm:' .. id)
+  table.sort(dead)
+  for _, cid in ipairs(dead) do
+    callbacks[#callbacks + 1] = { 'dead', call('GET', P .. 'c:' .. cid),
+      call('HGET', P .. 'dr', cid) or '' }
+  end
+  for place, cid in ipairs(call('LRANGE', P .. 'co:0:' .. channel .. ':' .. id, 0, -1)) do
+    callbacks[#callbacks + 1] =
+      { place == 1 and 'ready' or 'waits', call('GET', P .. 'c:' .. cid), '' }
+  end
+  return { id, fields, call('GET', P .. 'd:' .. id), callbacks }
 end
 
 -- Pairs of a hash, as redis gives them.

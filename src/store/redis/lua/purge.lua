@@ -19,6 +19,7 @@ local function purge_message(id)
   end
   call('DEL', key_m(id), P .. 'd:' .. id, P .. 't:' .. id)
   call('ZREM', P .. 'done', id)
+  call('ZREM', P .. 'dirty', id)
   return true
 end
 

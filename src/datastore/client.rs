@@ -1,0 +1,199 @@
+//! The five calls. Each ends within a deadline and reads a bounded answer; none is retried here.
+
+use super::Settings;
+use super::auth::{Auth, Source};
+use super::error::{Error, refused, unreachable};
+use super::wire::{Entity, WireEntity, key};
+use reqwest::StatusCode;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// How long one call may take, its token included.
+pub(super) const DEADLINE: Duration = Duration::from_secs(8);
+/// The most of an answer that is read, in bytes.
+const LONGEST_ANSWER: usize = 32 << 20;
+/// How often what a lookup put off is asked for again.
+const LOOKUP_ROUNDS: usize = 5;
+
+/// An open transaction: what is read in it must not change until it is committed.
+#[derive(Debug)]
+#[must_use = "a transaction must be committed or rolled back"]
+pub struct Transaction(String);
+
+/// The way to one project's Datastore. Clones share it.
+#[derive(Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    auth: Arc<Auth>,
+    /// The address of the project, without the call.
+    base: Arc<str>,
+    kind: Arc<str>,
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client")
+            .field("base", &self.base)
+            .field("kind", &self.kind)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    /// A client without connections. The TLS provider of the process must be installed.
+    pub fn new(settings: &Settings) -> Result<Self, Error> {
+        let (host, source) = match (&settings.emulator_host, &settings.credentials) {
+            (Some(host), _) => (format!("http://{host}"), Source::Nobody),
+            (None, Some(path)) => (GOOGLE.to_owned(), Source::File(path.clone())),
+            (None, None) => (GOOGLE.to_owned(), Source::Default),
+        };
+        Self::at(&host, source, settings)
+    }
+
+    fn at(host: &str, source: Source, settings: &Settings) -> Result<Self, Error> {
+        let http = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .no_proxy()
+            .tcp_nodelay(true)
+            .timeout(DEADLINE)
+            .connect_timeout(DEADLINE / 2)
+            .build()
+            .map_err(|error| Error::Build(error.to_string()))?;
+        Ok(Self {
+            http,
+            auth: Arc::new(Auth::new(source)),
+            base: format!("{host}/v1/projects/{}", settings.project_id).into(),
+            kind: settings.kind.as_str().into(),
+        })
+    }
+
+    /// The entities of these names that exist, as they are now or as `transaction` sees them.
+    pub async fn lookup(
+        &self,
+        names: &[String],
+        transaction: Option<&Transaction>,
+    ) -> Result<Vec<Entity>, Error> {
+        #[derive(Deserialize)]
+        struct Answer {
+            #[serde(default)]
+            found: Vec<Found>,
+            #[serde(default)]
+            deferred: Vec<Value>,
+        }
+        let mut keys: Vec<Value> = names.iter().map(|name| key(&self.kind, name)).collect();
+        let mut entities = Vec::new();
+        for _ in 0..LOOKUP_ROUNDS {
+            if keys.is_empty() {
+                return Ok(entities);
+            }
+            let mut body = json!({ "keys": keys });
+            if let Some(Transaction(id)) = transaction {
+                body["readOptions"] = json!({ "transaction": id });
+            }
+            let answer: Answer = self.call("lookup", &body).await?;
+            entities.extend(answer.found.into_iter().map(|one| one.entity.read()));
+            keys = answer.deferred;
+        }
+        let words = "it puts off part of a lookup again and again".to_owned();
+        let status = "UNAVAILABLE".to_owned();
+        Err(Error::Answered { status, words })
+    }
+
+    /// At most `most` entities whose property is this text.
+    pub async fn query(
+        &self,
+        property: &str,
+        text: &str,
+        most: usize,
+    ) -> Result<Vec<Entity>, Error> {
+        #[derive(Deserialize)]
+        struct Answer {
+            #[serde(default)]
+            batch: Batch,
+        }
+        #[derive(Deserialize, Default)]
+        #[serde(rename_all = "camelCase")]
+        struct Batch {
+            #[serde(default)]
+            entity_results: Vec<Found>,
+        }
+        let filter = json!({ "propertyFilter": {
+            "property": { "name": property }, "op": "EQUAL", "value": { "stringValue": text },
+        } });
+        let query = json!({ "kind": [{ "name": *self.kind }], "filter": filter, "limit": most });
+        let answer: Answer = self.call("runQuery", &json!({ "query": query })).await?;
+        let found = answer.batch.entity_results.into_iter();
+        Ok(found.map(|one| one.entity.read()).collect())
+    }
+
+    /// Begins a transaction that reads and writes.
+    pub async fn begin(&self) -> Result<Transaction, Error> {
+        #[derive(Deserialize)]
+        struct Answer {
+            transaction: String,
+        }
+        let body = json!({ "transactionOptions": { "readWrite": {} } });
+        let answer: Answer = self.call("beginTransaction", &body).await?;
+        Ok(Transaction(answer.transaction))
+    }
+
+    /// Writes these entities whole and ends the transaction. When it fails, nothing was written; an
+    /// answer that did not come leaves open whether it was.
+    pub async fn commit(&self, transaction: Transaction, entities: &[Entity]) -> Result<(), Error> {
+        let upsert = |entity: &Entity| json!({ "upsert": entity.write(&self.kind) });
+        let mutations: Vec<Value> = entities.iter().map(upsert).collect();
+        let body = json!({
+            "mode": "TRANSACTIONAL", "transaction": transaction.0, "mutations": mutations,
+        });
+        self.call::<Value>("commit", &body).await.map(drop)
+    }
+
+    /// Ends a transaction that writes nothing.
+    pub async fn rollback(&self, transaction: Transaction) -> Result<(), Error> {
+        let body = json!({ "transaction": transaction.0 });
+        self.call::<Value>("rollback", &body).await.map(drop)
+    }
+
+    async fn call<T: for<'a> Deserialize<'a>>(&self, call: &str, body: &Value) -> Result<T, Error> {
+        let called = timeout(DEADLINE, self.exchange(call, body)).await;
+        let answer = called.map_err(|_| Error::TooSlow)??;
+        serde_json::from_slice(&answer).map_err(|error| Error::Strange(error.to_string()))
+    }
+
+    async fn exchange(&self, call: &str, body: &Value) -> Result<Vec<u8>, Error> {
+        let mut request = self.http.post(format!("{}:{call}", self.base)).json(body);
+        if let Some(token) = self.auth.token().await? {
+            request = request.bearer_auth(token.as_str());
+        }
+        let mut response = request.send().await.map_err(unreachable)?;
+        let http = response.status();
+        let mut answer = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
+            if answer.len() + chunk.len() > LONGEST_ANSWER {
+                return Err(Error::Strange(format!("more than {LONGEST_ANSWER} bytes")));
+            }
+            answer.extend_from_slice(&chunk);
+        }
+        if http == StatusCode::OK {
+            return Ok(answer);
+        }
+        if http == StatusCode::UNAUTHORIZED {
+            self.auth.forget().await;
+        }
+        Err(refused(http, &answer))
+    }
+}
+
+const GOOGLE: &str = "https://datastore.googleapis.com";
+
+#[derive(Deserialize)]
+struct Found {
+    entity: WireEntity,
+}
+
+#[cfg(test)]
+mod tests;

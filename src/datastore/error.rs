@@ -1,0 +1,125 @@
+//! What can go wrong with a call, whether it is worth trying again, and what the operator can do.
+
+use super::client::DEADLINE;
+use crate::domain::phone::mask_digits;
+use reqwest::StatusCode;
+use serde_json::Value;
+
+/// The most that is kept of Google's words about an error, in characters.
+const LONGEST_WORDS: usize = 300;
+
+/// Why a call did not do it. Nothing was changed, but for [`Error::is_worth_retrying`] after a
+/// commit: then it may have been.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    /// No answer came.
+    #[error("Datastore cannot be reached: {0}")]
+    Unreachable(String),
+    /// None came in time.
+    #[error("Datastore did not answer within {} s", DEADLINE.as_secs())]
+    TooSlow,
+    /// Google answered with one of its error codes.
+    #[error("Datastore answered {status}: {words}")]
+    Answered {
+        /// Google's word, such as `ABORTED`; empty when there is none.
+        status: String,
+        /// Its explanation.
+        words: String,
+    },
+    /// The answer is none of Datastore's, or too long.
+    #[error("Datastore's answer cannot be used: {0}")]
+    Strange(String),
+    /// The credentials are missing or unreadable.
+    #[error("{0}")]
+    Credentials(String),
+    /// Google gives no access token.
+    #[error("{0}")]
+    NoToken(String),
+    /// The client could not be made.
+    #[error("the client for Datastore cannot be made: {0}")]
+    Build(String),
+}
+
+impl Error {
+    /// Whether the same call may go well in a moment, without anybody doing anything.
+    pub fn is_worth_retrying(&self) -> bool {
+        match self {
+            Self::Unreachable(_) | Self::TooSlow | Self::NoToken(_) => true,
+            Self::Answered { status, .. } => matches!(
+                status.as_str(),
+                "ABORTED"
+                    | "UNAVAILABLE"
+                    | "RESOURCE_EXHAUSTED"
+                    | "DEADLINE_EXCEEDED"
+                    | "INTERNAL"
+                    | "CANCELLED"
+                    | "UNKNOWN"
+            ),
+            Self::Strange(_) | Self::Credentials(_) | Self::Build(_) => false,
+        }
+    }
+
+    /// Whether it is the fault of an entity in the call and not of the call.
+    pub fn blames_an_entity(&self) -> bool {
+        matches!(self, Self::Answered { status, .. } if status == "INVALID_ARGUMENT")
+    }
+
+    /// What the operator must do; empty where nobody need do anything.
+    pub fn advice(&self) -> &'static str {
+        let Self::Answered { status, .. } = self else {
+            return match self {
+                Self::Credentials(_) | Self::NoToken(_) => {
+                    "Check DT_JSON_PATH or the default credentials of this machine."
+                }
+                Self::Strange(_) => "Is DATASTORE_EMULATOR_HOST right, or a proxy in between?",
+                _ => "",
+            };
+        };
+        match status.as_str() {
+            "PERMISSION_DENIED" => {
+                "Give the service account the role Cloud Datastore User in the project of \
+                 DT_PROJECT_ID."
+            }
+            "UNAUTHENTICATED" => "Make a new key for the service account and set DT_JSON_PATH.",
+            "NOT_FOUND" => {
+                "Does the project of DT_PROJECT_ID exist, with a database in Datastore mode?"
+            }
+            "FAILED_PRECONDITION" => "Is the database of the project in Datastore mode?",
+            _ => "",
+        }
+    }
+}
+
+pub(super) fn refused(http: StatusCode, body: &[u8]) -> Error {
+    let body: Value = serde_json::from_slice(body).unwrap_or_default();
+    let said = &body["error"];
+    let words = said["message"].as_str().unwrap_or("no explanation");
+    let status = match (said["status"].as_str(), http.as_u16()) {
+        (Some(status), _) => status,
+        // A proxy or a load balancer answers in Datastore's place.
+        (None, 429) => "RESOURCE_EXHAUSTED",
+        (None, 500..) => "UNAVAILABLE",
+        (None, code) => return Error::Strange(format!("HTTP {code}")),
+    };
+    Error::Answered {
+        status: status.to_owned(),
+        words: cut(words),
+    }
+}
+
+pub(super) fn unreachable(error: reqwest::Error) -> Error {
+    if error.is_timeout() && !error.is_connect() {
+        return Error::TooSlow;
+    }
+    let error = error.without_url();
+    let mut cause: &dyn std::error::Error = &error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    Error::Unreachable(cut(&cause.to_string()))
+}
+
+/// Google may repeat what it was sent.
+fn cut(words: &str) -> String {
+    mask_digits(words).chars().take(LONGEST_WORDS).collect()
+}

@@ -1,0 +1,32 @@
+//! Google Cloud Datastore over its REST API, version 1: five calls, no more.
+//!
+//! The official Rust crate of that name was never published, so this is ours: `wire` has the JSON,
+//! `auth` the access tokens, `client` the calls, `error` what can go wrong. Knows nothing of messages, retries nothing, and
+//! never shows a token. Full entities only: neither masks nor conditions work the same everywhere.
+
+mod auth;
+mod client;
+mod error;
+mod wire;
+
+pub use client::{Client, Transaction};
+pub use error::Error;
+pub use wire::{Entity, Property, Value};
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Where Datastore is and what is kept there.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Google's id of the project.
+    pub project_id: String,
+    /// The kind of the entities.
+    pub kind: String,
+    /// A service-account key file; without one, application default credentials are used.
+    pub credentials: Option<PathBuf>,
+    /// `host:port` of an emulator: plain HTTP, no credentials.
+    pub emulator_host: Option<String>,
+    /// How long after its creation an entity may be removed by Datastore's expiry.
+    pub expire_after: Duration,
+}

@@ -1,0 +1,68 @@
+//! Files of older layouts.
+
+use super::*;
+use crate::domain::{State, UnixMs};
+use crate::store::embedded::Settings;
+
+fn marking(dir: &std::path::Path) -> Settings {
+    Settings {
+        mark_dirty: true,
+        ..testing::settings(dir)
+    }
+}
+
+#[tokio::test]
+async fn without_datastore_nothing_is_marked() {
+    let rig = Rig::new();
+    rig.sent("m1", 1, "P1", 0).await;
+    rig.event("P1", Status::Sent, None, 1).await;
+    assert_eq!(rig.store.dirty_waiting(&account()).await.unwrap(), 0);
+    let beside = testing::beside(rig.dir.path());
+    let version: i64 = beside
+        .query_row("SELECT max(version) FROM message", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(version, 0);
+}
+
+/// A file as the first version of this program made it.
+#[tokio::test]
+async fn a_file_of_layout_1_is_brought_up_to_date() {
+    let dir = tempfile::tempdir().unwrap();
+    let old = testing::beside(dir.path());
+    let rows = "
+        INSERT INTO message (channel, msg_id, account, recipient, state, due, accepted_at, attempts,
+                             settled_at, provider_id, body, history)
+        VALUES ('a', 'm1', 'acc', 12025550001, 2, 0, 1899999000000, 1, 1899999001000, 'P1',
+                '{\"v\":1,\"from\":\"12025550999\",\"name\":\"t\",\"lang\":\"en\"}', '');
+        INSERT INTO event (account, channel, kind, provider_id, status, received_at)
+        VALUES ('acc', 'a', 'status', 'P9', 'sent', 1899999000000);
+        INSERT INTO ledger VALUES ('a', 'accepted', 1), ('a', 'accepted_by_provider', 1);
+        PRAGMA user_version = 1;";
+    old.execute_batch(&format!("{}{rows}", include_str!("layout_1.sql")))
+        .unwrap();
+    drop(old);
+    let store = Store::open(&marking(dir.path())).unwrap();
+    let rig = Rig::over(store, Arc::new(dir));
+    assert_eq!(rig.state("m1").await, State::Accepted);
+    assert_eq!(rig.unasked(0).await.len(), 1);
+    assert_eq!(rig.waiting().await, 0);
+    rig.event("P1", Status::Sent, None, 1).await;
+    assert_eq!(rig.write_all(2).await.len(), 1);
+    rig.check().await;
+    let dir = rig.closed();
+    // The same tables and indexes as in a new file.
+    let shape = |dir: &std::path::Path| -> Vec<String> {
+        let beside = testing::beside(dir);
+        let mut select = beside
+            .prepare("SELECT type || ' ' || name FROM sqlite_schema ORDER BY 1")
+            .unwrap();
+        let rows = select.query_map([], |row| row.get(0)).unwrap();
+        let version: i64 = beside
+            .query_row("PRAGMA user_version", [], |row| row.get(0))
+            .unwrap();
+        let rows = rows.collect::<rusqlite::Result<Vec<String>>>().unwrap();
+        rows.into_iter().chain([version.to_string()]).collect()
+    };
+    let (new, _store) = testing::store();
+    assert_eq!(shape(dir.path()), shape(new.path()));
+}

@@ -1,0 +1,13 @@
+-- Ends tries to write a record elsewhere. now, then message, version, due (nothing: it is written).
+for at = 2, #ARGV, 3 do
+  local id, version, due = unpack(ARGV, at, at + 2)
+  if due ~= '' then
+    call('ZADD', P .. 'dirty', 'XX', due, id)
+  elseif call('HGET', key_m(id), 'vr') == version then
+    call('ZREM', P .. 'dirty', id)
+  else
+    -- It changed meanwhile.
+    call('ZADD', P .. 'dirty', 'XX', ARGV[1], id)
+  end
+end
+return 0
