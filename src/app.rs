@@ -3,6 +3,7 @@
 mod crew;
 mod parts;
 
+use crate::channel::Channel;
 use crate::config::Config;
 use crate::http::{self, Limits};
 use crate::jumper::webhook::receive;
@@ -13,6 +14,7 @@ use anyhow::Context;
 use crew::Crew;
 use parts::Parts;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::time::{Instant, timeout_at};
@@ -113,10 +115,12 @@ impl App {
             OPS_DRAIN,
         ));
         start_work(&config, &parts, &crew);
+        let lease = keep_lease(&parts);
 
         tokio::select! {
             () = stop.cancelled() => {}
             () = crew.broken.cancelled() => {}
+            () = lease.broken.cancelled() => {}
         }
         parts.intake.close();
         tracing::info!(
@@ -125,10 +129,13 @@ impl App {
         );
         crew.stop.cancel();
         wind_down(&listeners, &ears, &crew, drain).await;
+        lease.stop.cancel();
+        lease.ended().await;
+        leave(&parts).await;
         ops_stop.cancel();
         ops_task.await?;
         anyhow::ensure!(
-            !crew.broken.is_cancelled(),
+            !crew.broken.is_cancelled() && !lease.broken.is_cancelled(),
             "a part of the gateway ended by itself; see the log"
         );
         Ok(())
@@ -157,6 +164,34 @@ async fn wind_down(
     }
 }
 
+/// Keeps the lease on its own: it must outlive all that works under it.
+fn keep_lease(parts: &Parts) -> Crew {
+    let crew = Crew::default();
+    if parts.outbox.store.is_shared() {
+        let (outbox, channels) = (parts.outbox.clone(), parts.channels.clone());
+        let stop = crew.stop.child_token();
+        crew.hire("lease", keeper::keep_lease(outbox, channels, stop));
+    }
+    crew
+}
+
+/// What is still being sent is unknown; other processes need not wait for the end of our lease.
+async fn leave(parts: &Parts) {
+    let hold = |channel: &Arc<Channel>| (channel.id.clone(), channel.policy.ambiguous_hold);
+    let holds: Vec<_> = parts.channels.iter().map(hold).collect();
+    match parts.outbox.store.leave(&holds).await {
+        Ok(0) => {}
+        Ok(messages) => tracing::warn!(
+            messages,
+            "stopped during these sends; their outcome is unknown and waits for evidence"
+        ),
+        Err(error) => tracing::warn!(
+            %error,
+            "the leases could not be given up; others take over when they are over"
+        ),
+    }
+}
+
 fn start_work(config: &Config, parts: &Parts, crew: &Crew) {
     let stop = || crew.stop.child_token();
     for one in &parts.accounts {
@@ -166,7 +201,7 @@ fn start_work(config: &Config, parts: &Parts, crew: &Crew) {
             tokens.keep_fresh(token_stop).await
         });
         let (templates, template_stop) = (one.templates.clone(), stop());
-        let every = config.jumper.template_refresh;
+        let every = one.configured.template_refresh;
         crew.hire("template keeper", async move {
             templates.keep_fresh(every, template_stop).await;
         });
@@ -179,8 +214,8 @@ fn start_work(config: &Config, parts: &Parts, crew: &Crew) {
             "account watch",
             keeper::watch_hold(watched.clone(), probe, stop()),
         );
-        if let Some(wanted) = parts.subscription(config) {
-            let every = config.jumper.subscription_check;
+        if let Some(wanted) = parts.subscription(config, one) {
+            let every = one.configured.subscription_check;
             crew.hire(
                 "subscription",
                 keeper::keep_subscribed(watched, wanted, every, stop()),

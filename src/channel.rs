@@ -101,7 +101,9 @@ pub struct Channel {
     pub policy: Policy,
     /// The most messages that may wait; `None` is no limit.
     pub max_queue: Option<u64>,
-    /// Whether an operator stopped its sending.
+    /// Whether it stands until an operator resumes it.
+    pub starts_paused: bool,
+    /// Whether its sending is stopped.
     pub pause: Pause,
 }
 

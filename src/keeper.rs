@@ -15,6 +15,10 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
+/// How often a shared store is asked what others did.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// How often the leases of this process are renewed (DESIGN section 6).
+const RENEW_EVERY: Duration = Duration::from_secs(3);
 /// How often holds of unknown outcomes are looked at.
 const HOLDS_EVERY: Duration = Duration::from_secs(1);
 /// How often the queue is searched for messages that grew too old; it reads the whole queue.
@@ -27,6 +31,41 @@ const SUBSCRIBE_AGAIN: Duration = Duration::from_secs(1);
 const SUBSCRIBE_PAUSE: Duration = Duration::from_secs(8);
 /// How often samples of metrics are put together.
 const METRICS_EVERY: Duration = Duration::from_secs(5);
+
+/// Keeps the leases of this process, and looks at what other processes did: where there is news, it
+/// rings for those who wait. Only for a store that other processes share.
+pub async fn keep_lease(outbox: Outbox, channels: Arc<Channels>, stop: CancellationToken) {
+    let (mut renew_at, mut silent) = (Instant::now(), false);
+    while !stopped(&stop, LOOK_EVERY).await {
+        let mut kept = Ok(());
+        if Instant::now() >= renew_at {
+            kept = outbox.store.renew().await;
+            let next = if kept.is_ok() { RENEW_EVERY } else { LOOK_EVERY };
+            renew_at = Instant::now() + next;
+        }
+        let looked = match kept {
+            Ok(()) => outbox.store.look().await,
+            Err(error) => Err(error),
+        };
+        match looked {
+            Ok(news) => {
+                if std::mem::take(&mut silent) {
+                    tracing::info!("the store answers again; work goes on");
+                }
+                for channel in news.iter().filter_map(|id| channels.get(id.as_str())) {
+                    outbox.ring(&channel.id);
+                    channel.account.work.notify_one();
+                }
+            }
+            Err(error) if !silent => {
+                silent = true;
+                tracing::error!(%error, "the store does not answer: messages are refused with 503, \
+                    nothing is sent or relayed; tried again several times a second");
+            }
+            Err(_) => {}
+        }
+    }
+}
 
 /// Ends holds of unknown outcomes and fails what is too old.
 pub async fn sweep(outbox: Outbox, channels: Arc<Channels>, stop: CancellationToken) {
@@ -82,6 +121,7 @@ fn tell(outbox: &Outbox, channels: &Channels, swept: &Swept) {
             channel.account.work.notify_one();
         }
     }
+    swept.ring.iter().for_each(|channel| outbox.ring(channel));
     if swept.inferred > 0 {
         counter!("gateway_inferred_receipts_total").increment(swept.inferred.into());
         channels.iter().for_each(|channel| outbox.ring(&channel.id));
@@ -156,7 +196,7 @@ pub async fn watch_hold(watched: Watched, probe: Duration, stop: CancellationTok
             crate::alert::tell(&format!(
                 "Account {} is held: {reason}. Messages are accepted and wait. Put in a new \
                  refresh token: PUT /api/accounts/{}/token/seed at the ops listener, or \
-                 SEED_REFRESH_TOKEN and a restart.",
+                 SEED_REFRESH_TOKEN (its seed_refresh_token, if it is an [[account]]) and a restart.",
                 account.id, account.id
             ));
         }

@@ -1,34 +1,33 @@
 //! The stations, each made once, from the configuration.
 
-use crate::breaker::{self, Breaker};
+mod account;
+mod moved;
+mod stores;
+
+pub(super) use account::AccountParts;
+
 use crate::channel::{Account, Channel, Channels, Pause};
 use crate::clock;
 use crate::config::{self, Config};
-use crate::domain::{AccountId, ChannelId, Keywords, Lane};
+use crate::domain::{AccountId, Keywords, Lane};
 use crate::intake::Intake;
-use crate::jumper;
-use crate::jumper::client::{Client, ClientSettings};
-use crate::jumper::token::{TokenSettings, Tokens};
 use crate::jumper::webhook::receive::Receiver;
 use crate::keeper::Subscription;
-use crate::limit::Limiter;
 use crate::moengage::batch::TimestampUnit;
 use crate::moengage::callback::{CallbackSettings, Callbacks};
 use crate::moengage::{self, SendState};
 use crate::ops::{self, AccountDesk, Desk, DeskParts};
 use crate::outbox::Outbox;
-use crate::provider::Provider;
 use crate::relay::{self, Relay};
-use crate::send::{RetrySettings, Sender};
-use crate::store::{self, EventRules, LaneOf, embedded};
+use crate::send::Sender;
+use crate::store::{EventRules, LaneOf};
 use crate::telemetry;
-use crate::templates::Templates;
 use crate::worker::Worker;
 use anyhow::Context;
 use secrecy::ExposeSecret;
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
+use stores::Stores;
 
 /// Everything that runs, put together.
 pub(super) struct Parts {
@@ -40,142 +39,73 @@ pub(super) struct Parts {
     pub(super) metrics: Option<metrics_exporter_prometheus::PrometheusHandle>,
 }
 
-/// What belongs to one account.
-pub(super) struct AccountParts {
-    pub(super) account: Arc<Account>,
-    pub(super) provider: Arc<Provider>,
-    pub(super) tokens: Tokens,
-    pub(super) templates: Arc<Templates>,
-    breaker: Arc<Breaker>,
-    retry: RetrySettings,
-}
-
 /// Opens the store, reads what it keeps, and makes the stations.
 pub(super) async fn assemble(config: &Config) -> anyhow::Result<Parts> {
     let metrics = telemetry::start_metrics();
     // Beside the start, which does not need it.
     tokio::task::spawn_blocking(moengage::accept::warm_up);
-    let settings = embedded::Settings {
-        data_dir: config.store.data_dir.clone(),
-        min_free: config.store.min_free,
-        mark_dirty: false,
-    };
-    let embedded = embedded::Store::open(&settings)?;
-    let store = store::Outbox::Embedded(embedded.clone());
-    // The environment defines one account and one channel, both `default`.
-    let channel_id = ChannelId::parse("default")?;
-    let outbox = Outbox::new(store, [channel_id.clone()]);
-    let account = account(config, &embedded, &outbox).await?;
-    let channel = channel(config, channel_id, account.account.clone())?;
-    channel.set_paused(outbox.store.load_setting("paused:default").await?.is_some());
-    let until = clock::now().plus(config.policy.failure.ambiguous_hold);
-    let lost = outbox
-        .store
-        .recover(&account.account.id, until, clock::now())
-        .await?;
-    if lost > 0 {
-        tracing::warn!(
-            messages = lost,
-            "the last process ended during these sends; their outcome \
-            is unknown and waits for evidence"
-        );
+    let stores = Stores::open(config).await?;
+    let names = config.channels.iter().map(|channel| channel.id.clone());
+    let outbox = Outbox::new(stores.outbox.clone(), names);
+    moved::look(config, &outbox).await?;
+    let mut accounts = Vec::new();
+    for account in &config.accounts {
+        let parts = AccountParts::make(config, account, &stores, &outbox).await?;
+        recover(config, &parts.account.id, &outbox).await?;
+        accounts.push(parts);
     }
-    let templates = HashMap::from([(account.account.id.clone(), account.templates.clone())]);
+    let mut channels = Vec::new();
+    for wanted in &config.channels {
+        let account = accounts.iter().find(|one| one.account.id == wanted.account);
+        let account = account.context("a channel without its account")?;
+        let channel = channel(wanted, account.account.clone())?;
+        let paused = ops::stored_pause(&outbox, &channel).await?;
+        channel.set_paused(paused);
+        channels.push(Arc::new(channel));
+    }
+    let templates = accounts
+        .iter()
+        .map(|one| (one.account.id.clone(), one.templates.clone()))
+        .collect();
     Ok(Parts {
         intake: Intake::new(outbox.clone(), templates),
-        channels: Arc::new(Channels::new(vec![Arc::new(channel)])),
-        accounts: vec![account],
+        channels: Arc::new(Channels::new(channels)),
+        accounts,
         callbacks: callbacks(config)?,
         outbox,
         metrics,
     })
 }
 
-async fn account(
-    config: &Config,
-    embedded: &embedded::Store,
-    outbox: &Outbox,
-) -> anyhow::Result<AccountParts> {
-    let id = AccountId::parse("default")?;
-    let pace = ops::stored_pace(outbox, id.as_str())
-        .await?
-        .unwrap_or(config.jumper.pace);
-    let limiter = Limiter::new(pace, config.jumper.rate_tolerance);
-    let tokens = tokens(config, id.clone(), embedded, &limiter)?;
-    tokens.start().await?;
-    let client = Client::new(&client_settings(config))?;
-    let jumper = jumper::Account::new(client, tokens.clone(), limiter.clone());
-    let provider = Arc::new(Provider::Jumper(jumper));
-    let cache = store::Cache::Embedded(embedded.clone());
-    let templates = Arc::new(Templates::new(provider.clone(), cache, id.clone()));
-    templates.load().await?;
-    let breaker = Breaker::new(breaker::Settings {
-        failures: config.breaker.failures,
-        first_pause: config.breaker.open_min,
-        longest_pause: config.breaker.open_max,
-    });
-    Ok(AccountParts {
-        account: Arc::new(Account::new(id, limiter)),
-        provider,
-        tokens,
-        templates,
-        breaker: Arc::new(breaker),
-        retry: RetrySettings {
-            base: config.policy.retry_base,
-            most: config.policy.retry_max,
-        },
-    })
-}
-
-fn tokens(
-    config: &Config,
-    account: AccountId,
-    embedded: &embedded::Store,
-    limiter: &Limiter,
-) -> anyhow::Result<Tokens> {
-    let settings = TokenSettings {
-        account,
-        api_url: config.jumper.api_url.clone(),
-        basic: config
-            .jumper
-            .basic_auth
-            .clone()
-            .context("JUMPER_BASIC_AUTH is not set")?,
-        seed: config.jumper.seed_refresh_token.clone(),
-        refresh_timeout: Duration::from_secs(30),
-    };
-    Ok(Tokens::new(
-        settings,
-        store::Tokens::Embedded(embedded.clone()),
-        limiter.clone(),
-    )?)
-}
-
-fn client_settings(config: &Config) -> ClientSettings {
-    ClientSettings {
-        api_url: config.jumper.api_url.clone(),
-        request_timeout: config.jumper.socket_timeout,
-        connect_timeout: config.jumper.connect_timeout,
-        max_sockets: config.jumper.max_sockets,
-        max_free_sockets: config.jumper.max_free_sockets,
-        free_socket_keepalive: config.jumper.free_socket_keepalive,
+/// What was being sent when the last process ended is unknown.
+async fn recover(config: &Config, account: &AccountId, outbox: &Outbox) -> anyhow::Result<()> {
+    // Attempts of all channels are recovered together, so the most patient one decides.
+    let of_account = config.channels.iter().filter(|one| one.account == *account);
+    let hold = of_account
+        .map(|channel| channel.failure.ambiguous_hold)
+        .max();
+    let until = clock::now().plus(hold.unwrap_or(Duration::ZERO));
+    let lost = outbox.store.recover(account, until, clock::now()).await?;
+    if lost > 0 {
+        tracing::warn!(%account, messages = lost,
+            "the last process ended during these sends; their outcome is unknown and waits for \
+             evidence");
     }
+    Ok(())
 }
 
-fn channel(config: &Config, id: ChannelId, account: Arc<Account>) -> anyhow::Result<Channel> {
+fn channel(wanted: &config::Channel, account: Arc<Account>) -> anyhow::Result<Channel> {
+    let missing = || format!("channel {} has no callback URL", wanted.id);
     Ok(Channel {
-        id,
+        id: wanted.id.clone(),
         account,
-        tokens: config.moengage.tokens.clone(),
-        callback_url: config
-            .moengage
-            .callback_url
-            .clone()
-            .context("MOENGAGE_CALLBACK_URL is not set")?,
-        waba_number: config.jumper.waba_number.clone(),
-        webhook_secret: config.jumper.webhook_secret.clone(),
-        policy: config.policy.failure.clone(),
-        max_queue: config.policy.max_queue,
+        tokens: wanted.tokens.clone(),
+        callback_url: wanted.callback_url.clone().with_context(missing)?,
+        waba_number: wanted.waba_number.clone(),
+        webhook_secret: wanted.webhook_secret.clone(),
+        policy: wanted.failure.clone(),
+        max_queue: wanted.max_queue,
+        starts_paused: wanted.paused,
         pause: Pause::default(),
     })
 }
@@ -219,7 +149,7 @@ impl Parts {
             account: one.account.clone(),
             provider: one.provider.clone(),
             breaker: one.breaker.clone(),
-            configured: config.jumper.pace,
+            configured: one.configured.pace,
         };
         Desk::new(DeskParts {
             channels: self.channels.clone(),
@@ -274,12 +204,12 @@ impl Parts {
             .collect()
     }
 
-    /// What is to be subscribed at the provider, when that is wanted.
-    pub(super) fn subscription(&self, config: &Config) -> Option<Subscription> {
-        let url = config.jumper.subscribed_callback_url.as_ref()?;
+    /// What is to be subscribed at an account's provider, when that is wanted.
+    pub(super) fn subscription(&self, config: &Config, of: &AccountParts) -> Option<Subscription> {
+        let url = of.configured.subscribed_callback_url.as_ref()?;
         Some(Subscription {
             url: url.expose_secret().to_owned(),
-            secret: config.jumper.webhook_secret.clone(),
+            secret: config.secret_of(&of.configured).cloned(),
         })
     }
 }

@@ -39,23 +39,31 @@ pub(crate) fn table(config: &Config) -> String {
 async fn runtime(config: &Config) -> Option<Vec<Override>> {
     let ops = OpsClient::new(config, DEADLINE).ok()?;
     let (accounts, channels) = tokio::join!(ops.get("/api/accounts"), ops.get("/api/channels"));
-    Some(overrides(&accounts.ok()?, &channels.ok()?))
+    Some(overrides(
+        config.has_tables(),
+        &accounts.ok()?,
+        &channels.ok()?,
+    ))
 }
 
 /// What the two documents of the ops API tell of changes.
-fn overrides(accounts: &Value, channels: &Value) -> Vec<Override> {
+fn overrides(tables: bool, accounts: &Value, channels: &Value) -> Vec<Override> {
     let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
     let shown = |value: &Value| value.as_str().map_or(value.to_string(), str::to_owned);
     let mut found = Vec::new();
     for account in list(&accounts["accounts"]) {
         let rate = &account["rate"];
+        let table = match tables {
+            true => format!("account.{}", shown(&account["account"])),
+            false => "jumper".to_owned(),
+        };
         if rate["layer"] == "runtime" {
             for (key, value) in [
-                ("jumper.rate_per_second", &rate["per_second"]),
-                ("jumper.concurrent_api_calls", &rate["concurrency"]),
+                ("rate_per_second", &rate["per_second"]),
+                ("concurrent_api_calls", &rate["concurrency"]),
             ] {
                 found.push(Override {
-                    key: key.to_owned(),
+                    key: format!("{table}.{key}"),
                     value: shown(value),
                 });
             }
@@ -100,8 +108,8 @@ fn row(effective: &Effective) -> [String; 4] {
         Some((value, layer)) => (value.escape_debug().to_string(), layer.to_string()),
         None => (unset(), unset()),
     };
-    let variable = effective.setting.var.map_or_else(unset, str::to_owned);
-    [effective.setting.key.to_owned(), value, layer, variable]
+    let variable = effective.var.clone().unwrap_or_else(unset);
+    [effective.key.clone(), value, layer, variable]
 }
 
 #[cfg(test)]
@@ -120,7 +128,7 @@ mod tests {
             { "channel": "default", "paused": true },
             { "channel": "other", "paused": false },
         ] });
-        let found = overrides(&accounts, &channels);
+        let found = overrides(false, &accounts, &channels);
         let pairs: Vec<_> = found
             .iter()
             .map(|one| (one.key.as_str(), one.value.as_str()))
@@ -133,7 +141,7 @@ mod tests {
                 ("channel default", "paused"),
             ]
         );
-        assert_eq!(overrides(&json!(7), &json!(null)), []);
+        assert_eq!(overrides(false, &json!(7), &json!(null)), []);
         let config = load(&Sources::default(), Purpose::Client).unwrap();
         let text = with_changes(&config, &found);
         let line = |key: &str| text.lines().rfind(|line| line.starts_with(key)).unwrap();

@@ -3,14 +3,16 @@
 //! Reads on after a fault, so that all of them are told at once. A group function returns `None`
 //! only when it has put down at least one fault.
 
+use super::accounts;
 use super::fault::Fault;
-use super::layers::Given;
+use super::given::Given;
 use super::parse::{self, Bare, whole};
 use super::reader::Reader;
-use super::values::{Alerts, Breaker, Http, Inbound, Jumper, Log, Moengage, Ops, Sending, Store};
+use super::redis_url;
+use super::tables::Table;
+use super::values::{Alerts, Breaker, Http, Inbound, Log, Moengage, Ops, Sending, Store};
 use super::{Groups, Purpose};
-use crate::domain::policy::Policy;
-use crate::limit::Pace;
+use crate::store::redis;
 use secrecy::SecretString;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -26,22 +28,25 @@ const fn secs(seconds: u64) -> Duration {
 
 const HOUR: Duration = secs(3600);
 const DAY: Duration = secs(24 * 3600);
+
 /// Checks all groups and what must agree between them.
 pub(super) fn check(
     given: &BTreeMap<&'static str, Given>,
+    tables: &[Table],
     purpose: Purpose,
     faults: &mut Vec<Fault>,
 ) -> Option<Groups> {
     let mut reader = Reader {
         given,
+        table: None,
         purpose,
         faults,
     };
     let r = &mut reader;
     let drain_timeout = r.one("drain_timeout", parse::time(ms(0)..=HOUR, Bare::Refused));
     let http = http(r);
+    let estate = accounts::read(r, tables);
     let moengage = moengage(r);
-    let jumper = jumper(r);
     let sending = sending(r);
     let breaker = breaker(r);
     let inbound = inbound(r);
@@ -55,8 +60,8 @@ pub(super) fn check(
     Some(Groups {
         drain_timeout: drain_timeout?,
         http: http?,
+        estate: estate?,
         moengage: moengage?,
-        jumper: jumper?,
         sending: sending?,
         breaker: breaker?,
         inbound: inbound?,
@@ -95,11 +100,6 @@ fn http(r: &mut Reader<'_>) -> Option<Http> {
 }
 
 fn moengage(r: &mut Reader<'_>) -> Option<Moengage> {
-    let callback_url = r.served("moengage.callback_url", parse::url);
-    let tokens = r.list("moengage.auth_against", parse::caller_token);
-    if r.purpose == Purpose::Serve && tokens.as_ref().is_some_and(Vec::is_empty) {
-        r.missing("moengage.auth_against");
-    }
     let timestamp_unit = r.one("moengage.timestamp_unit", parse::timestamp_unit);
     let callback_timeout = r.short("moengage.callback_timeout");
     let callback_concurrency = r.count("moengage.callback_concurrency");
@@ -108,8 +108,6 @@ fn moengage(r: &mut Reader<'_>) -> Option<Moengage> {
     let retry_for = r.long("moengage.retry_for");
     let max_pause = r.pause("moengage.max_pause");
     Some(Moengage {
-        callback_url: callback_url?,
-        tokens: tokens?,
         timestamp_unit: timestamp_unit?,
         callback_timeout: callback_timeout?,
         callback_concurrency: callback_concurrency?,
@@ -120,55 +118,7 @@ fn moengage(r: &mut Reader<'_>) -> Option<Moengage> {
     })
 }
 
-fn jumper(r: &mut Reader<'_>) -> Option<Jumper> {
-    let api_url = r.one("jumper.api_url", parse::base_url);
-    let basic_auth = r.served("jumper.basic_auth", parse::basic_auth);
-    let seed_refresh_token = r.maybe("jumper.seed_refresh_token", parse::token);
-    let subscribed_callback_url = r.maybe("jumper.subscribed_callback_url", parse::secret_url);
-    let webhook_secret = r.maybe("jumper.webhook_secret", parse::webhook_secret);
-    let waba_number = r.maybe("jumper.waba_number", parse::business_number);
-    let per_second = r.one("jumper.rate_per_second", parse::rate);
-    let concurrency = r.count("jumper.concurrent_api_calls");
-    // The exactness of the limit rests on a tolerance this small (DESIGN G5).
-    let rate_tolerance = r.one(
-        "jumper.rate_tolerance",
-        parse::time(ms(0)..=ms(5), Bare::Refused),
-    );
-    let connect_timeout = r.short("jumper.connect_timeout");
-    let socket_timeout = r.millis("jumper.socket_timeout");
-    let max_sockets = r.count("jumper.max_sockets");
-    let max_free_sockets = r.one("jumper.max_free_sockets", whole(0..=1_000_000));
-    let free_socket_keepalive = r.millis("jumper.free_socket_keepalive");
-    let template_refresh = r.long("jumper.template_refresh");
-    let subscription_check = r.long("jumper.subscription_check");
-    Some(Jumper {
-        api_url: api_url?,
-        basic_auth: basic_auth?,
-        seed_refresh_token: seed_refresh_token?,
-        subscribed_callback_url: subscribed_callback_url?,
-        webhook_secret: webhook_secret?,
-        waba_number: waba_number?,
-        pace: Pace {
-            per_second: per_second?,
-            concurrency: concurrency?,
-        },
-        rate_tolerance: rate_tolerance?,
-        connect_timeout: connect_timeout?,
-        socket_timeout: socket_timeout?,
-        max_sockets: max_sockets?,
-        max_free_sockets: max_free_sockets?,
-        free_socket_keepalive: free_socket_keepalive?,
-        template_refresh: template_refresh?,
-        subscription_check: subscription_check?,
-    })
-}
-
 fn sending(r: &mut Reader<'_>) -> Option<Sending> {
-    let ambiguous = r.one("policy.ambiguous_send", parse::ambiguous);
-    let ambiguous_hold = r.long("policy.ambiguous_hold");
-    let max_age = r.long("policy.max_age");
-    let max_queue = r.one("policy.max_queue", parse::queue);
-    let retryable_texts = r.list("policy.retryable_texts", |text| Ok(text.to_owned()));
     let retry_base = r.short("policy.retry_base");
     let retry_max = r.pause("policy.retry_max");
     r.ordered(
@@ -180,13 +130,6 @@ fn sending(r: &mut Reader<'_>) -> Option<Sending> {
         parse::time(ms(10)..=DAY, Bare::Refused),
     );
     Some(Sending {
-        failure: Policy {
-            retryable_texts: retryable_texts?,
-            ambiguous: ambiguous?,
-            ambiguous_hold: ambiguous_hold?,
-            max_age: max_age?,
-        },
-        max_queue: max_queue?,
         retry_base: retry_base?,
         retry_max: retry_max?,
         hold_probe: hold_probe?,
@@ -237,11 +180,15 @@ fn inbound(r: &mut Reader<'_>) -> Option<Inbound> {
 }
 
 fn store(r: &mut Reader<'_>) -> Option<Store> {
+    let redis_url = r.maybe("store.redis_url", redis_url::parse);
+    let wait_replicas = r.one("store.redis_wait_replicas", whole(0..=100));
     let data_dir = r.one("store.data_dir", |text| Ok(PathBuf::from(text)));
     let min_free = r.one("store.min_free", parse::bytes(0..=1 << 50));
     let retention = r.long("store.retention");
     let event_retention = r.long("store.event_retention");
+    let (redis_url, wait_replicas) = (redis_url?, wait_replicas?);
     Some(Store {
+        redis: redis_url.map(|url| redis::Settings { url, wait_replicas }),
         data_dir: data_dir?,
         min_free: min_free?,
         retention: retention?,

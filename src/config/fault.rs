@@ -35,11 +35,7 @@ impl Fault {
 
     /// A setting without a value.
     pub fn missing(setting: &Setting) -> Self {
-        let right = if setting.source.is_empty() {
-            "must be given".to_owned()
-        } else {
-            format!("needs {}", setting.source)
-        };
+        let right = needs(setting.source);
         let name = setting.known_as();
         if name == setting.key {
             Self::new(name, "not set", right)
@@ -63,6 +59,15 @@ impl fmt::Display for Fault {
             write!(f, " = \"{}\"", one_line(value))?;
         }
         write!(f, " ({}): {}", one_line(&self.place), one_line(&self.right))
+    }
+}
+
+/// What is missing, given where the operator finds it.
+pub(super) fn needs(source: &str) -> String {
+    if source.is_empty() {
+        "must be given".to_owned()
+    } else {
+        format!("needs {source}")
     }
 }
 

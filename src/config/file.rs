@@ -4,26 +4,36 @@
 //! repeated, because they may be secrets in the wrong place.
 
 use super::fault::Fault;
-use super::layers::{Given, Layer, Text};
+use super::given::{Given, Text};
+use super::layers::Layer;
 use super::setting::{SETTINGS, Setting};
+use super::tables::{Kind, Lookup, Table, TableReader};
 use std::collections::BTreeSet;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-/// Reads `text`; `name` is how faults call the file.
-pub(super) fn read(
-    text: &str,
-    name: &str,
-    layer: Layer,
-    faults: &mut Vec<Fault>,
-) -> Vec<(&'static str, Given)> {
-    let (table, errors) = DeTable::parse_recoverable(text);
+/// A file to be read.
+pub(super) struct File<'a> {
+    pub(super) text: &'a str,
+    /// How faults call it.
+    pub(super) name: &'a str,
+    pub(super) layer: Layer,
+    /// What variables say, for values that are kept in one.
+    pub(super) lookup: Lookup<'a>,
+}
+
+/// What a file says: settings, accounts and channels.
+pub(super) type Contents = (Vec<(&'static str, Given)>, Vec<Table>);
+
+/// Reads a file.
+pub(super) fn read(file: &File<'_>, faults: &mut Vec<Fault>) -> Contents {
+    let (table, errors) = DeTable::parse_recoverable(file.text);
+    let name = file.name;
     let mut reader = Reader {
-        text,
-        name,
-        layer,
+        file,
         broken: BTreeSet::new(),
         found: Vec::new(),
+        tables: Vec::new(),
         faults,
     };
     for error in errors {
@@ -37,22 +47,21 @@ pub(super) fn read(
         }
     }
     reader.table("", table.get_ref());
-    reader.found
+    (reader.found, reader.tables)
 }
 
 struct Reader<'a> {
-    text: &'a str,
-    name: &'a str,
-    layer: Layer,
+    file: &'a File<'a>,
     broken: BTreeSet<usize>,
     found: Vec<(&'static str, Given)>,
+    tables: Vec<Table>,
     faults: &'a mut Vec<Fault>,
 }
 
 impl Reader<'_> {
     /// The line of an offset, counted from 1.
     fn line(&self, offset: usize) -> usize {
-        let before = self.text.bytes().take(offset);
+        let before = self.file.text.bytes().take(offset);
         before.filter(|byte| *byte == b'\n').count() + 1
     }
 
@@ -64,6 +73,10 @@ impl Reader<'_> {
             }
             let path = format!("{prefix}{}", key.get_ref());
             let inner = format!("{path}.");
+            if let Some(kind) = Kind::named(&path) {
+                self.tables(kind, value, line);
+                continue;
+            }
             match (Setting::named(&path), value.get_ref()) {
                 (Some(setting), _) => self.setting(setting, value, line),
                 (None, DeValue::Table(table))
@@ -72,18 +85,32 @@ impl Reader<'_> {
                     self.table(&inner, table);
                 }
                 (None, _) => {
-                    let place = format_args!("{}:{line}", self.name);
+                    let place = format_args!("{}:{line}", self.file.name);
                     self.faults.push(Fault::new(&path, place, unknown(&path)));
                 }
             }
         }
     }
 
+    fn tables(&mut self, kind: Kind, value: &Spanned<DeValue<'_>>, line: usize) {
+        let (name, this) = (self.file.name, &*self);
+        let lines = |offset| format!("{name}:{}", this.line(offset));
+        let mut faults = Vec::new();
+        let mut reader = TableReader {
+            line: &lines,
+            lookup: self.file.lookup,
+            faults: &mut faults,
+        };
+        let tables = reader.all(kind, value, &format!("{name}:{line}"));
+        self.tables.extend(tables);
+        self.faults.extend(faults);
+    }
+
     fn setting(&mut self, setting: &'static Setting, value: &Spanned<DeValue<'_>>, line: usize) {
         let given = |text| Given {
             text,
-            layer: self.layer,
-            line: format!("{}:{line}", self.name),
+            layer: self.file.layer,
+            line: format!("{}:{line}", self.file.name),
         };
         let text = match value.get_ref() {
             DeValue::Array(items) => items
@@ -96,7 +123,7 @@ impl Reader<'_> {
         match text {
             Some(text) => self.found.push((setting.key, given(text))),
             None => {
-                let place = format_args!("{}:{line}", self.name);
+                let place = format_args!("{}:{line}", self.file.name);
                 let right = "must be a text, a number, true, false, or a list of texts";
                 self.faults.push(Fault::new(setting.key, place, right));
             }
@@ -104,7 +131,7 @@ impl Reader<'_> {
     }
 }
 
-fn scalar(value: &DeValue<'_>) -> Option<String> {
+pub(super) fn scalar(value: &DeValue<'_>) -> Option<String> {
     match value {
         DeValue::String(text) => Some(text.trim().to_owned()),
         DeValue::Integer(number) => Some(number.to_string()),

@@ -6,8 +6,10 @@
 
 use super::dotenv;
 use super::fault::{Fault, Faults};
-use super::file;
+use super::file::{self, File};
+use super::given::{Given, Text};
 use super::setting::{FILE_VAR, SETTINGS, Setting};
+use super::tables::Table;
 use super::{Config, Purpose};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -48,6 +50,18 @@ impl Sources {
         } else {
             Err(Faults(faults))
         }
+    }
+
+    /// What a variable says, if it says anything: the environment before `.env`.
+    pub(super) fn variable(&self, name: &str) -> Option<(String, Layer)> {
+        let layers = [
+            (&self.env, Layer::Environment),
+            (&self.dotenv, Layer::DotEnv),
+        ];
+        layers.into_iter().find_map(|(variables, layer)| {
+            let value = variables.get(name)?.trim();
+            (!value.is_empty()).then(|| (value.to_owned(), layer))
+        })
     }
 }
 
@@ -100,18 +114,11 @@ fn gather(flags: Vec<(String, String)>) -> (Sources, Vec<Fault>) {
         Err(error) if error.kind() == ErrorKind::NotFound => {}
         Err(error) => faults.push(unreadable(dotenv::FILE, "working directory", &error)),
     }
-    let named = [
-        (&sources.env, Layer::Environment),
-        (&sources.dotenv, Layer::DotEnv),
-    ]
-    .into_iter()
-    .find_map(|(variables, layer)| Some((variables.get(FILE_VAR)?.trim(), layer)))
-    .filter(|(path, _)| !path.is_empty());
-    if let Some((path, layer)) = named {
-        match std::fs::read_to_string(path) {
+    if let Some((path, layer)) = sources.variable(FILE_VAR) {
+        match std::fs::read_to_string(&path) {
             Ok(text) => sources.file = Some((path.into(), text)),
             Err(error) => {
-                faults.push(unreadable(FILE_VAR, layer, &error).with_value(path.to_owned()));
+                faults.push(unreadable(FILE_VAR, layer, &error).with_value(path));
             }
         }
     }
@@ -153,59 +160,33 @@ impl fmt::Display for Layer {
     }
 }
 
-/// A value as text.
-#[derive(Clone, PartialEq, Eq)]
-pub(super) enum Text {
-    One(String),
-    Many(Vec<String>),
+/// What all layers say together.
+pub(super) struct Merged {
+    /// The values in force by key.
+    pub(super) given: BTreeMap<&'static str, Given>,
+    /// Accounts and channels of the file, in its order.
+    pub(super) tables: Vec<Table>,
+    /// What went wrong on the way.
+    pub(super) faults: Vec<Fault>,
 }
 
-impl Text {
-    /// As it is shown, before anything secret is hidden.
-    pub(super) fn joined(&self) -> String {
-        match self {
-            Self::One(text) => text.clone(),
-            Self::Many(texts) => texts.join(", "),
-        }
-    }
-
-    fn is_blank(&self) -> bool {
-        matches!(self, Self::One(text) if text.trim().is_empty())
-    }
-}
-
-/// A value, and who gave it.
-#[derive(Clone)]
-pub(super) struct Given {
-    pub(super) text: Text,
-    pub(super) layer: Layer,
-    /// File and line; empty in layers without lines.
-    pub(super) line: String,
-}
-
-impl Given {
-    /// A fault about this value.
-    pub(super) fn fault(&self, setting: &Setting, right: impl Into<String>) -> Fault {
-        let name = match self.layer {
-            Layer::DotEnv | Layer::Environment => setting.known_as(),
-            _ => setting.key,
-        };
-        let shown = setting.shown(&self.text.joined());
-        if self.line.is_empty() {
-            Fault::new(name, self.layer, right).with_value(shown)
-        } else {
-            Fault::new(name, &self.line, right).with_value(shown)
-        }
-    }
-}
-
-/// The values in force by key, with the faults met on the way.
-pub(super) fn merge(sources: &Sources) -> (BTreeMap<&'static str, Given>, Vec<Fault>) {
+/// Puts the layers on top of each other.
+pub(super) fn merge(sources: &Sources) -> Merged {
     let mut faults = Vec::new();
-    let mut layers = file::read(BUILT_IN, BUILT_IN_NAME, Layer::Default, &mut faults);
+    let variable = |name: &str| sources.variable(name);
+    let file = |text, name, layer| File {
+        text,
+        name,
+        layer,
+        lookup: &variable,
+    };
+    let built_in = file(BUILT_IN, BUILT_IN_NAME, Layer::Default);
+    let (mut layers, mut tables) = file::read(&built_in, &mut faults);
     if let Some((path, text)) = &sources.file {
         let name = path.display().to_string();
-        layers.extend(file::read(text, &name, Layer::File, &mut faults));
+        let (settings, own) = file::read(&file(text, &name, Layer::File), &mut faults);
+        layers.extend(settings);
+        tables.extend(own);
     }
     layers.extend(variables(&sources.dotenv, Layer::DotEnv, &mut faults));
     layers.extend(variables(&sources.env, Layer::Environment, &mut faults));
@@ -214,7 +195,11 @@ pub(super) fn merge(sources: &Sources) -> (BTreeMap<&'static str, Given>, Vec<Fa
     let spoken = layers
         .into_iter()
         .filter(|(_, given)| !given.text.is_blank());
-    (spoken.collect(), faults)
+    Merged {
+        given: spoken.collect(),
+        tables,
+        faults,
+    }
 }
 
 type Layered = Vec<(&'static str, Given)>;
@@ -252,7 +237,7 @@ fn variables(from: &BTreeMap<String, String>, layer: Layer, faults: &mut Vec<Fau
 }
 
 /// What stands between quotes that were meant for a shell, if there are any.
-fn unwrapped(value: &str) -> Option<&str> {
+pub(super) fn unwrapped(value: &str) -> Option<&str> {
     ['"', '\'']
         .iter()
         .find_map(|quote| value.strip_prefix(*quote)?.strip_suffix(*quote))

@@ -5,9 +5,10 @@
 
 use super::Purpose;
 use super::fault::Fault;
-use super::layers::{Given, Text};
+use super::given::{Given, Text};
 use super::parse::{self, Bare, Parsed, whole};
 use super::setting::Setting;
+use super::tables::Table;
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -22,6 +23,8 @@ const COUNT: RangeInclusive<u64> = 1..=1_000_000;
 /// The merged layers, and the faults met so far.
 pub(super) struct Reader<'a> {
     pub(super) given: &'a BTreeMap<&'static str, Given>,
+    /// The account or channel that is read. What it inherits was judged before.
+    pub(super) table: Option<&'a Table>,
     pub(super) purpose: Purpose,
     pub(super) faults: &'a mut Vec<Fault>,
 }
@@ -100,6 +103,12 @@ impl Reader<'_> {
 
     /// Puts down that the value of `key` is wrong.
     pub(super) fn fault(&mut self, key: &str, right: impl Into<String>) {
+        if let Some(table) = self.table {
+            if table.said.contains_key(key) {
+                self.faults.push(table.fault(key, right));
+            }
+            return;
+        }
         let right = right.into();
         let fault = match (Setting::named(key), self.given.get(key)) {
             (Some(setting), Some(given)) => given.fault(setting, right),
@@ -109,6 +118,15 @@ impl Reader<'_> {
     }
 
     pub(super) fn missing(&mut self, key: &str) {
+        if let Some(table) = self.table {
+            // One whose variable is not set was told.
+            if !table.unset.iter().any(|unset| unset.key == key) {
+                let source = Setting::named(key).map_or("", |setting| setting.source);
+                self.faults
+                    .push(table.fault(key, super::fault::needs(source)));
+            }
+            return;
+        }
         let fault = Setting::named(key).map_or_else(
             || Fault::new(key, "no such setting", "must be in the list of settings"),
             Fault::missing,

@@ -4,7 +4,7 @@
 //! faults, `gateway config`, the tests. Meaning, unit and default of each stand in
 //! `config/default.toml`; its type and its bounds in `check.rs`.
 
-use crate::domain::Phone;
+use super::{redis_url, show};
 
 /// One setting.
 #[derive(Debug)]
@@ -31,14 +31,11 @@ enum Show {
     Url,
     /// Our own webhook address: all but what may be the webhook secret.
     Webhook,
+    /// The address of Redis: all but the password.
+    Redis,
     /// Nothing.
     Secret,
 }
-
-/// What is shown in place of a secret.
-const MASK: &str = "***";
-/// Parts of our own webhook path that are no secrets (DESIGN section 7).
-const PUBLIC_PARTS: [&str; 5] = ["", "jumper_callback", "channels", "default", "callback"];
 
 const fn setting(key: &'static str) -> Setting {
     Setting {
@@ -85,43 +82,13 @@ impl Setting {
     pub fn shown(&self, value: &str) -> String {
         match self.show {
             Show::Plain => value.to_owned(),
-            Show::Number => Phone::parse(value).map_or(MASK.to_owned(), |p| p.to_string()),
-            Show::Url => shown_url(value),
-            Show::Webhook => shown_webhook(value),
-            Show::Secret => MASK.to_owned(),
+            Show::Number => show::number(value),
+            Show::Url => show::url(value),
+            Show::Webhook => show::webhook(value),
+            Show::Redis => redis_url::shown(value),
+            Show::Secret => show::MASK.to_owned(),
         }
     }
-}
-
-fn shown_url(value: &str) -> String {
-    if value.contains('@') {
-        MASK.to_owned()
-    } else {
-        value.to_owned()
-    }
-}
-
-fn shown_webhook(value: &str) -> String {
-    let Some((scheme, rest)) = value.split_once("://") else {
-        return MASK.to_owned();
-    };
-    if value.contains('@') {
-        return MASK.to_owned();
-    }
-    let (rest, query) = rest
-        .split_once(['?', '#'])
-        .map_or((rest, ""), |(rest, _)| (rest, "?***"));
-    let mut parts = rest.split('/');
-    let mut shown = format!("{scheme}://{}", parts.next().unwrap_or_default());
-    for part in parts {
-        shown.push('/');
-        shown.push_str(if PUBLIC_PARTS.contains(&part) {
-            part
-        } else {
-            MASK
-        });
-    }
-    shown + query
 }
 
 /// All settings, in the order in which they are shown.
@@ -204,6 +171,10 @@ pub static SETTINGS: &[Setting] = &[
     setting("inbound.start_words"),
     setting("inbound.relay_unmatched"),
     setting("inbound.reply_window"),
+    setting("store.redis_url")
+        .var("REDIS_URL")
+        .show(Show::Redis),
+    setting("store.redis_wait_replicas").var("REDIS_WAIT_REPLICAS"),
     setting("store.data_dir").var("DATA_DIR"),
     setting("store.min_free"),
     setting("store.retention"),
@@ -222,18 +193,12 @@ pub static SETTINGS: &[Setting] = &[
 pub(super) struct Unserved {
     /// Its name.
     pub(super) var: &'static str,
-    /// Whether running without it would betray what the operator expects.
-    pub(super) refuse: bool,
     /// What is so, and what to do.
     pub(super) advice: &'static str,
 }
 
 const fn ignored(var: &'static str, advice: &'static str) -> Unserved {
-    Unserved {
-        var,
-        refuse: false,
-        advice,
-    }
+    Unserved { var, advice }
 }
 
 /// The variable that names the configuration file.
@@ -241,15 +206,6 @@ pub(super) const FILE_VAR: &str = "GATEWAY_CONFIG";
 
 /// Variables that are known and not served. Their values are never shown.
 pub(super) static UNSERVED: &[Unserved] = &[
-    Unserved {
-        var: "REDIS_URL",
-        refuse: true,
-        advice: "this version keeps its data in DATA_DIR only; remove REDIS_URL",
-    },
-    ignored(
-        "REDIS_WAIT_REPLICAS",
-        "has no effect: this version keeps its data in DATA_DIR only",
-    ),
     ignored(
         "DT_PROJECT_ID",
         "has no effect: records stay in the embedded store in DATA_DIR",
@@ -297,40 +253,5 @@ mod tests {
         for unserved in UNSERVED {
             assert!(names.insert(unserved.var), "{}", unserved.var);
         }
-    }
-
-    #[test]
-    fn what_may_be_secret_in_a_url_is_hidden() {
-        let cases = [
-            (
-                "https://gw.example.com/jumper_callback",
-                "https://gw.example.com/jumper_callback",
-            ),
-            (
-                "https://gw.example.com/jumper_callback/s3cret?key=s3cret",
-                "https://gw.example.com/jumper_callback/***?***",
-            ),
-            (
-                "https://gw.example.com/channels/default/callback/s3cret/",
-                "https://gw.example.com/channels/default/callback/***/",
-            ),
-            (
-                "https://gw.example.com/s3cret/jumper_callback",
-                "https://gw.example.com/***/jumper_callback",
-            ),
-            (
-                "https://gw.example.com#s3cret",
-                "https://gw.example.com?***",
-            ),
-            ("https://user:s3cret@gw.example.com/", "***"),
-            ("s3cret", "***"),
-        ];
-        for (url, shown) in cases {
-            assert_eq!(shown_webhook(url), shown, "{url}");
-        }
-        assert_eq!(shown_url("https://user:s3cret@jumper.test/"), "***");
-        let waba = Setting::named("jumper.waba_number").unwrap();
-        assert_eq!(waba.shown("+1 202 555 0100"), "12*******00");
-        assert_eq!(waba.shown("+1 202 555 01OO"), "***");
     }
 }

@@ -1,9 +1,11 @@
 //! Tests of the configuration as a whole; the pieces are tested in their own files.
 
+use super::setting::UNSERVED;
 use super::*;
 use crate::cli;
 use crate::domain::policy::Ambiguous;
 use proptest::prelude::*;
+use std::collections::BTreeMap;
 
 /// The base64 of `key:secret`.
 const BASIC: &str = "Basic a2V5OnNlY3JldA==";
@@ -50,8 +52,12 @@ fn faults(sources: &Sources, purpose: Purpose) -> Vec<String> {
     }
 }
 
+fn webhook(config: &Config) -> Option<String> {
+    config.webhook_of(&config.accounts[0])
+}
+
 fn in_force(config: &Config, key: &str) -> Option<(String, Layer)> {
-    let one = config.effective().iter().find(|e| e.setting.key == key);
+    let one = config.effective().iter().find(|e| e.key == key);
     one.unwrap().value.clone()
 }
 
@@ -63,14 +69,20 @@ fn nothing_given_is_designs_defaults() {
     assert_eq!(config.http.response_timeout, Duration::from_secs(30));
     assert_eq!(config.http.body_limit, 1_048_576);
     assert_eq!(config.http.max_connections, 16_384);
-    assert_eq!(config.jumper.api_url, "https://api.jumper.ai");
-    assert_eq!(config.jumper.pace.per_second, Some(10.0));
-    assert_eq!(config.jumper.pace.concurrency, 10);
-    assert_eq!(config.jumper.rate_tolerance, Duration::from_millis(4));
-    assert_eq!(config.jumper.socket_timeout, Duration::from_secs(60));
-    assert_eq!(config.jumper.free_socket_keepalive, Duration::from_secs(3));
+    assert_eq!(config.accounts[0].api_url, "https://api.jumper.ai");
+    assert_eq!(config.accounts[0].pace.per_second, Some(10.0));
+    assert_eq!(config.accounts[0].pace.concurrency, 10);
+    assert_eq!(config.accounts[0].rate_tolerance, Duration::from_millis(4));
+    assert_eq!(config.accounts[0].socket_timeout, Duration::from_secs(60));
     assert_eq!(
-        (config.jumper.max_sockets, config.jumper.max_free_sockets),
+        config.accounts[0].free_socket_keepalive,
+        Duration::from_secs(3)
+    );
+    assert_eq!(
+        (
+            config.accounts[0].max_sockets,
+            config.accounts[0].max_free_sockets
+        ),
         (100, 10)
     );
     assert_eq!(config.moengage.timestamp_unit, TimestampUnit::Seconds);
@@ -80,10 +92,10 @@ fn nothing_given_is_designs_defaults() {
     );
     assert_eq!(config.moengage.retry_for, Duration::from_hours(8 * 24));
     assert_eq!(
-        config.policy.failure,
+        config.channels[0].failure,
         crate::domain::policy::Policy::default()
     );
-    assert_eq!(config.policy.max_queue, None);
+    assert_eq!(config.channels[0].max_queue, None);
     assert_eq!(
         (config.breaker.failures, config.breaker.open_max),
         (5, Duration::from_secs(60))
@@ -99,8 +111,8 @@ fn nothing_given_is_designs_defaults() {
         (LogFormat::Text, "info")
     );
     assert_eq!(config.drain_timeout, Duration::from_secs(20));
-    assert!(config.moengage.callback_url.is_none() && config.moengage.tokens.is_empty());
-    assert!(config.jumper.basic_auth.is_none() && config.registered_callback_url().is_none());
+    assert!(config.channels[0].callback_url.is_none() && config.channels[0].tokens.is_empty());
+    assert!(config.accounts[0].basic_auth.is_none() && webhook(&config).is_none());
 }
 
 /// Key, values that are right, values that are wrong.
@@ -281,6 +293,32 @@ const CASES: &[Case] = &[
     ("inbound.start_words", &["START"], &["STOP", "start,Stop"]),
     ("inbound.relay_unmatched", &["true", "false"], &["yes", "1"]),
     ("inbound.reply_window", &["7d"], &["7"]),
+    (
+        "store.redis_url",
+        &[
+            "redis://127.0.0.1",
+            "redis://user:p%40ss@redis.test:6379/3",
+            "rediss://:word@[::1]:6380",
+            "unix:///run/redis.sock?db=1",
+            "redis+unix:///run/redis.sock",
+            "valkey://v.test",
+        ],
+        &[
+            "redis.test:6379",
+            "http://redis.test",
+            "redis://",
+            "redis://redis.test:x",
+            "redis://:6379",
+            "redis://redis.test/zero",
+            "unix://",
+            "redis://two words@redis.test",
+        ],
+    ),
+    (
+        "store.redis_wait_replicas",
+        &["0", "2"],
+        &["-1", "all", "101"],
+    ),
     ("store.data_dir", &["./data", "/var/lib/gateway"], &[]),
     (
         "store.min_free",
@@ -360,31 +398,36 @@ fn values_arrive_typed() {
         secret.as_ref().map(|s| s.expose_secret().to_owned())
     };
     assert_eq!(config.http.port, 8080);
-    let tokens: Vec<_> = config
-        .moengage
+    let tokens: Vec<_> = config.channels[0]
         .tokens
         .iter()
         .map(|t| t.expose_secret())
         .collect();
     assert_eq!(tokens, ["one", "two"]);
-    assert_eq!(secret(&config.jumper.basic_auth).as_deref(), Some(BASIC));
     assert_eq!(
-        secret(&config.jumper.seed_refresh_token).as_deref(),
+        secret(&config.accounts[0].basic_auth).as_deref(),
+        Some(BASIC)
+    );
+    assert_eq!(
+        secret(&config.accounts[0].seed_refresh_token).as_deref(),
         Some("token")
     );
-    assert_eq!(config.jumper.api_url, "http://127.0.0.1:9");
-    assert_eq!(config.jumper.pace.per_second, None);
-    assert_eq!(config.policy.failure.ambiguous, Ambiguous::Resend);
-    assert_eq!(config.policy.max_queue, Some(7));
+    assert_eq!(config.accounts[0].api_url, "http://127.0.0.1:9");
+    assert_eq!(config.accounts[0].pace.per_second, None);
+    assert_eq!(config.channels[0].failure.ambiguous, Ambiguous::Resend);
+    assert_eq!(config.channels[0].max_queue, Some(7));
     assert_eq!(config.http.response_timeout, Duration::from_secs(5));
-    assert_eq!(config.jumper.socket_timeout, Duration::from_millis(250));
+    assert_eq!(
+        config.accounts[0].socket_timeout,
+        Duration::from_millis(250)
+    );
     assert_eq!(config.moengage.timestamp_unit, TimestampUnit::Millis);
     let words = client(&file("[inbound]\nstop_words = [\" halt \"]\n"))
         .inbound
         .stop_words;
     assert_eq!(words, ["STOP", "HALT"]);
     let texts = client(&file("[policy]\nretryable_texts = [\"a, b\", \"\"]\n"));
-    assert_eq!(texts.policy.failure.retryable_texts, ["a, b"]);
+    assert_eq!(texts.channels[0].failure.retryable_texts, ["a, b"]);
 }
 
 #[test]
@@ -490,32 +533,21 @@ fn two_spellings_must_agree() {
 
 #[test]
 fn what_is_not_served_is_said() {
-    let redis = env(&[("REDIS_URL", "redis://:hunter2@redis.test")]);
-    let lines = faults(&redis, Purpose::Serve);
-    let advice = "REDIS_URL (environment): this version keeps its data in DATA_DIR only";
-    assert!(
-        lines.iter().any(|line| line.starts_with(advice)),
-        "{lines:?}"
-    );
-    assert!(!lines.concat().contains("hunter2"));
-    let mut sources = redis;
+    let mut sources = env(&[("MOENGAGE_CALLBACK_URL", "http://api.moengage.com/x")]);
     sources.dotenv = map(&[
         ("DT_PROJECT_ID", "p"),
         ("DT_KIND", ""),
         ("MOENGAGE_CALBACK_URL", "x"),
+        ("REDIS_WAIT_REPLICAS", "1"),
     ]);
-    sources.env.extend(map(&[(
-        "MOENGAGE_CALLBACK_URL",
-        "http://api.moengage.com/x",
-    )]));
     let warnings = client(&sources).warnings();
     let begin = [
-        "REDIS_URL (environment): ",
         "DT_PROJECT_ID (.env): has no effect",
         "MOENGAGE_CALBACK_URL (.env): has no effect",
         "MOENGAGE_CALLBACK_URL is not https on a host of moengage.com",
         "WEBHOOK_SECRET is not set",
         "SUBSCRIBED_CALLBACK_URL is not set",
+        "REDIS_WAIT_REPLICAS has no effect without REDIS_URL",
     ];
     assert_eq!(warnings.len(), begin.len(), "{warnings:?}");
     assert!(
@@ -535,6 +567,41 @@ fn what_is_not_served_is_said() {
         let config = client(&env(&[("MOENGAGE_CALLBACK_URL", url)]));
         assert!(config.warnings()[0].contains("moengage.com"), "{url}");
     }
+}
+
+#[test]
+fn redis_is_the_store_when_its_address_is_given_and_keeps_a_message_for_eight_days() {
+    let days = |config: &Config| config.store.retention.as_secs() / 86_400;
+    let file_store = client(&Sources::default());
+    assert!(file_store.store.redis.is_none());
+    assert_eq!(days(&file_store), 30);
+    let shown = in_force(&file_store, "store.retention");
+    assert_eq!(shown, Some(("30d".to_owned(), Layer::Default)));
+    let redis = client(&env(&[
+        ("REDIS_URL", "redis://me:hunter2@redis.test/1"),
+        ("REDIS_WAIT_REPLICAS", "2"),
+    ]));
+    let settings = redis.store.redis.as_ref().unwrap();
+    assert_eq!(
+        settings.url.expose_secret(),
+        "redis://me:hunter2@redis.test/1"
+    );
+    assert_eq!((settings.wait_replicas, days(&redis)), (2, 8));
+    let (shown, layer) = in_force(&redis, "store.redis_url").unwrap();
+    assert_eq!(shown, "redis://me:***@redis.test/1");
+    assert_eq!(layer, Layer::Environment);
+    assert!(!format!("{redis:?}").contains("hunter2"));
+    let mut kept = env(&[("REDIS_URL", "unix:///run/redis.sock")]);
+    kept.flags = vec![("store.retention".to_owned(), "3d".to_owned())];
+    assert_eq!(days(&client(&kept)), 3);
+    let bad = faults(
+        &env(&[("REDIS_URL", "http://:hunter2@x.test")]),
+        Purpose::Serve,
+    );
+    assert!(
+        bad.iter()
+            .any(|line| line.starts_with("REDIS_URL = \"http://:***@x.test\" (environment)"))
+    );
 }
 
 #[test]
@@ -568,14 +635,11 @@ fn the_secret_is_registered_once() {
     ];
     for (url, registered) in cases {
         let set = env(&[("SUBSCRIBED_CALLBACK_URL", url), ("WEBHOOK_SECRET", secret)]);
-        assert_eq!(
-            client(&set).registered_callback_url().as_deref(),
-            Some(registered)
-        );
+        assert_eq!(webhook(&client(&set)).as_deref(), Some(registered));
     }
     let open = env(&[("SUBSCRIBED_CALLBACK_URL", "https://gw.test/cb")]);
     assert_eq!(
-        client(&open).registered_callback_url().as_deref(),
+        webhook(&client(&open)).as_deref(),
         Some("https://gw.test/cb")
     );
 }
@@ -594,10 +658,6 @@ fn mistakes_in_the_file_are_named_by_line() {
         (
             "PORT = 1",
             "PORT (gateway.toml:1): must be a known key; did you mean http.port?",
-        ),
-        (
-            "[[account]]\nid = \"a\"",
-            "account (gateway.toml:1): must be a known key",
         ),
         (
             "[http]\nport = [1, 2]",
@@ -808,6 +868,7 @@ fn with_secret_everywhere(secret: &str) -> Vec<(&'static str, String)> {
         ("jumper.basic_auth", format!("Basic {basic}")),
         ("jumper.seed_refresh_token", secret.to_owned()),
         ("jumper.webhook_secret", secret.to_owned()),
+        ("store.redis_url", format!("redis://u:{secret}@r.test")),
         (
             "jumper.subscribed_callback_url",
             format!("https://gw.test/jumper_callback/{secret}?key={secret}"),
@@ -857,8 +918,8 @@ proptest! {
         lines in prop::collection::vec(
             prop_oneof![
                 ".{0,30}",
-                "\\[{0,2}(http|jumper|ops|log)\\]{0,2}",
-                "(port|bind|token|filter|http\\.port) ?= ?(\"[^\"]{0,9}\"|[0-9.e_-]{0,9}|\\[.{0,9}\\]|\\{.{0,9}\\}|'''|true)",
+                "\\[{0,2}(http|jumper|ops|log|account|channel)\\]{0,2}",
+                "(port|bind|token|filter|http\\.port|id|account|auth_against|paused) ?= ?(\"[^\"]{0,9}\"|[0-9.e_-]{0,9}|\\[.{0,9}\\]|\\{.{0,9}\\}|'''|true)",
             ],
             0..12,
         ),

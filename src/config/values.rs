@@ -3,9 +3,10 @@
 //! Defaults are not here but in `config/default.toml`; meanings are told there too. Credentials are
 //! wrapped, so nothing here prints one.
 
-use crate::domain::BusinessNumber;
 use crate::domain::policy::Policy;
+use crate::domain::{AccountId, BusinessNumber, ChannelId};
 use crate::limit::Pace;
+use crate::store::redis;
 use secrecy::SecretString;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -35,10 +36,6 @@ pub struct Http {
 /// What we know of MoEngage.
 #[derive(Debug, Clone)]
 pub struct Moengage {
-    /// Where statuses and replies go; always there for [`super::Purpose::Serve`].
-    pub callback_url: Option<String>,
-    /// Any of these lets a caller in; never empty for [`super::Purpose::Serve`].
-    pub tokens: Vec<SecretString>,
     /// The unit of timestamps in callbacks.
     pub timestamp_unit: TimestampUnit,
     /// The deadline of one callback.
@@ -64,9 +61,11 @@ pub enum TimestampUnit {
     Millis,
 }
 
-/// The account at Jumper and how it is called.
+/// An account at Jumper and how it is called.
 #[derive(Debug, Clone)]
-pub struct Jumper {
+pub struct Account {
+    /// Its name.
+    pub id: AccountId,
     /// The base of the API, without a slash at its end.
     pub api_url: String,
     /// The whole header value `Basic ...`; always there for [`super::Purpose::Serve`].
@@ -74,12 +73,8 @@ pub struct Jumper {
     /// Used when no refresh token is stored.
     pub seed_refresh_token: Option<SecretString>,
     /// Our webhook as the operator wrote it; it may hold the webhook secret. Use
-    /// [`super::Config::registered_callback_url`].
+    /// [`super::Config::webhook_of`].
     pub subscribed_callback_url: Option<SecretString>,
-    /// What the webhook's path must carry.
-    pub webhook_secret: Option<SecretString>,
-    /// The one number to send from.
-    pub waba_number: Option<BusinessNumber>,
     /// Calls a second, and calls at once.
     pub pace: Pace,
     /// How late a call may start after its slot.
@@ -100,13 +95,32 @@ pub struct Jumper {
     pub subscription_check: Duration,
 }
 
-/// What to do with failures.
+/// A number to send from: who may, with what, and where its statuses and replies go.
 #[derive(Debug, Clone)]
-pub struct Sending {
+pub struct Channel {
+    /// Its name.
+    pub id: ChannelId,
+    /// The account that sends for it; one of [`super::Config::accounts`].
+    pub account: AccountId,
+    /// Where statuses and replies go; always there for [`super::Purpose::Serve`].
+    pub callback_url: Option<String>,
+    /// Any of these lets a caller in; never empty for [`super::Purpose::Serve`].
+    pub tokens: Vec<SecretString>,
+    /// The one number to send from.
+    pub waba_number: Option<BusinessNumber>,
+    /// What the webhook's path must carry.
+    pub webhook_secret: Option<SecretString>,
     /// Verdicts on answers, and ages.
     pub failure: Policy,
     /// The most messages that may wait; `None` is no limit.
     pub max_queue: Option<u64>,
+    /// Whether it stands still until an operator resumes it.
+    pub paused: bool,
+}
+
+/// What all accounts do with failures.
+#[derive(Debug, Clone)]
+pub struct Sending {
     /// The pause before the first retry.
     pub retry_base: Duration,
     /// The longest pause between retries.
@@ -142,6 +156,8 @@ pub struct Inbound {
 /// Where data is kept, and how long.
 #[derive(Debug, Clone)]
 pub struct Store {
+    /// Redis, which then is the store: nothing is opened in `data_dir`.
+    pub redis: Option<redis::Settings>,
     /// The directory of the embedded store.
     pub data_dir: PathBuf,
     /// Below this many free bytes nothing is accepted or sent.

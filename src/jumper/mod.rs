@@ -20,6 +20,7 @@ use crate::domain::Answer;
 use crate::domain::policy::{Policy, Verdict, decide};
 use crate::domain::template::{Detail, Outgoing, Variant};
 use crate::limit::{Limiter, Permit};
+use crate::store::Guard;
 use client::{Client, Question};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
@@ -97,15 +98,48 @@ impl Account {
         url: &str,
         secret: Option<&SecretString>,
     ) -> Result<SubscriptionState, Answer> {
-        let list = self.ask(Question::Subscriptions).await?;
-        let list =
-            wire::subscriptions(&list).ok_or_else(|| unreadable("a list of subscriptions"))?;
-        let (state, entries) =
-            subscription::merged(list, url, secret.map(ExposeSecret::expose_secret));
+        let secret = secret.map(ExposeSecret::expose_secret);
+        let listed = self.subscriptions(url, secret).await?;
+        if listed.0 == SubscriptionState::Present {
+            return Ok(listed.0);
+        }
+        // Of several replicas one adds the entry; the others then find it.
+        let alone = self.tokens.alone("subscription").await;
+        let guard = alone.map_err(|error| Answer {
+            text: Some(wire::readable(&error.to_string())),
+            ..Answer::default()
+        })?;
+        let done = match &guard {
+            Guard::Alone => self.subscribe(listed).await,
+            Guard::Shared(_) => match self.subscriptions(url, secret).await {
+                Ok(listed) => self.subscribe(listed).await,
+                Err(answer) => Err(answer),
+            },
+        };
+        guard.release(None).await;
+        done
+    }
+
+    async fn subscribe(
+        &self,
+        (state, entries): (SubscriptionState, Vec<wire::Subscription>),
+    ) -> Result<SubscriptionState, Answer> {
         if state != SubscriptionState::Present {
             self.ask(Question::Subscribe { entries: &entries }).await?;
         }
         Ok(state)
+    }
+
+    /// The list as it should be, and what that changes.
+    async fn subscriptions(
+        &self,
+        url: &str,
+        secret: Option<&str>,
+    ) -> Result<(SubscriptionState, Vec<wire::Subscription>), Answer> {
+        let list = self.ask(Question::Subscriptions).await?;
+        let list =
+            wire::subscriptions(&list).ok_or_else(|| unreadable("a list of subscriptions"))?;
+        Ok(subscription::merged(list, url, secret))
     }
 
     /// Makes one call that is not a send, with a permit of its own; once more with a new token

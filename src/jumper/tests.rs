@@ -9,6 +9,7 @@ use crate::limit::Pace;
 use crate::store::{self, testing};
 use serde_json::json;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -479,4 +480,49 @@ async fn a_subscription_is_added_to_those_of_others() {
     ]);
     assert_eq!(serde_json::from_str::<Value>(&data).unwrap(), expected);
     assert_eq!(seen.len(), 3);
+}
+
+/// Four replicas start at once: one of them adds the entry, the others find it.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_replicas_one_adds_the_subscription() {
+    let server = testing::RedisServer::start();
+    let added = Arc::new(AtomicUsize::new(0));
+    let fake = Fake::start({
+        let added = added.clone();
+        move |_, seen| {
+            let ours = json!([{ "permission": "livechat", "webhook": "https://g/cb/s3" }]);
+            let pause = Duration::from_millis(100);
+            if seen.line.starts_with("POST") {
+                added.fetch_add(1, Ordering::SeqCst);
+                return Reaction::Json(200, json!({ "success": true, "data": [] }));
+            }
+            let there = added.load(Ordering::SeqCst) > 0;
+            let list = if there { ours } else { json!([]) };
+            let answer = Reaction::Json(200, json!({ "success": true, "data": list }));
+            Reaction::After(pause, Box::new(answer))
+        }
+    })
+    .await;
+    let (auth, settings) = (tokens().await, settings(&fake.url));
+    let mut replicas = Vec::new();
+    for _ in 0..4 {
+        let store = store::Tokens::Redis(server.link());
+        replicas.push(account(&auth, &settings, store).await);
+    }
+    let all = replicas.into_iter().map(|replica| {
+        tokio::spawn(async move {
+            let secret = SecretString::from("s3");
+            let ensured = replica.ensure_subscription("https://g/cb", Some(&secret));
+            ensured.await.unwrap()
+        })
+    });
+    let mut states = Vec::new();
+    for one in all.collect::<Vec<_>>() {
+        states.push(one.await.unwrap());
+    }
+    let count = |state| states.iter().filter(|one| **one == state).count();
+    assert_eq!(count(SubscriptionState::Added), 1, "{states:?}");
+    assert_eq!(count(SubscriptionState::Present), 3, "{states:?}");
+    assert_eq!(added.load(Ordering::SeqCst), 1);
+    assert_eq!(auth.calls(), 1);
 }

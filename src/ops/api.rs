@@ -2,7 +2,10 @@
 
 use super::problem::Problem;
 use super::{Desk, answer, view};
+use crate::channel::Channel;
 use crate::http::Payload;
+use crate::outbox::Outbox;
+use crate::store::StoreError;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use secrecy::SecretString;
@@ -26,7 +29,7 @@ pub(super) async fn channels(State(desk): State<Desk>) -> Response {
 }
 
 pub(super) async fn accounts(State(desk): State<Desk>) -> Response {
-    let all: Vec<Value> = desk.shared.accounts.values().map(view::account).collect();
+    let all: Vec<Value> = desk.shared.accounts.iter().map(view::account).collect();
     answer(&json!({ "accounts": all }))
 }
 
@@ -44,15 +47,32 @@ pub(super) async fn resume(
     set_paused(&desk, &id, false).await
 }
 
+/// The name under which a channel's pause is stored.
+fn pause_setting(channel: &str) -> String {
+    format!("paused:{channel}")
+}
+
+/// Whether a channel stands: what an operator said last, else what is configured.
+pub(crate) async fn stored_pause(outbox: &Outbox, channel: &Channel) -> Result<bool, StoreError> {
+    let name = pause_setting(channel.id.as_str());
+    let stored = outbox.store.load_setting(&name).await?;
+    Ok(stored.map_or(channel.starts_paused, |word| word == STANDS))
+}
+
+const STANDS: &str = "1";
+const SENDS: &str = "0";
+
 async fn set_paused(desk: &Desk, id: &str, paused: bool) -> Result<Response, Problem> {
     let missing = || Problem::not_found(format!("there is no channel {id:?}"));
     let channel = desk.shared.channels.get(id).ok_or_else(missing)?;
-    // Stored first: a restart must not undo what was answered.
-    let value = paused.then(|| "1".to_owned());
+    // Stored first: a restart must not undo what was answered. What is configured anyway needs no
+    // entry, and follows the configuration when that changes.
+    let word = if paused { STANDS } else { SENDS };
+    let value = (paused != channel.starts_paused).then(|| word.to_owned());
     desk.shared
         .outbox
         .store
-        .save_setting(&format!("paused:{id}"), value)
+        .save_setting(&pause_setting(id), value)
         .await?;
     channel.set_paused(paused);
     tracing::info!(channel = id, paused, "an operator changed the channel");

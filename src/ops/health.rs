@@ -33,7 +33,7 @@ pub(super) async fn alive() -> Response {
 async fn ready(State(desk): State<Desk>) -> Response {
     let reason = not_ready(&desk).await;
     let shared = &desk.shared;
-    let accounts: Vec<Value> = shared.accounts.values().map(view::account).collect();
+    let accounts: Vec<Value> = shared.accounts.iter().map(view::account).collect();
     let channels: Vec<Value> = shared
         .channels
         .iter()

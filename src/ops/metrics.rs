@@ -19,7 +19,7 @@ pub(super) async fn render(State(desk): State<Desk>) -> Response {
     }
     desk.shared
         .accounts
-        .values()
+        .iter()
         .for_each(|one| read_account(one, clock::now()));
     let writable = desk.shared.outbox.store.has_room().is_ok();
     gauge!("gateway_store_has_room").set(f64::from(u8::from(writable)));

@@ -14,12 +14,12 @@ mod view;
 
 use crate::breaker::Breaker;
 use crate::channel::{Account, Channels, same};
-use crate::domain::AccountId;
 use crate::http::{self, Measure};
 use crate::intake::Intake;
 use crate::limit::Pace;
 use crate::outbox::Outbox;
 use crate::provider::Provider;
+pub(crate) use api::stored_pause;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
@@ -31,7 +31,6 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use problem::Problem;
 pub(crate) use rate::stored as stored_pace;
 use secrecy::SecretString;
-use std::collections::HashMap;
 use std::sync::Arc;
 
 /// What the ops listener works with. Clones share it.
@@ -44,7 +43,8 @@ struct Shared {
     channels: Arc<Channels>,
     outbox: Outbox,
     intake: Intake,
-    accounts: HashMap<AccountId, AccountDesk>,
+    /// In the order of the configuration.
+    accounts: Vec<AccountDesk>,
     metrics: Option<PrometheusHandle>,
     token: Option<SecretString>,
 }
@@ -76,12 +76,11 @@ pub struct DeskParts {
 impl Desk {
     /// The desk over a running gateway.
     pub fn new(parts: DeskParts) -> Self {
-        let by_id = |one: AccountDesk| (one.account.id.clone(), one);
         let shared = Shared {
             channels: parts.channels,
             outbox: parts.outbox,
             intake: parts.intake,
-            accounts: parts.accounts.into_iter().map(by_id).collect(),
+            accounts: parts.accounts,
             metrics: parts.metrics,
             token: parts.token,
         };
@@ -118,7 +117,7 @@ impl Desk {
         let found = self
             .shared
             .accounts
-            .values()
+            .iter()
             .find(|one| one.account.id.as_str() == id);
         found.ok_or_else(|| Problem::not_found(format!("there is no account {id:?}")))
     }

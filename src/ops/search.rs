@@ -5,7 +5,7 @@ use super::{Desk, answer, view};
 use crate::domain::{Phone, State};
 use crate::http::Payload;
 use crate::store::{Record, Search, StoreError};
-use axum::extract::{self, Path};
+use axum::extract::{self, Path, Query};
 use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -13,15 +13,31 @@ use serde_json::{Value, json};
 /// Messages shown at once: the newest of a person.
 const MOST: usize = 20;
 
+#[derive(Deserialize)]
+pub(super) struct On {
+    channel: Option<String>,
+}
+
+/// Ids are MoEngage's, so several channels may have one of the same id: the first is shown and the
+/// others are named, unless the query says which channel is meant.
 pub(super) async fn message(
     extract::State(desk): extract::State<Desk>,
     Path(msg_id): Path<String>,
+    Query(on): Query<On>,
 ) -> Result<Response, Problem> {
-    let found = by_msg_id(&desk, &msg_id).await?;
-    match found.first() {
-        Some(record) => Ok(answer(&shown(&desk, record))),
-        None => Err(Problem::not_found("no message of this id is kept")),
+    let mut found = by_msg_id(&desk, &msg_id).await?;
+    if let Some(channel) = &on.channel {
+        found.retain(|record| record.channel.as_str() == channel);
     }
+    let Some((first, others)) = found.split_first() else {
+        return Err(Problem::not_found("no message of this id is kept"));
+    };
+    let mut value = shown(&desk, first);
+    if !others.is_empty() {
+        let others = others.iter().map(|record| record.channel.as_str());
+        value["also_on"] = others.collect::<Vec<_>>().into();
+    }
+    Ok(answer(&value))
 }
 
 #[derive(Deserialize)]
@@ -65,8 +81,8 @@ async fn find(desk: &Desk, id: &str) -> Result<Vec<Record>, StoreError> {
     let mut found = by_msg_id(desk, id).await?;
     let id = id.trim();
     if found.is_empty() {
-        for account in desk.shared.accounts.keys() {
-            let by = Search::ProviderId(account.clone(), id.to_owned());
+        for one in &desk.shared.accounts {
+            let by = Search::ProviderId(one.account.id.clone(), id.to_owned());
             found.extend(desk.shared.outbox.store.find(by, MOST).await?);
         }
     }

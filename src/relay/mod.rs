@@ -254,7 +254,8 @@ impl Relay {
             if self.failures == ALERT_AFTER {
                 crate::alert::tell(&format!(
                     "Channel {}: MoEngage does not take callbacks ({} lane): {reason}. They wait \
-                     and are tried again; check MOENGAGE_CALLBACK_URL.",
+                     and are tried again; check its callback URL (MOENGAGE_CALLBACK_URL, or callback_url \
+                     of the [[channel]]).",
                     self.queue.channel,
                     self.queue.lane.as_str()
                 ));

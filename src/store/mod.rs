@@ -3,9 +3,13 @@
 
 mod archive;
 pub mod embedded;
+mod kept;
+mod listed;
+mod lock;
 mod record;
 pub mod redis;
 mod refusals;
+mod report;
 mod role;
 mod row;
 #[cfg(test)]
@@ -15,7 +19,10 @@ mod tests;
 mod types;
 
 pub use archive::{Adopted, Dirty, DirtyEnd, MARK_HIDDEN, Unmatched};
+pub use kept::{Cache, Tokens};
+pub use lock::{Guard, Locked};
 pub use record::{Ledger, Record, Search};
-pub use role::{Cache, Outbox, Tokens};
+pub use report::{Promise, Report};
+pub use role::Outbox;
 pub use row::Moment;
 pub use types::*;

@@ -1,12 +1,14 @@
-//! The roles, each an enum with one arm a backend and one dull line a call. What a call promises is
-//! written at the backend.
+//! The role of the outbox: an enum with one arm a backend and one dull line a call. What a call
+//! promises is written at the backend. The smaller roles are in `kept.rs`.
 
 use super::embedded::Store;
 use super::record::{Ledger, Record, Search};
 use super::redis;
+use super::report::Report;
 use super::types::*;
 use crate::domain::{AccountId, ChannelId, Incoming, Message, MsgId, UnixMs};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::time::Instant;
 
 /// The durable work queue and everything a decision needs.
@@ -24,6 +26,43 @@ impl Outbox {
         match self {
             Self::Embedded(store) => store.ledger(channel),
             Self::Redis(store) => store.ledger(channel),
+        }
+    }
+
+    /// Whether other processes work on the same messages.
+    pub fn is_shared(&self) -> bool {
+        match self {
+            Self::Embedded(_) => false,
+            Self::Redis(_) => true,
+        }
+    }
+
+    /// The ledger of a channel that may not be configured any more, or be of another account now.
+    pub async fn ledger_of(
+        &self,
+        account: &AccountId,
+        channel: &ChannelId,
+    ) -> Result<Ledger, StoreError> {
+        match self {
+            Self::Embedded(store) => Ok(store.ledger(channel)),
+            Self::Redis(store) => store.ledger_of(account, channel).await,
+        }
+    }
+
+    /// Renews the leases of this process, where it has any.
+    pub async fn renew(&self) -> Result<(), StoreError> {
+        match self {
+            Self::Embedded(_) => Ok(()),
+            Self::Redis(store) => store.renew().await,
+        }
+    }
+
+    /// Gives up the leases of this process; what it is still sending is unknown from now on, until
+    /// the time that is given for its channel. Returns how many.
+    pub async fn leave(&self, holds: &[(ChannelId, Duration)]) -> Result<u32, StoreError> {
+        match self {
+            Self::Embedded(_) => Ok(0),
+            Self::Redis(store) => store.leave(holds).await,
         }
     }
 
@@ -233,6 +272,14 @@ impl Outbox {
         }
     }
 
+    /// What the store promises, and what is wrong with it. Never waits for long.
+    pub async fn report(&self) -> Report {
+        match self {
+            Self::Embedded(_) => Report::embedded(),
+            Self::Redis(store) => store.link().report().await,
+        }
+    }
+
     /// A setting made at run time.
     pub async fn load_setting(&self, name: &str) -> Result<Option<String>, StoreError> {
         match self {
@@ -246,59 +293,6 @@ impl Outbox {
         match self {
             Self::Embedded(store) => store.save_setting(name, value).await,
             Self::Redis(store) => store.link().save_setting(name, value).await,
-        }
-    }
-}
-
-/// The accounts' tokens.
-#[derive(Debug, Clone)]
-pub enum Tokens {
-    /// One SQLite file.
-    Embedded(Store),
-}
-
-impl Tokens {
-    /// The account's tokens, if any are kept.
-    pub async fn load(&self, account: &AccountId) -> Result<Option<StoredToken>, StoreError> {
-        match self {
-            Self::Embedded(store) => store.load_token(account).await,
-        }
-    }
-
-    /// Keeps the account's tokens, whole, in one step.
-    pub async fn save(&self, account: &AccountId, token: &StoredToken) -> Result<(), StoreError> {
-        match self {
-            Self::Embedded(store) => store.save_token(account, token).await,
-        }
-    }
-}
-
-/// What can be fetched again, kept so that a start does not need the provider.
-#[derive(Debug, Clone)]
-pub enum Cache {
-    /// One SQLite file.
-    Embedded(Store),
-}
-
-impl Cache {
-    /// The account's template list, as last fetched.
-    pub async fn load_templates(
-        &self,
-        account: &AccountId,
-    ) -> Result<Option<CachedTemplates>, StoreError> {
-        match self {
-            Self::Embedded(store) => store.load_templates(account).await,
-        }
-    }
-
-    /// Keeps the account's template list.
-    pub async fn save_templates(
-        &self,
-        account: &AccountId,
-        templates: &CachedTemplates,
-    ) -> Result<(), StoreError> {
-        match self {
-            Self::Embedded(store) => store.save_templates(account, templates).await,
         }
     }
 }

@@ -113,6 +113,52 @@ impl RedisServer {
     }
 }
 
+impl RedisServer {
+    /// Takes its directory away under a schedule of snapshots, and waits until one has failed. No
+    /// new connection finds the socket afterwards.
+    pub(crate) async fn lose_disk(&self) {
+        let link = self.link();
+        let ask = async |words: [&str; 4]| {
+            let mut command = ::redis::Cmd::new();
+            words
+                .iter()
+                .filter(|word| !word.is_empty())
+                .for_each(|word| {
+                    command.arg(word);
+                });
+            flat(&link.command(&command).await.unwrap())
+        };
+        ask(["CONFIG", "SET", "save", "3600 1"]).await;
+        std::fs::remove_dir_all(self.dir.path()).unwrap();
+        ask(["BGSAVE", "", "", ""]).await;
+        let give_up = Instant::now() + Duration::from_secs(10);
+        while !ask(["INFO", "persistence", "", ""])
+            .await
+            .contains("rdb_last_bgsave_status:err")
+        {
+            assert!(Instant::now() < give_up, "the snapshot does not fail");
+            // waits because the snapshot is made by a child of Redis; bounded
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Runs a command and gives what it answers as text: nothing for nil, words for a list.
+    pub(crate) async fn say(&self, words: &str) -> String {
+        let mut command = ::redis::Cmd::new();
+        for word in words.split(' ') {
+            command.arg(if word == "''" { "" } else { word });
+        }
+        flat(&self.link().command(&command).await.unwrap())
+    }
+}
+
+fn flat(value: &::redis::Value) -> String {
+    match value {
+        ::redis::Value::Array(all) => all.iter().map(flat).collect::<Vec<_>>().join(" "),
+        one => ::redis::from_redis_value_ref(one).unwrap_or_default(),
+    }
+}
+
 impl Drop for RedisServer {
     fn drop(&mut self) {
         let _ = self.child.kill();

@@ -11,6 +11,7 @@ use super::{say, table};
 use crate::config::{Config, Purpose};
 use std::fmt;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long anything may take to answer.
@@ -84,16 +85,38 @@ pub(super) async fn run(flags: Vec<(String, String)>) -> anyhow::Result<ExitCode
 
 async fn dependencies(config: &Config) -> anyhow::Result<Vec<Finding>> {
     let http = super::reach::client(DEADLINE)?;
-    let (data, jumper, moengage, webhook, running) = tokio::join!(
-        data_dir::look(&config.store),
-        remote::jumper(&http, config),
-        remote::moengage(&http, config),
-        remote::webhook(&http, config),
-        running::ask(config),
-    );
-    let durable = "embedded store: a message is synced to disk before MoEngage is told success";
-    let mut findings = vec![data, finding("durability", Mark::Ok, durable)];
-    findings.extend([jumper, moengage, webhook]);
+    let store = async {
+        match &config.store.redis {
+            Some(_) => Vec::new(),
+            None => {
+                let durable =
+                    "embedded store: a message is synced to disk before MoEngage is told success";
+                let durable = finding("durability", Mark::Ok, durable);
+                vec![data_dir::look(&config.store).await, durable]
+            }
+        }
+    };
+    let whole = Arc::new(config.clone());
+    let (accounts, channels) = (config.accounts.iter(), config.channels.iter());
+    let with = || (http.clone(), whole.clone());
+    let jumper = accounts.clone().map(|one| {
+        let (http, config) = with();
+        tokio::spawn(remote::jumper(http, config, one.clone()))
+    });
+    let moengage = channels.map(|one| {
+        let (http, config) = with();
+        tokio::spawn(remote::moengage(http, config, one.clone()))
+    });
+    let webhook = accounts.map(|one| {
+        let (http, config) = with();
+        tokio::spawn(remote::webhook(http, config, one.clone()))
+    });
+    // All are under way before the first is waited for.
+    let asked: Vec<_> = jumper.chain(moengage).chain(webhook).collect();
+    let (mut findings, running) = tokio::join!(store, running::ask(config));
+    for one in asked {
+        findings.push(one.await?);
+    }
     findings.extend(running?);
     Ok(findings)
 }

@@ -4,16 +4,17 @@
 
 use super::super::reach;
 use super::{Finding, Mark, finding};
-use crate::config::Config;
+use crate::config::{Account, Channel, Config};
 use reqwest::{Client, RequestBuilder, StatusCode};
+use std::sync::Arc;
 
 /// Asked without a token, it is refused by everything that is Jumper (contracts/jumper.md 4.4).
 const JUMPER_PATH: &str = "/chat/get-social-channels";
 
 /// Jumper's API: any answer will do, and 401 is the one to expect.
-pub(super) async fn jumper(http: &Client, config: &Config) -> Finding {
-    let item = "Jumper API";
-    let base = &config.jumper.api_url;
+pub(super) async fn jumper(http: Client, config: Arc<Config>, account: Account) -> Finding {
+    let item = of(&config, "Jumper API", account.id.as_str());
+    let base = &account.api_url;
     match status(http.get(format!("{base}{JUMPER_PATH}"))).await {
         Err(why) => finding(item, Mark::Fault, format!("{}: {why}", host(base))),
         Ok(status) => {
@@ -43,10 +44,11 @@ fn judge_jumper(status: StatusCode) -> (Mark, &'static str) {
 }
 
 /// MoEngage's callback receiver: any answer will do.
-pub(super) async fn moengage(http: &Client, config: &Config) -> Finding {
-    let item = "MoEngage callback";
-    let Some(url) = &config.moengage.callback_url else {
-        return finding(item, Mark::Unknown, "MOENGAGE_CALLBACK_URL is not set");
+pub(super) async fn moengage(http: Client, config: Arc<Config>, channel: Channel) -> Finding {
+    let item = of(&config, "MoEngage callback", channel.id.as_str());
+    let Some(url) = &channel.callback_url else {
+        let name = named(&config, "MOENGAGE_CALLBACK_URL", "callback_url");
+        return finding(item, Mark::Unknown, format!("{name} is not set"));
     };
     match status(http.head(url)).await {
         Err(why) => finding(item, Mark::Fault, format!("{}: {why}", host(url))),
@@ -63,10 +65,15 @@ pub(super) async fn moengage(http: &Client, config: &Config) -> Finding {
 }
 
 /// Our webhook as Jumper reaches it. From inside it may be out of reach and work all the same.
-pub(super) async fn webhook(http: &Client, config: &Config) -> Finding {
-    let item = "webhook from outside";
-    let Some(url) = config.registered_callback_url() else {
-        return finding(item, Mark::Unknown, "SUBSCRIBED_CALLBACK_URL is not set");
+pub(super) async fn webhook(http: Client, config: Arc<Config>, account: Account) -> Finding {
+    let item = of(&config, "webhook from outside", account.id.as_str());
+    let Some(url) = config.webhook_of(&account) else {
+        let name = named(
+            &config,
+            "SUBSCRIBED_CALLBACK_URL",
+            "subscribed_callback_url",
+        );
+        return finding(item, Mark::Unknown, format!("{name} is not set"));
     };
     // With the secret: only the URL that Jumper is given answers 200.
     let url = url.as_str();
@@ -80,15 +87,35 @@ pub(super) async fn webhook(http: &Client, config: &Config) -> Finding {
         }
         Ok(StatusCode::OK) => finding(item, Mark::Ok, format!("{} answers", host(url))),
         Ok(status) => {
+            let path = if config.has_tables() {
+                "/channels/<id>/callback"
+            } else {
+                "/jumper_callback"
+            };
             let words = format!(
-                "{} answers HTTP {}, not 200: is the path /jumper_callback, does the proxy pass it on \
-                 to PORT, is the gateway running with this WEBHOOK_SECRET?",
+                "{} answers HTTP {}, not 200: is the path {path}, does the proxy pass it on to \
+                 PORT, is the gateway running with this {}?",
                 host(url),
-                status.as_u16()
+                status.as_u16(),
+                named(&config, "WEBHOOK_SECRET", "webhook_secret"),
             );
             finding(item, Mark::Warn, words)
         }
     }
+}
+
+/// What is looked at, and of whom where there may be several.
+fn of(config: &Config, item: &str, id: &str) -> String {
+    if config.has_tables() {
+        format!("{item} of {id}")
+    } else {
+        item.to_owned()
+    }
+}
+
+/// What a setting is called: by its variable, or by its key in a table.
+fn named<'a>(config: &Config, var: &'a str, key: &'a str) -> &'a str {
+    if config.has_tables() { key } else { var }
 }
 
 async fn status(request: RequestBuilder) -> Result<StatusCode, String> {

@@ -64,7 +64,9 @@ impl Stage {
             ..Sources::default()
         };
         let config = config::load(&sources, Purpose::Serve)?;
-        let webhook = config.registered_callback_url().unwrap_or_default();
+        let account = config.accounts.first();
+        let webhook = account.and_then(|account| config.webhook_of(account));
+        let webhook = webhook.unwrap_or_default();
         let (client, addr) = (OpsClient::new(&config, PATIENCE)?, public.local_addr()?);
         let (gateway, stop) = start(config, public, ops).await?;
         let stage = Self {

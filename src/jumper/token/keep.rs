@@ -6,7 +6,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// How long until the store is asked again to take what it did not take.
+/// How long until the store is asked again to take what it did not take, and for what another
+/// replica gave it.
 const STORE_PAUSE: Duration = Duration::from_secs(5);
 
 impl Tokens {
@@ -26,6 +27,7 @@ impl Tokens {
             () = shutdown.cancelled() => {}
             () = keep => {}
         }
+        self.shared.closing.cancel();
         // A refresh under way may hold the only good pair: it ends before the process does.
         drop(self.shared.flight.lock().await);
     }
@@ -34,8 +36,8 @@ impl Tokens {
     /// happen.
     pub(super) async fn maintain(&self) {
         let mut flight = self.shared.flight.lock().await;
-        if let (true, Some(token)) = (flight.unsaved, &self.held().token) {
-            self.save(&mut flight, token).await;
+        if flight.unsaved || self.shared.store.is_shared() {
+            let _ = self.take_newer(&mut flight).await;
         }
         drop(flight);
         if !self.settled(Why::Early) {
@@ -64,7 +66,7 @@ impl Tokens {
                 .max(gap.unwrap_or_default())
                 .max(put_off.unwrap_or_default());
         }
-        let store = if flight.unsaved {
+        let store = if flight.unsaved || self.shared.store.is_shared() {
             STORE_PAUSE
         } else {
             LEAST_GAP

@@ -8,6 +8,7 @@
 mod held;
 mod keep;
 mod refresh;
+mod replicas;
 mod step;
 
 use super::client::BuildError;
@@ -24,6 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 /// Between two refreshes that nobody forced lies at least this.
@@ -80,6 +82,8 @@ struct Shared {
     held: watch::Sender<Arc<Held>>,
     /// Taken for the length of a refresh: there is never more than one.
     flight: Mutex<Flight>,
+    /// Set when the process ends: nobody waits for another replica any more.
+    closing: CancellationToken,
 }
 
 #[derive(Debug, Default)]
@@ -94,6 +98,8 @@ struct Flight {
     refreshed: Option<Instant>,
     /// What is in memory is newer than what the store took.
     unsaved: bool,
+    /// The store could not be read when it was last tried.
+    store_away: bool,
 }
 
 /// Why somebody wants a new pair.
@@ -124,17 +130,21 @@ impl Tokens {
             limiter,
             held: watch::Sender::new(Arc::default()),
             flight: Mutex::default(),
+            closing: CancellationToken::new(),
         };
         Ok(Self {
             shared: Arc::new(shared),
         })
     }
 
-    /// Loads what is stored and takes the seed when nothing is, or when what is stored is dead and
-    /// the seed is another one than the last. Makes no call.
+    /// Loads what is stored, or what the old connector stored since, and takes the seed when there
+    /// is nothing, or when that is dead and the seed is another one than the last. Makes no call.
     pub async fn start(&self) -> Result<(), StoreError> {
         let shared = &self.shared;
-        let stored = shared.store.load(&shared.settings.account).await?;
+        let mut stored = shared.store.load(&shared.settings.account).await?;
+        if let Some(imported) = self.import(stored.as_ref()).await? {
+            stored = Some(imported);
+        }
         let seed = shared.settings.seed.as_ref().and_then(trimmed);
         let token = match (stored, seed) {
             (None, None) => return Ok(()),
@@ -149,9 +159,12 @@ impl Tokens {
                 return Ok(());
             }
         };
-        shared.store.save(&shared.settings.account, &token).await?;
-        info!(account = %shared.settings.account, "took the seed refresh token from the configuration");
-        self.publish(token, true);
+        if shared.store.save(&shared.settings.account, &token).await? {
+            info!(account = %shared.settings.account, "took the seed refresh token from the configuration");
+            self.publish(token, true);
+        } else if let Some(stored) = shared.store.load(&shared.settings.account).await? {
+            self.publish(stored, true);
+        }
         Ok(())
     }
 

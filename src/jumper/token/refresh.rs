@@ -143,6 +143,20 @@ fn life(body: &Value, access: &str, now: UnixMs) -> Duration {
         .unwrap_or(ASSUMED_LIFE)
 }
 
+/// When an access token ends that somebody else got: as it says itself, else when they drop it, else
+/// in an hour. Without one there is nothing that could end.
+pub(super) fn end_of(
+    access: Option<&SecretString>,
+    dropped_in: Option<Duration>,
+    now: UnixMs,
+) -> UnixMs {
+    let Some(access) = access else {
+        return UnixMs(0);
+    };
+    let said = expiry(access.expose_secret()).and_then(|exp| exp.checked_mul(1000));
+    said.map_or_else(|| now.plus(dropped_in.unwrap_or(ASSUMED_LIFE)), UnixMs)
+}
+
 /// The `exp` claim, in Unix seconds. The signature is Jumper's business.
 fn expiry(jwt: &str) -> Option<i64> {
     let claims = jwt.split('.').nth(1)?;

@@ -5,7 +5,7 @@ use super::refresh::{Failure, Pair};
 use super::{Flight, LEAST_GAP, TokenError, Tokens, Why, cut_short, trimmed};
 use crate::clock::now;
 use crate::domain::UnixMs;
-use crate::store::StoredToken;
+use crate::store::{Guard, StoredToken};
 use metrics::counter;
 use secrecy::SecretString;
 use std::time::Duration;
@@ -29,6 +29,13 @@ impl Tokens {
         if self.settled(why) {
             return Ok(());
         }
+        let early = flight.not_before.is_some_and(|at| at > Instant::now());
+        if early && !matches!(why, Why::Forced(_)) {
+            return Err(TokenError::Unavailable(flight.last_failure.clone()));
+        }
+        if self.take_newer(&mut flight).await? && self.settled(why) {
+            return Ok(());
+        }
         let recent = flight.refreshed.is_some_and(|at| at.elapsed() < LEAST_GAP);
         match why {
             Why::Refused(_) if recent && self.usable().is_some() => {
@@ -37,17 +44,22 @@ impl Tokens {
             Why::Early if recent => return Ok(()),
             _ => {}
         }
-        let early = flight.not_before.is_some_and(|at| at > Instant::now());
-        if early && !matches!(why, Why::Forced(_)) {
-            return Err(TokenError::Unavailable(flight.last_failure.clone()));
-        }
-        if self.take_newer(&flight).await && self.settled(why) {
-            return Ok(());
-        }
+        // What is missing or dead needs no lock.
+        self.token_for(why)?;
+        let turn = self.turn(&mut flight, Some(why)).await?;
+        let token = self.token_for(why)?;
+        let Some(guard) = turn else { return Ok(()) };
+        let done = self.refresh(&mut flight, &token, &guard).await;
+        release(guard, &flight).await;
+        done
+    }
+
+    /// The token to renew, unless it is called dead and nobody insists.
+    fn token_for(&self, why: Why) -> Result<StoredToken, TokenError> {
         let token = self.held().token.clone().ok_or(TokenError::Missing)?;
         match &token.dead {
             Some(reason) if !matches!(why, Why::Forced(_)) => Err(TokenError::Dead(reason.clone())),
-            _ => self.refresh(&mut flight, &token).await,
+            _ => Ok(token),
         }
     }
 
@@ -61,65 +73,65 @@ impl Tokens {
         }
     }
 
-    /// Takes what the store has when it is newer than what is in memory.
-    async fn take_newer(&self, flight: &Flight) -> bool {
-        if flight.unsaved {
-            return false;
+    async fn refresh(
+        &self,
+        flight: &mut Flight,
+        token: &StoredToken,
+        guard: &Guard,
+    ) -> Result<(), TokenError> {
+        let reason = match self.ask(&token.refresh, guard).await {
+            Ok(pair) => return self.take(flight, Some(token), pair).await,
+            Err(Failure::Refused(reason)) => reason,
+            Err(failure) => return Err(self.put_off(flight, failure)),
+        };
+        if self.found_another(flight).await {
+            return Ok(());
         }
-        let fence = self.held().token.as_ref().map_or(0, |token| token.fence);
-        match self.shared.store.load(&self.shared.settings.account).await {
-            Ok(Some(stored)) if stored.fence > fence => {
-                self.publish(stored, true);
-                true
+        match self.ask_new_seed(token, guard).await {
+            Some(Ok(pair)) => {
+                let seed = self.shared.settings.seed.as_ref().and_then(trimmed);
+                let seed = seed.map(|seed| fingerprint(&seed));
+                let token = StoredToken {
+                    seed,
+                    ..token.clone()
+                };
+                self.take(flight, Some(&token), pair).await
             }
-            Ok(_) => false,
-            Err(error) => {
-                warn!(%error, "the stored tokens cannot be read; going on with those in memory");
-                false
+            // Nobody knows whether the seed is good: it is tried again.
+            Some(Err(failure @ (Failure::Lost(_) | Failure::Transient { .. }))) => {
+                Err(self.put_off(flight, failure))
             }
+            Some(Err(Failure::Refused(_))) | None => self.bury(flight, token, reason).await,
         }
     }
 
-    async fn refresh(&self, flight: &mut Flight, token: &StoredToken) -> Result<(), TokenError> {
-        match self.ask(&token.refresh).await {
-            Ok(pair) => self.take(flight, Some(token), pair).await,
-            Err(Failure::Refused(reason)) => {
-                if self.take_newer(flight).await && self.usable().is_some() {
-                    return Ok(());
-                }
-                match self.ask_new_seed(token).await {
-                    Some(Ok(pair)) => {
-                        let seed = self.shared.settings.seed.as_ref().and_then(trimmed);
-                        let seed = seed.map(|seed| fingerprint(&seed));
-                        let token = StoredToken {
-                            seed,
-                            ..token.clone()
-                        };
-                        self.take(flight, Some(&token), pair).await
-                    }
-                    // Nobody knows whether the seed is good: it is tried again.
-                    Some(Err(failure @ (Failure::Lost(_) | Failure::Transient { .. }))) => {
-                        Err(self.put_off(flight, failure))
-                    }
-                    Some(Err(Failure::Refused(_))) | None => {
-                        self.bury(flight, token, &reason).await;
-                        Err(TokenError::Dead(reason))
-                    }
-                }
-            }
-            Err(failure) => Err(self.put_off(flight, failure)),
+    /// The refused refresh token may be refused because somebody else used it and stored its pair:
+    /// another process, or the old connector.
+    async fn found_another(&self, flight: &mut Flight) -> bool {
+        let newer = self.take_newer(flight).await;
+        if newer.is_err() || self.held().token.is_none() {
+            return false;
         }
+        if let Ok(Some(imported)) = self.import(self.held().token.as_ref()).await {
+            self.adopt(flight, imported);
+            return self.usable().is_some();
+        }
+        newer == Ok(true) && self.usable().is_some()
     }
 
     /// The configured seed is tried before a stored token is buried, when it is another one than
     /// the last: an operator who put it in and started again need not do so twice.
-    async fn ask_new_seed(&self, token: &StoredToken) -> Option<Result<Pair, Failure>> {
+    async fn ask_new_seed(
+        &self,
+        token: &StoredToken,
+        guard: &Guard,
+    ) -> Option<Result<Pair, Failure>> {
         let seed = self.shared.settings.seed.as_ref().and_then(trimmed)?;
         if token.seed == Some(fingerprint(&seed)) {
             return None;
         }
         info!(account = %self.shared.settings.account, "trying the seed refresh token of the configuration");
-        let asked = self.ask(&seed).await;
+        let asked = self.ask(&seed, guard).await;
         Some(asked.map(|pair| Pair {
             refresh: pair.refresh.or(Some(seed)),
             ..pair
@@ -128,11 +140,17 @@ impl Tokens {
 
     /// One exchange; a second one when the answer was lost, because the pair may have rotated and
     /// only the old refresh token can tell.
-    async fn ask(&self, refresh: &SecretString) -> Result<Pair, Failure> {
+    async fn ask(&self, refresh: &SecretString, guard: &Guard) -> Result<Pair, Failure> {
         let mut lost = false;
         loop {
             // Held to the end of the call, so that the call is counted.
             let _permit = timeout(LONGEST_QUEUE, self.shared.limiter.maintenance()).await;
+            if !guard.is_ours() {
+                return Err(Failure::Transient {
+                    reason: "the lock at the store ran out before the call".into(),
+                    retry_after: None,
+                });
+            }
             let result = self.shared.exchange.ask(refresh, now()).await;
             let word = match &result {
                 Ok(_) => "renewed",
@@ -167,12 +185,17 @@ impl Tokens {
             dead: None,
             seed: old.and_then(|old| old.seed.clone()),
         };
-        self.save(flight, &token).await;
+        let fence = token.fence;
+        let kept = self.save(flight, token).await;
         flight.failures = 0;
         flight.not_before = None;
-        flight.refreshed = Some(Instant::now());
-        info!(account = %self.shared.settings.account, expires_at = token.expires_at.seconds(), "took a new pair of tokens");
-        self.publish(token, true);
+        if kept.fence == fence {
+            flight.refreshed = Some(Instant::now());
+            info!(account = %self.shared.settings.account, expires_at = kept.expires_at.seconds(), "took a new pair of tokens");
+            self.publish(kept, true);
+        } else {
+            self.adopt(flight, kept);
+        }
         Ok(())
     }
 
@@ -180,35 +203,32 @@ impl Tokens {
         self.held().token.as_ref().map_or(0, |token| token.fence)
     }
 
-    /// Stores, or remembers that it must still be stored: losing a pair is worse than using one
-    /// that only memory has.
-    pub(super) async fn save(&self, flight: &mut Flight, token: &StoredToken) {
-        let account = &self.shared.settings.account;
-        let saved = self.shared.store.save(account, token).await;
-        if let Err(error) = &saved
-            && !flight.unsaved
-        {
-            error!(%account, %error, "the new tokens cannot be stored; they are used from memory and a restart now would lose them");
-        }
-        flight.unsaved = saved.is_err();
-    }
-
-    async fn bury(&self, flight: &mut Flight, token: &StoredToken, reason: &str) {
+    async fn bury(
+        &self,
+        flight: &mut Flight,
+        token: &StoredToken,
+        reason: String,
+    ) -> Result<(), TokenError> {
         if token.dead.is_some() {
-            return;
+            return Err(TokenError::Dead(reason));
         }
         let account = &self.shared.settings.account;
+        let buried = StoredToken {
+            dead: Some(reason.clone()),
+            fence: self.fence() + 1,
+            ..token.clone()
+        };
+        let kept = self.save(flight, buried).await;
+        if kept.dead.is_none() {
+            self.adopt(flight, kept);
+            return Ok(());
+        }
         error!(
             %account, reason,
             "Jumper refuses the refresh token: put a new one in through the ops API, or set SEED_REFRESH_TOKEN and restart"
         );
-        let token = StoredToken {
-            dead: Some(reason.to_owned()),
-            fence: token.fence + 1,
-            ..token.clone()
-        };
-        self.save(flight, &token).await;
-        self.publish(token, false);
+        self.publish(kept, false);
+        Err(TokenError::Dead(reason))
     }
 
     fn put_off(&self, flight: &mut Flight, failure: Failure) -> TokenError {
@@ -229,7 +249,21 @@ impl Tokens {
 
     pub(super) async fn try_seed(&self, seed: SecretString) -> Result<(), TokenError> {
         let mut flight = self.shared.flight.lock().await;
-        self.take_newer(&flight).await;
+        self.take_newer(&mut flight).await?;
+        let Some(guard) = self.turn(&mut flight, None).await? else {
+            return Err(cut_short());
+        };
+        let done = self.ask_seed(&mut flight, seed, &guard).await;
+        release(guard, &flight).await;
+        done
+    }
+
+    async fn ask_seed(
+        &self,
+        flight: &mut Flight,
+        seed: SecretString,
+        guard: &Guard,
+    ) -> Result<(), TokenError> {
         let old = self.held().token.clone();
         let of_no_use = old.as_ref().is_none_or(|old| old.dead.is_some());
         let with = |seed: SecretString| StoredToken {
@@ -241,18 +275,25 @@ impl Tokens {
             seed: old.as_ref().and_then(|old| old.seed.clone()),
             refresh: seed,
         };
-        match self.ask(&seed).await {
-            Ok(pair) => self.take(&mut flight, Some(&with(seed)), pair).await,
+        match self.ask(&seed, guard).await {
+            Ok(pair) => self.take(flight, Some(&with(seed)), pair).await,
             Err(Failure::Refused(reason)) => Err(TokenError::SeedRefused(reason)),
             Err(failure) => {
                 // Nothing better is known, so the seed is kept and tried again by itself.
                 if of_no_use {
-                    let token = with(seed);
-                    self.save(&mut flight, &token).await;
-                    self.publish(token, false);
+                    let kept = self.save(flight, with(seed)).await;
+                    self.adopt(flight, kept);
                 }
-                Err(self.put_off(&mut flight, failure))
+                Err(self.put_off(flight, failure))
             }
         }
     }
+}
+
+/// Lets the next replica in; after a try in vain, not before this one would try again.
+async fn release(guard: Guard, flight: &Flight) {
+    let pause = flight
+        .not_before
+        .map(|at| at.saturating_duration_since(Instant::now()));
+    guard.release(pause.filter(|pause| !pause.is_zero())).await;
 }

@@ -1,5 +1,7 @@
 //! The promises of DESIGN G7, over real sockets.
 
+mod replicas;
+
 use super::*;
 use crate::jumper::fake::{Fake, Reaction, Seen};
 use crate::limit::Pace;

@@ -35,6 +35,7 @@ pub(super) fn open_channel(id: &str, tokens: &[&str], waba_number: Option<&str>)
         webhook_secret: None,
         policy: Policy::default(),
         max_queue: None,
+        starts_paused: false,
         pause: Pause::default(),
     }
 }

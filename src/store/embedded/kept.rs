@@ -1,9 +1,8 @@
 //! Small values that are written whole: tokens, template lists, settings made at run time.
 
 use super::{Store, damaged, unavailable};
-use crate::domain::template::Variant;
 use crate::domain::{AccountId, UnixMs};
-use crate::store::{CachedTemplates, StoreError, StoredToken};
+use crate::store::{CachedTemplates, StoreError, StoredToken, listed};
 use rusqlite::{Connection, OptionalExtension, Result};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
@@ -17,13 +16,6 @@ struct TokenRow {
     fence: u64,
     dead: Option<String>,
     seed: Option<String>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct TemplatesRow {
-    fetched_at: i64,
-    /// Name, language, id.
-    variants: Vec<(String, String, String)>,
 }
 
 /// Writes a value in the open transaction.
@@ -78,12 +70,13 @@ impl Store {
         }))
     }
 
-    /// Keeps the account's tokens, whole.
+    /// Keeps the account's tokens, whole, unless what is kept is as new; says whether they are
+    /// kept.
     pub async fn save_token(
         &self,
         account: &AccountId,
         token: &StoredToken,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         let row = TokenRow {
             access: token
                 .access
@@ -97,7 +90,21 @@ impl Store {
             seed: token.seed.clone(),
         };
         let text = serde_json::to_string(&row).map_err(unavailable)?;
-        self.set(format!("token:{account}"), Some(text)).await
+        let (key, fence) = (format!("token:{account}"), token.fence);
+        self.write(move |txn| {
+            let kept: Option<String> = txn
+                .conn
+                .prepare_cached("SELECT value FROM kept WHERE key = ?1")?
+                .query_row([&key], |row| row.get(0))
+                .optional()?;
+            if let Some(kept) = kept.filter(|kept| *kept != text)
+                && serde_json::from_str(&kept).is_ok_and(|kept: TokenRow| kept.fence >= fence)
+            {
+                return Ok(false);
+            }
+            put(txn.conn, &key, &text).map(|()| true)
+        })
+        .await
     }
 
     /// The account's template list, as last fetched.
@@ -112,12 +119,7 @@ impl Store {
                 .query_row([key], |row| row.get(0))
                 .optional()?;
             let Some(text) = text else { return Ok(None) };
-            let row: TemplatesRow = serde_json::from_str(&text).map_err(damaged)?;
-            let variant = |(name, language, id)| Variant { name, language, id };
-            Ok(Some(CachedTemplates {
-                fetched_at: UnixMs(row.fetched_at),
-                variants: row.variants.into_iter().map(variant).collect(),
-            }))
+            listed::read(&text).map(Some).map_err(damaged)
         })
         .await
     }
@@ -128,12 +130,7 @@ impl Store {
         account: &AccountId,
         templates: &CachedTemplates,
     ) -> Result<(), StoreError> {
-        let parts = |v: &Variant| (v.name.clone(), v.language.clone(), v.id.clone());
-        let row = TemplatesRow {
-            fetched_at: templates.fetched_at.0,
-            variants: templates.variants.iter().map(parts).collect(),
-        };
-        let text = serde_json::to_string(&row).map_err(unavailable)?;
+        let text = listed::write(templates).map_err(unavailable)?;
         self.set(format!("templates:{account}"), Some(text)).await
     }
 

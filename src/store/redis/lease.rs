@@ -1,6 +1,6 @@
 //! The lease of this process, and what it holds in its hands.
 //!
-//! One lease an account, ten seconds long, renewed every three. What a process was doing when its
+//! One lease an account, ten seconds long, renewed every three (`keeper`). What a process was doing when its
 //! lease ran out is taken over by whoever sweeps next.
 
 use super::{Call, Home, Store};
@@ -14,8 +14,6 @@ use tokio::time::Instant;
 
 /// How long a lease lasts (DESIGN section 6).
 const LIFE: Duration = Duration::from_secs(10);
-/// How often it is renewed.
-pub(super) const RENEW_EVERY: Duration = Duration::from_secs(3);
 /// Kept at the end of a lease for clocks that differ in pace and for a call that is just begun.
 const MARGIN: Duration = Duration::from_secs(1);
 /// Messages taken over in one step.

@@ -2,7 +2,7 @@
 //! and what this process does itself shows at once.
 
 use super::Store;
-use crate::domain::ChannelId;
+use crate::domain::{AccountId, ChannelId};
 use crate::store::{Ledger, StoreError};
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -62,18 +62,28 @@ impl Store {
         let mut news = Vec::new();
         for (channel, home) in &self.shared.homes {
             let asked_at = self.shared.ledgers.changes(channel);
-            let mut ask = redis::cmd("HGETALL");
-            ask.arg(format!("{}l:{channel}", home.prefix));
-            let counts: HashMap<String, i64> = self.shared.link.command(&ask).await?;
+            let ledger = self.ledger_of(&home.account, channel).await?;
             if self
                 .shared
                 .ledgers
-                .update(channel, ledger(&counts), asked_at)
+                .update(channel, ledger, asked_at)
             {
                 news.push(channel.clone());
             }
         }
         Ok(news)
+    }
+
+    /// The ledger as Redis has it now.
+    pub async fn ledger_of(
+        &self,
+        account: &AccountId,
+        channel: &ChannelId,
+    ) -> Result<Ledger, StoreError> {
+        let mut ask = redis::cmd("HGETALL");
+        ask.arg(format!("{}l:{channel}", super::keys_of(account)));
+        let counts: HashMap<String, i64> = self.shared.link.command(&ask).await?;
+        Ok(ledger(&counts))
     }
 }
 

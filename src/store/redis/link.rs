@@ -1,5 +1,6 @@
 //! The connection to Redis: heals by itself, and gives up on a call after its deadline.
 
+use super::report::Reports;
 use crate::store::StoreError;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, ScriptInvocation, ServerErrorKind};
@@ -31,6 +32,8 @@ pub struct Link {
     wait_replicas: u32,
     /// Who this process is among those that share the server; new at every start.
     replica: Arc<str>,
+    /// How Redis stood when it was last asked.
+    reports: Reports,
 }
 
 impl std::fmt::Debug for Link {
@@ -58,12 +61,22 @@ impl Link {
             manager,
             wait_replicas: settings.wait_replicas,
             replica: format!("{:016x}", fastrand::u64(..)).into(),
+            reports: Reports::default(),
         })
     }
 
     /// Who this process is among those that share the server.
     pub(crate) fn replica(&self) -> &str {
         &self.replica
+    }
+
+    /// How many replicas must confirm what has to be durable.
+    pub(super) fn wait_replicas(&self) -> u32 {
+        self.wait_replicas
+    }
+
+    pub(super) fn reports(&self) -> &Reports {
+        &self.reports
     }
 
     /// Runs a script; one that Redis does not know (any more) is loaded.
@@ -89,20 +102,6 @@ impl Link {
     pub(crate) async fn command<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, StoreError> {
         let mut connection = self.manager.clone();
         within(command.query_async(&mut connection)).await
-    }
-
-    pub async fn writable(&self) -> Result<(), StoreError> {
-        Ok(())
-    }
-    pub async fn load_setting(&self, _name: &str) -> Result<Option<String>, StoreError> {
-        Ok(None)
-    }
-    pub async fn save_setting(
-        &self,
-        _name: &str,
-        _value: Option<String>,
-    ) -> Result<(), StoreError> {
-        Ok(())
     }
 
     /// Waits until what was written on this connection is on the replicas that were asked for.

@@ -13,15 +13,26 @@ mod callbacks;
 mod claim;
 mod events;
 mod keep;
+mod kept;
 mod lease;
 mod ledger;
 mod link;
+mod lock;
+mod persistence;
 mod read;
+mod report;
 mod scripts;
 mod settle;
 mod sweep;
+mod token;
+#[cfg(test)]
+mod tests;
 
 pub use link::{Link, Settings};
+pub use lock::Lock;
+pub(in crate::store) use lock::Taken;
+pub use persistence::Persistence;
+pub use token::OldPair;
 
 use super::{Ledger, StoreError};
 use crate::domain::{AccountId, ChannelId};

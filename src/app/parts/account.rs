@@ -1,0 +1,100 @@
+//! What belongs to one account: its pace, its tokens, its client, its templates, its breaker. None of
+//! it is shared, so one account's trouble stays its own.
+
+use super::stores::Stores;
+use crate::breaker::{self, Breaker};
+use crate::channel::Account;
+use crate::config::{self, Config};
+use crate::jumper;
+use crate::jumper::client::{Client, ClientSettings};
+use crate::jumper::token::{TokenSettings, Tokens};
+use crate::limit::Limiter;
+use crate::ops;
+use crate::outbox::Outbox;
+use crate::provider::Provider;
+use crate::send::RetrySettings;
+use crate::templates::Templates;
+use anyhow::Context;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The deadline of one refresh of the tokens.
+const REFRESH_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What belongs to one account.
+pub(in crate::app) struct AccountParts {
+    pub(in crate::app) account: Arc<Account>,
+    pub(in crate::app) provider: Arc<Provider>,
+    pub(in crate::app) tokens: Tokens,
+    pub(in crate::app) templates: Arc<Templates>,
+    pub(in crate::app) breaker: Arc<Breaker>,
+    pub(in crate::app) retry: RetrySettings,
+    /// What it was made from.
+    pub(in crate::app) configured: config::Account,
+}
+
+impl AccountParts {
+    /// Makes the parts of an account, with what the store keeps of them. Makes no call.
+    pub(super) async fn make(
+        config: &Config,
+        wanted: &config::Account,
+        stores: &Stores,
+        outbox: &Outbox,
+    ) -> anyhow::Result<Self> {
+        let id = &wanted.id;
+        let pace = ops::stored_pace(outbox, id.as_str()).await?;
+        let limiter = Limiter::new(pace.unwrap_or(wanted.pace), wanted.rate_tolerance);
+        let tokens = tokens(wanted, stores, &limiter)?;
+        tokens.start().await?;
+        let client = Client::new(&client_settings(wanted))?;
+        let jumper = jumper::Account::new(client, tokens.clone(), limiter.clone());
+        let provider = Arc::new(Provider::Jumper(jumper));
+        let cache = stores.cache.clone();
+        let templates = Arc::new(Templates::new(provider.clone(), cache, id.clone()));
+        templates.load().await?;
+        let breaker = Breaker::new(breaker::Settings {
+            failures: config.breaker.failures,
+            first_pause: config.breaker.open_min,
+            longest_pause: config.breaker.open_max,
+        });
+        Ok(Self {
+            account: Arc::new(Account::new(id.clone(), limiter)),
+            provider,
+            tokens,
+            templates,
+            breaker: Arc::new(breaker),
+            retry: RetrySettings {
+                base: config.policy.retry_base,
+                most: config.policy.retry_max,
+            },
+            configured: wanted.clone(),
+        })
+    }
+}
+
+fn tokens(wanted: &config::Account, stores: &Stores, limiter: &Limiter) -> anyhow::Result<Tokens> {
+    let missing = || format!("account {} has no credentials (basic_auth)", wanted.id);
+    let settings = TokenSettings {
+        account: wanted.id.clone(),
+        api_url: wanted.api_url.clone(),
+        basic: wanted.basic_auth.clone().with_context(missing)?,
+        seed: wanted.seed_refresh_token.clone(),
+        refresh_timeout: REFRESH_TIMEOUT,
+    };
+    Ok(Tokens::new(
+        settings,
+        stores.tokens.clone(),
+        limiter.clone(),
+    )?)
+}
+
+fn client_settings(wanted: &config::Account) -> ClientSettings {
+    ClientSettings {
+        api_url: wanted.api_url.clone(),
+        request_timeout: wanted.socket_timeout,
+        connect_timeout: wanted.connect_timeout,
+        max_sockets: wanted.max_sockets,
+        max_free_sockets: wanted.max_free_sockets,
+        free_socket_keepalive: wanted.free_socket_keepalive,
+    }
+}

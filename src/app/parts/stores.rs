@@ -1,0 +1,78 @@
+//! Where everything durable is: the one place that chooses the store.
+
+use crate::config::Config;
+use crate::store::redis::{self, Link};
+use crate::store::{self, StoreError, embedded};
+use anyhow::Context;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+/// How long a Redis that does not answer is waited for at start.
+const REDIS_PATIENCE: Duration = Duration::from_secs(15);
+
+/// The roles of the store that was chosen.
+pub(in crate::app) struct Stores {
+    pub(in crate::app) outbox: store::Outbox,
+    pub(in crate::app) tokens: store::Tokens,
+    pub(in crate::app) cache: store::Cache,
+    /// The connection that all of them share, when they are at Redis.
+    pub(in crate::app) link: Option<Link>,
+}
+
+impl Stores {
+    /// Opens the store that the configuration names. With Redis no data directory is opened.
+    pub(in crate::app) async fn open(config: &Config) -> anyhow::Result<Self> {
+        match &config.store.redis {
+            Some(settings) => shared(config, settings).await,
+            None => embedded(config),
+        }
+    }
+}
+
+fn embedded(config: &Config) -> anyhow::Result<Stores> {
+    let settings = embedded::Settings {
+        data_dir: config.store.data_dir.clone(),
+        min_free: config.store.min_free,
+        mark_dirty: false,
+    };
+    let store = embedded::Store::open(&settings)?;
+    Ok(Stores {
+        outbox: store::Outbox::Embedded(store.clone()),
+        tokens: store::Tokens::Embedded(store.clone()),
+        cache: store::Cache::Embedded(store),
+        link: None,
+    })
+}
+
+async fn shared(config: &Config, settings: &redis::Settings) -> anyhow::Result<Stores> {
+    let link = Link::new(settings)?;
+    reach(&link).await.context(
+        "the store at REDIS_URL cannot be used; start again when it can (`gateway check` tells more)",
+    )?;
+    link.warn_of_weakness().await;
+    let channels = config.channels.iter();
+    let channels = channels.map(|channel| (channel.id.clone(), channel.account.clone()));
+    let store = redis::Store::open(link.clone(), channels.collect(), false);
+    store.renew().await?;
+    store.look().await?;
+    Ok(Stores {
+        outbox: store::Outbox::Redis(store),
+        tokens: store::Tokens::Redis(link.clone()),
+        cache: store::Cache::Redis(link.clone()),
+        link: Some(link),
+    })
+}
+
+/// Waits until Redis takes a write: it may be starting, as we are.
+async fn reach(link: &Link) -> Result<(), StoreError> {
+    let give_up = Instant::now() + REDIS_PATIENCE;
+    loop {
+        match link.writable().await {
+            Err(error) if Instant::now() < give_up => {
+                tracing::warn!(%error, "waiting for Redis");
+                sleep(Duration::from_secs(1)).await;
+            }
+            reached => return reached,
+        }
+    }
+}

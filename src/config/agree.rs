@@ -1,0 +1,210 @@
+//! What must agree between accounts and channels: names, who is let in where, whose events these
+//! are. A tenant is a set of channels, so nothing may open more than its own.
+
+use super::fault::Fault;
+use super::tables::Table;
+use super::values::{Account, Channel};
+use secrecy::{ExposeSecret, SecretString};
+use std::collections::BTreeMap;
+
+/// A table, and what was read from it when all of it is right.
+type Read<'a, T> = (&'a Table, Option<T>);
+
+/// Checks everything; what could not be read is left out of what needs it.
+pub(super) fn check(
+    accounts: &[Read<'_, Account>],
+    channels: &[Read<'_, Channel>],
+    faults: &mut Vec<Fault>,
+) {
+    names(accounts, faults);
+    names(channels, faults);
+    both_kinds(accounts, channels, faults);
+    seeds(accounts, faults);
+    callers(channels, faults);
+    secrets(channels, faults);
+    for (table, account) in accounts {
+        if let Some(account) = account {
+            webhook(table, account, channels, faults);
+        }
+    }
+}
+
+fn says<'a>(table: &'a Table, key: &str) -> Option<&'a str> {
+    match &table.said.get(key)?.text {
+        super::given::Text::One(text) => Some(text),
+        super::given::Text::Many(_) => None,
+    }
+}
+
+fn names<T>(tables: &[Read<'_, T>], faults: &mut Vec<Fault>) {
+    let mut seen: BTreeMap<&str, &Table> = BTreeMap::new();
+    for (table, _) in tables {
+        let Some(id) = says(table, "id") else {
+            continue;
+        };
+        if let Some(first) = seen.get(id) {
+            let right = format!("must differ from the id at {}", first.line);
+            faults.push(table.fault("id", right));
+        } else {
+            seen.insert(id, table);
+        }
+    }
+}
+
+fn both_kinds(
+    accounts: &[Read<'_, Account>],
+    channels: &[Read<'_, Channel>],
+    faults: &mut Vec<Fault>,
+) {
+    let ids: Vec<_> = accounts.iter().filter_map(|(t, _)| says(t, "id")).collect();
+    for (table, _) in channels {
+        let account = says(table, "account");
+        if account.is_some_and(|account| !ids.contains(&account)) {
+            let known = match ids.as_slice() {
+                [] => "there is none".to_owned(),
+                ids => format!("known: {}", ids.join(", ")),
+            };
+            let right = format!("must be the id of an [[account]]; {known}");
+            faults.push(table.fault("account", right));
+        }
+    }
+    for (table, _) in accounts {
+        let Some(id) = says(table, "id") else {
+            continue;
+        };
+        if !channels
+            .iter()
+            .any(|(one, _)| says(one, "account") == Some(id))
+        {
+            let right = "needs a [[channel]] that names it as its account, or must go";
+            faults.push(Fault::new(&table.name, &table.line, right));
+        }
+    }
+}
+
+/// Two accounts with one refresh token would end each other's tokens at every refresh.
+fn seeds(accounts: &[Read<'_, Account>], faults: &mut Vec<Fault>) {
+    let key = "jumper.seed_refresh_token";
+    let seed = |one: &Account| one.seed_refresh_token.clone();
+    each_pair(accounts, |(first, a), (table, b)| {
+        if shares(&seed(a), &seed(b)) {
+            let right = format!(
+                "must differ from that of {}: a refresh of the one would end the tokens of the \
+                 other; one account may have many channels",
+                first.name
+            );
+            faults.push(table.fault(key, right));
+        }
+    });
+}
+
+/// MoEngage's `from` must tell the channels of one token apart.
+fn callers(channels: &[Read<'_, Channel>], faults: &mut Vec<Fault>) {
+    each_pair(channels, |(first, a), (table, b)| {
+        let same = |token: &SecretString| {
+            let mut others = b.tokens.iter();
+            others.any(|other| other.expose_secret() == token.expose_secret())
+        };
+        let overlap = match (&a.waba_number, &b.waba_number) {
+            (Some(a), Some(b)) => a == b,
+            _ => true,
+        };
+        if overlap && a.tokens.iter().any(same) {
+            let right = format!(
+                "must hold no token of {}, or both need a waba_number of their own: by the token \
+                 and MoEngage's `from` alone they cannot be told apart",
+                first.name
+            );
+            faults.push(table.fault("moengage.auth_against", right));
+        }
+    });
+}
+
+/// The secret of a webhook says whose events these are.
+fn secrets(channels: &[Read<'_, Channel>], faults: &mut Vec<Fault>) {
+    each_pair(channels, |(first, a), (table, b)| {
+        if a.account != b.account && shares(&a.webhook_secret, &b.webhook_secret) {
+            let right = format!(
+                "must differ from that of {}, which is on another account",
+                first.name
+            );
+            faults.push(table.fault("jumper.webhook_secret", right));
+        }
+    });
+}
+
+/// What Jumper is told must lead to a channel of this account: its events count nowhere else.
+fn webhook(
+    table: &Table,
+    account: &Account,
+    channels: &[Read<'_, Channel>],
+    faults: &mut Vec<Fault>,
+) {
+    let key = "jumper.subscribed_callback_url";
+    let Some(url) = &account.subscribed_callback_url else {
+        return;
+    };
+    let of_account = |one: &&Channel| one.account == account.id;
+    let known = || channels.iter().filter_map(|(_, one)| one.as_ref());
+    let own: Vec<_> = known().filter(of_account).map(|c| c.id.as_str()).collect();
+    let leads_to = match target(url.expose_secret()) {
+        Target::Channel(id) => Some(id),
+        // The routes without a channel are those of the first one.
+        Target::First => match channels.first() {
+            Some((_, Some(first))) => Some(first.id.as_str()),
+            _ => return,
+        },
+        // Behind a proxy of one's own the path may be anything.
+        Target::Other => None,
+    };
+    // One without channels was told, and one whose channels cannot be read may be right.
+    let unread = own.is_empty() || channels.iter().any(|(_, one)| one.is_none());
+    if leads_to.is_some_and(|id| !own.contains(&id)) && !unread {
+        let right = format!(
+            "must lead to a channel of this account, with the path /channels/<id>/callback; its \
+             channels: {}",
+            own.join(", ")
+        );
+        faults.push(table.fault(key, right));
+    }
+}
+
+/// Which of our routes a webhook address names.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Target<'a> {
+    Channel(&'a str),
+    First,
+    Other,
+}
+
+/// Reads the path of a webhook address (DESIGN section 7).
+pub(super) fn target(url: &str) -> Target<'_> {
+    let path = url.split(['?', '#']).next().unwrap_or(url);
+    let parts: Vec<_> = path.split('/').collect();
+    let named = parts.windows(3).find_map(|part| match part {
+        ["channels", id, "callback"] => Some(Target::Channel(id)),
+        _ => None,
+    });
+    let plain = || parts.contains(&"jumper_callback").then_some(Target::First);
+    named.or_else(plain).unwrap_or(Target::Other)
+}
+
+fn shares(a: &Option<SecretString>, b: &Option<SecretString>) -> bool {
+    match (a, b) {
+        (Some(a), Some(b)) => a.expose_secret() == b.expose_secret(),
+        _ => false,
+    }
+}
+
+/// Every two of them, the earlier first.
+fn each_pair<T>(all: &[Read<'_, T>], mut look: impl FnMut((&Table, &T), (&Table, &T))) {
+    let read: Vec<_> = all
+        .iter()
+        .filter_map(|(table, one)| Some((*table, one.as_ref()?)))
+        .collect();
+    for (place, second) in read.iter().enumerate() {
+        for first in &read[..place] {
+            look(*first, *second);
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! What is allowed and may still be a mistake, one sentence each, and the one default that depends
+//! on another setting. Shows no secret.
+
+use super::accounts::Estate;
+use super::given::{Given, Text};
+use super::layers::{Layer, Sources};
+use super::setting::{UNSERVED, is_known_variable};
+use super::tables::Table;
+use super::values::{Account, Channel};
+use secrecy::ExposeSecret;
+use std::collections::BTreeMap;
+
+/// How long a settled message is kept when nothing is said: a data file has room, the memory of
+/// Redis is dear (DESIGN G3).
+const RETENTION: (&str, &str) = ("30d", "8d");
+
+/// Says how long messages are kept when nobody else does.
+pub(super) fn fill_in_retention(given: &mut BTreeMap<&'static str, Given>) {
+    let (embedded, redis) = RETENTION;
+    let on_redis = given.contains_key("store.redis_url");
+    let time = if on_redis { redis } else { embedded };
+    given.entry("store.retention").or_insert_with(|| Given {
+        text: Text::One(time.to_owned()),
+        layer: Layer::Default,
+        line: String::new(),
+    });
+}
+
+/// Variables that are set and change nothing.
+pub(super) fn without_effect(sources: &Sources, tables: &[Table]) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for unserved in UNSERVED {
+        if let Some((_, layer)) = sources.variable(unserved.var) {
+            warnings.push(format!("{} ({layer}): {}", unserved.var, unserved.advice));
+        }
+    }
+    let in_tables = |name: &String| tables.iter().any(|table| table.names_variable(name));
+    let names = sources.dotenv.keys();
+    for name in names.filter(|name| !is_known_variable(name) && !in_tables(name)) {
+        warnings.push(format!("{name} (.env): has no effect: no setting reads it"));
+    }
+    warnings
+}
+
+/// What may be a mistake though it is right.
+pub(super) fn of(
+    (accounts, channels): &Estate,
+    given: &BTreeMap<&'static str, Given>,
+    tables: &[Table],
+) -> Vec<String> {
+    let by_variables = tables.is_empty();
+    let mut doubts = Vec::new();
+    for channel in channels {
+        doubts.extend(of_channel(channel, by_variables));
+    }
+    for account in accounts {
+        doubts.extend(of_account(account, by_variables));
+    }
+    let wait = given.get("store.redis_wait_replicas");
+    let asked = wait.is_some_and(|given| given.layer > Layer::Default);
+    if asked && !given.contains_key("store.redis_url") {
+        doubts.push("REDIS_WAIT_REPLICAS has no effect without REDIS_URL".to_owned());
+    }
+    doubts
+}
+
+/// What a setting is called: by its variable, or by its place in a table.
+fn called(by_variables: bool, var: &str, table: String) -> String {
+    if by_variables { var.to_owned() } else { table }
+}
+
+fn of_channel(channel: &Channel, by_variables: bool) -> Vec<String> {
+    let name = |var, key: &str| called(by_variables, var, format!("channel.{}.{key}", channel.id));
+    let mut doubts = Vec::new();
+    let url = channel.callback_url.as_deref();
+    if url.is_some_and(|url| !is_moengage(url)) {
+        doubts.push(format!(
+            "{} is not https on a host of moengage.com: statuses and replies go there all the same",
+            name("MOENGAGE_CALLBACK_URL", "callback_url")
+        ));
+    }
+    if channel.webhook_secret.is_none() {
+        doubts.push(format!(
+            "{} is not set: anyone who knows the URL can post statuses and replies",
+            name("WEBHOOK_SECRET", "webhook_secret")
+        ));
+    }
+    doubts
+}
+
+fn of_account(account: &Account, by_variables: bool) -> Option<String> {
+    let table = format!("account.{}.subscribed_callback_url", account.id);
+    let name = called(by_variables, "SUBSCRIBED_CALLBACK_URL", table);
+    match &account.subscribed_callback_url {
+        None => Some(format!(
+            "{name} is not set: the webhook has to be subscribed at Jumper by hand"
+        )),
+        Some(url) if url.expose_secret().starts_with("http:") => Some(format!(
+            "{name} is not https: statuses and replies come in readable on the way"
+        )),
+        Some(_) => None,
+    }
+}
+
+fn is_moengage(url: &str) -> bool {
+    let uri = url.parse::<hyper::Uri>().ok();
+    uri.is_some_and(|uri| {
+        let host = uri.host().unwrap_or_default().to_ascii_lowercase();
+        uri.scheme_str() == Some("https") && host.ends_with(".moengage.com")
+    })
+}

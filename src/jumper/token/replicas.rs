@@ -1,0 +1,262 @@
+//! Getting along with the other replicas: one of them renews, the others take what it stored.
+//!
+//! Whoever wants to renew takes the account's lock at the store and reads the stored pair once more
+//! before it calls. A store that cannot be reached gives no lock, and then no refresh begins: its
+//! pair could not be stored. The access token in memory is used meanwhile. A pair is written only
+//! over an older one, so of two writers the first one counts; but a living pair counts more than
+//! the word that its parent is dead.
+
+use super::{Flight, TokenError, Tokens, Why};
+use crate::clock::now;
+use crate::store::{Guard, Locked, StoreError, StoredToken};
+use secrecy::{ExposeSecret, SecretString};
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+use tracing::{error, info, warn};
+
+/// How long one waits for another replica: longer than the lock of a dead one lives.
+const LONGEST_WAIT: Duration = Duration::from_secs(15);
+/// Between two looks at what the other one has done, give or take a half.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// No new try before this, after a store or another replica was in the way.
+const STEP_BACK: Duration = Duration::from_secs(1);
+/// Tries to store a new pair at once, while the lock is held.
+const SAVES: u32 = 4;
+/// Between them.
+const SAVE_AGAIN: Duration = Duration::from_millis(250);
+
+impl Tokens {
+    /// Becomes the one replica that may renew. `None`: somebody else did meanwhile what is wanted,
+    /// or found the refresh token dead. Without a reason nothing that others do is enough.
+    pub(super) async fn turn(
+        &self,
+        flight: &mut Flight,
+        why: Option<Why>,
+    ) -> Result<Option<Guard>, TokenError> {
+        let shared = &self.shared;
+        let urgent = matches!(why, None | Some(Why::Forced(_)));
+        let give_up = Instant::now() + LONGEST_WAIT;
+        loop {
+            let tried = shared
+                .store
+                .lock(&shared.settings.account, "refresh", urgent);
+            match tried.await.map_err(|error| self.away(flight, &error))? {
+                Locked::Ours(guard) => return self.go_ahead(flight, why, guard).await,
+                Locked::PutOff(pause) => {
+                    let reason = "another replica tried to renew the tokens in vain".to_owned();
+                    return Err(step_back(flight, pause, reason));
+                }
+                Locked::Busy => {}
+            }
+            if Instant::now() >= give_up || shared.closing.is_cancelled() {
+                let reason = "another replica is renewing the tokens".to_owned();
+                return Err(step_back(flight, STEP_BACK, reason));
+            }
+            // waits because the other replica is at work, within a bound
+            sleep(LOOK_AGAIN.mul_f64(0.5 + fastrand::f64())).await;
+            self.take_newer(flight).await?;
+            if self.is_enough(why) {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// With the lock: somebody may have finished just before.
+    async fn go_ahead(
+        &self,
+        flight: &mut Flight,
+        why: Option<Why>,
+        guard: Guard,
+    ) -> Result<Option<Guard>, TokenError> {
+        if !self.shared.store.is_shared() {
+            return Ok(Some(guard));
+        }
+        let looked = self.take_newer(flight).await;
+        if looked.is_err() || self.is_enough(why) {
+            guard.release(None).await;
+            return looked.map(|_| None);
+        }
+        Ok(Some(guard))
+    }
+
+    fn is_enough(&self, why: Option<Why>) -> bool {
+        let Some(why) = why else { return false };
+        let dead = self
+            .held()
+            .token
+            .as_ref()
+            .is_some_and(|token| token.dead.is_some());
+        self.settled(why) || (dead && !matches!(why, Why::Forced(_)))
+    }
+
+    /// Waits for the sole right to do some other work of the account, at most 8 s.
+    pub(in crate::jumper) async fn alone(&self, work: &str) -> Result<Guard, TokenError> {
+        let shared = &self.shared;
+        let give_up = Instant::now() + LONGEST_WAIT / 2;
+        loop {
+            let tried = shared.store.lock(&shared.settings.account, work, true);
+            match tried.await {
+                Ok(Locked::Ours(guard)) => return Ok(guard),
+                Ok(_) if Instant::now() < give_up => {}
+                Ok(_) => {
+                    return Err(TokenError::Unavailable(format!(
+                        "{work}: another replica is at it"
+                    )));
+                }
+                Err(error) => return Err(TokenError::Unavailable(error.to_string())),
+            }
+            // waits because the other replica is at work, within a bound
+            sleep(LOOK_AGAIN.mul_f64(0.5 + fastrand::f64())).await;
+        }
+    }
+
+    /// Takes what the store has when it is newer than what is in memory, and gives it what it has
+    /// not taken yet or has lost. An error only where others may have changed it meanwhile.
+    pub(super) async fn take_newer(&self, flight: &mut Flight) -> Result<bool, TokenError> {
+        let shared = &self.shared;
+        let before = self.held().token.as_ref().map_or(0, |token| token.fence);
+        if let (true, Some(token)) = (flight.unsaved, self.held().token.clone()) {
+            let kept = self.save(flight, token).await;
+            self.adopt(flight, kept);
+        }
+        if flight.unsaved && !shared.store.is_shared() {
+            return Ok(false);
+        }
+        match shared.store.load(&shared.settings.account).await {
+            Ok(stored) => {
+                flight.store_away = false;
+                let held = self.held();
+                let fence = held.token.as_ref().map_or(0, |token| token.fence);
+                match (stored, &held.token) {
+                    (Some(stored), _) if stored.fence > fence => self.adopt(flight, stored),
+                    (Some(stored), Some(token))
+                        if stored.fence == fence && same(token, &stored) => {}
+                    (_, Some(token)) => {
+                        warn!(account = %shared.settings.account, "the store does not have the newest tokens; storing them again");
+                        let kept = self.save(flight, token.clone()).await;
+                        self.adopt(flight, kept);
+                    }
+                    (_, None) => {}
+                }
+            }
+            Err(error) if shared.store.is_shared() => return Err(self.away(flight, &error)),
+            Err(error) => {
+                warn!(%error, "the stored tokens cannot be read; going on with those in memory");
+            }
+        }
+        let after = self.held().token.as_ref().map_or(0, |token| token.fence);
+        Ok(after > before)
+    }
+
+    /// Goes on with what is stored, unless that is what is held already.
+    pub(super) fn adopt(&self, flight: &mut Flight, stored: StoredToken) {
+        let held = self.held();
+        let old = held.token.as_ref();
+        if old.is_some_and(|old| old.fence == stored.fence && same(old, &stored)) {
+            return;
+        }
+        let account = &self.shared.settings.account;
+        let new_access =
+            old.is_none_or(|old| shown(old.access.as_ref()) != shown(stored.access.as_ref()));
+        if new_access && stored.access.is_some() {
+            flight.refreshed = Instant::now().checked_sub(now().since(stored.obtained_at));
+            flight.not_before = None;
+            flight.failures = 0;
+            info!(%account, "took the newer tokens from the store");
+        } else if let Some(reason) = &stored.dead {
+            warn!(%account, reason, "the store says that the refresh token is dead");
+        }
+        self.publish(stored, new_access);
+    }
+
+    /// Stores, or remembers that it must still be stored: losing a pair is worse than using one
+    /// that only memory has. Returns what to go on with, which is what is stored when that is newer.
+    pub(super) async fn save(&self, flight: &mut Flight, mut token: StoredToken) -> StoredToken {
+        let shared = &self.shared;
+        let account = &shared.settings.account;
+        let tries = if shared.store.is_shared() { SAVES } else { 1 };
+        let mut failure = String::new();
+        for number in 0..tries {
+            if number > 0 {
+                // waits because a connection that broke is made anew; the lock is renewed meanwhile
+                sleep(SAVE_AGAIN).await;
+            }
+            let stored = match shared.store.save(account, &token).await {
+                Ok(true) => {
+                    flight.unsaved = false;
+                    return token;
+                }
+                Ok(false) => shared.store.load(account).await,
+                Err(error) => Err(error),
+            };
+            match stored {
+                // Its parent was called dead while it was on its way.
+                Ok(Some(stored)) if stored.dead.is_some() && token.dead.is_none() => {
+                    token.fence = stored.fence + 1;
+                }
+                Ok(Some(stored)) => {
+                    flight.unsaved = false;
+                    return stored;
+                }
+                Ok(None) => {}
+                Err(error) => failure = error.to_string(),
+            }
+        }
+        if !flight.unsaved {
+            error!(%account, error = failure, "the new tokens cannot be stored; they are used from memory and a restart now would lose them");
+        }
+        flight.unsaved = true;
+        token
+    }
+
+    /// Takes the pair that the old connector stored since we last looked.
+    pub(super) async fn import(
+        &self,
+        stored: Option<&StoredToken>,
+    ) -> Result<Option<StoredToken>, StoreError> {
+        let shared = &self.shared;
+        let account = &shared.settings.account;
+        let Some(old) = shared.store.old_pair(account).await? else {
+            return Ok(None);
+        };
+        let token = StoredToken {
+            expires_at: super::refresh::end_of(old.access.as_ref(), old.drops_in, now()),
+            access: old.access,
+            refresh: old.refresh,
+            obtained_at: now(),
+            fence: stored.map_or(0, |stored| stored.fence) + 1,
+            dead: None,
+            seed: stored.and_then(|stored| stored.seed.clone()),
+        };
+        if shared.store.save_imported(account, &token).await? {
+            info!(%account, "took over the tokens of the old connector");
+            return Ok(Some(token));
+        }
+        shared.store.load(account).await
+    }
+
+    /// No store, no refresh: said once an outage.
+    fn away(&self, flight: &mut Flight, error: &StoreError) -> TokenError {
+        if !flight.store_away {
+            warn!(account = %self.shared.settings.account, %error, "the stored tokens cannot be read; no refresh begins until they can, the access token in memory is used");
+        }
+        flight.store_away = true;
+        step_back(flight, STEP_BACK, error.to_string())
+    }
+}
+
+fn step_back(flight: &mut Flight, pause: Duration, reason: String) -> TokenError {
+    flight.not_before = Some(Instant::now() + pause);
+    flight.last_failure.clone_from(&reason);
+    TokenError::Unavailable(reason)
+}
+
+fn shown(secret: Option<&SecretString>) -> Option<&str> {
+    secret.map(ExposeSecret::expose_secret)
+}
+
+fn same(one: &StoredToken, other: &StoredToken) -> bool {
+    shown(one.access.as_ref()) == shown(other.access.as_ref())
+        && shown(Some(&one.refresh)) == shown(Some(&other.refresh))
+        && one.dead == other.dead
+}

@@ -1,0 +1,370 @@
+//! The small things kept at a real Redis, and what it is asked about itself.
+
+use super::*;
+use crate::clock::now;
+use crate::domain::template::Variant;
+use crate::domain::{AccountId, UnixMs};
+use crate::store::testing::RedisServer;
+use crate::store::{CachedTemplates, Promise, StoredToken};
+use lock::Taken;
+use secrecy::ExposeSecret;
+use std::time::{Duration, Instant};
+
+fn account(name: &str) -> AccountId {
+    AccountId::parse(name).unwrap()
+}
+
+fn token(number: u64) -> StoredToken {
+    StoredToken {
+        access: Some(format!("access-{number}").into()),
+        refresh: format!("refresh-{number}").into(),
+        obtained_at: now(),
+        expires_at: now().plus(Duration::from_secs(90 * 24 * 3600)),
+        fence: number,
+        dead: None,
+        seed: Some("s".into()),
+    }
+}
+
+fn shown(token: &StoredToken) -> String {
+    let access = token.access.as_ref().map(ExposeSecret::expose_secret);
+    format!(
+        "{} {:?} {} {} {} {:?} {:?}",
+        token.fence,
+        access,
+        token.refresh.expose_secret(),
+        token.obtained_at.0,
+        token.expires_at.0,
+        token.dead,
+        token.seed
+    )
+}
+
+async fn taken(link: &Link, urgent: bool) -> Taken {
+    let account = account("default");
+    link.lock(&account, "refresh", urgent).await.unwrap()
+}
+
+fn ours(taken: Taken) -> Lock {
+    match taken {
+        Taken::Ours(lock) => lock,
+        _ => panic!("the lock was not to be had"),
+    }
+}
+
+#[tokio::test]
+async fn tokens_are_kept_whole_and_only_over_older_ones() {
+    let server = RedisServer::start();
+    let (link, default) = (server.link(), account("default"));
+    assert!(link.load_token(&default).await.unwrap().is_none());
+    let kept = [
+        token(3),
+        StoredToken {
+            dead: Some("invalid_grant".into()),
+            seed: None,
+            ..token(4)
+        },
+        StoredToken {
+            access: None,
+            ..token(5)
+        },
+    ];
+    for token in &kept {
+        assert!(link.save_token(&default, token).await.unwrap());
+        let loaded = link.load_token(&default).await.unwrap().unwrap();
+        assert_eq!(shown(&loaded), shown(token));
+    }
+    for stale in [token(4), token(5)] {
+        assert!(!link.save_token(&default, &stale).await.unwrap());
+    }
+    assert!(
+        link.save_token(&default, &kept[2]).await.unwrap(),
+        "a write whose answer was lost is repeated"
+    );
+    let loaded = link.load_token(&default).await.unwrap().unwrap();
+    assert_eq!(shown(&loaded), shown(&kept[2]));
+    assert!(link.load_token(&account("other")).await.unwrap().is_none());
+    server.say("HSET gw:{default}:token fence x").await;
+    let error = link.load_token(&default).await.unwrap_err().to_string();
+    assert!(error.contains("account default") && !error.contains("refresh-"));
+}
+
+#[tokio::test]
+async fn of_many_writers_of_one_fence_one_counts() {
+    let server = RedisServer::start();
+    let default = account("default");
+    let writers = (0..8).map(|number| {
+        let (link, default) = (server.link(), default.clone());
+        let token = StoredToken {
+            fence: 1,
+            ..token(number)
+        };
+        tokio::spawn(async move { link.save_token(&default, &token).await.unwrap() })
+    });
+    let mut kept = 0;
+    for writer in writers.collect::<Vec<_>>() {
+        kept += usize::from(writer.await.unwrap());
+    }
+    assert_eq!(kept, 1);
+}
+
+#[tokio::test]
+async fn the_old_connector_and_we_know_of_each_other() {
+    let server = RedisServer::start();
+    let (link, default) = (server.link(), account("default"));
+    assert!(link.old_pair(&default).await.unwrap().is_none());
+    server.say("SET jumper_auth_token old-access EX 1000").await;
+    server.say("SET jumper_refresh_token old-refresh").await;
+    let old = link.old_pair(&default).await.unwrap().unwrap();
+    assert_eq!(old.access.unwrap().expose_secret(), "old-access");
+    assert_eq!(old.refresh.expose_secret(), "old-refresh");
+    assert!(old.drops_in.unwrap() > Duration::from_secs(990));
+    assert!(link.old_pair(&account("other")).await.unwrap().is_none());
+
+    // Taken over: known, and not written back.
+    let imported = StoredToken {
+        access: Some("old-access".into()),
+        refresh: "old-refresh".into(),
+        ..token(1)
+    };
+    assert!(link.save_imported(&default, &imported).await.unwrap());
+    assert!(link.old_pair(&default).await.unwrap().is_none());
+    server.say("DEL jumper_auth_token").await;
+    assert!(link.old_pair(&default).await.unwrap().is_none());
+
+    // Mirrored: known as well.
+    assert!(link.save_token(&default, &token(2)).await.unwrap());
+    assert_eq!(server.say("GET jumper_auth_token").await, "access-2");
+    assert_eq!(server.say("GET jumper_refresh_token").await, "refresh-2");
+    let left: u64 = server.say("TTL jumper_auth_token").await.parse().unwrap();
+    assert!((1_999_000..=2_000_000).contains(&left), "{left}");
+    assert_eq!(server.say("TTL jumper_refresh_token").await, "-1");
+    assert!(link.old_pair(&default).await.unwrap().is_none());
+
+    // A dead pair, a seed and other accounts are none of its business.
+    let dead = StoredToken {
+        dead: Some("dead".into()),
+        ..token(3)
+    };
+    let seeded = StoredToken {
+        access: None,
+        ..token(4)
+    };
+    for token in [dead, seeded] {
+        assert!(link.save_token(&default, &token).await.unwrap());
+    }
+    link.save_token(&account("other"), &token(9)).await.unwrap();
+    assert_eq!(server.say("GET jumper_refresh_token").await, "refresh-2");
+    assert!(link.old_pair(&default).await.unwrap().is_none());
+
+    // It refreshed by itself.
+    server.say("SET jumper_refresh_token theirs").await;
+    let old = link.old_pair(&default).await.unwrap().unwrap();
+    assert_eq!(old.refresh.expose_secret(), "theirs");
+}
+
+#[tokio::test]
+async fn a_user_who_may_not_touch_the_old_keys_keeps_tokens_all_the_same() {
+    let server = RedisServer::start();
+    server
+        .say("ACL SETUSER gw on >pw ~gw:* +@all -config")
+        .await;
+    let url = server.url() + "?user=gw&pass=pw";
+    let link = Link::new(&Settings {
+        url: url.into(),
+        wait_replicas: 0,
+    })
+    .unwrap();
+    let default = account("default");
+    server.say("SET jumper_refresh_token theirs").await;
+    assert!(link.old_pair(&default).await.unwrap().is_none());
+    assert!(link.save_token(&default, &token(1)).await.unwrap());
+    let loaded = link.load_token(&default).await.unwrap().unwrap();
+    assert_eq!(loaded.refresh.expose_secret(), "refresh-1");
+    assert_eq!(server.say("GET jumper_refresh_token").await, "theirs");
+
+    // What CONFIG GET would tell is unknown, and INFO tells the rest.
+    let persistence = link.persistence().await.unwrap();
+    assert_eq!(persistence.appendfsync, None);
+    assert_eq!(persistence.appendonly, Some(false));
+    assert_eq!(persistence.eviction.as_deref(), Some("noeviction"));
+}
+
+#[tokio::test]
+async fn a_lock_is_held_by_one_renewed_and_given_back() {
+    let server = RedisServer::start();
+    let (one, two) = (server.link(), server.link());
+    let lock = ours(taken(&one, false).await);
+    assert!(lock.is_ours());
+    for urgent in [false, true] {
+        assert!(matches!(taken(&two, urgent).await, Taken::Busy));
+    }
+    let left = async || -> u64 {
+        let left = server.say("PTTL gw:{default}:lock:refresh").await;
+        left.parse().unwrap()
+    };
+    assert!((9_000..=10_000).contains(&left().await));
+    let other = two.lock(&account("default"), "subscription", false).await;
+    drop(ours(other.unwrap()));
+
+    // A renewal brings it back to 10 s, and even a Redis that forgot it gets it again.
+    server.say("DEL gw:{default}:lock:refresh").await;
+    let give_up = Instant::now() + Duration::from_secs(5);
+    while server.say("EXISTS gw:{default}:lock:refresh").await == "0" {
+        assert!(Instant::now() < give_up, "the lock is not renewed");
+        // waits because renewals come every 3 s; bounded
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(left().await > 9_000 && lock.is_ours());
+    lock.release(None).await;
+    assert_eq!(server.say("EXISTS gw:{default}:lock:refresh").await, "0");
+
+    // In vain: a pause that only the urgent do not mind.
+    let lock = ours(taken(&two, false).await);
+    lock.release(Some(Duration::from_secs(60))).await;
+    match taken(&one, false).await {
+        Taken::PutOff(pause) => assert!(pause > Duration::from_secs(58)),
+        _ => panic!("the pause is not minded"),
+    }
+    ours(taken(&one, true).await).release(None).await;
+    ours(taken(&two, false).await).release(None).await;
+}
+
+#[tokio::test]
+async fn a_lock_that_somebody_else_took_is_not_ours_and_not_given_back() {
+    let server = RedisServer::start();
+    let lock = ours(taken(&server.link(), false).await);
+    server
+        .say("SET gw:{default}:lock:refresh other PX 60000")
+        .await;
+    let give_up = Instant::now() + Duration::from_secs(5);
+    while lock.is_ours() {
+        assert!(Instant::now() < give_up, "the loss is not noticed");
+        // waits because renewals come every 3 s; bounded
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    lock.release(None).await;
+    assert_eq!(server.say("GET gw:{default}:lock:refresh").await, "other");
+}
+
+#[tokio::test]
+async fn templates_and_settings_are_kept() {
+    let server = RedisServer::start();
+    let (link, default) = (server.link(), account("default"));
+    assert_eq!(link.load_templates(&default).await.unwrap(), None);
+    let templates = CachedTemplates {
+        fetched_at: UnixMs(5),
+        variants: vec![Variant {
+            name: "a".into(),
+            language: "en".into(),
+            id: "1".into(),
+        }],
+    };
+    link.save_templates(&default, &templates).await.unwrap();
+    assert_eq!(
+        server.link().load_templates(&default).await.unwrap(),
+        Some(templates)
+    );
+    server.say("SET gw:{default}:templates nonsense").await;
+    assert_eq!(link.load_templates(&default).await.unwrap(), None);
+
+    assert_eq!(link.load_setting("paused:a").await.unwrap(), None);
+    link.save_setting("paused:a", Some("1".into()))
+        .await
+        .unwrap();
+    let seen = server.link().load_setting("paused:a").await.unwrap();
+    assert_eq!(seen.as_deref(), Some("1"));
+    link.save_setting("paused:a", None).await.unwrap();
+    assert_eq!(link.load_setting("paused:a").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_redis_that_takes_no_writes_is_found_out_and_heals() {
+    let server = RedisServer::start();
+    let link = server.link();
+    let refused = async |said: &str| {
+        let error = link.writable().await.unwrap_err().to_string();
+        assert!(error.contains(said), "{error}");
+    };
+    link.writable().await.unwrap();
+    server.say("CONFIG SET maxmemory 1").await;
+    refused("raise maxmemory").await;
+    server.say("CONFIG SET maxmemory 0").await;
+    link.writable().await.unwrap();
+
+    server.say("REPLICAOF 127.0.0.1 1").await;
+    refused("read-only").await;
+    server.say("REPLICAOF NO ONE").await;
+    link.writable().await.unwrap();
+
+    server.say("SCRIPT FLUSH").await;
+    link.writable().await.unwrap();
+    assert_eq!(server.say("DBSIZE").await, "0", "the proof leaves nothing");
+}
+
+#[tokio::test]
+async fn a_redis_at_odds_with_its_disk_is_found_out() {
+    let server = RedisServer::start();
+    let link = server.link();
+    link.writable().await.unwrap();
+    // From here on its directory is gone, so that no snapshot can be made.
+    server.lose_disk().await;
+    let error = link.writable().await.unwrap_err().to_string();
+    assert!(error.contains("cannot save to disk"), "{error}");
+    let report = link.persistence().await.unwrap().judge(0);
+    assert!(
+        report.warnings.iter().any(|one| one.contains("snapshot")),
+        "{report:?}"
+    );
+}
+
+#[tokio::test]
+async fn the_report_follows_the_configuration() {
+    let server = RedisServer::start();
+    let link = server.link();
+    let judged = async || link.persistence().await.unwrap().judge(0);
+    assert_eq!(judged().await.promise, Promise::Broken);
+    server.say("CONFIG SET appendonly yes").await;
+    assert_eq!(judged().await.promise, Promise::LastMoments);
+    server.say("CONFIG SET appendfsync always").await;
+    let report = judged().await;
+    assert_eq!(report.promise, Promise::Holds, "{report:?}");
+    assert!(report.summary.starts_with("redis 7."), "{report:?}");
+    server.say("CONFIG SET maxmemory-policy allkeys-lru").await;
+    assert_eq!(
+        judged().await.promise,
+        Promise::Holds,
+        "memory is unlimited"
+    );
+    server.say("CONFIG SET maxmemory 100mb").await;
+    assert_eq!(judged().await.promise, Promise::Broken);
+}
+
+#[tokio::test]
+async fn a_report_is_asked_for_now_and_then_and_outlives_an_outage() {
+    let server = RedisServer::start();
+    let link = server.link();
+    let asked = async || -> u32 {
+        let stats = server.say("INFO commandstats").await;
+        let calls = stats.split("cmdstat_config|get:calls=").nth(1);
+        calls.map_or(0, |text| text.split(',').next().unwrap().parse().unwrap())
+    };
+    for _ in 0..50 {
+        assert_eq!(link.report().await.promise, Promise::Broken);
+    }
+    assert_eq!(asked().await, 3, "one report");
+    drop(server);
+    assert_eq!(link.report().await.promise, Promise::Broken);
+    assert!(link.writable().await.is_err());
+}
+
+#[tokio::test]
+async fn before_the_first_answer_nothing_is_promised() {
+    let link = Link::new(&Settings {
+        url: "redis+unix:///nowhere/redis.sock".into(),
+        wait_replicas: 0,
+    })
+    .unwrap();
+    assert_eq!(link.report().await.promise, Promise::Unknown);
+    link.warn_of_weakness().await;
+}
