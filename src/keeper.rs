@@ -40,7 +40,11 @@ pub async fn keep_lease(outbox: Outbox, channels: Arc<Channels>, stop: Cancellat
         let mut kept = Ok(());
         if Instant::now() >= renew_at {
             kept = outbox.store.renew().await;
-            let next = if kept.is_ok() { RENEW_EVERY } else { LOOK_EVERY };
+            let next = if kept.is_ok() {
+                RENEW_EVERY
+            } else {
+                LOOK_EVERY
+            };
             renew_at = Instant::now() + next;
         }
         let looked = match kept {

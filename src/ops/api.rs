@@ -13,6 +13,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 pub(super) async fn ledger(State(desk): State<Desk>) -> Result<Response, Problem> {
+    // What other processes did shows too.
+    desk.shared.outbox.store.look().await?;
     let mut ledger = view::ledger(&desk.shared.channels, &desk.shared.outbox);
     // Counted from the rows, to compare with the counters while nothing moves.
     let [queued, in_flight, unknown] = desk.shared.outbox.store.count_open().await?;

@@ -7,13 +7,16 @@ use crate::store::{Ledger, StoreError};
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+/// How often a look is repeated that something here overtook.
+const LOOKS: usize = 3;
+
 #[derive(Debug, Default)]
 pub(super) struct Ledgers(Mutex<HashMap<ChannelId, Seen>>);
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Seen {
     ledger: Ledger,
-    /// Grows with every change made here; an older look does not undo it.
+    /// Grows with every change made here, so that a look knows whether it may be older.
     changes: u64,
 }
 
@@ -44,15 +47,14 @@ impl Ledgers {
         self.seen().get(channel).map_or(0, |seen| seen.changes)
     }
 
-    /// What Redis says, unless something changed here since it was asked. Returns whether it is news.
-    fn update(&self, channel: &ChannelId, ledger: Ledger, asked_at: u64) -> bool {
+    /// What Redis says. Returns whether it is news, and whether something changed here since Redis
+    /// was asked.
+    fn update(&self, channel: &ChannelId, ledger: Ledger, asked_at: u64) -> (bool, bool) {
         let mut all = self.seen();
         let seen = all.entry(channel.clone()).or_default();
         let news = seen.ledger != ledger;
-        if seen.changes == asked_at {
-            seen.ledger = ledger;
-        }
-        news
+        seen.ledger = ledger;
+        (news, seen.changes != asked_at)
     }
 }
 
@@ -61,13 +63,17 @@ impl Store {
     pub async fn look(&self) -> Result<Vec<ChannelId>, StoreError> {
         let mut news = Vec::new();
         for (channel, home) in &self.shared.homes {
-            let asked_at = self.shared.ledgers.changes(channel);
-            let ledger = self.ledger_of(&home.account, channel).await?;
-            if self
-                .shared
-                .ledgers
-                .update(channel, ledger, asked_at)
-            {
+            let mut new = false;
+            for _ in 0..LOOKS {
+                let asked_at = self.shared.ledgers.changes(channel);
+                let ledger = self.ledger_of(&home.account, channel).await?;
+                let (news, outdated) = self.shared.ledgers.update(channel, ledger, asked_at);
+                new |= news;
+                if !outdated {
+                    break;
+                }
+            }
+            if new {
                 news.push(channel.clone());
             }
         }

@@ -24,9 +24,9 @@ mod report;
 mod scripts;
 mod settle;
 mod sweep;
-mod token;
 #[cfg(test)]
 mod tests;
+mod token;
 
 pub use link::{Link, Settings};
 pub use lock::Lock;

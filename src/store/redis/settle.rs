@@ -59,10 +59,14 @@ impl Store {
         }
         let fold: Fold = self.run(&call).await?;
         self.shared.hands.settled(claim);
-        let back = matches!(settlement, Settlement::Retry { .. });
         self.shared.ledgers.change(channel, |ledger| {
             ledger.attempting -= 1;
-            ledger.queued += i64::from(back);
+            *match settlement {
+                Settlement::Accepted { .. } => &mut ledger.accepted_by_provider,
+                Settlement::Retry { .. } => &mut ledger.queued,
+                Settlement::Failed(_) => &mut ledger.failed,
+                Settlement::Unknown { .. } => &mut ledger.unknown,
+            } += 1;
         });
         let mut folded = Folded::default();
         add(&mut folded, fold);
