@@ -111,7 +111,7 @@ impl Worker {
 
     /// Looks once, and sends what may be sent.
     pub async fn step(&mut self) -> Next {
-        if self.account.held().is_some() || !self.has_work() {
+        if self.account.held().is_some() || self.queued() == 0 {
             return Next::Sleep(LONGEST_SLEEP);
         }
         let most = match self.breaker.admits() {
@@ -128,18 +128,17 @@ impl Worker {
         if !ready {
             return Next::Sleep(NOT_READY);
         }
-        match self.account.limiter.opens_in(self.lead) {
-            None => return Next::Room,
-            Some(wait) if wait > Duration::ZERO => return Next::Slot(wait),
-            Some(_) => {}
+        if let Some(next) = self.until_open() {
+            return next;
         }
-        let permits = self
-            .account
-            .limiter
-            .reserve(most, self.lead, HORIZON.max(self.lead));
+        let limiter = &self.account.limiter;
+        let horizon = HORIZON.max(self.lead);
+        let permits = limiter
+            .reserve(most.min(self.queued()), self.lead, horizon)
+            .await;
         if permits.is_empty() {
             // Another call took the slot meanwhile; nobody rings when the next one opens.
-            return Next::Again;
+            return self.until_open().unwrap_or(Next::Again);
         }
         match self.claim(permits.len()).await {
             Ok(claims) => self.start(claims, permits).await,
@@ -155,9 +154,21 @@ impl Worker {
         self.channels.iter().filter(|channel| !channel.is_paused())
     }
 
-    fn has_work(&self) -> bool {
+    /// What may wait to be sent: no more permits are taken, as others could use them.
+    fn queued(&self) -> usize {
         self.open_channels()
-            .any(|channel| self.outbox.store.ledger(&channel.id).queued > 0)
+            .map(|channel| self.outbox.store.ledger(&channel.id).queued)
+            .map(|queued| usize::try_from(queued).unwrap_or(0))
+            .sum()
+    }
+
+    /// What to do while no slot is free.
+    fn until_open(&self) -> Option<Next> {
+        match self.account.limiter.opens_in(self.lead) {
+            None => Some(Next::Room),
+            Some(Duration::ZERO) => None,
+            Some(wait) => Some(Next::Slot(wait)),
+        }
     }
 
     async fn test(&self) -> Next {

@@ -95,6 +95,7 @@ async fn send(account: &Account) -> Answer {
     let permit = account
         .limiter
         .reserve(1, Duration::ZERO, Duration::ZERO)
+        .await
         .pop()
         .unwrap();
     account.send(permit, &outgoing()).await.0
@@ -302,6 +303,7 @@ async fn a_send_waits_for_its_slot() {
         account
             .limiter
             .reserve(1, Duration::ZERO, wait)
+            .await
             .pop()
             .unwrap()
     };

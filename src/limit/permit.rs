@@ -1,8 +1,8 @@
 //! The right to start one call.
 
-use super::{LEAST_TOLERANCE, Limiter};
+use super::{own, shared};
 use std::time::Duration;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 /// How long a call whose slot has passed waits for the next one.
 const LONGEST_LATE_WAIT: Duration = Duration::from_secs(1);
@@ -12,61 +12,64 @@ const LONGEST_LATE_WAIT: Duration = Duration::from_secs(1);
 #[must_use = "a permit is spent by the call it is for"]
 #[derive(Debug)]
 pub struct Permit {
-    pub(super) limiter: Limiter,
-    /// When the call may start; `None` when there is no limit.
-    pub(super) slot: Option<Instant>,
-    pub(super) started: bool,
-    pub(super) counted: bool,
+    ticket: Ticket,
+    started: Option<Instant>,
+    until: Option<Instant>,
+}
+
+/// What it holds of the limiter.
+#[derive(Debug)]
+pub(super) enum Ticket {
+    Own(own::Ticket),
+    Shared(shared::Ticket),
 }
 
 impl Permit {
+    pub(super) fn new(ticket: Ticket) -> Self {
+        Self {
+            ticket,
+            started: None,
+            until: None,
+        }
+    }
+
+    /// Makes [`Permit::start`] refuse from this instant on: what the call is for may be somebody
+    /// else's then.
+    pub fn until(&mut self, deadline: Option<Instant>) {
+        self.until = deadline;
+    }
+
     /// Waits for the slot and counts the call as started. A permit that comes later than its
     /// tolerance takes a new slot, because a late start would crowd the next second; when that one
-    /// is far (the pace fell meanwhile), `false`: the call must not be made.
+    /// is far (the pace fell meanwhile) or after its deadline, `false`: the call must not be made.
     #[must_use = "without its slot the call must not be made"]
     pub async fn start(&mut self) -> bool {
         self.start_within(Some(LONGEST_LATE_WAIT)).await
     }
 
     pub(super) async fn start_within(&mut self, late_wait: Option<Duration>) -> bool {
-        if self.started {
+        if self.started.is_some() {
             return true;
         }
-        while let Some(slot) = self.slot {
-            sleep_until(slot).await;
-            let now = Instant::now();
-            if now <= slot + self.limiter.shared.tolerance.max(LEAST_TOLERANCE) {
-                break;
-            }
-            let tolerance = self.limiter.shared.tolerance;
-            let mut gate = self.limiter.gate();
-            // Else being late by some milliseconds would cost a whole interval.
-            gate.give_back(slot, now, tolerance);
-            let next = gate.next.max(gate.earliest(now));
-            if late_wait.is_some_and(|wait| next > now + wait) {
-                // Given back already; somebody else may have it now.
-                self.slot = None;
-                return false;
-            }
-            self.slot = gate.take_slot(now, tolerance);
-        }
-        self.started = true;
-        self.limiter.gate().started += 1;
-        true
+        let until = self.until;
+        self.started = match &mut self.ticket {
+            Ticket::Own(ticket) => ticket.begin(late_wait, until).await,
+            Ticket::Shared(ticket) => ticket.begin(until).await,
+        };
+        self.started.is_some()
+    }
+
+    /// When the call started, if it did.
+    pub fn started(&self) -> Option<Instant> {
+        self.started
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let tolerance = self.limiter.shared.tolerance;
-        let mut gate = self.limiter.gate();
-        if let (false, Some(slot)) = (self.started, self.slot) {
-            gate.give_back(slot, Instant::now(), tolerance);
-        }
-        if self.counted {
-            gate.in_flight -= 1;
-            drop(gate);
-            self.limiter.shared.room.notify_one();
+        match &mut self.ticket {
+            Ticket::Own(ticket) => ticket.end(self.started.is_some()),
+            Ticket::Shared(ticket) => ticket.end(self.started.is_some()),
         }
     }
 }

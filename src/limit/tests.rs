@@ -1,9 +1,9 @@
-//! The limiter on paused time, and its slots by property.
+//! The limiter of one process, on paused time.
 
 use super::*;
-use proptest::prelude::*;
+use tokio::time::Instant;
 
-const TOLERANCE: Duration = Duration::from_millis(4);
+pub(super) const TOLERANCE: Duration = Duration::from_millis(4);
 
 fn limiter(per_second: f64, concurrency: usize) -> Limiter {
     Limiter::new(
@@ -15,13 +15,14 @@ fn limiter(per_second: f64, concurrency: usize) -> Limiter {
     )
 }
 
+const SECOND: Duration = Duration::from_secs(1);
+
 /// The most starts in any half-open second.
-fn crowd(starts: &[Instant]) -> usize {
-    let second = Duration::from_secs(1);
+pub(super) fn crowd(starts: &[Instant]) -> usize {
     let within = |from: &Instant| {
         starts
             .iter()
-            .filter(|at| **at >= *from && **at < *from + second)
+            .filter(|at| **at >= *from && **at < *from + SECOND)
             .count()
     };
     starts.iter().map(within).max().unwrap_or(0)
@@ -36,7 +37,10 @@ async fn under_backlog_the_rate_is_never_exceeded_and_nearly_all_used() {
         let begin = Instant::now();
         let mut starts = Vec::new();
         while begin.elapsed() < Duration::from_secs(5) {
-            for mut permit in limiter.reserve(64, Duration::ZERO, Duration::from_millis(20)) {
+            for mut permit in limiter
+                .reserve(64, Duration::ZERO, Duration::from_millis(20))
+                .await
+            {
                 assert!(permit.start().await);
                 starts.push(Instant::now());
             }
@@ -56,7 +60,7 @@ async fn under_backlog_the_rate_is_never_exceeded_and_nearly_all_used() {
 async fn a_late_start_takes_a_new_slot() {
     let limiter = limiter(10.0, 10);
     tokio::time::advance(Duration::from_millis(200)).await;
-    let mut permits = limiter.reserve(1, Duration::ZERO, Duration::ZERO);
+    let mut permits = limiter.reserve(1, Duration::ZERO, Duration::ZERO).await;
     tokio::time::advance(Duration::from_millis(730)).await;
     let mut next = limiter.maintenance().await;
     assert!(next.start().await);
@@ -69,7 +73,7 @@ async fn a_late_start_takes_a_new_slot() {
 async fn a_late_start_that_nobody_follows_costs_only_its_lateness() {
     let limiter = limiter(10.0, 10);
     tokio::time::advance(Duration::from_millis(200)).await;
-    let mut permits = limiter.reserve(1, Duration::ZERO, Duration::ZERO);
+    let mut permits = limiter.reserve(1, Duration::ZERO, Duration::ZERO).await;
     tokio::time::advance(Duration::from_millis(30)).await;
     let before = Instant::now();
     assert!(permits[0].start().await);
@@ -82,7 +86,7 @@ async fn a_late_start_that_nobody_follows_costs_only_its_lateness() {
 async fn a_late_start_does_not_wait_for_a_slot_far_away() {
     let limiter = limiter(10.0, 10);
     tokio::time::advance(Duration::from_millis(200)).await;
-    let mut permits = limiter.reserve(1, Duration::ZERO, Duration::ZERO);
+    let mut permits = limiter.reserve(1, Duration::ZERO, Duration::ZERO).await;
     limiter.slow_down(Some(Duration::from_secs(600)));
     tokio::time::advance(Duration::from_millis(30)).await;
     assert!(!permits[0].start().await);
@@ -94,6 +98,7 @@ async fn a_new_process_leaves_room_for_the_last_call_of_the_old_one() {
     assert!(
         limiter(10.0, 10)
             .reserve(1, Duration::ZERO, Duration::ZERO)
+            .await
             .is_empty()
     );
 }
@@ -102,7 +107,7 @@ async fn a_new_process_leaves_room_for_the_last_call_of_the_old_one() {
 async fn an_unused_permit_gives_its_slot_back() {
     let limiter = limiter(10.0, 10);
     tokio::time::advance(Duration::from_millis(200)).await;
-    drop(limiter.reserve(1, Duration::ZERO, Duration::ZERO));
+    drop(limiter.reserve(1, Duration::ZERO, Duration::ZERO).await);
     assert_eq!(limiter.opens_in(Duration::ZERO), Some(Duration::ZERO));
     assert_eq!(limiter.now().in_flight, 0);
 }
@@ -116,13 +121,19 @@ async fn calls_at_once_are_bounded() {
         },
         TOLERANCE,
     );
-    let held = limiter.reserve(10, Duration::ZERO, Duration::ZERO);
+    let held = limiter.reserve(10, Duration::ZERO, Duration::ZERO).await;
     assert_eq!(held.len(), 3);
     assert_eq!(limiter.opens_in(Duration::ZERO), None);
     let room = limiter.room();
     drop(held);
     room.await;
-    assert_eq!(limiter.reserve(10, Duration::ZERO, Duration::ZERO).len(), 3);
+    assert_eq!(
+        limiter
+            .reserve(10, Duration::ZERO, Duration::ZERO)
+            .await
+            .len(),
+        3
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -145,23 +156,15 @@ async fn retry_after_is_honoured() {
     assert!(before.elapsed() >= Duration::from_secs(7));
 }
 
-proptest! {
-    #[test]
-    fn slots_never_crowd_a_second(rate in 1u32..2000, gaps in prop::collection::vec(0u64..50, 1..300)) {
-        let now = Instant::now();
-        let mut gate = Gate {
-            pace: Pace { per_second: Some(f64::from(rate)), concurrency: 1 },
-            factor: 1.0, factor_at: now, halved_at: None, next: now,
-            not_before: None, in_flight: 0, started: 0,
-        };
-        let (mut at, mut starts) = (now, Vec::new());
-        for gap in gaps {
-            at += Duration::from_millis(gap);
-            let slot = gate.take_slot(at, TOLERANCE).unwrap();
-            // The worst case: each call starts as late as it may, or exactly at its slot.
-            starts.push(if gap % 2 == 0 { slot } else { slot + TOLERANCE });
-        }
-        starts.sort();
-        prop_assert!(crowd(&starts) <= rate as usize);
-    }
+#[tokio::test(start_paused = true)]
+async fn a_call_is_not_made_after_its_deadline() {
+    let limiter = limiter(10.0, 10);
+    tokio::time::advance(Duration::from_millis(200)).await;
+    let mut permits = limiter.reserve(2, Duration::ZERO, SECOND).await;
+    let now = Instant::now();
+    permits[0].until(Some(now + Duration::from_millis(50)));
+    assert!(permits[0].start().await);
+    permits[1].until(Some(now + Duration::from_millis(50)));
+    assert!(!permits[1].start().await, "its slot is 100 ms ahead");
+    assert_eq!(limiter.now().started, 1);
 }

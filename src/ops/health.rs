@@ -33,6 +33,7 @@ pub(super) async fn alive() -> Response {
 async fn ready(State(desk): State<Desk>) -> Response {
     let reason = not_ready(&desk).await;
     let shared = &desk.shared;
+    let store = shared.outbox.store.report().await;
     let accounts: Vec<Value> = shared.accounts.iter().map(view::account).collect();
     let channels: Vec<Value> = shared
         .channels
@@ -42,7 +43,8 @@ async fn ready(State(desk): State<Desk>) -> Response {
     let body = json!({
         "status": if reason.is_none() { "ready" } else { "not ready" },
         "reason": reason,
-        "store": "embedded: every accepted message is synced to disk",
+        "store": store.summary,
+        "store_warnings": store.warnings,
         "accounts": accounts,
         "channels": channels,
     });

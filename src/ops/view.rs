@@ -113,7 +113,7 @@ pub(super) fn account(desk: &AccountDesk) -> Value {
             "per_second": per_second(pace.set.per_second),
             "effective": per_second(pace.effective),
             "concurrency": pace.set.concurrency,
-            "in_flight": pace.in_flight,
+            "in_flight": pace.in_flight + pace.elsewhere,
             "started": pace.started,
             "layer": if pace.set == desk.configured { "configured" } else { "runtime" },
         },

@@ -1,7 +1,7 @@
 //! Work of an account that only one process may do at a time: renewing its tokens, adding its
 //! subscription. An embedded store belongs to one process, which therefore always may.
 
-use super::redis;
+use super::redis::Lock;
 use std::time::Duration;
 
 /// Whether this process may do it now.
@@ -21,7 +21,7 @@ pub enum Guard {
     /// Nobody else could.
     Alone,
     /// Renewed at Redis while the guard lives.
-    Shared(redis::Lock),
+    Shared(Lock),
 }
 
 impl Guard {

@@ -41,6 +41,11 @@ impl Named {
         self.parts.len() >= wanted.len() && self.parts.iter().zip(&wanted).all(|(a, b)| a == b)
     }
 
+    /// A single word is a field or a module of ours, never something out of a crate.
+    pub(crate) fn is_longer_than_a_word(&self) -> bool {
+        self.parts.len() > 1
+    }
+
     /// Whether it is a call, and ends with this path.
     pub(crate) fn calls(&self, path: &str) -> bool {
         let wanted: Vec<_> = path.rsplit("::").collect();

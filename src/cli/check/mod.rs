@@ -6,6 +6,7 @@
 mod data_dir;
 mod remote;
 mod running;
+mod shared;
 
 use super::{say, table};
 use crate::config::{Config, Purpose};
@@ -85,17 +86,6 @@ pub(super) async fn run(flags: Vec<(String, String)>) -> anyhow::Result<ExitCode
 
 async fn dependencies(config: &Config) -> anyhow::Result<Vec<Finding>> {
     let http = super::reach::client(DEADLINE)?;
-    let store = async {
-        match &config.store.redis {
-            Some(_) => Vec::new(),
-            None => {
-                let durable =
-                    "embedded store: a message is synced to disk before MoEngage is told success";
-                let durable = finding("durability", Mark::Ok, durable);
-                vec![data_dir::look(&config.store).await, durable]
-            }
-        }
-    };
     let whole = Arc::new(config.clone());
     let (accounts, channels) = (config.accounts.iter(), config.channels.iter());
     let with = || (http.clone(), whole.clone());
@@ -113,12 +103,22 @@ async fn dependencies(config: &Config) -> anyhow::Result<Vec<Finding>> {
     });
     // All are under way before the first is waited for.
     let asked: Vec<_> = jumper.chain(moengage).chain(webhook).collect();
-    let (mut findings, running) = tokio::join!(store, running::ask(config));
+    let (mut findings, running) = tokio::join!(store(&config.store), running::ask(config));
     for one in asked {
         findings.push(one.await?);
     }
     findings.extend(running?);
     Ok(findings)
+}
+
+/// Where messages are kept: Redis, or a directory when there is none.
+async fn store(store: &crate::config::Store) -> Vec<Finding> {
+    if let Some(settings) = &store.redis {
+        return shared::look(settings).await;
+    }
+    let durable = "embedded store: a message is synced to disk before MoEngage is told success";
+    let data = data_dir::look(store).await;
+    vec![data, finding("durability", Mark::Ok, durable)]
 }
 
 fn told(findings: &[Finding]) -> ExitCode {

@@ -126,7 +126,7 @@ async fn status(request: RequestBuilder) -> Result<StatusCode, String> {
 }
 
 /// Scheme, host and port of a URL: what follows may be a secret, and so may user and password.
-fn host(url: &str) -> String {
+pub(super) fn host(url: &str) -> String {
     let Ok(url) = reqwest::Url::parse(url) else {
         return "the address".to_owned();
     };

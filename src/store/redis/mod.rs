@@ -18,6 +18,7 @@ mod lease;
 mod ledger;
 mod link;
 mod lock;
+pub(crate) mod pace;
 mod persistence;
 mod read;
 mod report;

@@ -216,75 +216,57 @@ mod tests {
         assert!(report.summary.starts_with("redis 7.0.15: every accepted"));
     }
 
+    type Change = fn(&mut Persistence);
+
+    fn told(cases: &[(Change, Promise, &str)]) {
+        for (number, (change, promise, said)) in cases.iter().enumerate() {
+            let mut persistence = strict();
+            change(&mut persistence);
+            let report = persistence.judge(0);
+            assert_eq!(report.promise, *promise, "case {number}: {report:?}");
+            assert_eq!(report.warnings.len(), 1, "case {number}: {report:?}");
+            assert!(report.warnings[0].contains(said), "{number}: {report:?}");
+        }
+    }
+
     #[test]
     fn every_weakness_is_told_with_what_to_do() {
-        type Change = fn(&mut Persistence);
-        let cases: [(Change, Promise, &str); 13] = [
+        use Promise::{Broken, LastMoments, Unknown};
+        let sync = "appendfsync always";
+        told(&[
             (
                 |p| p.appendfsync = Some("everysec".into()),
-                Promise::LastMoments,
-                "appendfsync always",
+                LastMoments,
+                sync,
             ),
-            (
-                |p| p.appendfsync = Some("no".into()),
-                Promise::LastMoments,
-                "appendfsync always",
-            ),
-            (|p| p.appendfsync = None, Promise::Unknown, "CONFIG GET"),
-            (
-                |p| p.appendonly = Some(false),
-                Promise::Broken,
-                "appendonly yes",
-            ),
-            (
-                |p| (p.appendonly, p.snapshots) = (Some(false), Some(true)),
-                Promise::Broken,
-                "appendonly yes",
-            ),
-            (|p| p.appendonly = None, Promise::Unknown, "CONFIG GET"),
+            (|p| p.appendfsync = Some("no".into()), LastMoments, sync),
+            (|p| p.appendfsync = None, Unknown, "CONFIG GET"),
+            (|p| p.appendonly = Some(false), Broken, "appendonly yes"),
+            (|p| p.appendonly = None, Unknown, "CONFIG GET"),
             (
                 |p| p.eviction = Some("allkeys-lru".into()),
-                Promise::Broken,
+                Broken,
                 "set noeviction",
             ),
             (
                 |p| p.eviction = Some("volatile-ttl".into()),
-                Promise::Broken,
+                Broken,
                 "set noeviction",
             ),
-            (|p| p.eviction = None, Promise::Unknown, "make sure of"),
-            (
-                |p| p.append_works = Some(false),
-                Promise::Holds,
-                "append-only file",
-            ),
-            (
-                |p| (p.snapshots, p.snapshot_works) = (Some(true), Some(false)),
-                Promise::Holds,
-                "snapshot",
-            ),
-            (
-                |p| p.used_memory = Some(950),
-                Promise::Holds,
-                "raise maxmemory",
-            ),
-            (
-                |p| p.is_replica = Some(true),
-                Promise::Holds,
-                "must name the master",
-            ),
-        ];
-        for (number, (change, promise, said)) in cases.into_iter().enumerate() {
-            let mut persistence = strict();
-            change(&mut persistence);
-            let report = persistence.judge(0);
-            assert_eq!(report.promise, promise, "case {number}: {report:?}");
-            assert_eq!(report.warnings.len(), 1, "case {number}: {report:?}");
-            assert!(
-                report.warnings[0].contains(said),
-                "case {number}: {report:?}"
-            );
-        }
+            (|p| p.eviction = None, Unknown, "make sure of"),
+        ]);
+    }
+
+    #[test]
+    fn what_fails_now_is_told_beside_the_promise() {
+        use Promise::Holds;
+        let snapshot: Change = |p| (p.snapshots, p.snapshot_works) = (Some(true), Some(false));
+        told(&[
+            (|p| p.append_works = Some(false), Holds, "append-only file"),
+            (snapshot, Holds, "snapshot"),
+            (|p| p.used_memory = Some(950), Holds, "raise maxmemory"),
+            (|p| p.is_replica = Some(true), Holds, "must name the master"),
+        ]);
     }
 
     #[test]

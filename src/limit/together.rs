@@ -1,0 +1,521 @@
+//! The shared pace against a real Redis: the script step by step, and several limiters at once.
+
+use super::tests::crowd;
+use super::*;
+use crate::store::redis::pace::{Ask, Put, SharedPace, Slot, Told};
+use crate::store::testing::RedisServer;
+use proptest::prelude::*;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
+
+const TOLERANCE: Duration = Duration::from_millis(4);
+const SECOND: u64 = 1_000_000;
+const PACE_KEY: &str = "gw:{default}:pace";
+const CALLS_KEY: &str = "gw:{default}:calls";
+
+fn account() -> AccountId {
+    AccountId::parse("default").unwrap()
+}
+
+/// A replica that says what the test wants it to say.
+struct Replica {
+    link: Link,
+    pace: SharedPace,
+    ask: Ask,
+}
+
+impl Replica {
+    fn of(server: &RedisServer, per_second: Option<f64>, concurrency: usize) -> Self {
+        let link = server.link();
+        let ask = Ask {
+            per_second,
+            concurrency,
+            put: Some(Put::Start),
+            late: TOLERANCE,
+            ..Ask::default()
+        };
+        Self {
+            pace: SharedPace::new(link.clone(), &account()),
+            link,
+            ask,
+        }
+    }
+
+    async fn say(&mut self, change: impl FnOnce(&mut Ask)) -> Told {
+        let mut ask = self.ask.clone();
+        self.ask.step += 1;
+        self.ask.put = None;
+        ask.step = self.ask.step;
+        change(&mut ask);
+        self.pace.step(&ask).await.unwrap()
+    }
+
+    /// Slots for calls within a time from now on.
+    async fn want(&mut self, most: usize, horizon: Duration) -> Told {
+        self.say(|ask| (ask.most, ask.counted, ask.horizon) = (most, true, horizon))
+            .await
+    }
+
+    async fn command(&self, words: &[&str]) {
+        let mut command = redis::cmd(words[0]);
+        command.arg(&words[1..]);
+        self.link.command::<redis::Value>(&command).await.unwrap();
+    }
+
+    /// As if nobody had called for long: the next slot is now.
+    async fn rest(&self) {
+        self.command(&["HSET", PACE_KEY, "next", "0", "wait", "0"])
+            .await;
+    }
+}
+
+fn slots(told: &Told) -> Vec<Slot> {
+    told.slots.iter().map(|slot| slot.unwrap()).collect()
+}
+
+fn ms(time: u64) -> Duration {
+    Duration::from_millis(time)
+}
+
+#[tokio::test]
+async fn after_the_key_was_lost_the_first_slot_is_a_full_second_ahead() {
+    let server = RedisServer::start();
+    let mut replica = Replica::of(&server, Some(1000.0), 10);
+    for _ in 0..2 {
+        let told = replica.want(5, ms(20)).await;
+        assert!(told.slots.is_empty());
+        assert!(told.opens >= told.now + SECOND);
+        let far = replica.want(1, ms(1500)).await;
+        assert!(slots(&far)[0].at >= told.now + SECOND);
+        replica.command(&["FLUSHALL"]).await;
+    }
+    let mut unlimited = Replica::of(&server, None, 10);
+    let told = unlimited.want(5, ms(20)).await;
+    assert!(told.slots.is_empty(), "others' calls are not known yet");
+}
+
+#[tokio::test]
+async fn a_clock_set_back_stops_nobody_for_longer_than_a_second() {
+    let server = RedisServer::start();
+    let mut replica = Replica::of(&server, Some(10.0), 10);
+    let told = replica.want(1, ms(1500)).await;
+    let later = (told.now + 3600 * SECOND).to_string();
+    replica
+        .command(&[
+            "HSET",
+            PACE_KEY,
+            "next",
+            &later,
+            "wait_until",
+            &later,
+            "wait",
+            "500000",
+        ])
+        .await;
+    replica
+        .command(&["HSET", PACE_KEY, "halved_at", &later, "factor_at", &later])
+        .await;
+    let entry = format!("10 1 {later}");
+    replica.command(&["HSET", CALLS_KEY, "dead", &entry]).await;
+    let told = replica.want(1, ms(20)).await;
+    assert!(told.opens <= told.now + SECOND + SECOND / 9, "{told:?}");
+    assert_eq!(told.elsewhere, 10);
+    let told = replica.say(|ask| ask.slow_down = Some(ms(0))).await;
+    assert_eq!(told.factor, 0.5);
+    // The dead replica is forgotten ten seconds from now, not in an hour.
+    let entries = redis::cmd("HGET").arg(CALLS_KEY).arg("dead").to_owned();
+    let entry: String = replica.link.command(&entries).await.unwrap();
+    let ends: u64 = entry.split(' ').nth(2).unwrap().parse().unwrap();
+    assert!(ends <= told.now + 10 * SECOND);
+}
+
+#[tokio::test]
+async fn too_many_halves_once_a_second_for_all_and_pauses_all() {
+    let server = RedisServer::start();
+    let (mut one, mut two) = (
+        Replica::of(&server, Some(10.0), 10),
+        Replica::of(&server, Some(10.0), 10),
+    );
+    one.want(0, ms(0)).await;
+    for _ in 0..3 {
+        one.say(|ask| ask.slow_down = Some(ms(0))).await;
+        two.say(|ask| ask.slow_down = Some(ms(7000))).await;
+    }
+    let told = one.want(1, ms(100)).await;
+    assert!((0.5..0.6).contains(&told.factor), "{told:?}");
+    assert!(told.slots.is_empty());
+    assert!(told.opens > told.now + 6 * SECOND);
+    let long_ago = (told.now - 4 * SECOND).to_string();
+    one.command(&["HSET", PACE_KEY, "factor_at", &long_ago])
+        .await;
+    let told = two.want(0, ms(0)).await;
+    assert!(
+        (0.65..0.85).contains(&told.factor),
+        "5 % a second: {told:?}"
+    );
+}
+
+#[tokio::test]
+async fn calls_at_once_are_counted_over_all_and_a_dead_replica_is_forgotten() {
+    let server = RedisServer::start();
+    let (mut one, mut two) = (
+        Replica::of(&server, None, 10),
+        Replica::of(&server, None, 10),
+    );
+    one.want(0, ms(0)).await;
+    one.rest().await;
+    assert_eq!(one.want(7, ms(0)).await.slots.len(), 7);
+    let told = two.want(7, ms(0)).await;
+    assert_eq!((told.slots.len(), told.elsewhere), (3, 7));
+    // An older step that comes late changes nothing.
+    let stale = Ask {
+        step: 1,
+        ..one.ask.clone()
+    };
+    assert!(one.pace.step(&stale).await.is_err());
+    assert_eq!(two.say(|ask| ask.in_flight = 3).await.elsewhere, 7);
+    // The first one tells that five have ended.
+    one.say(|ask| ask.in_flight = 2).await;
+    two.ask.in_flight = 3;
+    assert_eq!(two.want(9, ms(0)).await.slots.len(), 5);
+    // It dies; its ten seconds end.
+    let entry = format!("2 9 {}", told.now);
+    two.command(&["HSET", CALLS_KEY, one.link.replica(), &entry])
+        .await;
+    two.ask.in_flight = 8;
+    assert_eq!(two.want(9, ms(0)).await.slots.len(), 2);
+}
+
+#[tokio::test]
+async fn an_unused_slot_is_free_again_unless_a_later_one_was_handed_out() {
+    let server = RedisServer::start();
+    let (mut one, mut two) = (
+        Replica::of(&server, Some(10.0), 100),
+        Replica::of(&server, Some(10.0), 100),
+    );
+    one.want(0, ms(0)).await;
+    one.rest().await;
+    let mut mine = slots(&one.want(3, ms(900)).await);
+    mine.reverse();
+    let back = mine.clone();
+    let told = one.say(|ask| ask.unused = back[..2].to_vec()).await;
+    assert_eq!(told.opens, mine[1].at);
+    let theirs = slots(&two.want(1, ms(900)).await);
+    assert_eq!(theirs[0].at, mine[1].at);
+    let told = one.say(|ask| ask.unused = back[2..].to_vec()).await;
+    assert_eq!(told.opens, theirs[0].after);
+}
+
+#[tokio::test]
+async fn a_pace_set_by_an_operator_is_everybodys_and_one_that_starts_does_not_undo_a_halving() {
+    let server = RedisServer::start();
+    let (mut one, mut two) = (
+        Replica::of(&server, Some(10.0), 10),
+        Replica::of(&server, Some(10.0), 10),
+    );
+    one.say(|ask| ask.slow_down = Some(ms(0))).await;
+    assert!(two.want(0, ms(0)).await.factor < 0.6);
+    let told = two
+        .say(|ask| (ask.put, ask.per_second) = (Some(Put::Operator), Some(0.1)))
+        .await;
+    assert_eq!((told.per_second, told.factor), (Some(0.1), 1.0));
+    one.rest().await;
+    let told = one.want(1, ms(900)).await;
+    assert_eq!(told.per_second, Some(0.1));
+    assert!(told.opens > told.now + 10 * SECOND);
+    let told = one
+        .say(|ask| (ask.put, ask.per_second) = (Some(Put::Operator), Some(100.0)))
+        .await;
+    assert!(
+        told.opens < told.now + 2 * SECOND,
+        "not after the old interval"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn slots_are_apart_whoever_asks_for_how_many() {
+    let server = RedisServer::start();
+    let strategy = (
+        1u32..2000,
+        prop::collection::vec((0usize..3, 0usize..30, 0u64..60, any::<bool>()), 1..40),
+    );
+    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(24));
+    let runtime = tokio::runtime::Handle::current();
+    let check = |(rate, steps): (u32, Vec<(usize, usize, u64, bool)>)| {
+        let story = async {
+            let mut replicas: Vec<Replica> = (0..3)
+                .map(|_| Replica::of(&server, Some(f64::from(rate)), 10_000))
+                .collect();
+            replicas[0].command(&["FLUSHALL"]).await;
+            replicas[0].want(0, ms(0)).await;
+            replicas[0].rest().await;
+            let mut used: Vec<u64> = Vec::new();
+            for (who, most, horizon, keep) in steps {
+                let told = replicas[who].want(most, ms(horizon)).await;
+                let granted = slots(&told);
+                let last = told.now + horizon * 1000;
+                assert!(
+                    granted
+                        .iter()
+                        .all(|slot| (told.now..=last).contains(&slot.at))
+                );
+                if keep {
+                    used.extend(granted.iter().map(|slot| slot.at));
+                } else {
+                    let back = granted.into_iter().rev().collect();
+                    replicas[who].say(|ask| ask.unused = back).await;
+                }
+            }
+            used
+        };
+        let used = tokio::task::block_in_place(|| runtime.block_on(story));
+        let apart = (1.0 + TOLERANCE.as_secs_f64()) / f64::from(rate) * 1e6;
+        for pair in used.windows(2) {
+            prop_assert!((pair[1] - pair[0]) as f64 >= apart, "{pair:?} at {rate}/s");
+        }
+        Ok(())
+    };
+    runner.run(&strategy, check).unwrap();
+}
+
+/// The starts of calls, in order.
+#[derive(Clone, Default)]
+struct Starts(Arc<Mutex<Vec<Instant>>>);
+
+impl Starts {
+    fn sorted(&self) -> Vec<Instant> {
+        let mut starts = self.0.lock().unwrap().clone();
+        starts.sort();
+        starts
+    }
+
+    fn len(&self) -> usize {
+        self.0.lock().unwrap().len()
+    }
+}
+
+/// Does what the worker does, as fast as it is let, until `end`.
+async fn hammer(limiter: Limiter, starts: Starts, end: Instant) {
+    let (lead, horizon) = (ms(1), ms(20));
+    let mut calls = JoinSet::new();
+    while Instant::now() < end {
+        match limiter.opens_in(lead) {
+            None => drop(timeout(ms(50), limiter.room()).await),
+            // waits because the next slot opens then
+            Some(wait) if !wait.is_zero() => sleep(wait).await,
+            Some(_) => {
+                for mut permit in limiter.reserve(256, lead, horizon).await {
+                    let starts = starts.clone();
+                    calls.spawn(async move {
+                        if permit.start().await {
+                            starts.0.lock().unwrap().push(permit.started().unwrap());
+                            // waits because the call takes a while
+                            sleep(ms(5)).await;
+                        }
+                    });
+                }
+            }
+        }
+    }
+    calls.shutdown().await;
+}
+
+fn shared(server: &RedisServer, rate: Option<f64>, concurrency: usize) -> Limiter {
+    let pace = Pace {
+        per_second: rate,
+        concurrency,
+    };
+    Limiter::shared(server.link(), account(), pace, TOLERANCE)
+}
+
+/// Waits until this is so.
+async fn until(what: &str, is_so: impl Fn() -> bool) {
+    let give_up = Instant::now() + ms(20_000);
+    while !is_so() {
+        assert!(Instant::now() < give_up, "{what}");
+        // waits because another task brings it about; bounded
+        sleep(ms(5)).await;
+    }
+}
+
+/// Replicas join, one dies with its calls under way; never more than the rate.
+async fn replicas_come_and_go(rate: u32) {
+    let server = RedisServer::start();
+    let starts = Starts::default();
+    let begin = Instant::now();
+    let end = begin + ms(5000);
+    let mut replicas = JoinSet::new();
+    let mut doomed = None;
+    for n in 0..4 {
+        let limiter = shared(&server, Some(f64::from(rate)), 500);
+        let task = replicas.spawn(hammer(limiter, starts.clone(), end));
+        if n == 1 {
+            doomed = Some(task);
+        }
+        // waits because a replica joins while others send
+        sleep(ms(400)).await;
+    }
+    // waits because it is to send before it dies
+    sleep(ms(1200)).await;
+    doomed.unwrap().abort();
+    while replicas.join_next().await.is_some() {}
+    let starts = starts.sorted();
+    let most = crowd(&starts);
+    assert!(most <= rate as usize, "{most} a second, not {rate}");
+    assert!(starts.len() >= rate as usize / 2, "only {}", starts.len());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_a_second_however_many_replicas() {
+    replicas_come_and_go(10).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn eighty_a_second_however_many_replicas() {
+    replicas_come_and_go(80).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_a_second_however_many_replicas() {
+    replicas_come_and_go(1000).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_pace_applies_to_all_and_never_adds_to_the_old_one() {
+    let server = RedisServer::start();
+    let starts = Starts::default();
+    let end = Instant::now() + ms(6000);
+    let limiters: Vec<Limiter> = (0..3).map(|_| shared(&server, Some(80.0), 500)).collect();
+    let mut replicas = JoinSet::new();
+    for limiter in &limiters {
+        replicas.spawn(hammer(limiter.clone(), starts.clone(), end));
+    }
+    until("sends begin", || starts.len() > 40).await;
+    let slower = Pace {
+        per_second: Some(20.0),
+        concurrency: 400,
+    };
+    limiters[0].set(slower);
+    until("all know the new pace", || {
+        limiters.iter().all(|limiter| limiter.now().set == slower)
+    })
+    .await;
+    // What was reserved at the old pace begins within the next moment.
+    let changed = Instant::now() + ms(200);
+    let faster = Pace {
+        per_second: Some(80.0),
+        concurrency: 500,
+    };
+    // waits because the slower pace is to be seen
+    sleep(ms(1700)).await;
+    let again = Instant::now();
+    limiters[2].set(faster);
+    while replicas.join_next().await.is_some() {}
+    let starts = starts.sorted();
+    assert!(crowd(&starts) <= 80);
+    let slow = starts.iter().filter(|at| (changed..again).contains(at));
+    let slow: Vec<Instant> = slow.copied().collect();
+    assert!(crowd(&slow) <= 20, "{}", crowd(&slow));
+    assert!(starts.iter().any(|at| *at > again), "it goes on");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wiped_redis_and_lost_connections_never_make_it_faster() {
+    let server = RedisServer::start();
+    let starts = Starts::default();
+    let end = Instant::now() + ms(7000);
+    let mut replicas = JoinSet::new();
+    for _ in 0..2 {
+        let limiter = shared(&server, Some(300.0), 500);
+        replicas.spawn(hammer(limiter, starts.clone(), end));
+    }
+    let link = server.link();
+    for words in [&["FLUSHALL"][..], &["CLIENT", "KILL", "TYPE", "normal"]] {
+        let so_far = starts.len();
+        until("sends go on", || starts.len() > so_far + 100).await;
+        let mut command = redis::cmd(words[0]);
+        command.arg(&words[1..]);
+        let _: redis::Value = link.command(&command).await.unwrap();
+    }
+    let so_far = starts.len();
+    until("sends go on", || starts.len() > so_far + 100).await;
+    while replicas.join_next().await.is_some() {}
+    let most = crowd(&starts.sorted());
+    assert!(most <= 300, "{most}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_replicas_together_make_no_more_calls_at_once() {
+    let server = RedisServer::start();
+    let under_way = Arc::new(AtomicUsize::new(0));
+    let most = Arc::new(AtomicUsize::new(0));
+    let made = Arc::new(AtomicUsize::new(0));
+    let limiters: Vec<Limiter> = (0..3).map(|_| shared(&server, None, 7)).collect();
+    let mut replicas = JoinSet::new();
+    for limiter in limiters {
+        let (under_way, most, made) = (under_way.clone(), most.clone(), made.clone());
+        replicas.spawn(async move {
+            loop {
+                for mut permit in limiter.reserve(5, ms(0), ms(0)).await {
+                    let (under_way, most, made) = (under_way.clone(), most.clone(), made.clone());
+                    tokio::spawn(async move {
+                        assert!(permit.start().await);
+                        let now = under_way.fetch_add(1, Ordering::SeqCst) + 1;
+                        most.fetch_max(now, Ordering::SeqCst);
+                        // waits because the call takes a while
+                        sleep(ms(3)).await;
+                        under_way.fetch_sub(1, Ordering::SeqCst);
+                        made.fetch_add(1, Ordering::SeqCst);
+                    });
+                }
+                // waits because others shall have a turn
+                sleep(ms(2)).await;
+            }
+        });
+    }
+    until("calls are made", || made.load(Ordering::SeqCst) > 1000).await;
+    assert_eq!(most.load(Ordering::SeqCst), 7);
+}
+
+#[tokio::test]
+async fn without_redis_there_are_no_permits() {
+    let server = RedisServer::start();
+    let limiter = shared(&server, None, 10);
+    let began = Instant::now();
+    drop(limiter.maintenance().await);
+    assert!(
+        began.elapsed() >= ms(1000),
+        "others may hold slots that nobody remembers"
+    );
+    drop(server);
+    let began = Instant::now();
+    assert!(limiter.reserve(3, ms(0), ms(0)).await.is_empty());
+    assert!(began.elapsed() < ms(3000));
+    assert!(limiter.opens_in(ms(0)).is_none_or(|wait| !wait.is_zero()));
+    assert_eq!(limiter.now().in_flight, 0);
+}
+
+#[tokio::test]
+async fn a_shared_permit_is_given_back_when_its_deadline_is_before_its_slot() {
+    let server = RedisServer::start();
+    let limiter = shared(&server, Some(10.0), 10);
+    drop(limiter.maintenance().await);
+    let mut permits = limiter.reserve(3, ms(0), ms(900)).await;
+    assert_eq!(permits.len(), 3);
+    assert!(permits[0].start().await);
+    for permit in &mut permits[1..] {
+        permit.until(Some(Instant::now() + ms(20)));
+        assert!(!permit.start().await);
+    }
+    assert_eq!(limiter.now().started, 2);
+    assert_eq!(limiter.now().in_flight, 3);
+    drop(permits);
+    assert_eq!(limiter.now().in_flight, 0);
+    let again = limiter.reserve(3, ms(0), ms(290)).await;
+    assert!(again.len() >= 2, "the slots are free again");
+    let mut first = again.into_iter().next().unwrap();
+    // Calls that are not sends need no room and come before sends that have no slot yet.
+    assert!(first.start().await);
+}

@@ -1,0 +1,109 @@
+-- The pace of one account, on the clock of Redis. Everything a replica has to say and to ask in one
+-- step: calls under way, slots that were not used, "too many" answers, a new pace, new slots.
+--
+-- KEYS[1]  what all keys of the account begin with
+-- ARGV     1 replica, 2 number of this step, 3 its calls under way, 4 and 5 the pace it knows (calls
+--          a second or "off", calls at once), 6 "" or "start" or "set" (that pace comes into force),
+--          7 slots wanted, 8 "1" when these are calls under way from now on, 9 no slot sooner than
+--          this, 10 and none later than that after it, 11 how late this replica may start after its
+--          slot, 12 "" or how long the provider wants a pause; then pairs of an unused slot and what
+--          was free after it. Times are microseconds.
+-- Answers  now, what is free next, when it opens, calls under way elsewhere, calls at once, calls a
+--          second, share of them in force, slots.
+
+local SECOND = 1000000
+local FORGOTTEN = 10 * SECOND -- a replica that did not speak for so long is gone
+local RECOVERY = 0.05         -- of the pace, a second
+local LEAST = 1 / 64          -- of the pace
+local SLEW = 500              -- what a clock that is being corrected gains in a second, at most
+
+local pace, calls = KEYS[1] .. 'pace', KEYS[1] .. 'calls'
+local me, step, flight = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local time = redis.call('TIME')
+local now = tonumber(time[1]) * SECOND + tonumber(time[2])
+
+-- Calls under way elsewhere. An older step that comes late must not undo a newer one.
+local others, elsewhere = 0, redis.call('HGETALL', calls)
+for i = 1, #elsewhere, 2 do
+    local count, at, ends = string.match(elsewhere[i + 1], '^(%d+) (%d+) (%d+)$')
+    if elsewhere[i] == me then
+        if tonumber(at) >= step then return redis.error_reply('STALE an older step came late') end
+    elseif tonumber(ends) <= now then
+        redis.call('HDEL', calls, elsewhere[i])
+    else
+        others = others + tonumber(count)
+        if tonumber(ends) > now + FORGOTTEN then -- the clock was set back
+            ends = string.format('%.0f', now + FORGOTTEN)
+            redis.call('HSET', calls, elsewhere[i], count .. ' ' .. at .. ' ' .. ends)
+        end
+    end
+end
+
+local kept = redis.call('HMGET', pace, 'next', 'gap', 'rate', 'most', 'factor', 'factor_at',
+    'halved_at', 'wait_until', 'wait', 'late', 'late_at')
+local next, last_gap = tonumber(kept[1]), tonumber(kept[2]) or 0
+local rate, most = kept[3] or ARGV[4], tonumber(kept[4] or ARGV[5])
+local factor, factor_at = tonumber(kept[5]) or 1, tonumber(kept[6]) or now
+local halved_at = tonumber(kept[7]) or 0
+-- What was left of a pause when it was last looked at bounds it, should the clock be set back.
+local wait = math.max(0, math.min((tonumber(kept[8]) or 0) - now, tonumber(kept[9]) or 0))
+local late, late_at = tonumber(kept[10]) or 0, tonumber(kept[11]) or now
+
+-- Slots are apart by what the most inexact of the replicas needs.
+local mine = tonumber(ARGV[11])
+if mine >= late or now - late_at > FORGOTTEN or late_at > now then late, late_at = mine, now end
+
+if factor < 1 then factor = math.min(1, factor + math.max(0, now - factor_at) / SECOND * RECOVERY) end
+factor_at = now
+if ARGV[12] ~= '' then
+    if now - halved_at >= SECOND or halved_at > now then
+        factor, halved_at = math.max(LEAST, factor / 2), now
+    end
+    wait = math.max(wait, tonumber(ARGV[12]))
+end
+
+local set = ARGV[6] == 'set' or ARGV[6] == 'start' and (rate ~= ARGV[4] or most ~= tonumber(ARGV[5]))
+if set then rate, most, factor = ARGV[4], tonumber(ARGV[5]), 1 end
+local a_second = tonumber(rate)
+local gap = 0
+if a_second then gap = math.ceil((SECOND + SLEW + late) / (a_second * factor)) end
+
+-- A slot that nobody used is free again when no later one was handed out.
+for i = 13, #ARGV, 2 do
+    if next == tonumber(ARGV[i + 1]) then next = tonumber(ARGV[i]) end
+end
+if not next then
+    -- The key is new or was lost: others may hold slots that nobody remembers.
+    next = now + SECOND + gap
+    wait = math.max(wait, SECOND)
+elseif next > now + SECOND + last_gap then
+    next = now + SECOND + last_gap -- the clock was set back
+end
+if set then next = math.min(next, now + SECOND + gap) end
+local wait_until = now + wait
+
+local wanted, counted = tonumber(ARGV[7]), ARGV[8] == '1'
+if counted then wanted = math.min(wanted, most - others - flight) end
+local first = now + tonumber(ARGV[9])
+local final = first + tonumber(ARGV[10])
+local slots = {}
+while #slots < wanted do
+    if not a_second then
+        if wait_until > final then break end
+        slots[#slots + 1] = wait > 0 and wait_until or 0
+    else
+        if math.max(next, wait_until) > final then break end
+        local slot = math.max(next, first, wait_until)
+        slots[#slots + 1], next, last_gap = slot, slot + gap, gap
+    end
+end
+
+if counted then flight = flight + #slots end
+local entry = string.format('%.0f %.0f %.0f', flight, step, now + FORGOTTEN)
+redis.call('HSET', calls, me, entry)
+redis.call('HSET', pace, 'next', next, 'gap', last_gap, 'rate', rate, 'most', most, 'factor', factor,
+    'factor_at', factor_at, 'halved_at', halved_at, 'wait_until', wait_until, 'wait', wait,
+    'late', late, 'late_at', late_at)
+local opens = wait > 0 and wait_until or 0
+if a_second then opens = math.max(next, opens) end
+return { now, next, opens, others, most, rate, tostring(factor), slots }

@@ -1,0 +1,145 @@
+//! The pace of one account as all replicas share it: one script on the clock of Redis.
+//!
+//! A step says everything a replica has to say and asks for slots at once, so a message costs no
+//! round trip of its own. What the numbers mean for a call is decided in `limit`; this file only
+//! carries them.
+
+use super::{Link, keys_of};
+use crate::domain::AccountId;
+use crate::store::StoreError;
+use redis::Script;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+static STEP: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/pace.lua")));
+
+/// The shared pace of one account.
+#[derive(Debug, Clone)]
+pub(crate) struct SharedPace {
+    link: Link,
+    /// What the account's keys begin with.
+    keys: String,
+}
+
+/// What a replica says and asks in one step.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Ask {
+    /// Its number; a step that comes after one with a higher number is refused.
+    pub(crate) step: u64,
+    /// Calls under way here.
+    pub(crate) in_flight: usize,
+    /// The pace as far as it is known here, calls a second.
+    pub(crate) per_second: Option<f64>,
+    /// The same, calls at once.
+    pub(crate) concurrency: usize,
+    /// Whether that pace shall come into force.
+    pub(crate) put: Option<Put>,
+    /// Slots wanted.
+    pub(crate) most: usize,
+    /// Whether they are for calls that count as under way from now on.
+    pub(crate) counted: bool,
+    /// No slot sooner than this.
+    pub(crate) lead: Duration,
+    /// None later than this after `lead`.
+    pub(crate) horizon: Duration,
+    /// How late after its slot a call may start here.
+    pub(crate) late: Duration,
+    /// The provider said "too many" and asked for this pause.
+    pub(crate) slow_down: Option<Duration>,
+    /// Slots that were not used, the last first.
+    pub(crate) unused: Vec<Slot>,
+}
+
+/// Why a pace comes into force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Put {
+    /// A process started with it.
+    Start,
+    /// An operator set it: the full pace applies at once.
+    Operator,
+}
+
+/// A slot on the clock of Redis, in microseconds since 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Slot {
+    /// When the call may start.
+    pub(crate) at: u64,
+    /// What was free next when it was handed out.
+    pub(crate) after: u64,
+}
+
+/// What Redis says, in microseconds on its clock.
+#[derive(Debug, Clone)]
+pub(crate) struct Told {
+    /// When the step was made.
+    pub(crate) now: u64,
+    /// When the next slot opens.
+    pub(crate) opens: u64,
+    /// Calls under way at other replicas.
+    pub(crate) elsewhere: usize,
+    /// Calls at once.
+    pub(crate) concurrency: usize,
+    /// Calls a second.
+    pub(crate) per_second: Option<f64>,
+    /// Share of them in force.
+    pub(crate) factor: f64,
+    /// What was granted; `None` where there is no limit.
+    pub(crate) slots: Vec<Option<Slot>>,
+}
+
+type Answer = (u64, u64, u64, usize, usize, String, String, Vec<u64>);
+
+impl SharedPace {
+    /// The pace of this account.
+    pub(crate) fn new(link: Link, account: &AccountId) -> Self {
+        let keys = keys_of(account);
+        Self { link, keys }
+    }
+
+    /// Makes one step.
+    ///
+    /// # Errors
+    /// When Redis does not answer in time, or not as it should. What was asked for may have
+    /// happened; nothing of it may be repeated.
+    pub(crate) async fn step(&self, ask: &Ask) -> Result<Told, StoreError> {
+        let rate = ask
+            .per_second
+            .map_or_else(|| "off".to_owned(), |rate| rate.to_string());
+        let put = match ask.put {
+            None => "",
+            Some(Put::Start) => "start",
+            Some(Put::Operator) => "set",
+        };
+        let pause = ask
+            .slow_down
+            .map_or_else(String::new, |pause| pause.as_micros().to_string());
+        let mut call = STEP.key(&self.keys);
+        call.arg(self.link.replica()).arg(ask.step);
+        call.arg(ask.in_flight).arg(rate).arg(ask.concurrency);
+        call.arg(put).arg(ask.most).arg(u8::from(ask.counted));
+        for time in [ask.lead, ask.horizon, ask.late] {
+            call.arg(time.as_micros() as u64);
+        }
+        call.arg(pause);
+        for slot in &ask.unused {
+            call.arg(slot.at).arg(slot.after);
+        }
+        self.link.run(&call).await.map(told)
+    }
+}
+
+fn told((now, next, opens, elsewhere, concurrency, rate, factor, at): Answer) -> Told {
+    let after = at.iter().skip(1).copied().chain([next]);
+    let slots = at.iter().zip(after);
+    let slots = slots.map(|(&at, after)| (at > 0).then_some(Slot { at, after }));
+    Told {
+        now,
+        opens,
+        elsewhere,
+        concurrency,
+        // "off" is no number.
+        per_second: rate.parse().ok(),
+        factor: factor.parse().unwrap_or(1.0),
+        slots: slots.collect(),
+    }
+}
