@@ -106,7 +106,7 @@ impl App {
             drain,
         ));
         let ops_stop = CancellationToken::new();
-        let ops_router = ops::routes(desk);
+        let ops_router = ops::routes(desk.clone());
         let ops_task = tokio::spawn(http::serve(
             ops,
             ops_router,
@@ -115,6 +115,9 @@ impl App {
             OPS_DRAIN,
         ));
         start_work(&config, &parts, &crew);
+        if parts.outbox.store.is_shared() {
+            crew.hire("follower", ops::follow(desk, crew.stop.child_token()));
+        }
         let lease = keep_lease(&parts);
 
         tokio::select! {

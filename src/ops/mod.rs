@@ -6,6 +6,7 @@
 
 mod api;
 pub mod health;
+mod follow;
 mod metrics;
 pub mod problem;
 mod rate;
@@ -20,6 +21,7 @@ use crate::limit::Pace;
 use crate::outbox::Outbox;
 use crate::provider::Provider;
 pub(crate) use api::stored_pause;
+pub use follow::follow;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};

@@ -83,10 +83,12 @@ impl Sender {
         &self,
         channel: &Channel,
         claimed: Claimed,
-        permit: Permit,
+        mut permit: Permit,
         (outgoing, taps): (Outgoing, Vec<Tap>),
     ) {
         let began = Instant::now();
+        // Later, another process may have put it down as unknown.
+        permit.until(claimed.lease_until(&self.account.id));
         let sent = self.provider.send(permit, &outgoing).await;
         metrics::histogram!("gateway_send_seconds").record(began.elapsed().as_secs_f64());
         let answer = &sent.answer;

@@ -43,7 +43,11 @@ impl AccountParts {
     ) -> anyhow::Result<Self> {
         let id = &wanted.id;
         let pace = ops::stored_pace(outbox, id.as_str()).await?;
-        let limiter = Limiter::new(pace.unwrap_or(wanted.pace), wanted.rate_tolerance);
+        let pace = pace.unwrap_or(wanted.pace);
+        let limiter = match &stores.link {
+            Some(link) => Limiter::shared(link.clone(), id.clone(), pace, wanted.rate_tolerance),
+            None => Limiter::new(pace, wanted.rate_tolerance),
+        };
         let tokens = tokens(wanted, stores, &limiter)?;
         tokens.start().await?;
         let client = Client::new(&client_settings(wanted))?;

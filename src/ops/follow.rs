@@ -1,0 +1,32 @@
+//! What an operator sets at one process holds for all that share the store. The pace is kept with
+//! the permits and needs no looking after; the pause of a channel is looked at every second.
+
+use super::{Desk, stored_pause};
+use std::time::Duration;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+/// How often.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// Follows what other processes set, until `stop`.
+pub async fn follow(desk: Desk, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = sleep(EVERY) => {}
+        }
+        for channel in desk.shared.channels.iter() {
+            match stored_pause(&desk.shared.outbox, channel).await {
+                Ok(paused) if paused != channel.is_paused() => {
+                    channel.set_paused(paused);
+                    let now = if paused { "paused" } else { "resumed" };
+                    tracing::info!(channel = %channel.id, now, "set at another gateway process");
+                }
+                Ok(_) => {}
+                // The store's own trouble is told elsewhere; what holds goes on holding.
+                Err(_) => break,
+            }
+        }
+    }
+}
