@@ -3,13 +3,15 @@
 use super::say;
 use crate::sandbox::{self, Flags};
 use anyhow::Context;
+use std::net::Ipv4Addr;
 use tokio::net::TcpListener;
 
-/// Serves the fakes on loopback until SIGTERM or Ctrl-C.
+/// Serves the fakes until SIGTERM or Ctrl-C.
 pub(super) async fn run(flags: &Flags) -> anyhow::Result<()> {
     let stop = super::stop_signal()?;
     let options = flags.options().map_err(anyhow::Error::msg)?;
-    let listener = TcpListener::bind(("127.0.0.1", flags.port))
+    let bind = flags.bind.unwrap_or(Ipv4Addr::LOCALHOST.into());
+    let listener = TcpListener::bind((bind, flags.port))
         .await
         .with_context(|| {
             format!(

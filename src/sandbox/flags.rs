@@ -3,13 +3,17 @@
 use serde_json::{Map, Value};
 
 use super::{Knobs, Options};
+use std::net::IpAddr;
 
 /// Command line of the sandbox.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct Flags {
-    /// Port to listen on, loopback only; 0 takes a free one.
+    /// Port to listen on; 0 takes a free one.
     #[arg(long, default_value_t = 4010)]
     pub port: u16,
+    /// Address to listen on, loopback if not given. Whoever reaches it controls the fakes.
+    #[arg(long, value_name = "ADDRESS")]
+    pub bind: Option<IpAddr>,
     /// Seed of all dice and ids.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,

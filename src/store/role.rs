@@ -82,12 +82,12 @@ impl Outbox {
         }
     }
 
-    /// Whether the disk has room for new work.
+    /// Whether new work may come in, as last seen: there is room on the disk, Redis answers.
     pub fn has_room(&self) -> Result<(), StoreError> {
         match self {
             Self::Embedded(store) => store.has_room(),
             // Redis itself refuses new work when its memory is used up.
-            Self::Redis(_) => Ok(()),
+            Self::Redis(store) => store.answers(),
         }
     }
 

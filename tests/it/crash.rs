@@ -46,7 +46,7 @@ async fn storm(knobs: Value, seed: u64) -> (Sandbox, Gateway) {
 
 /// The fold of what was acknowledged. Of a send whose outcome was unknown for a while MoEngage may
 /// have been told `failed` first; of one that Jumper never saw, nothing else.
-async fn fold_or_unknown(sandbox: &Sandbox, gateway: &Gateway, messages: usize) {
+pub(crate) async fn fold_or_unknown(sandbox: &Sandbox, gateway: &Gateway, messages: usize) {
     let events = events_by_recipient(sandbox).await;
     let told = told_by_message(sandbox).await;
     let none = Vec::new();

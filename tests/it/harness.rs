@@ -1,6 +1,7 @@
 //! The real parts as the tests use them: the gateway's own binary as a process, and the sandbox as
 //! a second one, over real sockets. Nothing here knows the inside of the gateway.
 
+use crate::redis_server::{Options, Redis};
 use serde_json::{Value, json};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -17,8 +18,46 @@ pub(crate) const TOKEN: &str = "tok-for-tests-000000";
 pub(crate) const SECRET: &str = "webhook-secret-for-tests";
 /// How long anything may take before a test gives up.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+/// How long the work of a dead replica may wait for another (DESIGN section 6). The one gateway of
+/// the embedded store takes up its own work when it starts.
+pub(crate) const TAKE_OVER: Duration = Duration::from_secs(15);
 /// The brand's number.
 pub(crate) const BRAND: &str = "12025550100";
+
+/// Whether `GATEWAY_TEST_STORE=redis`: every gateway keeps its data in a Redis of its own.
+pub(crate) fn on_redis() -> bool {
+    match std::env::var("GATEWAY_TEST_STORE") {
+        Err(_) => false,
+        Ok(name) if name == "embedded" => false,
+        Ok(name) if name == "redis" => true,
+        Ok(name) => panic!("GATEWAY_TEST_STORE={name}: embedded or redis"),
+    }
+}
+
+/// How long work may wait that a killed gateway left behind.
+pub(crate) fn take_over() -> Duration {
+    if on_redis() {
+        TAKE_OVER
+    } else {
+        Duration::ZERO
+    }
+}
+
+/// Ends a test of what only the embedded store has, where the stores are Redis.
+macro_rules! embedded_only {
+    ($why:literal) => {
+        if $crate::harness::on_redis() {
+            $crate::harness::say_skipped(concat!("embedded store only: ", $why));
+            return;
+        }
+    };
+}
+pub(crate) use embedded_only;
+
+#[expect(clippy::print_stderr, reason = "who runs the tests wants to know")]
+pub(crate) fn say_skipped(why: &str) {
+    eprintln!("skipped: {why}");
+}
 
 /// A test that measures a pace has the machine to itself; all others share it.
 static MACHINE: LazyLock<Arc<RwLock<()>>> = LazyLock::new(Arc::default);
@@ -277,6 +316,8 @@ impl Sandbox {
 pub(crate) struct Setup {
     pub(crate) env: BTreeMap<String, String>,
     pub(crate) set: Vec<String>,
+    /// The Redis to share; without one each gateway gets a store of its own.
+    redis: Option<Arc<Redis>>,
 }
 
 impl Setup {
@@ -314,7 +355,14 @@ impl Setup {
                 .map(|(name, value)| (name.to_owned(), value))
                 .collect(),
             set: set.map(str::to_owned).to_vec(),
+            redis: None,
         }
+    }
+
+    /// All gateways of this setup are replicas on one Redis, whatever the others use.
+    pub(crate) fn sharing(mut self, redis: &Arc<Redis>) -> Self {
+        self.redis = Some(redis.clone());
+        self
     }
 
     /// Sets an environment variable.
@@ -336,27 +384,64 @@ impl Setup {
     }
 }
 
-/// A gateway process with its data directory.
+/// What outlives a gateway's process: its working directory and its store.
+struct Home {
+    dir: tempfile::TempDir,
+    redis: Option<Arc<Redis>>,
+}
+
+impl Home {
+    fn new(setup: &Setup) -> Arc<Self> {
+        let own = || on_redis().then(|| Arc::new(Redis::start(Options::every_second())));
+        Arc::new(Self {
+            dir: tempfile::tempdir().unwrap(),
+            redis: setup.redis.clone().or_else(own),
+        })
+    }
+
+    /// The variable that tells the gateway where its store is.
+    fn variable(&self) -> (String, String) {
+        match &self.redis {
+            Some(redis) => ("REDIS_URL".into(), redis.url()),
+            None => ("DATA_DIR".into(), self.data_dir().display().to_string()),
+        }
+    }
+
+    fn data_dir(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    /// How long whoever waits for something may have to wait.
+    fn patience(&self) -> Duration {
+        match self.redis {
+            Some(_) => PATIENCE + TAKE_OVER,
+            None => PATIENCE,
+        }
+    }
+}
+
+/// A gateway process with its store.
 pub(crate) struct Gateway {
     pub(crate) process: Process,
     pub(crate) url: String,
     pub(crate) ops: String,
     pub(crate) http: reqwest::Client,
     setup: Setup,
-    data: Arc<tempfile::TempDir>,
+    home: Arc<Home>,
 }
 
 impl Gateway {
     /// Starts a gateway and subscribes its webhook at the sandbox.
     pub(crate) async fn start(sandbox: &Sandbox, setup: Setup) -> Self {
-        let gateway = Self::launch(setup, Arc::new(tempfile::tempdir().unwrap()));
+        let gateway = Self::start_unheard(setup);
         gateway.subscribe(sandbox).await;
         gateway
     }
 
     /// Starts a gateway and tells nobody where it is.
     pub(crate) fn start_unheard(setup: Setup) -> Self {
-        Self::launch(setup, Arc::new(tempfile::tempdir().unwrap()))
+        let home = Home::new(&setup);
+        Self::launch(setup, home)
     }
 
     /// Tells the sandbox where this gateway takes events. By hand, because the port is free-chosen.
@@ -374,17 +459,14 @@ impl Gateway {
         }
     }
 
-    fn launch(setup: Setup, data: Arc<tempfile::TempDir>) -> Self {
+    fn launch(setup: Setup, home: Arc<Home>) -> Self {
         let mut env = setup.env.clone();
-        env.insert(
-            "DATA_DIR".into(),
-            data.path().join("data").display().to_string(),
-        );
+        env.extend([home.variable()]);
         let mut args = vec!["serve"];
         for pair in &setup.set {
             args.extend(["--set", pair]);
         }
-        let mut process = Process::start(&args, &env, data.path());
+        let mut process = Process::start(&args, &env, home.dir.path());
         let line = process.line_with("the gateway is ready");
         let field = |name: &str| {
             let rest = line.split(&format!("{name}=")).nth(1).unwrap();
@@ -397,11 +479,11 @@ impl Gateway {
             ops,
             http: client(),
             setup,
-            data,
+            home,
         }
     }
 
-    /// kill -9 and a new start on the same data; the port changes, so the webhook is told again.
+    /// kill -9 and a new start on the same store; the port changes, so the webhook is told again.
     pub(crate) async fn crash_and_restart(mut self, sandbox: &Sandbox) -> Self {
         self.process.kill();
         self.restart(sandbox).await
@@ -410,12 +492,12 @@ impl Gateway {
     /// The same, and nobody is told where it is.
     pub(crate) fn crash_and_restart_unheard(mut self) -> Self {
         self.process.kill();
-        let (setup, data) = (self.setup.clone(), self.data.clone());
+        let (setup, home) = (self.setup.clone(), self.home.clone());
         drop(self);
-        Self::launch(setup, data)
+        Self::launch(setup, home)
     }
 
-    /// A new start on the same data, after the process has ended.
+    /// A new start on the same store, after the process has ended.
     pub(crate) async fn restart(self, sandbox: &Sandbox) -> Self {
         let setup = self.setup.clone();
         self.restart_with(sandbox, setup).await
@@ -423,15 +505,28 @@ impl Gateway {
 
     /// The same with another setup.
     pub(crate) async fn restart_with(self, sandbox: &Sandbox, setup: Setup) -> Self {
-        let data = self.data.clone();
+        let home = self.home.clone();
         drop(self);
-        let gateway = Self::launch(setup, data);
+        let gateway = Self::launch(setup, home);
         gateway.subscribe(sandbox).await;
         gateway
     }
 
+    /// Where the embedded store has its file.
     pub(crate) fn data_dir(&self) -> PathBuf {
-        self.data.path().join("data")
+        assert!(self.home.redis.is_none(), "on Redis there is no DATA_DIR");
+        self.home.data_dir()
+    }
+
+    /// The files in which the store keeps what it knows.
+    pub(crate) fn store_files(&self) -> Vec<PathBuf> {
+        match &self.home.redis {
+            Some(redis) => redis.files(),
+            None => {
+                let files = std::fs::read_dir(self.home.data_dir()).unwrap();
+                files.map(|file| file.unwrap().path()).collect()
+            }
+        }
     }
 
     pub(crate) fn setup(&self) -> Setup {
@@ -555,7 +650,7 @@ impl Gateway {
 
     /// Waits until nothing is queued, under way, unknown or waiting to be told; the ledger then.
     pub(crate) async fn drained(&self) -> Value {
-        let give_up = Instant::now() + PATIENCE;
+        let give_up = Instant::now() + self.home.patience();
         loop {
             let ledger = self.ledger().await;
             let open = ["queued", "in_flight", "held", "unknown"];
@@ -568,7 +663,7 @@ impl Gateway {
                 "not drained: {ledger}\n{}",
                 self.process.output()
             );
-            // waits because it polls another process; bounded by PATIENCE
+            // waits because it polls another process; bounded
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
@@ -594,14 +689,23 @@ pub(crate) fn client() -> reqwest::Client {
 }
 
 /// Waits for something that another process brings about; polls, because it cannot tell.
-pub(crate) async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
-    let give_up = Instant::now() + PATIENCE;
+pub(crate) async fn until<T>(what: &str, look: impl AsyncFnMut() -> Option<T>) -> T {
+    until_within(PATIENCE + take_over(), what, look).await
+}
+
+/// The same with a bound of its own.
+pub(crate) async fn until_within<T>(
+    bound: Duration,
+    what: &str,
+    mut look: impl AsyncFnMut() -> Option<T>,
+) -> T {
+    let give_up = Instant::now() + bound;
     loop {
         if let Some(found) = look().await {
             return found;
         }
-        assert!(Instant::now() < give_up, "not within {PATIENCE:?}: {what}");
-        // waits because it polls another process; bounded by PATIENCE
+        assert!(Instant::now() < give_up, "not within {bound:?}: {what}");
+        // waits because it polls another process; bounded
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }

@@ -18,6 +18,7 @@ async fn ended(mut gateway: Gateway) -> (Gateway, Option<i32>) {
 
 #[tokio::test]
 async fn a_second_gateway_on_the_same_data_says_so_and_exits_1() {
+    embedded_only!("replicas share a Redis");
     let sandbox = Sandbox::start(json!({})).await;
     let gateway = Gateway::start(&sandbox, Setup::towards(&sandbox)).await;
     let setup = gateway

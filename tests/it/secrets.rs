@@ -4,13 +4,12 @@ use crate::harness::*;
 use crate::tap::Tap;
 use serde_json::json;
 use std::collections::BTreeSet;
-use std::path::Path;
 
 /// Every token of Jumper's that the gateway stored: they all begin like this.
-fn minted(dir: &Path) -> BTreeSet<String> {
+fn minted(gateway: &Gateway) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
-    for file in std::fs::read_dir(dir).unwrap() {
-        let bytes = std::fs::read(file.unwrap().path()).unwrap();
+    for file in gateway.store_files() {
+        let bytes = std::fs::read(file).unwrap();
         let text: String = bytes.iter().map(|&byte| char::from(byte)).collect();
         for (at, _) in text.match_indices("eyJhbGciOi") {
             let rest = &text[at..];
@@ -76,7 +75,7 @@ async fn b_45_no_secret_and_no_whole_number_is_in_logs_metrics_ops_answers_or_ur
     gateway.event(&odd).await;
     gateway.event(&json!([person(13)])).await;
     gateway.drained().await;
-    let fresh = minted(&gateway.data_dir());
+    let fresh = minted(&gateway);
     let path = "/api/accounts/default/token/refresh";
     assert_eq!(gateway.ops_send("POST", path, json!({})).await.0, 200);
     let seed = sandbox.post("token/new-seed", json!({})).await["refresh_token"].clone();
@@ -85,7 +84,7 @@ async fn b_45_no_secret_and_no_whole_number_is_in_logs_metrics_ops_answers_or_ur
     let mut shown = gateway.ops_send("PUT", path, wish).await.1.to_string();
     let wish = json!({ "refresh_token": "a-seed-that-is-wrong-888" });
     shown += &gateway.ops_send("PUT", path, wish).await.1.to_string();
-    let mut secrets = minted(&gateway.data_dir());
+    let mut secrets = minted(&gateway);
     secrets.extend(fresh);
     assert!(secrets.len() >= 4, "two pairs at least: {}", secrets.len());
     for path in [

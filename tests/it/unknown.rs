@@ -152,8 +152,7 @@ async fn killed_while_a_send_is_under_way_it_is_not_sent_again() {
     .await;
     sandbox.knobs(json!({ "latency_ms": 0 })).await;
     let gateway = gateway.crash_and_restart(&sandbox).await;
-    let message = gateway.message("m").await;
-    assert_eq!(message["state"], "unknown", "{message}");
+    gateway.until_state("m", "unknown").await;
     // What comes after it is sent; it is not.
     gateway.accept("after", &person(2)).await;
     gateway.until_state("after", "accepted").await;

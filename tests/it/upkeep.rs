@@ -12,9 +12,9 @@ fn open_files(gateway: &Gateway) -> usize {
 }
 
 fn bytes_kept(gateway: &Gateway) -> u64 {
-    let files = std::fs::read_dir(gateway.data_dir()).unwrap();
+    let files = gateway.store_files().into_iter();
     files
-        .map(|file| file.unwrap().metadata().map_or(0, |meta| meta.len()))
+        .map(|file| file.metadata().map_or(0, |meta| meta.len()))
         .sum()
 }
 
@@ -63,12 +63,13 @@ async fn settled_messages_go_after_their_time_the_ledger_stays_and_the_directory
         (&json!(4 * ROUND), &json!(0))
     );
     assert_eq!(ledger["accepted_by_provider"], 4 * ROUND);
-    // The log of SQLite is rewound at 4,000 pages; beyond that the directory must stand still.
-    let file = std::fs::metadata(gateway.data_dir().join("gateway.db"))
-        .unwrap()
-        .len();
-    assert!(file < 4_000_000, "the file has {file} bytes: {sizes:?}");
-    assert!(sizes[3] < 25_000_000, "{sizes:?}");
+    if !on_redis() {
+        // The log of SQLite is rewound at 4,000 pages; beyond that the directory must stand still.
+        let file = std::fs::metadata(gateway.data_dir().join("gateway.db"));
+        let file = file.unwrap().len();
+        assert!(file < 4_000_000, "the file has {file} bytes: {sizes:?}");
+        assert!(sizes[3] < 25_000_000, "{sizes:?}");
+    }
     let gateway = gateway.crash_and_restart(&sandbox).await;
     assert_eq!(gateway.ledger().await["accepted"], 4 * ROUND);
 }
@@ -137,6 +138,7 @@ async fn after_two_thousand_messages_no_more_files_are_open_than_before() {
 
 #[tokio::test]
 async fn with_a_disk_nearly_full_sends_get_503_while_webhooks_are_still_stored() {
+    embedded_only!("min_free is about the disk of DATA_DIR");
     let sandbox = Sandbox::start(json!({ "event_mode": "none" })).await;
     let roomy = Setup::towards(&sandbox);
     let gateway = Gateway::start(&sandbox, roomy.clone()).await;
@@ -199,6 +201,7 @@ fn block_writes(gateway: &Gateway) -> rusqlite::Connection {
 
 #[tokio::test]
 async fn b_39_a_store_that_is_busy_for_a_moment_delays_everybody_and_fails_nobody() {
+    embedded_only!("the file is locked from outside");
     let sandbox = Sandbox::start(json!({ "event_mode": "none", "latency_ms": 300 })).await;
     let gateway = Gateway::start(&sandbox, Setup::towards(&sandbox)).await;
     let id = sent(&gateway, &sandbox, "m0", &number(0)).await;
@@ -223,6 +226,7 @@ async fn b_39_a_store_that_is_busy_for_a_moment_delays_everybody_and_fails_nobod
 
 #[tokio::test]
 async fn a_store_that_cannot_write_means_503_for_all_and_heals_without_a_restart() {
+    embedded_only!("the file is locked from outside");
     let sandbox = Sandbox::start(json!({ "event_mode": "none", "latency_ms": 300 })).await;
     let gateway = Gateway::start(&sandbox, Setup::towards(&sandbox)).await;
     let id = sent(&gateway, &sandbox, "m0", &number(0)).await;
@@ -254,6 +258,7 @@ async fn a_store_that_cannot_write_means_503_for_all_and_heals_without_a_restart
 
 #[tokio::test]
 async fn a_data_file_that_was_deleted_while_it_runs_stops_success_at_once() {
+    embedded_only!("there is no data file");
     let sandbox = Sandbox::start(json!({ "event_mode": "none" })).await;
     let gateway = Gateway::start(&sandbox, Setup::towards(&sandbox)).await;
     gateway.accept("m1", &number(1)).await;

@@ -14,6 +14,7 @@ impl Store {
         message: &Message,
         now: UnixMs,
     ) -> Result<Accepted, StoreError> {
+        self.answers()?;
         let call = Call::new(&self.shared.scripts.accept, self.home(channel)?)
             .arg(channel.as_str())
             .arg(message.msg_id.as_str())

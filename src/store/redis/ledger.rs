@@ -61,6 +61,12 @@ impl Ledgers {
 impl Store {
     /// Reads the ledgers. Returns the channels of which there is news.
     pub async fn look(&self) -> Result<Vec<ChannelId>, StoreError> {
+        let looked = self.look_at_all().await;
+        *self.trouble() = looked.as_ref().err().cloned();
+        looked
+    }
+
+    async fn look_at_all(&self) -> Result<Vec<ChannelId>, StoreError> {
         let mut news = Vec::new();
         for (channel, home) in &self.shared.homes {
             let mut new = false;

@@ -42,7 +42,7 @@ use ledger::Ledgers;
 use redis::{FromRedisValue, Script, ScriptInvocation, ToRedisArgs};
 use scripts::Scripts;
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The store. Clones share it.
 #[derive(Clone)]
@@ -62,6 +62,9 @@ struct Shared {
     leases: Leases,
     /// What this process has taken and not yet settled.
     hands: Hands,
+    /// Why Redis could not be asked when it was last looked at. Written by the look, several times a
+    /// second; read by accepts, which then are refused at once instead of piling up.
+    trouble: Mutex<Option<StoreError>>,
 }
 
 /// Where the keys of an account are.
@@ -110,6 +113,7 @@ impl Store {
             ledgers: Ledgers::default(),
             leases: Leases::default(),
             hands: Hands::default(),
+            trouble: Mutex::default(),
         };
         Self {
             shared: Arc::new(shared),
@@ -124,6 +128,19 @@ impl Store {
     /// The ledger of a channel, as this process last saw it.
     pub fn ledger(&self, channel: &ChannelId) -> Ledger {
         self.shared.ledgers.of(channel)
+    }
+
+    /// Whether Redis answered when it was last looked at.
+    pub fn answers(&self) -> Result<(), StoreError> {
+        let trouble = self.trouble().clone();
+        trouble.map_or(Ok(()), Err)
+    }
+
+    fn trouble(&self) -> MutexGuard<'_, Option<StoreError>> {
+        self.shared
+            .trouble
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn home(&self, channel: &ChannelId) -> Result<&Home, StoreError> {

@@ -1,0 +1,279 @@
+//! What may happen to Redis under a running gateway: killed, frozen, away for a while, without its
+//! scripts, read-only, out of memory. Nothing accepted is lost, callers are told at once, and all
+//! heals without a restart. Always on Redis, whatever the other tests use.
+
+use crate::aids::*;
+use crate::crash::fold_or_unknown;
+use crate::harness::*;
+use crate::redis_server::{Options, on_redis_only};
+use crate::replicas::{Stage, patient_events};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+/// How long a caller may have to wait for its 503.
+const AT_ONCE: Duration = Duration::from_secs(3);
+/// How long an event may wait for the store before its 503 (DESIGN G4), and a little.
+const EVENT: Duration = Duration::from_secs(5);
+
+/// MoEngage that goes on posting whatever happens: `m0..` one after another, each until it is
+/// answered success. Counts those that were.
+struct Poster {
+    done: Arc<AtomicUsize>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Poster {
+    fn start(url: &str, messages: usize) -> Self {
+        let done = Arc::new(AtomicUsize::new(0));
+        let counter = done.clone();
+        let url = format!("{url}/send_whatsapp");
+        let task = tokio::spawn(async move {
+            let http = client();
+            for n in 0..messages {
+                let body = order_update(&format!("m{n}"), &number(n));
+                loop {
+                    let request = http.post(&url).header("apikey", TOKEN);
+                    match request.body(body.to_string()).send().await {
+                        Ok(answer) if answer.status() == 200 => break,
+                        Ok(answer) => assert_eq!(answer.status(), 503),
+                        // A gateway that was killed.
+                        Err(_) => {}
+                    }
+                    // waits because MoEngage does not hammer either
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+                counter.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        Self { done, task }
+    }
+
+    async fn until_accepted(&self, least: usize) {
+        until(&format!("{least} are accepted"), async || {
+            (self.done.load(Ordering::Relaxed) >= least).then_some(())
+        })
+        .await;
+    }
+}
+
+/// A stream of sends and statuses during which Redis is killed twice; then everything is counted.
+async fn storm(also_the_gateway: bool) -> (Stage, usize) {
+    const MESSAGES: usize = 240;
+    let stage = Stage::new(patient_events(), Options::always()).await;
+    let setup = stage.setup().set(&format!("http.port={}", own_port()));
+    let mut gateway = Gateway::start(&stage.sandbox, setup).await;
+    let poster = Poster::start(&gateway.url, MESSAGES);
+    for accepted in [MESSAGES / 4, MESSAGES / 2] {
+        poster.until_accepted(accepted).await;
+        if also_the_gateway {
+            gateway.process.kill();
+        }
+        stage.redis.kill9();
+        // waits because Redis is to be away for so long
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        stage.redis.restart();
+        if also_the_gateway {
+            gateway = gateway.restart(&stage.sandbox).await;
+        }
+    }
+    poster.until_accepted(MESSAGES).await;
+    poster.task.await.unwrap();
+    gateway.drained().await;
+    idle(&stage.sandbox).await;
+    let ledger = gateway.drained().await;
+    assert_eq!(
+        (&ledger["accepted"], &ledger["lost"]),
+        (&json!(MESSAGES), &json!(0))
+    );
+    let failed = stage.failed_of(&gateway, MESSAGES).await;
+    let counts = stage.sandbox.counts().await;
+    assert_eq!(counts["events_failed"], 0, "{counts}");
+    assert_eq!(
+        counts["callback_repeated"], counts["callback_duplicates"],
+        "a repeat differs"
+    );
+    fold_or_unknown(&stage.sandbox, &gateway, MESSAGES).await;
+    (stage, failed)
+}
+
+#[tokio::test]
+async fn redis_killed_in_the_middle_of_everything_loses_nothing_and_repeats_nothing() {
+    on_redis_only!();
+    let (_stage, failed) = storm(false).await;
+    assert_eq!(failed, 0, "no gateway died, so every outcome is known");
+}
+
+#[tokio::test]
+async fn redis_and_the_gateway_killed_at_once_lose_nothing_and_repeat_nothing() {
+    on_redis_only!();
+    let (_stage, failed) = storm(true).await;
+    assert!(failed <= 2 * 16, "only what was under way: {failed}");
+}
+
+/// A gateway that has sent a message; the id of its receipt.
+async fn warm(stage: &Stage) -> (Gateway, String) {
+    let gateway = Gateway::start(&stage.sandbox, stage.setup()).await;
+    let id = sent(&gateway, &stage.sandbox, "warm", &number(9_000)).await;
+    (gateway, id)
+}
+
+async fn in_time(what: &str, bound: Duration, call: impl Future<Output = u16>) {
+    let asked = Instant::now();
+    assert_eq!(call.await, 503, "{what}");
+    assert!(asked.elapsed() < bound, "{what} took {:?}", asked.elapsed());
+}
+
+/// Everybody is told at once, and `/readyz` says why in these words.
+async fn refuses(gateway: &Gateway, id: &str, words: &[&str]) {
+    let send = async {
+        let answer = gateway.post(&order_update("refused", &number(9_001))).await;
+        assert!(answer.1["message"].is_string(), "{answer:?}");
+        answer.0
+    };
+    in_time("a send", AT_ONCE, send).await;
+    let event = status(id, "read", 1_930_000_000);
+    in_time("an event", EVENT, gateway.event(&event)).await;
+    let ready = async {
+        let (status, shown) = gateway.ready().await;
+        let reason = shown["reason"].as_str().unwrap_or_default().to_lowercase();
+        for word in words {
+            assert!(reason.contains(word), "{word} is not in {shown}");
+        }
+        status
+    };
+    in_time("/readyz", AT_ONCE, ready).await;
+    let (alive, _) = gateway.ops_get("/healthz").await;
+    assert_eq!(alive, 200, "it is alive all the same");
+}
+
+/// Ready again by itself, and what it does it does once.
+async fn heals(stage: &Stage, gateway: &Gateway, id: &str, round: usize) {
+    until("it is ready again", async || {
+        (gateway.ready().await.0 == 200).then_some(())
+    })
+    .await;
+    sent(
+        gateway,
+        &stage.sandbox,
+        &format!("r{round}"),
+        &number(round),
+    )
+    .await;
+    let event = status(id, "read", 1_930_000_000);
+    assert_eq!(gateway.event(&event).await, 200);
+    until_told(&stage.sandbox, "warm", &["read"]).await;
+    let ledger = gateway.drained().await;
+    assert_eq!((&ledger["lost"], &ledger["failed"]), (&json!(0), &json!(0)));
+    assert_eq!(stage.sandbox.counts().await["recipients_repeated"], 0);
+}
+
+/// 10 s; `GATEWAY_TEST_REDIS_DOWN=60` for a minute.
+fn outage() -> Duration {
+    let seconds = std::env::var("GATEWAY_TEST_REDIS_DOWN").ok();
+    Duration::from_secs(seconds.map_or(10, |text| text.parse().unwrap()))
+}
+
+fn quiet() -> Value {
+    json!({ "event_mode": "none" })
+}
+
+#[tokio::test]
+async fn while_redis_is_down_all_are_told_at_once_and_afterwards_all_goes_on() {
+    on_redis_only!();
+    let stage = Stage::new(quiet(), Options::always()).await;
+    let (gateway, id) = warm(&stage).await;
+    gateway.channel("pause").await;
+    gateway.accept("waiting", &number(1)).await;
+    stage.redis.kill9();
+    let down = Instant::now();
+    while down.elapsed() < outage() {
+        refuses(&gateway, &id, &["redis"]).await;
+    }
+    stage.redis.restart();
+    until("it is ready again", async || {
+        (gateway.ready().await.0 == 200).then_some(())
+    })
+    .await;
+    gateway.channel("resume").await;
+    heals(&stage, &gateway, &id, 2).await;
+    gateway.until_state("waiting", "accepted").await;
+    // Which were refused and which were kept before the answer was lost, nobody promises; but
+    // whoever repeats it is told the truth.
+    gateway.accept("refused", &number(9_001)).await;
+    gateway.until_state("refused", "accepted").await;
+    let sends = stage.sandbox.sends_to(&number(9_001)[1..]).await;
+    assert_eq!(sends.len(), 1);
+}
+
+#[tokio::test]
+async fn a_redis_that_hangs_holds_nobody_up() {
+    on_redis_only!();
+    let stage = Stage::new(quiet(), Options::every_second()).await;
+    let (gateway, id) = warm(&stage).await;
+    stage.redis.pause();
+    refuses(&gateway, &id, &["redis"]).await;
+    stage.redis.resume();
+    heals(&stage, &gateway, &id, 1).await;
+}
+
+#[tokio::test]
+async fn a_redis_that_forgot_its_scripts_is_not_even_noticed() {
+    on_redis_only!();
+    let stage = Stage::new(quiet(), Options::every_second()).await;
+    let (gateway, id) = warm(&stage).await;
+    stage.redis.flush_scripts();
+    gateway.accept("m1", &number(1)).await;
+    gateway.until_state("m1", "accepted").await;
+    stage.redis.flush_scripts();
+    assert_eq!(gateway.ready().await.0, 200);
+    heals(&stage, &gateway, &id, 2).await;
+    stage.redis.kill9();
+    stage.redis.restart();
+    stage.redis.flush_scripts();
+    heals(&stage, &gateway, &id, 3).await;
+    assert_eq!(gateway.ledger().await["accepted"], 4);
+}
+
+#[tokio::test]
+async fn a_redis_that_takes_no_writes_is_named_with_its_reason_and_heals() {
+    on_redis_only!();
+    let stage = Stage::new(quiet(), Options::every_second()).await;
+    let (gateway, id) = warm(&stage).await;
+    stage.redis.read_only(true);
+    refuses(&gateway, &id, &["redis", "read-only"]).await;
+    stage.redis.read_only(false);
+    heals(&stage, &gateway, &id, 1).await;
+    stage.redis.replicas_to_write(1);
+    refuses(&gateway, &id, &["replica"]).await;
+    stage.redis.replicas_to_write(0);
+    heals(&stage, &gateway, &id, 2).await;
+    stage.redis.out_of_memory(true);
+    refuses(&gateway, &id, &["redis", "memory"]).await;
+    stage.redis.out_of_memory(false);
+    heals(&stage, &gateway, &id, 3).await;
+}
+
+#[tokio::test]
+async fn a_redis_that_lost_everything_is_served_on() {
+    on_redis_only!();
+    let stage = Stage::new(quiet(), Options::forgetful()).await;
+    let (gateway, _) = warm(&stage).await;
+    stage.redis.kill9();
+    stage.redis.restart();
+    until("it is ready again", async || {
+        (gateway.ready().await.0 == 200).then_some(())
+    })
+    .await;
+    // The token pair is gone with the rest, so whether this is sent before a person helps is open;
+    // that it is kept, found and counted is not.
+    gateway.accept("m1", &number(1)).await;
+    let state = gateway.message("m1").await["state"].clone();
+    assert!(["queued", "attempting", "accepted"].contains(&state.as_str().unwrap()));
+    let ledger = gateway.ledger().await;
+    assert_eq!(
+        (&ledger["accepted"], &ledger["lost"]),
+        (&json!(1), &json!(0))
+    );
+}
