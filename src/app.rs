@@ -2,6 +2,7 @@
 
 mod crew;
 mod parts;
+mod records;
 
 use crate::channel::Channel;
 use crate::config::Config;
@@ -208,6 +209,10 @@ fn start_work(config: &Config, parts: &Parts, crew: &Crew) {
         crew.hire("template keeper", async move {
             templates.keep_fresh(every, template_stop).await;
         });
+        if let Some((writer, late)) = parts.archivists(config, one) {
+            crew.hire("writer of records", writer.run(stop()));
+            crew.hire("search for late statuses", late.run(stop()));
+        }
         let watched = keeper::Watched {
             account: one.account.clone(),
             provider: one.provider.clone(),

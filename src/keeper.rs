@@ -199,8 +199,8 @@ pub async fn watch_hold(watched: Watched, probe: Duration, stop: CancellationTok
         {
             crate::alert::tell(&format!(
                 "Account {} is held: {reason}. Messages are accepted and wait. Put in a new \
-                 refresh token: PUT /api/accounts/{}/token/seed at the ops listener, or \
-                 SEED_REFRESH_TOKEN (its seed_refresh_token, if it is an [[account]]) and a restart.",
+                 refresh token: PUT /api/accounts/{}/token/seed at the ops listener, or its \
+                 seed_refresh_token (SEED_REFRESH_TOKEN) and a restart.",
                 account.id, account.id
             ));
         }

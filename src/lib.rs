@@ -19,17 +19,19 @@
 //!
 //! Beside the path: [`domain`] has the words and the pure decisions (state machine, fold, policy);
 //! [`channel`] says who may send what where; [`breaker`] and [`keeper`] watch over accounts;
-//! [`ops`] is the operator's desk; [`sandbox`] plays both counterparties for the demo and the
+//! [`archive`] writes the records into Datastore, by the calls of [`datastore`], and asks it for
+//! messages that only it still knows; [`ops`] is the operator's desk; [`sandbox`] plays both counterparties for the demo and the
 //! tests; [`config`] is the only reader of files and environment; [`app`] builds all of it;
 //! [`cli`] has the commands.
 //!
-//! Who may import whom (checked by `tests/tidy.rs`): domain, clock < store < telemetry, limit,
+//! Who may import whom (checked by `tests/tidy.rs`): domain, clock, datastore < store < telemetry, limit,
 //! breaker, channel, outbox < jumper < provider < templates < send < worker; channel, outbox,
 //! templates < intake < moengage < relay; all of these < ops < config < app < cli. `send` and
 //! `relay` never see each other, nor do `moengage` and `jumper`; `sandbox` sees `domain` only.
 
 pub mod alert;
 pub mod app;
+pub mod archive;
 pub mod breaker;
 pub mod channel;
 pub mod cli;

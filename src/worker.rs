@@ -3,6 +3,10 @@
 //! Permits come before claims, and a claim takes no more than the permits of the next moment; so
 //! one durable write serves many sends, and little is marked as attempting at any time.
 
+mod turns;
+
+use turns::Turns;
+
 use crate::breaker::{Admission, Breaker};
 use crate::channel::{Account, Channel};
 use crate::clock;
@@ -40,8 +44,8 @@ pub struct Worker {
     breaker: Arc<Breaker>,
     /// Sends under way; awaited when the process stops.
     sends: TaskTracker,
-    /// Which channel is served first, so that they take turns.
-    turn: usize,
+    /// Which channel is served first, so that they share the permits.
+    turns: Turns,
     /// How long a claim takes, smoothed: slots begin this far ahead.
     lead: Duration,
     /// Fired when nothing new may be begun.
@@ -71,7 +75,7 @@ impl Worker {
             breaker: sender.breaker.clone(),
             sender,
             sends: TaskTracker::new(),
-            turn: 0,
+            turns: Turns::default(),
             lead: LEAD.0,
             stop: CancellationToken::new(),
         }
@@ -188,18 +192,20 @@ impl Worker {
 
     async fn claim(&mut self, most: usize) -> Result<Claims, StoreError> {
         let now = clock::now();
-        let turns = self.open_channels().map(|channel| Turn {
+        let ledger = |channel: &ChannelId| self.outbox.store.ledger(channel);
+        let waiting = self.open_channels();
+        let waiting = waiting.filter(|channel| ledger(&channel.id).queued > 0);
+        let turns = waiting.map(|channel| Turn {
             channel: channel.id.clone(),
             expired_before: now.minus(channel.policy.max_age),
         });
-        let mut turns: Vec<Turn> = turns.collect();
-        if !turns.is_empty() {
-            let first = self.turn % turns.len();
-            turns.rotate_left(first);
-            self.turn = self.turn.wrapping_add(1);
-        }
+        let turns = self.turns.ordered(turns.collect());
         let began = Instant::now();
         let claims = self.outbox.store.claim(turns, most, now).await;
+        if let Ok(claims) = &claims {
+            self.turns
+                .served(claims.taken.iter().map(|one| &one.channel));
+        }
         // Twice the smoothed time leaves room for the usual spread.
         let smoothed = (self.lead * 7 + began.elapsed() * 2) / 8;
         self.lead = smoothed.clamp(LEAD.0, LEAD.1);

@@ -18,16 +18,20 @@ fail() {
 
 # need COMMAND PACKAGE: installs a Debian package unless its command is there already.
 need() {
-    command -v "$1" >/dev/null && return
-    command -v apt-get >/dev/null || fail "$1 is missing: install what Debian calls $2"
+    command -v "$1" >/dev/null || add_package "$2"
+}
+
+# add_package PACKAGE: installs a Debian package.
+add_package() {
+    command -v apt-get >/dev/null || fail "install what Debian calls $1, then try again"
     local as_root=()
     if [[ $(id -u) != 0 ]]; then
-        sudo -n true 2>/dev/null || fail "$1 is missing: apt-get install $2 as root, then try again"
+        sudo -n true 2>/dev/null || fail "apt-get install $1 as root, then try again"
         as_root=(sudo -n)
     fi
     stage "package lists" "${as_root[@]}" apt-get update -qq
-    stage "package $2" "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
-        apt-get install -y -qq --no-install-recommends "$2"
+    stage "package $1" "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -y -qq --no-install-recommends "$1"
 }
 
 # stage TITLE COMMAND...: runs it quietly; shows what it said when it fails.
@@ -45,6 +49,32 @@ stage() {
     fi
 }
 
+# The emulator of Google Cloud Datastore, by others than Google and us, and Google's own client.
+emulator_version=0.1.14
+client_version=2.27.0
+python_home="${XDG_CACHE_HOME:-$HOME/.cache}/moengage-whatsapp-gateway/python"
+
+# need_emulator: builds it once; takes some minutes.
+need_emulator() {
+    PATH="$PATH:${CARGO_HOME:-$HOME/.cargo}/bin"
+    command -v datastore-emulator >/dev/null && return
+    need protoc protobuf-compiler
+    [[ -e /usr/include/google/protobuf/timestamp.proto ]] || add_package libprotobuf-dev
+    stage "datastore-emulator" cargo install --locked datastore-emulator --version "$emulator_version"
+}
+
+# need_client: makes a Python environment outside of the package.
+need_client() {
+    need python3 python3
+    local done_file="$python_home/client-$client_version"
+    [[ -e $done_file ]] && return
+    rm -rf "$python_home"
+    python3 -c 'import ensurepip' 2>/dev/null || add_package python3-venv
+    stage "python environment" python3 -m venv "$python_home"
+    stage "Google's client" "$python_home/bin/pip" install -q "google-cloud-datastore==$client_version"
+    touch "$done_file"
+}
+
 # count: adds up what the runner says it passed.
 count() {
     local more
@@ -56,6 +86,10 @@ command -v cargo >/dev/null || fail "cargo is missing; install Rust 1.95 or newe
 # The C compiler is for SQLite, which is compiled in.
 need cc build-essential
 need redis-server redis-server
+# A throw-away key of a service account is made with it.
+need openssl openssl
+need_emulator
+need_client
 [[ ${1:-} != prepare ]] || exit 0
 
 export CARGO_TERM_COLOR=never

@@ -6,6 +6,8 @@ mod stores;
 
 pub(super) use account::AccountParts;
 
+use super::records;
+use crate::archive::Archive;
 use crate::channel::{Account, Channel, Channels, Pause};
 use crate::clock;
 use crate::config::{self, Config};
@@ -35,6 +37,8 @@ pub(super) struct Parts {
     pub(super) channels: Arc<Channels>,
     pub(super) accounts: Vec<AccountParts>,
     pub(super) intake: Intake,
+    /// The records in Datastore, when that is wanted.
+    pub(super) archive: Option<Archive>,
     callbacks: Callbacks,
     pub(super) metrics: Option<metrics_exporter_prometheus::PrometheusHandle>,
 }
@@ -67,9 +71,11 @@ pub(super) async fn assemble(config: &Config) -> anyhow::Result<Parts> {
         .iter()
         .map(|one| (one.account.id.clone(), one.templates.clone()))
         .collect();
+    let channels = Arc::new(Channels::new(channels));
     Ok(Parts {
         intake: Intake::new(outbox.clone(), templates),
-        channels: Arc::new(Channels::new(channels)),
+        archive: records::archive(config, &channels)?,
+        channels,
         accounts,
         callbacks: callbacks(config)?,
         outbox,
@@ -156,6 +162,7 @@ impl Parts {
             outbox: self.outbox.clone(),
             intake: self.intake.clone(),
             accounts: self.accounts.iter().map(desk).collect(),
+            archive: self.archive.clone(),
             metrics: self.metrics.clone(),
             token: config.ops.token.clone(),
         })

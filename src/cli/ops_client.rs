@@ -69,14 +69,17 @@ impl OpsClient {
         self.ask(self.http.get(self.url(path))).await
     }
 
-    /// Finds messages by any id or by the phone number of the recipient.
-    pub(super) async fn search(&self, id: &str) -> Result<Vec<Value>, Failure> {
+    /// Finds messages by any id or by the phone number of the recipient; with what the gateway has
+    /// to say about the search.
+    pub(super) async fn search(&self, id: &str) -> Result<(Vec<Value>, Option<String>), Failure> {
         let request = self.http.post(self.url("/api/search"));
         let text = self
             .ask(request.json(&serde_json::json!({ "id": id })))
             .await?;
-        match self.parsed(&text)?["messages"].take() {
-            Value::Array(messages) => Ok(messages),
+        let mut found = self.parsed(&text)?;
+        let note = found["note"].as_str().map(str::to_owned);
+        match found["messages"].take() {
+            Value::Array(messages) => Ok((messages, note)),
             _ => Err(self.strange()),
         }
     }

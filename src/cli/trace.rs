@@ -17,11 +17,12 @@ const DEADLINE: Duration = Duration::from_secs(5);
 /// Finds messages by MoEngage's id, the provider's id or the recipient's number, and prints them.
 pub(super) async fn run(config: &Config, id: &str) -> anyhow::Result<ExitCode> {
     let ops = OpsClient::new(config, DEADLINE)?;
-    let messages = ops.search(id).await?;
+    let (messages, note) = ops.search(id).await?;
     if messages.is_empty() {
         say::fault(&format!(
-            "the gateway at {} keeps no message with this id, provider id or phone number",
-            ops.addr()
+            "the gateway at {} keeps no message with this id, provider id or phone number{}",
+            ops.addr(),
+            note.map_or(String::new(), |note| format!(". {note}"))
         ));
         return Ok(ExitCode::FAILURE);
     }
@@ -75,6 +76,12 @@ fn facts(message: &Value) -> Vec<[String; 2]> {
         ),
         ("attempts", of("attempts")),
     ];
+    if !message["source"].is_null() {
+        facts.push(("record", format!("from {}", of("source"))));
+    }
+    if !message["status"].is_null() {
+        facts.push(("status", of("status")));
+    }
     if !message["campaign_id"].is_null() {
         facts.push(("campaign", of("campaign_id")));
     }

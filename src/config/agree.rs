@@ -87,7 +87,7 @@ fn seeds(accounts: &[Read<'_, Account>], faults: &mut Vec<Fault>) {
     let key = "jumper.seed_refresh_token";
     let seed = |one: &Account| one.seed_refresh_token.clone();
     each_pair(accounts, |(first, a), (table, b)| {
-        if shares(&seed(a), &seed(b)) {
+        if a.api_url == b.api_url && shares(&seed(a), &seed(b)) {
             let right = format!(
                 "must differ from that of {}: a refresh of the one would end the tokens of the \
                  other; one account may have many channels",

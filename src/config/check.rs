@@ -4,6 +4,7 @@
 //! only when it has put down at least one fault.
 
 use super::accounts;
+use super::datastore;
 use super::fault::Fault;
 use super::given::Given;
 use super::parse::{self, Bare, whole};
@@ -12,7 +13,7 @@ use super::redis_url;
 use super::tables::Table;
 use super::values::{Alerts, Breaker, Http, Inbound, Log, Moengage, Ops, Sending, Store};
 use super::{Groups, Purpose};
-use crate::store::redis;
+use crate::store;
 use secrecy::SecretString;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -51,6 +52,7 @@ pub(super) fn check(
     let breaker = breaker(r);
     let inbound = inbound(r);
     let store = store(r);
+    let datastore = datastore::check(r);
     let ops = ops(r);
     let log = log(r);
     let alerts = alerts(r);
@@ -66,6 +68,7 @@ pub(super) fn check(
         breaker: breaker?,
         inbound: inbound?,
         store: store?,
+        datastore: datastore?,
         ops: ops?,
         log: log?,
         alerts: alerts?,
@@ -188,7 +191,7 @@ fn store(r: &mut Reader<'_>) -> Option<Store> {
     let event_retention = r.long("store.event_retention");
     let (redis_url, wait_replicas) = (redis_url?, wait_replicas?);
     Some(Store {
-        redis: redis_url.map(|url| redis::Settings { url, wait_replicas }),
+        redis: redis_url.map(|url| store::redis::Settings { url, wait_replicas }),
         data_dir: data_dir?,
         min_free: min_free?,
         retention: retention?,

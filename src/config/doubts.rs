@@ -16,9 +16,9 @@ const RETENTION: (&str, &str) = ("30d", "8d");
 
 /// Says how long messages are kept when nobody else does.
 pub(super) fn fill_in_retention(given: &mut BTreeMap<&'static str, Given>) {
-    let (embedded, redis) = RETENTION;
+    let (in_file, in_memory) = RETENTION;
     let on_redis = given.contains_key("store.redis_url");
-    let time = if on_redis { redis } else { embedded };
+    let time = if on_redis { in_memory } else { in_file };
     given.entry("store.retention").or_insert_with(|| Given {
         text: Text::One(time.to_owned()),
         layer: Layer::Default,

@@ -5,9 +5,10 @@
 
 use super::fault::Fault;
 use super::given::{Given, Text};
+use super::kind::Kind;
 use super::layers::Layer;
 use super::setting::{SETTINGS, Setting};
-use super::tables::{Kind, Lookup, Table, TableReader};
+use super::tables::{Lookup, Table, TableReader};
 use std::collections::BTreeSet;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};

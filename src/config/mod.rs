@@ -9,11 +9,13 @@
 mod accounts;
 mod agree;
 mod check;
+mod datastore;
 mod dotenv;
 mod doubts;
 mod fault;
 mod file;
 mod given;
+mod kind;
 mod layers;
 mod parse;
 mod reader;
@@ -25,6 +27,7 @@ mod tables;
 mod tests;
 mod values;
 
+pub use datastore::Datastore;
 pub use fault::{Fault, Faults};
 pub use layers::{Layer, Sources, program, read, scratch_dir};
 pub use setting::{SETTINGS, Setting};
@@ -70,6 +73,8 @@ pub struct Config {
     pub inbound: Inbound,
     /// Where data is kept.
     pub store: Store,
+    /// Where records are kept in addition, if anywhere.
+    pub datastore: Option<Datastore>,
     /// The ops listener.
     pub ops: Ops,
     /// Logs.
@@ -92,6 +97,7 @@ struct Groups {
     breaker: Breaker,
     inbound: Inbound,
     store: Store,
+    datastore: Option<Datastore>,
     ops: Ops,
     log: Log,
     alerts: Alerts,
@@ -122,6 +128,7 @@ pub fn load(sources: &Sources, purpose: Purpose) -> Result<Config, Faults> {
     };
     let mut warnings = doubts::without_effect(sources, &tables);
     warnings.extend(doubts::of(&groups.estate, &given, &tables));
+    warnings.extend(datastore::without_project(&given));
     let (accounts, channels) = groups.estate;
     Ok(Config {
         drain_timeout: groups.drain_timeout,
@@ -133,6 +140,7 @@ pub fn load(sources: &Sources, purpose: Purpose) -> Result<Config, Faults> {
         breaker: groups.breaker,
         inbound: groups.inbound,
         store: groups.store,
+        datastore: groups.datastore,
         ops: groups.ops,
         log: groups.log,
         alerts: groups.alerts,

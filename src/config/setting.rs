@@ -179,6 +179,12 @@ pub static SETTINGS: &[Setting] = &[
     setting("store.min_free"),
     setting("store.retention"),
     setting("store.event_retention"),
+    setting("datastore.project_id").var("DT_PROJECT_ID"),
+    setting("datastore.kind").var("DT_KIND"),
+    setting("datastore.credentials_file").var("DT_JSON_PATH"),
+    setting("datastore.emulator_host").var("DATASTORE_EMULATOR_HOST"),
+    setting("datastore.expire_after"),
+    setting("datastore.ask_after"),
     setting("ops.addr").var("OPS_ADDR"),
     setting("ops.token").var("OPS_TOKEN").show(Show::Secret),
     setting("log.format").var("LOG_FORMAT"),
@@ -206,22 +212,6 @@ pub(super) const FILE_VAR: &str = "GATEWAY_CONFIG";
 
 /// Variables that are known and not served. Their values are never shown.
 pub(super) static UNSERVED: &[Unserved] = &[
-    ignored(
-        "DT_PROJECT_ID",
-        "has no effect: records stay in the embedded store in DATA_DIR",
-    ),
-    ignored(
-        "DT_KIND",
-        "has no effect: records stay in the embedded store in DATA_DIR",
-    ),
-    ignored(
-        "DT_JSON_PATH",
-        "has no effect: this version does not talk to Datastore",
-    ),
-    ignored(
-        "DATASTORE_EMULATOR_HOST",
-        "has no effect: this version does not talk to Datastore",
-    ),
     ignored(
         "OTEL_EXPORTER_OTLP_ENDPOINT",
         "has no effect: this version exports no traces",

@@ -6,91 +6,13 @@
 
 use super::fault::Fault;
 use super::given::{Given, Text};
+use super::kind::Kind;
 use super::layers::{Layer, unwrapped};
 use super::setting::Setting;
 use crate::domain::AccountId;
 use std::collections::BTreeMap;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
-
-/// What a table is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    Account,
-    Channel,
-}
-
-/// Settings of which every account has its own; nobody inherits them.
-pub(super) const OWN_OF_ACCOUNT: [&str; 3] = [
-    "jumper.basic_auth",
-    "jumper.seed_refresh_token",
-    "jumper.subscribed_callback_url",
-];
-/// The same for channels.
-pub(super) const OWN_OF_CHANNEL: [&str; 4] = [
-    "moengage.callback_url",
-    "moengage.auth_against",
-    "jumper.webhook_secret",
-    "jumper.waba_number",
-];
-/// Settings that an account takes from the rest of the configuration unless it has its own.
-const OF_ACCOUNT: [&str; 11] = [
-    "jumper.api_url",
-    "jumper.rate_per_second",
-    "jumper.rate_tolerance",
-    "jumper.concurrent_api_calls",
-    "jumper.connect_timeout",
-    "jumper.socket_timeout",
-    "jumper.max_sockets",
-    "jumper.max_free_sockets",
-    "jumper.free_socket_keepalive",
-    "jumper.template_refresh",
-    "jumper.subscription_check",
-];
-/// The same for channels.
-const OF_CHANNEL: [&str; 5] = [
-    "policy.ambiguous_send",
-    "policy.ambiguous_hold",
-    "policy.max_age",
-    "policy.max_queue",
-    "policy.retryable_texts",
-];
-
-impl Kind {
-    /// The kind of this name.
-    pub(super) fn named(name: &str) -> Option<Self> {
-        [Self::Account, Self::Channel]
-            .into_iter()
-            .find(|kind| kind.name() == name)
-    }
-
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Account => "account",
-            Self::Channel => "channel",
-        }
-    }
-
-    /// Settings of which each has its own.
-    pub(super) fn own(self) -> &'static [&'static str] {
-        match self {
-            Self::Account => &OWN_OF_ACCOUNT,
-            Self::Channel => &OWN_OF_CHANNEL,
-        }
-    }
-
-    /// Every key that a table may have, as [`Table::said`] names it.
-    fn keys(self) -> impl Iterator<Item = &'static str> {
-        let (plain, inherited): (&[_], &[_]) = match self {
-            Self::Account => (&["id"], &OF_ACCOUNT),
-            Self::Channel => (&["id", "account", "paused"], &OF_CHANNEL),
-        };
-        [plain, self.own(), inherited]
-            .into_iter()
-            .flatten()
-            .copied()
-    }
-}
 
 /// The key as it is written in a table.
 pub(super) fn leaf(key: &str) -> &str {
@@ -243,7 +165,6 @@ impl TableReader<'_> {
             }
             value => text(value).map(Text::One),
         };
-        let (unset, found) = (!missing.is_empty(), read.is_some());
         for var in missing {
             let line = line.clone();
             table.unset.push(Unset { key, var, line });
@@ -255,11 +176,9 @@ impl TableReader<'_> {
         }
         match read {
             // What is blank says nothing.
-            Some(text) if !text.is_blank() && !(unset && matches!(text, Text::One(_))) => {
-                table.said.insert(key, Given { text, layer, line });
-            }
-            _ if found => {}
-            _ => {
+            Some(text) if text.is_blank() => {}
+            Some(text) => drop(table.said.insert(key, Given { text, layer, line })),
+            None => {
                 let name = format!("{}.{}", table.name, leaf(key));
                 let right = "must be a text, a number, true, false, { env = \"NAME\" }, or a list";
                 self.faults.push(Fault::new(name, line, right));

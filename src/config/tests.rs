@@ -328,6 +328,20 @@ const CASES: &[Case] = &[
     ("store.retention", &["30d"], &["30"]),
     ("store.event_retention", &["24h"], &["1month"]),
     (
+        "datastore.project_id",
+        &["my-project-1", "example.com:old"],
+        &["A Project", "a/b"],
+    ),
+    ("datastore.kind", &["MOENGAGE_MESSAGES"], &["__x", "a/b"]),
+    ("datastore.credentials_file", &["/keys/key.json"], &[]),
+    (
+        "datastore.emulator_host",
+        &["127.0.0.1:8081", "http://[::1]:8081/", "emulator:8081"],
+        &["localhost", "https://h:1", "u@h:1", "h:1/x"],
+    ),
+    ("datastore.expire_after", &["365d"], &["1year"]),
+    ("datastore.ask_after", &["60s"], &["60"]),
+    (
         "ops.addr",
         &["127.0.0.1:0", "localhost:3002", "[::1]:3002"],
         &["3002", "0.0.0.0:3002", "127.0.0.1:3001", "gw:1"],
@@ -535,19 +549,21 @@ fn two_spellings_must_agree() {
 fn what_is_not_served_is_said() {
     let mut sources = env(&[("MOENGAGE_CALLBACK_URL", "http://api.moengage.com/x")]);
     sources.dotenv = map(&[
-        ("DT_PROJECT_ID", "p"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "x"),
         ("DT_KIND", ""),
+        ("DT_JSON_PATH", "key.json"),
         ("MOENGAGE_CALBACK_URL", "x"),
         ("REDIS_WAIT_REPLICAS", "1"),
     ]);
     let warnings = client(&sources).warnings();
     let begin = [
-        "DT_PROJECT_ID (.env): has no effect",
+        "OTEL_EXPORTER_OTLP_ENDPOINT (.env): has no effect",
         "MOENGAGE_CALBACK_URL (.env): has no effect",
         "MOENGAGE_CALLBACK_URL is not https on a host of moengage.com",
         "WEBHOOK_SECRET is not set",
         "SUBSCRIBED_CALLBACK_URL is not set",
         "REDIS_WAIT_REPLICAS has no effect without REDIS_URL",
+        "DT_JSON_PATH has no effect without DT_PROJECT_ID",
     ];
     assert_eq!(warnings.len(), begin.len(), "{warnings:?}");
     assert!(
@@ -946,4 +962,29 @@ proptest! {
             prop_assert_eq!(faults.to_string().lines().count(), faults.0.len() + 1);
         }
     }
+}
+
+#[test]
+fn datastore_is_used_when_a_project_is_named() {
+    assert!(
+        client(&env(&[("DATASTORE_EMULATOR_HOST", "127.0.0.1:8081")]))
+            .datastore
+            .is_none()
+    );
+    let config = client(&env(&[
+        ("DT_PROJECT_ID", "my-project-1"),
+        ("DT_JSON_PATH", "/keys/key.json"),
+        ("DATASTORE_EMULATOR_HOST", "http://127.0.0.1:8081/"),
+    ]));
+    let datastore = config.datastore.unwrap();
+    assert_eq!(datastore.kind, "MOENGAGE_MESSAGES");
+    assert_eq!(datastore.emulator_host.as_deref(), Some("127.0.0.1:8081"));
+    assert_eq!(datastore.credentials, Some("/keys/key.json".into()));
+    let bad = env(&[
+        ("DT_PROJECT_ID", "a project"),
+        ("DT_KIND", "__x"),
+        ("DATASTORE_EMULATOR_HOST", "localhost"),
+    ]);
+    let lines = faults(&bad, Purpose::Client);
+    assert_eq!(lines.len(), 3, "{lines:?}");
 }

@@ -6,7 +6,7 @@
 use crate::domain::policy::Policy;
 use crate::domain::{AccountId, BusinessNumber, ChannelId};
 use crate::limit::Pace;
-use crate::store::redis;
+use crate::store;
 use secrecy::SecretString;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -157,7 +157,7 @@ pub struct Inbound {
 #[derive(Debug, Clone)]
 pub struct Store {
     /// Redis, which then is the store: nothing is opened in `data_dir`.
-    pub redis: Option<redis::Settings>,
+    pub redis: Option<store::redis::Settings>,
     /// The directory of the embedded store.
     pub data_dir: PathBuf,
     /// Below this many free bytes nothing is accepted or sent.

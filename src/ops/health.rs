@@ -1,6 +1,6 @@
 //! Is it alive, is it ready? For the load balancer and the container; on the public listener too.
 
-use super::{Desk, view};
+use super::{Desk, archived, view};
 use crate::http::json as respond;
 use axum::Router;
 use axum::extract::State;
@@ -47,6 +47,7 @@ async fn ready(State(desk): State<Desk>) -> Response {
         "store_warnings": store.warnings,
         "accounts": accounts,
         "channels": channels,
+        "datastore": archived::standing(&desk).await,
     });
     let status = if reason.is_none() {
         StatusCode::OK

@@ -1,6 +1,6 @@
 //! `/metrics` for Prometheus: the counters of the program, and gauges read at the moment of asking.
 
-use super::{AccountDesk, Desk};
+use super::{AccountDesk, Desk, archived};
 use crate::clock;
 use crate::domain::UnixMs;
 use crate::provider::TokenState;
@@ -21,6 +21,7 @@ pub(super) async fn render(State(desk): State<Desk>) -> Response {
         .accounts
         .iter()
         .for_each(|one| read_account(one, clock::now()));
+    read_archive(&desk).await;
     let writable = desk.shared.outbox.store.has_room().is_ok();
     gauge!("gateway_store_has_room").set(f64::from(u8::from(writable)));
     let text = desk
@@ -60,6 +61,20 @@ fn read_channel(channel: String, ledger: &Ledger, (paused, stands): (bool, bool)
         gauge!("gateway_callbacks", "channel" => channel.clone(), "state" => state).set(n as f64);
     }
     gauge!("gateway_channel_paused", "channel" => channel).set(f64::from(u8::from(paused)));
+}
+
+async fn read_archive(desk: &Desk) {
+    let Some(archive) = &desk.shared.archive else {
+        return;
+    };
+    for account in desk.shared.accounts.iter().map(|one| &one.account.id) {
+        let name = || account.as_str().to_owned();
+        let failing = archive.trouble(account).is_some();
+        gauge!("gateway_datastore_failing", "account" => name()).set(f64::from(u8::from(failing)));
+        if let Some(waiting) = archived::waiting(desk, account).await {
+            gauge!("gateway_datastore_waiting", "account" => name()).set(waiting as f64);
+        }
+    }
 }
 
 fn read_account(desk: &AccountDesk, now: UnixMs) {

@@ -5,6 +5,7 @@
 //! whole phone number.
 
 mod api;
+mod archived;
 pub mod health;
 mod follow;
 mod metrics;
@@ -13,6 +14,7 @@ mod rate;
 mod search;
 mod view;
 
+use crate::archive::Archive;
 use crate::breaker::Breaker;
 use crate::channel::{Account, Channels, same};
 use crate::http::{self, Measure};
@@ -47,6 +49,7 @@ struct Shared {
     intake: Intake,
     /// In the order of the configuration.
     accounts: Vec<AccountDesk>,
+    archive: Option<Archive>,
     metrics: Option<PrometheusHandle>,
     token: Option<SecretString>,
 }
@@ -71,6 +74,7 @@ pub struct DeskParts {
     pub outbox: Outbox,
     pub intake: Intake,
     pub accounts: Vec<AccountDesk>,
+    pub archive: Option<Archive>,
     pub metrics: Option<PrometheusHandle>,
     pub token: Option<SecretString>,
 }
@@ -83,6 +87,7 @@ impl Desk {
             outbox: parts.outbox,
             intake: parts.intake,
             accounts: parts.accounts,
+            archive: parts.archive,
             metrics: parts.metrics,
             token: parts.token,
         };

@@ -1,7 +1,8 @@
-//! What happened to this message? By MoEngage's id, by the provider's id, by the phone number.
+//! What happened to this message? By MoEngage's id, by the provider's id, by the phone number; in
+//! the outbox and, where that knows nothing, in Datastore.
 
 use super::problem::Problem;
-use super::{Desk, answer, view};
+use super::{Desk, answer, archived, view};
 use crate::domain::{Phone, State};
 use crate::http::Payload;
 use crate::store::{Record, Search, StoreError};
@@ -30,7 +31,7 @@ pub(super) async fn message(
         found.retain(|record| record.channel.as_str() == channel);
     }
     let Some((first, others)) = found.split_first() else {
-        return Err(Problem::not_found("no message of this id is kept"));
+        return elsewhere(&desk, &msg_id, &on).await;
     };
     let mut value = shown(&desk, first);
     if !others.is_empty() {
@@ -38,6 +39,22 @@ pub(super) async fn message(
         value["also_on"] = others.collect::<Vec<_>>().into();
     }
     Ok(answer(&value))
+}
+
+/// A message that only Datastore still knows.
+async fn elsewhere(desk: &Desk, msg_id: &str, on: &On) -> Result<Response, Problem> {
+    let elsewhere = archived::find(desk, msg_id).await;
+    let is_it = |one: &&Value| {
+        let channel = on.channel.as_ref();
+        one["msg_id"] == msg_id && channel.is_none_or(|wanted| one["channel"] == wanted.as_str())
+    };
+    match elsewhere.messages.iter().find(is_it) {
+        Some(record) => Ok(answer(record)),
+        None => Err(Problem::not_found(match elsewhere.note {
+            Some(note) => format!("no message of this id is kept here. {note}"),
+            None => "no message of this id is kept".to_owned(),
+        })),
+    }
 }
 
 #[derive(Deserialize)]
@@ -54,8 +71,13 @@ pub(super) async fn search(
     let wanted: Wanted = serde_json::from_slice(&body)
         .map_err(|_| Problem::bad_request("the body must be {\"id\": \"...\"}"))?;
     let found = find(&desk, &wanted.id).await?;
-    let found: Vec<Value> = found.iter().map(|one| shown(&desk, one)).collect();
-    Ok(answer(&json!({ "messages": found })))
+    let mut found: Vec<Value> = found.iter().map(|one| shown(&desk, one)).collect();
+    let mut note = None;
+    if found.is_empty() {
+        let elsewhere = archived::find(&desk, &wanted.id).await;
+        (found, note) = (elsewhere.messages, elsewhere.note);
+    }
+    Ok(answer(&json!({ "messages": found, "note": note })))
 }
 
 /// The message, and why it waits if something holds it back.

@@ -3,10 +3,10 @@
 use super::AccountDesk;
 use crate::channel::{Channel, Channels};
 use crate::domain::phone::mask_digits;
-use crate::domain::{State, UnixMs};
+use crate::domain::{State, Status, UnixMs};
 use crate::outbox::Outbox;
 use crate::provider::TokenState;
-use crate::store::{Ledger, Record};
+use crate::store::{Ledger, Moment, Record};
 use serde_json::{Value, json};
 
 /// A moment as RFC 3339.
@@ -145,22 +145,12 @@ pub(super) fn token(state: &TokenState) -> Value {
 /// A message with its history.
 pub(super) fn record(record: &Record) -> Value {
     let message = &record.message;
-    let history: Vec<Value> = record
-        .history
-        .iter()
-        .map(|moment| {
-            json!({
-                "at": time(UnixMs(moment.at)),
-                "what": moment.what,
-                "detail": mask_digits(&moment.detail),
-            })
-        })
-        .collect();
     json!({
         "channel": record.channel.as_str(),
         "account": record.account.as_str(),
         "msg_id": message.msg_id.as_str(),
         "state": record.state.as_str(),
+        "status": record.status.map(Status::as_str),
         "means": meaning(record.state),
         "to": message.to.to_string(),
         "from": message.from.to_string(),
@@ -172,9 +162,21 @@ pub(super) fn record(record: &Record) -> Value {
         "attempts": record.attempts,
         "provider_id": record.provider_id.as_deref().map(mask_digits),
         "receipt_inferred": record.inferred,
-        "history": history,
+        "history": history(&record.history),
         "callbacks": record.callbacks,
     })
+}
+
+/// The lines of a history, oldest first.
+pub(super) fn history(moments: &[Moment]) -> Vec<Value> {
+    let line = |moment: &Moment| {
+        json!({
+            "at": time(UnixMs(moment.at)),
+            "what": moment.what,
+            "detail": mask_digits(&moment.detail),
+        })
+    };
+    moments.iter().map(line).collect()
 }
 
 fn meaning(state: State) -> &'static str {

@@ -232,7 +232,8 @@ impl Relay {
                     .hasten_callbacks(&self.queue, clock::now())
                     .await
                 {
-                    tracing::warn!(%error, "waiting callbacks keep their pauses");
+                    tracing::warn!(channel = %self.queue.channel, %error,
+                        "waiting callbacks keep their pauses");
                 }
             }
             Health::Down(reason, asked) => self.pause(began, reason, asked.unwrap_or_default()),
@@ -254,8 +255,7 @@ impl Relay {
             if self.failures == ALERT_AFTER {
                 crate::alert::tell(&format!(
                     "Channel {}: MoEngage does not take callbacks ({} lane): {reason}. They wait \
-                     and are tried again; check its callback URL (MOENGAGE_CALLBACK_URL, or callback_url \
-                     of the [[channel]]).",
+                     and are tried again; check its callback_url (MOENGAGE_CALLBACK_URL).",
                     self.queue.channel,
                     self.queue.lane.as_str()
                 ));

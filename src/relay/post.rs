@@ -121,13 +121,16 @@ impl Post {
             // Nobody's mistake may stop the relay for good.
             *asked = self.settings.longest_pause.min(*asked);
         }
-        histogram!("gateway_callback_seconds").record(began.elapsed().as_secs_f64());
+        let channel = || self.queue.channel.as_str().to_owned();
+        histogram!("gateway_callback_seconds", "channel" => channel())
+            .record(began.elapsed().as_secs_f64());
         if let Delivery::Taken {
             warning: Some(warning),
             ..
         } = &delivery
         {
             tracing::warn!(
+                channel = %self.queue.channel,
                 lane = self.queue.lane.as_str(),
                 entries = batch.len(),
                 warning,
@@ -139,8 +142,10 @@ impl Post {
             Delivery::Refused { .. } => "refused",
             Delivery::Later { .. } => "later",
         };
-        counter!("gateway_callback_posts_total", "lane" => self.queue.lane.as_str(), "outcome" => outcome)
-            .increment(1);
+        let lane = self.queue.lane.as_str();
+        counter!("gateway_callback_posts_total",
+            "channel" => channel(), "lane" => lane, "outcome" => outcome)
+        .increment(1);
         delivery
     }
 
@@ -152,7 +157,7 @@ impl Post {
                 Callback::Inbound(entry) => entry.msg_id.as_ref(),
             };
             let msg_id = msg_id.map(ToString::to_string).unwrap_or_default();
-            tracing::warn!(msg_id, lane = self.queue.lane.as_str(), %reason,
+            tracing::warn!(channel = %self.queue.channel, msg_id, lane = self.queue.lane.as_str(), %reason,
                 "MoEngage does not take this callback; it is kept as a dead letter");
         }
         end

@@ -90,7 +90,9 @@ impl Sender {
         // Later, another process may have put it down as unknown.
         permit.until(claimed.lease_until(&self.account.id));
         let sent = self.provider.send(permit, &outgoing).await;
-        metrics::histogram!("gateway_send_seconds").record(began.elapsed().as_secs_f64());
+        let account = self.account.id.as_str().to_owned();
+        metrics::histogram!("gateway_send_seconds", "account" => account)
+            .record(began.elapsed().as_secs_f64());
         let answer = &sent.answer;
         let said = answer.summary();
         let verdict = policy::decide(answer, &channel.policy);

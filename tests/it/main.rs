@@ -3,11 +3,16 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod aids;
+mod channels;
 mod cli;
 mod crash;
+mod datastore;
 mod door;
+mod emulator;
+mod estate;
 mod failures;
 mod harness;
+mod isolation;
 mod lifecycle;
 mod main_job;
 mod mapping;

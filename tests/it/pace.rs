@@ -20,13 +20,13 @@ async fn campaign(sandbox: &Sandbox, gateway: &Gateway, first: usize, many: usiz
 }
 
 /// What the processors of this machine have done so far, in ticks.
-struct Cpu {
+pub(crate) struct Cpu {
     idle: f64,
     all: f64,
 }
 
 impl Cpu {
-    fn now() -> Self {
+    pub(crate) fn now() -> Self {
         let text = std::fs::read_to_string("/proc/stat").unwrap_or_default();
         let first = text.lines().next().unwrap_or_default();
         let ticks = first.split_whitespace().skip(1).take(8);
@@ -38,7 +38,7 @@ impl Cpu {
     }
 
     /// The share of idle time since; 1 where nobody can tell.
-    fn idle_since(&self) -> f64 {
+    pub(crate) fn idle_since(&self) -> f64 {
         let now = Self::now();
         let all = now.all - self.all;
         if all > 0.0 {
@@ -54,12 +54,12 @@ async fn warm(gateway: &Gateway) {
     gateway.until_state("warm", "accepted").await;
 }
 
-fn most(pace: &Value) -> u64 {
+pub(crate) fn most(pace: &Value) -> u64 {
     pace["max_in_any_second"].as_u64().unwrap()
 }
 
 /// Calls a second between the first and the last call.
-fn used(pace: &Value) -> f64 {
+pub(crate) fn used(pace: &Value) -> f64 {
     let number = |name: &str| pace[name].as_f64().unwrap();
     (number("calls") - 1.0) * 1000.0 / (number("last_ms") - number("first_ms"))
 }

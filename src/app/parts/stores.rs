@@ -33,7 +33,7 @@ fn embedded(config: &Config) -> anyhow::Result<Stores> {
     let settings = embedded::Settings {
         data_dir: config.store.data_dir.clone(),
         min_free: config.store.min_free,
-        mark_dirty: false,
+        mark_dirty: config.datastore.is_some(),
     };
     let store = embedded::Store::open(&settings)?;
     Ok(Stores {
@@ -52,7 +52,7 @@ async fn shared(config: &Config, settings: &redis::Settings) -> anyhow::Result<S
     link.warn_of_weakness().await;
     let channels = config.channels.iter();
     let channels = channels.map(|channel| (channel.id.clone(), channel.account.clone()));
-    let store = redis::Store::open(link.clone(), channels.collect(), false);
+    let store = redis::Store::open(link.clone(), channels.collect(), config.datastore.is_some());
     store.renew().await?;
     store.look().await?;
     Ok(Stores {

@@ -4,6 +4,7 @@
 //! nothing is waited for longer than five seconds. Prints no secret, and of URLs only the host.
 
 mod data_dir;
+mod datastore;
 mod remote;
 mod running;
 mod shared;
@@ -103,10 +104,15 @@ async fn dependencies(config: &Config) -> anyhow::Result<Vec<Finding>> {
     });
     // All are under way before the first is waited for.
     let asked: Vec<_> = jumper.chain(moengage).chain(webhook).collect();
-    let (mut findings, running) = tokio::join!(store(&config.store), running::ask(config));
+    let (mut findings, datastore, running) = tokio::join!(
+        store(&config.store),
+        datastore::look(config),
+        running::ask(config)
+    );
     for one in asked {
         findings.push(one.await?);
     }
+    findings.extend(datastore);
     findings.extend(running?);
     Ok(findings)
 }

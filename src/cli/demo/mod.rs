@@ -164,7 +164,7 @@ async fn finish(
 /// The timeline of one message, as `gateway trace` shows it.
 async fn sample(stage: &Stage, messages: u32) -> anyhow::Result<String> {
     let n = people::TAPS.min(messages - 1);
-    let found = stage.ops.search(&campaign::msg_id(n)).await?;
+    let (found, _) = stage.ops.search(&campaign::msg_id(n)).await?;
     let shown = found.first().map(trace::timeline).unwrap_or_default();
     Ok(format!("One message, as `gateway trace` tells it\n{shown}"))
 }

@@ -206,6 +206,7 @@ fn what_belongs_to_one_must_not_be_given_for_all() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn each_mistake_is_told_with_its_line() {
     let cases: &[(&str, &str, &str, &str)] = &[
         // (what is replaced, by what, in the line of, the fault after its place)
@@ -324,10 +325,10 @@ fn each_mistake_is_told_with_its_line() {
             "channel.acme-us.auth_against = \"***\" (@): must hold no token of channel.acme-uk, or",
         ),
         (
-            "basic_auth = \"Basic a2V5OnNlY3JldA==\"",
-            "basic_auth = \"Basic a2V5OnNlY3JldA==\"\nseed_refresh_token = \"acme-seed\"",
-            "basic_auth = \"Basic a2V5OnNlY3JldA==\"\n\n",
-            "account.birch.seed_refresh_token = \"***\" (@+1): must differ from that of account.acme",
+            "api_url = \"http://127.0.0.1:9/\"",
+            "seed_refresh_token = \"acme-seed\"",
+            "api_url = \"http://127.0.0.1:9/\"",
+            "account.birch.seed_refresh_token = \"***\" (@): must differ from that of account.acme",
         ),
         (
             "callback_url = \"https://api-02.moengage.com/x\"",
@@ -487,4 +488,39 @@ fn quotes_in_a_variable_of_a_table_are_a_fault() {
         lines[0].contains("without quotes") && !lines[0].contains("hunter2"),
         "{lines:?}"
     );
+}
+
+#[test]
+fn the_example_of_the_readme_is_right() {
+    let readme = include_str!("../../../README.md");
+    let chapter = readme.split("## Many numbers").nth(1).unwrap();
+    let example = chapter.split("```toml\n").nth(1).unwrap();
+    let example = example.split("```").next().unwrap();
+    let mut given = sources(example);
+    let names = example.split("env = \"").skip(1);
+    for name in names.map(|rest| rest.split('"').next().unwrap()) {
+        let value = match name {
+            _ if name.ends_with("BASIC_AUTH") => "Basic a2V5OnNlY3JldA==".to_owned(),
+            _ => format!("value-of-{}", name.to_lowercase()),
+        };
+        given.env.insert(name.to_owned(), value);
+    }
+    let config = serve(&given);
+    assert_eq!((config.accounts.len(), config.channels.len()), (2, 3));
+    assert_eq!(config.warnings(), Vec::<String>::new());
+    assert_eq!(config.accounts[0].pace.per_second, Some(80.0));
+    assert!(config.channels[2].paused);
+}
+
+/// What `default.toml` says of tables is right too, once it is not commented out.
+#[test]
+fn the_example_of_the_defaults_is_right() {
+    let defaults = include_str!("../../../config/default.toml");
+    let example = &defaults[defaults.find("# [[account]]").unwrap()..];
+    let keys = example.lines().map(|line| line.trim_start_matches("# "));
+    let keys: Vec<_> = keys
+        .filter(|line| line.starts_with('[') || line.contains(" = "))
+        .collect();
+    let config = load(&sources(&keys.join("\n")), Purpose::Client).unwrap();
+    assert_eq!(config.channels[0].id.as_str(), "acme-uk");
 }

@@ -158,10 +158,12 @@ impl Tokens {
                 Err(Failure::Lost(_)) => "lost",
                 Err(Failure::Transient { .. }) => "failed",
             };
-            counter!("gateway_token_refreshes_total", "result" => word).increment(1);
+            let account = self.shared.settings.account.as_str().to_owned();
+            counter!("gateway_token_refreshes_total", "account" => account, "result" => word)
+                .increment(1);
             match result {
                 Err(Failure::Lost(reason)) if !lost => {
-                    warn!(%reason, "the answer to a token refresh was lost; trying the old token once more");
+                    warn!(account = %self.shared.settings.account, %reason, "the answer to a token refresh was lost; trying the old token once more");
                     lost = true;
                 }
                 result => return result,

@@ -5,6 +5,7 @@
 //! restart what was being sent is unknown, and what was being relayed is due again.
 
 mod accept;
+mod adopt;
 mod archive;
 mod callbacks;
 mod claim;

@@ -4,8 +4,9 @@
 use super::*;
 
 /// The sources with statements; test modules at their ends hold none.
-const SOURCES: [(&str, &str); 11] = [
+const SOURCES: [(&str, &str); 12] = [
     ("accept", include_str!("../accept.rs")),
+    ("adopt", include_str!("../adopt.rs")),
     ("archive", include_str!("../archive.rs")),
     ("callbacks", include_str!("../callbacks.rs")),
     ("claim", include_str!("../claim.rs")),
@@ -71,7 +72,7 @@ const HOT: [(&str, &str, &str); 16] = [
         "dirty_due (account=?)",
     ),
     (
-        "archive",
+        "adopt",
         "AND asked = 0",
         "event_unasked (account=? AND received_at<?)",
     ),
@@ -141,12 +142,12 @@ const HOT: [(&str, &str, &str); 16] = [
 /// Conditions that a source puts into a statement of its own.
 const COMPOSED: [(&str, &str, &str); 10] = [
     (
-        "archive",
+        "adopt",
         "SELECT id, channel, msg_id, state FROM message WHERE ",
         "account = ?1 AND provider_id = ?2",
     ),
     (
-        "archive",
+        "adopt",
         "SELECT id, channel, msg_id, state FROM message WHERE ",
         "channel = ?1 AND msg_id = ?2",
     ),

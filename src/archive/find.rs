@@ -1,0 +1,208 @@
+//! Looking into Datastore: for a late status, and for people.
+
+use super::Archive;
+use super::entity::{self, Kept};
+use crate::datastore::Error;
+use crate::domain::{AccountId, BusinessNumber, Phone, Progress, ProviderId};
+use crate::store::Adopted;
+
+/// Entities read for one question.
+const MOST: usize = 20;
+/// What is longer is no id, and Datastore refuses it.
+const LONGEST_ID: usize = 512;
+
+impl Archive {
+    /// What fits an id of MoEngage's, an id of the provider's or a phone number; the newest first.
+    pub async fn find(&self, id: &str) -> Result<Vec<Kept>, Error> {
+        let id = id.trim();
+        if id.is_empty() || id.len() > LONGEST_ID {
+            return Ok(Vec::new());
+        }
+        let phone = Phone::parse(id).ok().map(Phone::digits);
+        let ask = |property: &'static str, text: Option<&str>| {
+            let text = text.map(str::to_owned);
+            async move {
+                match text {
+                    Some(text) => self.shared.client.query(property, &text, MOST).await,
+                    None => Ok(Vec::new()),
+                }
+            }
+        };
+        let (by_msg_id, by_provider_id, by_phone, by_old_phone) = tokio::join!(
+            ask("mo_msg_id", Some(id)),
+            ask("wa_message_id", Some(id)),
+            ask("recipient", phone.as_deref()),
+            ask("receiver_number", phone.as_deref()),
+        );
+        let mut found = Vec::new();
+        for entities in [by_msg_id, by_provider_id, by_phone, by_old_phone] {
+            found.extend(entities?.iter().filter_map(entity::read));
+        }
+        Ok(once_each(found))
+    }
+
+    /// The message of a provider id, as the store may take it in; `None` when nobody knows it or it
+    /// belongs to no channel of this account.
+    pub(super) async fn sent_as(
+        &self,
+        account: &AccountId,
+        id: &ProviderId,
+    ) -> Result<Option<Adopted>, Error> {
+        if id.as_str().len() > LONGEST_ID {
+            return Ok(None);
+        }
+        let client = &self.shared.client;
+        let entities = client.query("wa_message_id", id.as_str(), MOST).await?;
+        let mut found: Vec<Kept> = entities.iter().filter_map(entity::read).collect();
+        // A record of ours says more than the old connector's of the same message.
+        found.sort_by_key(|kept| !kept.ours);
+        Ok(found.iter().find_map(|kept| self.adopted(account, kept)))
+    }
+
+    fn adopted(&self, account: &AccountId, kept: &Kept) -> Option<Adopted> {
+        if kept.ours && kept.account != account.as_str() {
+            return None;
+        }
+        let from = BusinessNumber::parse(&kept.from).ok();
+        let mut channels = self.channels_of(account);
+        let channel = if kept.ours {
+            channels.find(|channel| channel.id.as_str() == kept.channel)?
+        } else {
+            // The old connector knew no channels: the only one, else the one of that number.
+            let first = channels.next()?;
+            let mut rest = channels.peekable();
+            let own = |channel: &&std::sync::Arc<crate::channel::Channel>| {
+                from.is_some() && channel.waba_number == from
+            };
+            match rest.peek() {
+                None => first,
+                Some(_) => std::iter::once(first).chain(rest).find(own)?,
+            }
+        };
+        Some(Adopted {
+            channel: channel.id.clone(),
+            msg_id: kept.msg_id.clone(),
+            to: kept.to,
+            from: from.or_else(|| channel.waba_number.clone())?,
+            template: kept.template.clone(),
+            language: kept.language.clone(),
+            campaign: kept.campaign.clone(),
+            conversation: kept.conversation.clone(),
+            progress: Progress::at(kept.status),
+            accepted_at: kept.accepted_at,
+            version: kept.version,
+        })
+    }
+}
+
+/// Each message once, ours before the old connector's of the same, the newest first.
+fn once_each(mut found: Vec<Kept>) -> Vec<Kept> {
+    found.sort_by_key(|kept| !kept.ours);
+    let mut each: Vec<Kept> = Vec::new();
+    for kept in found {
+        let same = |known: &Kept| {
+            let channel = known.channel == kept.channel || !kept.ours;
+            known.msg_id == kept.msg_id && channel
+        };
+        if !each.iter().any(same) {
+            each.push(kept);
+        }
+    }
+    each.sort_by_key(|kept| std::cmp::Reverse(kept.accepted_at));
+    each.truncate(MOST);
+    each
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archive::entity::tests::dirty;
+    use crate::channel::{Account, Channel, Channels, Pause};
+    use crate::datastore::{Entity, Settings, Value};
+    use crate::domain::ChannelId;
+    use crate::domain::policy::Policy;
+    use crate::limit::{Limiter, Pace};
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    fn account(id: &str) -> AccountId {
+        AccountId::parse(id).unwrap()
+    }
+
+    /// Channels by account, name and number.
+    fn archive(channels: &[(&str, &str, &str)]) -> Archive {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let channel = |(of, id, number): &(&str, &str, &str)| {
+            let pace = Pace {
+                per_second: None,
+                concurrency: 1,
+            };
+            let limiter = Limiter::new(pace, Duration::ZERO);
+            Arc::new(Channel {
+                id: ChannelId::parse(id).unwrap(),
+                account: Arc::new(Account::new(account(of), limiter)),
+                tokens: Vec::new(),
+                callback_url: String::new(),
+                waba_number: BusinessNumber::parse(number).ok(),
+                webhook_secret: None,
+                policy: Policy::default(),
+                max_queue: None,
+                pause: Pause::default(),
+            })
+        };
+        let settings = Settings {
+            project_id: "p".into(),
+            kind: "K".into(),
+            credentials: None,
+            emulator_host: Some("127.0.0.1:9".into()),
+            expire_after: Duration::ZERO,
+        };
+        let channels = channels.iter().map(channel).collect();
+        Archive::new(&settings, Arc::new(Channels::new(channels))).unwrap()
+    }
+
+    fn old(number: &str) -> Kept {
+        let entity = Entity::named("P1")
+            .with("mo_msg_id", Value::Text("m1".into()))
+            .with("mo_waba_number", Value::Text(number.into()));
+        entity::read(&entity).unwrap()
+    }
+
+    fn channel_of(archive: &Archive, kept: &Kept) -> Option<String> {
+        let adopted = archive.adopted(&account("acc"), kept)?;
+        Some(adopted.channel.to_string())
+    }
+
+    #[test]
+    fn an_old_record_belongs_to_the_only_channel_or_to_that_of_its_number() {
+        let one = archive(&[("acc", "a", ""), ("other", "b", "12025550100")]);
+        assert_eq!(channel_of(&one, &old("12025550100")).as_deref(), Some("a"));
+        let (a, b) = (("acc", "a", "12025550199"), ("acc", "b", "12025550100"));
+        let two = archive(&[a, b]);
+        assert_eq!(
+            channel_of(&two, &old("+1 202-555-0100")).as_deref(),
+            Some("b")
+        );
+        assert_eq!(channel_of(&two, &old("12025550177")), None);
+        assert_eq!(channel_of(&archive(&[]), &old("12025550100")), None);
+    }
+
+    #[test]
+    fn a_record_of_ours_belongs_to_its_channel_and_account() {
+        let kept = |channel: &str, of: &str| {
+            let mut dirty = dirty();
+            dirty.record.channel = ChannelId::parse(channel).unwrap();
+            dirty.record.account = account(of);
+            entity::read(&entity::write(&dirty, Duration::ZERO)).unwrap()
+        };
+        let two = archive(&[("acc", "a", ""), ("acc", "b", "")]);
+        assert_eq!(channel_of(&two, &kept("b", "acc")).as_deref(), Some("b"));
+        assert_eq!(channel_of(&two, &kept("gone", "acc")), None);
+        assert_eq!(channel_of(&two, &kept("b", "other")), None);
+        // Shown once, as ours says it, though the old connector has a record too.
+        let mut both = vec![old("12025550100"), kept("b", "acc")];
+        both[0].msg_id = both[1].msg_id.clone();
+        let each = once_each(both);
+        assert!(each.len() == 1 && each[0].ours, "{each:?}");
+    }
+}

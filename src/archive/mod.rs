@@ -1,0 +1,86 @@
+//! Records into Datastore and back: the second home of what happened to each message.
+//!
+//! `writer` and `batch` write what the outbox marked as changed, `late` asks for messages that only Datastore
+//! still knows, `find` is for people, `entity` has the names of the properties. Nothing on a
+//! message's path waits for any of this: while Datastore is down the marks stay, and that is all.
+
+mod batch;
+mod entity;
+mod find;
+mod late;
+mod writer;
+
+pub use entity::Kept;
+pub use late::Late;
+pub use writer::Writer;
+
+use crate::channel::{Channel, Channels};
+use crate::datastore::{Client, Error, Settings};
+use crate::domain::{AccountId, UnixMs};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// The records in Datastore. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Archive {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    client: Client,
+    channels: Arc<Channels>,
+    expire_after: Duration,
+    /// Accounts whose records cannot be written now. Put there by their writers, read for
+    /// `/readyz`; locked for a moment only.
+    troubles: Mutex<HashMap<AccountId, Trouble>>,
+}
+
+/// Why records wait.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trouble {
+    /// Since when.
+    pub since: UnixMs,
+    /// Why, and what the operator must do where Datastore does not heal by itself.
+    pub reason: String,
+}
+
+impl Archive {
+    /// The records of these channels. Connects to nobody yet.
+    pub fn new(settings: &Settings, channels: Arc<Channels>) -> Result<Self, Error> {
+        let shared = Shared {
+            client: Client::new(settings)?,
+            channels,
+            expire_after: settings.expire_after,
+            troubles: Mutex::default(),
+        };
+        Ok(Self {
+            shared: Arc::new(shared),
+        })
+    }
+
+    /// Why the records of this account wait, if they do.
+    pub fn trouble(&self, account: &AccountId) -> Option<Trouble> {
+        self.troubles().get(account).cloned()
+    }
+
+    fn troubles(&self) -> MutexGuard<'_, HashMap<AccountId, Trouble>> {
+        let troubles = self.shared.troubles.lock();
+        troubles.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn channels_of<'a>(&'a self, account: &AccountId) -> impl Iterator<Item = &'a Arc<Channel>> {
+        let account = account.clone();
+        let all = self.shared.channels.iter();
+        all.filter(move |channel| channel.account.id == account)
+    }
+}
+
+/// An error with what the operator must do about it; the last full stop is left to the caller.
+fn told(error: &Error) -> String {
+    match error.advice() {
+        "" => error.to_string(),
+        advice => format!("{error}. {}", advice.trim_end_matches('.')),
+    }
+}

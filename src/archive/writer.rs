@@ -1,0 +1,160 @@
+//! The loop that writes changed messages into Datastore, one an account.
+//!
+//! While Datastore is down the marks stay in the outbox, and one batch at a time tests it after
+//! growing pauses. Never waited for by anything else.
+
+use super::batch::{End, Written};
+use super::{Archive, Trouble, told};
+use crate::clock;
+use crate::datastore::Error;
+use crate::domain::AccountId;
+use crate::outbox::{Outbox, retry_delay};
+use crate::store::DirtyEnd;
+use std::time::Duration;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+/// Entities of one transaction. Datastore takes 500; fewer keep a repeat cheap.
+const BATCH: usize = 200;
+/// Batches under way at once, so that the way to Google does not bound the rate.
+const AT_ONCE: usize = 4;
+/// How often the outbox is looked through. Changes of one message within it are one write.
+const EVERY: Duration = Duration::from_millis(500);
+/// The first and the longest pause when Datastore may heal by itself.
+const HEALS: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+/// The same when somebody must do something first.
+const NEEDS_A_PERSON: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(300));
+/// Failures in a row, about a minute of them, of which a person is told.
+const ALERT_AFTER: u32 = 8;
+
+/// Writes the records of one account.
+#[derive(Debug)]
+pub struct Writer {
+    archive: Archive,
+    outbox: Outbox,
+    account: AccountId,
+    /// Batches in a row that failed.
+    failures: u32,
+}
+
+impl Writer {
+    /// The writer of an account's records.
+    pub fn new(archive: Archive, outbox: Outbox, account: AccountId) -> Self {
+        Self {
+            archive,
+            outbox,
+            account,
+            failures: 0,
+        }
+    }
+
+    /// Writes until `stop`. What is under way then is given up: its marks are still there.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut batches = JoinSet::new();
+        let mut look_at = Instant::now();
+        loop {
+            if self.has_room(&batches) && Instant::now() >= look_at {
+                let more = self.begin(&mut batches).await;
+                look_at = Instant::now() + if more { Duration::ZERO } else { EVERY };
+            }
+            tokio::select! {
+                // A batch that fell needs nothing: its marks come back by themselves.
+                Some(done) = batches.join_next() => if let Ok(written) = done {
+                    let wait = self.ended(written).await;
+                    look_at = look_at.max(Instant::now() + wait);
+                },
+                () = sleep_until(look_at), if self.has_room(&batches) => {}
+                () = stop.cancelled() => return,
+            }
+        }
+    }
+
+    /// While Datastore fails, one batch at a time tests it.
+    fn has_room(&self, batches: &JoinSet<Written>) -> bool {
+        batches.len() < if self.failures > 0 { 1 } else { AT_ONCE }
+    }
+
+    /// Begins as many batches as may be under way; whether more waits.
+    async fn begin(&self, batches: &mut JoinSet<Written>) -> bool {
+        while self.has_room(batches) {
+            let store = &self.outbox.store;
+            let taken = match store.take_dirty(&self.account, BATCH, clock::now()).await {
+                Ok(taken) => taken,
+                Err(error) => {
+                    tracing::warn!(account = %self.account, %error,
+                        "changed messages could not be looked for; Datastore gets them later");
+                    return false;
+                }
+            };
+            let (archive, some) = (self.archive.clone(), taken.len());
+            if some > 0 {
+                batches.spawn(async move { archive.write(taken).await });
+            }
+            if some < BATCH {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Stores how a batch ended; how long to leave Datastore alone.
+    async fn ended(&mut self, written: Written) -> Duration {
+        let wait = match &written.error {
+            None => {
+                self.recovered();
+                Duration::ZERO
+            }
+            Some(error) => self.failed(error),
+        };
+        let due = clock::now().plus(wait);
+        let left = written.left.into_iter();
+        let later = left.map(|(handle, version)| (handle, version, DirtyEnd::Later { due }));
+        let ends: Vec<End> = written.ends.into_iter().chain(later).collect();
+        let settled = self
+            .outbox
+            .store
+            .settle_dirty(&self.account, ends, clock::now());
+        if let Err(error) = settled.await {
+            tracing::warn!(account = %self.account, %error,
+                "what Datastore has could not be noted; it is compared once more in 30 s");
+        }
+        wait
+    }
+
+    fn recovered(&mut self) {
+        if std::mem::take(&mut self.failures) > 0
+            && let Some(trouble) = self.archive.troubles().remove(&self.account)
+        {
+            let minutes = clock::now().since(trouble.since).as_secs() / 60;
+            tracing::info!(account = %self.account, minutes, "Datastore takes records again");
+        }
+    }
+
+    fn failed(&mut self, error: &Error) -> Duration {
+        self.failures = self.failures.saturating_add(1);
+        let reason = told(error);
+        let trouble = Trouble {
+            since: clock::now(),
+            reason: reason.clone(),
+        };
+        let mut troubles = self.archive.troubles();
+        let since = troubles.entry(self.account.clone()).or_insert(trouble);
+        since.reason = reason.clone();
+        drop(troubles);
+        let heals = error.is_worth_retrying();
+        if self.failures == 1 {
+            tracing::warn!(account = %self.account, error = reason,
+                "records wait for Datastore; messages are sent and told all the same");
+        }
+        if self.failures == if heals { ALERT_AFTER } else { 1 } {
+            crate::alert::tell(&format!(
+                "Account {}: records do not reach Datastore: {reason}. Messages are sent and told \
+                 all the same; the records wait.",
+                self.account
+            ));
+        }
+        let (first, longest) = if heals { HEALS } else { NEEDS_A_PERSON };
+        retry_delay(self.failures, first, longest, 0.5 + fastrand::f64() / 2.0)
+    }
+}

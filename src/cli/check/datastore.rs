@@ -1,0 +1,28 @@
+//! Can records be read and written in Datastore? Reads one name that nobody has, writes nothing.
+
+use super::{DEADLINE, Finding, Mark, finding};
+use crate::config::Config;
+use crate::datastore::{Client, Error, Settings};
+use tokio::time::timeout;
+
+/// The finding; none without Datastore.
+pub(super) async fn look(config: &Config) -> Option<Finding> {
+    let settings = config.datastore.as_ref()?.settings();
+    let place = format!("project {}, kind {}", settings.project_id, settings.kind);
+    let told = match timeout(DEADLINE, ask(&settings)).await {
+        Ok(Ok(())) => return Some(finding("Datastore", Mark::Ok, format!("{place}: answers"))),
+        Ok(Err(error)) => format!("{error}. {}", error.advice()),
+        Err(_) => "no answer in time: is a firewall in between?".to_owned(),
+    };
+    // Messages are sent without it, so it hinders nothing.
+    let words = format!(
+        "{place}: {}. Records would wait",
+        told.trim_end_matches(['.', ' '])
+    );
+    Some(finding("Datastore", Mark::Warn, words))
+}
+
+async fn ask(settings: &Settings) -> Result<(), Error> {
+    let name = "gateway-check".to_owned();
+    Client::new(settings)?.lookup(&[name], None).await.map(drop)
+}

@@ -1,0 +1,104 @@
+//! The settings of Datastore, whole: what they are, and whether they are right.
+
+use super::given::Given;
+use super::parse::Parsed;
+use super::reader::Reader;
+use super::setting::Setting;
+use crate::datastore::Settings;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The second home of the records.
+#[derive(Debug, Clone)]
+pub struct Datastore {
+    /// Google's id of the project.
+    pub project_id: String,
+    /// The kind of the entities.
+    pub kind: String,
+    /// A service-account key file; without one, application default credentials are used.
+    pub credentials: Option<PathBuf>,
+    /// `host:port` of an emulator.
+    pub emulator_host: Option<String>,
+    /// When an entity may be removed by Datastore's expiry, after its creation.
+    pub expire_after: Duration,
+    /// How long a status waits for its message before Datastore is asked for it.
+    pub ask_after: Duration,
+}
+
+impl Datastore {
+    /// What the client of Datastore is made from.
+    pub fn settings(&self) -> Settings {
+        Settings {
+            project_id: self.project_id.clone(),
+            kind: self.kind.clone(),
+            credentials: self.credentials.clone(),
+            emulator_host: self.emulator_host.clone(),
+            expire_after: self.expire_after,
+        }
+    }
+}
+
+/// Reads the settings; `None` inside when no project is named.
+pub(super) fn check(r: &mut Reader<'_>) -> Option<Option<Datastore>> {
+    let project = r.maybe("datastore.project_id", project_id);
+    let entities = r.one("datastore.kind", kind);
+    let credentials = r.maybe("datastore.credentials_file", |text| Ok(PathBuf::from(text)));
+    let emulator = r.maybe("datastore.emulator_host", emulator_host);
+    let expire_after = r.long("datastore.expire_after");
+    let ask_after = r.long("datastore.ask_after");
+    let (kind, credentials, emulator_host) = (entities?, credentials?, emulator?);
+    let (expire_after, ask_after) = (expire_after?, ask_after?);
+    Some(project?.map(|project_id| Datastore {
+        project_id,
+        kind,
+        credentials,
+        emulator_host,
+        expire_after,
+        ask_after,
+    }))
+}
+
+/// Checks Google's id of a project, the old form with a domain too.
+fn project_id(text: &str) -> Parsed<String> {
+    let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-.:".contains(&b);
+    if text.len() <= 100 && text.bytes().all(allowed) && !text.is_empty() {
+        Ok(text.to_owned())
+    } else {
+        Err("must be the id of a Google Cloud project, such as my-project-123".to_owned())
+    }
+}
+
+/// Checks the kind of Datastore's entities.
+fn kind(text: &str) -> Parsed<String> {
+    let allowed = |c: char| !c.is_control() && c != '/';
+    if text.len() <= 1500 && text.chars().all(allowed) && !text.starts_with("__") {
+        Ok(text.to_owned())
+    } else {
+        Err("must be a name that does not begin with __, such as MOENGAGE_MESSAGES".to_owned())
+    }
+}
+
+/// Checks where an emulator is; a scheme before it is taken off, as Google's own clients do.
+fn emulator_host(text: &str) -> Parsed<String> {
+    let host = text.strip_prefix("http://").unwrap_or(text);
+    let host = host.trim_end_matches('/');
+    let authority: Result<hyper::http::uri::Authority, _> = host.parse();
+    match authority {
+        Ok(found) if found.port_u16().is_some() && !host.contains('@') => Ok(host.to_owned()),
+        _ => Err("must be host:port of a Datastore emulator, such as 127.0.0.1:8081".to_owned()),
+    }
+}
+
+/// Settings of Datastore that do nothing, because no project is named.
+pub(super) fn without_project(given: &BTreeMap<&'static str, Given>) -> Option<String> {
+    let is_set = |key: &&str| given.contains_key(key);
+    if is_set(&"datastore.project_id") {
+        return None;
+    }
+    let keys = ["datastore.credentials_file", "datastore.emulator_host"];
+    let name = Setting::named(keys.iter().find(|key| is_set(key))?)?.known_as();
+    Some(format!(
+        "{name} has no effect without DT_PROJECT_ID: records are not written to Datastore"
+    ))
+}

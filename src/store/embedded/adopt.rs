@@ -1,0 +1,195 @@
+//! Statuses whose message only Datastore still knows: which ids to ask for, and what the answer does.
+
+use super::events::{self, rank};
+use super::settle::Found;
+use super::writer::Txn;
+use super::{Store, channel_id, damaged, settle, signed};
+use crate::domain::state::Step;
+use crate::domain::{AccountId, Message, Phone, ProviderId, Receipt, State, Template, UnixMs};
+use crate::store::{Adopted, Folded, StoreError, Unmatched, row};
+use rusqlite::{OptionalExtension, Result};
+
+impl Store {
+    /// Provider ids of the account whose statuses came before `received_before`, that no message
+    /// matched, and that Datastore was not asked for; the oldest first, at most `most`.
+    pub async fn unmatched(
+        &self,
+        account: &AccountId,
+        received_before: UnixMs,
+        most: usize,
+    ) -> std::result::Result<Vec<Unmatched>, StoreError> {
+        let account = account.clone();
+        self.read(move |conn| {
+            let mut select = conn.prepare_cached(
+                "SELECT provider_id, channel, received_at FROM event
+                 WHERE account = ?1 AND kind = 'status' AND asked = 0 AND received_at < ?2
+                 ORDER BY received_at",
+            )?;
+            let mut rows = select.query((account.as_str(), received_before.0))?;
+            let mut ids: Vec<Unmatched> = Vec::new();
+            while ids.len() < most {
+                let Some(row) = rows.next()? else { break };
+                let provider_id = ProviderId::parse(row.get_ref(0)?.as_str()?).map_err(damaged)?;
+                if ids.iter().all(|known| known.provider_id != provider_id) {
+                    ids.push(Unmatched {
+                        provider_id,
+                        channel: channel_id(row.get_ref(1)?.as_str()?)?,
+                        received_at: UnixMs(row.get(2)?),
+                    });
+                }
+            }
+            Ok(ids)
+        })
+        .await
+    }
+
+    /// Takes what Datastore said about an id. `None`: it knows nothing either, and is not asked
+    /// again; the statuses stay until they are too old. Else the message is kept as accepted by the
+    /// provider, outside the ledger, and its waiting statuses are folded and relayed.
+    ///
+    /// Where a message of this `msg_id` is here already, it decides: failed or unknown, the record is
+    /// its proof, and the id becomes its receipt; queued, being sent or with another receipt, it is
+    /// left as it is and the statuses stay, because they are of another send of the same message.
+    pub async fn adopt(
+        &self,
+        account: &AccountId,
+        provider_id: &ProviderId,
+        found: Option<Adopted>,
+        now: UnixMs,
+    ) -> std::result::Result<Folded, StoreError> {
+        self.shared.disk.intact()?;
+        let (account, provider_id) = (account.clone(), provider_id.clone());
+        self.write(move |txn| {
+            let mut folded = Folded::default();
+            if let Some(adopted) = &found
+                && let Some(message) = take_in(txn, (&account, &provider_id), adopted, now)?
+            {
+                let receipt = Receipt {
+                    provider_id: provider_id.clone(),
+                    conversation: None,
+                };
+                events::match_early(txn, &message, &receipt, now, &mut folded)?;
+            }
+            txn.conn
+                .prepare_cached(
+                    "UPDATE event SET asked = 1 WHERE account = ?1 AND provider_id = ?2",
+                )?
+                .execute((account.as_str(), provider_id.as_str()))?;
+            Ok(folded)
+        })
+        .await
+    }
+}
+
+type Id<'a> = (&'a AccountId, &'a ProviderId);
+
+/// The message that the id belongs to from now on, if it may.
+fn take_in(txn: &mut Txn<'_>, id: Id<'_>, adopted: &Adopted, now: UnixMs) -> Result<Option<Found>> {
+    let owner = settle::find_where(
+        txn.conn,
+        "account = ?1 AND provider_id = ?2",
+        (id.0.as_str(), id.1.as_str()),
+    )?;
+    if let Some(message) = owner.into_iter().next() {
+        return Ok(Some(message));
+    }
+    let here = settle::find_where(
+        txn.conn,
+        "channel = ?1 AND msg_id = ?2",
+        (adopted.channel.as_str(), adopted.msg_id.as_str()),
+    )?;
+    match here.into_iter().next() {
+        None => insert(txn, id, adopted, now).map(Some),
+        Some(message) if matches!(message.state, State::Unknown | State::Failed) => {
+            prove(txn, id.1, &message, now)?;
+            Ok(Some(message))
+        }
+        Some(message) => {
+            tracing::warn!(channel = %message.channel, msg_id = %message.msg_id, provider_id = %id.1,
+                state = %message.state,
+                "Datastore has a record of this message with another provider id; the message here \
+                 is left as it is, and statuses of that id are not relayed");
+            Ok(None)
+        }
+    }
+}
+
+fn insert(txn: &Txn<'_>, id: Id<'_>, adopted: &Adopted, now: UnixMs) -> Result<Found> {
+    let to = match adopted.to {
+        Some(to) => to,
+        // An early version of the old connector did not record whom it sent to.
+        None => named(txn, id)?.unwrap_or(adopted.from.phone()),
+    };
+    let message = Message {
+        msg_id: adopted.msg_id.clone(),
+        from: adopted.from.clone(),
+        to,
+        template: Template {
+            name: adopted.template.clone(),
+            language: adopted.language.clone(),
+            header: None,
+            body: Vec::new(),
+            buttons: Vec::new(),
+        },
+        campaign: adopted.campaign.as_deref().map(Into::into),
+    };
+    txn.conn
+        .prepare_cached(
+            "INSERT INTO message (channel, msg_id, account, recipient, state, due, accepted_at,
+                                  settled_at, progress, provider_id, conversation, body, history,
+                                  version)
+             VALUES (?1, ?2, ?3, ?4, 2, ?5, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+        )?
+        .execute((
+            adopted.channel.as_str(),
+            adopted.msg_id.as_str(),
+            id.0.as_str(),
+            signed(to.number()),
+            adopted.accepted_at.0,
+            now.0,
+            rank(adopted.progress.status()),
+            id.1.as_str(),
+            &adopted.conversation,
+            row::write_message(&message),
+            row::moment(now, "adopted", id.1.as_str()),
+            signed(adopted.version),
+        ))?;
+    Ok(Found {
+        id: txn.conn.last_insert_rowid(),
+        channel: adopted.channel.clone(),
+        msg_id: adopted.msg_id.clone(),
+        state: State::Accepted,
+    })
+}
+
+/// Whom the waiting statuses name.
+fn named(txn: &Txn<'_>, id: Id<'_>) -> Result<Option<Phone>> {
+    txn.conn
+        .prepare_cached(
+            "SELECT recipient FROM event
+             WHERE account = ?1 AND provider_id = ?2 AND recipient IS NOT NULL LIMIT 1",
+        )?
+        .query_row((id.0.as_str(), id.1.as_str()), |row| {
+            settle::phone(row.get(0)?)
+        })
+        .optional()
+}
+
+/// The record proves that the provider took the message.
+fn prove(txn: &mut Txn<'_>, id: &ProviderId, message: &Found, now: UnixMs) -> Result<()> {
+    let next = message.state.after(Step::Evidence).map_err(damaged)?;
+    let line = format!("{} (from Datastore)", id.as_str());
+    txn.conn
+        .prepare_cached(
+            "UPDATE message SET state = 2, settled_at = ?2, lost = 0, provider_id = ?3,
+                    history = history || ?4 WHERE id = ?1",
+        )?
+        .execute((
+            message.id,
+            now.0,
+            id.as_str(),
+            row::moment(now, "receipt", &line),
+        ))?;
+    txn.deltas.moved(&message.channel, message.state, next);
+    Ok(())
+}

@@ -1,0 +1,714 @@
+//! Many accounts and channels in one file: each has its own, and nothing opens what is another's.
+
+use crate::estate::*;
+use crate::harness::*;
+use crate::once::together;
+use serde_json::{Value, json};
+
+#[tokio::test]
+async fn two_tenants_of_one_file_send_and_are_told_each_for_itself() {
+    let (a, b) = (Sandbox::start(quick()).await, Sandbox::start(quick()).await);
+    let tables = two_tenants(&a, &b);
+    let house = House::open(&a, &tables).await;
+    house.listen(&a, None, "uk", "uk").await;
+    house.listen(&b, None, "birch", "birch").await;
+    assert_eq!(house.send("tok-uk", "m1", 1).await.1["status"], "success");
+    assert_eq!(
+        house.send("tok-birch", "m1", 2).await.1["status"],
+        "success"
+    );
+    for (sandbox, endpoint, to) in [(&a, "uk", 1), (&b, "birch", 2)] {
+        until("its statuses have come", async || {
+            let told = sandbox.get(&format!("callbacks?endpoint={endpoint}")).await;
+            (told.as_array().unwrap().len() == 3).then_some(())
+        })
+        .await;
+        assert_eq!(sandbox.counts().await["sends_accepted"], 1);
+        assert_eq!(sandbox.sends_to(digits(&person(to))).await.len(), 1);
+    }
+    for (channel, account) in [("uk", "acme"), ("birch", "birch")] {
+        let path = format!("/api/messages/m1?channel={channel}");
+        let message = house.gateway.ops_get(&path).await.1;
+        assert_eq!(message["account"], account, "{message}");
+        assert_eq!(message["channel"], channel);
+    }
+    let first = house.gateway.message("m1").await;
+    assert_eq!(first["also_on"], json!(["birch"]));
+    let ready = house.gateway.ready().await.1;
+    let names = |list: &str, key: &str| {
+        let list = ready[list].as_array().unwrap().iter();
+        list.map(|one| one[key].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(names("accounts", "account"), ["acme", "birch"]);
+    assert_eq!(names("channels", "channel"), ["uk", "us", "birch"]);
+}
+
+#[tokio::test]
+async fn a_token_of_several_channels_goes_by_from_or_by_the_channel_in_the_path() {
+    let a = Sandbox::start(quick()).await;
+    let tables = format!(
+        "{}{}{}",
+        account("acme", &a.url, ""),
+        channel(
+            "uk",
+            "acme",
+            &a.url,
+            "auth_against = \"both\"\nwaba_number = \"442079460000\""
+        ),
+        channel(
+            "us",
+            "acme",
+            &a.url,
+            "auth_against = \"both\"\nwaba_number = \"12025550100\""
+        ),
+    );
+    let house = House::open(&a, &tables).await;
+    let from = |from: &str, id: &str| {
+        let mut body = order_update(id, &person(1));
+        body["from"] = from.into();
+        body
+    };
+    house.ok("both", &from("+44 20 7946 0000", "m1")).await;
+    house.ok("both", &from("12025550100", "m2")).await;
+    let other = house.post("both", &from("12025550199", "m3")).await;
+    assert_eq!(code_of(&other), "7000");
+    for (id, channel, number) in [("m1", "uk", "442079460000"), ("m2", "us", "12025550100")] {
+        let message = house.gateway.until_state(id, "accepted").await;
+        assert_eq!(message["channel"], channel);
+        let sends = a.sends_to(digits(&person(1))).await;
+        assert!(
+            sends.iter().any(|send| send["from"] == number),
+            "{number} is named to Jumper: {sends:?}"
+        );
+    }
+    // By path the channel must be one of the token's, and `from` one of the channel's.
+    let by = async |channel: &str, from_: &str, id: &str| {
+        house.post_on(channel, "both", &from(from_, id)).await
+    };
+    assert_eq!(by("us", "12025550100", "m4").await.1["status"], "success");
+    for (channel, number) in [
+        ("us", "442079460000"),
+        ("nobody", "12025550100"),
+        ("US", "12025550100"),
+        ("%FF", "12025550100"),
+    ] {
+        assert_eq!(
+            code_of(&by(channel, number, "m5").await),
+            "7000",
+            "{channel}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn b_47_a_caller_token_never_reaches_a_channel_it_is_not_listed_on() {
+    let (a, b) = (Sandbox::start(quick()).await, Sandbox::start(quick()).await);
+    let house = House::open(&a, &two_tenants(&a, &b)).await;
+    let tokens = ["tok-uk", "tok-us", "tok-birch"];
+    let mut n = 0;
+    for (token, own) in tokens.iter().zip(["uk", "us", "birch"]) {
+        for channel in ["uk", "us", "birch"].iter().filter(|one| **one != own) {
+            for header in ["authorization", "authentication", "x-api-key", "apikey"] {
+                n += 1;
+                let body = order_update(&format!("x{n}"), &person(n));
+                let url = format!("{}/channels/{channel}/send", house.gateway.url);
+                let request = house.gateway.http.post(url).header(header, *token);
+                let answer = request.body(body.to_string()).send().await.unwrap();
+                assert_eq!(answer.status(), 200);
+                let answer = (200, answer.json().await.unwrap());
+                assert_eq!(code_of(&answer), "7000", "{token} on {channel}");
+            }
+        }
+    }
+    // Its own words about itself change nothing either.
+    let mut named = order_update("x-named", &person(1));
+    named["channel"] = "birch".into();
+    named["shopName"] = "birch".into();
+    house.ok("tok-uk", &named).await;
+    house.gateway.until_state("x-named", "accepted").await;
+    assert_eq!(house.gateway.message("x-named").await["channel"], "uk");
+    let ledger = house.gateway.ops_get("/api/ledger").await.1;
+    assert_eq!(ledger["total"]["accepted"], 1, "{ledger}");
+    assert_eq!(b.counts().await["sends_accepted"], 0);
+    // The same id on both is two messages, and a repeat is a repeat on its own channel only.
+    house
+        .ok("tok-birch", &order_update("x-named", &person(9)))
+        .await;
+    house
+        .ok("tok-birch", &order_update("x-named", &person(9)))
+        .await;
+    let other = "/api/messages/x-named?channel=birch";
+    until("it is sent", async || {
+        (house.gateway.ops_get(other).await.1["state"] == "accepted").then_some(())
+    })
+    .await;
+    assert_eq!(b.sends_to(digits(&person(9))).await.len(), 1);
+    assert_eq!(a.sends_to(digits(&person(9))).await.len(), 0);
+}
+
+#[tokio::test]
+async fn b_47_the_webhook_of_one_tenant_opens_and_moves_nothing_of_another() {
+    let knobs = json!({ "event_mode": "none" });
+    let (a, b) = (
+        Sandbox::start(knobs.clone()).await,
+        Sandbox::start(knobs).await,
+    );
+    let house = House::open(&a, &two_tenants(&a, &b)).await;
+    let secrets = ["uk", "us", "birch"].map(|channel| (channel, secret(channel)));
+    let event = json!({ "event": {} });
+    for (channel, own) in &secrets {
+        for (_, presented) in &secrets {
+            let url = format!(
+                "{}/channels/{channel}/callback/{presented}",
+                house.gateway.url
+            );
+            let wanted = if own == presented { 200 } else { 404 };
+            let posted = house.gateway.http.post(&url).json(&event).send().await;
+            assert_eq!(posted.unwrap().status(), wanted, "{channel} {presented}");
+            let looked = house.gateway.http.get(&url).send().await.unwrap();
+            assert_eq!(looked.status(), wanted);
+        }
+        let bare = format!("{}/channels/{channel}/callback", house.gateway.url);
+        let posted = house.gateway.http.post(&bare).json(&event).send().await;
+        assert_eq!(posted.unwrap().status(), 404);
+    }
+    house.send("tok-birch", "theirs", 1).await;
+    let theirs = house.gateway.until_state("theirs", "accepted").await;
+    let id = b.sends_to(digits(&person(1))).await[0]["message_id"].clone();
+    assert!(theirs["provider_id"].is_string());
+    // The id is right, the tenant is not.
+    assert_eq!(house.event("uk", &status_of(&id, "failed")).await, 200);
+    house.send("tok-uk", "ours", 2).await;
+    house.gateway.until_state("ours", "accepted").await;
+    let ours = a.sends_to(digits(&person(2))).await[0]["message_id"].clone();
+    // Within an account any of its URLs will do.
+    assert_eq!(house.event("us", &status_of(&ours, "delivered")).await, 200);
+    until("the own status is told", async || {
+        (a.told("ours").await == ["delivered"]).then_some(())
+    })
+    .await;
+    let told = a.get("callbacks?endpoint=uk").await;
+    assert_eq!(
+        told.as_array().unwrap().len(),
+        1,
+        "to the message's own URL"
+    );
+    assert_eq!(
+        house.event("birch", &status_of(&id, "delivered")).await,
+        200
+    );
+    until("the rightful status is told", async || {
+        (b.told("theirs").await == ["delivered"]).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_opt_out_on_one_number_leaves_the_others_alone() {
+    let knobs = json!({ "event_mode": "none" });
+    let (a, b) = (
+        Sandbox::start(knobs.clone()).await,
+        Sandbox::start(knobs).await,
+    );
+    let house = House::open(&a, &two_tenants(&a, &b)).await;
+    house.listen(&a, None, "uk", "uk").await;
+    house.send("tok-uk", "m1", 1).await;
+    house.gateway.until_state("m1", "accepted").await;
+    a.post("reply", json!({ "to": person(1), "text": "STOP" }))
+        .await;
+    until("the opt-out counts", async || {
+        let answer = house.send("tok-uk", "m2", 1).await;
+        (answer.1["error"]["code"] == "7003").then_some(())
+    })
+    .await;
+    for token in ["tok-us", "tok-birch"] {
+        assert_eq!(house.send(token, "m3", 1).await.1["status"], "success");
+    }
+}
+
+#[tokio::test]
+async fn channels_of_one_account_share_its_calls_alike_whoever_has_how_much_waiting() {
+    let a = Sandbox::start(json!({ "event_mode": "none" })).await;
+    let numbers = ["one", "idle", "two", "resting"];
+    let mut tables = account("acme", &a.url, "rate_per_second = 100");
+    for id in numbers {
+        let more = format!("auth_against = \"tok-{id}\"");
+        tables += &channel(id, "acme", &a.url, &more);
+    }
+    let house = House::open(&a, &tables).await;
+    house.send("tok-idle", "warm", 9999).await;
+    house.gateway.until_state("warm", "accepted").await;
+    for id in numbers {
+        house.channel(id, "pause").await;
+    }
+    house.load("one", 1000, 400).await;
+    house.load("two", 2000, 60).await;
+    house.load("resting", 3000, 10).await;
+    a.post("reset", json!({})).await;
+    house.channel("two", "resume").await;
+    house.channel("one", "resume").await;
+    until("the smaller queue is sent", async || {
+        (house.queued("two").await == 0).then_some(())
+    })
+    .await;
+    until("and its calls have ended", async || {
+        (house.ledger("two").await["accepted_by_provider"] == 60).then_some(())
+    })
+    .await;
+    let sends = a.get("sends?limit=1000").await;
+    let who = |send: &Value| send["to"].as_str().unwrap()[7..8].to_owned();
+    let order: Vec<_> = sends.as_array().unwrap().iter().map(who).collect();
+    let last = order.iter().rposition(|one| one == "2").unwrap();
+    let first = order.iter().position(|one| one == "1").unwrap();
+    let (of_one, of_two) = (
+        order[first..last].iter().filter(|one| *one == "1").count(),
+        order[first..last].iter().filter(|one| *one == "2").count(),
+    );
+    assert!(of_two >= 30, "they were sent together: {order:?}");
+    let share = of_one as f64 / of_two as f64;
+    assert!(
+        (0.75..=1.34).contains(&share),
+        "{of_one} to {of_two}: {order:?}"
+    );
+    assert!(!order.contains(&"3".to_owned()), "a paused number rests");
+}
+
+#[tokio::test]
+async fn pause_and_rate_belong_to_one_channel_and_one_account_and_outlive_a_restart() {
+    let (a, b) = (Sandbox::start(quick()).await, Sandbox::start(quick()).await);
+    let tables = two_tenants(&a, &b).replace("# us", "paused = true\n# us");
+    let mut house = House::open(&a, &tables).await;
+    assert_eq!(house.stands().await, ["us"], "as configured");
+    house.channel("us", "resume").await;
+    house.channel("birch", "pause").await;
+    let rate = "/api/accounts/acme/rate";
+    let wish = json!({ "per_second": 7, "concurrency": 3 });
+    assert_eq!(house.gateway.ops_send("PUT", rate, wish).await.0, 200);
+    house = house.crash_and_restart();
+    assert_eq!(house.stands().await, ["birch"], "as an operator said");
+    let accounts = house.gateway.ops_get("/api/accounts").await.1;
+    let rates = [0, 1].map(|n| accounts["accounts"][n]["rate"].clone());
+    assert_eq!(rates[0]["per_second"], 7.0, "{rates:?}");
+    assert_eq!(rates[1]["per_second"], "off", "{rates:?}");
+    assert_eq!(
+        (&rates[0]["layer"], &rates[1]["layer"]),
+        (&json!("runtime"), &json!("configured"))
+    );
+    house.send("tok-birch", "waits", 1).await;
+    house.send("tok-us", "goes", 2).await;
+    house.gateway.until_state("goes", "accepted").await;
+    assert_eq!(house.gateway.message("waits").await["state"], "queued");
+    let text = house.run(&["config"]).await.1;
+    for line in [
+        "account.acme.rate_per_second  7.0",
+        "channel birch                 paused",
+    ] {
+        let words: Vec<_> = line.split_whitespace().collect();
+        let found = text.lines().any(|line| {
+            let cells: Vec<_> = line.split_whitespace().collect();
+            cells.starts_with(&words) && cells.contains(&"runtime")
+        });
+        assert!(found, "{words:?}: {text}");
+    }
+    let unknown = house
+        .gateway
+        .ops_send("POST", "/api/channels/default/pause", json!({}));
+    assert_eq!(unknown.await.0, 404);
+}
+
+#[tokio::test]
+async fn a_channel_that_is_taken_out_is_told_and_one_with_open_messages_keeps_its_account() {
+    let (a, b) = (Sandbox::start(quick()).await, Sandbox::start(quick()).await);
+    let tables = two_tenants(&a, &b);
+    let mut house = House::open(&a, &tables).await;
+    house.channel("us", "pause").await;
+    house.send("tok-us", "left", 1).await;
+    let moved = tables.replace("account = \"acme\"\n# us", "account = \"birch\"\n# us");
+    assert_ne!(moved, tables);
+    let (code, said) = house.refused_with(&moved);
+    assert_eq!(code, Some(1));
+    let words = "channel us is on account birch now and keeps 1 unsettled messages and callbacks of \
+                 account acme";
+    assert!(said.contains(words), "{said}");
+    let without = format!(
+        "{}{}",
+        &tables[..tables.find("[[channel]]\nid = \"us\"").unwrap()],
+        &tables[tables.find("[[channel]]\nid = \"birch\"").unwrap()..]
+    );
+    for _ in 0..2 {
+        // Told at every start, not only at the first one.
+        house = house.restart_with(&without);
+        let words = "Channel us is not configured any more and keeps 1";
+        house.gateway.process.line_with(words);
+    }
+    house = house.restart_with(&tables);
+    house.channel("us", "resume").await;
+    house.gateway.until_state("left", "accepted").await;
+}
+
+#[tokio::test]
+async fn check_looks_at_every_account_and_channel_and_config_hides_their_secrets() {
+    let a = Sandbox::start(quick()).await;
+    let tables = format!(
+        "{}{}{}{}",
+        account(
+            "acme",
+            &a.url,
+            "subscribed_callback_url = \"http://gw.test/channels/uk/callback\""
+        ),
+        account("gone", &format!("http://{}", nowhere()), "")
+            .replace("sandbox-refresh", "other-refresh"),
+        channel("uk", "acme", &a.url, "auth_against = \"tok-uk\""),
+        channel("birch", "gone", &a.url, "auth_against = \"tok-birch\""),
+    );
+    let house = House::open(&a, &tables).await;
+    let (code, text) = house.run(&["check"]).await;
+    assert_eq!(code, Some(1), "{text}");
+    let mark = |item: &str| {
+        let line = text
+            .lines()
+            .find(|line| line.starts_with(&format!("{item} ")));
+        let line = line.unwrap_or_else(|| panic!("{item}: {text}"));
+        line[item.len()..]
+            .split_whitespace()
+            .next()
+            .unwrap()
+            .to_owned()
+    };
+    assert_eq!(mark("Jumper API of acme"), "ok");
+    assert_eq!(mark("Jumper API of gone"), "FAULT");
+    assert_eq!(mark("MoEngage callback of uk"), "ok");
+    assert_eq!(mark("MoEngage callback of birch"), "ok");
+    assert_eq!(mark("webhook from outside of acme"), "warn");
+    assert_eq!(mark("webhook from outside of gone"), "unknown");
+    let config = house.run(&["config"]).await.1;
+    for secret in [
+        secret("uk"),
+        secret("birch"),
+        "tok-uk".into(),
+        "sandbox-refresh-token".into(),
+    ] {
+        assert!(
+            !text.contains(&secret) && !config.contains(&secret),
+            "{secret}"
+        );
+    }
+    assert!(config.contains("channel.birch.callback_url"), "{config}");
+    // Both ways at once are refused, whole, before anything is opened.
+    let setup = house.setup.clone().env("MOENGAGE_AUTH_AGAINST", "hunter2");
+    let mut process = Process::start(&["serve"], &setup.env, house.dir.path());
+    assert_eq!(process.wait(), Some(1));
+    let said = process.output();
+    assert!(
+        said.contains(
+            "MOENGAGE_AUTH_AGAINST = \"***\" (environment): must not be given beside account.acme ("
+        ),
+        "{said}"
+    );
+    assert!(
+        said.contains("gateway.toml:1)") && !said.contains("hunter2"),
+        "{said}"
+    );
+}
+
+#[tokio::test]
+async fn b_26_channels_with_nearly_the_same_name_have_queues_of_their_own_and_cost_no_call() {
+    let a = Sandbox::start(json!({ "event_mode": "none" })).await;
+    let long = "a".repeat(63);
+    let names = [
+        "shop-1".to_owned(),
+        "shop_1".to_owned(),
+        "shop1".to_owned(),
+        format!("{long}x"),
+        format!("{long}y"),
+    ];
+    let mut tables = account("acme", &a.url, "");
+    for (n, id) in names.iter().enumerate() {
+        tables += &channel(id, "acme", &a.url, &format!("auth_against = \"tok-{n}\""));
+    }
+    let house = House::open(&a, &tables).await;
+    house.channel("shop_1", "pause").await;
+    for (n, _) in names.iter().enumerate() {
+        for m in 0..4 {
+            house
+                .send(&format!("tok-{n}"), &format!("m{m}"), 10 * n + m)
+                .await;
+        }
+    }
+    until("all but the paused one are sent", async || {
+        (a.counts().await["sends_accepted"] == 16).then_some(())
+    })
+    .await;
+    for id in &names {
+        let queued = if id == "shop_1" { 4 } else { 0 };
+        assert_eq!(house.queued(id).await, queued, "{id}");
+    }
+    house.channel("shop_1", "resume").await;
+    let ledger = house.gateway.drained().await;
+    assert_eq!(ledger["accepted_by_provider"], 20);
+    let counts = a.counts().await;
+    assert_eq!(
+        (&counts["calls"]["send"], &counts["recipients_repeated"]),
+        (&json!(20), &json!(0))
+    );
+    let calls = counts["calls"].as_object().unwrap();
+    let all: u64 = calls.values().map(|n| n.as_u64().unwrap()).sum();
+    assert!(all <= 20 + 8, "no call a message but its send: {calls:?}");
+}
+
+#[tokio::test]
+async fn b_16_every_merchant_of_one_application_keeps_its_tokens_fresh() {
+    let knobs = json!({ "event_mode": "none", "token_ttl_s": 3 });
+    let a = Sandbox::start(knobs).await;
+    let house = House::open(&a, &merchants(&a, 3).await).await;
+    let mut sent = 0;
+    until("each has used up two pairs", async || {
+        for n in 0..3 {
+            let id = format!("{n}-{sent}");
+            house.send(&format!("tok-{n}"), &id, 100 * n + sent).await;
+            let message = house.gateway.until_state(&id, "accepted").await;
+            assert_eq!(message["attempts"], 1, "{message}");
+        }
+        sent += 1;
+        let mut fresh = true;
+        for n in 0..3 {
+            let counts = a.get(&format!("counts?merchant={}", number(n))).await;
+            assert_eq!(counts["refreshes_denied"], 0, "{counts}");
+            assert!(counts["max_refreshes_at_once"].as_u64() <= Some(1));
+            fresh &= counts["refreshes"].as_u64() >= Some(3);
+        }
+        fresh.then_some(())
+    })
+    .await;
+    for n in 0..3 {
+        let counts = a.get(&format!("counts?merchant={}", number(n))).await;
+        assert_eq!(counts["sends_accepted"], sent, "each by its own merchant");
+    }
+}
+
+#[tokio::test]
+async fn b_40_what_is_set_at_the_same_time_on_many_accounts_is_all_kept() {
+    let a = Sandbox::start(json!({ "event_mode": "none" })).await;
+    let many = 4;
+    let mut house = House::open(&a, &merchants(&a, many).await).await;
+    for n in 0..many {
+        house
+            .send(&format!("tok-{n}"), &format!("warm{n}"), 900 + n)
+            .await;
+        house
+            .gateway
+            .until_state(&format!("warm{n}"), "accepted")
+            .await;
+    }
+    // Renewed tokens, a pace and a pause of every account, all under way together.
+    let mut asked = tokio::task::JoinSet::new();
+    for n in 0..many {
+        for (method, path, body) in [
+            ("POST", format!("accounts/m{n}/token/refresh"), json!({})),
+            (
+                "PUT",
+                format!("accounts/m{n}/rate"),
+                json!({ "per_second": 50 + n }),
+            ),
+            ("POST", format!("channels/m{n}/pause"), json!({})),
+        ] {
+            let url = format!("{}/api/{path}", house.gateway.ops);
+            let request = house
+                .gateway
+                .http
+                .request(method.parse().unwrap(), url)
+                .json(&body);
+            asked.spawn(async move { request.send().await.unwrap().status() });
+        }
+    }
+    assert!(asked.join_all().await.iter().all(|status| *status == 200));
+    house = house.crash_and_restart();
+    let all = ["m0", "m1", "m2", "m3"];
+    assert_eq!(house.stands().await, all);
+    let accounts = house.gateway.ops_get("/api/accounts").await.1;
+    for n in 0..many {
+        let account = &accounts["accounts"][n];
+        assert_eq!(account["rate"]["per_second"], 50.0 + n as f64, "{account}");
+        assert_eq!(account["token"]["state"], "fresh", "{account}");
+    }
+    for (n, id) in all.iter().enumerate() {
+        house.channel(id, "resume").await;
+        house
+            .send(&format!("tok-{n}"), &format!("after{n}"), n)
+            .await;
+        house
+            .gateway
+            .until_state(&format!("after{n}"), "accepted")
+            .await;
+        let counts = a.get(&format!("counts?merchant={}", number(n))).await;
+        assert_eq!(
+            counts["refreshes"], 2,
+            "the renewed pair is the one in use: {counts}"
+        );
+        assert_eq!(counts["refreshes_denied"], 0, "{counts}");
+    }
+}
+
+#[tokio::test]
+#[expect(clippy::too_many_lines, reason = "one long day, then one search")]
+async fn b_46_nothing_that_is_shown_holds_a_secret_of_any_tenant() {
+    let (a, b) = (Sandbox::start(quick()).await, Sandbox::start(quick()).await);
+    let house = House::open(&a, &two_tenants(&a, &b)).await;
+    house.listen(&a, None, "uk", "uk").await;
+    for (token, id) in [("tok-uk", "m1"), ("tok-us", "m2"), ("tok-birch", "m3")] {
+        house.send(token, id, 1).await;
+        house.gateway.until_state(id, "accepted").await;
+    }
+    house
+        .post("a-token-of-nobody-000", &order_update("m4", &person(1)))
+        .await;
+    let mut shown = house.gateway.metrics().await;
+    for path in [
+        "accounts",
+        "channels",
+        "ledger",
+        "messages/m1",
+        "user",
+        "config",
+        "tokens",
+    ] {
+        shown += &house
+            .gateway
+            .ops_get(&format!("/api/{path}"))
+            .await
+            .1
+            .to_string();
+    }
+    shown += &house.gateway.ready().await.1.to_string();
+    shown += &house.run(&["config"]).await.1;
+    shown += &house.run(&["check"]).await.1;
+    shown += &house.run(&["trace", "m1"]).await.1;
+    shown += &house.gateway.process.output();
+    let basic = "c2FuZGJveC1rZXk6c2FuZGJveC1zZWNyZXQ";
+    for secret in [
+        "tok-uk",
+        "tok-us",
+        "tok-birch",
+        "a-token-of-nobody-000",
+        basic,
+        "sandbox-refresh-token",
+        "sandbox-secret",
+        &secret("uk"),
+        &secret("us"),
+        &secret("birch"),
+        "eyJhbGciOi",
+    ] {
+        let line = shown.lines().find(|line| line.contains(secret));
+        assert_eq!(line, None, "{secret}");
+    }
+    // No web page of anybody may read what is answered here.
+    for url in [
+        format!("{}/api/accounts", house.gateway.ops),
+        format!("{}/readyz", house.gateway.url),
+        format!("{}/send_whatsapp", house.gateway.url),
+    ] {
+        let request = house
+            .gateway
+            .http
+            .get(&url)
+            .header("origin", "https://evil.test");
+        let answer = request.send().await.unwrap();
+        let headers = answer.headers();
+        assert!(
+            !headers.contains_key("access-control-allow-origin"),
+            "{url}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn b_48_a_token_that_is_taken_out_of_a_channel_opens_it_no_more() {
+    let (a, b) = (Sandbox::start(quick()).await, Sandbox::start(quick()).await);
+    let tables = two_tenants(&a, &b);
+    let rotating = tables.replace("\"tok-uk\"", "[\"tok-new\", \"tok-uk\", \"tok-us\"]");
+    assert_ne!(rotating, tables);
+    let mut house = House::open(
+        &a,
+        &rotating
+            .replace("# uk", "waba_number = \"442079460000\"\n# uk")
+            .replace("# us", "waba_number = \"12025550100\"\n# us"),
+    )
+    .await;
+    let on = async |house: &House, channel: &str, token: &str| {
+        let mut body = order_update(&format!("{channel}-{token}"), &person(1));
+        if channel == "uk" {
+            body["from"] = "442079460000".into();
+        }
+        house.post_on(channel, token, &body).await
+    };
+    for token in ["tok-new", "tok-uk", "tok-us"] {
+        assert_eq!(
+            on(&house, "uk", token).await.1["status"],
+            "success",
+            "{token}"
+        );
+    }
+    assert_eq!(on(&house, "us", "tok-us").await.1["status"], "success");
+    // Two are taken out of one channel; the one that is listed elsewhere opens only that.
+    house = house.restart_with(&tables.replace("\"tok-uk\"", "\"tok-new\""));
+    for token in ["tok-uk", "tok-us"] {
+        assert_eq!(code_of(&on(&house, "uk", token).await), "7000", "{token}");
+        assert_eq!(code_of(&house.send("tok-uk", "again", 2).await), "7000");
+    }
+    assert_eq!(on(&house, "uk", "tok-new").await.1["status"], "success");
+    assert_eq!(on(&house, "us", "tok-us").await.1["status"], "success");
+    // What a caller signed with a key of its own is no token, whatever it says of itself.
+    let forged = "eyJ0eXAiOiJKV1QifQ.eyJzaG9wTmFtZSI6InVrIn0.c2lnbmVkLWJ5LXRoZS1jYWxsZXI";
+    for token in [
+        forged,
+        "tok-ne",
+        "tok-new0",
+        "TOK-NEW",
+        "tok-new,tok-us",
+        "",
+        " ",
+    ] {
+        assert_eq!(code_of(&on(&house, "uk", token).await), "7000", "{token:?}");
+    }
+}
+
+#[tokio::test]
+async fn each_account_subscribes_the_channel_that_its_url_names() {
+    let (a, b) = (Sandbox::start(quick()).await, Sandbox::start(quick()).await);
+    let port = nowhere().port();
+    let url = |channel: &str| format!("http://127.0.0.1:{port}/channels/{channel}/callback");
+    let tables = two_tenants(&a, &b)
+        .replace(
+            "# acme",
+            &format!("subscribed_callback_url = \"{}\"\n# acme", url("us")),
+        )
+        .replace(
+            "# birch-account",
+            &format!("subscribed_callback_url = \"{}\"", url("birch")),
+        );
+    let house = House::open_at(&a, &tables, port).await;
+    for (sandbox, channel) in [(&a, "us"), (&b, "birch")] {
+        let wanted = format!("{}/{}", url(channel), secret(channel));
+        until("it is subscribed", async || {
+            let list = sandbox.get("subscriptions").await;
+            (list[0]["webhook"] == wanted).then_some(())
+        })
+        .await;
+        assert_eq!(
+            sandbox.get("subscriptions").await.as_array().unwrap().len(),
+            1
+        );
+    }
+    house.send("tok-uk", "m1", 1).await;
+    until("statuses come by the account's one URL", async || {
+        (a.told("m1").await.len() == 3).then_some(())
+    })
+    .await;
+    let answers = together(&house.gateway, vec![order_update("m2", &person(2))]).await;
+    assert_eq!(
+        code_of(&answers[0]),
+        "7000",
+        "another token than any of these"
+    );
+}

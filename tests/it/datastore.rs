@@ -1,0 +1,339 @@
+//! Records in Datastore: written under the old connector's names, kept while it is down, never taken
+//! back, and asked when only Datastore still knows a message.
+
+use crate::aids::*;
+use crate::emulator::*;
+use crate::harness::*;
+use serde_json::{Value, json};
+
+async fn recording(knobs: Value) -> (Sandbox, Emulator, Gateway) {
+    let sandbox = Sandbox::start(knobs).await;
+    let emulator = Emulator::start().await;
+    let setup = Setup::towards(&sandbox).recording(&emulator);
+    let gateway = Gateway::start(&sandbox, setup.set("datastore.ask_after=1s")).await;
+    (sandbox, emulator, gateway)
+}
+
+/// How many records wait, as the load balancer would see it.
+async fn waiting(gateway: &Gateway) -> Value {
+    gateway.ready().await.1["datastore"][0]["waiting"].clone()
+}
+
+async fn until_all_written(gateway: &Gateway) {
+    until("no record waits", async || {
+        (waiting(gateway).await == 0).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_record_has_the_old_connectors_names_for_googles_own_client() {
+    let (sandbox, emulator, gateway) = recording(json!({ "share_read": 1 })).await;
+    let to = person(1);
+    let url = format!("{}/jumper_send_whatsapp?campaign_id=c-7", gateway.url);
+    let request = gateway.http.post(url).bearer_auth(TOKEN);
+    let sent = request
+        .json(&order_update("m:1", &to))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(sent.status(), 200);
+    let id = receipt(&gateway, &sandbox, "m:1", &to).await;
+    until_told(&sandbox, "m:1", &["sent", "delivered", "read"]).await;
+    emulator.until_text("default:m:1", "status", "read").await;
+    until_all_written(&gateway).await;
+    let read = emulator.read_with_googles_client("default:m:1");
+    let properties = &read["properties"];
+    for (name, value) in [
+        ("mo_msg_id", "m:1"),
+        ("mo_waba_number", BRAND),
+        ("mo_template_id", "order_update"),
+        ("wa_message_id", id.as_str()),
+        ("campaign_id", "c-7"),
+        ("account", "default"),
+        ("channel", "default"),
+        ("recipient", digits(&to)),
+        ("state", "accepted"),
+        ("status", "read"),
+    ] {
+        assert_eq!(properties[name], value, "{name} of {properties}");
+    }
+    assert!(properties["wa_conv_id"].is_string(), "{properties}");
+    let created = properties["created_date"].as_str().unwrap();
+    assert!(created.ends_with('Z') && created.len() == 24, "{created}");
+    assert_eq!(properties["attempts"], 1);
+    assert!(properties["version"].as_i64() > Some(3), "{properties}");
+    let history: Value = serde_json::from_str(properties["history"].as_str().unwrap()).unwrap();
+    assert_eq!(history[0]["e"], "accepted");
+    let year = 365.0 * 86_400.0;
+    let expires = properties["expireAt"]["timestamp"].as_f64().unwrap();
+    let status_at = properties["status_at"]["timestamp"].as_f64().unwrap();
+    assert!(
+        (status_at + year - expires).abs() < 60.0,
+        "{status_at} {expires}"
+    );
+    assert!(
+        read["unindexed"]
+            .as_array()
+            .unwrap()
+            .contains(&"history".into()),
+        "{read}"
+    );
+    assert_eq!(read["found_by_msg_id"], json!(["default:m:1"]));
+}
+
+#[tokio::test]
+async fn the_lane_to_datastore_is_counted() {
+    let (sandbox, emulator, gateway) = recording(json!({ "event_mode": "none" })).await;
+    sent(&gateway, &sandbox, "m1", &person(1)).await;
+    emulator.until_text("default:m1", "state", "accepted").await;
+    until_all_written(&gateway).await;
+    let metrics = gateway.metrics().await;
+    assert!(
+        figure(
+            &metrics,
+            "gateway_datastore_records_total{outcome=\"written\"}"
+        ) > 0.0
+    );
+    let line = "gateway_datastore_waiting{account=\"default\"}";
+    assert!(
+        metrics.contains(line) && figure(&metrics, line) == 0.0,
+        "{metrics}"
+    );
+}
+
+#[tokio::test]
+async fn while_datastore_is_down_all_goes_on_and_nothing_is_missing_later() {
+    const MESSAGES: usize = 300;
+    let (sandbox, mut emulator, gateway) = recording(json!({ "share_read": 0 })).await;
+    gateway.accept("before", &person(9)).await;
+    until_all_written(&gateway).await;
+    emulator.kill();
+    accept_many(&gateway, MESSAGES).await;
+    gateway.drained().await;
+    for n in 0..MESSAGES {
+        assert_eq!(sandbox.told(&format!("m{n}")).await, ["sent", "delivered"]);
+    }
+    let (status, ready) = until("its absence is told", async || {
+        let ready = gateway.ready().await;
+        ready.1["datastore"][0]["trouble"]
+            .is_object()
+            .then_some(ready)
+    })
+    .await;
+    assert_eq!(status, 200, "{ready}");
+    let told = &ready["datastore"][0];
+    assert_eq!(
+        (&told["state"], &told["waiting"]),
+        (&json!("records wait"), &json!(MESSAGES))
+    );
+    assert!(
+        told["trouble"]["reason"]
+            .as_str()
+            .unwrap()
+            .contains("cannot be reached"),
+        "{told}"
+    );
+    // The marks are durable.
+    let gateway = gateway.crash_and_restart(&sandbox).await;
+    assert_eq!(waiting(&gateway).await, MESSAGES);
+    emulator.start_again().await;
+    until_all_written(&gateway).await;
+    for n in 0..MESSAGES {
+        let found = emulator.get(&format!("default:m{n}")).await;
+        let found = found.unwrap_or_else(|| panic!("m{n} is not there"));
+        assert_eq!(found["status"]["stringValue"], "delivered", "m{n}");
+    }
+    until("all is well", async || {
+        let ready = gateway.ready().await.1;
+        (ready["datastore"][0]["state"] == "ok").then_some(())
+    })
+    .await;
+}
+
+/// Another replica, or a repeat that was held up, may have written meanwhile.
+#[tokio::test]
+async fn an_older_version_never_overwrites_a_newer_one() {
+    let (sandbox, emulator, gateway) = recording(json!({ "event_mode": "none" })).await;
+    let newer = json!({
+        "mo_msg_id": { "stringValue": "m1" }, "status": { "stringValue": "read" },
+        "version": { "integerValue": "999", "excludeFromIndexes": true },
+    });
+    emulator.put("default:m1", newer.clone()).await;
+    let older = json!({ "status": { "stringValue": "x" }, "version": { "integerValue": "1" } });
+    emulator.put("default:m2", older).await;
+    sent(&gateway, &sandbox, "m1", &person(1)).await;
+    sent(&gateway, &sandbox, "m2", &person(2)).await;
+    emulator.until_text("default:m2", "state", "accepted").await;
+    until_all_written(&gateway).await;
+    let kept = emulator.get("default:m1").await.unwrap();
+    assert_eq!(kept["status"]["stringValue"], "read");
+    assert_eq!(kept["version"]["integerValue"], "999");
+    let metrics = gateway.metrics().await;
+    assert!(
+        figure(
+            &metrics,
+            "gateway_datastore_records_total{outcome=\"superseded\"}"
+        ) > 0.0
+    );
+}
+
+/// Somebody else writes between our read and our commit: the emulator refuses the commit, and the
+/// whole transaction is made again.
+#[tokio::test]
+async fn a_transaction_that_loses_is_tried_again() {
+    let sandbox = Sandbox::start(json!({ "event_mode": "none" })).await;
+    let emulator = Emulator::start().await;
+    let meddler = Meddler::start(&emulator).await;
+    let setup = Setup::towards(&sandbox).recording(&emulator);
+    let setup = setup.env("DATASTORE_EMULATOR_HOST", &meddler.host);
+    let gateway = Gateway::start(&sandbox, setup).await;
+    sent(&gateway, &sandbox, "m1", &person(1)).await;
+    emulator.until_text("default:m1", "state", "accepted").await;
+    until_all_written(&gateway).await;
+    let statuses = meddler.commits();
+    assert_eq!(statuses[..2], [409, 409], "{statuses:?}");
+    assert!(
+        statuses[2..].iter().all(|status| *status == 200),
+        "{statuses:?}"
+    );
+    let metrics = gateway.metrics().await;
+    let failed = "gateway_datastore_records_total{outcome=\"failed\"}";
+    assert!(figure(&metrics, failed) >= 2.0, "{metrics}");
+}
+
+/// The entity of a message as the old connector wrote it.
+fn old_entity(msg_id: &str, id: &str, to: &str) -> Value {
+    let text = |text: &str| json!({ "stringValue": text });
+    json!({
+        "mo_msg_id": text(msg_id), "mo_waba_number": text("+12025550100"),
+        "mo_template_id": { "integerValue": "5629499534213120" },
+        "wa_message_id": text(id), "wa_conv_id": text("conv-1"),
+        "created_date": text("2026-03-01T10:00:00.123456789Z"),
+        "campaign_id": text(""), "uid_shop_name": text("shop"), "receiver_number": text(to),
+        "final_status": text("sent"),
+        "status": { "entityValue": { "properties": { "sent": { "booleanValue": true } } } },
+    })
+}
+
+#[tokio::test]
+async fn a_status_of_a_message_that_the_old_connector_sent_reaches_moengage() {
+    let (sandbox, emulator, gateway) = recording(json!({ "event_mode": "none" })).await;
+    emulator
+        .put("wa-1", old_entity("old-1", "wa-1", "12025550143"))
+        .await;
+    for (word, at) in [("sent", 1), ("delivered", 2)] {
+        assert_eq!(
+            gateway
+                .event(&status("wa-1", word, 1_930_000_000 + at))
+                .await,
+            200
+        );
+    }
+    assert_eq!(
+        gateway
+            .event(&status("nobody", "sent", 1_930_000_000))
+            .await,
+        200
+    );
+    // `sent` was told by the old connector.
+    until_told(&sandbox, "old-1", &["delivered"]).await;
+    // From here on it is known like any other.
+    assert_eq!(
+        gateway.event(&status("wa-1", "read", 1_930_000_009)).await,
+        200
+    );
+    until_told(&sandbox, "old-1", &["delivered", "read"]).await;
+    let entries = sandbox.entries("old-1").await;
+    assert_eq!(entries[0]["timestamp"], "1930000002");
+    let ours = emulator.until_text("default:old-1", "status", "read").await;
+    assert_eq!(ours["recipient"]["stringValue"], "12025550143");
+    let ledger = gateway.drained().await;
+    assert_eq!(
+        (&ledger["accepted"], &ledger["lost"]),
+        (&json!(0), &json!(0))
+    );
+    // What nobody knows is asked for once.
+    let metrics = gateway.metrics().await;
+    let asked = |outcome: &str| {
+        let line = format!("gateway_datastore_asked_total{{outcome=\"{outcome}\"}}");
+        figure(&metrics, &line)
+    };
+    assert_eq!((asked("found"), asked("not_found")), (1.0, 1.0));
+    // Asked for once more by MoEngage, it is not sent twice.
+    gateway.accept("old-1", "+12025550143").await;
+    gateway.drained().await;
+    assert!(sandbox.sends_to("12025550143").await.is_empty());
+}
+
+/// The store is gone with its disk; Datastore has the records.
+#[tokio::test]
+async fn a_gateway_with_an_empty_store_goes_on_from_the_record() {
+    let (sandbox, emulator, gateway) = recording(json!({ "event_mode": "none" })).await;
+    let id = sent(&gateway, &sandbox, "m1", &person(1)).await;
+    assert_eq!(
+        gateway
+            .event(&status(&id, "delivered", 1_930_000_001))
+            .await,
+        200
+    );
+    until_told(&sandbox, "m1", &["delivered"]).await;
+    emulator
+        .until_text("default:m1", "status", "delivered")
+        .await;
+    until_all_written(&gateway).await;
+    let setup = gateway.setup();
+    drop(gateway);
+    let gateway = Gateway::start(&sandbox, setup).await;
+    for (word, at) in [("delivered", 1), ("read", 2)] {
+        assert_eq!(
+            gateway.event(&status(&id, word, 1_930_000_000 + at)).await,
+            200
+        );
+    }
+    until_told(&sandbox, "m1", &["delivered", "read"]).await;
+    // Its record goes on where it was, in the same entity.
+    emulator.until_text("default:m1", "status", "read").await;
+}
+
+#[tokio::test]
+async fn trace_reads_what_only_datastore_knows() {
+    let (_sandbox, mut emulator, gateway) = recording(json!({ "event_mode": "none" })).await;
+    emulator
+        .put("wa-7", old_entity("old-7", "wa-7", "12025550147"))
+        .await;
+    let dir = tempfile::tempdir().unwrap();
+    let ops = gateway.ops.trim_start_matches("http://");
+    let trace = |id: &str| {
+        let setup = gateway.setup().env("OPS_ADDR", ops);
+        let setup = Setup {
+            set: Vec::new(),
+            ..setup
+        };
+        run_to_end(&["trace", id], &setup, dir.path())
+    };
+    for id in ["old-7", "wa-7", "+1 202 555 0147"] {
+        let (code, out) = trace(id);
+        assert_eq!(code, 0, "{id}: {out}");
+        for part in [
+            "old-7",
+            "from Datastore",
+            "old connector",
+            "sent",
+            "12*******47",
+        ] {
+            assert!(out.contains(part), "{id}: no {part} in {out}");
+        }
+        assert!(!out.contains("12025550147"), "{out}");
+    }
+    let message = gateway.message("old-7").await;
+    assert_eq!(message["source"], "Datastore");
+    let (code, out) = trace("nothing");
+    assert!(code == 1 && !out.contains("Datastore"), "{out}");
+    emulator.kill();
+    let (code, out) = trace("old-7");
+    assert!(
+        code == 1 && out.contains("Datastore could not be asked"),
+        "{out}"
+    );
+}
