@@ -147,6 +147,7 @@ mod tests {
                 webhook_secret: None,
                 policy: Policy::default(),
                 max_queue: None,
+                starts_paused: false,
                 pause: Pause::default(),
             })
         };

@@ -10,6 +10,7 @@ mod bounds;
 mod own;
 mod permit;
 mod shared;
+mod slot;
 mod state;
 #[cfg(test)]
 mod tests;

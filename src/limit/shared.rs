@@ -5,7 +5,8 @@
 //! conversation at a time, so steps are never out of order. Without Redis there are no permits; it
 //! heals by itself.
 
-use super::state::{Grant, Start, State, Want};
+use super::slot::{Grant, Start};
+use super::state::{State, Want};
 use super::{Pace, PaceNow};
 use crate::domain::AccountId;
 use crate::store::redis::Link;
@@ -22,6 +23,8 @@ const GATHER: Duration = Duration::from_millis(5);
 const RENEW: Duration = Duration::from_millis(900);
 /// The same when none is under way, so that a pace set elsewhere is seen.
 const IDLE: Duration = Duration::from_secs(5);
+/// How often the clock of Redis is looked at before the first slot is taken.
+const LEARN: Duration = Duration::from_millis(100);
 /// How far ahead a call that is not a send takes its slot: further than any send does.
 const FIRST_IN_LINE: Duration = Duration::from_secs(1);
 
@@ -82,7 +85,9 @@ impl Shared {
     async fn tell(&self) -> Duration {
         self.step(Want::default()).await;
         let state = self.state();
-        if state.in_flight > 0 || state.down {
+        if state.is_learning(Instant::now()) {
+            LEARN
+        } else if state.in_flight > 0 || state.down {
             RENEW
         } else {
             IDLE

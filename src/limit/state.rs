@@ -1,24 +1,13 @@
 //! What one replica knows of a shared pace, and what it still has to tell. Arithmetic only.
-//!
-//! A slot is on the clock of Redis. A call starts when that clock surely shows the slot, and as long
-//! as it surely does not show more than the lateness that was told with the request. Whoever has
-//! just met that clock, or has seen it set or the connection lost, takes no slots for a second and
-//! an interval: slots of before may still be about.
 
-use super::bounds::{self, Bounds};
-use super::{LEAST_TOLERANCE, Pace, PaceNow};
+use super::slot::{FURTHEST, Grant, RedisClock, Start};
+use super::{Pace, PaceNow};
 use crate::store::redis::pace::{Ask, Put, Slot, Told};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// What a timer and a busy program need between waking up and starting a call.
-const WAKE: Duration = Duration::from_millis(2);
-/// Redis further away than this gives no permits that could be used.
-const MOST_LATE: Duration = Duration::from_millis(250);
 /// A longer way to Redis is not made up for, so that no slot is ever a second ahead.
 const LONGEST_TRIP: Duration = Duration::from_millis(150);
-/// No slot is taken further ahead than this.
-const FURTHEST: Duration = Duration::from_secs(1);
 /// Pause after an error.
 const PAUSE: Duration = Duration::from_millis(250);
 /// How often is looked whether calls elsewhere have ended.
@@ -30,18 +19,12 @@ const AHEAD: Duration = Duration::from_millis(10);
 /// What one replica knows and has to tell.
 #[derive(Debug)]
 pub(super) struct State {
-    tolerance: Duration,
     set: Pace,
     /// A pace that all shall have, until Redis knows it.
     put: Option<Put>,
     /// Share of the pace in force, as last heard.
     factor: f64,
-    /// The clock of Redis; `None` before the first answer and after an error.
-    bounds: Option<Bounds>,
-    /// Counts the times that `bounds` began anew: slots of before are void.
-    epoch: u64,
-    /// No slots are taken before this: others of before may still be about.
-    fresh_until: Option<Instant>,
+    clock: RedisClock,
     /// Calls under way here, and what Redis was told of them.
     pub(super) in_flight: usize,
     told_in_flight: usize,
@@ -57,9 +40,8 @@ pub(super) struct State {
     full: bool,
     /// Asking sooner is of no use.
     ask_at: Instant,
-    /// How long asking takes, and how exact the clock is known after it; both smoothed.
+    /// How long asking takes, smoothed.
     round_trip: Duration,
-    width: Duration,
     /// Redis failed last time.
     pub(super) down: bool,
 }
@@ -73,38 +55,13 @@ pub(super) struct Want {
     pub(super) horizon: Duration,
 }
 
-/// A slot that was granted to this replica.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Grant {
-    /// `None` when there is no limit.
-    pub(super) slot: Option<Slot>,
-    /// The lateness that was told when it was asked for.
-    late: Duration,
-    epoch: u64,
-}
-
-/// Whether a call may start.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Start {
-    Now,
-    /// Not before this.
-    At(Instant),
-    /// Its time has passed.
-    Late,
-    /// The clock of Redis is not what it was when the slot was granted.
-    Void,
-}
-
 impl State {
     pub(super) fn new(pace: Pace, tolerance: Duration) -> Self {
         Self {
-            tolerance,
             set: pace,
             put: Some(Put::Start),
             factor: 1.0,
-            bounds: None,
-            epoch: 0,
-            fresh_until: None,
+            clock: RedisClock::new(tolerance),
             in_flight: 0,
             told_in_flight: 0,
             elsewhere: 0,
@@ -115,26 +72,19 @@ impl State {
             full: false,
             ask_at: Instant::now(),
             round_trip: Duration::from_millis(1),
-            width: Duration::ZERO,
             down: false,
         }
     }
 
-    /// How late a call may start here, so that both bounds of the clock and a timer fit in.
-    fn late(&self, ahead: Duration) -> Duration {
-        let least = self.tolerance.max(LEAST_TOLERANCE);
-        let needed = self.width * 5 / 4 + bounds::drift_in(ahead) + WAKE;
-        least.max(needed).min(MOST_LATE)
-    }
-
-    fn is_fresh(&self, now: Instant) -> bool {
-        self.fresh_until.is_none_or(|until| now < until)
-    }
-
     /// What to say and ask now. Unused slots leave with it: they are given back once or never.
     pub(super) fn ask(&mut self, want: Want, now: Instant) -> Ask {
-        let most = if self.is_fresh(now) { 0 } else { want.most };
+        let most = if self.clock.is_new(now) { 0 } else { want.most };
         let lead = want.lead + self.round_trip;
+        // Who takes no slot widens nobody's.
+        let late = match most {
+            0 => Duration::ZERO,
+            _ => self.clock.late(lead + want.horizon),
+        };
         let horizon = (want.horizon + 2 * self.round_trip).min(FURTHEST.saturating_sub(lead));
         let mut unused = std::mem::take(&mut self.unused);
         unused.sort_unstable_by_key(|slot| std::cmp::Reverse(slot.at));
@@ -148,7 +98,7 @@ impl State {
             counted: want.counted,
             lead,
             horizon,
-            late: self.late(lead + horizon),
+            late,
             slow_down: self
                 .slow_down
                 .map(|until| until.saturating_duration_since(now)),
@@ -186,10 +136,11 @@ impl State {
         self.factor = told.factor;
         self.elsewhere = told.elsewhere;
         self.opens = told.opens;
-        let granted = self.check_clock(&told, sent, got);
+        let granted = self.clock.learn(told.now, told.per_second, (sent, got));
         let counted = if ask.counted { told.slots.len() } else { 0 };
         self.told_in_flight = ask.in_flight + counted;
         if !granted {
+            self.ask_at = self.clock.new_until(got);
             return Vec::new();
         }
         self.in_flight += counted;
@@ -200,42 +151,22 @@ impl State {
             (_, true) => got + Duration::from_millis(1),
             _ => got,
         };
-        self.ask_at = self.fresh_until.map_or(ask_at, |fresh| ask_at.max(fresh));
-        let (late, epoch) = (ask.late, self.epoch);
+        self.ask_at = self.clock.new_until(ask_at);
         let grants = told.slots.into_iter();
-        grants.map(|slot| Grant { slot, late, epoch }).collect()
-    }
-
-    /// Whether the clock of Redis is what it was, so that slots can be used.
-    fn check_clock(&mut self, told: &Told, sent: Instant, got: Instant) -> bool {
-        let newer = Bounds::of(sent, got, told.now);
-        let known = self.bounds.map(|older| older.and(newer));
-        if let Some(Some(both)) = known {
-            self.bounds = Some(both);
-            self.width = (self.width * 7 + both.width_in(Duration::ZERO)) / 8;
-            return true;
-        }
-        if known.is_some() {
-            tracing::warn!("the clock of Redis was set; nothing is sent for a second");
-        }
-        self.bounds = Some(newer);
-        self.width = newer.width_in(Duration::ZERO);
-        self.epoch += 1;
-        let rate = told.per_second.map(|rate| rate * told.factor);
-        let interval = rate.map_or(0.0, |rate| 1.1 / rate);
-        let fresh_until = got + Duration::from_secs(1) + Duration::from_secs_f64(interval);
-        self.fresh_until = Some(fresh_until);
-        self.ask_at = fresh_until;
-        false
+        let clock = &self.clock;
+        grants.map(|slot| clock.grant(slot, ask.late)).collect()
     }
 
     /// Nobody knows what became of the last step, nor which Redis answers the next one.
     pub(super) fn lose(&mut self, now: Instant) {
         self.down = true;
-        self.bounds = None;
-        self.fresh_until = None;
-        self.epoch += 1;
+        self.clock.lose();
         self.ask_at = now + PAUSE;
+    }
+
+    /// Whether the clock of Redis shall be learned while no slot is taken yet.
+    pub(super) fn is_learning(&self, now: Instant) -> bool {
+        self.clock.is_known() && self.clock.is_new(now)
     }
 
     /// Whether there is something to tell soon.
@@ -244,24 +175,11 @@ impl State {
             return false;
         }
         let open = self.put.is_some() || self.slow_down.is_some() || !self.unused.is_empty();
-        open || self.bounds.is_none() || self.told_in_flight != self.in_flight
+        open || !self.clock.is_known() || self.told_in_flight != self.in_flight
     }
 
     pub(super) fn may_start(&self, grant: &Grant, now: Instant) -> Start {
-        let Some(slot) = grant.slot else {
-            return Start::Now;
-        };
-        let Some(bounds) = self.bounds.filter(|_| grant.epoch == self.epoch) else {
-            return Start::Void;
-        };
-        let last = slot.at as i64 + grant.late.as_micros() as i64;
-        if bounds.most(now) > last {
-            Start::Late
-        } else if bounds.least(now) >= slot.at as i64 {
-            Start::Now
-        } else {
-            Start::At(bounds.surely(slot.at))
-        }
+        self.clock.may_start(grant, now)
     }
 
     pub(super) fn count_start(&mut self) {
@@ -269,11 +187,7 @@ impl State {
     }
 
     pub(super) fn give_back(&mut self, grant: &Grant) {
-        if let Some(slot) = grant.slot
-            && grant.epoch == self.epoch
-        {
-            self.unused.push(slot);
-        }
+        self.unused.extend(self.clock.slot_of(grant));
     }
 
     /// A call has ended: there is room for one that was not asked for yet.
@@ -290,16 +204,15 @@ impl State {
             return None;
         }
         let ahead = lead + 2 * self.round_trip + AHEAD;
-        let opens = self.bounds.map_or(now, |bounds| bounds.surely(self.opens));
+        let opens = self.clock.surely(self.opens).unwrap_or(now);
         let opens = opens.checked_sub(ahead).unwrap_or(now);
         Some(opens.max(self.ask_at).saturating_duration_since(now))
     }
 
-    pub(super) fn slow_down(&mut self, retry_after: Option<Duration>, now: Instant) -> Instant {
+    pub(super) fn slow_down(&mut self, retry_after: Option<Duration>, now: Instant) {
         let until = now + retry_after.unwrap_or_default();
         let until = self.slow_down.map_or(until, |known| known.max(until));
         self.slow_down = Some(until);
-        until
     }
 
     pub(super) fn slowing(&self) -> Option<Instant> {
@@ -319,5 +232,146 @@ impl State {
             elsewhere: self.elsewhere,
             started: self.started,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: u64 = 1_000_000;
+
+    fn ms(time: u64) -> Duration {
+        Duration::from_millis(time)
+    }
+
+    /// A replica and the instants of its test. Redis' clock shows an hour at the beginning.
+    struct Story {
+        state: State,
+        zero: Instant,
+        /// How far the clock of Redis was set since.
+        set_by: i64,
+    }
+
+    impl Story {
+        fn new() -> Self {
+            let pace = Pace {
+                per_second: Some(10.0),
+                concurrency: 10,
+            };
+            Self {
+                state: State::new(pace, ms(4)),
+                zero: Instant::now(),
+                set_by: 0,
+            }
+        }
+
+        fn clock(&self, at: u64) -> u64 {
+            (3600 * SECOND + at * 1000).saturating_add_signed(self.set_by)
+        }
+
+        /// Asks for two slots at a time; Redis answers within a millisecond, with as many as asked
+        /// for, the first of them 10 ms later.
+        fn step(&mut self, at: u64) -> Vec<Grant> {
+            let sent = self.zero + ms(at);
+            let want = Want {
+                most: 2,
+                counted: true,
+                ..Want::default()
+            };
+            let ask = self.state.ask(want, sent);
+            let now = self.clock(at) + 500;
+            let slots = (0..ask.most as u64).map(|n| {
+                let at = now + 10_000 + n * 100_000;
+                Some(Slot {
+                    at,
+                    after: at + 100_000,
+                })
+            });
+            let told = Told {
+                now,
+                opens: now,
+                elsewhere: 0,
+                concurrency: 10,
+                per_second: Some(10.0),
+                factor: 1.0,
+                slots: slots.collect(),
+            };
+            self.state.learn((&ask, told), None, (sent, sent + ms(1)))
+        }
+
+        fn may_start(&self, grant: &Grant, at: u64) -> Start {
+            self.state.may_start(grant, self.zero + ms(at))
+        }
+    }
+
+    #[test]
+    fn a_newcomer_takes_no_slot_for_a_second_and_an_interval() {
+        let mut story = Story::new();
+        for at in [0, 1, 1000, 1100] {
+            assert!(story.step(at).is_empty(), "{at}");
+            let wait = story.state.opens_in(ms(0), story.zero + ms(at + 1));
+            assert!(wait.unwrap() >= ms(1100 - at), "{at}: {wait:?}");
+        }
+        assert_eq!(story.step(1200).len(), 2);
+    }
+
+    #[test]
+    fn a_call_starts_neither_before_its_slot_nor_late() {
+        let mut story = Story::new();
+        story.step(0);
+        let grants = story.step(2000);
+        let Start::At(at) = story.may_start(&grants[0], 2001) else {
+            panic!("it may not start at once");
+        };
+        // Whatever the true clock is within its bounds, the slot has come then.
+        let wait = at - (story.zero + ms(2010));
+        assert!((ms(0)..ms(2)).contains(&wait), "{wait:?}");
+        // The clock of Redis may show the slot by now, but nothing proves it.
+        assert!(matches!(story.may_start(&grants[0], 2010), Start::At(_)));
+        assert_eq!(story.may_start(&grants[0], 2012), Start::Now);
+        assert_eq!(story.may_start(&grants[0], 2015), Start::Late);
+    }
+
+    #[test]
+    fn when_the_clock_of_redis_is_set_nobody_uses_two_clocks_at_once() {
+        for set_by in [-3_600_000_000, -50_000, 50_000, 3_600_000_000] {
+            let mut story = Story::new();
+            story.step(0);
+            let before = story.step(2000);
+            assert_eq!(before.len(), 2);
+            story.set_by = set_by;
+            assert!(story.step(2005).is_empty(), "granted on another clock");
+            assert_eq!(story.may_start(&before[0], 2012), Start::Void);
+            assert!(story.step(3000).is_empty(), "slots of before may be about");
+            assert_eq!(story.step(3200).len(), 2);
+            assert_eq!(story.state.in_flight, 4);
+        }
+    }
+
+    #[test]
+    fn an_error_voids_what_was_granted_and_begins_anew() {
+        let mut story = Story::new();
+        story.step(0);
+        let before = story.step(2000);
+        story.state.lose(story.zero + ms(2001));
+        assert_eq!(story.may_start(&before[0], 2012), Start::Void);
+        let wait = story.state.opens_in(ms(0), story.zero + ms(2001));
+        assert_eq!(wait, Some(PAUSE));
+        assert!(story.step(2300).is_empty());
+        assert!(story.step(3300).is_empty());
+        assert_eq!(story.step(3500).len(), 2);
+    }
+
+    #[test]
+    fn what_is_said_while_redis_does_not_answer_is_said_again() {
+        let mut story = Story::new();
+        let now = story.zero;
+        story.state.slow_down(Some(ms(7000)), now);
+        story.state.ask(Want::default(), now);
+        story.state.lose(now + ms(1));
+        let ask = story.state.ask(Want::default(), now + ms(1000));
+        assert_eq!(ask.slow_down, Some(ms(6000)));
+        assert_eq!(ask.put, Some(Put::Start));
     }
 }

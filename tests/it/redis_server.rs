@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 /// Whether this build can keep its data in Redis.
-const WIRED: bool = false;
+const WIRED: bool = true;
 
 /// Ends a test of the gateway on Redis while this build has none.
 macro_rules! on_redis_only {

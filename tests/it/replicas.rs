@@ -195,6 +195,8 @@ async fn a_message_repeated_at_another_replica_is_sent_once() {
     let stage = Stage::new(json!({ "event_mode": "none" }), Options::every_second()).await;
     let (a, b) = stage.pair().await;
     sent(&a, &stage.sandbox, "m0", &number(0)).await;
+    let known = b.message("m0").await;
+    assert_eq!(known["state"], "accepted", "one store for all: {known}");
     b.accept("m0", &number(0)).await;
     // And many at once at both.
     let body = order_update("m1", &number(1));

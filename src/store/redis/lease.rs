@@ -35,13 +35,24 @@ pub(super) struct Hands {
     kept: Mutex<Kept>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Kept {
+    /// The last number of a claim. Begins somewhere, so that two processes seldom use the same.
     last: u64,
     /// Claims under way, and claims of which something is not settled yet, with how much.
     claims: HashMap<u64, usize>,
     /// Callbacks that are not settled yet, with their claims.
     callbacks: HashMap<i64, u64>,
+}
+
+impl Default for Kept {
+    fn default() -> Self {
+        Self {
+            last: fastrand::u64(1..1 << 48),
+            claims: HashMap::new(),
+            callbacks: HashMap::new(),
+        }
+    }
 }
 
 impl Hands {

@@ -49,6 +49,7 @@ mod model;
 pub(in crate::store) mod on_embedded;
 on_redis! {
     mod on_redis;
+    mod replicas;
 }
 mod replies;
 mod restart;

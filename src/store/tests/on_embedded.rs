@@ -14,7 +14,7 @@ pub(in crate::store) fn world() -> World {
         dir: Arc::new(dir),
         marks: Cell::new(false),
     };
-    World::new(home.open(), Box::new(home))
+    World::new(home.open(), home)
 }
 
 /// The directory with the file; the one process that has it open is the test.

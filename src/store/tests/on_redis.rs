@@ -14,10 +14,10 @@ pub(in crate::store) fn world() -> World {
         replicas: RefCell::default(),
         marks: Cell::new(false),
     };
-    World::new(home.open(), Box::new(home))
+    World::new(home.open(), home)
 }
 
-/// The server, and the replicas that were opened on it; all but the last are dead.
+/// The server, and the replicas that were opened on it; where leases end, all but the last are dead.
 struct OnRedis {
     server: RedisServer,
     replicas: RefCell<Vec<String>>,

@@ -2,6 +2,7 @@
 
 use super::*;
 use std::pin::Pin;
+use std::rc::Rc;
 
 /// Makes a fresh world of one backend.
 pub(in crate::store) type NewWorld = fn() -> World;
@@ -11,7 +12,7 @@ pub(in crate::store) const CHANNELS: [&str; 3] = ["a", "b", "c"];
 
 /// What each backend does in its own way.
 pub(in crate::store) trait Home {
-    /// A new process opens the store; whoever had it open before is gone.
+    /// A new process opens the store.
     fn open(&self) -> Outbox;
 
     /// From the next opening on, changes are marked for Datastore, or not.
@@ -33,11 +34,12 @@ pub(in crate::store) trait Home {
 /// A store of its own, with channel `a` where no other is named.
 pub(in crate::store) struct World {
     pub(in crate::store) store: Outbox,
-    home: Box<dyn Home>,
+    pub(in crate::store) home: Rc<dyn Home>,
 }
 
 impl World {
-    pub(in crate::store) fn new(store: Outbox, home: Box<dyn Home>) -> Self {
+    pub(in crate::store) fn new(store: Outbox, home: impl Home + 'static) -> Self {
+        let home = Rc::new(home);
         Self { store, home }
     }
 
@@ -66,15 +68,21 @@ impl World {
     /// until `hold` seconds from now.
     pub(in crate::store) async fn died(self, seconds: i64, hold: i64) -> Self {
         let next = self.reopened();
-        next.home.end_leases(&next.store, seconds, hold).await;
+        next.take_over(seconds, hold).await;
+        next
+    }
+
+    /// The leases of all processes before this one are over, and this one notices.
+    pub(in crate::store) async fn take_over(&self, seconds: i64, hold: i64) {
+        self.home.end_leases(&self.store, seconds, hold).await;
         let rules = CHANNELS.map(|name| SweepRule {
             hold: Duration::from_secs(u64::try_from(hold).unwrap()),
             ..sweep_rule(name, seconds)
         });
         loop {
-            let swept = next.store.sweep(rules.to_vec(), false, at(seconds)).await;
+            let swept = self.store.sweep(rules.to_vec(), false, at(seconds)).await;
             if !swept.unwrap().more {
-                return next;
+                return;
             }
         }
     }

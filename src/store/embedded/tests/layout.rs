@@ -1,7 +1,7 @@
 //! Files of older layouts.
 
 use super::*;
-use crate::domain::{State, UnixMs};
+use crate::domain::State;
 use crate::store::embedded::Settings;
 
 fn marking(dir: &std::path::Path) -> Settings {

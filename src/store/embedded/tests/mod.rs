@@ -33,7 +33,7 @@ impl Rig {
             dir: dir.clone(),
             marks: std::cell::Cell::new(false),
         };
-        let world = World::new(Outbox::Embedded(store.clone()), Box::new(home));
+        let world = World::new(Outbox::Embedded(store.clone()), home);
         Self { world, store, dir }
     }
 

@@ -1,0 +1,157 @@
+//! Slots on the clock of Redis: when a call may start in one.
+//!
+//! A call starts when that clock surely shows the slot, and as long as it surely does not show more
+//! than the lateness that was told when the slot was asked for. Whoever has just met that clock, or
+//! has seen it set or the connection lost, takes no slots for a second and an interval: slots of
+//! before may still be about.
+
+use super::LEAST_TOLERANCE;
+use super::bounds::{self, Bounds};
+use crate::store::redis::pace::Slot;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// What a timer needs at most: it rounds up to milliseconds twice, and then the call must start.
+const WAKE: Duration = Duration::from_micros(2500);
+/// Redis further away than this gives no permits that could be used.
+const MOST_LATE: Duration = Duration::from_millis(250);
+/// No slot is further ahead than this.
+pub(super) const FURTHEST: Duration = Duration::from_secs(1);
+
+/// The clock of Redis as one replica knows it.
+#[derive(Debug)]
+pub(super) struct RedisClock {
+    tolerance: Duration,
+    /// `None` before the first answer and after an error.
+    bounds: Option<Bounds>,
+    /// How far they are apart after an answer, smoothed.
+    width: Duration,
+    /// Counts the times that they began anew: slots of before are void.
+    epoch: u64,
+    /// No slots are taken before this.
+    new_until: Option<Instant>,
+}
+
+/// A slot that was granted to this replica.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Grant {
+    /// `None` when there is no limit.
+    slot: Option<Slot>,
+    /// The lateness that was told when it was asked for.
+    late: Duration,
+    epoch: u64,
+}
+
+/// Whether a call may start.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Start {
+    Now,
+    /// Not before this.
+    At(Instant),
+    /// Its time has passed.
+    Late,
+    /// The clock of Redis is not what it was when the slot was granted.
+    Void,
+}
+
+impl RedisClock {
+    /// A clock that is not known yet. `tolerance` is how late a call may start after its slot, when
+    /// that is enough.
+    pub(super) fn new(tolerance: Duration) -> Self {
+        Self {
+            tolerance,
+            bounds: None,
+            width: Duration::ZERO,
+            epoch: 0,
+            new_until: None,
+        }
+    }
+
+    pub(super) fn is_known(&self) -> bool {
+        self.bounds.is_some()
+    }
+
+    /// Whether it is too early to take slots.
+    pub(super) fn is_new(&self, now: Instant) -> bool {
+        self.new_until.is_none_or(|until| now < until)
+    }
+
+    /// That instant, or when it stops being too early.
+    pub(super) fn new_until(&self, at: Instant) -> Instant {
+        self.new_until.map_or(at, |until| until.max(at))
+    }
+
+    /// How late a call may start here, so that both bounds of the clock and a timer fit in.
+    pub(super) fn late(&self, ahead: Duration) -> Duration {
+        let least = self.tolerance.max(LEAST_TOLERANCE);
+        let needed = self.width * 9 / 8 + bounds::drift_in(ahead) + WAKE;
+        least.max(needed).min(MOST_LATE)
+    }
+
+    /// Takes in what the clock showed between two instants. Tells whether it is what it was, so that
+    /// slots granted just now can be used.
+    pub(super) fn learn(
+        &mut self,
+        showed: u64,
+        per_second: Option<f64>,
+        (sent, got): (Instant, Instant),
+    ) -> bool {
+        let newer = Bounds::of(sent, got, showed);
+        let known = self.bounds.map(|older| older.and(newer));
+        if let Some(Some(both)) = known {
+            self.bounds = Some(both);
+            let width = both.width_in(Duration::ZERO);
+            // The first answers take longest: the connection and the script were new.
+            self.width = width.min((self.width * 7 + width) / 8);
+            return true;
+        }
+        if known.is_some() {
+            tracing::warn!("the clock of Redis was set; nothing is sent for a second");
+        }
+        self.bounds = Some(newer);
+        self.width = newer.width_in(Duration::ZERO);
+        self.epoch += 1;
+        let interval = per_second.map_or(0.0, |rate| 1.1 / rate);
+        self.new_until = Some(got + FURTHEST + Duration::from_secs_f64(interval));
+        false
+    }
+
+    /// Nobody knows which Redis answers next.
+    pub(super) fn lose(&mut self) {
+        self.bounds = None;
+        self.new_until = None;
+        self.epoch += 1;
+    }
+
+    pub(super) fn grant(&self, slot: Option<Slot>, late: Duration) -> Grant {
+        let epoch = self.epoch;
+        Grant { slot, late, epoch }
+    }
+
+    /// The slot of a grant, while it means anything.
+    pub(super) fn slot_of(&self, grant: &Grant) -> Option<Slot> {
+        grant.slot.filter(|_| grant.epoch == self.epoch)
+    }
+
+    /// The first instant at which the clock surely shows this; `None` while it is not known.
+    pub(super) fn surely(&self, time: u64) -> Option<Instant> {
+        self.bounds.map(|bounds| bounds.surely(time))
+    }
+
+    pub(super) fn may_start(&self, grant: &Grant, now: Instant) -> Start {
+        let Some(slot) = grant.slot else {
+            return Start::Now;
+        };
+        let Some(bounds) = self.bounds.filter(|_| grant.epoch == self.epoch) else {
+            return Start::Void;
+        };
+        let last = slot.at as i64 + grant.late.as_micros() as i64;
+        if bounds.most(now) > last {
+            Start::Late
+        } else if bounds.least(now) >= slot.at as i64 {
+            Start::Now
+        } else {
+            Start::At(bounds.surely(slot.at))
+        }
+    }
+}
