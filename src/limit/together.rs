@@ -138,23 +138,23 @@ async fn too_many_halves_once_a_second_for_all_and_pauses_all() {
         Replica::of(&server, Some(10.0), 10),
         Replica::of(&server, Some(10.0), 10),
     );
-    one.want(0, ms(0)).await;
+    let first = one.want(0, ms(0)).await;
     for _ in 0..3 {
         one.say(|ask| ask.slow_down = Some(ms(0))).await;
         two.say(|ask| ask.slow_down = Some(ms(7000))).await;
     }
     let told = one.want(1, ms(100)).await;
-    assert!((0.5..0.6).contains(&told.factor), "{told:?}");
+    // On a machine so busy that this took long, it may have been halved once a second.
+    let seconds = 1 + (told.now - first.now) / SECOND;
+    assert!(told.factor < 0.6, "{told:?}");
+    assert!(told.factor >= 0.5f64.powi(seconds as i32), "{told:?}");
     assert!(told.slots.is_empty());
-    assert!(told.opens > told.now + 6 * SECOND);
+    assert!(told.opens >= first.now + 7 * SECOND);
     let long_ago = (told.now - 4 * SECOND).to_string();
     one.command(&["HSET", PACE_KEY, "factor_at", &long_ago])
         .await;
-    let told = two.want(0, ms(0)).await;
-    assert!(
-        (0.65..0.85).contains(&told.factor),
-        "5 % a second: {told:?}"
-    );
+    let recovered = two.want(0, ms(0)).await.factor - told.factor;
+    assert!((0.2..0.5).contains(&recovered), "5 % a second: {recovered}");
 }
 
 #[tokio::test]
@@ -479,8 +479,29 @@ async fn all_replicas_together_make_no_more_calls_at_once() {
     assert_eq!(most.load(Ordering::SeqCst), 7);
 }
 
+/// A server in the place of one that ended; killed when dropped.
+struct Again(std::process::Child);
+
+impl Again {
+    fn start(socket: &str) -> Self {
+        let child = std::process::Command::new("redis-server")
+            .args(["--port", "0", "--save", "", "--appendonly", "no"])
+            .args(["--unixsocket", socket])
+            .stdout(std::process::Stdio::null())
+            .spawn();
+        Self(child.unwrap())
+    }
+}
+
+impl Drop for Again {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 #[tokio::test]
-async fn without_redis_there_are_no_permits() {
+async fn without_redis_there_are_no_permits_and_it_heals_by_itself() {
     let server = RedisServer::start();
     let limiter = shared(&server, None, 10);
     let began = Instant::now();
@@ -489,12 +510,21 @@ async fn without_redis_there_are_no_permits() {
         began.elapsed() >= ms(1000),
         "others may hold slots that nobody remembers"
     );
-    drop(server);
+    let down = redis::cmd("SHUTDOWN").arg("NOSAVE").to_owned();
+    // Its answer is that the connection ends.
+    let _ = server.link().command::<redis::Value>(&down).await;
     let began = Instant::now();
     assert!(limiter.reserve(3, ms(0), ms(0)).await.is_empty());
     assert!(began.elapsed() < ms(3000));
     assert!(limiter.opens_in(ms(0)).is_none_or(|wait| !wait.is_zero()));
     assert_eq!(limiter.now().in_flight, 0);
+    // Another one at the same place, empty.
+    let began = Instant::now();
+    let socket = server.url().replace("redis+unix://", "");
+    let _again = Again::start(&socket);
+    drop(limiter.maintenance().await);
+    assert!(began.elapsed() >= ms(1000));
+    assert_eq!(limiter.reserve(3, ms(0), ms(0)).await.len(), 3);
 }
 
 #[tokio::test]

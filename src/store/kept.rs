@@ -113,3 +113,73 @@ impl Cache {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::UnixMs;
+    use crate::domain::template::Variant;
+    use crate::store::testing::{self, RedisServer};
+    use secrecy::ExposeSecret;
+
+    fn token(fence: u64) -> StoredToken {
+        StoredToken {
+            access: None,
+            refresh: format!("refresh-{fence}").into(),
+            obtained_at: UnixMs(1),
+            expires_at: UnixMs(2),
+            fence,
+            dead: None,
+            seed: None,
+        }
+    }
+
+    /// One story, whatever the backend.
+    #[tokio::test]
+    async fn every_backend_keeps_the_newest() {
+        let (_dir, store) = testing::store();
+        let server = RedisServer::start();
+        let account = AccountId::parse("default").unwrap();
+        let backends = [
+            (
+                Tokens::Embedded(store.clone()),
+                Cache::Embedded(store.clone()),
+            ),
+            (Tokens::Redis(server.link()), Cache::Redis(server.link())),
+        ];
+        for (tokens, cache) in backends {
+            assert!(tokens.load(&account).await.unwrap().is_none());
+            for (fence, kept) in [(2, true), (2, true), (1, false), (3, true)] {
+                let saved = tokens.save(&account, &token(fence)).await.unwrap();
+                assert_eq!(saved, kept, "{tokens:?}: {fence}");
+            }
+            let other = StoredToken {
+                refresh: "other".into(),
+                ..token(3)
+            };
+            assert!(!tokens.save(&account, &other).await.unwrap());
+            let kept = tokens.load(&account).await.unwrap().unwrap();
+            assert_eq!(kept.refresh.expose_secret(), "refresh-3");
+            assert!(tokens.old_pair(&account).await.unwrap().is_none());
+
+            let Locked::Ours(guard) = tokens.lock(&account, "work", false).await.unwrap() else {
+                panic!("{tokens:?}: nobody else has it");
+            };
+            assert!(guard.is_ours());
+            guard.release(None).await;
+
+            let templates = CachedTemplates {
+                fetched_at: UnixMs(5),
+                variants: vec![Variant {
+                    name: "a".into(),
+                    language: "en".into(),
+                    id: "1".into(),
+                }],
+            };
+            assert_eq!(cache.load_templates(&account).await.unwrap(), None);
+            cache.save_templates(&account, &templates).await.unwrap();
+            let kept = cache.load_templates(&account).await.unwrap();
+            assert_eq!(kept, Some(templates));
+        }
+    }
+}

@@ -268,7 +268,7 @@ impl Outbox {
     pub async fn writable(&self) -> Result<(), StoreError> {
         match self {
             Self::Embedded(store) => store.writable().await,
-            Self::Redis(store) => store.link().writable().await,
+            Self::Redis(store) => store.writable().await,
         }
     }
 

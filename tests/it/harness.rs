@@ -317,7 +317,7 @@ pub(crate) struct Setup {
     pub(crate) env: BTreeMap<String, String>,
     pub(crate) set: Vec<String>,
     /// The Redis to share; without one each gateway gets a store of its own.
-    redis: Option<Arc<Redis>>,
+    pub(crate) redis: Option<Arc<Redis>>,
 }
 
 impl Setup {
@@ -387,7 +387,7 @@ impl Setup {
 /// What outlives a gateway's process: its working directory and its store.
 struct Home {
     dir: tempfile::TempDir,
-    redis: Option<Arc<Redis>>,
+    pub(crate) redis: Option<Arc<Redis>>,
 }
 
 impl Home {

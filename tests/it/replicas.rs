@@ -345,14 +345,20 @@ async fn four_replicas_started_at_once_exchange_the_seed_once_and_subscribe_once
 #[tokio::test]
 async fn four_replicas_and_a_token_that_ended_make_one_refresh() {
     on_redis_only!();
-    let knobs = json!({ "event_mode": "none", "refresh_slow_ms": 300 });
+    let knobs = json!({ "event_mode": "none", "refresh_slow_ms": 300, "token_ttl_s": 8 });
     let stage = Stage::new(knobs, Options::every_second()).await;
     let replicas = start_together(&stage.setup(), 4).await;
     for (n, replica) in replicas.iter().enumerate() {
         sent(replica, &stage.sandbox, &format!("m{n}"), &number(n)).await;
     }
     let before = stage.sandbox.counts().await;
-    stage.sandbox.post("token/revoke-access", json!({})).await;
+    stage.sandbox.knobs(json!({ "token_ttl_s": 86_400 })).await;
+    // Within its first minute nothing renews it early.
+    until("the token has ended", async || {
+        let ready = replicas[0].ready().await.1;
+        (ready["accounts"][0]["token"]["state"] == "stale").then_some(())
+    })
+    .await;
     let (r, rest) = replicas.split_at(2);
     tokio::join!(
         accept_all(&r[0], 10..30),
@@ -366,8 +372,6 @@ async fn four_replicas_and_a_token_that_ended_make_one_refresh() {
     let more = |name: &str| counts[name].as_u64().unwrap() - before[name].as_u64().unwrap();
     assert_eq!((more("refreshes"), more("refreshes_denied")), (1, 0));
     assert_eq!(counts["max_refreshes_at_once"], 1);
-    let unauthorized = counts["calls"]["unauthorized"].as_u64();
-    assert!(unauthorized >= Some(1), "{counts}");
     assert_eq!(counts["recipients_repeated"], 0);
 }
 
@@ -419,8 +423,10 @@ async fn after_an_outage_of_moengage_two_replicas_tell_each_status_once() {
         (turned_down(&a) || turned_down(&b)).then_some(())
     })
     .await;
-    let waiting = a.ledger().await["callbacks"]["waiting"].clone();
-    assert_eq!(waiting, 3 * MESSAGES, "one queue for all");
+    until("one queue for all has every status", async || {
+        (a.ledger().await["callbacks"]["waiting"] == 3 * MESSAGES).then_some(())
+    })
+    .await;
     stage.sandbox.knobs(json!({ "moengage_status": 200 })).await;
     let ledger = a.drained().await;
     assert_eq!(ledger["callbacks"]["taken"], 3 * MESSAGES);

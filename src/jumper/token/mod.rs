@@ -98,8 +98,8 @@ struct Flight {
     refreshed: Option<Instant>,
     /// What is in memory is newer than what the store took.
     unsaved: bool,
-    /// The store could not be read when it was last tried.
-    store_away: bool,
+    /// When it was last said that the store cannot be used.
+    store_away: Option<Instant>,
 }
 
 /// Why somebody wants a new pair.

@@ -2,11 +2,12 @@
 //!
 //! Whoever wants to renew takes the account's lock at the store and reads the stored pair once more
 //! before it calls. A store that cannot be reached gives no lock, and then no refresh begins: its
-//! pair could not be stored. The access token in memory is used meanwhile. A pair is written only
+//! pair could not be stored. The access token in memory is used meanwhile. A call that is under way
+//! when the store goes is not broken off: its pair may be the only good one. A pair is written only
 //! over an older one, so of two writers the first one counts; but a living pair counts more than
 //! the word that its parent is dead.
 
-use super::{Flight, TokenError, Tokens, Why};
+use super::{Flight, LEAST_GAP, TokenError, Tokens, Why};
 use crate::clock::now;
 use crate::store::{Guard, Locked, StoreError, StoredToken};
 use secrecy::{ExposeSecret, SecretString};
@@ -119,12 +120,15 @@ impl Tokens {
             let kept = self.save(flight, token).await;
             self.adopt(flight, kept);
         }
-        if flight.unsaved && !shared.store.is_shared() {
-            return Ok(false);
+        if flight.unsaved {
+            let reason = "the newest tokens are not stored yet".to_owned();
+            return match shared.store.is_shared() {
+                true => Err(step_back(flight, STEP_BACK, reason)),
+                false => Ok(false),
+            };
         }
         match shared.store.load(&shared.settings.account).await {
             Ok(stored) => {
-                flight.store_away = false;
                 let held = self.held();
                 let fence = held.token.as_ref().map_or(0, |token| token.fence);
                 match (stored, &held.token) {
@@ -174,13 +178,14 @@ impl Tokens {
     pub(super) async fn save(&self, flight: &mut Flight, mut token: StoredToken) -> StoredToken {
         let shared = &self.shared;
         let account = &shared.settings.account;
-        let tries = if shared.store.is_shared() { SAVES } else { 1 };
+        // What is unsaved already is tried again soon.
+        let mut tries = if shared.store.is_shared() && !flight.unsaved {
+            SAVES
+        } else {
+            1
+        };
         let mut failure = String::new();
-        for number in 0..tries {
-            if number > 0 {
-                // waits because a connection that broke is made anew; the lock is renewed meanwhile
-                sleep(SAVE_AGAIN).await;
-            }
+        while tries > 0 {
             let stored = match shared.store.save(account, &token).await {
                 Ok(true) => {
                     flight.unsaved = false;
@@ -199,7 +204,12 @@ impl Tokens {
                     return stored;
                 }
                 Ok(None) => {}
-                Err(error) => failure = error.to_string(),
+                Err(error) => {
+                    failure = error.to_string();
+                    tries -= 1;
+                    // waits because a connection that broke is made anew; the lock is renewed meanwhile
+                    sleep(SAVE_AGAIN.min(SAVE_AGAIN * tries)).await;
+                }
             }
         }
         if !flight.unsaved {
@@ -235,12 +245,39 @@ impl Tokens {
         shared.store.load(account).await
     }
 
-    /// No store, no refresh: said once an outage.
-    fn away(&self, flight: &mut Flight, error: &StoreError) -> TokenError {
-        if !flight.store_away {
-            warn!(account = %self.shared.settings.account, %error, "the stored tokens cannot be read; no refresh begins until they can, the access token in memory is used");
+    /// The refresh token may be refused because somebody else used it and stored what came of it:
+    /// another process, or the old connector. `None`: nobody did.
+    pub(super) async fn found_another(
+        &self,
+        flight: &mut Flight,
+        refused: &StoredToken,
+    ) -> Option<Result<(), TokenError>> {
+        let newer = self.take_newer(flight).await.ok()?;
+        if let Ok(Some(imported)) = self.import(self.held().token.as_ref()).await {
+            self.adopt(flight, imported);
         }
-        flight.store_away = true;
+        let held = self.held();
+        let now_held = held.token.as_ref()?;
+        let another = shown(Some(&now_held.refresh)) != shown(Some(&refused.refresh));
+        if let (true, None, Some(reason)) = (newer, &refused.dead, &now_held.dead) {
+            return Some(Err(TokenError::Dead(reason.clone())));
+        }
+        if (newer || another) && self.usable().is_some() {
+            return Some(Ok(()));
+        }
+        let reason = "another refresh token was stored meanwhile; it is tried next";
+        another.then(|| Err(TokenError::Unavailable(reason.into())))
+    }
+
+    /// No store, no refresh; said once a minute.
+    fn away(&self, flight: &mut Flight, error: &StoreError) -> TokenError {
+        if flight
+            .store_away
+            .is_none_or(|said| said.elapsed() >= LEAST_GAP)
+        {
+            warn!(account = %self.shared.settings.account, %error, "no refresh of the tokens can begin; the access token in memory is used to its end");
+            flight.store_away = Some(Instant::now());
+        }
         step_back(flight, STEP_BACK, error.to_string())
     }
 }

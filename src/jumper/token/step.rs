@@ -84,8 +84,8 @@ impl Tokens {
             Err(Failure::Refused(reason)) => reason,
             Err(failure) => return Err(self.put_off(flight, failure)),
         };
-        if self.found_another(flight).await {
-            return Ok(());
+        if let Some(found) = self.found_another(flight, token).await {
+            return found;
         }
         match self.ask_new_seed(token, guard).await {
             Some(Ok(pair)) => {
@@ -103,20 +103,6 @@ impl Tokens {
             }
             Some(Err(Failure::Refused(_))) | None => self.bury(flight, token, reason).await,
         }
-    }
-
-    /// The refused refresh token may be refused because somebody else used it and stored its pair:
-    /// another process, or the old connector.
-    async fn found_another(&self, flight: &mut Flight) -> bool {
-        let newer = self.take_newer(flight).await;
-        if newer.is_err() || self.held().token.is_none() {
-            return false;
-        }
-        if let Ok(Some(imported)) = self.import(self.held().token.as_ref()).await {
-            self.adopt(flight, imported);
-            return self.usable().is_some();
-        }
-        newer == Ok(true) && self.usable().is_some()
     }
 
     /// The configured seed is tried before a stored token is buried, when it is another one than

@@ -136,6 +136,14 @@ impl Store {
         trouble.map_or(Ok(()), Err)
     }
 
+    /// Whether a durable write can be made now.
+    pub async fn writable(&self) -> Result<(), StoreError> {
+        self.shared.link.writable().await?;
+        // Whoever is told that all is well may send the next message at once.
+        *self.trouble() = None;
+        Ok(())
+    }
+
     fn trouble(&self) -> MutexGuard<'_, Option<StoreError>> {
         self.shared
             .trouble

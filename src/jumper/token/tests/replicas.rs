@@ -280,6 +280,58 @@ async fn what_others_do_is_noticed_without_a_call() {
     assert_eq!(fake.calls(), 2);
 }
 
+/// The lock comes free in the moment in which somebody else has finished.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_gets_the_lock_looks_once_more() {
+    let server = RedisServer::start();
+    expired(&server).await;
+    let fake = Fake::start(rotating).await;
+    let one = Replica::start(&fake, &server, None).await;
+    let two = Replica::start(&fake, &server, None).await;
+    two.access().await.unwrap();
+    let may_renew = one.run(|tokens| async move {
+        let mut flight = tokens.shared.flight.lock().await;
+        let turn = tokens.turn(&mut flight, Some(Why::Needed)).await;
+        turn.map(|guard| guard.is_some())
+    });
+    assert_eq!(may_renew.await, Ok(false));
+    assert_eq!(server.say(&format!("EXISTS {LOCK}")).await, "0");
+    assert_eq!(one.access().await.unwrap(), "Bearer access-0");
+    assert_eq!(fake.calls(), 1);
+}
+
+/// A refusal that came while somebody put in another refresh token buries nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_token_is_not_buried_over_a_new_one() {
+    let server = RedisServer::start();
+    expired(&server).await;
+    let fake = Fake::start(|number, seen: &Seen| match number {
+        0 => Reaction::After(MOMENT * 3, Box::new(refused())),
+        n if seen.body.ends_with("=put-in") => pair(n),
+        _ => refused(),
+    })
+    .await;
+    let one = Replica::start(&fake, &server, None).await;
+    one.begin();
+    until("the call", async || fake.calls() == 1).await;
+    let put_in = StoredToken {
+        access: None,
+        refresh: "put-in".into(),
+        fence: 4,
+        ..with_life(0, 0)
+    };
+    assert!(one.store.save(&account(), &put_in).await.unwrap());
+    let first = one.access().await;
+    let reached = if first.is_ok() {
+        first
+    } else {
+        one.access().await
+    };
+    assert_eq!(reached.unwrap(), "Bearer access-1");
+    assert_eq!(stored(&one.store).await.dead, None);
+    assert_eq!(fake.calls(), 2);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn without_redis_no_refresh_begins_and_a_good_token_is_used() {
     let server = RedisServer::start();
