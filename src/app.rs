@@ -10,7 +10,7 @@ use crate::http::{self, Limits};
 use crate::jumper::webhook::receive;
 use crate::keeper;
 use crate::moengage;
-use crate::ops;
+use crate::ops::{self, Desk};
 use anyhow::Context;
 use crew::Crew;
 use parts::Parts;
@@ -116,9 +116,7 @@ impl App {
             OPS_DRAIN,
         ));
         start_work(&config, &parts, &crew);
-        if parts.outbox.store.is_shared() {
-            crew.hire("follower", ops::follow(desk, crew.stop.child_token()));
-        }
+        follow(&parts, desk, &crew);
         let lease = keep_lease(&parts);
 
         tokio::select! {
@@ -133,9 +131,7 @@ impl App {
         );
         crew.stop.cancel();
         wind_down(&listeners, &ears, &crew, drain).await;
-        lease.stop.cancel();
-        lease.ended().await;
-        leave(&parts).await;
+        leave(&parts, &lease).await;
         ops_stop.cancel();
         ops_task.await?;
         anyhow::ensure!(
@@ -168,6 +164,13 @@ async fn wind_down(
     }
 }
 
+/// Follows what operators set at other processes.
+fn follow(parts: &Parts, desk: Desk, crew: &Crew) {
+    if parts.outbox.store.is_shared() {
+        crew.hire("follower", ops::follow(desk, crew.stop.child_token()));
+    }
+}
+
 /// Keeps the lease on its own: it must outlive all that works under it.
 fn keep_lease(parts: &Parts) -> Crew {
     let crew = Crew::default();
@@ -180,7 +183,9 @@ fn keep_lease(parts: &Parts) -> Crew {
 }
 
 /// What is still being sent is unknown; other processes need not wait for the end of our lease.
-async fn leave(parts: &Parts) {
+async fn leave(parts: &Parts, lease: &Crew) {
+    lease.stop.cancel();
+    lease.ended().await;
     let hold = |channel: &Arc<Channel>| (channel.id.clone(), channel.policy.ambiguous_hold);
     let holds: Vec<_> = parts.channels.iter().map(hold).collect();
     match parts.outbox.store.leave(&holds).await {

@@ -17,9 +17,9 @@ use std::time::{Duration, Instant};
 const BATCH_BYTES: usize = 4 << 20;
 /// When a message that Datastore refuses by itself is tried again.
 const REFUSED_AGAIN: Duration = Duration::from_secs(3600);
-/// How long the messages of a refused batch are tried one by one; well below the time for which
-/// their marks are hidden.
-const ONE_BY_ONE: Duration = Duration::from_secs(5);
+/// For how long transactions of a batch are begun. With the deadlines of the last one it stays below
+/// the time for which the marks are hidden, so that nobody else takes them meanwhile.
+const BEGUN_WITHIN: Duration = Duration::from_secs(5);
 
 /// A message and its entity.
 type Pair = (Dirty, Entity);
@@ -43,16 +43,17 @@ impl Archive {
             (dirty, entity)
         };
         let pairs: Vec<Pair> = batch.into_iter().map(pair).collect();
+        let begun = Instant::now();
         let mut written = Written::default();
         for chunk in chunks(&pairs) {
-            if written.error.is_some() {
+            if written.error.is_some() || begun.elapsed() > BEGUN_WITHIN {
                 written.left.extend(chunk.iter().map(mark));
                 continue;
             }
             match self.transact(chunk).await {
                 Ok(()) => written.ends.extend(chunk.iter().map(done)),
                 Err(error) if error.blames_an_entity() => {
-                    self.write_each(chunk, &mut written).await;
+                    self.write_each(chunk, begun, &mut written).await;
                 }
                 Err(error) => {
                     count("failed", chunk.len());
@@ -65,10 +66,9 @@ impl Archive {
     }
 
     /// One message is refused, and the others must not wait for it.
-    async fn write_each(&self, chunk: &[Pair], written: &mut Written) {
-        let begun = Instant::now();
+    async fn write_each(&self, chunk: &[Pair], begun: Instant, written: &mut Written) {
         for pair in chunk {
-            if written.error.is_some() || begun.elapsed() > ONE_BY_ONE {
+            if written.error.is_some() || begun.elapsed() > BEGUN_WITHIN {
                 written.left.push(mark(pair));
                 continue;
             }

@@ -114,7 +114,7 @@ fn once_each(mut found: Vec<Kept>) -> Vec<Kept> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::archive::entity::tests::dirty;
     use crate::channel::{Account, Channel, Channels, Pause};
@@ -125,12 +125,12 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    fn account(id: &str) -> AccountId {
+    pub(in crate::archive) fn account(id: &str) -> AccountId {
         AccountId::parse(id).unwrap()
     }
 
     /// Channels by account, name and number.
-    fn archive(channels: &[(&str, &str, &str)]) -> Archive {
+    pub(in crate::archive) fn archive(channels: &[(&str, &str, &str)]) -> Archive {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let channel = |(of, id, number): &(&str, &str, &str)| {
             let pace = Pace {

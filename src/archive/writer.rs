@@ -158,3 +158,41 @@ impl Writer {
         retry_delay(self.failures, first, longest, 0.5 + fastrand::f64() / 2.0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::find::tests::{account, archive};
+    use super::*;
+    use crate::store::{self, testing};
+
+    fn answered(status: &str) -> Error {
+        Error::Answered {
+            status: status.into(),
+            words: "said".into(),
+        }
+    }
+
+    #[tokio::test]
+    async fn trouble_is_told_with_what_to_do_until_it_is_over() {
+        let (_dir, store) = testing::store();
+        let outbox = Outbox::new(store::Outbox::Embedded(store), []);
+        let (archive, account) = (archive(&[]), account("acc"));
+        let mut writer = Writer::new(archive.clone(), outbox, account.clone());
+        for _ in 0..20 {
+            let wait = writer.failed(&answered("UNAVAILABLE"));
+            assert!(wait >= HEALS.0 / 2 && wait <= HEALS.1, "{wait:?}");
+        }
+        let since = archive.trouble(&account).unwrap().since;
+        let wait = writer.failed(&answered("PERMISSION_DENIED"));
+        assert!(wait > HEALS.1, "pressing on is of no use: {wait:?}");
+        let trouble = archive.trouble(&account).unwrap();
+        assert!(
+            trouble.reason.contains("Cloud Datastore User"),
+            "{trouble:?}"
+        );
+        assert_eq!(trouble.since, since);
+        writer.recovered();
+        assert_eq!((archive.trouble(&account), writer.failures), (None, 0));
+        assert!(writer.failed(&answered("ABORTED")) <= HEALS.0);
+    }
+}

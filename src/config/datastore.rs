@@ -90,14 +90,18 @@ fn emulator_host(text: &str) -> Parsed<String> {
     }
 }
 
-/// Settings of Datastore that do nothing, because no project is named.
-pub(super) fn without_project(given: &BTreeMap<&'static str, Given>) -> Option<String> {
+/// What is allowed and may still be a mistake.
+pub(super) fn doubt(given: &BTreeMap<&'static str, Given>) -> Option<String> {
     let is_set = |key: &&str| given.contains_key(key);
+    let known = |key: &str| Setting::named(key).map(Setting::known_as);
+    let (file, emulator) = ("datastore.credentials_file", "datastore.emulator_host");
     if is_set(&"datastore.project_id") {
-        return None;
+        let name = known(emulator).filter(|_| is_set(&emulator))?;
+        return Some(format!(
+            "{name} is set: records go to an emulator, not to Google"
+        ));
     }
-    let keys = ["datastore.credentials_file", "datastore.emulator_host"];
-    let name = Setting::named(keys.iter().find(|key| is_set(key))?)?.known_as();
+    let name = known([file, emulator].into_iter().find(is_set)?)?;
     Some(format!(
         "{name} has no effect without DT_PROJECT_ID: records are not written to Datastore"
     ))

@@ -128,7 +128,7 @@ pub fn load(sources: &Sources, purpose: Purpose) -> Result<Config, Faults> {
     };
     let mut warnings = doubts::without_effect(sources, &tables);
     warnings.extend(doubts::of(&groups.estate, &given, &tables));
-    warnings.extend(datastore::without_project(&given));
+    warnings.extend(datastore::doubt(&given));
     let (accounts, channels) = groups.estate;
     Ok(Config {
         drain_timeout: groups.drain_timeout,

@@ -211,12 +211,10 @@ const fn ignored(var: &'static str, advice: &'static str) -> Unserved {
 pub(super) const FILE_VAR: &str = "GATEWAY_CONFIG";
 
 /// Variables that are known and not served. Their values are never shown.
-pub(super) static UNSERVED: &[Unserved] = &[
-    ignored(
-        "OTEL_EXPORTER_OTLP_ENDPOINT",
-        "has no effect: this version exports no traces",
-    ),
-];
+pub(super) static UNSERVED: &[Unserved] = &[ignored(
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    "has no effect: this version exports no traces",
+)];
 
 /// Whether a setting or anything else here reads this variable.
 pub(super) fn is_known_variable(name: &str) -> bool {

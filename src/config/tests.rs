@@ -976,6 +976,9 @@ fn datastore_is_used_when_a_project_is_named() {
         ("DT_JSON_PATH", "/keys/key.json"),
         ("DATASTORE_EMULATOR_HOST", "http://127.0.0.1:8081/"),
     ]));
+    let warnings = config.warnings();
+    let told = |one: &String| one.contains("not to Google");
+    assert!(warnings.iter().any(told), "{warnings:?}");
     let datastore = config.datastore.unwrap();
     assert_eq!(datastore.kind, "MOENGAGE_MESSAGES");
     assert_eq!(datastore.emulator_host.as_deref(), Some("127.0.0.1:8081"));

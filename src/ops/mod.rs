@@ -6,8 +6,8 @@
 
 mod api;
 mod archived;
-pub mod health;
 mod follow;
+pub mod health;
 mod metrics;
 pub mod problem;
 mod rate;
@@ -23,7 +23,6 @@ use crate::limit::Pace;
 use crate::outbox::Outbox;
 use crate::provider::Provider;
 pub(crate) use api::stored_pause;
-pub use follow::follow;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
@@ -31,6 +30,7 @@ use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
+pub use follow::follow;
 use metrics_exporter_prometheus::PrometheusHandle;
 use problem::Problem;
 pub(crate) use rate::stored as stored_pace;

@@ -151,6 +151,53 @@ async fn while_datastore_is_down_all_goes_on_and_nothing_is_missing_later() {
     .await;
 }
 
+/// Worse than one that is gone: each call takes as long as it may.
+#[tokio::test]
+async fn a_datastore_that_hangs_delays_only_itself() {
+    let (sandbox, emulator, gateway) = recording(json!({ "share_read": 0 })).await;
+    gateway.accept("m0", &person(1)).await;
+    until_all_written(&gateway).await;
+    emulator.hang(true);
+    gateway.accept("m1", &person(2)).await;
+    until_told(&sandbox, "m1", &["sent", "delivered"]).await;
+    let begun = std::time::Instant::now();
+    let found = gateway
+        .ops_send("POST", "/api/search", json!({ "id": "nobody" }))
+        .await;
+    assert!(begun.elapsed().as_millis() < 4000, "{:?}", begun.elapsed());
+    let note = found.1["note"].as_str().unwrap_or_default();
+    assert!(
+        found.0 == 200 && note.contains("did not answer within 2 s"),
+        "{found:?}"
+    );
+    assert_eq!(gateway.ready().await.0, 200);
+    emulator.hang(false);
+    emulator
+        .until_text("default:m1", "status", "delivered")
+        .await;
+    until_all_written(&gateway).await;
+}
+
+#[tokio::test]
+async fn check_looks_at_datastore() {
+    let (sandbox, mut emulator, _gateway) = recording(json!({})).await;
+    let dir = tempfile::tempdir().unwrap();
+    let setup = Setup::towards(&sandbox).recording(&emulator);
+    let line = || {
+        let (_, out) = run_to_end(&["check"], &setup, dir.path());
+        let line = out.lines().find(|line| line.starts_with("Datastore "));
+        line.unwrap_or_else(|| panic!("{out}")).to_owned()
+    };
+    let there = line();
+    assert!(there.contains(" ok ") && there.contains(PROJECT), "{there}");
+    emulator.kill();
+    let gone = line();
+    assert!(
+        gone.contains(" warn ") && gone.contains("Records would wait"),
+        "{gone}"
+    );
+}
+
 /// Another replica, or a repeat that was held up, may have written meanwhile.
 #[tokio::test]
 async fn an_older_version_never_overwrites_a_newer_one() {

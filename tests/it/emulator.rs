@@ -25,7 +25,7 @@ impl Emulator {
         let dir = tempfile::tempdir().unwrap();
         let host = format!("127.0.0.1:{}", own_port());
         let child = run(&host, &dir);
-        let emulator = Self {
+        let mut emulator = Self {
             child,
             host,
             http: client(),
@@ -41,13 +41,21 @@ impl Emulator {
         self.child.wait().unwrap();
     }
 
+    /// It takes connections and answers nothing, until it goes on.
+    pub(crate) fn hang(&self, yes: bool) {
+        let signal = if yes { "-STOP" } else { "-CONT" };
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill").args([signal, &pid]).status().unwrap();
+        assert!(sent.success());
+    }
+
     /// Starts again where it was, empty.
     pub(crate) async fn start_again(&mut self) {
         self.child = run(&self.host, &self.dir);
         self.answers().await;
     }
 
-    async fn answers(&self) {
+    async fn answers(&mut self) {
         until("the emulator answers", async || {
             self.http
                 .get(format!("http://{}/", self.host))
@@ -56,6 +64,8 @@ impl Emulator {
                 .ok()
         })
         .await;
+        let ended = self.child.try_wait().unwrap();
+        assert!(ended.is_none(), "another one answers at {}", self.host);
     }
 
     /// Makes a call of the REST API.

@@ -253,7 +253,10 @@ async fn a_redis_that_takes_no_writes_is_named_with_its_reason_and_heals() {
     let full = gateway.post(&order_update("refused", &number(9_001))).await;
     assert_eq!(full.0, 503, "{full:?}");
     // What was accepted can still end: there is always room for that.
-    assert_eq!(gateway.event(&status(&id, "read", 1_930_000_000)).await, 200);
+    assert_eq!(
+        gateway.event(&status(&id, "read", 1_930_000_000)).await,
+        200
+    );
     let (status, ready) = gateway.ready().await;
     let reason = ready["reason"].to_string().to_lowercase();
     assert!(status == 503 && reason.contains("memory"), "{ready}");

@@ -115,7 +115,7 @@ impl Store {
                 }
             };
             let said = "this version of the gateway cannot read it".to_owned();
-            self.settle_at(&channel, (handle, claim), end, said, now)
+            self.settle_at(&channel, (handle, claim), (end, said), now)
                 .await?;
         }
         Ok(())

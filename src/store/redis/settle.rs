@@ -17,7 +17,7 @@ impl Store {
         now: UnixMs,
     ) -> Result<Folded, StoreError> {
         let handle = (claimed.handle, claimed.claim);
-        self.settle_at(&claimed.channel, handle, settlement, answer, now)
+        self.settle_at(&claimed.channel, handle, (settlement, answer), now)
             .await
     }
 
@@ -25,8 +25,7 @@ impl Store {
         &self,
         channel: &ChannelId,
         (handle, claim): (i64, u64),
-        settlement: Settlement,
-        answer: String,
+        (settlement, answer): (Settlement, String),
         now: UnixMs,
     ) -> Result<Folded, StoreError> {
         let mut call = Call::new(&self.shared.scripts.settle, self.home(channel)?)

@@ -31,7 +31,7 @@ impl Store {
                 of_rule.is_some_and(|of_rule| of_rule.account == home.account)
             };
             let rules: Vec<&SweepRule> = rules.iter().filter(at_home).collect();
-            self.sweep_at(home, &rules, ages, now, &mut swept).await?;
+            self.sweep_at(home, &rules, (ages, now), &mut swept).await?;
         }
         Ok(swept)
     }
@@ -40,8 +40,7 @@ impl Store {
         &self,
         home: &Home,
         rules: &[&SweepRule],
-        ages: bool,
-        now: UnixMs,
+        (ages, now): (bool, UnixMs),
         swept: &mut Swept,
     ) -> Result<(), StoreError> {
         let mut folded = Folded::default();
