@@ -3,7 +3,7 @@
 
 use super::embedded::Store;
 use super::record::{Ledger, Record, Search};
-use super::redis;
+use super::redis::Store as SharedStore;
 use super::report::Report;
 use super::types::*;
 use crate::domain::{AccountId, ChannelId, Incoming, Message, MsgId, UnixMs};
@@ -17,7 +17,7 @@ pub enum Outbox {
     /// One SQLite file.
     Embedded(Store),
     /// One Redis, shared with other processes.
-    Redis(redis::Store),
+    Redis(SharedStore),
 }
 
 impl Outbox {

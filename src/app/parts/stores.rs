@@ -1,7 +1,7 @@
 //! Where everything durable is: the one place that chooses the store.
 
 use crate::config::Config;
-use crate::store::redis::{self, Link};
+use crate::store::redis::{Link, Settings, Store};
 use crate::store::{self, StoreError, embedded};
 use anyhow::Context;
 use std::time::Duration;
@@ -44,7 +44,7 @@ fn embedded(config: &Config) -> anyhow::Result<Stores> {
     })
 }
 
-async fn shared(config: &Config, settings: &redis::Settings) -> anyhow::Result<Stores> {
+async fn shared(config: &Config, settings: &Settings) -> anyhow::Result<Stores> {
     let link = Link::new(settings)?;
     reach(&link).await.context(
         "the store at REDIS_URL cannot be used; start again when it can (`gateway check` tells more)",
@@ -52,7 +52,7 @@ async fn shared(config: &Config, settings: &redis::Settings) -> anyhow::Result<S
     link.warn_of_weakness().await;
     let channels = config.channels.iter();
     let channels = channels.map(|channel| (channel.id.clone(), channel.account.clone()));
-    let store = redis::Store::open(link.clone(), channels.collect(), config.datastore.is_some());
+    let store = Store::open(link.clone(), channels.collect(), config.datastore.is_some());
     store.renew().await?;
     store.look().await?;
     Ok(Stores {
