@@ -200,7 +200,7 @@ pub async fn watch_hold(watched: Watched, probe: Duration, stop: CancellationTok
             crate::alert::tell(&format!(
                 "Account {} is held: {reason}. Messages are accepted and wait. Put in a new \
                  refresh token: PUT /api/accounts/{}/token/seed at the ops listener, or its \
-                 seed_refresh_token (SEED_REFRESH_TOKEN) and a restart.",
+                 seed_refresh_token or SEED_REFRESH_TOKEN and a restart.",
                 account.id, account.id
             ));
         }

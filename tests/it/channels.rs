@@ -205,6 +205,35 @@ async fn b_47_the_webhook_of_one_tenant_opens_and_moves_nothing_of_another() {
 }
 
 #[tokio::test]
+async fn a_moengage_that_takes_nothing_for_one_number_delays_no_other() {
+    let (a, b) = (Sandbox::start(quick()).await, Sandbox::start(quick()).await);
+    let down = json!({ "moengage_only": "uk", "moengage_status": 500 });
+    a.knobs(down).await;
+    let house = House::open(&a, &two_tenants(&a, &b)).await;
+    house.listen(&a, None, "uk", "uk").await;
+    for n in 0..20 {
+        house.send("tok-uk", &format!("uk-{n}"), n).await;
+    }
+    until("callbacks of the one wait", async || {
+        let ledger = house.ledger("uk").await;
+        (ledger["callbacks"]["waiting"].as_i64() >= Some(20)).then_some(())
+    })
+    .await;
+    house.send("tok-us", "us-1", 100).await;
+    until("those of the other are told", async || {
+        (a.told("us-1").await == ["sent", "delivered", "read"]).then_some(())
+    })
+    .await;
+    assert!(a.told("uk-1").await.is_empty());
+    a.knobs(json!({ "moengage_status": 200 })).await;
+    until("all are told in the end", async || {
+        (a.told("uk-19").await == ["sent", "delivered", "read"]).then_some(())
+    })
+    .await;
+    assert_eq!(a.counts().await["callback_backwards"], 0);
+}
+
+#[tokio::test]
 async fn an_opt_out_on_one_number_leaves_the_others_alone() {
     let knobs = json!({ "event_mode": "none" });
     let (a, b) = (
@@ -227,11 +256,12 @@ async fn an_opt_out_on_one_number_leaves_the_others_alone() {
     }
 }
 
-#[tokio::test]
-async fn channels_of_one_account_share_its_calls_alike_whoever_has_how_much_waiting() {
+/// Channels with much, with nothing, with little, and with a pause; whose message each send was,
+/// from when both that may send have something until one of them has not.
+async fn served(rate: u32, little: usize) -> Vec<String> {
     let a = Sandbox::start(json!({ "event_mode": "none" })).await;
     let numbers = ["one", "idle", "two", "resting"];
-    let mut tables = account("acme", &a.url, "rate_per_second = 100");
+    let mut tables = account("acme", &a.url, &format!("rate_per_second = {rate}"));
     for id in numbers {
         let more = format!("auth_against = \"tok-{id}\"");
         tables += &channel(id, "acme", &a.url, &more);
@@ -239,39 +269,42 @@ async fn channels_of_one_account_share_its_calls_alike_whoever_has_how_much_wait
     let house = House::open(&a, &tables).await;
     house.send("tok-idle", "warm", 9999).await;
     house.gateway.until_state("warm", "accepted").await;
-    for id in numbers {
+    for id in numbers.iter().filter(|id| **id != "idle") {
         house.channel(id, "pause").await;
     }
-    house.load("one", 1000, 400).await;
-    house.load("two", 2000, 60).await;
+    house.load("one", 1000, 5 * little).await;
+    house.load("two", 2000, little).await;
     house.load("resting", 3000, 10).await;
     a.post("reset", json!({})).await;
     house.channel("two", "resume").await;
     house.channel("one", "resume").await;
     until("the smaller queue is sent", async || {
-        (house.queued("two").await == 0).then_some(())
-    })
-    .await;
-    until("and its calls have ended", async || {
-        (house.ledger("two").await["accepted_by_provider"] == 60).then_some(())
+        (house.ledger("two").await["accepted_by_provider"] == little).then_some(())
     })
     .await;
     let sends = a.get("sends?limit=1000").await;
     let who = |send: &Value| send["to"].as_str().unwrap()[7..8].to_owned();
     let order: Vec<_> = sends.as_array().unwrap().iter().map(who).collect();
-    let last = order.iter().rposition(|one| one == "2").unwrap();
-    let first = order.iter().position(|one| one == "1").unwrap();
-    let (of_one, of_two) = (
-        order[first..last].iter().filter(|one| *one == "1").count(),
-        order[first..last].iter().filter(|one| *one == "2").count(),
-    );
-    assert!(of_two >= 30, "they were sent together: {order:?}");
-    let share = of_one as f64 / of_two as f64;
-    assert!(
-        (0.75..=1.34).contains(&share),
-        "{of_one} to {of_two}: {order:?}"
-    );
     assert!(!order.contains(&"3".to_owned()), "a paused number rests");
+    let first = order.iter().position(|one| one == "1").unwrap();
+    let last = order.iter().rposition(|one| one == "2").unwrap();
+    order[first..last].to_vec()
+}
+
+#[tokio::test]
+async fn channels_of_one_account_share_its_calls_alike_whoever_has_how_much_waiting() {
+    // One call a claim, and several.
+    for (rate, little) in [(35, 50), (300, 100)] {
+        let order = served(rate, little).await;
+        let of = |channel: &str| order.iter().filter(|one| *one == channel).count();
+        let (of_one, of_two) = (of("1"), of("2"));
+        assert!(of_two >= little / 2, "they were sent together: {order:?}");
+        let share = of_one as f64 / of_two as f64;
+        assert!(
+            (0.75..=1.34).contains(&share),
+            "{rate}/s: {of_one} to {of_two}: {order:?}"
+        );
+    }
 }
 
 #[tokio::test]
@@ -459,16 +492,20 @@ async fn b_26_channels_with_nearly_the_same_name_have_queues_of_their_own_and_co
 
 #[tokio::test]
 async fn b_16_every_merchant_of_one_application_keeps_its_tokens_fresh() {
-    let knobs = json!({ "event_mode": "none", "token_ttl_s": 3 });
+    let knobs = json!({ "event_mode": "none", "token_ttl_s": 4 });
     let a = Sandbox::start(knobs).await;
-    let house = House::open(&a, &merchants(&a, 3).await).await;
+    // On a busy machine a token this short may end on its way; that must heal soon.
+    let tables = format!(
+        "[policy]\nhold_probe = \"200ms\"\n{}",
+        merchants(&a, 3, "").await
+    );
+    let house = House::open(&a, &tables).await;
     let mut sent = 0;
     until("each has used up two pairs", async || {
         for n in 0..3 {
             let id = format!("{n}-{sent}");
-            house.send(&format!("tok-{n}"), &id, 100 * n + sent).await;
-            let message = house.gateway.until_state(&id, "accepted").await;
-            assert_eq!(message["attempts"], 1, "{message}");
+            house.send(&format!("tok-m{n}"), &id, 100 * n + sent).await;
+            house.gateway.until_state(&id, "accepted").await;
         }
         sent += 1;
         let mut fresh = true;
@@ -491,18 +528,22 @@ async fn b_16_every_merchant_of_one_application_keeps_its_tokens_fresh() {
 async fn b_40_what_is_set_at_the_same_time_on_many_accounts_is_all_kept() {
     let a = Sandbox::start(json!({ "event_mode": "none" })).await;
     let many = 4;
-    let mut house = House::open(&a, &merchants(&a, many).await).await;
+    let mut house = House::open(&a, &merchants(&a, many, "").await).await;
     for n in 0..many {
         house
-            .send(&format!("tok-{n}"), &format!("warm{n}"), 900 + n)
+            .send(&format!("tok-m{n}"), &format!("warm{n}"), 900 + n)
             .await;
         house
             .gateway
             .until_state(&format!("warm{n}"), "accepted")
             .await;
     }
-    // Renewed tokens, a pace and a pause of every account, all under way together.
-    let mut asked = tokio::task::JoinSet::new();
+    for n in [1, 3] {
+        house.channel(&format!("m{n}"), "pause").await;
+    }
+    // Renewed tokens and a pace of every account, a pause of every other channel and the end of the
+    // others' pauses, all under way together.
+    let (mut asked, words) = (tokio::task::JoinSet::new(), ["pause", "resume"]);
     for n in 0..many {
         for (method, path, body) in [
             ("POST", format!("accounts/m{n}/token/refresh"), json!({})),
@@ -511,7 +552,7 @@ async fn b_40_what_is_set_at_the_same_time_on_many_accounts_is_all_kept() {
                 format!("accounts/m{n}/rate"),
                 json!({ "per_second": 50 + n }),
             ),
-            ("POST", format!("channels/m{n}/pause"), json!({})),
+            ("POST", format!("channels/m{n}/{}", words[n % 2]), json!({})),
         ] {
             let url = format!("{}/api/{path}", house.gateway.ops);
             let request = house
@@ -525,7 +566,7 @@ async fn b_40_what_is_set_at_the_same_time_on_many_accounts_is_all_kept() {
     assert!(asked.join_all().await.iter().all(|status| *status == 200));
     house = house.crash_and_restart();
     let all = ["m0", "m1", "m2", "m3"];
-    assert_eq!(house.stands().await, all);
+    assert_eq!(house.stands().await, ["m0", "m2"]);
     let accounts = house.gateway.ops_get("/api/accounts").await.1;
     for n in 0..many {
         let account = &accounts["accounts"][n];
@@ -535,7 +576,7 @@ async fn b_40_what_is_set_at_the_same_time_on_many_accounts_is_all_kept() {
     for (n, id) in all.iter().enumerate() {
         house.channel(id, "resume").await;
         house
-            .send(&format!("tok-{n}"), &format!("after{n}"), n)
+            .send(&format!("tok-m{n}"), &format!("after{n}"), n)
             .await;
         house
             .gateway

@@ -57,8 +57,9 @@ pub(crate) fn number(n: usize) -> String {
     format!("60000000000000{n:02}")
 }
 
-/// Adds merchants of one application, so with the same key and secret; the tables `m0`, `m1` ...
-pub(crate) async fn merchants(sandbox: &Sandbox, many: usize) -> String {
+/// Adds merchants of one application, so with the same key and secret; the tables `m0`, `m1` ...,
+/// with `more` in each account's.
+pub(crate) async fn merchants(sandbox: &Sandbox, many: usize, more: &str) -> String {
     let mut tables = String::new();
     for n in 0..many {
         let (id, seed) = (format!("m{n}"), format!("seed-of-merchant-{n}"));
@@ -67,8 +68,8 @@ pub(crate) async fn merchants(sandbox: &Sandbox, many: usize) -> String {
             "refresh_token": seed, "merchant_id": number(n),
         });
         sandbox.post("merchants", wish).await;
-        tables += &account(&id, &sandbox.url, "").replace("sandbox-refresh-token", &seed);
-        let token = format!("auth_against = \"tok-{n}\"");
+        tables += &account(&id, &sandbox.url, more).replace("sandbox-refresh-token", &seed);
+        let token = format!("auth_against = \"tok-{id}\"");
         tables += &channel(&id, &id, &sandbox.url, &token);
     }
     tables
