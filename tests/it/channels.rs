@@ -524,12 +524,14 @@ async fn b_16_every_merchant_of_one_application_keeps_its_tokens_fresh() {
     }
 }
 
+/// Accounts that are changed at once.
+const MANY: usize = 4;
+
 #[tokio::test]
 async fn b_40_what_is_set_at_the_same_time_on_many_accounts_is_all_kept() {
     let a = Sandbox::start(json!({ "event_mode": "none" })).await;
-    let many = 4;
-    let mut house = House::open(&a, &merchants(&a, many, "").await).await;
-    for n in 0..many {
+    let mut house = House::open(&a, &merchants(&a, MANY, "").await).await;
+    for n in 0..MANY {
         house
             .send(&format!("tok-m{n}"), &format!("warm{n}"), 900 + n)
             .await;
@@ -544,7 +546,7 @@ async fn b_40_what_is_set_at_the_same_time_on_many_accounts_is_all_kept() {
     // Renewed tokens and a pace of every account, a pause of every other channel and the end of the
     // others' pauses, all under way together.
     let (mut asked, words) = (tokio::task::JoinSet::new(), ["pause", "resume"]);
-    for n in 0..many {
+    for n in 0..MANY {
         for (method, path, body) in [
             ("POST", format!("accounts/m{n}/token/refresh"), json!({})),
             (
@@ -568,7 +570,7 @@ async fn b_40_what_is_set_at_the_same_time_on_many_accounts_is_all_kept() {
     let all = ["m0", "m1", "m2", "m3"];
     assert_eq!(house.stands().await, ["m0", "m2"]);
     let accounts = house.gateway.ops_get("/api/accounts").await.1;
-    for n in 0..many {
+    for n in 0..MANY {
         let account = &accounts["accounts"][n];
         assert_eq!(account["rate"]["per_second"], 50.0 + n as f64, "{account}");
         assert_eq!(account["token"]["state"], "fresh", "{account}");

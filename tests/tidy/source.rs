@@ -35,10 +35,12 @@ pub(crate) struct Named {
 }
 
 impl Named {
-    /// Whether it begins with this path.
+    /// Whether it begins with this path. A word alone is a field or a module of ours; what is in a
+    /// crate is reached through it.
     pub(crate) fn begins(&self, path: &str) -> bool {
         let wanted: Vec<_> = path.split("::").collect();
-        self.parts.len() >= wanted.len() && self.parts.iter().zip(&wanted).all(|(a, b)| a == b)
+        self.parts.len() >= wanted.len().max(2)
+            && self.parts.iter().zip(&wanted).all(|(a, b)| a == b)
     }
 
     /// A single word is a field or a module of ours, never something out of a crate.
