@@ -47,11 +47,8 @@ pub async fn keep_lease(outbox: Outbox, channels: Arc<Channels>, stop: Cancellat
             };
             renew_at = Instant::now() + next;
         }
-        let looked = match kept {
-            Ok(()) => outbox.store.look().await,
-            Err(error) => Err(error),
-        };
-        match looked {
+        let looked = outbox.store.look().await;
+        match kept.and(looked) {
             Ok(news) => {
                 if std::mem::take(&mut silent) {
                     tracing::info!("the store answers again; work goes on");

@@ -4,7 +4,7 @@
 //! not be lost. Decides nothing about messages; that is `domain`'s and the stations' part.
 
 use crate::clock;
-use crate::domain::{AccountId, ChannelId, Incoming, Lane, Message, Receipt, Refusal, UnixMs};
+use crate::domain::{ChannelId, Incoming, Lane, Message, Receipt, Refusal, UnixMs};
 use crate::store::{self, ClaimedMessage, EventRules, Folded, LaneOf, Settlement, StoreError, Tap};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -137,8 +137,8 @@ impl Claimed {
     }
 
     /// Until when its call may be begun; `None` where nobody else could begin it.
-    pub fn lease_until(&self, account: &AccountId) -> Option<Instant> {
-        self.outbox.store.lease_until(account)
+    pub fn lease_until(&self) -> Option<Instant> {
+        self.outbox.store.lease_until(&self.claimed)
     }
 
     /// When the message was accepted.

@@ -32,7 +32,7 @@ pub enum Step {
     Fail,
     /// The outcome of the attempt cannot be known from its answer.
     Lose,
-    /// A status event proves that the provider took it.
+    /// A status event, or the late receipt of an earlier attempt, proves that the provider took it.
     Evidence,
     /// No evidence came in time and the channel wants a second try.
     Resend,
@@ -73,9 +73,9 @@ impl State {
     pub fn after(self, step: Step) -> Result<Self, IllegalStep> {
         match (self, step) {
             (Self::Queued, Step::Claim) => Ok(Self::Attempting),
-            (Self::Attempting, Step::Receipt) | (Self::Unknown | Self::Failed, Step::Evidence) => {
-                Ok(Self::Accepted)
-            }
+            (Self::Attempting, Step::Receipt)
+            // Queued: to be sent once more, and now it need not be.
+            | (Self::Queued | Self::Unknown | Self::Failed, Step::Evidence) => Ok(Self::Accepted),
             (Self::Attempting, Step::Retry) | (Self::Unknown, Step::Resend) => Ok(Self::Queued),
             (Self::Queued | Self::Attempting | Self::Unknown, Step::Fail) => Ok(Self::Failed),
             (Self::Attempting, Step::Lose) => Ok(Self::Unknown),
@@ -126,6 +126,7 @@ mod tests {
         use State::{Accepted, Attempting, Failed, Queued, Unknown};
         let designed = [
             (Queued, Attempting),
+            (Queued, Accepted),
             (Queued, Failed),
             (Attempting, Accepted),
             (Attempting, Queued),

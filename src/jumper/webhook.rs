@@ -291,7 +291,9 @@ fn moment(value: &Value) -> Option<UnixMs> {
             .ok()
     };
     let at = zoned.or_else(|| utc().map(|at| at.timestamp()))?;
-    Some(UnixMs(at.as_millisecond()))
+    // Before 1970 it is somebody's word for nothing.
+    let ms = at.as_millisecond();
+    (ms > 0).then_some(UnixMs(ms))
 }
 
 #[cfg(test)]

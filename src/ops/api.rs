@@ -68,14 +68,13 @@ async fn set_paused(desk: &Desk, id: &str, paused: bool) -> Result<Response, Pro
     let missing = || Problem::not_found(format!("there is no channel {id:?}"));
     let channel = desk.shared.channels.get(id).ok_or_else(missing)?;
     // Stored first: a restart must not undo what was answered. What is configured anyway needs no
-    // entry, and follows the configuration when that changes.
+    // entry, and follows the configuration when that changes; but other processes on the same store
+    // may be configured otherwise.
+    let store = &desk.shared.outbox.store;
     let word = if paused { STANDS } else { SENDS };
-    let value = (paused != channel.starts_paused).then(|| word.to_owned());
-    desk.shared
-        .outbox
-        .store
-        .save_setting(&pause_setting(id), value)
-        .await?;
+    let differs = paused != channel.starts_paused || store.is_shared();
+    let value = differs.then(|| word.to_owned());
+    store.save_setting(&pause_setting(id), value).await?;
     channel.set_paused(paused);
     tracing::info!(channel = id, paused, "an operator changed the channel");
     Ok(answer(&view::channel(channel, &desk.shared.outbox)))

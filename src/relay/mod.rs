@@ -96,6 +96,7 @@ impl Relay {
     pub async fn run(mut self, stop: CancellationToken) {
         let bell = self.outbox.bell(&self.queue);
         let mut posts = JoinSet::new();
+        self.hasten().await;
         while !stop.is_cancelled() {
             while let Some(done) = posts.try_join_next() {
                 self.ended(done).await;
@@ -118,6 +119,18 @@ impl Relay {
         }
         self.settles.close();
         self.settles.wait().await;
+    }
+
+    /// At start every waiting callback is due at once (DESIGN section 5).
+    async fn hasten(&self) {
+        let hastened = self
+            .outbox
+            .store
+            .hasten_callbacks(&self.queue, clock::now());
+        if let Err(error) = hastened.await {
+            tracing::warn!(channel = %self.queue.channel, lane = self.queue.lane.as_str(), %error,
+                "what waits for MoEngage keeps its pauses");
+        }
     }
 
     fn has_room(&self, posts: &JoinSet<Posted>) -> bool {
@@ -163,6 +176,8 @@ impl Relay {
     /// Makes sure that something waits. Otherwise tells how long there will be nothing.
     async fn fill(&mut self) -> Result<Option<Duration>, Duration> {
         let store = &self.outbox.store;
+        // What another process may have taken over meanwhile is its to tell.
+        self.waiting.retain(|one| store.may_relay(&self.queue, one));
         if self.waiting.len() < self.settings.batch_entries {
             let wanted = TAKEN_AHEAD * self.settings.batch_entries - self.waiting.len();
             match store

@@ -88,7 +88,7 @@ impl Sender {
     ) {
         let began = Instant::now();
         // Later, another process may have put it down as unknown.
-        permit.until(claimed.lease_until(&self.account.id));
+        permit.until(claimed.lease_until());
         let sent = self.provider.send(permit, &outgoing).await;
         let account = self.account.id.as_str().to_owned();
         metrics::histogram!("gateway_send_seconds", "account" => account)

@@ -74,11 +74,19 @@ impl Outbox {
         }
     }
 
-    /// Until when a call for this account may be begun; `None` where nobody else could begin it.
-    pub fn lease_until(&self, account: &AccountId) -> Option<Instant> {
+    /// Until when the call of this message may be begun; `None` where nobody else could begin it.
+    pub fn lease_until(&self, claimed: &ClaimedMessage) -> Option<Instant> {
         match self {
             Self::Embedded(_) => None,
-            Self::Redis(store) => store.lease_until(account),
+            Self::Redis(store) => store.lease_until(claimed),
+        }
+    }
+
+    /// Whether a callback that was taken is still this process' own. If not, it is let go.
+    pub fn may_relay(&self, queue: &LaneOf, callback: &PendingCallback) -> bool {
+        match self {
+            Self::Embedded(_) => true,
+            Self::Redis(store) => store.may_relay(queue, callback),
         }
     }
 

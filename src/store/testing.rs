@@ -173,6 +173,12 @@ pub(crate) async fn expire_replica(server: &RedisServer, replica: &str) {
     keys.arg("gw:*replicas");
     let keys: Vec<String> = link.command(&keys).await.unwrap();
     for key in keys {
+        // However slow this machine is, nobody was silent.
+        let account = key.trim_end_matches("replicas");
+        let mut calm = ::redis::cmd("DEL");
+        calm.arg(format!("{account}beat"))
+            .arg(format!("{account}calm"));
+        let _: u32 = link.command(&calm).await.unwrap();
         let mut expire = ::redis::cmd("ZADD");
         expire.arg(key).arg("XX").arg(1).arg(replica);
         let _: i64 = link.command(&expire).await.unwrap();

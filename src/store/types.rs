@@ -88,6 +88,8 @@ pub struct ClaimedMessage {
     pub handle: i64,
     /// Which claim this is: what a later claim of the same message does not carry.
     pub claim: u64,
+    /// Under which term of the lease it was claimed.
+    pub term: u64,
     /// Its channel.
     pub channel: ChannelId,
     /// What to send.
@@ -191,6 +193,8 @@ pub struct EventRules {
 pub struct PendingCallback {
     /// The store's handle.
     pub handle: i64,
+    /// Under which term of the lease it was taken.
+    pub term: u64,
     /// What to tell.
     pub callback: Callback,
     /// How often it was tried.
@@ -254,6 +258,20 @@ pub struct Swept {
     pub ring: Vec<ChannelId>,
     /// Whether there was more to do than one sweep may; look again at once.
     pub more: bool,
+}
+
+impl Swept {
+    /// Whether there is nothing to tell.
+    pub fn is_empty(&self) -> bool {
+        let Self {
+            failed,
+            resent,
+            inferred,
+            ring,
+            more,
+        } = self;
+        failed.is_empty() && resent.is_empty() && *inferred == 0 && ring.is_empty() && !more
+    }
 }
 
 /// What a round of retention removed.

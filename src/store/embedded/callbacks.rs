@@ -189,6 +189,7 @@ fn due(
         match row::read_callback(row.get_ref(1)?.as_str()?) {
             Ok(callback) => due.found.push(PendingCallback {
                 handle,
+                term: 0,
                 callback,
                 tries: row.get(2)?,
                 created: UnixMs(row.get(3)?),

@@ -142,6 +142,7 @@ fn take(
         claims.taken.push(ClaimedMessage {
             handle: one.id,
             claim: 0,
+            term: 0,
             channel: turn.channel.clone(),
             message: message.map_err(damaged)?,
             attempt,

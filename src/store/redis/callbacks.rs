@@ -42,9 +42,13 @@ impl Store {
         let much = found.as_ref().map_or(0, Vec::len);
         self.shared.hands.claimed(claim, much);
         let found = found?;
-        self.shared
-            .hands
-            .hold(claim, found.iter().map(|(handle, _)| *handle));
+        let (account, term) = (
+            &self.home(&queue.channel)?.account,
+            self.term(&queue.channel),
+        );
+        for (handle, _) in &found {
+            self.shared.hands.hold(account, *handle, claim);
+        }
         let (mut taken, mut ends) = (Vec::new(), Vec::new());
         for (handle, kept) in found {
             let read = split(&kept)
@@ -53,6 +57,7 @@ impl Store {
             match read {
                 Ok((tries, created, callback)) => taken.push(PendingCallback {
                     handle,
+                    term,
                     callback,
                     tries,
                     created: UnixMs(created),
@@ -119,8 +124,13 @@ impl Store {
             .arg(number(queue.lane))
             .arg(queue.channel.as_str())
             .arg(now.0);
+        let hands = &self.shared.hands;
+        let mut claims = Vec::with_capacity(ends.len());
         for (handle, end) in &ends {
+            let claim = hands.claim_of(&home.account, *handle).unwrap_or_default();
+            claims.push((*handle, claim));
             call.push(*handle);
+            call.push(claim);
             match end {
                 RelayOutcome::Taken { summary } => {
                     call.push("taken");
@@ -137,8 +147,9 @@ impl Store {
             }
         }
         let _: u8 = self.run(&call).await?;
-        ends.iter()
-            .for_each(|(handle, _)| self.shared.hands.let_go(*handle));
+        for (handle, claim) in claims {
+            hands.let_go(&home.account, handle, claim);
+        }
         Ok(())
     }
 

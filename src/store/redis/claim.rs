@@ -1,10 +1,12 @@
 //! Write B: messages are marked as being sent before the first byte goes out.
 
 use super::{Call, Home, Store};
+use crate::clock;
 use crate::domain::{ChannelId, Code, MsgId, Phone, Refusal, UnixMs};
 use crate::store::row::RowError;
 use crate::store::{ClaimedMessage, Claims, Settlement, StoreError, Turn, refusals, row};
 use std::time::Duration;
+use tokio::time::sleep;
 
 /// How long a message that only a newer program can read is left for one.
 const FOR_A_NEWER: Duration = Duration::from_secs(5);
@@ -96,6 +98,7 @@ impl Store {
                     claims.taken.push(ClaimedMessage {
                         handle,
                         claim,
+                        term: self.term(&channel),
                         channel,
                         message,
                         attempt,
@@ -115,10 +118,29 @@ impl Store {
                 }
             };
             let said = "this version of the gateway cannot read it".to_owned();
-            self.settle_at(&channel, (handle, claim), (end, said), now)
-                .await?;
+            let (store, handle) = (self.clone(), (handle, claim));
+            // Beside the claim, which has brought others too.
+            tokio::spawn(async move { store.settle_surely(&channel, handle, (end, said)).await });
         }
         Ok(())
+    }
+
+    /// Settles what cannot be read, however long that takes.
+    async fn settle_surely(
+        &self,
+        channel: &ChannelId,
+        handle: (i64, u64),
+        (end, said): (Settlement, String),
+    ) {
+        loop {
+            let ended = (end.clone(), said.clone());
+            match self.settle_at(channel, handle, ended, clock::now()).await {
+                Ok(_) => return,
+                Err(error) => tracing::warn!(%channel, %error,
+                    "a message that cannot be read could not be put aside; tried again"),
+            }
+            sleep(Duration::from_secs(1)).await;
+        }
     }
 
     /// When the next queued message of these channels is due.

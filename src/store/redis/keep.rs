@@ -21,7 +21,7 @@ impl Store {
         for home in &self.shared.accounts {
             purged.early_statuses += self.purge_events(home, received_before).await?;
             purged.others += self.step(home, ("others", settled_before), "rs").await?.0;
-            for channel in self.channels_of(home) {
+            for channel in self.all_channels(home).await? {
                 let other = format!("oe:{channel}");
                 purged.others += self.step(home, ("others", received_before), other).await?.0;
                 for lane in [0, 1] {
@@ -32,6 +32,21 @@ impl Store {
             purged.messages += self.purge_messages(home, settled_before).await?;
         }
         Ok(purged)
+    }
+
+    /// The channels of an account, those too that are not configured any more.
+    async fn all_channels(&self, home: &Home) -> Result<Vec<String>, StoreError> {
+        let key = format!("{}channels", home.prefix);
+        let mut add = redis::cmd("SADD");
+        add.arg(&key);
+        self.channels_of(home).for_each(|channel| {
+            add.arg(channel.as_str());
+        });
+        let _: u32 = self.shared.link.command(&add).await?;
+        self.shared
+            .link
+            .command(redis::cmd("SMEMBERS").arg(&key))
+            .await
     }
 
     async fn purge_messages(&self, home: &Home, before: UnixMs) -> Result<usize, StoreError> {

@@ -6,7 +6,7 @@
 use super::{Call, Home, Store};
 use crate::clock;
 use crate::domain::{AccountId, ChannelId, UnixMs};
-use crate::store::{Folded, StoreError};
+use crate::store::{ClaimedMessage, Folded, LaneOf, PendingCallback, StoreError};
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -21,10 +21,26 @@ const AT_ONCE: usize = 200;
 
 /// Until when this process may work, by account; on its monotonic clock.
 #[derive(Debug, Default)]
-pub(super) struct Leases(Mutex<HashMap<AccountId, Instant>>);
+pub(super) struct Leases(Mutex<HashMap<AccountId, Lease>>);
+
+/// A lease as this process knows it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Lease {
+    until: Instant,
+    /// Grows each time it began anew: what was taken before that may be somebody else's.
+    term: u64,
+}
 
 impl Leases {
-    fn held(&self) -> MutexGuard<'_, HashMap<AccountId, Instant>> {
+    /// The lease holds until then; one that did not stand any more began anew.
+    fn begin(&self, home: &Home, until: Instant, stood: bool) {
+        let mut held = self.held();
+        let term = held.get(&home.account).map_or(0, |lease| lease.term);
+        let term = term + u64::from(!stood);
+        held.insert(home.account.clone(), Lease { until, term });
+    }
+
+    fn held(&self) -> MutexGuard<'_, HashMap<AccountId, Lease>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -41,8 +57,8 @@ struct Kept {
     last: u64,
     /// Claims under way, and claims of which something is not settled yet, with how much.
     claims: HashMap<u64, usize>,
-    /// Callbacks that are not settled yet, with their claims.
-    callbacks: HashMap<i64, u64>,
+    /// Callbacks that are not settled yet, by the account whose numbers they bear, with their claims.
+    callbacks: HashMap<(AccountId, i64), u64>,
 }
 
 impl Default for Kept {
@@ -90,59 +106,98 @@ impl Hands {
         }
     }
 
-    /// These callbacks came with the claim.
-    pub(super) fn hold(&self, claim: u64, callbacks: impl Iterator<Item = i64>) {
-        let mut kept = self.kept();
-        kept.callbacks
-            .extend(callbacks.map(|callback| (callback, claim)));
+    /// This callback came with the claim.
+    pub(super) fn hold(&self, account: &AccountId, callback: i64, claim: u64) {
+        let older = self
+            .kept()
+            .callbacks
+            .insert((account.clone(), callback), claim);
+        if let Some(older) = older {
+            self.settled(older);
+        }
     }
 
-    /// A callback is settled.
-    pub(super) fn let_go(&self, callback: i64) {
-        let claim = self.kept().callbacks.remove(&callback);
-        if let Some(claim) = claim {
+    /// The claim that a callback came with.
+    pub(super) fn claim_of(&self, account: &AccountId, callback: i64) -> Option<u64> {
+        let key = (account.clone(), callback);
+        self.kept().callbacks.get(&key).copied()
+    }
+
+    /// The callback of this claim is settled, or is not ours any more.
+    pub(super) fn let_go(&self, account: &AccountId, callback: i64, claim: u64) {
+        let key = (account.clone(), callback);
+        let mut kept = self.kept();
+        if kept.callbacks.get(&key) == Some(&claim) {
+            kept.callbacks.remove(&key);
+            drop(kept);
             self.settled(claim);
         }
     }
 
-    fn known(&self) -> Vec<u64> {
-        self.kept().claims.keys().copied().collect()
+    /// The last claim that was made, and those of which something is open.
+    fn known(&self) -> (u64, Vec<u64>) {
+        let kept = self.kept();
+        (kept.last, kept.claims.keys().copied().collect())
     }
 }
 
 impl Store {
-    /// Until when a call for this account may be begun.
-    pub fn lease_until(&self, account: &AccountId) -> Option<Instant> {
-        let until = self.shared.leases.held().get(account).copied();
-        // Without a lease nothing may be begun: a moment that is over.
-        Some(until.unwrap_or_else(Instant::now))
+    /// Until when the call of this message may be begun.
+    pub fn lease_until(&self, claimed: &ClaimedMessage) -> Option<Instant> {
+        let lease = self.lease(&claimed.channel);
+        let until = lease.filter(|lease| lease.term == claimed.term);
+        // Without that lease nothing may be begun: a moment that is over.
+        Some(until.map_or_else(Instant::now, |lease| lease.until))
+    }
+
+    /// Whether a callback that was taken is still this process' own. If not, it is let go.
+    pub fn may_relay(&self, queue: &LaneOf, callback: &PendingCallback) -> bool {
+        let lease = self.lease(&queue.channel);
+        let ours =
+            lease.is_some_and(|lease| lease.term == callback.term && Instant::now() < lease.until);
+        if let (false, Ok(home)) = (ours, self.home(&queue.channel)) {
+            let hands = &self.shared.hands;
+            if let Some(claim) = hands.claim_of(&home.account, callback.handle) {
+                hands.let_go(&home.account, callback.handle, claim);
+            }
+        }
+        ours
+    }
+
+    /// The term of the lease under which something of a channel is taken now.
+    pub(super) fn term(&self, channel: &ChannelId) -> u64 {
+        self.lease(channel).map_or(0, |lease| lease.term)
+    }
+
+    fn lease(&self, channel: &ChannelId) -> Option<Lease> {
+        let account = &self.home(channel).ok()?.account;
+        self.shared.leases.held().get(account).copied()
     }
 
     /// Renews the lease of every account.
     pub async fn renew(&self) -> Result<(), StoreError> {
+        let mut renewed = Ok(());
         for home in &self.shared.accounts {
-            self.renew_one(home).await?;
+            // One account's trouble is not another's.
+            renewed = self.renew_one(home).await.and(renewed);
         }
-        Ok(())
+        renewed
     }
 
     pub(super) async fn renew_one(&self, home: &Home) -> Result<(), StoreError> {
         let asked = Instant::now();
-        let known = self.shared.hands.known();
+        let (last, known) = self.shared.hands.known();
         let mut call = Call::new(&self.shared.scripts.renew, home)
             .arg(self.replica())
             .arg(LIFE.as_millis())
             .arg(clock::now().0)
+            .arg(last)
             .arg(known.len());
         for claim in known {
             call.push(claim);
         }
-        let back: u32 = self.ask(&call).await?;
-        let until = asked + LIFE - MARGIN;
-        self.shared
-            .leases
-            .held()
-            .insert(home.account.clone(), until);
+        let (back, stood): (u32, bool) = self.shared.link.run_beside(&call.0).await?;
+        self.shared.leases.begin(home, asked + LIFE - MARGIN, stood);
         if back > 0 {
             tracing::warn!(account = %home.account, entries = back,
                 "the answer to a claim was lost; what it took was not begun and is back in its queue");

@@ -94,7 +94,7 @@ impl Store {
     ) -> Result<Ledger, StoreError> {
         let mut ask = redis::cmd("HGETALL");
         ask.arg(format!("{}l:{channel}", super::keys_of(account)));
-        let counts: HashMap<String, i64> = self.shared.link.command(&ask).await?;
+        let counts: HashMap<String, i64> = self.shared.link.command_beside(&ask).await?;
         Ok(ledger(&counts))
     }
 }

@@ -6,6 +6,7 @@ use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, ScriptInvocation, ServerErrorKind};
 use secrecy::{ExposeSecret, SecretString};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -29,7 +30,11 @@ pub struct Settings {
 pub struct Link {
     /// Connects again by itself.
     manager: ConnectionManager,
+    /// The same for what must not wait behind the work: leases, permits, ledgers.
+    beside: ConnectionManager,
     wait_replicas: u32,
+    /// What replicas have confirmed of what was written on `manager`.
+    confirmed: Arc<Confirmed>,
     /// Who this process is among those that share the server; new at every start.
     replica: Arc<str>,
     /// How Redis stood when it was last asked.
@@ -53,12 +58,17 @@ impl Link {
             .set_connection_timeout(Some(DEADLINE))
             .set_response_timeout(Some(DEADLINE))
             .set_max_delay(RECONNECT_PAUSE);
-        let manager = redis::Client::open(settings.url.expose_secret())
-            .and_then(|client| ConnectionManager::new_lazy_with_config(client, config))
-            // Not redis' own words: they may repeat the URL.
-            .map_err(|error| StoreError::Unavailable(format!("REDIS_URL: {}", error.category())))?;
+        let connect = || {
+            redis::Client::open(settings.url.expose_secret())
+                .and_then(|client| ConnectionManager::new_lazy_with_config(client, config.clone()))
+        };
+        // Not redis' own words: they may repeat the URL.
+        let fault =
+            |error: RedisError| StoreError::Unavailable(format!("REDIS_URL: {}", error.category()));
         Ok(Self {
-            manager,
+            manager: connect().map_err(fault)?,
+            beside: connect().map_err(fault)?,
+            confirmed: Arc::default(),
             wait_replicas: settings.wait_replicas,
             replica: format!("{:016x}", fastrand::u64(..)).into(),
             reports: Reports::default(),
@@ -88,6 +98,15 @@ impl Link {
         within(script.invoke_async(&mut connection)).await
     }
 
+    /// The same for what must not wait behind the work, and need not be durable.
+    pub(crate) async fn run_beside<T: FromRedisValue>(
+        &self,
+        script: &ScriptInvocation<'_>,
+    ) -> Result<T, StoreError> {
+        let mut connection = self.beside.clone();
+        within(script.invoke_async(&mut connection)).await
+    }
+
     /// The same for what must be durable: waits for the replicas that the configuration names.
     pub(crate) async fn run_durably<T: FromRedisValue>(
         &self,
@@ -104,21 +123,62 @@ impl Link {
         within(command.query_async(&mut connection)).await
     }
 
+    /// Runs one command that must not wait behind the work.
+    pub(crate) async fn command_beside<T: FromRedisValue>(
+        &self,
+        command: &Cmd,
+    ) -> Result<T, StoreError> {
+        let mut connection = self.beside.clone();
+        within(command.query_async(&mut connection)).await
+    }
+
     /// Waits until what was written on this connection is on the replicas that were asked for.
     async fn replicated(&self) -> Result<(), StoreError> {
         if self.wait_replicas == 0 {
             return Ok(());
         }
-        let mut wait = redis::cmd("WAIT");
-        wait.arg(self.wait_replicas).arg(DEADLINE.as_millis() / 2);
-        let confirmed: u32 = self.command(&wait).await?;
-        if confirmed < self.wait_replicas {
-            return Err(StoreError::Unavailable(format!(
-                "only {confirmed} of {} Redis replicas confirmed the write",
-                self.wait_replicas
-            )));
+        let ticket = self.confirmed.tickets.fetch_add(1, Ordering::AcqRel) + 1;
+        let mut last = self.confirmed.last.lock().await;
+        if last.upto < ticket {
+            // One question serves everybody who has written until now: it blocks the connection.
+            last.upto = self.confirmed.tickets.load(Ordering::Acquire);
+            let mut wait = redis::cmd("WAIT");
+            wait.arg(self.wait_replicas).arg(DEADLINE.as_millis() / 2);
+            last.replicas = self.command(&wait).await;
         }
-        Ok(())
+        match last.replicas.clone()? {
+            enough if enough >= self.wait_replicas => Ok(()),
+            few => Err(StoreError::Unavailable(format!(
+                "only {few} of {} Redis replicas confirmed the write",
+                self.wait_replicas
+            ))),
+        }
+    }
+}
+
+/// What replicas have confirmed.
+#[derive(Debug, Default)]
+struct Confirmed {
+    /// How many writes asked to be confirmed; each takes its number when it has been made.
+    tickets: AtomicU64,
+    /// The last question; held while it is asked.
+    last: tokio::sync::Mutex<Confirmation>,
+}
+
+#[derive(Debug)]
+struct Confirmation {
+    /// The last write that it is about.
+    upto: u64,
+    /// How many replicas have it.
+    replicas: Result<u32, StoreError>,
+}
+
+impl Default for Confirmation {
+    fn default() -> Self {
+        Self {
+            upto: 0,
+            replicas: Ok(0),
+        }
     }
 }
 

@@ -124,7 +124,7 @@ impl SharedPace {
         for slot in &ask.unused {
             call.arg(slot.at).arg(slot.after);
         }
-        self.link.run(&call).await.map(told)
+        self.link.run_beside(&call).await.map(told)
     }
 }
 

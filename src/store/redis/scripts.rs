@@ -156,7 +156,7 @@ mod tests {
         for part in [
             "local ROW_VERSION,MARK_DIRTY,FAILED_RANK,HOLD,ASKED=1,false,2,600000,9000000000000000",
             "local STATE={queued='0',attempting='1',accepted='2',unknown='3',failed='4',}",
-            "['0']={claim='1',fail='4',}",
+            "['0']={claim='1',fail='4',evidence='2',}",
             "['2']={},",
             "['4']={evidence='2',}",
             "local FOLD={[0]={1,2,3,4,},[1]={0,2,3,4,},[2]={0,0,3,4,},[3]={0,0,0,4,},[4]={0,0,0,0,},}",

@@ -24,16 +24,26 @@ impl Store {
         ages: bool,
         now: UnixMs,
     ) -> Result<Swept, StoreError> {
-        let mut swept = Swept::default();
+        let (mut swept, mut trouble) = (Swept::default(), None);
         for home in &self.shared.accounts {
             let at_home = |rule: &&SweepRule| {
                 let of_rule = self.shared.homes.get(&rule.channel);
                 of_rule.is_some_and(|of_rule| of_rule.account == home.account)
             };
             let rules: Vec<&SweepRule> = rules.iter().filter(at_home).collect();
-            self.sweep_at(home, &rules, (ages, now), &mut swept).await?;
+            let done = self.sweep_at(home, &rules, (ages, now), &mut swept).await;
+            // One account's trouble is not another's.
+            trouble = done.err().or(trouble);
         }
-        Ok(swept)
+        match trouble {
+            // What the others brought must be told.
+            Some(error) if swept.is_empty() => Err(error),
+            Some(error) => {
+                tracing::warn!(%error, "holds and ages of an account could not be looked at");
+                Ok(swept)
+            }
+            None => Ok(swept),
+        }
     }
 
     async fn sweep_at(

@@ -25,9 +25,10 @@ const OLD_ACCOUNT: &str = "default";
 const OLD_LIFE: Duration = Duration::from_secs(2_000_000);
 
 /// 0: what is kept is as new. 1: kept, or the very same was kept before. 2: kept, not mirrored.
+/// Also when the memory is used up: a pair that is not kept is lost.
 static SAVE: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
-        r"
+        r"#!lua flags=allow-oom,allow-cross-slot-keys
 local fence, refresh, access, dead = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local mode, old_access, old_refresh = ARGV[8], ARGV[9], ARGV[10]
 local kept = redis.call('HMGET', KEYS[1], 'fence', 'refresh', 'access', 'dead')

@@ -63,6 +63,7 @@ async fn a_second_end_changes_nothing(new: NewWorld) {
 async fn an_end_of_nothing_changes_nothing(new: NewWorld) {
     let world = new();
     let nothing = ClaimedMessage {
+        term: 0,
         handle: 77,
         claim: 1,
         channel: channel("a"),

@@ -359,11 +359,11 @@ async fn a_pair_that_redis_does_not_take_is_used_and_stored_later() {
     let one = Replica::start(&fake, &server, None).await;
     one.begin();
     until("the call", async || fake.calls() == 1).await;
-    server.say("CONFIG SET maxmemory 1").await;
+    server.say("CONFIG SET min-replicas-to-write 1").await;
     assert_eq!(one.access().await.unwrap(), "Bearer access-0");
     assert_eq!(stored(&one.store).await.fence, 3);
     // Somebody tried the old token meanwhile and called it dead.
-    server.say("CONFIG SET maxmemory 0").await;
+    server.say("CONFIG SET min-replicas-to-write 0").await;
     let dead = StoredToken {
         fence: 4,
         dead: Some("refused".into()),

@@ -28,7 +28,7 @@ local function take(channel, expired_before, room)
       failed[#failed + 1] = { channel, m[1], 1 }
     else
       local attempt = tonumber(m[4] or 0) + 1
-      call('HSET', key_m(id), 's', AFTER[m[5]].claim, 'n', attempt, 'ta', now, 'ow',
+      call('HSET', key_m(id), 's', AFTER[m[5]].claim, 'n', attempt, 'ta', whole(redis_us()), 'ow',
         replica .. ':' .. claim)
       call('HSET', P .. 'att:' .. replica, id, claim)
       call('SADD', P .. 'x:' .. m[2], id)

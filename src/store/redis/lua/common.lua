@@ -11,7 +11,8 @@
 --   ra:CHANNEL          tried before, by accept    u    unknown, by the end of the hold
 --   done                settled, by when           l:CHANNEL   the ledger
 --   r:PHONE             to a person, by accept     x:PHONE  those being sent, unknown or lost
---   p:PROVIDER_ID       number of the message      num  channel -> the last `from` that MoEngage named
+--   p:PROVIDER_ID       number of the message      ps:N  further ids of a message
+--   num  channel -> the last `from` that MoEngage named
 --   e:PROVIDER_ID       statuses that match nothing yet, in order; ez: all such ids, by the first
 --   er:PHONE            such ids that name the person   ask  such ids not looked for elsewhere yet
 --   oe:CHANNEL          the last 1000 events that are not relayed, by when
@@ -21,6 +22,8 @@
 --   cr:LANE:CHANNEL     ready, by due              dl:LANE:CHANNEL  dead letters, by age
 --   dm:N                dead letters of a message  dr  dead letter -> reason
 --   replicas            processes by the end of their lease (Redis' clock, ms)
+--   beat                when somebody last looked for dead processes    calm  nobody is taken for dead
+--   channels            all channels that were ever used
 --   att:REPLICA         hash: message -> claim     ct:REPLICA  hash: callback -> claim|lane|channel
 --   dirty               messages whose record is to be written elsewhere, by due
 local P = KEYS[1]
@@ -69,12 +72,25 @@ end
 
 local function ring(channel) folded.ring[channel] = true end
 
--- The next number of a sequence. Ten digits each, so that the order of texts is that of numbers.
+local function redis_us()
+  local time = call('TIME')
+  return tonumber(time[1]) * 1000000 + tonumber(time[2])
+end
+
+local function redis_ms() return math.floor(redis_us() / 1000) end
+
+-- A number as text: `..` would round it.
+local function whole(n) return string.format('%.0f', n) end
+
+-- The next number of a sequence, at least the time in microseconds: no number is given twice, also
+-- when Redis was wiped or went back to an older state, and all are of the same length.
 local function next_of(sequence)
-  local n = call('INCR', P .. sequence)
-  if n > 1 then return n end
-  call('SET', P .. sequence, 1000000001)
-  return 1000000001
+  local n, clock = call('INCR', P .. sequence), redis_us()
+  if n < clock then
+    n = clock
+    call('SET', P .. sequence, whole(n))
+  end
+  return whole(n)
 end
 
 local function enqueue(channel, lane, order, id, row, now)
@@ -141,8 +157,10 @@ local function fold(id, status, at, failure, text, now)
   enqueue_status(m[1], id, m[2], STATUS[status], at, failure, now)
 end
 
+-- An unmatched status: status, its time, when it came (by the caller's clock), phone, channel, when it
+-- came (by Redis' clock, microseconds), length of the failure as JSON, that and the failure in words.
 local function split_event(entry)
-  return string.match(entry, '^(%d)|(%d*)|(%d+)|(%d*)|([^|]*)|(%d+)|(.*)$')
+  return string.match(entry, '^(%d)|(-?%d*)|(%d+)|(%d*)|([^|]*)|(%d+)|(%d+)|(.*)$')
 end
 
 -- Folds the statuses that came before the receipt, in the order they came.
@@ -154,11 +172,13 @@ local function match_early(id, provider_id, now)
   call('ZREM', P .. 'ez', provider_id)
   call('ZREM', P .. 'ask', provider_id)
   for _, entry in ipairs(early) do
-    local status, at, received, to, _, cut, rest = split_event(entry)
-    if to ~= '' then call('SREM', P .. 'er:' .. to, provider_id) end
-    if at == '' then at = received end
-    cut = tonumber(cut)
-    fold(id, tonumber(status), at, string.sub(rest, 1, cut), string.sub(rest, cut + 1), now)
+    local status, at, received, to, _, _, cut, rest = split_event(entry)
+    if status then
+      if to ~= '' then call('SREM', P .. 'er:' .. to, provider_id) end
+      if at == '' then at = received end
+      cut = tonumber(cut)
+      fold(id, tonumber(status), at, string.sub(rest, 1, cut), string.sub(rest, cut + 1), now)
+    end
   end
 end
 
@@ -183,9 +203,9 @@ local function weigh(to, now)
   local found
   for _, provider_id in ipairs(call('SMEMBERS', P .. 'er:' .. to)) do
     local first = call('LINDEX', P .. 'e:' .. provider_id, 0)
-    local received = first and select(3, split_event(first))
+    local came = first and select(6, split_event(first))
     -- An id that was seen before the attempt belongs to another message.
-    if received and tonumber(received) >= tonumber(m[2]) then
+    if came and tonumber(came) >= tonumber(m[2]) then
       if found then return end
       found = provider_id
     end
@@ -196,11 +216,6 @@ local function weigh(to, now)
   note(id, now, 'receipt', found .. ' (inferred from a status)')
   folded.inferred = folded.inferred + 1
   match_early(id, found, now)
-end
-
-local function redis_ms()
-  local time = call('TIME')
-  return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 end
 
 -- Whether the process may take work: its lease stands, and nobody has taken over from it.

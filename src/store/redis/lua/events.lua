@@ -26,7 +26,7 @@ local function take_status(provider_id, status, at, to, failure, text)
   end
   folded.unmatched = folded.unmatched + 1
   call('RPUSH', P .. 'e:' .. provider_id, table.concat(
-    { status, at, now, to, channel, #failure, failure .. text }, '|'))
+    { status, at, now, to, channel, whole(redis_us()), #failure, failure .. text }, '|'))
   call('ZADD', P .. 'ez', 'NX', now, provider_id)
   if MARK_DIRTY then call('ZADD', P .. 'ask', 'NX', now, provider_id) end
   if to ~= '' then

@@ -15,7 +15,12 @@ local function purge_message(id)
     call('DEL', P .. 'i:' .. m[1] .. ':' .. m[2])
     call('ZREM', P .. 'r:' .. m[3], id)
     call('SREM', P .. 'x:' .. m[3], id)
-    if m[4] and call('GET', P .. 'p:' .. m[4]) == id then call('DEL', P .. 'p:' .. m[4]) end
+    local ids = call('SMEMBERS', P .. 'ps:' .. id)
+    ids[#ids + 1] = m[4] or nil
+    for _, provider_id in ipairs(ids) do
+      if call('GET', P .. 'p:' .. provider_id) == id then call('DEL', P .. 'p:' .. provider_id) end
+    end
+    call('DEL', P .. 'ps:' .. id)
   end
   call('DEL', key_m(id), P .. 'd:' .. id, P .. 't:' .. id)
   call('ZREM', P .. 'done', id)
@@ -32,9 +37,11 @@ elseif what == 'events' then
   local old = call('ZRANGEBYSCORE', P .. 'ez', '-inf', '(' .. before, 'LIMIT', 0, most)
   for _, provider_id in ipairs(old) do
     for _, entry in ipairs(call('LRANGE', P .. 'e:' .. provider_id, 0, -1)) do
-      local _, _, _, to, channel = split_event(entry)
-      if to ~= '' then call('SREM', P .. 'er:' .. to, provider_id) end
-      count(channel, 'expired_events', 1)
+      local status, _, _, to, channel = split_event(entry)
+      if status then
+        if to ~= '' then call('SREM', P .. 'er:' .. to, provider_id) end
+        count(channel, 'expired_events', 1)
+      end
       stayed = stayed + 1
     end
     call('DEL', P .. 'e:' .. provider_id)
@@ -44,7 +51,8 @@ elseif what == 'events' then
   end
 elseif what == 'others' then
   -- A sorted set that is nothing but what is kept.
-  went = call('ZREMRANGEBYSCORE', P .. ARGV[4], '-inf', '(' .. before)
+  went = math.min(call('ZCOUNT', P .. ARGV[4], '-inf', '(' .. before), most)
+  if went > 0 then call('ZREMRANGEBYRANK', P .. ARGV[4], 0, went - 1) end
 else
   -- Dead letters of a lane.
   local key = P .. 'dl:' .. ARGV[4]

@@ -1,12 +1,19 @@
 -- The lease of a process goes on. What it has taken and does not hold in its hands (the answer to
 -- its claim was lost) goes back.
--- replica, life (ms), now, number of claims it knows of, those claims
-local replica, life, now, claims = ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
+-- replica, life (ms), now, the last claim it has made, number of claims it knows of, those claims.
+-- Answers how much went back, and whether the lease stood until now.
+local replica, life, now = ARGV[1], tonumber(ARGV[2]), ARGV[3]
+local last, claims = tonumber(ARGV[4]), tonumber(ARGV[5])
 local known, back = {}, 0
-for at = 5, 4 + claims do known[ARGV[at]] = true end
+for at = 6, 5 + claims do known[ARGV[at]] = true end
+
+-- A claim made after this was asked for is not of our business.
+local function is_lost(claim) return not known[claim] and tonumber(claim) <= last end
+
+local stood = may_take(replica) and 1 or 0
 call('ZADD', P .. 'replicas', redis_ms() + life, replica)
 for id, claim in pairs_of(P .. 'att:' .. replica) do
-  if not known[claim] then
+  if is_lost(claim) then
     local m = call('HMGET', key_m(id), 's', 'ch', 'to', 'ow', 'ac')
     if m[1] == STATE.attempting and m[4] == replica .. ':' .. claim then
       move(id, m[2], m[1], 'retry')
@@ -19,9 +26,9 @@ for id, claim in pairs_of(P .. 'att:' .. replica) do
   end
 end
 for cid, claim in pairs_of(P .. 'ct:' .. replica) do
-  if not known[string.match(claim, '^%d+')] then
+  if is_lost(string.match(claim, '^%d+')) then
     release_callback(replica, cid, claim, now)
     back = back + 1
   end
 end
-return back
+return { back, stood }

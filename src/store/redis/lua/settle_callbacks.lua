@@ -1,5 +1,6 @@
 -- Ends tries to relay.
--- replica, lane, channel, now, then callback, end and its word: taken summary, later due, dead reason
+-- replica, lane, channel, now, then callback, claim, end and its word: taken summary, later due, dead
+-- reason. The claim is the fence, as for messages; but what MoEngage took is told, whoever took it.
 local replica, lane, channel, now = unpack(ARGV, 1, 4)
 local ready = P .. 'cr:' .. lane .. ':' .. channel
 
@@ -9,11 +10,14 @@ local function spoken(row)
   return string.find(row, '"payload":null}}', 1, true) and 'reply (text)' or 'reply (button)'
 end
 
-local function settle(cid, finish, word)
-  local mine = call('HDEL', P .. 'ct:' .. replica, cid) == 1
+local function settle(cid, claim, finish, word)
+  local taken = call('HGET', P .. 'ct:' .. replica, cid)
+  local mine = taken and string.match(taken, '^%d+') == claim
   local callback = call('GET', P .. 'c:' .. cid)
-  -- One that another process has taken since is that one's to settle.
-  if not callback or not (mine or call('ZSCORE', ready, cid)) then return end
+  -- One that was taken once more since is that taker's to settle.
+  local free = not taken and finish == 'taken' and call('ZSCORE', ready, cid)
+  if not callback or not (mine or free) then return end
+  call('HDEL', P .. 'ct:' .. replica, cid)
   local order, id, tries, created, row = string.match(callback, '^(%d+)|(%d*)|(%d+)|(%d+)|(.*)$')
   tries = tonumber(tries) + 1
   if finish == 'later' then
@@ -42,5 +46,5 @@ local function settle(cid, finish, word)
   if head then call('ZADD', ready, now, head) end
 end
 
-for at = 5, #ARGV, 3 do settle(ARGV[at], ARGV[at + 1], ARGV[at + 2]) end
+for at = 5, #ARGV, 4 do settle(unpack(ARGV, at, at + 3)) end
 return 0

@@ -55,6 +55,11 @@ local function end_hold(id)
     return
   end
   local rule = rules[m[2]]
+  if not rule and tonumber(m[6]) + HOLD > tonumber(now) then
+    -- Of a channel that this process does not know; others may.
+    call('ZADD', P .. 'u', tonumber(m[6]) + HOLD, id)
+    return
+  end
   call('ZREM', P .. 'u', id)
   if rule and rule.resend and m[4] ~= '1' and tonumber(m[5]) >= rule.oldest then
     move(id, m[2], m[1], 'resend')
