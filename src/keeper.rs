@@ -49,10 +49,11 @@ pub async fn keep_lease(outbox: Outbox, channels: Arc<Channels>, stop: Cancellat
         }
         let looked = outbox.store.look().await;
         match kept.and(looked) {
-            Ok(news) => {
+            Ok(()) => {
                 if std::mem::take(&mut silent) {
                     tracing::info!("the store answers again; work goes on");
                 }
+                let news = outbox.store.news();
                 for channel in news.iter().filter_map(|id| channels.get(id.as_str())) {
                     outbox.ring(&channel.id);
                     channel.account.work.notify_one();

@@ -66,11 +66,20 @@ impl Outbox {
         }
     }
 
-    /// Reads the ledgers where others may change them. Returns the channels of which there is news.
-    pub async fn look(&self) -> Result<Vec<ChannelId>, StoreError> {
+    /// Reads the ledgers where others may change them.
+    pub async fn look(&self) -> Result<(), StoreError> {
         match self {
-            Self::Embedded(_) => Ok(Vec::new()),
+            Self::Embedded(_) => Ok(()),
             Self::Redis(store) => store.look().await,
+        }
+    }
+
+    /// Channels of which something changed since this was last asked, where others may change them.
+    /// For one asker only.
+    pub fn news(&self) -> Vec<ChannelId> {
+        match self {
+            Self::Embedded(_) => Vec::new(),
+            Self::Redis(store) => store.news(),
         }
     }
 

@@ -18,6 +18,8 @@ struct Seen {
     ledger: Ledger,
     /// Grows with every change made here, so that a look knows whether it may be older.
     changes: u64,
+    /// What Redis said when it was last told as news. Apart, because everybody may look.
+    told: Ledger,
 }
 
 impl Ledgers {
@@ -47,43 +49,50 @@ impl Ledgers {
         self.seen().get(channel).map_or(0, |seen| seen.changes)
     }
 
-    /// What Redis says. Returns whether it is news, and whether something changed here since Redis
-    /// was asked.
-    fn update(&self, channel: &ChannelId, ledger: Ledger, asked_at: u64) -> (bool, bool) {
+    /// What Redis says. Returns whether something changed here since Redis was asked.
+    fn update(&self, channel: &ChannelId, ledger: Ledger, asked_at: u64) -> bool {
         let mut all = self.seen();
         let seen = all.entry(channel.clone()).or_default();
-        let news = seen.ledger != ledger;
         seen.ledger = ledger;
-        (news, seen.changes != asked_at)
+        seen.changes != asked_at
+    }
+
+    /// Channels of which something changed since this was last asked.
+    fn news(&self) -> Vec<ChannelId> {
+        let mut all = self.seen();
+        let new = all.iter_mut().filter(|(_, seen)| seen.ledger != seen.told);
+        new.map(|(channel, seen)| {
+            seen.told = seen.ledger;
+            channel.clone()
+        })
+        .collect()
     }
 }
 
 impl Store {
-    /// Reads the ledgers. Returns the channels of which there is news.
-    pub async fn look(&self) -> Result<Vec<ChannelId>, StoreError> {
+    /// Reads the ledgers.
+    pub async fn look(&self) -> Result<(), StoreError> {
         let looked = self.look_at_all().await;
         *self.trouble() = looked.as_ref().err().cloned();
         looked
     }
 
-    async fn look_at_all(&self) -> Result<Vec<ChannelId>, StoreError> {
-        let mut news = Vec::new();
+    /// Channels of which something changed since this was last asked, as last seen.
+    pub fn news(&self) -> Vec<ChannelId> {
+        self.shared.ledgers.news()
+    }
+
+    async fn look_at_all(&self) -> Result<(), StoreError> {
         for (channel, home) in &self.shared.homes {
-            let mut new = false;
             for _ in 0..LOOKS {
                 let asked_at = self.shared.ledgers.changes(channel);
                 let ledger = self.ledger_of(&home.account, channel).await?;
-                let (news, outdated) = self.shared.ledgers.update(channel, ledger, asked_at);
-                new |= news;
-                if !outdated {
+                if !self.shared.ledgers.update(channel, ledger, asked_at) {
                     break;
                 }
             }
-            if new {
-                news.push(channel.clone());
-            }
         }
-        Ok(news)
+        Ok(())
     }
 
     /// The ledger as Redis has it now.
