@@ -145,7 +145,8 @@ impl State {
         }
         self.in_flight += counted;
         let none = told.slots.is_empty() && ask.most > 0;
-        self.full = none && ask.counted && ask.in_flight + told.elsewhere >= told.concurrency;
+        // As it is now: calls that ended since the question was asked ring for nobody any more.
+        self.full = none && ask.counted && self.in_flight + told.elsewhere >= told.concurrency;
         let ask_at = match (self.full, none) {
             (true, _) => got + LOOK,
             (_, true) => got + Duration::from_millis(1),
@@ -314,6 +315,40 @@ mod tests {
             assert!(wait.unwrap() >= ms(1100 - at), "{at}: {wait:?}");
         }
         assert_eq!(story.step(1200).len(), 2);
+    }
+
+    /// Otherwise it would wait for the end of a call, and none is under way.
+    #[test]
+    fn when_all_calls_end_while_redis_is_asked_the_next_question_is_due_at_once() {
+        let mut story = Story::new();
+        story.step(0);
+        for at in 0..5 {
+            assert_eq!(story.step(2000 + at).len(), 2);
+        }
+        let sent = story.zero + ms(2010);
+        let want = Want {
+            most: 2,
+            counted: true,
+            ..Want::default()
+        };
+        let ask = story.state.ask(want, sent);
+        assert_eq!(ask.in_flight, 10, "as many as may be");
+        for _ in 0..10 {
+            story.state.end_call(sent);
+        }
+        let now = story.clock(2010);
+        let told = Told {
+            now,
+            opens: now,
+            elsewhere: 0,
+            concurrency: 10,
+            per_second: Some(10.0),
+            factor: 1.0,
+            slots: Vec::new(),
+        };
+        story.state.learn((&ask, told), None, (sent, sent + ms(1)));
+        let wait = story.state.opens_in(ms(0), sent + ms(1));
+        assert!(wait.is_some_and(|wait| wait < ms(10)), "{wait:?}");
     }
 
     #[test]
