@@ -57,6 +57,8 @@ impl Link {
         let config = ConnectionManagerConfig::new()
             .set_connection_timeout(Some(DEADLINE))
             .set_response_timeout(Some(DEADLINE))
+            // Whoever asks next tries again; more tries here would only hide the reason.
+            .set_number_of_retries(1)
             .set_max_delay(RECONNECT_PAUSE);
         let connect = || {
             redis::Client::open(settings.url.expose_secret())
