@@ -105,16 +105,18 @@ impl Desk {
         let mut rng = dice::rng(seed, &["token", name], self.minted);
         let access = jwt(name, 28, life, &mut rng);
         let refresh = jwt(name, 32, life, &mut rng);
-        let expires_ms = life.now_ms + life.ttl_s * 1000;
-        for (map, token) in [(&mut self.access, &access), (&mut self.refresh, &refresh)] {
-            map.insert(
-                token.clone(),
-                Issued {
-                    merchant,
-                    expires_ms,
-                    revoked: false,
-                },
-            );
+        // A refresh token that died together with its access token could never be used in need.
+        let lives = [
+            (&mut self.access, &access, life.ttl_s),
+            (&mut self.refresh, &refresh, 2 * life.ttl_s),
+        ];
+        for (map, token, life_s) in lives {
+            let issued = Issued {
+                merchant,
+                expires_ms: life.now_ms + life_s * 1000,
+                revoked: false,
+            };
+            map.insert(token.clone(), issued);
         }
         Pair {
             access,

@@ -641,11 +641,20 @@ impl Gateway {
 
     /// Waits until a message is in this state.
     pub(crate) async fn until_state(&self, msg_id: &str, state: &str) -> Value {
-        until(&format!("{msg_id} is {state}"), async || {
+        let give_up = Instant::now() + self.home.patience();
+        loop {
             let message = self.message(msg_id).await;
-            (message["state"] == state).then_some(message)
-        })
-        .await
+            if message["state"] == state {
+                return message;
+            }
+            assert!(
+                Instant::now() < give_up,
+                "not {state}: {message}\n{}",
+                self.process.output()
+            );
+            // waits because it polls another process; bounded
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     /// Waits until nothing is queued, under way, unknown or waiting to be told; the ledger then.
