@@ -12,22 +12,24 @@
 //! | 6 | status arrives | [`jumper::webhook`] | D and E in one: event, fold, callback |
 //! | 7 | relay | [`relay`], [`moengage::callback`] | the callback's end |
 //!
-//! A to E are each one transaction of the one writer of [`store::embedded`]. An event is matched
-//! and folded in the transaction that stores it, so a webhook costs one sync, and a receipt and an
-//! event can never miss each other. On the embedded store a message's row is its record too: what
-//! happens to it is appended there in the same step, so the two cannot disagree.
+//! A to E are each one atomic step of the store: a transaction of the one writer of
+//! [`store::embedded`], or a script on [`store::redis`], where other processes work on the same
+//! messages under leases. An event is matched and folded in the step that stores it, so a webhook
+//! costs one write, and a receipt and an event can never miss each other. A message's row is its
+//! record too: what happens to it is appended there in the same step, so the two cannot disagree.
 //!
 //! Beside the path: [`domain`] has the words and the pure decisions (state machine, fold, policy);
 //! [`channel`] says who may send what where; [`breaker`] and [`keeper`] watch over accounts;
 //! [`archive`] writes the records into Datastore, by the calls of [`datastore`], and asks it for
-//! messages that only it still knows; [`ops`] is the operator's desk; [`sandbox`] plays both counterparties for the demo and the
-//! tests; [`config`] is the only reader of files and environment; [`app`] builds all of it;
-//! [`cli`] has the commands.
+//! messages that only it still knows; [`ops`] is the operator's desk; [`sandbox`] plays both
+//! counterparties for the demo and the tests; [`config`] is the only reader of files and
+//! environment; [`app`] builds all of it; [`cli`] has the commands.
 //!
-//! Who may import whom (checked by `tests/tidy.rs`): domain, clock, datastore < store < telemetry, limit,
+//! Who may import whom (checked by `tests/tidy.rs`): domain, clock < store < telemetry < limit,
 //! breaker, channel, outbox < jumper < provider < templates < send < worker; channel, outbox,
-//! templates < intake < moengage < relay; all of these < ops < config < app < cli. `send` and
-//! `relay` never see each other, nor do `moengage` and `jumper`; `sandbox` sees `domain` only.
+//! templates < intake < moengage < relay; datastore, outbox < archive; all of these < ops < config <
+//! app < cli. `send` and `relay` never see each other, nor do `moengage` and `jumper`; `datastore`
+//! and `sandbox` see `domain` only.
 
 pub mod alert;
 pub mod app;

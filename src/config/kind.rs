@@ -67,7 +67,7 @@ impl Kind {
         }
     }
 
-    /// Every key that a table may have, as [`Table::said`] names it.
+    /// Every key that a table may have, as `Table::said` names it.
     pub(super) fn keys(self) -> impl Iterator<Item = &'static str> {
         let (plain, inherited): (&[_], &[_]) = match self {
             Self::Account => (&["id"], &OF_ACCOUNT),

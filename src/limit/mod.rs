@@ -3,8 +3,8 @@
 //! A GCRA of our own: governor works in whole intervals, loses its state when the quota changes and
 //! does not hand out permits in order. Slots are `(1 + tolerance) / rate` apart and a call starts
 //! within `tolerance` after its slot or takes a new slot, so at most `rate` calls start in any
-//! half-open second, whatever the timers do. The same holds for one process ([`own`]) and for many
-//! that share the pace over Redis ([`shared`]): there the slots are on the clock of Redis.
+//! half-open second, whatever the timers do. The same holds for one process (`own`) and for many
+//! that share the pace over Redis (`shared`): there the slots are on the clock of Redis.
 
 mod bounds;
 mod own;

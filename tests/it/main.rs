@@ -22,6 +22,7 @@ mod ops;
 mod pace;
 mod peer;
 mod privacy;
+mod production;
 mod queue;
 mod redis_faults;
 mod redis_server;

@@ -1,0 +1,229 @@
+//! What the README and `config/compose.yaml` tell an operator to do, done: a user of Redis with no
+//! more than it needs, the tokens of the old connector taken over and given back, the installation
+//! of the compose file. Always on Redis, whatever the other tests use.
+
+use crate::aids::*;
+use crate::emulator::Emulator;
+use crate::harness::*;
+use crate::redis_server::{Options, on_redis_only};
+use crate::replicas::Stage;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+const README: &str = include_str!("../../README.md");
+const COMPOSE: &str = include_str!("../../config/compose.yaml");
+
+/// What the line of the README permits, as `ACL SETUSER` takes it.
+fn rules() -> Vec<&'static str> {
+    let line = README.lines().find(|l| l.starts_with("user gateway on "));
+    let line = line.expect("the README has a line for the user of Redis");
+    line.split_whitespace().skip(2).collect()
+}
+
+/// What Redis refused to its users, without what the client only offers (Redis 7.2).
+fn refused(stage: &Stage) -> Vec<String> {
+    let log = stage.redis.cli(&["ACL", "LOG"]);
+    let lines: Vec<&str> = log.lines().collect();
+    let objects = lines.windows(2).filter(|pair| pair[0] == "object");
+    let objects = objects.map(|pair| pair[1].to_owned());
+    objects.filter(|one| one != "client|setinfo").collect()
+}
+
+#[tokio::test]
+async fn a_redis_user_with_the_rules_of_the_readme_may_do_all_that_the_gateway_does() {
+    on_redis_only!();
+    let stage = Stage::new(json!({ "share_read": 1 }), Options::every_second()).await;
+    let mut limited = vec!["ACL", "SETUSER", "gateway"];
+    limited.extend(rules());
+    assert_eq!(stage.redis.cli(&limited), "OK");
+    let emulator = Emulator::start().await;
+    let url = format!("{}?user=gateway&pass=PASSWORD&db=1", stage.redis.url());
+    let setup = stage.setup().env("REDIS_URL", &url).recording(&emulator);
+    let mut gateway = Gateway::start(&stage.sandbox, setup).await;
+    let id = sent(&gateway, &stage.sandbox, "m0", &number(0)).await;
+    until_told(&stage.sandbox, "m0", &["sent", "delivered", "read"]).await;
+    let stop = json!({ "message_id": id, "text": "STOP", "kind": "quoted" });
+    assert_eq!(stage.sandbox.post("reply", stop).await["status"], 200);
+    let again = gateway.post(&order_update("m1", &number(0))).await;
+    assert_eq!(code_of(&again), "7003");
+    gateway.channel("pause").await;
+    gateway.channel("resume").await;
+    // A send that nobody ends, taken over by the next process.
+    stage.sandbox.script("send", &["accept_then_slow:60"]).await;
+    gateway.accept("m2", &number(2)).await;
+    gateway.until_state("m2", "attempting").await;
+    stage.until_sent(2).await;
+    gateway = gateway.crash_and_restart(&stage.sandbox).await;
+    // Accepted or failed: its statuses may have come while nobody listened.
+    gateway.drained().await;
+    assert!(gateway.history("m2").await.contains(&"unknown".to_owned()));
+    let mut setup = gateway.setup();
+    for pair in ["store.retention=1s", "store.event_retention=1s"] {
+        setup = setup.set(pair);
+    }
+    let _gateway = gateway.restart_with(&stage.sandbox, setup).await;
+    until("what is old is gone", async || {
+        let key = "gw:{default}:i:default:m0";
+        (stage.redis.cli(&["-n", "1", "EXISTS", key]) == "0").then_some(())
+    })
+    .await;
+    assert_eq!(
+        stage.redis.cli(&["DBSIZE"]),
+        "0",
+        "it used the database it was told"
+    );
+    assert_eq!(refused(&stage), Vec::<String>::new());
+}
+
+/// The commands that a file of the store gives to Redis.
+fn commands(text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for opening in ["call('", "cmd(\""] {
+        for rest in text.split(opening).skip(1) {
+            let end = rest.find(|c: char| !c.is_ascii_uppercase()).unwrap_or(0);
+            found.extend((end > 0).then(|| rest[..end].to_lowercase()));
+        }
+    }
+    found
+}
+
+#[test]
+fn the_rules_of_the_readme_name_every_command_of_the_store_and_no_other() {
+    let store = concat!(env!("CARGO_MANIFEST_DIR"), "/src/store/redis");
+    let mut used: Vec<String> = ["evalsha", "script|load", "select"]
+        .map(str::to_owned)
+        .into();
+    for dir in [store.to_owned(), format!("{store}/lua")] {
+        for file in std::fs::read_dir(dir).unwrap() {
+            let path = file.unwrap().path();
+            if path.is_file() && !path.ends_with("tests.rs") {
+                used.extend(commands(&std::fs::read_to_string(path).unwrap()));
+            }
+        }
+    }
+    for name in &mut used {
+        if name == "config" {
+            name.push_str("|get");
+        }
+    }
+    used.sort();
+    used.dedup();
+    let rules = rules();
+    let mut named: Vec<String> = rules
+        .iter()
+        .filter_map(|rule| rule.strip_prefix('+').map(str::to_owned))
+        .collect();
+    named.sort();
+    assert_eq!(named, used);
+}
+
+/// What Jumper answers to somebody who renews a pair without us.
+async fn renew(sandbox: &Sandbox, refresh: &str) -> (String, String) {
+    let request = sandbox.http.post(format!("{}/oauth/refresh", sandbox.url));
+    let request = request
+        .header(
+            "authorization",
+            "Basic c2FuZGJveC1rZXk6c2FuZGJveC1zZWNyZXQ=",
+        )
+        .header("content-type", "application/x-www-form-urlencoded");
+    let form = format!("grant_type=refresh_token&refresh_token={refresh}");
+    let answer = request.body(form).send().await.unwrap();
+    let answer: Value = answer.json().await.unwrap();
+    let text = |name: &str| answer[name].as_str().unwrap().to_owned();
+    (text("access_token"), text("refresh_token"))
+}
+
+/// Stores a pair where and as the old connector does.
+fn keep_as_the_old_one(stage: &Stage, (access, refresh): &(String, String)) {
+    stage
+        .redis
+        .cli(&["SET", "jumper_auth_token", access, "EX", "2000000"]);
+    stage.redis.cli(&["SET", "jumper_refresh_token", refresh]);
+}
+
+#[tokio::test]
+async fn the_old_connectors_tokens_are_taken_over_and_given_back() {
+    on_redis_only!();
+    let stage = Stage::new(json!({ "event_mode": "none" }), Options::every_second()).await;
+    let seed = stage.sandbox.post("token/new-seed", json!({})).await;
+    let old = renew(&stage.sandbox, seed["refresh_token"].as_str().unwrap()).await;
+    keep_as_the_old_one(&stage, &old);
+    let setup = stage.setup().without("SEED_REFRESH_TOKEN");
+    let gateway = Gateway::start(&stage.sandbox, setup).await;
+    sent(&gateway, &stage.sandbox, "m0", &number(0)).await;
+    // The pair that was there does: it is not renewed for the move.
+    assert_eq!(stage.sandbox.counts().await["refreshes"], 1);
+    // Both side by side, and the old one renews: its pair is found when ours is refused.
+    let old = renew(&stage.sandbox, &old.1).await;
+    keep_as_the_old_one(&stage, &old);
+    sent(&gateway, &stage.sandbox, "m1", &number(1)).await;
+    assert_eq!(stage.sandbox.counts().await["refreshes"], 2);
+    // What the gateway renews is there for the old one, so going back is possible.
+    let path = "/api/accounts/default/token/refresh";
+    assert_eq!(gateway.ops_send("POST", path, json!({})).await.0, 200);
+    let mirrored = stage.redis.cli(&["GET", "jumper_refresh_token"]);
+    assert_ne!(mirrored, old.1);
+    let life: i64 = stage
+        .redis
+        .cli(&["TTL", "jumper_auth_token"])
+        .parse()
+        .unwrap();
+    assert!((1..=2_000_000).contains(&life), "{life}");
+    let access = stage.redis.cli(&["GET", "jumper_auth_token"]);
+    let url = format!("{}/chat/get-social-channels", stage.sandbox.url);
+    let request = stage.sandbox.http.get(url).bearer_auth(access);
+    assert_eq!(request.send().await.unwrap().status(), 200);
+    renew(&stage.sandbox, &mirrored).await;
+}
+
+/// The variables of the gateway in the compose file.
+fn compose_environment() -> BTreeMap<String, String> {
+    let block = COMPOSE.split("environment:\n").nth(1).unwrap();
+    let block = block.split("    depends_on:").next().unwrap();
+    let lines = block.lines().filter(|line| !line.trim().starts_with('#'));
+    lines
+        .filter_map(|line| line.trim().split_once(": "))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
+}
+
+#[tokio::test]
+async fn the_installation_of_the_compose_file_does_the_main_job() {
+    on_redis_only!();
+    for flag in [
+        "--appendonly yes",
+        "--appendfsync always",
+        "--maxmemory-policy noeviction",
+    ] {
+        assert!(COMPOSE.contains(flag), "{flag}");
+    }
+    let stage = Stage::new(json!({ "share_read": 1 }), Options::always()).await;
+    let emulator = Emulator::start().await;
+    let port = own_port();
+    let mut setup = stage.setup().set(&format!("http.port={port}"));
+    let places = [
+        ("redis://redis:6379/0", stage.redis.url()),
+        ("datastore:8081", emulator.host.clone()),
+        ("http://sandbox:4010", stage.sandbox.url.clone()),
+        ("http://gateway:3001", format!("http://127.0.0.1:{port}")),
+    ];
+    setup.env.clear();
+    for (name, value) in compose_environment() {
+        let place = |text: String, (from, to): &(&str, String)| text.replace(from, to);
+        setup = setup.env(&name, &places.iter().fold(value, place));
+    }
+    let gateway = Gateway::start_unheard(setup);
+    let message = order_update("m0", &number(0)).to_string();
+    let token = [("authorization", "Bearer compose-token")];
+    let answer = gateway.post_as(&token, message).await;
+    assert_eq!(answer, (200, json!({ "status": "success" })));
+    // The gateway has subscribed itself with the secret of the file.
+    until_told(&stage.sandbox, "m0", &["sent", "delivered", "read"]).await;
+    gateway.drained().await;
+    until("its record is written", async || {
+        let ready = gateway.ready().await.1;
+        assert_eq!(ready["store_warnings"], json!([]), "{ready}");
+        (ready["datastore"][0]["waiting"] == 0).then_some(())
+    })
+    .await;
+}
