@@ -72,7 +72,7 @@ pub async fn keep_lease(outbox: Outbox, channels: Arc<Channels>, stop: Cancellat
 /// Ends holds of unknown outcomes and fails what is too old.
 pub async fn sweep(outbox: Outbox, channels: Arc<Channels>, stop: CancellationToken) {
     let mut ages_at = Instant::now();
-    let mut wait = HOLDS_EVERY;
+    let (mut wait, mut blind) = (HOLDS_EVERY, false);
     while !stopped(&stop, wait).await {
         // A sweep that was not finished goes on with all that it looked at.
         let ages = wait.is_zero() || Instant::now() >= ages_at;
@@ -83,6 +83,7 @@ pub async fn sweep(outbox: Outbox, channels: Arc<Channels>, stop: CancellationTo
         let rules = channels.iter().map(|channel| rule(channel, now)).collect();
         match outbox.store.sweep(rules, ages, now).await {
             Ok(swept) => {
+                blind = false;
                 tell(&outbox, &channels, &swept);
                 wait = if swept.more {
                     Duration::ZERO
@@ -91,7 +92,10 @@ pub async fn sweep(outbox: Outbox, channels: Arc<Channels>, stop: CancellationTo
                 };
             }
             Err(error) => {
-                tracing::warn!(%error, "holds and ages could not be looked at");
+                // Told once an outage.
+                if !std::mem::replace(&mut blind, true) {
+                    tracing::warn!(%error, "holds and ages cannot be looked at; tried again");
+                }
                 wait = HOLDS_EVERY;
             }
         }

@@ -50,6 +50,8 @@ pub struct Worker {
     lead: Duration,
     /// Fired when nothing new may be begun.
     stop: CancellationToken,
+    /// Whether the store could not be used when it was last asked.
+    blind: bool,
 }
 
 /// What to do after a step.
@@ -78,6 +80,7 @@ impl Worker {
             turns: Turns::default(),
             lead: LEAD.0,
             stop: CancellationToken::new(),
+            blind: false,
         }
     }
 
@@ -145,10 +148,16 @@ impl Worker {
             return self.until_open().unwrap_or(Next::Again);
         }
         match self.claim(permits.len()).await {
-            Ok(claims) => self.start(claims, permits).await,
+            Ok(claims) => {
+                self.blind = false;
+                self.start(claims, permits).await
+            }
             Err(error) => {
-                tracing::error!(account = %self.account.id, %error,
-                    "nothing is sent: messages cannot be claimed; tried again every second");
+                // Told once an outage.
+                if !std::mem::replace(&mut self.blind, true) {
+                    tracing::error!(account = %self.account.id, %error,
+                        "nothing is sent: messages cannot be claimed; tried again every second");
+                }
                 Next::Sleep(STORE_PAUSE)
             }
         }

@@ -66,6 +66,8 @@ pub struct Relay {
     /// Ends of posts on their way into the store; awaited when the process stops.
     settles: TaskTracker,
     paused_until: Option<Instant>,
+    /// Whether the store could not be read when it was last asked.
+    blind: bool,
 }
 
 impl Relay {
@@ -88,6 +90,7 @@ impl Relay {
             failed_at: None,
             settles: TaskTracker::new(),
             paused_until: None,
+            blind: false,
         }
     }
 
@@ -184,10 +187,17 @@ impl Relay {
                 .take_callbacks(&self.queue, wanted, clock::now())
                 .await
             {
-                Ok(taken) => self.waiting.extend(taken),
+                Ok(taken) => {
+                    self.blind = false;
+                    self.waiting.extend(taken);
+                }
                 Err(error) => {
-                    tracing::error!(channel = %self.queue.channel, lane = self.queue.lane.as_str(),
-                        %error, "callbacks cannot be read; tried again every second");
+                    // Told once an outage.
+                    if !std::mem::replace(&mut self.blind, true) {
+                        tracing::error!(channel = %self.queue.channel, %error,
+                            lane = self.queue.lane.as_str(),
+                            "callbacks cannot be read; tried again every second");
+                    }
                     return Err(STORE_PAUSE);
                 }
             }

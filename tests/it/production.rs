@@ -48,6 +48,20 @@ async fn a_redis_user_with_the_rules_of_the_readme_may_do_all_that_the_gateway_d
     assert_eq!(code_of(&again), "7003");
     gateway.channel("pause").await;
     gateway.channel("resume").await;
+    // Redis forgets its user for a while; that heals by itself.
+    stage.redis.cli(&["ACL", "DELUSER", "gateway"]);
+    until("it is told that Redis refuses us", async || {
+        let (status, ready) = gateway.ready().await;
+        let reason = ready["reason"].as_str().unwrap_or_default().to_owned();
+        (status == 503 && reason.contains("refuses the user")).then_some(())
+    })
+    .await;
+    assert_eq!(stage.redis.cli(&limited), "OK");
+    until("it is ready again", async || {
+        (gateway.ready().await.0 == 200).then_some(())
+    })
+    .await;
+    stage.redis.cli(&["ACL", "LOG", "RESET"]);
     // A send that nobody ends, taken over by the next process.
     stage.sandbox.script("send", &["accept_then_slow:60"]).await;
     gateway.accept("m2", &number(2)).await;

@@ -5,14 +5,16 @@ use crate::store::StoreError;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, ScriptInvocation, ServerErrorKind};
 use secrecy::{ExposeSecret, SecretString};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 /// How long a call may take before it counts as failed. What was asked for may still happen later;
 /// every script is written so that this does no harm.
 const DEADLINE: Duration = Duration::from_secs(2);
+/// After so long with nothing but errors a connection is made anew.
+const GIVEN_UP: Duration = Duration::from_secs(3);
 /// The longest pause between two tries to connect.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(500);
 
@@ -28,12 +30,12 @@ pub struct Settings {
 /// A connection to Redis. Clones share it.
 #[derive(Clone)]
 pub struct Link {
-    /// Connects again by itself.
-    manager: ConnectionManager,
-    /// The same for what must not wait behind the work: leases, permits, ledgers.
-    beside: ConnectionManager,
+    /// For the work.
+    main: Arc<Line>,
+    /// For what must not wait behind the work: leases, permits, ledgers.
+    beside: Arc<Line>,
     wait_replicas: u32,
-    /// What replicas have confirmed of what was written on `manager`.
+    /// What replicas have confirmed of what was written on `main`.
     confirmed: Arc<Confirmed>,
     /// Who this process is among those that share the server; new at every start.
     replica: Arc<str>,
@@ -54,22 +56,15 @@ impl Link {
     /// # Errors
     /// When the URL cannot be understood.
     pub fn new(settings: &Settings) -> Result<Self, StoreError> {
-        let config = ConnectionManagerConfig::new()
-            .set_connection_timeout(Some(DEADLINE))
-            .set_response_timeout(Some(DEADLINE))
-            // Whoever asks next tries again; more tries here would only hide the reason.
-            .set_number_of_retries(1)
-            .set_max_delay(RECONNECT_PAUSE);
-        let connect = || {
-            redis::Client::open(settings.url.expose_secret())
-                .and_then(|client| ConnectionManager::new_lazy_with_config(client, config.clone()))
-        };
         // Not redis' own words: they may repeat the URL.
-        let fault =
-            |error: RedisError| StoreError::Unavailable(format!("REDIS_URL: {}", error.category()));
+        let line = || {
+            Line::new(settings).map_err(|error| {
+                StoreError::Unavailable(format!("REDIS_URL: {}", error.category()))
+            })
+        };
         Ok(Self {
-            manager: connect().map_err(fault)?,
-            beside: connect().map_err(fault)?,
+            main: Arc::new(line()?),
+            beside: Arc::new(line()?),
             confirmed: Arc::default(),
             wait_replicas: settings.wait_replicas,
             replica: format!("{:016x}", fastrand::u64(..)).into(),
@@ -96,8 +91,9 @@ impl Link {
         &self,
         script: &ScriptInvocation<'_>,
     ) -> Result<T, StoreError> {
-        let mut connection = self.manager.clone();
-        within(script.invoke_async(&mut connection)).await
+        let mut connection = self.main.connection();
+        self.main
+            .heard(within(script.invoke_async(&mut connection)).await)
     }
 
     /// The same for what must not wait behind the work, and need not be durable.
@@ -105,8 +101,9 @@ impl Link {
         &self,
         script: &ScriptInvocation<'_>,
     ) -> Result<T, StoreError> {
-        let mut connection = self.beside.clone();
-        within(script.invoke_async(&mut connection)).await
+        let mut connection = self.beside.connection();
+        self.beside
+            .heard(within(script.invoke_async(&mut connection)).await)
     }
 
     /// The same for what must be durable: waits for the replicas that the configuration names.
@@ -121,8 +118,9 @@ impl Link {
 
     /// Runs one command.
     pub(crate) async fn command<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, StoreError> {
-        let mut connection = self.manager.clone();
-        within(command.query_async(&mut connection)).await
+        let mut connection = self.main.connection();
+        self.main
+            .heard(within(command.query_async(&mut connection)).await)
     }
 
     /// Runs one command that must not wait behind the work.
@@ -130,8 +128,9 @@ impl Link {
         &self,
         command: &Cmd,
     ) -> Result<T, StoreError> {
-        let mut connection = self.beside.clone();
-        within(command.query_async(&mut connection)).await
+        let mut connection = self.beside.connection();
+        self.beside
+            .heard(within(command.query_async(&mut connection)).await)
     }
 
     /// Waits until what was written on this connection is on the replicas that were asked for.
@@ -156,6 +155,66 @@ impl Link {
             ))),
         }
     }
+}
+
+/// One connection. It connects again by itself after it broke; and anew when nothing but errors came
+/// for a while, because the library takes a refused user for final.
+struct Line {
+    client: redis::Client,
+    now: Mutex<Now>,
+}
+
+struct Now {
+    connection: ConnectionManager,
+    /// When it was made, or last brought an answer that was no error.
+    good_at: Instant,
+}
+
+impl Line {
+    fn new(settings: &Settings) -> Result<Self, RedisError> {
+        let client = redis::Client::open(settings.url.expose_secret())?;
+        let now = Now {
+            connection: connect(&client)?,
+            good_at: Instant::now(),
+        };
+        Ok(Self {
+            client,
+            now: Mutex::new(now),
+        })
+    }
+
+    fn now(&self) -> MutexGuard<'_, Now> {
+        self.now.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn connection(&self) -> ConnectionManager {
+        self.now().connection.clone()
+    }
+
+    fn heard<T>(&self, answer: Result<T, StoreError>) -> Result<T, StoreError> {
+        let mut now = self.now();
+        if answer.is_ok() {
+            now.good_at = Instant::now();
+        } else if now.good_at.elapsed() > GIVEN_UP
+            && let Ok(connection) = connect(&self.client)
+        {
+            *now = Now {
+                connection,
+                good_at: Instant::now(),
+            };
+        }
+        answer
+    }
+}
+
+fn connect(client: &redis::Client) -> Result<ConnectionManager, RedisError> {
+    let config = ConnectionManagerConfig::new()
+        .set_connection_timeout(Some(DEADLINE))
+        .set_response_timeout(Some(DEADLINE))
+        // Whoever asks next tries again; more tries here would only hide the reason.
+        .set_number_of_retries(1)
+        .set_max_delay(RECONNECT_PAUSE);
+    ConnectionManager::new_lazy_with_config(client.clone(), config)
 }
 
 /// What replicas have confirmed.
