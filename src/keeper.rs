@@ -289,3 +289,6 @@ async fn stopped(stop: &CancellationToken, after: Duration) -> bool {
         () = sleep(after) => false,
     }
 }
+
+#[cfg(test)]
+mod tests;

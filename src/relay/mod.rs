@@ -13,7 +13,7 @@ use crate::domain::{Callback, Lane};
 use crate::moengage::batch;
 use crate::moengage::callback::Callbacks;
 use crate::outbox::{Outbox, retry_delay};
-use crate::store::{LaneOf, PendingCallback, RelayOutcome};
+use crate::store::{LaneOf, PendingCallback, RelayOutcome, Take};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -124,7 +124,7 @@ impl Relay {
         self.settles.wait().await;
     }
 
-    /// At start every waiting callback is due at once (DESIGN section 5).
+    /// Every waiting callback is due at once: at start (DESIGN section 5), and when MoEngage is back.
     async fn hasten(&self) {
         let hastened = self
             .outbox
@@ -179,8 +179,6 @@ impl Relay {
     /// Makes sure that something waits. Otherwise tells how long there will be nothing.
     async fn fill(&mut self) -> Result<Option<Duration>, Duration> {
         let store = &self.outbox.store;
-        // What another process may have taken over meanwhile is its to tell.
-        self.waiting.retain(|one| store.may_relay(&self.queue, one));
         if self.waiting.len() < self.settings.batch_entries {
             let wanted = TAKEN_AHEAD * self.settings.batch_entries - self.waiting.len();
             match store
@@ -202,6 +200,8 @@ impl Relay {
                 }
             }
         }
+        // What another process may have taken over meanwhile is its to tell.
+        self.waiting.retain(|one| store.may_relay(&self.queue, one));
         if !self.waiting.is_empty() {
             return Ok(None);
         }
@@ -251,15 +251,7 @@ impl Relay {
                 tracing::info!(channel = %self.queue.channel, lane = self.queue.lane.as_str(),
                     "MoEngage takes callbacks again; everything that waits is due now");
                 (self.failures, self.failed_at, self.paused_until) = (0, None, None);
-                if let Err(error) = self
-                    .outbox
-                    .store
-                    .hasten_callbacks(&self.queue, clock::now())
-                    .await
-                {
-                    tracing::warn!(channel = %self.queue.channel, %error,
-                        "waiting callbacks keep their pauses");
-                }
+                self.hasten().await;
             }
             Health::Down(reason, asked) => self.pause(began, reason, asked.unwrap_or_default()),
             Health::Suspect(reason) => self.pause(began, reason, Duration::ZERO),
@@ -291,7 +283,7 @@ impl Relay {
 }
 
 /// Keeps the ends of callbacks, however long the store needs. What became due by it is looked for.
-async fn settle(outbox: Outbox, queue: LaneOf, ends: Vec<(i64, RelayOutcome)>) {
+async fn settle(outbox: Outbox, queue: LaneOf, ends: Vec<(Take, RelayOutcome)>) {
     loop {
         let stored = outbox
             .store
@@ -308,3 +300,6 @@ async fn settle(outbox: Outbox, queue: LaneOf, ends: Vec<(i64, RelayOutcome)>) {
 fn pause(failures: u32, longest: Duration) -> Duration {
     retry_delay(failures, Duration::from_secs(1), longest, 1.0).mul_f64(0.8 + 0.2 * fastrand::f64())
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@ use super::{SUSPECT_AFTER, Settings, pause};
 use crate::clock;
 use crate::domain::{Callback, UnixMs};
 use crate::moengage::callback::{Callbacks, Delivery};
-use crate::store::{LaneOf, PendingCallback, RelayOutcome};
+use crate::store::{LaneOf, PendingCallback, RelayOutcome, Take};
 use metrics::{counter, histogram};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use tokio::time::Instant;
 /// What became of one post: each callback's end, and how the endpoint looked.
 pub(super) struct Posted {
     pub(super) began: Instant,
-    pub(super) ends: Vec<(i64, RelayOutcome)>,
+    pub(super) ends: Vec<(Take, RelayOutcome)>,
     pub(super) health: Health,
 }
 
@@ -46,7 +46,7 @@ impl Post {
     }
 
     /// Posts a batch; when MoEngage refuses it, one by one, to find out who is refused.
-    async fn tell(&self, batch: Vec<PendingCallback>) -> (Vec<(i64, RelayOutcome)>, Health) {
+    async fn tell(&self, batch: Vec<PendingCallback>) -> (Vec<(Take, RelayOutcome)>, Health) {
         let delivery = self.post(&batch).await;
         if let (Delivery::Refused { .. }, 2..) = (&delivery, batch.len()) {
             // Somebody in the batch is refused; one by one shows who.
@@ -69,7 +69,7 @@ impl Post {
         (ends, health)
     }
 
-    async fn one_by_one(&self, batch: Vec<PendingCallback>) -> (Vec<(i64, RelayOutcome)>, Health) {
+    async fn one_by_one(&self, batch: Vec<PendingCallback>) -> (Vec<(Take, RelayOutcome)>, Health) {
         let mut health = Health::Answers;
         let mut deliveries = Vec::with_capacity(batch.len());
         for one in &batch {

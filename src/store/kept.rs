@@ -1,9 +1,10 @@
 //! The roles of what is small and written whole, each an enum with one arm a backend: the accounts'
-//! tokens, and what can be fetched again. What a call promises is written at the backend.
+//! tokens, settings, and what can be fetched again. What a call promises is written at the backend.
 
 use super::embedded::Store;
 use super::lock::{Guard, Locked};
 use super::redis::{Link, OldPair, Taken};
+use super::role::Outbox;
 use super::types::*;
 use crate::domain::AccountId;
 
@@ -110,6 +111,24 @@ impl Cache {
         match self {
             Self::Embedded(store) => store.save_templates(account, templates).await,
             Self::Redis(link) => link.save_templates(account, templates).await,
+        }
+    }
+}
+
+impl Outbox {
+    /// A setting made at run time.
+    pub async fn load_setting(&self, name: &str) -> Result<Option<String>, StoreError> {
+        match self {
+            Self::Embedded(store) => store.load_setting(name).await,
+            Self::Redis(store) => store.link().load_setting(name).await,
+        }
+    }
+
+    /// Keeps or forgets a setting made at run time.
+    pub async fn save_setting(&self, name: &str, value: Option<String>) -> Result<(), StoreError> {
+        match self {
+            Self::Embedded(store) => store.save_setting(name, value).await,
+            Self::Redis(store) => store.link().save_setting(name, value).await,
         }
     }
 }

@@ -223,11 +223,14 @@ impl Outbox {
     pub async fn settle_callbacks(
         &self,
         queue: &LaneOf,
-        ends: Vec<(i64, RelayOutcome)>,
+        ends: Vec<(Take, RelayOutcome)>,
         now: UnixMs,
     ) -> Result<(), StoreError> {
         match self {
-            Self::Embedded(store) => store.settle_callbacks(queue, ends, now).await,
+            Self::Embedded(store) => {
+                let ends = ends.into_iter().map(|(take, end)| (take.callback, end));
+                store.settle_callbacks(queue, ends.collect(), now).await
+            }
             Self::Redis(store) => store.settle_callbacks(queue, ends, now).await,
         }
     }
@@ -294,22 +297,6 @@ impl Outbox {
         match self {
             Self::Embedded(_) => Report::embedded(),
             Self::Redis(store) => store.link().report().await,
-        }
-    }
-
-    /// A setting made at run time.
-    pub async fn load_setting(&self, name: &str) -> Result<Option<String>, StoreError> {
-        match self {
-            Self::Embedded(store) => store.load_setting(name).await,
-            Self::Redis(store) => store.link().load_setting(name).await,
-        }
-    }
-
-    /// Keeps or forgets a setting made at run time.
-    pub async fn save_setting(&self, name: &str, value: Option<String>) -> Result<(), StoreError> {
-        match self {
-            Self::Embedded(store) => store.save_setting(name, value).await,
-            Self::Redis(store) => store.link().save_setting(name, value).await,
         }
     }
 }

@@ -188,11 +188,20 @@ pub struct EventRules {
     pub waba_number: Option<BusinessNumber>,
 }
 
+/// One take of a callback: what a later take of the same callback is not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Take {
+    /// The store's handle.
+    pub callback: i64,
+    /// The claim that brought it; 0 where nobody else could take it.
+    pub claim: u64,
+}
+
 /// A callback on its way.
 #[derive(Debug, Clone)]
 pub struct PendingCallback {
-    /// The store's handle.
-    pub handle: i64,
+    /// Which take of which callback this is.
+    pub handle: Take,
     /// Under which term of the lease it was taken.
     pub term: u64,
     /// What to tell.

@@ -31,6 +31,7 @@ mod relay_down;
 mod replicas;
 mod replies;
 mod secrets;
+mod shared;
 mod statuses;
 mod subscription;
 mod tap;

@@ -271,6 +271,8 @@ fn moments_come_in_many_spellings() {
         ),
         (json!("2024-01-01T00:00:00.123456"), Some(1_704_067_200_123)),
         (json!("2024-01-01 00:00:00"), Some(1_704_067_200_000)),
+        (json!("0001-01-01T00:00:00Z"), None),
+        (json!("1969-12-31T23:59:59Z"), None),
         (json!("yesterday"), None),
         (json!(0), None),
         (json!(-5), None),

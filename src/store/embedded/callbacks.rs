@@ -8,7 +8,7 @@ use super::ledger::Counter;
 use super::writer::Txn;
 use super::{Store, signed};
 use crate::domain::{Callback, ChannelId, Lane, UnixMs};
-use crate::store::{LaneOf, PendingCallback, RelayOutcome, StoreError, row};
+use crate::store::{LaneOf, PendingCallback, RelayOutcome, StoreError, Take, row};
 use rusqlite::{Connection, OptionalExtension, Result};
 
 /// A history longer than this (bytes) is not appended to by what may repeat without end.
@@ -81,7 +81,7 @@ impl Store {
                 // Kept over the question, so that two takers never take the same.
                 let mut taken = store.taken();
                 let due = due(conn, &asked, most, &taken, now)?;
-                taken.extend(due.found.iter().map(|one| one.handle));
+                taken.extend(due.found.iter().map(|one| one.handle.callback));
                 Ok(due)
             })
             .await?;
@@ -188,7 +188,10 @@ fn due(
         }
         match row::read_callback(row.get_ref(1)?.as_str()?) {
             Ok(callback) => due.found.push(PendingCallback {
-                handle,
+                handle: Take {
+                    callback: handle,
+                    claim: 0,
+                },
                 term: 0,
                 callback,
                 tries: row.get(2)?,

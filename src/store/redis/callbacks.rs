@@ -4,7 +4,7 @@ use super::claim::unreadable;
 use super::{Call, Store};
 use crate::domain::{Lane, UnixMs};
 use crate::store::row::RowError;
-use crate::store::{LaneOf, PendingCallback, RelayOutcome, StoreError, row};
+use crate::store::{LaneOf, PendingCallback, RelayOutcome, StoreError, Take, row};
 use std::time::Duration;
 
 /// Callbacks moved in one step.
@@ -46,11 +46,12 @@ impl Store {
             &self.home(&queue.channel)?.account,
             self.term(&queue.channel),
         );
-        for (handle, _) in &found {
-            self.shared.hands.hold(account, *handle, claim);
+        for (callback, _) in &found {
+            self.shared.hands.hold(account, *callback, claim);
         }
         let (mut taken, mut ends) = (Vec::new(), Vec::new());
-        for (handle, kept) in found {
+        for (callback, kept) in found {
+            let handle = Take { callback, claim };
             let read = split(&kept)
                 .ok_or_else(|| RowError::Damaged("no callback".into()))
                 .and_then(|(tries, created, text)| Ok((tries, created, row::read_callback(text)?)));
@@ -115,7 +116,7 @@ impl Store {
     pub async fn settle_callbacks(
         &self,
         queue: &LaneOf,
-        ends: Vec<(i64, RelayOutcome)>,
+        ends: Vec<(Take, RelayOutcome)>,
         now: UnixMs,
     ) -> Result<(), StoreError> {
         let home = self.home(&queue.channel)?;
@@ -124,13 +125,9 @@ impl Store {
             .arg(number(queue.lane))
             .arg(queue.channel.as_str())
             .arg(now.0);
-        let hands = &self.shared.hands;
-        let mut claims = Vec::with_capacity(ends.len());
-        for (handle, end) in &ends {
-            let claim = hands.claim_of(&home.account, *handle).unwrap_or_default();
-            claims.push((*handle, claim));
-            call.push(*handle);
-            call.push(claim);
+        for (take, end) in &ends {
+            call.push(take.callback);
+            call.push(take.claim);
             match end {
                 RelayOutcome::Taken { summary } => {
                     call.push("taken");
@@ -147,8 +144,9 @@ impl Store {
             }
         }
         let _: u8 = self.run(&call).await?;
-        for (handle, claim) in claims {
-            hands.let_go(&home.account, handle, claim);
+        let hands = &self.shared.hands;
+        for (take, _) in ends {
+            hands.let_go(&home.account, take);
         }
         Ok(())
     }

@@ -20,13 +20,19 @@ impl Store {
         let mut purged = Purged::default();
         for home in &self.shared.accounts {
             purged.early_statuses += self.purge_events(home, received_before).await?;
-            purged.others += self.step(home, ("others", settled_before), "rs").await?.0;
+            purged.others += self
+                .purge_all(home, ("others", settled_before), "rs")
+                .await?;
             for channel in self.all_channels(home).await? {
                 let other = format!("oe:{channel}");
-                purged.others += self.step(home, ("others", received_before), other).await?.0;
+                purged.others += self
+                    .purge_all(home, ("others", received_before), &other)
+                    .await?;
                 for lane in [0, 1] {
                     let lane = format!("{lane}:{channel}");
-                    purged.others += self.purge_dead(home, &lane, settled_before).await?;
+                    purged.others += self
+                        .purge_all(home, ("dead", settled_before), &lane)
+                        .await?;
                 }
             }
             purged.messages += self.purge_messages(home, settled_before).await?;
@@ -72,15 +78,16 @@ impl Store {
         }
     }
 
-    async fn purge_dead(
+    /// Step after step, until nothing is left to do.
+    async fn purge_all(
         &self,
         home: &Home,
-        lane: &str,
-        before: UnixMs,
+        what: (&str, UnixMs),
+        of: &str,
     ) -> Result<usize, StoreError> {
         let mut removed = 0;
         loop {
-            let (went, _) = self.step(home, ("dead", before), lane).await?;
+            let (went, _) = self.step(home, what, of).await?;
             removed += went;
             if went < AT_ONCE {
                 return Ok(removed);

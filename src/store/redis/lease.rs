@@ -6,7 +6,7 @@
 use super::{Call, Home, Store};
 use crate::clock;
 use crate::domain::{AccountId, ChannelId, UnixMs};
-use crate::store::{ClaimedMessage, Folded, LaneOf, PendingCallback, StoreError};
+use crate::store::{ClaimedMessage, Folded, LaneOf, PendingCallback, StoreError, Take};
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -117,20 +117,14 @@ impl Hands {
         }
     }
 
-    /// The claim that a callback came with.
-    pub(super) fn claim_of(&self, account: &AccountId, callback: i64) -> Option<u64> {
-        let key = (account.clone(), callback);
-        self.kept().callbacks.get(&key).copied()
-    }
-
-    /// The callback of this claim is settled, or is not ours any more.
-    pub(super) fn let_go(&self, account: &AccountId, callback: i64, claim: u64) {
-        let key = (account.clone(), callback);
+    /// What was taken is settled, or is not ours any more.
+    pub(super) fn let_go(&self, account: &AccountId, take: Take) {
+        let key = (account.clone(), take.callback);
         let mut kept = self.kept();
-        if kept.callbacks.get(&key) == Some(&claim) {
+        if kept.callbacks.get(&key) == Some(&take.claim) {
             kept.callbacks.remove(&key);
             drop(kept);
-            self.settled(claim);
+            self.settled(take.claim);
         }
     }
 
@@ -156,10 +150,7 @@ impl Store {
         let ours =
             lease.is_some_and(|lease| lease.term == callback.term && Instant::now() < lease.until);
         if let (false, Ok(home)) = (ours, self.home(&queue.channel)) {
-            let hands = &self.shared.hands;
-            if let Some(claim) = hands.claim_of(&home.account, callback.handle) {
-                hands.let_go(&home.account, callback.handle, claim);
-            }
+            self.shared.hands.let_go(&home.account, callback.handle);
         }
         ours
     }

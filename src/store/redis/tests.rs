@@ -368,3 +368,20 @@ async fn before_the_first_answer_nothing_is_promised() {
     assert_eq!(link.report().await.promise, Promise::Unknown);
     link.warn_of_weakness().await;
 }
+
+/// A refresh token that was exchanged and not kept is lost for good.
+#[tokio::test]
+async fn a_new_pair_is_kept_also_when_the_memory_is_used_up() {
+    let server = RedisServer::start();
+    let (link, default) = (server.link(), account("default"));
+    assert!(link.save_token(&default, &token(1)).await.unwrap());
+    server.say("CONFIG SET maxmemory 1").await;
+    let mut other = ::redis::cmd("SET");
+    other.arg("other").arg("1");
+    let refused: Result<String, StoreError> = link.command(&other).await;
+    assert!(refused.is_err(), "the memory is used up");
+    assert!(link.save_token(&default, &token(2)).await.unwrap());
+    let loaded = link.load_token(&default).await.unwrap().unwrap();
+    assert_eq!(shown(&loaded), shown(&token(2)));
+    assert_eq!(server.say("GET jumper_refresh_token").await, "refresh-2");
+}

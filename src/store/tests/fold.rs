@@ -10,6 +10,7 @@ stories! {
     the_time_of_the_event_is_told,
     other_events_are_kept_and_counted,
     endless_repeats_do_not_make_a_record_grow_without_end,
+    a_status_dated_before_1970_is_told_like_any_other,
 }
 
 async fn told(new: NewWorld, events: &[Status]) -> (Vec<String>, World) {
@@ -116,4 +117,33 @@ async fn endless_repeats_do_not_make_a_record_grow_without_end(new: NewWorld) {
     assert!(history.len() < 500, "{} lines", history.len());
     let size: usize = history.iter().map(|line| line.detail.len()).sum();
     assert!(size < 20_000, "{size}");
+}
+
+/// Whoever wrote that date.
+async fn a_status_dated_before_1970_is_told_like_any_other(new: NewWorld) {
+    let world = new();
+    let dated = |id: &str, status| match event(id, status, Some(1)) {
+        Incoming::Status(event) => Incoming::Status(StatusEvent {
+            at: Some(UnixMs(-62_135_596_800_000)),
+            ..event
+        }),
+        other => other,
+    };
+    let claimed = world.attempt("m1", 1, 0).await;
+    world.events(vec![dated("P1", Status::Sent)], 1).await;
+    world.event("P1", Status::Read, Some(1), 2).await;
+    world.settle(&claimed, receipt("P1"), 3).await;
+    assert_eq!(world.statuses(4).await, ["m1 sent", "m1 read"]);
+    // Evidence, and retention.
+    world.lost("m2", 2, 5, 600).await;
+    let proof = event("P2", Status::Sent, Some(2));
+    world
+        .events(vec![dated("X1", Status::Sent), proof], 6)
+        .await;
+    assert_eq!(world.state("m2").await, State::Accepted);
+    assert_eq!(world.statuses(7).await, ["m2 sent"]);
+    let purged = world.store.purge(at(0), at(100)).await.unwrap();
+    assert_eq!(purged.early_statuses, 1);
+    assert_eq!(world.ledger().await.expired_events, 1);
+    world.check().await;
 }

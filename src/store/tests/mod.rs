@@ -49,7 +49,9 @@ mod model;
 pub(in crate::store) mod on_embedded;
 on_redis! {
     mod on_redis;
+    mod leases;
     mod replicas;
+    mod shared;
 }
 mod replies;
 mod restart;
@@ -64,7 +66,7 @@ pub(in crate::store) use world::{Home, NewWorld, World};
 
 use super::{
     Accepted, ClaimedMessage, Claims, EventRules, Folded, LaneOf, Ledger, Outbox, PendingCallback,
-    Record, RelayOutcome, Search, Settlement, SweepRule, Swept, Turn,
+    Record, RelayOutcome, Search, Settlement, SweepRule, Swept, Take, Turn,
 };
 use crate::domain::{
     AccountId, BusinessNumber, Callback, ChannelId, Code, Incoming, Keywords, Lane, Message, MsgId,

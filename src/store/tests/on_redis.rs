@@ -6,6 +6,7 @@ use crate::store::redis;
 use crate::store::testing::{self, RedisServer};
 use std::cell::{Cell, RefCell};
 use std::pin::Pin;
+use std::rc::Rc;
 
 /// A fresh one.
 pub(in crate::store) fn world() -> World {
@@ -17,11 +18,47 @@ pub(in crate::store) fn world() -> World {
     World::new(home.open(), home)
 }
 
+/// Two processes on one server; what is stored by one is there for the other.
+pub(super) fn pair() -> (Rc<OnRedis>, World, World) {
+    let home = Rc::new(OnRedis {
+        server: RedisServer::start(),
+        replicas: RefCell::default(),
+        marks: Cell::new(false),
+    });
+    let open = || World {
+        store: home.open(),
+        home: home.clone(),
+    };
+    let (first, second) = (open(), open());
+    (home, first, second)
+}
+
 /// The server, and the replicas that were opened on it; where leases end, all but the last are dead.
-struct OnRedis {
-    server: RedisServer,
+pub(super) struct OnRedis {
+    pub(super) server: RedisServer,
     replicas: RefCell<Vec<String>>,
     marks: Cell<bool>,
+}
+
+impl OnRedis {
+    /// What Redis answers to a command.
+    pub(super) async fn say(&self, words: &str) -> String {
+        self.server.say(words).await
+    }
+
+    /// As if nobody had reached Redis for so many seconds.
+    pub(super) async fn silent_since(&self, seconds: i64) {
+        let time = self.say("TIME").await;
+        let now: i64 = time.split(' ').next().unwrap().parse().unwrap();
+        let beat = format!("SET gw:{{acc}}:beat {}000", now - seconds);
+        self.say(&beat).await;
+    }
+
+    /// Ends the leases of the nth process, which goes on and does not know.
+    pub(super) async fn expire(&self, n: usize) {
+        let replica = self.replicas.borrow()[n].clone();
+        testing::expire_replica(&self.server, &replica).await;
+    }
 }
 
 impl Home for OnRedis {

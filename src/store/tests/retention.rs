@@ -8,7 +8,8 @@ stories! {
     a_message_settled_late_stays_its_time,
     a_message_with_a_waiting_callback_or_a_dead_letter_stays,
     early_statuses_without_a_receipt_go_and_are_counted,
-    ids_of_replies_are_forgotten_in_time;
+    ids_of_replies_are_forgotten_in_time,
+    ids_of_many_replies_are_forgotten_in_one_round;
     at_once: many_go_in_one_round,
 }
 
@@ -114,6 +115,20 @@ async fn ids_of_replies_are_forgotten_in_time(new: NewWorld) {
     assert_eq!(world.events(named(), 5).await.repeated_replies, 1);
     assert_eq!(purge(&world, 10, 0).await.others, 1);
     assert_eq!(world.events(named(), 15).await.repeated_replies, 0);
+}
+
+async fn ids_of_many_replies_are_forgotten_in_one_round(new: NewWorld) {
+    let world = new();
+    let named = |n: u64| {
+        Incoming::Reply(Reply {
+            id: Some(provider_id(&format!("R{n}"))),
+            ..reply(n, "Hello")
+        })
+    };
+    world.events((0..250).map(named).collect(), 0).await;
+    let purged = purge(&world, 10, 0).await;
+    assert_eq!(purged.others, 250);
+    assert_eq!(purge(&world, 10, 0).await.others, 0);
 }
 
 /// Retention works in steps; no step forgets what the one before it left.

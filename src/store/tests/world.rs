@@ -211,7 +211,7 @@ impl World {
     pub(in crate::store) async fn end(
         &self,
         queue: &LaneOf,
-        handle: i64,
+        handle: Take,
         end: RelayOutcome,
         seconds: i64,
     ) {

@@ -22,8 +22,8 @@
 --   cr:LANE:CHANNEL     ready, by due              dl:LANE:CHANNEL  dead letters, by age
 --   dm:N                dead letters of a message  dr  dead letter -> reason
 --   replicas            processes by the end of their lease (Redis' clock, ms)
---   beat                when somebody last looked for dead processes    calm  nobody is taken for dead
---   channels            all channels that were ever used
+--   beat                when somebody last renewed or looked for dead processes    calm  nobody is taken for dead
+--   channels            all channels that may have something retention looks for
 --   att:REPLICA         hash: message -> claim     ct:REPLICA  hash: callback -> claim|lane|channel
 --   dirty               messages whose record is to be written elsewhere, by due
 local P = KEYS[1]
@@ -222,6 +222,18 @@ end
 local function may_take(replica)
   local lease = call('ZSCORE', P .. 'replicas', replica)
   return lease and tonumber(lease) > redis_ms()
+end
+
+-- After a silence of Redis itself all leases look over, because nobody could renew: first everybody
+-- gets the time to do so. Asked with every renewal too, since sweeps may be slow; longer than the time
+-- between two renewals, shorter than what is left of a lease by then.
+local SILENCE = 4000
+local function is_calm()
+  local time = redis_ms()
+  local beat = tonumber(call('GET', P .. 'beat') or time)
+  call('SET', P .. 'beat', whole(time))
+  if time - beat > SILENCE then call('SET', P .. 'calm', 1, 'PX', SILENCE) end
+  return call('EXISTS', P .. 'calm') == 1
 end
 
 local function release_callback(replica, cid, claim, now)

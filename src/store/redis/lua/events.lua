@@ -17,6 +17,7 @@ local function keep_other(kind, raw)
   local key = P .. 'oe:' .. channel
   call('ZADD', key, now, next_of('cseq') .. '|' .. kind .. '|' .. raw)
   call('ZREMRANGEBYRANK', key, 0, -1001)
+  call('SADD', P .. 'channels', channel)
 end
 
 local function take_status(provider_id, status, at, to, failure, text)

@@ -10,6 +10,7 @@ for at = 6, 5 + claims do known[ARGV[at]] = true end
 -- A claim made after this was asked for is not of our business.
 local function is_lost(claim) return not known[claim] and tonumber(claim) <= last end
 
+is_calm()
 local stood = may_take(replica) and 1 or 0
 call('ZADD', P .. 'replicas', redis_ms() + life, replica)
 for id, claim in pairs_of(P .. 'att:' .. replica) do

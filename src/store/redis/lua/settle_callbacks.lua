@@ -36,6 +36,7 @@ local function settle(cid, claim, finish, word)
     call('ZADD', P .. 'dl:' .. lane .. ':' .. channel, created, cid)
     call('HSET', P .. 'dr', cid, word)
     if lane == '0' then call('SADD', P .. 'dm:' .. order, cid) end
+    call('SADD', P .. 'channels', channel)
     count(channel, 'dead_letters', 1)
     if id ~= '' then note(id, now, 'dead_letter', told, HISTORY_LIMIT) end
   end

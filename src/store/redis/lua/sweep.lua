@@ -45,6 +45,7 @@ local function look_at_ages(channel, rule)
   end
 end
 
+-- Answers whether the hold was this process' to end.
 local function end_hold(id)
   local to = call('HGET', key_m(id), 'to')
   -- A last look: an attempt to the same person may have stood in the way of the evidence.
@@ -52,13 +53,12 @@ local function end_hold(id)
   local m = call('HMGET', key_m(id), 's', 'ch', 'mi', 'rs', 'ac', 'du')
   if m[1] ~= STATE.unknown then
     call('ZREM', P .. 'u', id)
-    return
+    return true
   end
   local rule = rules[m[2]]
   if not rule and tonumber(m[6]) + HOLD > tonumber(now) then
     -- Of a channel that this process does not know; others may.
-    call('ZADD', P .. 'u', tonumber(m[6]) + HOLD, id)
-    return
+    return false
   end
   call('ZREM', P .. 'u', id)
   if rule and rule.resend and m[4] ~= '1' and tonumber(m[5]) >= rule.oldest then
@@ -72,6 +72,7 @@ local function end_hold(id)
     fail(id, m[2], m[3], m[1], unknown, unknown_text, 1, now)
     failed[#failed + 1] = { m[2], m[3], 1 }
   end
+  return true
 end
 
 if ages then
@@ -86,7 +87,13 @@ if ages then
     end
   end
 end
-local over = call('ZRANGEBYSCORE', P .. 'u', '-inf', now, 'LIMIT', 0, most)
-for _, id in ipairs(over) do end_hold(id) end
-if #over >= most then more = 1 end
+-- More than are ended at once, so that those of unknown channels are not in the way.
+local over, ended = call('ZRANGEBYSCORE', P .. 'u', '-inf', now, 'LIMIT', 0, 10 * most), 0
+for _, id in ipairs(over) do
+  if ended >= most then
+    more = 1
+    break
+  end
+  if end_hold(id) then ended = ended + 1 end
+end
 return { failed, resent, more, answer() }

@@ -2,7 +2,6 @@
 -- unknown, unless an event proves it; what they were relaying is due.
 -- replica to leave or nothing, now, most, then channel and hold (ms) of each.
 -- Answers how many sends, whether there is more, what was folded.
-local SILENCE = 3000
 local leaving, now, most = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local holds, lost, more = {}, {}, 0
 for at = 4, #ARGV, 2 do holds[ARGV[at]] = tonumber(ARGV[at + 1]) end
@@ -28,16 +27,6 @@ local function take_over(replica)
     released = released + 1
   end
   call('ZREM', P .. 'replicas', replica)
-end
-
--- After a silence of Redis itself all leases look over, because nobody could renew: first everybody
--- gets the time to do so.
-local function is_calm()
-  local time = redis_ms()
-  local beat = tonumber(call('GET', P .. 'beat') or time)
-  call('SET', P .. 'beat', whole(time))
-  if time - beat > SILENCE then call('SET', P .. 'calm', 1, 'PX', SILENCE) end
-  return call('EXISTS', P .. 'calm') == 1
 end
 
 if leaving ~= '' then

@@ -1,0 +1,255 @@
+//! What several processes share and must not spoil for each other: Redis itself and its memory, its
+//! clock, channels that only some of them know.
+
+use super::on_redis::pair;
+use super::*;
+use crate::store::redis::{self, Link, Settings};
+use crate::store::testing::RedisServer;
+use tokio::time::{sleep, timeout};
+
+/// A message to be sent once more, and the first attempt at it, whose outcome nobody knows.
+async fn to_be_resent(first: &World, second: &World) -> ClaimedMessage {
+    let stale = first.attempt("m1", 1, 0).await;
+    second.take_over(5, 600).await;
+    assert_eq!(second.sweep(true, 605).await.resent.len(), 1);
+    stale
+}
+
+#[tokio::test]
+async fn what_was_under_way_when_redis_lost_its_data_never_hits_a_new_message() {
+    let (redis, first, second) = pair();
+    first.sent("m0", 9, "P0", 0).await;
+    first.event("P0", Status::Sent, None, 0).await;
+    let queue = lane("a", Lane::Status);
+    let told = first.callbacks(&queue, 0).await.remove(0);
+    let claimed = first.attempt("m1", 1, 0).await;
+    redis.say("FLUSHALL").await;
+    first.renew_all(&second).await;
+    second.sent("n0", 8, "Q0", 1).await;
+    second.event("Q0", Status::Sent, None, 1).await;
+    second.accept("n1", 7, 1).await;
+    first.settle(&claimed, receipt("P1"), 2).await;
+    first.end(&queue, told.handle, taken(), 2).await;
+    assert_eq!(second.state("n1").await, State::Queued);
+    assert_eq!(second.event("P1", Status::Read, None, 3).await.unmatched, 1);
+    assert_eq!(second.statuses(3).await, ["n0 sent"]);
+    assert_eq!(second.ledger().await.callbacks_taken, 1);
+    for number in [claimed.handle, told.handle.callback] {
+        assert_eq!(number.to_string().len(), 16, "all are ordered alike");
+    }
+    second.check().await;
+}
+
+impl World {
+    /// Accepts and claims one message of another account, on channel `x`.
+    pub(super) async fn attempt_of(&self, account: &AccountId) -> ClaimedMessage {
+        let (channel, message) = (channel("x"), message("mx", 1));
+        let accepted = self.store.accept(&channel, account, &message, at(0));
+        accepted.await.unwrap();
+        self.claims(&["x"], 1, 0).await.taken.remove(0)
+    }
+
+    async fn renew_all(&self, other: &Self) {
+        self.store.renew().await.unwrap();
+        other.store.renew().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_receipt_that_comes_before_a_resend_makes_it_needless() {
+    let (_redis, first, second) = pair();
+    let stale = to_be_resent(&first, &second).await;
+    assert_eq!(second.state("m1").await, State::Queued);
+    first.settle(&stale, receipt("P1"), 606).await;
+    assert_eq!(second.state("m1").await, State::Accepted);
+    assert!(second.claim(607).await.is_empty(), "it is not sent again");
+    second.event("P1", Status::Read, None, 608).await;
+    assert_eq!(second.statuses(608).await, ["m1 read"]);
+    second.check().await;
+}
+
+/// Before and after are told by Redis' clock alone.
+#[tokio::test]
+async fn a_clock_that_is_behind_does_not_spoil_the_evidence() {
+    let (_redis, first, second) = pair();
+    first.lost("m1", 1, 10, 600).await;
+    let early = second.event("P1", Status::Sent, Some(1), 5).await;
+    assert_eq!(early.inferred, 1);
+    assert_eq!(second.state("m1").await, State::Accepted);
+    // And an id that was seen before the attempt is another message's, whatever the clocks say.
+    second.event("P2", Status::Sent, Some(2), 700).await;
+    first.lost("m2", 2, 690, 1300).await;
+    assert_eq!(first.state("m2").await, State::Unknown);
+    second.check().await;
+}
+
+#[tokio::test]
+async fn a_process_that_does_not_know_the_channel_leaves_its_hold_to_one_that_does() {
+    let (_redis, first, second) = pair();
+    first.lost("m1", 1, 0, 600).await;
+    let sweep = async |name: &str, seconds: i64| {
+        let rule = SweepRule {
+            resend: true,
+            ..sweep_rule(name, seconds)
+        };
+        let swept = second.store.sweep(vec![rule], true, at(seconds));
+        swept.await.unwrap()
+    };
+    assert!(sweep("b", 601).await.is_empty());
+    assert_eq!(second.state("m1").await, State::Unknown);
+    assert_eq!(sweep("a", 602).await.resent.len(), 1);
+    let again = second.claim(603).await.remove(0);
+    second.settle(&again, receipt("P1"), 603).await;
+    second.check().await;
+    // Ten minutes later nobody can know it any more.
+    first.lost("m2", 2, 1000, 1600).await;
+    assert!(sweep("b", 2100).await.is_empty());
+    assert_eq!(sweep("b", 2201).await.failed.len(), 1);
+    second.check().await;
+}
+
+/// Replicas of Redis are gone: accepts are refused, but no lease is lost for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn leases_are_renewed_while_many_writes_wait_for_a_replica_of_redis_that_is_gone() {
+    const MANY: u64 = 8;
+    let server = RedisServer::start();
+    let settings = Settings {
+        url: server.url().into(),
+        wait_replicas: 1,
+    };
+    let link = Link::new(&settings).unwrap();
+    let store = redis::Store::open(link, vec![(channel("a"), account())], false);
+    store.renew().await.unwrap();
+    let mut burst = tokio::task::JoinSet::new();
+    for n in 0..MANY {
+        let store = store.clone();
+        burst.spawn(async move {
+            let (channel, account, message) = (channel("a"), account(), message(&format!("m{n}"), n));
+            let accepted = store.accept(&channel, &account, &message, at(0));
+            accepted.await.is_err()
+        });
+    }
+    let waits = async || server.say("INFO clients").await.contains("blocked_clients:1");
+    until("somebody waits", waits).await;
+    store.renew().await.unwrap();
+    assert_eq!(burst.len(), 8);
+    assert!(burst.try_join_next().is_none(), "the renewal waited too");
+    assert_eq!(burst.join_all().await, [true; MANY as usize]);
+    let asked = server.say("INFO commandstats").await;
+    let asked = asked.split("cmdstat_wait:calls=").nth(1).unwrap();
+    let asked: u64 = asked.split(',').next().unwrap().parse().unwrap();
+    assert!(asked <= 3, "one question serves all, not {asked}");
+}
+
+async fn until(what: &str, mut done: impl AsyncFnMut() -> bool) {
+    let look = async {
+        while !done().await {
+            // waits because others bring it about; bounded
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(Duration::from_secs(10), look).await.expect(what);
+}
+
+#[tokio::test]
+async fn a_message_that_cannot_be_read_does_not_hold_up_those_claimed_with_it() {
+    let (redis, first, _second) = pair();
+    // The script of claims is known, that of settlements is not and cannot be loaded.
+    assert!(first.claim(0).await.is_empty());
+    first.accept("bad", 1, 0).await;
+    first.accept("good", 2, 0).await;
+    let number = redis.say("GET gw:{acc}:i:a:bad").await;
+    let mut damage = ::redis::cmd("SETRANGE");
+    damage.arg(format!("gw:{{acc}}:d:{number}")).arg(0).arg("?");
+    let link = redis.server.link();
+    let _: u32 = link.command(&damage).await.unwrap();
+    redis.say("ACL SETUSER default -script").await;
+    let claims = first.claims(&["a"], 10, 1).await;
+    assert_eq!(claims.taken.len(), 1);
+    assert_eq!(claims.taken[0].message.msg_id.as_str(), "good");
+    assert_eq!(claims.failed.len(), 1);
+    redis.say("ACL SETUSER default +script").await;
+    first.settle(&claims.taken[0], receipt("P1"), 2).await;
+    until("it is put aside", async || {
+        first.ledger().await.failed == 1
+    })
+    .await;
+    first.check().await;
+}
+
+#[tokio::test]
+async fn trouble_of_one_account_leaves_the_others_their_leases_and_their_ends() {
+    let (redis, first, _second) = pair();
+    let other = AccountId::parse("other").unwrap();
+    let mx = first.attempt_of(&other).await;
+    first.settle(&mx, unknown_until(600), 0).await;
+    redis.say("DEL gw:{acc}:replicas gw:{other}:replicas").await;
+    redis.say("SET gw:{acc}:replicas nonsense").await;
+    assert!(first.store.renew().await.is_err());
+    assert_eq!(redis.say("ZCARD gw:{other}:replicas").await, "1");
+    let rules = ["a", "x"].map(|name| sweep_rule(name, 700));
+    let swept = first.store.sweep(rules.to_vec(), true, at(700)).await;
+    assert_eq!(swept.unwrap().failed.len(), 1);
+    let rules = vec![sweep_rule("a", 700)];
+    assert!(first.store.sweep(rules, true, at(700)).await.is_err());
+}
+
+#[tokio::test]
+async fn of_a_message_that_was_sent_twice_nothing_stays_after_its_time() {
+    let (redis, first, second) = pair();
+    let stale = to_be_resent(&first, &second).await;
+    let fresh = second.claim(606).await.remove(0);
+    first.settle(&stale, receipt("PROVIDER-1"), 607).await;
+    second.settle(&fresh, receipt("PROVIDER-2"), 608).await;
+    for id in ["PROVIDER-1", "PROVIDER-2"] {
+        second.event(id, Status::Read, None, 609).await;
+    }
+    assert_eq!(second.statuses(610).await, ["m1 read"]);
+    let purged = second.store.purge(at(700), at(700)).await.unwrap();
+    assert_eq!(purged.messages, 1);
+    let keys = redis.say("KEYS *").await;
+    let handle = stale.handle.to_string();
+    for trace in ["PROVIDER", "m1", &handle, &phone(1).number().to_string()] {
+        assert!(!keys.contains(trace), "{trace}: {keys}");
+    }
+    second.check().await;
+}
+
+#[tokio::test]
+async fn dead_letters_of_a_channel_that_is_not_configured_any_more_go_in_time() {
+    let (redis, first, _second) = pair();
+    first.sent("m1", 1, "P1", 0).await;
+    first.event("P1", Status::Sent, None, 0).await;
+    let queue = lane("a", Lane::Status);
+    let told = first.callbacks(&queue, 0).await.remove(0);
+    let reason = "refused".into();
+    let dead = RelayOutcome::Dead { reason };
+    first.end(&queue, told.handle, dead, 1).await;
+    let channels = vec![(channel("b"), account())];
+    let without = redis::Store::open(redis.server.link(), channels, false);
+    let purged = without.purge(at(10), at(10)).await.unwrap();
+    assert_eq!((purged.others, purged.messages), (1, 1));
+    let keys = redis.say("KEYS *").await;
+    let number = told.handle.callback.to_string();
+    assert!(!keys.contains(&number) && !keys.contains("dl:"), "{keys}");
+}
+
+#[tokio::test]
+async fn retention_lets_redis_breathe_however_much_is_old() {
+    let (redis, first, _second) = pair();
+    let named = |n: u64| {
+        Incoming::Reply(Reply {
+            id: Some(provider_id(&format!("R{n}"))),
+            ..reply(n, "Hello")
+        })
+    };
+    first.events((0..250).map(named).collect(), 0).await;
+    redis.say("CONFIG RESETSTAT").await;
+    let purged = first.store.purge(at(10), at(0)).await.unwrap();
+    assert_eq!(purged.others, 250);
+    let steps = redis.say("INFO commandstats").await;
+    assert!(
+        steps.contains("cmdstat_zremrangebyrank:calls=3,"),
+        "a hundred a step: {steps}"
+    );
+}
