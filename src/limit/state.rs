@@ -317,38 +317,40 @@ mod tests {
         assert_eq!(story.step(1200).len(), 2);
     }
 
-    /// Otherwise it would wait for the end of a call, and none is under way.
     #[test]
-    fn when_all_calls_end_while_redis_is_asked_the_next_question_is_due_at_once() {
+    fn calls_that_end_while_redis_is_asked_make_room_that_is_seen() {
         let mut story = Story::new();
         story.step(0);
-        for at in 0..5 {
-            assert_eq!(story.step(2000 + at).len(), 2);
-        }
-        let sent = story.zero + ms(2010);
-        let want = Want {
-            most: 2,
-            counted: true,
-            ..Want::default()
+        let ends = |story: &mut Story, at: u64, ended: usize| {
+            story.state.in_flight = 10;
+            let (sent, want) = (
+                story.zero + ms(at),
+                Want {
+                    most: 2,
+                    counted: true,
+                    ..Want::default()
+                },
+            );
+            let ask = story.state.ask(want, sent);
+            (0..ended).for_each(|_| story.state.end_call(sent));
+            let told = Told {
+                now: story.clock(at) + 500,
+                opens: 0,
+                elsewhere: 0,
+                concurrency: 10,
+                per_second: Some(10.0),
+                factor: 1.0,
+                slots: Vec::new(),
+            };
+            let none = story.state.learn((&ask, told), None, (sent, sent + ms(1)));
+            assert!(none.is_empty());
+            story.state.opens_in(ms(0), sent + ms(1))
         };
-        let ask = story.state.ask(want, sent);
-        assert_eq!(ask.in_flight, 10, "as many as may be");
-        for _ in 0..10 {
-            story.state.end_call(sent);
+        assert_eq!(ends(&mut story, 2000, 0), None, "full: who ends rings");
+        for ended in [1, 10] {
+            let wait = ends(&mut story, 2100, ended);
+            assert!(wait.is_some_and(|wait| wait < ms(5)), "{wait:?}");
         }
-        let now = story.clock(2010);
-        let told = Told {
-            now,
-            opens: now,
-            elsewhere: 0,
-            concurrency: 10,
-            per_second: Some(10.0),
-            factor: 1.0,
-            slots: Vec::new(),
-        };
-        story.state.learn((&ask, told), None, (sent, sent + ms(1)));
-        let wait = story.state.opens_in(ms(0), sent + ms(1));
-        assert!(wait.is_some_and(|wait| wait < ms(10)), "{wait:?}");
     }
 
     #[test]

@@ -6,14 +6,14 @@
 
 mod post;
 
-use post::{Health, Post, Posted};
+use post::{Health, Post, Posted, settle};
 
 use crate::clock;
 use crate::domain::{Callback, Lane};
 use crate::moengage::batch;
 use crate::moengage::callback::Callbacks;
 use crate::outbox::{Outbox, retry_delay};
-use crate::store::{LaneOf, PendingCallback, RelayOutcome, Take};
+use crate::store::{LaneOf, PendingCallback};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -280,20 +280,6 @@ impl Relay {
         }
         self.paused_until = self.paused_until.max(Some(now + wait));
     }
-}
-
-/// Keeps the ends of callbacks, however long the store needs. What became due by it is looked for.
-async fn settle(outbox: Outbox, queue: LaneOf, ends: Vec<(Take, RelayOutcome)>) {
-    loop {
-        let stored = outbox
-            .store
-            .settle_callbacks(&queue, ends.clone(), clock::now());
-        let Err(error) = stored.await else { break };
-        tracing::error!(channel = %queue.channel, %error,
-            "the end of a callback could not be stored; tried again every second");
-        sleep(STORE_PAUSE).await;
-    }
-    outbox.bell(&queue).notify_one();
 }
 
 /// 1 s, 2 s, 4 s ... up to `longest`, with up to a fifth of jitter.

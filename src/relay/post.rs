@@ -1,14 +1,15 @@
 //! One post to MoEngage, and what its answer means for each entry.
 
-use super::{SUSPECT_AFTER, Settings, pause};
+use super::{STORE_PAUSE, SUSPECT_AFTER, Settings, pause};
 use crate::clock;
 use crate::domain::{Callback, UnixMs};
 use crate::moengage::callback::{Callbacks, Delivery};
+use crate::outbox::Outbox;
 use crate::store::{LaneOf, PendingCallback, RelayOutcome, Take};
 use metrics::{counter, histogram};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 /// What became of one post: each callback's end, and how the endpoint looked.
 pub(super) struct Posted {
@@ -191,4 +192,18 @@ fn later(reason: &str) -> Delivery {
         reason: reason.into(),
         retry_after: None,
     }
+}
+
+/// Keeps the ends of callbacks, however long the store needs. What became due by it is looked for.
+pub(super) async fn settle(outbox: Outbox, queue: LaneOf, ends: Vec<(Take, RelayOutcome)>) {
+    loop {
+        let stored = outbox
+            .store
+            .settle_callbacks(&queue, ends.clone(), clock::now());
+        let Err(error) = stored.await else { break };
+        tracing::error!(channel = %queue.channel, %error,
+            "the end of a callback could not be stored; tried again every second");
+        sleep(STORE_PAUSE).await;
+    }
+    outbox.bell(&queue).notify_one();
 }

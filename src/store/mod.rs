@@ -16,6 +16,7 @@ mod row;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+mod together;
 mod types;
 
 pub use archive::{Adopted, Dirty, DirtyEnd, MARK_HIDDEN, Unmatched};

@@ -8,13 +8,13 @@ use crate::domain::{
 use serde::{Deserialize, Serialize};
 
 /// The version that this program writes.
-pub(crate) const VERSION: u8 = 1;
+pub(crate) const VERSION: u32 = 1;
 
 /// Why a row cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RowError {
     #[error("it was written by a newer version ({0}); upgrade this process")]
-    Newer(u8),
+    Newer(u32),
     #[error("it is damaged: {0}")]
     Damaged(String),
 }
@@ -28,18 +28,30 @@ fn encode<T: Serialize>(row: &T) -> String {
     serde_json::to_string(row).unwrap_or_default()
 }
 
-fn decode<'a, T: Deserialize<'a>>(text: &'a str, version: fn(&T) -> u8) -> Result<T, RowError> {
-    let row: T = serde_json::from_str(text).map_err(damaged)?;
-    if version(&row) > VERSION {
-        Err(RowError::Newer(version(&row)))
-    } else {
-        Ok(row)
+/// What the rows of every version have, however the rest of them looks.
+#[derive(Deserialize)]
+struct AnyRow {
+    v: u32,
+    /// In every row of a message: replies are told with it (`lua/events.lua`).
+    from: Option<String>,
+}
+
+fn decode<'a, T: Deserialize<'a>>(text: &'a str, version: fn(&T) -> u32) -> Result<T, RowError> {
+    let read = serde_json::from_str::<T>(text).map_err(damaged);
+    let version = match &read {
+        Ok(row) => version(row),
+        // A newer row may look different, and is not damaged for that.
+        Err(_) => serde_json::from_str::<AnyRow>(text).map_or(VERSION, |row| row.v),
+    };
+    if version > VERSION {
+        return Err(RowError::Newer(version));
     }
+    read
 }
 
 #[derive(Serialize, Deserialize)]
 struct MessageRow {
-    v: u8,
+    v: u32,
     from: String,
     name: String,
     lang: String,
@@ -122,9 +134,15 @@ pub(crate) fn read_message(msg_id: MsgId, to: Phone, text: &str) -> Result<Messa
     })
 }
 
+/// Who sent the message of a row, also of one that only a newer version can read.
+pub(crate) fn sender(text: &str) -> Option<BusinessNumber> {
+    let row: AnyRow = serde_json::from_str(text).ok()?;
+    BusinessNumber::parse(&row.from?).ok()
+}
+
 #[derive(Serialize, Deserialize)]
 struct CallbackRow {
-    v: u8,
+    v: u32,
     at: i64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     msg_id: Option<String>,
@@ -355,5 +373,17 @@ mod tests {
     fn a_row_of_a_newer_version_is_refused_by_name() {
         let row = r#"{"v":2,"at":1,"msg_id":"m","status":{"status":"sent","error":null}}"#;
         assert!(matches!(read_callback(row), Err(RowError::Newer(2))));
+        let (msg_id, to) = (
+            MsgId::parse("m").unwrap(),
+            Phone::parse("12025550143").unwrap(),
+        );
+        // Nothing but the version and the sender need be as it was.
+        let row = r#"{"v":300,"from":"12025550100","template":{"id":7}}"#;
+        let read = read_message(msg_id.clone(), to, row);
+        assert!(matches!(read, Err(RowError::Newer(300))), "{read:?}");
+        assert_eq!(sender(row).unwrap().as_written(), "12025550100");
+        let row = r#"{"v":1,"from":"12025550100"}"#;
+        let read = read_message(msg_id, to, row);
+        assert!(matches!(read, Err(RowError::Damaged(_))), "{read:?}");
     }
 }

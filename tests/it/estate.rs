@@ -99,7 +99,17 @@ impl House {
         let dir = Arc::new(tempfile::tempdir().unwrap());
         let file = dir.path().join("gateway.toml");
         std::fs::write(&file, tables).unwrap();
-        let setup = Setup::towards(sandbox)
+        let setup = Self::setup(sandbox, &file).set(&format!("http.port={port}"));
+        Self {
+            gateway: Gateway::start_unheard(setup.clone()),
+            setup,
+            dir,
+        }
+    }
+
+    /// A gateway with this file and nothing of one account in its environment.
+    pub(crate) fn setup(sandbox: &Sandbox, file: &std::path::Path) -> Setup {
+        Setup::towards(sandbox)
             .without("MOENGAGE_CALLBACK_URL")
             .without("MOENGAGE_AUTH_AGAINST")
             .without("JUMPER_BASIC_AUTH")
@@ -107,12 +117,6 @@ impl House {
             .without("WEBHOOK_SECRET")
             .env("BIRCH_TOKEN", "tok-birch")
             .env("GATEWAY_CONFIG", &file.display().to_string())
-            .set(&format!("http.port={port}"));
-        Self {
-            gateway: Gateway::start_unheard(setup.clone()),
-            setup,
-            dir,
-        }
     }
 
     /// kill -9 and a new start on the same data.

@@ -318,6 +318,8 @@ pub(crate) struct Setup {
     pub(crate) set: Vec<String>,
     /// The Redis to share; without one each gateway gets a store of its own.
     pub(crate) redis: Option<Arc<Redis>>,
+    /// Where that Redis is reached, when not at its own socket.
+    pub(crate) road: Option<String>,
 }
 
 impl Setup {
@@ -356,12 +358,19 @@ impl Setup {
                 .collect(),
             set: set.map(str::to_owned).to_vec(),
             redis: None,
+            road: None,
         }
     }
 
     /// All gateways of this setup are replicas on one Redis, whatever the others use.
     pub(crate) fn sharing(mut self, redis: &Arc<Redis>) -> Self {
         self.redis = Some(redis.clone());
+        self
+    }
+
+    /// Their Redis is reached by this URL.
+    pub(crate) fn by_way_of(mut self, url: &str) -> Self {
+        self.road = Some(url.into());
         self
     }
 
@@ -388,6 +397,7 @@ impl Setup {
 struct Home {
     dir: tempfile::TempDir,
     pub(crate) redis: Option<Arc<Redis>>,
+    road: Option<String>,
 }
 
 impl Home {
@@ -396,13 +406,17 @@ impl Home {
         Arc::new(Self {
             dir: tempfile::tempdir().unwrap(),
             redis: setup.redis.clone().or_else(own),
+            road: setup.road.clone(),
         })
     }
 
     /// The variable that tells the gateway where its store is.
     fn variable(&self) -> (String, String) {
         match &self.redis {
-            Some(redis) => ("REDIS_URL".into(), redis.url()),
+            Some(redis) => {
+                let url = self.road.clone().unwrap_or_else(|| redis.url());
+                ("REDIS_URL".into(), url)
+            }
             None => ("DATA_DIR".into(), self.data_dir().display().to_string()),
         }
     }

@@ -90,7 +90,7 @@ impl Redis {
         format!("redis+unix://{}", self.socket())
     }
 
-    fn socket(&self) -> String {
+    pub(crate) fn socket(&self) -> String {
         self.dir.path().join("redis.sock").display().to_string()
     }
 
@@ -175,6 +175,36 @@ impl Redis {
 
     fn set(&self, name: &str, value: &str) {
         assert_eq!(self.cli(&["CONFIG", "SET", name, value]), "OK", "{name}");
+    }
+
+    /// It listens at this port of the loopback, for those that copy from it, and lets them in at once.
+    pub(crate) fn listen(&self, port: u16) {
+        self.set("repl-diskless-sync-delay", "0");
+        self.set("port", &port.to_string());
+    }
+
+    /// It becomes a copy of the one that listens there.
+    pub(crate) fn follow(&self, port: u16) {
+        let answer = self.cli(&["REPLICAOF", "127.0.0.1", &port.to_string()]);
+        assert!(answer.starts_with("OK"), "{answer}");
+    }
+
+    /// All keys, sorted.
+    pub(crate) fn keys(&self) -> Vec<String> {
+        let mut keys: Vec<_> = self
+            .cli(&["KEYS", "*"])
+            .lines()
+            .map(str::to_owned)
+            .collect();
+        keys.sort();
+        keys
+    }
+
+    /// Runs a script on one key.
+    pub(crate) fn eval(&self, script: &str, key: &str, args: &[&str]) -> String {
+        let mut words = vec!["EVAL", script, "1", key];
+        words.extend(args);
+        self.cli(&words)
     }
 
     /// The files it keeps.

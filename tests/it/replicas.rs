@@ -24,7 +24,7 @@ impl Stage {
         Self::on(sandbox, options)
     }
 
-    fn on(sandbox: Sandbox, options: Options) -> Self {
+    pub(crate) fn on(sandbox: Sandbox, options: Options) -> Self {
         let redis = Arc::new(Redis::start(options));
         Self { sandbox, redis }
     }
@@ -37,7 +37,7 @@ impl Stage {
     }
 
     /// Two replicas; Jumper's events come to the second.
-    async fn pair(&self) -> (Gateway, Gateway) {
+    pub(crate) async fn pair(&self) -> (Gateway, Gateway) {
         let a = Gateway::start_unheard(self.setup());
         let b = Gateway::start(&self.sandbox, self.setup()).await;
         (a, b)
@@ -89,14 +89,14 @@ pub(crate) fn patient_events() -> Value {
 }
 
 /// Posts `m<from>..m<to>` at a gateway, a few at once.
-async fn accept_all(gateway: &Gateway, numbers: impl Iterator<Item = usize>) {
+pub(crate) async fn accept_all(gateway: &Gateway, numbers: impl Iterator<Item = usize>) {
     let bodies = numbers.map(|n| order_update(&format!("m{n}"), &number(n)));
     for answer in together(gateway, bodies.collect()).await {
         assert_eq!(answer, (200, json!({ "status": "success" })));
     }
 }
 
-fn most(pace: &Value) -> u64 {
+pub(crate) fn most(pace: &Value) -> u64 {
     pace["max_in_any_second"].as_u64().unwrap()
 }
 

@@ -26,7 +26,7 @@ use std::time::Duration;
 use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{error, info};
 
 /// Between two refreshes that nobody forced lies at least this.
 const LEAST_GAP: Duration = Duration::from_secs(60);
@@ -141,7 +141,15 @@ impl Tokens {
     /// is nothing, or when that is dead and the seed is another one than the last. Makes no call.
     pub async fn start(&self) -> Result<(), StoreError> {
         let shared = &self.shared;
-        let mut stored = shared.store.load(&shared.settings.account).await?;
+        let mut stored = match shared.store.load(&shared.settings.account).await {
+            Err(error @ StoreError::Unreadable(_)) => {
+                // The other accounts go on, and messages are accepted; not even the seed is used, as
+                // it would take the place of tokens that a newer program may be able to read.
+                error!(account = %shared.settings.account, %error, "the stored tokens are left as they are and nothing is sent; upgrade this process, or start one of the version that wrote them");
+                return Ok(());
+            }
+            loaded => loaded?,
+        };
         if let Some(imported) = self.import(stored.as_ref()).await? {
             stored = Some(imported);
         }

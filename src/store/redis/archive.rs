@@ -32,7 +32,7 @@ impl Store {
         let mut taken = Vec::with_capacity(found.len());
         for one in found {
             let (handle, version) = (one.0, read::version(&one));
-            match read::record(home, one) {
+            match read::record(home, one, row::read_message) {
                 Ok(record) => taken.push(Dirty {
                     handle,
                     version,

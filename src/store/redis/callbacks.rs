@@ -49,7 +49,7 @@ impl Store {
         for (callback, _) in &found {
             self.shared.hands.hold(account, *callback, claim);
         }
-        let (mut taken, mut ends) = (Vec::new(), Vec::new());
+        let (mut taken, mut ends, mut newer) = (Vec::new(), Vec::new(), 0);
         for (callback, kept) in found {
             let handle = Take { callback, claim };
             let read = split(&kept)
@@ -64,6 +64,7 @@ impl Store {
                     created: UnixMs(created),
                 }),
                 Err(RowError::Newer(_)) => {
+                    newer += 1;
                     let due = now.plus(FOR_A_NEWER);
                     ends.push((handle, RelayOutcome::Later { due }));
                 }
@@ -73,11 +74,17 @@ impl Store {
                 }
             }
         }
-        if !ends.is_empty()
-            && let Err(error) = self.settle_callbacks(queue, ends, now).await
-        {
-            // Those that were found are taken and must be handed out all the same.
-            tracing::warn!(%error, "unreadable callbacks stay where they are until the lease ends");
+        self.tell_of_newer(self.home(&queue.channel)?, "callbacks", newer);
+        if !ends.is_empty() {
+            let unreadable: Vec<Take> = ends.iter().map(|(handle, _)| *handle).collect();
+            if let Err(error) = self.settle_callbacks(queue, ends, now).await {
+                // Those that were found are taken and must be handed out all the same; these go back
+                // with the renewal after they are settled.
+                unreadable
+                    .into_iter()
+                    .for_each(|take| self.shared.hands.let_go(account, take));
+                tracing::warn!(%error, "unreadable callbacks stay until the lease is renewed");
+            }
         }
         Ok(taken)
     }

@@ -6,15 +6,19 @@ use crate::domain::{ChannelId, Code, MsgId, Phone, Refusal, UnixMs};
 use crate::store::row::RowError;
 use crate::store::{ClaimedMessage, Claims, Settlement, StoreError, Turn, refusals, row};
 use std::time::Duration;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 /// How long a message that only a newer program can read is left for one.
 const FOR_A_NEWER: Duration = Duration::from_secs(5);
+/// How often an operator is told of such.
+const TOLD_EVERY: Duration = Duration::from_secs(60);
 
 /// Number, channel, `msg_id`, phone, accept, attempt, row.
 type Taken = (i64, String, String, u64, i64, u32, String);
 /// Channel, `msg_id`, which refusal.
 type Failed = (String, String, u8);
+/// What was taken, what was failed instead, how many are left for a newer program.
+type Found = (Vec<Taken>, Vec<Failed>, u32);
 
 impl Store {
     /// Takes up to `most` due messages, the channels in the order given, each its fair share first.
@@ -38,9 +42,10 @@ impl Store {
             }
             let claim = self.shared.hands.claim();
             let found = self.claim_at(home, (&turns, room), claim, now).await;
-            let much = found.as_ref().map_or(0, |(taken, _)| taken.len());
+            let much = found.as_ref().map_or(0, |(taken, ..)| taken.len());
             self.shared.hands.claimed(claim, much);
-            let (taken, failed) = found?;
+            let (taken, failed, newer) = found?;
+            self.tell_of_newer(home, "messages", newer);
             self.take_in(claim, taken, &mut claims, now).await?;
             claims.failed.extend(failed.into_iter().filter_map(refused));
         }
@@ -53,7 +58,7 @@ impl Store {
         (turns, most): (&[&Turn], usize),
         claim: u64,
         now: UnixMs,
-    ) -> Result<(Vec<Taken>, Vec<Failed>), StoreError> {
+    ) -> Result<Found, StoreError> {
         let (old, out) = (refusals::too_old(), refusals::opted_out());
         let mut call = Call::new(&self.shared.scripts.claim, home)
             .arg(self.replica())
@@ -63,7 +68,8 @@ impl Store {
             .arg(row::write_refusal(&old))
             .arg(old.to_string())
             .arg(row::write_refusal(&out))
-            .arg(out.to_string());
+            .arg(out.to_string())
+            .arg(FOR_A_NEWER.as_millis());
         for turn in turns {
             call.push(turn.channel.as_str());
             call.push(turn.expired_before.0);
@@ -141,6 +147,21 @@ impl Store {
             }
             sleep(Duration::from_secs(1)).await;
         }
+    }
+
+    /// Says, once a minute at most, that rows are left for a newer program.
+    pub(super) fn tell_of_newer(&self, home: &Home, what: &str, left: u32) {
+        if left == 0 {
+            return;
+        }
+        let mut told = self.shared.newer_told();
+        if told.is_some_and(|at| at.elapsed() < TOLD_EVERY) {
+            return;
+        }
+        *told = Some(Instant::now());
+        tracing::warn!(account = %home.account, left,
+            "{what} were written by a newer version of the gateway and are left for it; all others \
+             go on. Upgrade this process, or start one of the newer version");
     }
 
     /// When the next queued message of these channels is due.

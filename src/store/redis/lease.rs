@@ -129,7 +129,7 @@ impl Hands {
     }
 
     /// The last claim that was made, and those of which something is open.
-    fn known(&self) -> (u64, Vec<u64>) {
+    pub(super) fn known(&self) -> (u64, Vec<u64>) {
         let kept = self.kept();
         (kept.last, kept.claims.keys().copied().collect())
     }
@@ -190,6 +190,9 @@ impl Store {
         let (back, stood): (u32, bool) = self.shared.link.run_beside(&call.0).await?;
         self.shared.leases.begin(home, asked + LIFE - MARGIN, stood);
         if back > 0 {
+            // It may have gone and come back unseen.
+            self.channels_of(home)
+                .for_each(|channel| self.shared.ledgers.ring(channel));
             tracing::warn!(account = %home.account, entries = back,
                 "the answer to a claim was lost; what it took was not begun and is back in its queue");
         }

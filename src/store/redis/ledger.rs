@@ -20,6 +20,8 @@ struct Seen {
     changes: u64,
     /// What Redis said when it was last told as news. Apart, because everybody may look.
     told: Ledger,
+    /// There is news, whatever the numbers say.
+    rung: bool,
 }
 
 impl Ledgers {
@@ -45,6 +47,13 @@ impl Ledgers {
         }
     }
 
+    /// Whoever waits for work of the channel shall look for it.
+    pub(super) fn ring(&self, channel: &ChannelId) {
+        if let Some(seen) = self.seen().get_mut(channel) {
+            seen.rung = true;
+        }
+    }
+
     fn changes(&self, channel: &ChannelId) -> u64 {
         self.seen().get(channel).map_or(0, |seen| seen.changes)
     }
@@ -60,9 +69,11 @@ impl Ledgers {
     /// Channels of which something changed since this was last asked.
     fn news(&self) -> Vec<ChannelId> {
         let mut all = self.seen();
-        let new = all.iter_mut().filter(|(_, seen)| seen.ledger != seen.told);
+        let new = all
+            .iter_mut()
+            .filter(|(_, seen)| seen.rung || seen.ledger != seen.told);
         new.map(|(channel, seen)| {
-            seen.told = seen.ledger;
+            (seen.told, seen.rung) = (seen.ledger, false);
             channel.clone()
         })
         .collect()

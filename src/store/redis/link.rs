@@ -15,6 +15,9 @@ use tokio::time::{Instant, timeout};
 const DEADLINE: Duration = Duration::from_secs(2);
 /// After so long with nothing but errors a connection is made anew.
 const GIVEN_UP: Duration = Duration::from_secs(3);
+/// How long replicas have to confirm a write. Two of these and a little are less than a deadline, as
+/// a write may come while others are being asked for.
+const CONFIRM: Duration = Duration::from_millis(750);
 /// The longest pause between two tries to connect.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(500);
 
@@ -133,7 +136,8 @@ impl Link {
             .heard(within(command.query_async(&mut connection)).await)
     }
 
-    /// Waits until what was written on this connection is on the replicas that were asked for.
+    /// Waits until what was written on this connection is on the replicas that were asked for. WAIT
+    /// holds up everything behind it, so one serves all writes before it, and no two are under way.
     async fn replicated(&self) -> Result<(), StoreError> {
         if self.wait_replicas == 0 {
             return Ok(());
@@ -144,7 +148,7 @@ impl Link {
             // One question serves everybody who has written until now: it blocks the connection.
             last.upto = self.confirmed.tickets.load(Ordering::Acquire);
             let mut wait = redis::cmd("WAIT");
-            wait.arg(self.wait_replicas).arg(DEADLINE.as_millis() / 2);
+            wait.arg(self.wait_replicas).arg(CONFIRM.as_millis());
             last.replicas = self.command(&wait).await;
         }
         match last.replicas.clone()? {

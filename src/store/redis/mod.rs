@@ -43,6 +43,7 @@ use redis::{FromRedisValue, Script, ScriptInvocation, ToRedisArgs};
 use scripts::Scripts;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::time::Instant;
 
 /// The store. Clones share it.
 #[derive(Clone)]
@@ -65,6 +66,16 @@ struct Shared {
     /// Why Redis could not be asked when it was last looked at. Written by the look, several times a
     /// second; read by accepts, which then are refused at once instead of piling up.
     trouble: Mutex<Option<StoreError>>,
+    /// When an operator was last told of rows that only a newer program can read.
+    newer_told: Mutex<Option<Instant>>,
+}
+
+impl Shared {
+    fn newer_told(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.newer_told
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Where the keys of an account are.
@@ -114,6 +125,7 @@ impl Store {
             leases: Leases::default(),
             hands: Hands::default(),
             trouble: Mutex::default(),
+            newer_told: Mutex::default(),
         };
         Self {
             shared: Arc::new(shared),

@@ -2,7 +2,8 @@
 
 use super::claim::unreadable;
 use super::{Call, Home, Store, callbacks};
-use crate::domain::{ChannelId, MsgId, Phone, State, Status, UnixMs};
+use crate::domain::{ChannelId, Message, MsgId, Phone, State, Status, Template, UnixMs};
+use crate::store::row::RowError;
 use crate::store::{Record, Search, StoreError, row};
 use std::collections::HashMap;
 
@@ -55,7 +56,8 @@ impl Store {
 
     async fn found(&self, home: &Home, call: &Call<'_>) -> Result<Vec<Record>, StoreError> {
         let found: Vec<Found> = self.ask(call).await?;
-        found.into_iter().map(|one| record(home, one)).collect()
+        let shown = |one| record(home, one, show);
+        found.into_iter().map(shown).collect()
     }
 
     /// Counts of messages by state where they stand, to check the ledger against (DESIGN G2):
@@ -79,7 +81,35 @@ pub(super) fn version((_, fields, ..): &Found) -> u64 {
     version.unwrap_or_default()
 }
 
-pub(super) fn record(home: &Home, (_, fields, text, open): Found) -> Result<Record, StoreError> {
+/// The message of a row, for people: of one that only a newer version can read, who sent it, and in
+/// the place of the template why there is no more.
+fn show(msg_id: MsgId, to: Phone, text: &str) -> Result<Message, RowError> {
+    let read = row::read_message(msg_id.clone(), to, text);
+    let (Err(newer @ RowError::Newer(_)), Some(from)) = (&read, row::sender(text)) else {
+        return read;
+    };
+    let template = Template {
+        name: newer.to_string(),
+        language: String::new(),
+        header: None,
+        body: Vec::new(),
+        buttons: Vec::new(),
+    };
+    Ok(Message {
+        msg_id,
+        from,
+        to,
+        template,
+        campaign: None,
+    })
+}
+
+/// What was found, its row read by `read`.
+pub(super) fn record(
+    home: &Home,
+    (_, fields, text, open): Found,
+    read: fn(MsgId, Phone, &str) -> Result<Message, RowError>,
+) -> Result<Record, StoreError> {
     let field = |name: &str| fields.get(name).map(String::as_str);
     let number = |name: &str| field(name).and_then(|text| text.parse::<i64>().ok());
     let place = number("s").and_then(|state| usize::try_from(state).ok());
@@ -89,7 +119,7 @@ pub(super) fn record(home: &Home, (_, fields, text, open): Found) -> Result<Reco
     let to = number("to").unwrap_or_default().unsigned_abs();
     let to = Phone::from_number(to).map_err(unreadable)?;
     let (row, history) = text.split_once('\n').unwrap_or((&text, ""));
-    let message = row::read_message(msg_id, to, row).map_err(unreadable)?;
+    let message = read(msg_id, to, row).map_err(unreadable)?;
     let waits = matches!(state, State::Queued | State::Unknown);
     let spoken =
         |(place, kept, reason): &(String, String, String)| callbacks::spoken(place, kept, reason);

@@ -5,7 +5,7 @@ use crate::clock::now;
 use crate::domain::template::Variant;
 use crate::domain::{AccountId, UnixMs};
 use crate::store::testing::RedisServer;
-use crate::store::{CachedTemplates, Promise, StoredToken};
+use crate::store::{CachedTemplates, Promise, StoredToken, SweepRule, Turn};
 use lock::Taken;
 use secrecy::ExposeSecret;
 use std::time::{Duration, Instant};
@@ -380,8 +380,91 @@ async fn a_new_pair_is_kept_also_when_the_memory_is_used_up() {
     other.arg("other").arg("1");
     let refused: Result<String, StoreError> = link.command(&other).await;
     assert!(refused.is_err(), "the memory is used up");
-    assert!(link.save_token(&default, &token(2)).await.unwrap());
+    let pair = token(2);
+    assert!(link.save_token(&default, &pair).await.unwrap());
     let loaded = link.load_token(&default).await.unwrap().unwrap();
-    assert_eq!(shown(&loaded), shown(&token(2)));
+    assert_eq!(shown(&loaded), shown(&pair));
     assert_eq!(server.say("GET jumper_refresh_token").await, "refresh-2");
+}
+
+/// A renewal that Redis carries out late says nothing about what was taken since.
+#[tokio::test]
+async fn a_late_renewal_gives_back_nothing_that_was_taken_since() {
+    let server = RedisServer::start();
+    let (account, channel) = (account("default"), ChannelId::parse("a").unwrap());
+    let channels = vec![(channel.clone(), account.clone())];
+    let store = Store::open(server.link(), channels, false);
+    let home = store.shared.accounts[0].clone();
+    let renewal = async |last: u64| -> u32 {
+        let call = Call::new(&store.shared.scripts.renew, &home);
+        let call = call.arg(store.replica()).arg(10_000).arg(now().0);
+        let (back, _): (u32, bool) = store.ask(&call.arg(last).arg(0)).await.unwrap();
+        back
+    };
+    let (last, known) = store.shared.hands.known();
+    assert!(known.is_empty());
+    let message = crate::store::tests::message("m1", 1);
+    let accepted = store.accept(&channel, &account, &message, now()).await;
+    assert_eq!(accepted.unwrap(), crate::store::Accepted::Stored);
+    let turn = Turn {
+        channel,
+        expired_before: UnixMs(0),
+    };
+    let taken = store.claim(vec![turn], 1, now()).await.unwrap().taken;
+    assert_eq!(taken.len(), 1);
+    assert_eq!(renewal(last).await, 0, "it is in our hands");
+    store.renew().await.unwrap();
+    assert_eq!(store.count_open().await.unwrap(), [0, 1, 0]);
+    // One that was asked for afterwards and does not know it: its answer was lost.
+    assert_eq!(renewal(taken[0].claim).await, 1);
+    assert_eq!(store.count_open().await.unwrap(), [1, 0, 0]);
+}
+
+/// The provider took both sends of one message; when it goes, both ids go.
+#[tokio::test]
+async fn ids_of_earlier_attempts_go_with_their_message() {
+    use crate::store::tests::{message, receipt};
+    let server = RedisServer::start();
+    let (account, channel) = (account("default"), ChannelId::parse("a").unwrap());
+    let open = || {
+        Store::open(
+            server.link(),
+            vec![(channel.clone(), account.clone())],
+            false,
+        )
+    };
+    let (first, second) = (open(), open());
+    let turn = || Turn {
+        channel: channel.clone(),
+        expired_before: UnixMs(0),
+    };
+    let message = message("m1", 1);
+    let accepted = first.accept(&channel, &account, &message, UnixMs(1_000));
+    accepted.await.unwrap();
+    let old = first.claim(vec![turn()], 1, UnixMs(1_000)).await.unwrap();
+    crate::store::testing::expire_replica(&server, first.replica()).await;
+    let rule = SweepRule {
+        channel: channel.clone(),
+        resend: true,
+        expired_before: UnixMs(0),
+        hold: Duration::ZERO,
+    };
+    let swept = second.sweep(vec![rule], false, UnixMs(2_000)).await;
+    assert_eq!(swept.unwrap().resent.len(), 1);
+    let new = second.claim(vec![turn()], 1, UnixMs(3_000)).await.unwrap();
+    for (store, claims, id) in [(&first, &old, "P1"), (&second, &new, "P2")] {
+        let settled = store.settle(&claims.taken[0], receipt(id), String::new(), UnixMs(4_000));
+        settled.await.unwrap();
+        let known = server.say(&format!("EXISTS gw:{{default}}:p:{id}")).await;
+        assert_eq!(known, "1", "{id}");
+    }
+    let later = UnixMs(5_000);
+    assert_eq!(second.purge(later, later).await.unwrap().messages, 1);
+    let keys = server.say("KEYS gw:*").await;
+    let mut left: Vec<&str> = keys
+        .split(' ')
+        .map(|key| &key["gw:{default}:".len()..])
+        .collect();
+    left.sort_unstable();
+    assert_eq!(left, ["beat", "channels", "l:a", "num", "replicas", "seq"]);
 }

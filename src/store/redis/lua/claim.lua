@@ -1,11 +1,34 @@
 -- Write B: messages are marked as being sent before the first byte goes out.
 -- replica, claim, now, most, then the refusals for too old and for opted out (as JSON and in words),
--- then channel and the oldest accept of each turn. Answers nothing without a lease; else what was
--- taken, and what was failed instead.
+-- how long (ms) a row of a newer program is left for one, then channel and the oldest accept of each
+-- turn. Answers nothing without a lease; else what was taken, what was failed instead, and how many
+-- are left for a newer program.
 local replica, claim, now, most = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
-local too_old, too_old_text, out, out_text = ARGV[5], ARGV[6], ARGV[7], ARGV[8]
+local too_old, too_old_text, out, out_text, put_off = unpack(ARGV, 5, 9)
 if not may_take(replica) then return false end
-local taken, failed = {}, {}
+local taken, failed, newer = {}, {}, 0
+local MOST_NEWER = 1000
+
+-- A row that only a newer program can read is put off before it is taken: it uses up no permit and
+-- no attempt, and nobody waits behind it. A row begins with its version.
+local function left_for_a_newer(id, channel, accepted, row)
+  local version = string.match(row, '^{"v":(%d+)')
+  if not version or tonumber(version) <= ROW_VERSION then return false end
+  requeue(id, channel, tonumber(now) + put_off, accepted)
+  newer = newer + 1
+  return true
+end
+
+local function begin(id, channel, m, row)
+  local attempt = tonumber(m[4] or 0) + 1
+  call('HSET', key_m(id), 's', AFTER[m[5]].claim, 'n', attempt, 'ta', whole(redis_us()),
+    'ow', replica .. ':' .. claim)
+  call('HSET', P .. 'att:' .. replica, id, claim)
+  call('SADD', P .. 'x:' .. m[2], id)
+  note(id, now, 'attempt', tostring(attempt), HISTORY_LIMIT)
+  taken[#taken + 1] = { id, channel, m[1], m[2], m[3], attempt, row }
+  return 1
+end
 
 local function take(channel, expired_before, room)
   local ids = call('ZRANGEBYSCORE', P .. 'rq:' .. channel, '-inf', now, 'LIMIT', 0, room)
@@ -27,29 +50,31 @@ local function take(channel, expired_before, room)
       fail(id, channel, m[1], m[5], out, out_text, 0, now)
       failed[#failed + 1] = { channel, m[1], 1 }
     else
-      local attempt = tonumber(m[4] or 0) + 1
-      call('HSET', key_m(id), 's', AFTER[m[5]].claim, 'n', attempt, 'ta', whole(redis_us()), 'ow',
-        replica .. ':' .. claim)
-      call('HSET', P .. 'att:' .. replica, id, claim)
-      call('SADD', P .. 'x:' .. m[2], id)
-      note(id, now, 'attempt', tostring(attempt), HISTORY_LIMIT)
       local text = call('GET', P .. 'd:' .. id)
       local row = string.sub(text, 1, string.find(text, '\n', 1, true) - 1)
-      taken[#taken + 1] = { id, channel, m[1], m[2], m[3], attempt, row }
-      got = got + 1
+      if not left_for_a_newer(id, channel, m[3], row) then got = got + begin(id, channel, m, row) end
     end
   end
   count(channel, 'queued', -got)
   count(channel, 'attempting', got)
+  return got
 end
 
-local turns = (#ARGV - 8) / 2
+-- Rows that are put off make room for those behind them.
+local function serve(channel, expired_before, room)
+  repeat
+    local left = newer
+    room = room - take(channel, expired_before, room)
+  until room <= 0 or newer == left or newer >= MOST_NEWER
+end
+
+local turns = (#ARGV - 9) / 2
 -- First each its share, then what the others left; one alone has all at once.
 local rounds = turns > 1 and { math.ceil(most / turns), most } or { most }
 for _, limit in ipairs(rounds) do
   for turn = 0, turns - 1 do
     local room = math.min(most - #taken, limit)
-    if room > 0 then take(ARGV[9 + 2 * turn], tonumber(ARGV[10 + 2 * turn]), room) end
+    if room > 0 then serve(ARGV[10 + 2 * turn], tonumber(ARGV[11 + 2 * turn]), room) end
   end
 end
-return { taken, failed }
+return { taken, failed, newer }

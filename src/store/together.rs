@@ -1,0 +1,79 @@
+//! The part of the outbox's role that is about working together: leases, and what others did. Dull
+//! where one process has the store for itself.
+
+use super::{ClaimedMessage, LaneOf, Ledger, Outbox, PendingCallback, StoreError};
+use crate::domain::{AccountId, ChannelId};
+use std::time::Duration;
+use tokio::time::Instant;
+
+impl Outbox {
+    /// Whether other processes work on the same messages.
+    pub fn is_shared(&self) -> bool {
+        match self {
+            Self::Embedded(_) => false,
+            Self::Redis(_) => true,
+        }
+    }
+
+    /// The ledger of a channel that may not be configured any more, or be of another account now.
+    pub async fn ledger_of(
+        &self,
+        account: &AccountId,
+        channel: &ChannelId,
+    ) -> Result<Ledger, StoreError> {
+        match self {
+            Self::Embedded(store) => Ok(store.ledger(channel)),
+            Self::Redis(store) => store.ledger_of(account, channel).await,
+        }
+    }
+
+    /// Renews the leases of this process, where it has any.
+    pub async fn renew(&self) -> Result<(), StoreError> {
+        match self {
+            Self::Embedded(_) => Ok(()),
+            Self::Redis(store) => store.renew().await,
+        }
+    }
+
+    /// Gives up the leases of this process; what it is still sending is unknown from now on, until
+    /// the time that is given for its channel. Returns how many.
+    pub async fn leave(&self, holds: &[(ChannelId, Duration)]) -> Result<u32, StoreError> {
+        match self {
+            Self::Embedded(_) => Ok(0),
+            Self::Redis(store) => store.leave(holds).await,
+        }
+    }
+
+    /// Reads the ledgers where others may change them.
+    pub async fn look(&self) -> Result<(), StoreError> {
+        match self {
+            Self::Embedded(_) => Ok(()),
+            Self::Redis(store) => store.look().await,
+        }
+    }
+
+    /// Channels of which something changed since this was last asked, where others may change them.
+    /// For one asker only.
+    pub fn news(&self) -> Vec<ChannelId> {
+        match self {
+            Self::Embedded(_) => Vec::new(),
+            Self::Redis(store) => store.news(),
+        }
+    }
+
+    /// Until when the call of this message may be begun; `None` where nobody else could begin it.
+    pub fn lease_until(&self, claimed: &ClaimedMessage) -> Option<Instant> {
+        match self {
+            Self::Embedded(_) => None,
+            Self::Redis(store) => store.lease_until(claimed),
+        }
+    }
+
+    /// Whether a callback that was taken is still this process' own. If not, it is let go.
+    pub fn may_relay(&self, queue: &LaneOf, callback: &PendingCallback) -> bool {
+        match self {
+            Self::Embedded(_) => true,
+            Self::Redis(store) => store.may_relay(queue, callback),
+        }
+    }
+}
