@@ -103,8 +103,11 @@ count
 # measure a pace run alone by themselves.
 stage "integration" cargo test --locked --no-fail-fast --test it -- --test-threads=6
 count
-# To be switched on with REDIS_URL. Those skipped are on Redis in the stage above already.
-# stage "integration, Redis" env GATEWAY_TEST_STORE=redis cargo test --locked --no-fail-fast --test it -- --test-threads=6 --skip replicas:: --skip redis_ && count
+# The same on Redis; those that are always on Redis, or never, are done.
+stage "integration, Redis" env GATEWAY_TEST_STORE=redis cargo test --locked --no-fail-fast --test it -- --test-threads=6 \
+    --skip cli:: --skip replicas --skip redis_ --skip tokens_killed:: --skip mixed_versions:: --skip lost_answers:: \
+    --skip production:: --skip shared::
+count
 stage "doc tests" cargo test --locked --doc
 count
 
