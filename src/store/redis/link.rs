@@ -17,7 +17,7 @@ const DEADLINE: Duration = Duration::from_secs(2);
 const GIVEN_UP: Duration = Duration::from_secs(3);
 /// How long replicas have to confirm a write. Two of these and a little are less than a deadline, as
 /// a write may come while others are being asked for.
-const CONFIRM: Duration = Duration::from_millis(750);
+const CONFIRM: Duration = Duration::from_millis(500);
 /// The longest pause between two tries to connect.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(500);
 
