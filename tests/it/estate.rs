@@ -135,8 +135,8 @@ impl House {
     pub(crate) fn refused_with(&mut self, tables: &str) -> (Option<i32>, String) {
         self.gateway.process.kill();
         std::fs::write(self.dir.path().join("gateway.toml"), tables).unwrap();
-        let data = self.gateway.data_dir().display().to_string();
-        let env = self.setup.clone().env("DATA_DIR", &data).env;
+        let (name, place) = self.gateway.store_variable();
+        let env = self.setup.clone().env(&name, &place).env;
         let mut process = Process::start(&["serve"], &env, self.dir.path());
         (process.wait(), process.output())
     }

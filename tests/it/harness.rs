@@ -528,6 +528,11 @@ impl Gateway {
         gateway
     }
 
+    /// The variable that tells a gateway where this one's store is.
+    pub(crate) fn store_variable(&self) -> (String, String) {
+        self.home.variable()
+    }
+
     /// Where the embedded store has its file.
     pub(crate) fn data_dir(&self) -> PathBuf {
         assert!(self.home.redis.is_none(), "on Redis there is no DATA_DIR");
