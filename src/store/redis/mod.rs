@@ -152,8 +152,7 @@ impl Store {
     pub async fn writable(&self) -> Result<(), StoreError> {
         self.shared.link.writable().await?;
         // Whoever is told that all is well may send the next message at once.
-        *self.trouble() = None;
-        Ok(())
+        self.answers()
     }
 
     fn trouble(&self) -> MutexGuard<'_, Option<StoreError>> {
