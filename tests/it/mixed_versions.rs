@@ -165,8 +165,12 @@ async fn callbacks_of_a_newer_version_are_left_and_all_others_are_told() {
         (told && output.contains("Upgrade this process")).then_some(())
     })
     .await;
-    let ledger = gateway.ledger().await;
-    assert_eq!(ledger["callbacks"]["waiting"], 2, "{ledger}");
+    // MoEngage has heard of the others before the store hears that it did.
+    let ledger = until("the two of the newer version wait", async || {
+        let ledger = gateway.ledger().await;
+        (ledger["callbacks"]["waiting"] == 2).then_some(ledger)
+    })
+    .await;
     assert_eq!(ledger["callbacks"]["dead_letters"], 0, "{ledger}");
     let told = stage.sandbox.told("m0").await;
     assert!(told.is_empty(), "what follows waits behind it: {told:?}");
