@@ -187,7 +187,8 @@ async fn deliver(world: &World, url: &str, body: &str) -> Delivery {
         }
         let pause = knobs
             .webhook_retry_ms
-            .saturating_mul(1 << (tries - 1).min(16));
+            .saturating_mul(1 << (tries - 1).min(16))
+            .min(knobs.webhook_retry_max_ms);
         sleep(Duration::from_millis(pause)).await;
     }
 }

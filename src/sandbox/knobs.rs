@@ -104,6 +104,8 @@ pub struct Knobs {
     pub webhook_retries: u32,
     /// First pause before a repeat, milliseconds; doubles each time.
     pub webhook_retry_ms: u64,
+    /// The longest pause before a repeat, milliseconds.
+    pub webhook_retry_max_ms: u64,
 
     /// Whether `add-subscription` replaces or appends.
     pub subscription_mode: SubscriptionMode,
@@ -176,6 +178,7 @@ impl Default for Knobs {
             webhook_timeout_ms: 5_000,
             webhook_retries: 0,
             webhook_retry_ms: 1_000,
+            webhook_retry_max_ms: 3_600_000,
             subscription_mode: SubscriptionMode::Replace,
             subscription_member: SubscriptionMember::SubscriptionType,
             moengage_status: 200,

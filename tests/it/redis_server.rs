@@ -68,17 +68,24 @@ impl Options {
 pub(crate) struct Redis {
     child: Mutex<Child>,
     options: Options,
+    env: Vec<(String, String)>,
     dir: tempfile::TempDir,
 }
 
 impl Redis {
     /// Starts one, empty.
     pub(crate) fn start(options: Options) -> Self {
+        Self::start_under(options, &[])
+    }
+
+    /// The same with these variables in its environment.
+    pub(crate) fn start_under(options: Options, env: &[(String, String)]) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let child = Mutex::new(spawn(&options, dir.path()));
+        let child = Mutex::new(spawn(&options, env, dir.path()));
         let redis = Self {
             child,
             options,
+            env: env.to_vec(),
             dir,
         };
         redis.until_it_answers();
@@ -104,7 +111,7 @@ impl Redis {
     /// A new start on the same directory and socket, after [`Self::kill9`]. Returns when the data
     /// are loaded.
     pub(crate) fn restart(&self) {
-        let fresh = spawn(&self.options, self.dir.path());
+        let fresh = spawn(&self.options, &self.env, self.dir.path());
         let mut old = std::mem::replace(&mut *self.child.lock().unwrap(), fresh);
         assert!(old.try_wait().unwrap().is_some(), "it was not killed");
         self.until_it_answers();
@@ -232,11 +239,12 @@ impl Drop for Redis {
     }
 }
 
-fn spawn(options: &Options, dir: &std::path::Path) -> Child {
+fn spawn(options: &Options, env: &[(String, String)], dir: &std::path::Path) -> Child {
     Command::new("redis-server")
         .args(["--port", "0", "--unixsocket", "redis.sock", "--save", ""])
         .args(["--appendonly", options.appendonly])
         .args(["--appendfsync", options.appendfsync])
+        .envs(env.iter().cloned())
         .current_dir(dir)
         .stdin(Stdio::null())
         .stdout(Stdio::null())

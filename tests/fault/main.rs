@@ -1,0 +1,229 @@
+//! The fault suite: the release binary, the sandbox and Redis under a seed's worth of harm, and then
+//! every book is compared with every other. `tests/fault/run.sh --help` says how to use it.
+#![expect(clippy::print_stdout, reason = "its table is what it is for")]
+
+#[path = "../it/aids.rs"]
+#[expect(dead_code, reason = "shared with tests/it")]
+mod aids;
+mod disk;
+#[path = "../it/harness.rs"]
+#[expect(
+    dead_code,
+    unused_imports,
+    unused_macros,
+    reason = "shared with tests/it"
+)]
+mod harness;
+mod plan;
+#[path = "../it/redis_server.rs"]
+#[expect(
+    dead_code,
+    unused_imports,
+    unused_macros,
+    reason = "shared with tests/it"
+)]
+mod redis_server;
+mod road;
+mod run;
+mod shim;
+mod stage;
+mod table;
+mod traffic;
+mod verdict;
+
+use plan::{Class, Plan, Store};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use table::{Figures, Table};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+const HELP: &str = "\
+Runs the gateway under faults and prints a table. A seed decides store, class of faults and harm.
+
+  --seeds N       how many seeds (36)
+  --first N       the first of them (0)
+  --seed N        this one alone, to see a failure again
+  --messages N    messages of each run (1700)
+  --jobs N        runs at once (6)
+  --store NAME    embedded or redis alone
+  --class NAME    this class of faults alone
+  --plan          print the plans and run nothing
+";
+
+/// The most characters of a fault that are shown.
+const MOST_SHOWN: usize = 1_500;
+/// The most that one run may take.
+const RUN: Duration = Duration::from_secs(300);
+
+struct Args {
+    first: u64,
+    seeds: u64,
+    messages: usize,
+    jobs: usize,
+    store: Option<String>,
+    class: Option<String>,
+    only_plan: bool,
+}
+
+fn args() -> Result<Args, String> {
+    let mut args = Args {
+        first: 0,
+        seeds: 36,
+        messages: 1_700,
+        jobs: 6,
+        store: None,
+        class: None,
+        only_plan: false,
+    };
+    let mut words = std::env::args().skip(1).filter(|word| word != "--bench");
+    while let Some(word) = words.next() {
+        if word == "--help" {
+            return Err(HELP.to_owned());
+        }
+        if word == "--plan" {
+            args.only_plan = true;
+            continue;
+        }
+        let value = words
+            .next()
+            .ok_or(format!("{word} wants a value\n{HELP}"))?;
+        let number = || {
+            value
+                .parse::<u64>()
+                .map_err(|_| format!("{word} {value}: a number"))
+        };
+        match word.as_str() {
+            "--seeds" => args.seeds = number()?,
+            "--first" => args.first = number()?,
+            "--seed" => (args.first, args.seeds) = (number()?, 1),
+            "--messages" => args.messages = number()? as usize,
+            "--jobs" => args.jobs = number()?.max(1) as usize,
+            "--store" => args.store = Some(value),
+            "--class" => args.class = Some(value),
+            _ => return Err(format!("{word} is unknown\n{HELP}")),
+        }
+    }
+    Ok(args)
+}
+
+/// Store and class of a seed: the classes take turns.
+fn of_seed(seed: u64) -> (Store, Class) {
+    let store = Store::ALL[(seed % 2) as usize];
+    let classes = Class::of(store);
+    (store, classes[(seed / 2) as usize % classes.len()])
+}
+
+fn plans(args: &Args) -> Vec<Plan> {
+    let seeds = args.first..args.first + args.seeds;
+    let plans = seeds.map(|seed| {
+        let (store, class) = of_seed(seed);
+        Plan::new(seed, class, store, args.messages)
+    });
+    let wanted = |plan: &Plan| {
+        let is = |wish: &Option<String>, name: &str| wish.as_ref().is_none_or(|one| one == name);
+        is(&args.store, plan.store.name()) && is(&args.class, plan.class.name())
+    };
+    plans.filter(wanted).collect()
+}
+
+fn main() -> ExitCode {
+    let args = match args() {
+        Ok(args) => args,
+        Err(text) => {
+            println!("{text}");
+            return ExitCode::from(2);
+        }
+    };
+    let plans = plans(&args);
+    if args.only_plan {
+        plans.iter().for_each(|plan| println!("{}\n", plan.text()));
+        return ExitCode::SUCCESS;
+    }
+    // A run that breaks off is told with its seed; the place is enough here.
+    std::panic::set_hook(Box::new(|info| {
+        if let Some(place) = info.location() {
+            println!("broken off at {place}");
+        }
+    }));
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(args.jobs + 2)
+        .enable_all()
+        .build()
+        .expect("threads");
+    runtime.block_on(all(plans, &args))
+}
+
+async fn all(plans: Vec<Plan>, args: &Args) -> ExitCode {
+    let places = Arc::new(Semaphore::new(args.jobs));
+    let mut runs = JoinSet::new();
+    let count = plans.len();
+    let started = Instant::now();
+    for plan in plans {
+        if let Some(why) = run::missing(plan.class) {
+            println!("seed {}: {} needs: {why}", plan.seed, plan.class.name());
+            return ExitCode::FAILURE;
+        }
+        let places = places.clone();
+        runs.spawn(async move {
+            let _place = places.acquire_owned().await.expect("never closed");
+            let kept = plan.clone();
+            let keep = PathBuf::from(format!("target/fault/seed-{}", plan.seed));
+            let run = tokio::spawn(run::run(plan, keep));
+            let figures = match tokio::time::timeout(RUN, run).await {
+                Ok(Ok(figures)) => figures,
+                Ok(Err(panic)) => broken(format!("the run broke off: {panic}")),
+                Err(_) => broken(format!("the run did not end within {RUN:?}")),
+            };
+            (kept, figures)
+        });
+    }
+    let (mut table, mut failed, mut done) = (Table::default(), 0, 0);
+    while let Some(run) = runs.join_next().await {
+        let (plan, figures) = run.expect("caught above");
+        done += 1;
+        if !figures.is_clean() {
+            failed += 1;
+            report(&plan, &figures);
+        }
+        if done % 20 == 0 || done == count {
+            println!(
+                "{done} of {count} runs, {failed} failed, {:.0} s",
+                started.elapsed().as_secs_f64()
+            );
+        }
+        table.add(plan.store, plan.class, figures);
+    }
+    println!("\n{}", table.text());
+    match failed {
+        0 => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
+    }
+}
+
+fn broken(why: String) -> Figures {
+    Figures {
+        faults: vec![why],
+        ..Figures::default()
+    }
+}
+
+/// A failure, and how to see it again.
+fn report(plan: &Plan, figures: &Figures) {
+    println!(
+        "\nFAILED: seed {} ({}, {})",
+        plan.seed,
+        plan.store.name(),
+        plan.class.name()
+    );
+    for fault in figures.faults.iter().take(12) {
+        println!("  {}", fault.chars().take(MOST_SHOWN).collect::<String>());
+    }
+    println!(
+        "  again: tests/fault/run.sh --seed {} --messages {}; logs in target/fault/seed-{}",
+        plan.seed, plan.messages, plan.seed
+    );
+    println!("  {}\n", plan.text());
+}

@@ -1,0 +1,465 @@
+//! What a seed means: the store, the knobs, and which harm is done when. Pure, so that a seed is
+//! replayed exactly as far as one machine can repeat what several processes do at once.
+
+use crate::road::{Direction, Way};
+use fastrand::Rng;
+use serde_json::{Value, json};
+use std::fmt::Write as _;
+
+/// Where the gateway keeps its data in a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Store {
+    Embedded,
+    Redis,
+}
+
+impl Store {
+    pub(crate) const ALL: [Self; 2] = [Self::Embedded, Self::Redis];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Embedded => "embedded",
+            Self::Redis => "redis",
+        }
+    }
+}
+
+/// A class of faults: a row of the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Class {
+    /// Gateway processes die by kill -9, at random moments, and come back.
+    Kill,
+    /// Redis dies by kill -9 and comes back with its data.
+    RedisKill,
+    /// Redis stops answering and goes on later (SIGSTOP).
+    RedisPause,
+    /// What lies between the gateway and Jumper is cut, swallows bytes, is slow, is half closed.
+    RoadJumper,
+    /// The same towards MoEngage.
+    RoadMoengage,
+    /// The same towards Redis.
+    RoadRedis,
+    /// The same on the way in, for MoEngage's messages and Jumper's webhooks.
+    RoadIn,
+    /// The disk of the embedded store fills up, to the last byte.
+    DiskFull,
+    /// Each sync of the disk takes long.
+    DiskSlow,
+    /// The clock of the machine jumps by minutes to a day, forth and back.
+    Clock,
+    /// MoEngage is down, slow, refuses, fails, says 200 and "failure", loses its answers.
+    Moengage,
+    /// Jumper takes a message and its answer is lost, late, cut short or unreadable.
+    Ambiguous,
+    /// Both limits: our own holds, and Jumper's is lower and refuses.
+    Limits,
+    /// Access tokens die, expire and are renewed, and the answer of a renewal is lost.
+    Tokens,
+    /// Statuses come before the receipt, out of order, twice, all at once and odd.
+    Storm,
+    /// MoEngage posts the same message again and again, at once and later.
+    Repeats,
+    /// Ordered stops, and starts with another configuration.
+    Config,
+    /// Several of the above at once.
+    Together,
+}
+
+impl Class {
+    pub(crate) const ALL: [Self; 18] = [
+        Self::Kill,
+        Self::RedisKill,
+        Self::RedisPause,
+        Self::RoadJumper,
+        Self::RoadMoengage,
+        Self::RoadRedis,
+        Self::RoadIn,
+        Self::DiskFull,
+        Self::DiskSlow,
+        Self::Clock,
+        Self::Moengage,
+        Self::Ambiguous,
+        Self::Limits,
+        Self::Tokens,
+        Self::Storm,
+        Self::Repeats,
+        Self::Config,
+        Self::Together,
+    ];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Kill => "gateway-kill",
+            Self::RedisKill => "redis-kill",
+            Self::RedisPause => "redis-pause",
+            Self::RoadJumper => "net-jumper",
+            Self::RoadMoengage => "net-moengage",
+            Self::RoadRedis => "net-redis",
+            Self::RoadIn => "net-inbound",
+            Self::DiskFull => "disk-full",
+            Self::DiskSlow => "disk-slow",
+            Self::Clock => "clock-jump",
+            Self::Moengage => "moengage",
+            Self::Ambiguous => "jumper-unclear",
+            Self::Limits => "rate-limits",
+            Self::Tokens => "tokens",
+            Self::Storm => "status-storm",
+            Self::Repeats => "repeats",
+            Self::Config => "config-restart",
+            Self::Together => "together",
+        }
+    }
+
+    /// The classes that a store has.
+    pub(crate) fn of(store: Store) -> Vec<Self> {
+        let has = |class: &Self| match class {
+            Self::RedisKill | Self::RedisPause | Self::RoadRedis => store == Store::Redis,
+            Self::DiskFull => store == Store::Embedded,
+            _ => true,
+        };
+        Self::ALL.into_iter().filter(has).collect()
+    }
+}
+
+/// Which road.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Party {
+    Jumper,
+    Moengage,
+    Redis,
+    /// Whoever calls the gateway.
+    Caller,
+}
+
+/// One harm.
+#[derive(Debug, Clone)]
+pub(crate) enum Harm {
+    /// kill -9 of a replica; its end is a new start.
+    Kill(usize),
+    /// SIGTERM of a replica; its end is a start with these settings changed.
+    Restart(usize, Vec<(&'static str, String)>),
+    RedisKill,
+    RedisPause,
+    Road(Party, Way),
+    /// Knobs of the fakes while it lasts; its end puts back what the plan began with.
+    Knobs(Value),
+    /// The clock of a replica is off by so many seconds.
+    Clock(usize, i64),
+    /// Each sync to disk takes so many milliseconds more.
+    SlowDisk(i64),
+    /// So many bytes are left on the disk.
+    FullDisk(u64),
+    /// Jumper forgets all access tokens.
+    RevokeAccess,
+}
+
+/// A harm and when it happens, in milliseconds after the first message.
+#[derive(Debug, Clone)]
+pub(crate) struct Blow {
+    pub(crate) at_ms: u64,
+    pub(crate) for_ms: u64,
+    pub(crate) harm: Harm,
+}
+
+impl Blow {
+    pub(crate) fn end_ms(&self) -> u64 {
+        self.at_ms + self.for_ms
+    }
+}
+
+/// All of a run that is decided beforehand.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    pub(crate) seed: u64,
+    pub(crate) class: Class,
+    pub(crate) store: Store,
+    /// Gateway processes.
+    pub(crate) replicas: usize,
+    /// Whether Redis syncs every write, or once a second.
+    pub(crate) redis_always: bool,
+    pub(crate) messages: usize,
+    /// Messages a second from MoEngage, and calls a second to Jumper.
+    pub(crate) rate: usize,
+    /// Calls at once of each replica.
+    pub(crate) concurrency: usize,
+    /// The share of messages that MoEngage posts more than once.
+    pub(crate) repeats: f64,
+    /// Messages whose callbacks MoEngage refuses for good.
+    pub(crate) refused: usize,
+    pub(crate) knobs: Value,
+    pub(crate) blows: Vec<Blow>,
+}
+
+/// How long the traffic of a run lasts, in milliseconds, whatever its number of messages.
+const TRAFFIC_MS: u64 = 8_000;
+
+impl Plan {
+    /// The plan of a seed. The same seed, class and number of messages make the same plan.
+    pub(crate) fn new(seed: u64, class: Class, store: Store, messages: usize) -> Self {
+        let salt = (class as u64) << 32 | (store as u64) << 40;
+        let mut rng = Rng::with_seed(seed ^ salt);
+        let replicas = match store {
+            Store::Embedded => 1,
+            Store::Redis => rng.usize(1..=3),
+        };
+        let mut plan = Self {
+            seed,
+            class,
+            store,
+            replicas,
+            redis_always: rng.bool(),
+            messages,
+            rate: (messages * 1_000 / TRAFFIC_MS as usize).max(20),
+            concurrency: rng.usize(2..=16),
+            repeats: 0.02,
+            refused: 0,
+            knobs: quiet(&mut rng),
+            blows: Vec::new(),
+        };
+        let blows = rng.usize(2..=4);
+        plan.add(&mut rng, class, blows);
+        plan.blows.sort_by_key(|blow| blow.at_ms);
+        plan
+    }
+
+    /// What will be done, to read.
+    pub(crate) fn text(&self) -> String {
+        let mut text = format!(
+            "seed {}: {} on {}, {} gateways, appendfsync always {}, {} messages at {}/s, {} calls at once, repeats {:.2}, knobs {}",
+            self.seed,
+            self.class.name(),
+            self.store.name(),
+            self.replicas,
+            self.redis_always,
+            self.messages,
+            self.rate,
+            self.concurrency,
+            self.repeats,
+            self.knobs,
+        );
+        for blow in &self.blows {
+            let _ = write!(
+                text,
+                "\n    {} ms + {} ms: {:?}",
+                blow.at_ms, blow.for_ms, blow.harm
+            );
+        }
+        text
+    }
+
+    fn add(&mut self, rng: &mut Rng, class: Class, blows: usize) {
+        match class {
+            Class::Together => {
+                let mut others = Class::of(self.store);
+                // A full disk has its own row: with nothing writable other harm teaches little. A
+                // process or a Redis that is stopped already cannot be stopped again.
+                let either = match rng.bool() {
+                    true => [Class::Config, Class::RedisPause],
+                    false => [Class::Kill, Class::RedisKill],
+                };
+                let apart = [Class::Together, Class::DiskFull];
+                others.retain(|one| !either.contains(one) && !apart.contains(one));
+                rng.shuffle(&mut others);
+                for class in others.into_iter().take(4) {
+                    self.add(rng, class, 1);
+                }
+            }
+            Class::Ambiguous => self.knob("share_accept_then_slow", json!(0.02)),
+            Class::Limits => self.limits(rng),
+            Class::Storm => self.storm(rng),
+            Class::Repeats => self.repeats = 0.7,
+            Class::Moengage => {
+                self.refused = 3;
+                self.knob("moengage_reject_msg_ids", json!(["m0", "m1", "m2"]));
+            }
+            _ => {}
+        }
+        if class != Class::Together {
+            let each = (TRAFFIC_MS - 1_000) / blows as u64;
+            for n in 0..blows as u64 {
+                // One after another: harm of one kind does not overlap with itself.
+                let at_ms = 300 + n * each + rng.u64(..each / 3);
+                let for_ms = rng.u64(200..=each / 2);
+                self.blow(rng, class, (at_ms, for_ms));
+            }
+        }
+    }
+
+    fn knob(&mut self, name: &str, value: Value) {
+        self.knobs[name] = value;
+    }
+
+    /// Jumper allows less than we are told to use, in one of its ways to say so.
+    fn limits(&mut self, rng: &mut Rng) {
+        let share = rng.choice([0.6, 0.8, 1.0]).unwrap_or(1.0);
+        self.knob("rate_per_second", json!(self.rate as f64 * share));
+        self.knob("rate_mode", json!(rng.choice(["bucket", "spaced"])));
+        self.knob("rate_status", json!(rng.choice([429, 500])));
+        self.knob("retry_after_s", json!(rng.choice([None, Some(1)])));
+        self.knob("rate_counts_refresh", json!(rng.bool()));
+    }
+
+    fn storm(&mut self, rng: &mut Rng) {
+        for (name, most) in [
+            ("event_first", 0.6),
+            ("share_out_of_order", 0.6),
+            ("share_duplicate", 0.6),
+            ("share_odd", 0.3),
+            ("share_skip_delivered", 0.4),
+            ("share_late_failed", 0.3),
+            ("share_failed", 0.2),
+            ("share_never", 0.1),
+        ] {
+            self.knob(name, json!(rng.f64() * most));
+        }
+        self.knob("event_delay_ms", json!(rng.u64(0..30)));
+        self.knob("webhook_parallel", json!(rng.usize(1..200)));
+    }
+
+    fn blow(&mut self, rng: &mut Rng, class: Class, (at_ms, for_ms): (u64, u64)) {
+        let replica = rng.usize(..self.replicas);
+        let harm = match class {
+            Class::Kill => Harm::Kill(replica),
+            Class::RedisKill => Harm::RedisKill,
+            Class::RedisPause => Harm::RedisPause,
+            Class::RoadJumper => Harm::Road(Party::Jumper, way(rng)),
+            Class::RoadMoengage => Harm::Road(Party::Moengage, way(rng)),
+            Class::RoadRedis => Harm::Road(Party::Redis, way(rng)),
+            Class::RoadIn => Harm::Road(Party::Caller, way(rng)),
+            Class::DiskFull => Harm::FullDisk(*rng.choice(&[0, 100_000, 4 << 20]).unwrap_or(&0)),
+            Class::DiskSlow => Harm::SlowDisk(rng.i64(20..400)),
+            Class::Clock => Harm::Clock(replica, clock(rng)),
+            Class::Moengage => Harm::Knobs(moengage(rng)),
+            Class::Ambiguous => Harm::Knobs(unclear(rng)),
+            Class::Tokens => {
+                self.blows.push(Blow {
+                    at_ms: at_ms.saturating_sub(100),
+                    for_ms: for_ms + 200,
+                    harm: Harm::Knobs(renewal(rng)),
+                });
+                Harm::RevokeAccess
+            }
+            Class::Config => Harm::Restart(replica, settings(rng)),
+            Class::Limits | Class::Storm | Class::Repeats | Class::Together => return,
+        };
+        self.blows.push(Blow {
+            at_ms,
+            for_ms,
+            harm,
+        });
+    }
+}
+
+/// What is always a little uneven.
+fn quiet(rng: &mut Rng) -> Value {
+    json!({
+        "rate_per_second": 0,
+        "event_delay_ms": rng.u64(5..80),
+        "event_jitter_ms": rng.u64(0..60),
+        "share_read": 0.6,
+        "share_failed": 0.02,
+        "share_refuse_200": 0.01,
+        "latency_ms": rng.u64(0..15),
+        "latency_jitter_ms": rng.u64(0..15),
+        "webhook_parallel": 64,
+        "webhook_retries": 10_000,
+        "webhook_retry_ms": 50,
+        "webhook_retry_max_ms": 400,
+        "accept_slow_s": 5.0,
+        "refresh_grace_s": 60,
+    })
+}
+
+fn direction(rng: &mut Rng) -> Direction {
+    match rng.u8(..3) {
+        0 => Direction::Forth,
+        1 => Direction::Back,
+        _ => Direction::Both,
+    }
+}
+
+/// One way for a road to be bad.
+fn way(rng: &mut Rng) -> Way {
+    match rng.u8(..6) {
+        0 => Way::Refuse,
+        1 => Way::Cut,
+        2 => Way::BlackHole(direction(rng)),
+        3 => Way::Slow {
+            delay_ms: rng.u64(5..400),
+            bytes_per_second: rng.u64(20_000..400_000),
+            direction: direction(rng),
+        },
+        4 => Way::HalfClose(direction(rng)),
+        _ => Way::Ragged {
+            seed: rng.u64(..),
+            share: 0.05 + rng.f64() * 0.6,
+        },
+    }
+}
+
+/// Seconds that a clock may be off: less than a message may wait (24 h).
+fn clock(rng: &mut Rng) -> i64 {
+    let size = *rng.choice(&[1, 30, 600, 3_600, 20 * 3_600]).unwrap_or(&1);
+    if rng.bool() { size } else { -size }
+}
+
+fn moengage(rng: &mut Rng) -> Value {
+    match rng.u8(..8) {
+        0 => json!({ "moengage_status": 503 }),
+        1 => json!({ "moengage_status": rng.choice([401, 403, 404, 405, 410]) }),
+        2 => json!({ "moengage_status": 429 }),
+        3 => json!({ "moengage_latency_ms": rng.u64(500..2_500) }),
+        4 => json!({ "moengage_lying": true }),
+        5 => json!({ "moengage_fail_share": rng.f64() }),
+        6 => json!({ "moengage_lose_answer_share": rng.f64() }),
+        _ => json!({ "moengage_status": 500, "moengage_latency_ms": 300 }),
+    }
+}
+
+fn unclear(rng: &mut Rng) -> Value {
+    let kinds = [
+        "share_accept_then_close",
+        "share_accept_then_slow",
+        "share_accept_then_502_html",
+        "share_accept_then_truncated",
+        "share_accept_non_json",
+        "share_500_before",
+        "share_refuse_400",
+        "share_503",
+    ];
+    let mut knobs = json!({});
+    for _ in 0..2 {
+        if let Some(kind) = rng.choice(kinds) {
+            knobs[kind] = json!(rng.f64() * 0.3);
+        }
+    }
+    if rng.bool() {
+        // The status overtakes the answer, or is all that ever tells.
+        knobs["event_first"] = json!(0.5);
+    }
+    knobs
+}
+
+/// How the renewal of a token may go that Jumper has just revoked.
+fn renewal(rng: &mut Rng) -> Value {
+    match rng.u8(..3) {
+        0 => json!({ "refresh_slow_ms": rng.u64(100..1_500) }),
+        1 => json!({ "refresh_lost_answer": 1 }),
+        _ => json!({ "old_access_survives": true }),
+    }
+}
+
+/// Settings that an operator may change between a stop and a start.
+fn settings(rng: &mut Rng) -> Vec<(&'static str, String)> {
+    vec![
+        ("jumper.concurrent_api_calls", rng.u32(1..=16).to_string()),
+        ("moengage.batch_entries", rng.u32(1..=50).to_string()),
+        ("moengage.callback_concurrency", rng.u32(1..=16).to_string()),
+        (
+            "policy.ambiguous_hold",
+            format!("{}ms", rng.u32(1_000..4_000)),
+        ),
+        ("policy.retry_base", format!("{}ms", rng.u32(20..500))),
+        ("jumper.max_sockets", rng.u32(2..=100).to_string()),
+    ]
+}

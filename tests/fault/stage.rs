@@ -1,0 +1,347 @@
+//! The parts of one run and what can be done to them: sandbox, Redis, gateways, the roads between
+//! them, the disk and the clock.
+
+use crate::disk::Disk;
+use crate::harness::{Gateway, SECRET, Sandbox, Setup};
+use crate::plan::{Class, Harm, Party, Plan, Store};
+use crate::redis_server::{Options, Redis};
+use crate::road::{Road, Target, Way};
+use crate::shim::Shim;
+use serde_json::{Value, json};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use tokio::task::JoinSet;
+
+/// How long a gateway may take to come back, whatever else is broken meanwhile.
+const COME_BACK: Duration = Duration::from_secs(60);
+/// The free space below which the gateway stops accepting, on the small disk.
+const MIN_FREE: &str = "2MB";
+/// The small disk.
+const DISK_MB: u64 = 96;
+
+/// A place for a gateway process, empty while it is dead.
+type Slot = Arc<Mutex<Option<Gateway>>>;
+
+/// One run's world.
+pub(crate) struct Stage {
+    pub(crate) plan: Plan,
+    pub(crate) sandbox: Sandbox,
+    redis: Option<Arc<Redis>>,
+    jumper: Road,
+    moengage: Road,
+    redis_road: Option<Road>,
+    pub(crate) door: Arc<Road>,
+    slots: Vec<Slot>,
+    setups: Vec<Setup>,
+    shims: Vec<Shim>,
+    redis_shim: Option<Shim>,
+    disk: Option<Disk>,
+    /// What dead processes printed.
+    logs: Arc<Mutex<Vec<String>>>,
+    starting: JoinSet<()>,
+    _data: tempfile::TempDir,
+}
+
+fn address(url: &str) -> SocketAddr {
+    let rest = url.trim_start_matches("http://");
+    rest.parse().expect("an address of this machine")
+}
+
+impl Stage {
+    pub(crate) async fn build(plan: Plan) -> Self {
+        let sandbox = Sandbox::start(plan.knobs.clone()).await;
+        let fakes = Target::Tcp(address(&sandbox.url));
+        let jumper = Road::to(fakes.clone()).await;
+        let moengage = Road::to(fakes).await;
+        let data = tempfile::tempdir().expect("a directory");
+        let shims: Vec<Shim> = (0..plan.replicas).map(|_| Shim::build()).collect();
+        let mut stage_disk = None;
+        let (mut redis, mut redis_road, mut redis_shim) = (None, None, None);
+        let mut place = data.path().join("data");
+        match plan.store {
+            Store::Redis => {
+                let shim = Shim::build();
+                let options = match plan.redis_always {
+                    true => Options::always(),
+                    false => Options::every_second(),
+                };
+                let server = Arc::new(Redis::start_under(options, &shim.env()));
+                let road = Road::to(Target::Unix(server.socket().into())).await;
+                (redis, redis_road, redis_shim) = (Some(server), Some(road), Some(shim));
+            }
+            Store::Embedded if plan.class == Class::DiskFull => {
+                let disk = Disk::new(DISK_MB).expect("run.sh starts this where it may mount");
+                place = disk.path().join("data");
+                stage_disk = Some(disk);
+            }
+            Store::Embedded => {}
+        }
+        let setups = shims.iter().map(|shim| {
+            let mut setup = setup(&plan, &sandbox, &jumper, &moengage);
+            for (name, value) in shim.env() {
+                setup = setup.env(&name, &value);
+            }
+            match (&redis, &redis_road) {
+                (Some(redis), Some(road)) => setup
+                    .sharing(redis)
+                    .by_way_of(&format!("redis://{}", road.addr())),
+                _ => setup.env("DATA_DIR", &place.display().to_string()),
+            }
+        });
+        let setups: Vec<Setup> = setups.collect();
+        let ours = setups.clone();
+        // On a thread of its own: it waits for a line, and the roads are served by these threads.
+        let started = tokio::task::spawn_blocking(move || {
+            ours.into_iter()
+                .map(Gateway::start_unheard)
+                .collect::<Vec<_>>()
+        });
+        let gateways = started.await.expect("the gateways start");
+        let door = Road::to(Target::Tcp(address(&gateways[0].url))).await;
+        let webhook = format!("http://{}/jumper_callback/{SECRET}", door.addr());
+        let entry = json!([{ "permission": "livechat", "webhook": webhook, "deliver": true }]);
+        sandbox.put("subscriptions", entry).await;
+        let slots = gateways
+            .into_iter()
+            .map(|one| Arc::new(Mutex::new(Some(one))))
+            .collect();
+        Self {
+            plan,
+            sandbox,
+            redis,
+            jumper,
+            moengage,
+            redis_road,
+            door: Arc::new(door),
+            slots,
+            setups,
+            shims,
+            redis_shim,
+            disk: stage_disk,
+            logs: Arc::default(),
+            starting: JoinSet::new(),
+            _data: data,
+        }
+    }
+
+    /// Leads whoever calls to the gateways that live, in turn.
+    pub(crate) fn rotate(&self, turn: usize) {
+        let alive: Vec<SocketAddr> = self
+            .slots
+            .iter()
+            .filter_map(|slot| lock(slot).as_ref().map(|one| address(&one.url)))
+            .collect();
+        if !alive.is_empty() {
+            self.door.lead_to(Target::Tcp(alive[turn % alive.len()]));
+        }
+    }
+
+    fn road(&self, party: Party) -> &Road {
+        match (party, &self.redis_road) {
+            (Party::Jumper, _) => &self.jumper,
+            (Party::Moengage, _) => &self.moengage,
+            (Party::Redis, Some(road)) => road,
+            (Party::Redis, None) | (Party::Caller, _) => &self.door,
+        }
+    }
+
+    /// Does a harm.
+    pub(crate) async fn begin(&mut self, harm: &Harm) {
+        match harm {
+            Harm::Kill(replica) => self.kill(*replica),
+            Harm::Restart(replica, _) => self.terminate(*replica),
+            Harm::RedisKill => self.redis(Redis::kill9),
+            Harm::RedisPause => self.redis(Redis::pause),
+            Harm::Road(party, way) => self.road(*party).set(*way),
+            Harm::Knobs(knobs) => self.sandbox.knobs(knobs.clone()).await,
+            Harm::Clock(replica, seconds) => self.shims[*replica].clock(seconds * 1_000),
+            Harm::SlowDisk(ms) => self.slow(*ms),
+            Harm::FullDisk(leave) => self.fill(Some(*leave)),
+            Harm::RevokeAccess => {
+                self.sandbox.post("token/revoke-access", json!({})).await;
+            }
+        }
+    }
+
+    /// Ends a harm.
+    pub(crate) async fn end(&mut self, harm: &Harm) {
+        match harm {
+            Harm::Kill(replica) => self.start(*replica, &[]),
+            Harm::Restart(replica, settings) => self.start(*replica, settings),
+            Harm::RedisKill => {
+                if let Some(redis) = self.redis.clone() {
+                    let started = tokio::task::spawn_blocking(move || redis.restart());
+                    started.await.expect("Redis starts again");
+                }
+            }
+            Harm::RedisPause => self.redis(Redis::resume),
+            Harm::Road(party, _) => self.road(*party).set(Way::Open),
+            Harm::Knobs(knobs) => self.sandbox.knobs(self.usual(knobs)).await,
+            Harm::Clock(replica, _) => self.shims[*replica].clock(0),
+            Harm::SlowDisk(_) => self.slow(0),
+            Harm::FullDisk(_) => self.fill(None),
+            Harm::RevokeAccess => {}
+        }
+    }
+
+    /// These knobs as the plan began; `null` is the sandbox's default.
+    fn usual(&self, knobs: &Value) -> Value {
+        let names = knobs.as_object().expect("knobs are an object").keys();
+        names
+            .map(|name| (name.clone(), self.plan.knobs[name].clone()))
+            .collect()
+    }
+
+    fn redis(&self, act: impl FnOnce(&Redis)) {
+        if let Some(redis) = &self.redis {
+            act(redis);
+        }
+    }
+
+    fn slow(&self, ms: i64) {
+        for shim in self.shims.iter().chain(&self.redis_shim) {
+            shim.sync_delay(ms);
+        }
+    }
+
+    fn fill(&self, leave: Option<u64>) {
+        let Some(disk) = &self.disk else { return };
+        match leave {
+            Some(bytes) => disk.fill(bytes),
+            None => disk.empty(),
+        }
+    }
+
+    fn kill(&self, replica: usize) {
+        let dead = lock(&self.slots[replica]).take();
+        if let Some(mut gateway) = dead {
+            gateway.process.kill();
+            self.bury(&gateway);
+        }
+        self.rotate(replica + 1);
+    }
+
+    /// SIGTERM; the start that follows waits for the end.
+    fn terminate(&self, replica: usize) {
+        if let Some(gateway) = lock(&self.slots[replica]).as_ref() {
+            gateway.process.terminate();
+        }
+    }
+
+    fn bury(&self, gateway: &Gateway) {
+        let log = gateway.process.output();
+        self.logs.lock().expect("no panic holds it").push(log);
+    }
+
+    /// Starts a replica, again and again until it is there, as whoever supervises it would.
+    fn start(&mut self, replica: usize, settings: &[(&'static str, String)]) {
+        for (name, value) in settings {
+            self.setups[replica].set.push(format!("{name}={value}"));
+        }
+        let (slot, setup) = (self.slots[replica].clone(), self.setups[replica].clone());
+        let logs = self.logs.clone();
+        self.starting.spawn_blocking(move || {
+            let old = lock(&slot).take();
+            if let Some(mut old) = old {
+                // After SIGTERM it ends in order; nobody else may open its store before.
+                old.process.wait();
+                logs.lock()
+                    .expect("no panic holds it")
+                    .push(old.process.output());
+            }
+            let give_up = Instant::now() + COME_BACK;
+            loop {
+                let started = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                    Gateway::start_unheard(setup.clone())
+                }));
+                match started {
+                    Ok(gateway) => break *lock(&slot) = Some(gateway),
+                    Err(_) if Instant::now() < give_up => {}
+                    Err(why) => std::panic::resume_unwind(why),
+                }
+            }
+        });
+    }
+
+    /// Waits until every replica that was to come back is there.
+    pub(crate) async fn all_started(&mut self) {
+        while let Some(started) = self.starting.join_next().await {
+            started.expect("a gateway comes back");
+        }
+        self.rotate(0);
+    }
+
+    /// A gateway that lives, to ask it something.
+    pub(crate) fn with<T>(&self, ask: impl FnOnce(&Gateway) -> T) -> T {
+        let slot = self.slots.iter().find(|slot| lock(slot).is_some());
+        let held = lock(slot.expect("a gateway lives"));
+        ask(held.as_ref().expect("it was there"))
+    }
+
+    /// The ledger of a gateway that lives, the rows counted too.
+    pub(crate) async fn ledger(&self) -> Value {
+        self.ask("/api/ledger").await
+    }
+
+    /// A message as the gateway knows it.
+    pub(crate) async fn message(&self, msg_id: &str) -> Value {
+        self.ask(&format!("/api/messages/{msg_id}")).await
+    }
+
+    async fn ask(&self, path: &str) -> Value {
+        let request = self.with(|gateway| gateway.http.get(format!("{}{path}", gateway.ops)));
+        match request.send().await {
+            Ok(answer) => answer.json().await.unwrap_or_default(),
+            Err(_) => Value::Null,
+        }
+    }
+
+    /// The process ids of all gateways.
+    pub(crate) fn processes(&self) -> Vec<u32> {
+        let of = |slot: &Slot| lock(slot).as_ref().map(|one| one.process.id());
+        self.slots.iter().filter_map(of).collect()
+    }
+
+    /// No call reaches a gateway any more, and none leaves it.
+    pub(crate) fn close_roads(&self) {
+        for road in [&self.jumper, &self.moengage, &*self.door] {
+            road.set(Way::Refuse);
+        }
+    }
+
+    /// All that any gateway of this run printed.
+    pub(crate) fn logs(&self) -> Vec<String> {
+        let mut logs = self.logs.lock().expect("no panic holds it").clone();
+        for slot in &self.slots {
+            logs.extend(lock(slot).as_ref().map(|one| one.process.output()));
+        }
+        logs
+    }
+}
+
+fn lock(slot: &Slot) -> std::sync::MutexGuard<'_, Option<Gateway>> {
+    slot.lock().expect("no panic holds it")
+}
+
+/// The gateway's settings: the usual ones, with short pauses so that a run takes seconds.
+fn setup(plan: &Plan, sandbox: &Sandbox, jumper: &Road, moengage: &Road) -> Setup {
+    Setup::towards(sandbox)
+        .env("JUMPER_API_URL", &format!("http://{}", jumper.addr()))
+        .env(
+            "MOENGAGE_CALLBACK_URL",
+            &format!("http://{}/moengage/dlr", moengage.addr()),
+        )
+        .env("RATE_PER_SECOND", &plan.rate.to_string())
+        .env("CONCURRENT_API_CALLS", &plan.concurrency.to_string())
+        .env("AMBIGUOUS_HOLD", "4s")
+        .set("breaker.open_max=2s")
+        .set("policy.retry_max=1s")
+        .set("policy.hold_probe=1s")
+        .set("jumper.socket_timeout=3s")
+        .set("jumper.connect_timeout=2s")
+        .set("moengage.max_pause=1s")
+        .set("moengage.callback_timeout=2s")
+        .set("drain_timeout=3s")
+        .set(&format!("store.min_free={MIN_FREE}"))
+}

@@ -1,0 +1,103 @@
+//! The figures of all runs, a row for each store and class.
+
+use crate::plan::{Class, Store};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+/// What one run showed.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Figures {
+    pub(crate) messages: usize,
+    /// Accepted, and neither taken by the provider nor reported failed in the end.
+    pub(crate) lost: usize,
+    /// Taken more than once by the provider.
+    pub(crate) twice: usize,
+    /// Messages of which MoEngage did not learn every status that the gateway had taken.
+    pub(crate) statuses_lost: usize,
+    /// Messages whose statuses came to MoEngage in a wrong order.
+    pub(crate) out_of_order: usize,
+    /// Messages reported `failed` 7004 because nobody could know, that the provider had taken.
+    pub(crate) unclear: usize,
+    /// Entries that MoEngage got again, identical.
+    pub(crate) repeats: usize,
+    /// From the end of a harm until work of its kind goes on, in seconds.
+    pub(crate) recoveries: Vec<f64>,
+    /// How much more resident memory a gateway has at the end than at its start, in MB.
+    pub(crate) grown_mb: f64,
+    /// What else was wrong, in words.
+    pub(crate) faults: Vec<String>,
+}
+
+impl Figures {
+    pub(crate) fn is_clean(&self) -> bool {
+        self.lost + self.twice + self.statuses_lost + self.out_of_order == 0
+            && self.faults.is_empty()
+    }
+}
+
+/// All runs so far.
+#[derive(Default)]
+pub(crate) struct Table {
+    rows: BTreeMap<(Store, Class), (usize, Figures)>,
+}
+
+impl Table {
+    pub(crate) fn add(&mut self, store: Store, class: Class, one: Figures) {
+        let (runs, sum) = self.rows.entry((store, class)).or_default();
+        *runs += 1;
+        join(sum, one);
+    }
+
+    /// As text, in the form that the README has too.
+    pub(crate) fn text(&self) -> String {
+        let mut text = String::from(
+            "| store | faults | runs | messages | lost | sent twice | statuses lost | out of order | 7004 though sent | identical repeats | recovery s, median | max |\n\
+             |---|---|---|---|---|---|---|---|---|---|---|---|\n",
+        );
+        let mut all = (0, Figures::default());
+        for ((store, class), (runs, sum)) in &self.rows {
+            row(&mut text, store.name(), class.name(), *runs, sum);
+            all.0 += runs;
+            join(&mut all.1, sum.clone());
+        }
+        row(&mut text, "both", "all", all.0, &all.1);
+        let _ = writeln!(
+            text,
+            "\nmost memory gained by a gateway in a run: {:.1} MB",
+            all.1.grown_mb
+        );
+        text
+    }
+}
+
+fn join(sum: &mut Figures, one: Figures) {
+    sum.messages += one.messages;
+    sum.lost += one.lost;
+    sum.twice += one.twice;
+    sum.statuses_lost += one.statuses_lost;
+    sum.out_of_order += one.out_of_order;
+    sum.unclear += one.unclear;
+    sum.repeats += one.repeats;
+    sum.recoveries.extend(one.recoveries);
+    sum.grown_mb = sum.grown_mb.max(one.grown_mb);
+    sum.faults.extend(one.faults);
+}
+
+fn row(text: &mut String, store: &str, class: &str, runs: usize, sum: &Figures) {
+    let mut times = sum.recoveries.clone();
+    times.sort_by(f64::total_cmp);
+    let shown = |time: Option<&f64>| time.map_or("-".to_owned(), |time| format!("{time:.1}"));
+    let _ = writeln!(
+        text,
+        "| {store} | {class} | {runs} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
+        sum.messages,
+        sum.lost,
+        sum.twice,
+        sum.statuses_lost,
+        sum.out_of_order,
+        sum.unclear,
+        sum.repeats,
+        shown(times.get(times.len() / 2)),
+        shown(times.last()),
+    );
+}

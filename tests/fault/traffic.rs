@@ -1,0 +1,124 @@
+//! MoEngage's part: posts every message at a fixed rate, and again until it is told `success`, as
+//! its connector does. Some it posts twice.
+
+use crate::harness::{TOKEN, order_update};
+use crate::plan::Plan;
+use fastrand::Rng;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+/// How long MoEngage waits for an answer.
+const PATIENCE: Duration = Duration::from_secs(4);
+/// Its pause before the next try.
+const PAUSE: Duration = Duration::from_millis(150);
+/// How long a message may stay unaccepted after the last harm.
+const GIVE_UP: Duration = Duration::from_secs(90);
+/// Posts at once.
+const AT_ONCE: usize = 48;
+
+/// Who gets message `n`. Nobody else does.
+pub(crate) fn person(n: usize) -> String {
+    format!("+1202{}", FIRST + n)
+}
+
+/// The first of the numbers, without the area.
+pub(crate) const FIRST: usize = 2_000_000;
+
+/// What MoEngage knows of its posts when all are done.
+#[derive(Debug, Default)]
+pub(crate) struct Posted {
+    /// Posts that were answered `success`, repeats included.
+    pub(crate) successes: AtomicUsize,
+    /// Answers that a good message must not get, the first few.
+    pub(crate) wrong: std::sync::Mutex<Vec<String>>,
+}
+
+/// Posts all messages of a plan; returns when each has been answered `success`.
+pub(crate) async fn post_all(plan: &Plan, door: SocketAddr) -> Arc<Posted> {
+    let posted = Arc::new(Posted::default());
+    let http = reqwest::Client::builder()
+        .no_proxy()
+        .timeout(PATIENCE)
+        .build()
+        .expect("a client");
+    let places = Arc::new(Semaphore::new(AT_ONCE));
+    let mut rng = Rng::with_seed(plan.seed);
+    let mut posts = JoinSet::new();
+    let started = Instant::now();
+    for n in 0..plan.messages {
+        let due = started + Duration::from_secs_f64(n as f64 / plan.rate as f64);
+        // waits because MoEngage posts at this rate
+        tokio::time::sleep_until(due.into()).await;
+        let again = match rng.f64() < plan.repeats {
+            true => rng.usize(1..4),
+            false => 0,
+        };
+        for copy in 0..=again {
+            let later = match copy {
+                0 => 0,
+                _ => rng.u64(0..6_000) * u64::from(rng.bool()),
+            };
+            let (http, places, posted) = (http.clone(), places.clone(), posted.clone());
+            posts.spawn(async move {
+                // waits because the repeat of a message comes later
+                tokio::time::sleep(Duration::from_millis(later)).await;
+                until_taken(&http, &places, &posted, door, n).await;
+            });
+        }
+        while posts.try_join_next().is_some() {}
+    }
+    while let Some(post) = posts.join_next().await {
+        post.expect("a post does not panic");
+    }
+    posted
+}
+
+async fn until_taken(
+    http: &reqwest::Client,
+    places: &Semaphore,
+    posted: &Posted,
+    door: SocketAddr,
+    n: usize,
+) {
+    let body = order_update(&format!("m{n}"), &person(n)).to_string();
+    let give_up = Instant::now() + GIVE_UP;
+    loop {
+        let answer = {
+            let _place = places.acquire().await.expect("never closed");
+            let request = http
+                .post(format!("http://{door}/jumper_send_whatsapp"))
+                .bearer_auth(TOKEN)
+                .body(body.clone());
+            read(request).await
+        };
+        match answer {
+            Some((200, text)) if text == r#"{"status":"success"}"# => {
+                posted.successes.fetch_add(1, Ordering::Relaxed);
+                return;
+            }
+            // What MoEngage tries again: no answer, and the 5xx.
+            None | Some((500..=599, _)) => {}
+            Some((status, text)) => {
+                let mut wrong = posted.wrong.lock().expect("no panic holds it");
+                wrong.push(format!("m{n} was answered {status} {text}"));
+                return;
+            }
+        }
+        if Instant::now() > give_up {
+            let mut wrong = posted.wrong.lock().expect("no panic holds it");
+            return wrong.push(format!("m{n} was not accepted within {GIVE_UP:?}"));
+        }
+        // waits because MoEngage tries again later
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+async fn read(request: reqwest::RequestBuilder) -> Option<(u16, String)> {
+    let answer = request.send().await.ok()?;
+    let status = answer.status().as_u16();
+    Some((status, answer.text().await.ok()?))
+}
