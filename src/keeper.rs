@@ -6,7 +6,7 @@ use crate::clock;
 use crate::domain::UnixMs;
 use crate::outbox::{Outbox, retry_delay};
 use crate::provider::{Provider, TokenState};
-use crate::store::{SweepRule, Swept};
+use crate::store::{Look, SweepRule, Swept};
 use metrics::counter;
 use metrics_exporter_prometheus::PrometheusHandle;
 use secrecy::SecretString;
@@ -73,18 +73,35 @@ pub async fn keep_lease(outbox: Outbox, channels: Arc<Channels>, stop: Cancellat
 pub async fn sweep(outbox: Outbox, channels: Arc<Channels>, stop: CancellationToken) {
     let mut ages_at = Instant::now();
     let (mut wait, mut blind) = (HOLDS_EVERY, false);
+    let (mut watch, mut set_back) = (clock::Watch::start(), false);
     while !stopped(&stop, wait).await {
-        // A sweep that was not finished goes on with all that it looked at.
-        let ages = wait.is_zero() || Instant::now() >= ages_at;
-        if ages {
-            ages_at = Instant::now() + AGE_EVERY.min(shortest_age(&channels));
+        if let Some(by) = watch.set_back() {
+            set_back = true;
+            tracing::warn!(
+                seconds = by.as_secs(),
+                "the clock of this machine was set back: what \
+                waits for a later try is tried now"
+            );
         }
+        // A sweep that was not finished goes on with all that it looked at.
+        let look = if set_back {
+            Look::SetBack
+        } else if wait.is_zero() || Instant::now() >= ages_at {
+            ages_at = Instant::now() + AGE_EVERY.min(shortest_age(&channels));
+            Look::Ages
+        } else {
+            Look::Holds
+        };
         let now = clock::now();
         let rules = channels.iter().map(|channel| rule(channel, now)).collect();
-        match outbox.store.sweep(rules, ages, now).await {
+        match outbox.store.sweep(rules, look, now).await {
             Ok(swept) => {
                 blind = false;
                 tell(&outbox, &channels, &swept);
+                if set_back {
+                    ring_all(&outbox, &channels);
+                    set_back = swept.more;
+                }
                 wait = if swept.more {
                     Duration::ZERO
                 } else {
@@ -99,6 +116,13 @@ pub async fn sweep(outbox: Outbox, channels: Arc<Channels>, stop: CancellationTo
                 wait = HOLDS_EVERY;
             }
         }
+    }
+}
+
+fn ring_all(outbox: &Outbox, channels: &Channels) {
+    for channel in channels.iter() {
+        outbox.ring(&channel.id);
+        channel.account.work.notify_one();
     }
 }
 

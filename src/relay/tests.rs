@@ -6,7 +6,7 @@ use crate::moengage::callback::CallbackSettings;
 use crate::store;
 use crate::store::redis::Store;
 use crate::store::testing::{self, RedisServer};
-use crate::store::{EventRules, SweepRule};
+use crate::store::{EventRules, Look, SweepRule};
 
 /// The relay of the replies of channel `a`, at a store of its own on this server.
 fn relay(server: &RedisServer) -> (Store, Relay) {
@@ -71,7 +71,10 @@ async fn a_reply_that_waits_in_the_relay_when_its_lease_ends_is_told_by_whoever_
         expired_before: clock::now().minus(Duration::from_secs(3600)),
         hold: Duration::from_secs(600),
     };
-    theirs.sweep(vec![rule], false, clock::now()).await.unwrap();
+    theirs
+        .sweep(vec![rule], Look::Holds, clock::now())
+        .await
+        .unwrap();
     ours.renew().await.unwrap();
     assert!(second.fill().await.unwrap().is_none());
     assert!(first.fill().await.unwrap().is_some(), "it has nothing");

@@ -175,12 +175,12 @@ impl Outbox {
     pub async fn sweep(
         &self,
         rules: Vec<SweepRule>,
-        ages: bool,
+        look: Look,
         now: UnixMs,
     ) -> Result<Swept, StoreError> {
         match self {
-            Self::Embedded(store) => store.sweep(rules, ages, now).await,
-            Self::Redis(store) => store.sweep(rules, ages, now).await,
+            Self::Embedded(store) => store.sweep(rules, look, now).await,
+            Self::Redis(store) => store.sweep(rules, look, now).await,
         }
     }
 

@@ -254,6 +254,36 @@ pub struct SweepRule {
     pub hold: Duration,
 }
 
+/// What a sweep looks at, besides the holds of unknown outcomes that are over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// Nothing.
+    Holds,
+    /// Ages too: it reads the whole queue. What is due in a future that no pause of ours reaches was
+    /// written by a clock that was ahead: it is due now.
+    Ages,
+    /// The same after the clock was set back: all that is due later is due now.
+    SetBack,
+}
+
+impl Look {
+    /// Beyond the longest pause between tries, of ours or asked for by an upstream (an hour).
+    const FARTHEST: Duration = Duration::from_secs(2 * 3600);
+
+    /// Whether it is not for holds alone.
+    pub(super) fn at_ages(self) -> bool {
+        self != Self::Holds
+    }
+
+    /// How far ahead something may be due.
+    pub(super) fn farthest(self) -> Duration {
+        match self {
+            Self::Holds | Self::Ages => Self::FARTHEST,
+            Self::SetBack => Duration::ZERO,
+        }
+    }
+}
+
 /// What a sweep did.
 #[derive(Debug, Default)]
 pub struct Swept {

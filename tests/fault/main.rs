@@ -1,6 +1,7 @@
 //! The fault suite: the release binary, the sandbox and Redis under a seed's worth of harm, and then
 //! every book is compared with every other. `tests/fault/run.sh --help` says how to use it.
 #![expect(clippy::print_stdout, reason = "its table is what it is for")]
+#![expect(clippy::unwrap_used, reason = "a run that cannot go on fails")]
 
 #[path = "../it/aids.rs"]
 #[expect(dead_code, reason = "shared with tests/it")]
@@ -23,8 +24,10 @@ mod plan;
     reason = "shared with tests/it"
 )]
 mod redis_server;
+#[expect(dead_code, reason = "tests/it has more use for it")]
 mod road;
 mod run;
+#[expect(dead_code, reason = "tests/it has more use for it")]
 mod shim;
 mod stage;
 mod table;

@@ -27,25 +27,68 @@ type Slot = Arc<Mutex<Option<Gateway>>>;
 pub(crate) struct Stage {
     pub(crate) plan: Plan,
     pub(crate) sandbox: Sandbox,
-    redis: Option<Arc<Redis>>,
+    ground: Ground,
     jumper: Road,
     moengage: Road,
-    redis_road: Option<Road>,
     pub(crate) door: Arc<Road>,
     slots: Vec<Slot>,
     setups: Vec<Setup>,
     shims: Vec<Shim>,
-    redis_shim: Option<Shim>,
-    disk: Option<Disk>,
     /// What dead processes printed.
     logs: Arc<Mutex<Vec<String>>>,
     starting: JoinSet<()>,
-    _data: tempfile::TempDir,
 }
 
 fn address(url: &str) -> SocketAddr {
     let rest = url.trim_start_matches("http://");
     rest.parse().expect("an address of this machine")
+}
+
+/// Where the gateways of a run keep their data.
+struct Ground {
+    redis: Option<Arc<Redis>>,
+    road: Option<Road>,
+    shim: Option<Shim>,
+    disk: Option<Disk>,
+    data: tempfile::TempDir,
+}
+
+impl Ground {
+    async fn of(plan: &Plan) -> Self {
+        let mut ground = Self {
+            redis: None,
+            road: None,
+            shim: None,
+            disk: None,
+            data: tempfile::tempdir().expect("a directory"),
+        };
+        if plan.store == Store::Redis {
+            let shim = Shim::build();
+            let options = match plan.redis_always {
+                true => Options::always(),
+                false => Options::every_second(),
+            };
+            let env = shim.env();
+            let start = move || Arc::new(Redis::start_under(options, &env));
+            let redis = tokio::task::spawn_blocking(start).await;
+            let redis = redis.expect("Redis starts");
+            let road = Road::to(Target::Unix(redis.socket().into())).await;
+            (ground.redis, ground.road, ground.shim) = (Some(redis), Some(road), Some(shim));
+        } else if plan.class == Class::DiskFull {
+            ground.disk = Some(Disk::new(DISK_MB).expect("run.sh starts this where it may mount"));
+        }
+        ground
+    }
+
+    /// The setup of a gateway that keeps its data here.
+    fn hold(&self, setup: Setup) -> Setup {
+        if let (Some(redis), Some(road)) = (&self.redis, &self.road) {
+            let url = format!("redis://{}", road.addr());
+            return setup.sharing(redis).by_way_of(&url);
+        }
+        let dir = self.disk.as_ref().map_or(self.data.path(), Disk::path);
+        setup.env("DATA_DIR", &dir.join("data").display().to_string())
+    }
 }
 
 impl Stage {
@@ -54,74 +97,38 @@ impl Stage {
         let fakes = Target::Tcp(address(&sandbox.url));
         let jumper = Road::to(fakes.clone()).await;
         let moengage = Road::to(fakes).await;
-        let data = tempfile::tempdir().expect("a directory");
+        let ground = Ground::of(&plan).await;
         let shims: Vec<Shim> = (0..plan.replicas).map(|_| Shim::build()).collect();
-        let mut stage_disk = None;
-        let (mut redis, mut redis_road, mut redis_shim) = (None, None, None);
-        let mut place = data.path().join("data");
-        match plan.store {
-            Store::Redis => {
-                let shim = Shim::build();
-                let options = match plan.redis_always {
-                    true => Options::always(),
-                    false => Options::every_second(),
-                };
-                let server = Arc::new(Redis::start_under(options, &shim.env()));
-                let road = Road::to(Target::Unix(server.socket().into())).await;
-                (redis, redis_road, redis_shim) = (Some(server), Some(road), Some(shim));
-            }
-            Store::Embedded if plan.class == Class::DiskFull => {
-                let disk = Disk::new(DISK_MB).expect("run.sh starts this where it may mount");
-                place = disk.path().join("data");
-                stage_disk = Some(disk);
-            }
-            Store::Embedded => {}
-        }
         let setups = shims.iter().map(|shim| {
             let mut setup = setup(&plan, &sandbox, &jumper, &moengage);
-            for (name, value) in shim.env() {
-                setup = setup.env(&name, &value);
-            }
-            match (&redis, &redis_road) {
-                (Some(redis), Some(road)) => setup
-                    .sharing(redis)
-                    .by_way_of(&format!("redis://{}", road.addr())),
-                _ => setup.env("DATA_DIR", &place.display().to_string()),
-            }
+            setup.env.extend(shim.env());
+            ground.hold(setup)
         });
         let setups: Vec<Setup> = setups.collect();
         let ours = setups.clone();
         // On a thread of its own: it waits for a line, and the roads are served by these threads.
         let started = tokio::task::spawn_blocking(move || {
-            ours.into_iter()
-                .map(Gateway::start_unheard)
-                .collect::<Vec<_>>()
+            let gateways = ours.into_iter().map(Gateway::start_unheard);
+            gateways.collect::<Vec<_>>()
         });
         let gateways = started.await.expect("the gateways start");
         let door = Road::to(Target::Tcp(address(&gateways[0].url))).await;
         let webhook = format!("http://{}/jumper_callback/{SECRET}", door.addr());
         let entry = json!([{ "permission": "livechat", "webhook": webhook, "deliver": true }]);
         sandbox.put("subscriptions", entry).await;
-        let slots = gateways
-            .into_iter()
-            .map(|one| Arc::new(Mutex::new(Some(one))))
-            .collect();
+        let slot = |one| Arc::new(Mutex::new(Some(one)));
         Self {
             plan,
             sandbox,
-            redis,
+            ground,
             jumper,
             moengage,
-            redis_road,
             door: Arc::new(door),
-            slots,
+            slots: gateways.into_iter().map(slot).collect(),
             setups,
             shims,
-            redis_shim,
-            disk: stage_disk,
             logs: Arc::default(),
             starting: JoinSet::new(),
-            _data: data,
         }
     }
 
@@ -138,7 +145,7 @@ impl Stage {
     }
 
     fn road(&self, party: Party) -> &Road {
-        match (party, &self.redis_road) {
+        match (party, &self.ground.road) {
             (Party::Jumper, _) => &self.jumper,
             (Party::Moengage, _) => &self.moengage,
             (Party::Redis, Some(road)) => road,
@@ -170,7 +177,7 @@ impl Stage {
             Harm::Kill(replica) => self.start(*replica, &[]),
             Harm::Restart(replica, settings) => self.start(*replica, settings),
             Harm::RedisKill => {
-                if let Some(redis) = self.redis.clone() {
+                if let Some(redis) = self.ground.redis.clone() {
                     let started = tokio::task::spawn_blocking(move || redis.restart());
                     started.await.expect("Redis starts again");
                 }
@@ -194,19 +201,21 @@ impl Stage {
     }
 
     fn redis(&self, act: impl FnOnce(&Redis)) {
-        if let Some(redis) = &self.redis {
+        if let Some(redis) = &self.ground.redis {
             act(redis);
         }
     }
 
     fn slow(&self, ms: i64) {
-        for shim in self.shims.iter().chain(&self.redis_shim) {
+        for shim in self.shims.iter().chain(&self.ground.shim) {
             shim.sync_delay(ms);
         }
     }
 
     fn fill(&self, leave: Option<u64>) {
-        let Some(disk) = &self.disk else { return };
+        let Some(disk) = &self.ground.disk else {
+            return;
+        };
         match leave {
             Some(bytes) => disk.fill(bytes),
             None => disk.empty(),

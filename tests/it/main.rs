@@ -11,6 +11,7 @@ mod door;
 mod emulator;
 mod estate;
 mod failures;
+mod fault_parts;
 mod harness;
 mod isolation;
 mod lifecycle;

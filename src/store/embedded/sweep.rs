@@ -5,14 +5,12 @@ use super::writer::Txn;
 use super::{Store, channel_id, damaged, evidence, signed};
 use crate::domain::state::Step;
 use crate::domain::{MsgId, State, UnixMs};
-use crate::store::{Folded, StoreError, SweepRule, Swept, refusals, row};
+use crate::store::{Folded, Look, StoreError, SweepRule, Swept, refusals, row};
 use rusqlite::{OptionalExtension, Result};
 use std::time::Duration;
 
 /// Messages of each kind dealt with in one sweep.
 const AT_ONCE: usize = 500;
-/// Beyond the longest pause between tries, of ours or asked for by an upstream (an hour).
-const FARTHEST: Duration = Duration::from_secs(2 * 3600);
 
 impl Store {
     /// Ends holds that are over, and with `ages` fails what is too old; a bounded number at once,
@@ -20,11 +18,11 @@ impl Store {
     pub async fn sweep(
         &self,
         rules: Vec<SweepRule>,
-        ages: bool,
+        look: Look,
         now: UnixMs,
     ) -> Result<Swept, StoreError> {
-        let old = if ages {
-            self.bring_back(rules.clone(), now).await?;
+        let old = if look.at_ages() {
+            self.bring_back(rules.clone(), look.farthest(), now).await?;
             self.too_old(rules.clone()).await?
         } else {
             Vec::new()
@@ -57,13 +55,18 @@ impl Store {
         .await
     }
 
-    /// What is due in a future that no pause of ours reaches was written by a clock that was ahead
-    /// and has been set back: it is due now.
-    async fn bring_back(&self, rules: Vec<SweepRule>, now: UnixMs) -> Result<(), StoreError> {
+    /// What is due farther ahead than this was written by a clock that was ahead and has been set
+    /// back: it is due now.
+    async fn bring_back(
+        &self,
+        rules: Vec<SweepRule>,
+        farthest: Duration,
+        now: UnixMs,
+    ) -> Result<(), StoreError> {
         self.write(move |txn| {
             for rule in &rules {
                 let channel = rule.channel.as_str();
-                let ahead = now.plus(FARTHEST).0;
+                let ahead = now.plus(farthest).0;
                 txn.conn
                     .prepare_cached(
                         "UPDATE message SET due = ?2, accepted_at = min(accepted_at, ?2)
@@ -83,7 +86,7 @@ impl Store {
                     .execute((
                         channel,
                         now.plus(rule.hold).0,
-                        now.plus(rule.hold + FARTHEST).0,
+                        now.plus(rule.hold + farthest).0,
                     ))?;
             }
             Ok(())

@@ -2,13 +2,10 @@
 
 use super::{Call, Home, Store};
 use crate::domain::{ChannelId, MsgId, UnixMs};
-use crate::store::{Folded, StoreError, SweepRule, Swept, refusals, row};
-use std::time::Duration;
+use crate::store::{Folded, Look, StoreError, SweepRule, Swept, refusals, row};
 
 /// Messages of each kind dealt with in one step; bounds how long Redis does nothing else.
 const AT_ONCE: usize = 100;
-/// Beyond the longest pause between tries, of ours or asked for by an upstream (an hour).
-const FARTHEST: Duration = Duration::from_secs(2 * 3600);
 
 /// Channel, `msg_id`, which refusal.
 type Failed = Vec<(String, String, u8)>;
@@ -21,7 +18,7 @@ impl Store {
     pub async fn sweep(
         &self,
         rules: Vec<SweepRule>,
-        ages: bool,
+        look: Look,
         now: UnixMs,
     ) -> Result<Swept, StoreError> {
         let (mut swept, mut trouble) = (Swept::default(), None);
@@ -31,7 +28,7 @@ impl Store {
                 of_rule.is_some_and(|of_rule| of_rule.account == home.account)
             };
             let rules: Vec<&SweepRule> = rules.iter().filter(at_home).collect();
-            let done = self.sweep_at(home, &rules, (ages, now), &mut swept).await;
+            let done = self.sweep_at(home, &rules, (look, now), &mut swept).await;
             // One account's trouble is not another's.
             trouble = done.err().or(trouble);
         }
@@ -50,7 +47,7 @@ impl Store {
         &self,
         home: &Home,
         rules: &[&SweepRule],
-        (ages, now): (bool, UnixMs),
+        (look, now): (Look, UnixMs),
         swept: &mut Swept,
     ) -> Result<(), StoreError> {
         let mut folded = Folded::default();
@@ -68,8 +65,8 @@ impl Store {
         let mut call = Call::new(&self.shared.scripts.sweep, home)
             .arg(now.0)
             .arg(AT_ONCE)
-            .arg(u8::from(ages))
-            .arg(FARTHEST.as_millis())
+            .arg(u8::from(look.at_ages()))
+            .arg(look.farthest().as_millis())
             .arg(row::write_refusal(&old))
             .arg(old.to_string())
             .arg(row::write_refusal(&unknown))

@@ -65,8 +65,8 @@ pub(in crate::store) use words::*;
 pub(in crate::store) use world::{Home, NewWorld, World};
 
 use super::{
-    Accepted, ClaimedMessage, Claims, EventRules, Folded, LaneOf, Ledger, Outbox, PendingCallback,
-    Record, RelayOutcome, Search, Settlement, SweepRule, Swept, Take, Turn,
+    Accepted, ClaimedMessage, Claims, EventRules, Folded, LaneOf, Ledger, Look, Outbox,
+    PendingCallback, Record, RelayOutcome, Search, Settlement, SweepRule, Swept, Take, Turn,
 };
 use crate::domain::{
     AccountId, BusinessNumber, Callback, ChannelId, Code, Incoming, Keywords, Lane, Message, MsgId,

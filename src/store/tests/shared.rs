@@ -92,7 +92,7 @@ async fn a_process_that_does_not_know_the_channel_leaves_its_hold_to_one_that_do
             resend: true,
             ..sweep_rule(name, seconds)
         };
-        let swept = second.store.sweep(vec![rule], true, at(seconds));
+        let swept = second.store.sweep(vec![rule], Look::Ages, at(seconds));
         swept.await.unwrap()
     };
     assert!(sweep("b", 601).await.is_empty());
@@ -188,10 +188,10 @@ async fn trouble_of_one_account_leaves_the_others_their_leases_and_their_ends() 
     assert!(first.store.renew().await.is_err());
     assert_eq!(redis.say("ZCARD gw:{other}:replicas").await, "1");
     let rules = ["a", "x"].map(|name| sweep_rule(name, 700));
-    let swept = first.store.sweep(rules.to_vec(), true, at(700)).await;
+    let swept = first.store.sweep(rules.to_vec(), Look::Ages, at(700)).await;
     assert_eq!(swept.unwrap().failed.len(), 1);
     let rules = vec![sweep_rule("a", 700)];
-    assert!(first.store.sweep(rules, true, at(700)).await.is_err());
+    assert!(first.store.sweep(rules, Look::Ages, at(700)).await.is_err());
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ stories! {
     the_old_are_failed_also_while_nothing_is_sent,
     a_large_backlog_of_old_messages_is_swept_in_steps,
     a_clock_that_was_a_day_ahead_holds_nothing_back,
+    after_the_clock_was_set_back_what_waits_is_due,
 }
 
 async fn a_hold_ends_in_a_failure_that_is_told(new: NewWorld) {
@@ -109,4 +110,30 @@ async fn a_clock_that_was_a_day_ahead_holds_nothing_back(new: NewWorld) {
     let claimed = world.claim(1).await;
     assert_eq!(claimed.len(), 1);
     assert_eq!(claimed[0].accepted_at, at(0));
+}
+
+async fn after_the_clock_was_set_back_what_waits_is_due(new: NewWorld) {
+    let world = new();
+    world.lost("lost", 3, 600, 1200).await;
+    let told = world.attempt("told", 4, 600).await;
+    world.settle(&told, receipt("P"), 600).await;
+    world.event("P", Status::Sent, None, 600).await;
+    let tried = world.attempt("tried", 1, 600).await;
+    let later = Settlement::Retry { due: at(605) };
+    world.settle(&tried, later, 600).await;
+    world.accept("fresh", 2, 600).await;
+    world.sweep(false, 5).await;
+    assert!(world.claim(5).await.is_empty(), "a pause may be that long");
+    assert_eq!(world.statuses(5).await, [""; 0]);
+    world.sweep_at(Look::SetBack, false, 5).await;
+    let claimed = world.claims(&["a"], 10, 5).await.taken;
+    let mut ids: Vec<_> = claimed
+        .iter()
+        .map(|one| one.message.msg_id.as_str())
+        .collect();
+    ids.sort_unstable();
+    assert_eq!(ids, ["fresh", "tried"]);
+    assert_eq!(world.statuses(5).await, ["told sent"]);
+    assert_eq!(world.record("lost").await.due, Some(at(605)));
+    world.check().await;
 }

@@ -80,7 +80,10 @@ impl World {
             ..sweep_rule(name, seconds)
         });
         loop {
-            let swept = self.store.sweep(rules.to_vec(), false, at(seconds)).await;
+            let swept = self
+                .store
+                .sweep(rules.to_vec(), Look::Holds, at(seconds))
+                .await;
             if !swept.unwrap().more {
                 return;
             }
@@ -182,11 +185,15 @@ impl World {
     }
 
     pub(in crate::store) async fn sweep(&self, resend: bool, seconds: i64) -> Swept {
+        self.sweep_at(Look::Ages, resend, seconds).await
+    }
+
+    pub(in crate::store) async fn sweep_at(&self, look: Look, resend: bool, seconds: i64) -> Swept {
         let rules = ["a", "b"].map(|name| SweepRule {
             resend,
             ..sweep_rule(name, seconds)
         });
-        let swept = self.store.sweep(rules.to_vec(), true, at(seconds));
+        let swept = self.store.sweep(rules.to_vec(), look, at(seconds));
         swept.await.unwrap()
     }
 

@@ -12,11 +12,12 @@ for at = 9, #ARGV, 4 do
     hold = tonumber(ARGV[at + 3]) }
 end
 
--- What is due in a future that no pause of ours reaches was written by a clock that was ahead and
--- has been set back: it is due now.
+-- What is due farther ahead than that was written by a clock that was ahead and has been set back:
+-- it is due now.
 local function bring_back(key, due)
   local late = call('ZRANGEBYSCORE', key, '(' .. due + farthest, '+inf', 'LIMIT', 0, most)
   for _, id in ipairs(late) do call('ZADD', key, due, id) end
+  if #late == most then more = 1 end
   return late
 end
 
