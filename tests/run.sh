@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Runs every test: unit, conventions (tests/tidy.rs), integration (tests/it) and doc tests.
+# Runs every test: unit, conventions (tests/tidy.rs), integration (tests/it), doc tests and a short
+# set of faults (tests/fault).
 # Installs what is missing and leaves the rest alone; needs root or sudo only for that.
 # `tests/run.sh prepare` installs and ends. What a stage printed is shown when it fails, or always
 # with VERBOSE=1.
@@ -110,6 +111,8 @@ stage "integration, Redis" env GATEWAY_TEST_STORE=redis cargo test --locked --no
 count
 stage "doc tests" cargo test --locked --doc
 count
+# One seed of each kind of fault on each store; builds the release binary.
+stage "faults" tests/fault/run.sh --seeds 36 --messages 300
 
 ((passed > 0)) || fail "no test was run"
 printf '\ntests: %d passed, 0 failed\n' "$passed"

@@ -182,6 +182,8 @@ pub(crate) struct Plan {
     pub(crate) rate: usize,
     /// Calls at once of each replica.
     pub(crate) concurrency: usize,
+    /// How long a send of unknown outcome waits for evidence, in milliseconds.
+    pub(crate) hold_ms: u64,
     /// The share of messages that MoEngage posts more than once.
     pub(crate) repeats: f64,
     /// Messages whose callbacks MoEngage refuses for good.
@@ -211,6 +213,8 @@ impl Plan {
             messages,
             rate: (messages * 1_000 / TRAFFIC_MS as usize).max(20),
             concurrency: rng.usize(2..=16),
+            // The short one ends before most evidence comes.
+            hold_ms: if rng.bool() { 500 } else { 4_000 },
             repeats: 0.02,
             refused: 0,
             knobs: quiet(&mut rng),
@@ -225,7 +229,7 @@ impl Plan {
     /// What will be done, to read.
     pub(crate) fn text(&self) -> String {
         let mut text = format!(
-            "seed {}: {} on {}, {} gateways, appendfsync always {}, {} messages at {}/s, {} calls at once, repeats {:.2}, knobs {}",
+            "seed {}: {} on {}, {} gateways, appendfsync always {}, {} messages at {}/s, {} calls at once, hold {} ms, repeats {:.2}, knobs {}",
             self.seed,
             self.class.name(),
             self.store.name(),
@@ -234,6 +238,7 @@ impl Plan {
             self.messages,
             self.rate,
             self.concurrency,
+            self.hold_ms,
             self.repeats,
             self.knobs,
         );
@@ -264,7 +269,10 @@ impl Plan {
                     self.add(rng, class, 1);
                 }
             }
-            Class::Ambiguous => self.knob("share_accept_then_slow", json!(0.02)),
+            Class::Ambiguous => {
+                self.knob("share_accept_then_slow", json!(0.02));
+                self.knob("event_delay_ms", json!(rng.u64(5..1_500)));
+            }
             Class::Limits => self.limits(rng),
             Class::Storm => self.storm(rng),
             Class::Repeats => self.repeats = 0.7,

@@ -343,7 +343,7 @@ fn setup(plan: &Plan, sandbox: &Sandbox, jumper: &Road, moengage: &Road) -> Setu
         )
         .env("RATE_PER_SECOND", &plan.rate.to_string())
         .env("CONCURRENT_API_CALLS", &plan.concurrency.to_string())
-        .env("AMBIGUOUS_HOLD", "4s")
+        .env("AMBIGUOUS_HOLD", &format!("{}ms", plan.hold_ms))
         .set("breaker.open_max=2s")
         .set("policy.retry_max=1s")
         .set("policy.hold_probe=1s")
