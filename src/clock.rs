@@ -1,43 +1,63 @@
 //! The wall clock. The only reader of it; whoever decides by time gets the time as an argument.
 
 use crate::domain::UnixMs;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-
-/// Smaller corrections are the daily work of whoever keeps the clock.
-const CORRECTION: Duration = Duration::from_secs(1);
 
 /// The present moment.
 pub fn now() -> UnixMs {
     let since = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
-    UnixMs(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+    let wall = i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
+    let (start, watch) = &*WATCH;
+    watch.look(wall, start.elapsed());
+    UnixMs(wall)
 }
 
-/// Notices that the wall clock was set back while the process ran.
+/// By how much the wall clock was set back since the last question, if it was. Every time that was
+/// read counts, also that of a clock which was ahead for a moment only.
+pub fn set_back() -> Option<Duration> {
+    now();
+    WATCH.1.taken()
+}
+
+static WATCH: LazyLock<(Instant, Watch)> = LazyLock::new(|| (Instant::now(), Watch::new()));
+
+/// Smaller corrections, in milliseconds, are the daily work of whoever keeps the clock.
+const CORRECTION: i64 = 1_000;
+
+/// Compares the wall clock with the one that nobody can set.
 #[derive(Debug)]
-pub struct Watch {
-    wall: UnixMs,
-    steady: Instant,
+struct Watch {
+    /// How far the wall clock was ahead of the other at the last look.
+    ahead: AtomicI64,
+    /// The farthest that it was set back.
+    back: AtomicI64,
 }
 
 impl Watch {
-    /// Looks from now on.
-    pub fn start() -> Self {
+    const fn new() -> Self {
         Self {
-            wall: now(),
-            steady: Instant::now(),
+            ahead: AtomicI64::new(i64::MIN),
+            back: AtomicI64::new(0),
         }
     }
 
-    /// By how much the clock was set back since the last look, if it was.
-    pub fn set_back(&mut self) -> Option<Duration> {
-        let next = Self::start();
-        let last = std::mem::replace(self, next);
-        let expected = last.wall.plus(self.steady - last.steady);
-        let behind = expected.0.saturating_sub(self.wall.0);
-        let behind = Duration::from_millis(u64::try_from(behind).unwrap_or_default());
-        (behind > CORRECTION).then_some(behind)
+    fn look(&self, wall: i64, steady: Duration) {
+        let steady = i64::try_from(steady.as_millis()).unwrap_or(i64::MAX);
+        let ahead = wall.saturating_sub(steady);
+        let before = self.ahead.swap(ahead, Ordering::Relaxed);
+        let back = before.saturating_sub(ahead);
+        if back > CORRECTION {
+            self.back.fetch_max(back, Ordering::Relaxed);
+        }
+    }
+
+    fn taken(&self) -> Option<Duration> {
+        let back = self.back.swap(0, Ordering::Relaxed);
+        (back > 0).then(|| Duration::from_millis(back.unsigned_abs()))
     }
 }
 
@@ -45,14 +65,28 @@ impl Watch {
 mod tests {
     use super::*;
 
-    #[test]
-    fn only_a_clock_that_was_set_back_is_noticed_and_once() {
-        for (ahead, noticed) in [(3_600, true), (2, true), (0, false), (-3_600, false)] {
-            let mut watch = Watch::start();
-            watch.wall = UnixMs(watch.wall.0 + ahead * 1_000);
-            let behind = watch.set_back();
-            assert_eq!(behind.is_some(), noticed, "{ahead} s ahead: {behind:?}");
-            assert_eq!(watch.set_back(), None);
+    /// What a watch notices that sees these seconds of the wall clock, one each second.
+    fn noticed(wall: &[i64]) -> Option<u64> {
+        let watch = Watch::new();
+        for (steady, wall) in (0..).zip(wall) {
+            watch.look(wall * 1_000, Duration::from_secs(steady));
         }
+        let first = watch.taken().map(|by| by.as_secs());
+        assert_eq!(watch.taken(), None, "told once");
+        first
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_is_noticed() {
+        assert_eq!(noticed(&[1_000, 1_001, 1_002]), None);
+        assert_eq!(noticed(&[1_000, 5_001, 5_002]), None, "set forward");
+        assert_eq!(noticed(&[1_000, 1_001, 902]), Some(100));
+        assert_eq!(noticed(&[1_000, 1_001, 1_001]), None, "a correction");
+    }
+
+    #[test]
+    fn also_one_that_was_ahead_for_a_moment() {
+        assert_eq!(noticed(&[1_000, 1_601, 1_002]), Some(600));
+        assert_eq!(noticed(&[1_000, 1_601, 1_002, 998]), Some(600));
     }
 }

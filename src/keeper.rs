@@ -73,9 +73,9 @@ pub async fn keep_lease(outbox: Outbox, channels: Arc<Channels>, stop: Cancellat
 pub async fn sweep(outbox: Outbox, channels: Arc<Channels>, stop: CancellationToken) {
     let mut ages_at = Instant::now();
     let (mut wait, mut blind) = (HOLDS_EVERY, false);
-    let (mut watch, mut set_back) = (clock::Watch::start(), false);
+    let mut set_back = false;
     while !stopped(&stop, wait).await {
-        if let Some(by) = watch.set_back() {
+        if let Some(by) = clock::set_back() {
             set_back = true;
             tracing::warn!(
                 seconds = by.as_secs(),

@@ -214,7 +214,7 @@ impl Plan {
             rate: (messages * 1_000 / TRAFFIC_MS as usize).max(20),
             concurrency: rng.usize(2..=16),
             // The short one ends before most evidence comes.
-            hold_ms: if rng.bool() { 500 } else { 4_000 },
+            hold_ms: if rng.bool() { 1_000 } else { 4_000 },
             repeats: 0.02,
             refused: 0,
             knobs: quiet(&mut rng),
