@@ -1,12 +1,14 @@
 //! What the clock brings about: holds that end, retention, test calls of held accounts, the
 //! subscription at the provider. Each loop ends with `stop` and never touches a message by itself.
 
-use crate::channel::{Account, Channel, Channels};
+mod sweep;
+
+pub use sweep::sweep;
+
+use crate::channel::{Account, Channels};
 use crate::clock;
-use crate::domain::UnixMs;
 use crate::outbox::{Outbox, retry_delay};
 use crate::provider::{Provider, TokenState};
-use crate::store::{Look, SweepRule, Swept};
 use metrics::counter;
 use metrics_exporter_prometheus::PrometheusHandle;
 use secrecy::SecretString;
@@ -21,8 +23,6 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 const RENEW_EVERY: Duration = Duration::from_secs(3);
 /// How often holds of unknown outcomes are looked at.
 const HOLDS_EVERY: Duration = Duration::from_secs(1);
-/// How often the queue is searched for messages that grew too old; it reads the whole queue.
-const AGE_EVERY: Duration = Duration::from_secs(60);
 /// How often retention runs, unless what is kept is kept shorter.
 const RETENTION_EVERY: Duration = Duration::from_secs(3600);
 /// The first pause after a subscription that did not work.
@@ -69,95 +69,6 @@ pub async fn keep_lease(outbox: Outbox, channels: Arc<Channels>, stop: Cancellat
     }
 }
 
-/// Ends holds of unknown outcomes and fails what is too old.
-pub async fn sweep(outbox: Outbox, channels: Arc<Channels>, stop: CancellationToken) {
-    let mut ages_at = Instant::now();
-    let (mut wait, mut blind) = (HOLDS_EVERY, false);
-    let mut set_back = false;
-    while !stopped(&stop, wait).await {
-        if let Some(by) = clock::set_back() {
-            set_back = true;
-            tracing::warn!(
-                seconds = by.as_secs(),
-                "the clock of this machine was set back: what \
-                waits for a later try is tried now"
-            );
-        }
-        // A sweep that was not finished goes on with all that it looked at.
-        let look = if set_back {
-            Look::SetBack
-        } else if wait.is_zero() || Instant::now() >= ages_at {
-            ages_at = Instant::now() + AGE_EVERY.min(shortest_age(&channels));
-            Look::Ages
-        } else {
-            Look::Holds
-        };
-        let now = clock::now();
-        let rules = channels.iter().map(|channel| rule(channel, now)).collect();
-        match outbox.store.sweep(rules, look, now).await {
-            Ok(swept) => {
-                blind = false;
-                tell(&outbox, &channels, &swept);
-                if set_back {
-                    ring_all(&outbox, &channels);
-                    set_back = swept.more;
-                }
-                wait = if swept.more {
-                    Duration::ZERO
-                } else {
-                    HOLDS_EVERY
-                };
-            }
-            Err(error) => {
-                // Told once an outage.
-                if !std::mem::replace(&mut blind, true) {
-                    tracing::warn!(%error, "holds and ages cannot be looked at; tried again");
-                }
-                wait = HOLDS_EVERY;
-            }
-        }
-    }
-}
-
-fn ring_all(outbox: &Outbox, channels: &Channels) {
-    for channel in channels.iter() {
-        outbox.ring(&channel.id);
-        channel.account.work.notify_one();
-    }
-}
-
-fn shortest_age(channels: &Channels) -> Duration {
-    let ages = channels.iter().map(|channel| channel.policy.max_age / 10);
-    ages.min().unwrap_or(AGE_EVERY).max(HOLDS_EVERY)
-}
-
-fn rule(channel: &Channel, now: UnixMs) -> SweepRule {
-    SweepRule {
-        channel: channel.id.clone(),
-        resend: channel.policy.ambiguous == crate::domain::policy::Ambiguous::Resend,
-        expired_before: now.minus(channel.policy.max_age),
-        hold: channel.policy.ambiguous_hold,
-    }
-}
-
-fn tell(outbox: &Outbox, channels: &Channels, swept: &Swept) {
-    for (channel, msg_id, refusal) in &swept.failed {
-        tracing::warn!(%channel, %msg_id, %refusal, "failed, MoEngage is told");
-        outbox.ring(channel);
-    }
-    for (channel, msg_id) in &swept.resent {
-        tracing::warn!(%channel, %msg_id, "outcome still unknown, sent once more as configured");
-        if let Some(channel) = channels.get(channel.as_str()) {
-            channel.account.work.notify_one();
-        }
-    }
-    swept.ring.iter().for_each(|channel| outbox.ring(channel));
-    if swept.inferred > 0 {
-        counter!("gateway_inferred_receipts_total").increment(swept.inferred.into());
-        channels.iter().for_each(|channel| outbox.ring(&channel.id));
-    }
-}
-
 /// How long things are kept.
 #[derive(Debug, Clone, Copy)]
 pub struct Retention {
@@ -172,8 +83,10 @@ pub async fn retain(outbox: Outbox, keep: Retention, stop: CancellationToken) {
     let every = RETENTION_EVERY
         .min(keep.messages.min(keep.events) / 4)
         .max(HOLDS_EVERY);
+    // A message that is forgotten could be sent again, so no leap of the clock may bring that about.
+    let mut steady = clock::Steady::start();
     while !stopped(&stop, every).await {
-        let now = clock::now();
+        let now = steady.now();
         match outbox
             .store
             .purge(now.minus(keep.messages), now.minus(keep.events))

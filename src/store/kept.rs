@@ -63,7 +63,8 @@ impl Tokens {
     }
 
     /// Tries to become the only one who does this work for the account. `urgent` does not mind the
-    /// pause after somebody's try in vain.
+    /// pause after somebody's try in vain. Goes well only where a write does, so that what the work
+    /// brings can be stored.
     pub async fn lock(
         &self,
         account: &AccountId,
@@ -71,7 +72,10 @@ impl Tokens {
         urgent: bool,
     ) -> Result<Locked, StoreError> {
         match self {
-            Self::Embedded(_) => Ok(Locked::Ours(Guard::Alone)),
+            Self::Embedded(store) => {
+                store.probe().await?;
+                Ok(Locked::Ours(Guard::Alone))
+            }
             Self::Redis(link) => Ok(match link.lock(account, work, urgent).await? {
                 Taken::Ours(lock) => Locked::Ours(Guard::Shared(lock)),
                 Taken::Busy => Locked::Busy,

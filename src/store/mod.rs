@@ -12,6 +12,7 @@ mod refusals;
 mod report;
 mod role;
 mod row;
+mod sweep;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
@@ -26,4 +27,5 @@ pub use record::{Ledger, Record, Search};
 pub use report::{Promise, Report};
 pub use role::Outbox;
 pub use row::Moment;
+pub use sweep::{Look, SweepRule, Swept};
 pub use types::*;

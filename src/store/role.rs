@@ -5,6 +5,7 @@ use super::embedded::Store;
 use super::record::{Ledger, Record, Search};
 use super::redis::Store as SharedStore;
 use super::report::Report;
+use super::sweep::{Look, SweepRule, Swept};
 use super::types::*;
 use crate::domain::{AccountId, ChannelId, Incoming, Message, MsgId, UnixMs};
 use std::sync::Arc;

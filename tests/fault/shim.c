@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 /* The numbers: what to do, then how often it was done. */
-enum { CLOCK_MS, SYNC_MS, WRITE_ERRNO, CLOCKS, SYNCS, REFUSALS, NUMBERS = 8 };
+enum { CLOCK_MS, SYNC_MS, WRITE_ERRNO, SYNC_ERRNO, CLOCKS, SYNCS, REFUSALS, NUMBERS = 8 };
 
 static int64_t nothing[NUMBERS];
 static volatile int64_t *number = nothing;
@@ -74,38 +74,38 @@ time_t time(time_t *out) {
     return t.tv_sec;
 }
 
+/* Fails with this number, if there is one. */
+static int fails(int64_t why) {
+    if (!why) return 0;
+    count(REFUSALS);
+    errno = (int)why;
+    return 1;
+}
+
 static void drag(void) {
     int64_t ms = number[SYNC_MS];
     count(SYNCS);
-    if (ms <= 0) return;
     struct timespec t = {ms / 1000, ms % 1000 * 1000000};
-    while (nanosleep(&t, &t) && errno == EINTR);
+    while (ms > 0 && nanosleep(&t, &t) && errno == EINTR);
 }
 
 int fsync(int fd) {
     REAL(fsync);
     drag();
-    return real(fd);
+    return fails(number[SYNC_ERRNO]) ? -1 : real(fd);
 }
 
 int fdatasync(int fd) {
     REAL(fdatasync);
     drag();
-    return real(fd);
+    return fails(number[SYNC_ERRNO]) ? -1 : real(fd);
 }
 
 /* Whether a write to this file fails: not to a pipe, a socket or a terminal. */
 static int refused(int fd) {
-    int why = (int)number[WRITE_ERRNO];
+    int64_t why = number[WRITE_ERRNO];
     struct stat s;
-    int saved = errno;
-    if (!why || fstat(fd, &s) || !S_ISREG(s.st_mode)) {
-        errno = saved;
-        return 0;
-    }
-    count(REFUSALS);
-    errno = why;
-    return 1;
+    return why && !fstat(fd, &s) && S_ISREG(s.st_mode) && fails(why);
 }
 
 #define WRITES(name, kind, params, args)        \

@@ -23,7 +23,7 @@ pub(crate) struct Seen {
     pub(crate) clocks: u64,
     /// Syncs, delayed or not.
     pub(crate) syncs: u64,
-    /// Writes that failed.
+    /// Writes and syncs that failed.
     pub(crate) refusals: u64,
 }
 
@@ -69,12 +69,18 @@ impl Shim {
         self.set(2, errno.unwrap_or_default().into());
     }
 
+    /// Syncs of files fail with this number of the system, or work again. What was written is there,
+    /// as long as the machine lives.
+    pub(crate) fn fail_syncs(&self, errno: Option<i32>) {
+        self.set(3, errno.unwrap_or_default().into());
+    }
+
     /// What it did so far.
     pub(crate) fn seen(&self) -> Seen {
         Seen {
-            clocks: self.get(3),
-            syncs: self.get(4),
-            refusals: self.get(5),
+            clocks: self.get(4),
+            syncs: self.get(5),
+            refusals: self.get(6),
         }
     }
 

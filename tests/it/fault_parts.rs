@@ -10,11 +10,11 @@ mod shim;
 
 use crate::aids::*;
 use crate::harness::*;
-use disk::Disk;
+pub(crate) use disk::Disk;
 use road::{Direction, Road, Target, Way};
 use rustix::io::Errno;
 use serde_json::json;
-use shim::Shim;
+pub(crate) use shim::Shim;
 use std::io::{ErrorKind, Result};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -262,7 +262,7 @@ async fn a_ragged_road_breaks_the_share_it_was_told_at_places_that_the_seed_tell
 }
 
 /// The usual setup, with the shim loaded into the gateway.
-fn with_shim(setup: Setup, shim: &Shim) -> Setup {
+pub(crate) fn with_shim(setup: Setup, shim: &Shim) -> Setup {
     let pairs = shim.env();
     pairs
         .iter()
@@ -350,14 +350,14 @@ async fn an_accept_on_the_failing_disk_of_the_shim_is_refused_and_its_log_goes_o
 
 /// Runs a test of this file once more in a mount namespace of its own, where it may mount a disk and
 /// none is left behind. `true` in there.
-async fn in_a_namespace(test: &str) -> bool {
+pub(crate) async fn in_a_namespace(test: &str) -> bool {
     const INSIDE: &str = "FAULT_PARTS_INSIDE";
     if std::env::var_os(INSIDE).is_some() {
         return true;
     }
     // As any test that starts a gateway does, it shares the machine; this process holds its place.
     let _place = Sandbox::start(json!({})).await;
-    let test = format!("fault_parts::{test}");
+    let test = test.to_owned();
     let run = tokio::task::spawn_blocking(move || {
         let unshare = |command: &std::ffi::OsStr, args: &[&str]| {
             let mut unshare = Command::new("unshare");
@@ -380,7 +380,8 @@ async fn in_a_namespace(test: &str) -> bool {
 
 #[tokio::test]
 async fn a_small_disk_can_be_filled_to_the_last_byte_and_emptied() {
-    if !in_a_namespace("a_small_disk_can_be_filled_to_the_last_byte_and_emptied").await {
+    if !in_a_namespace("fault_parts::a_small_disk_can_be_filled_to_the_last_byte_and_emptied").await
+    {
         return;
     }
     let disk = Disk::new(4).unwrap();

@@ -11,6 +11,8 @@ mod door;
 mod emulator;
 mod estate;
 mod failures;
+mod fault_clock;
+mod fault_disk;
 mod fault_parts;
 mod harness;
 mod isolation;

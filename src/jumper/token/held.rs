@@ -11,6 +11,8 @@ use std::time::Duration;
 const LONGEST_MARGIN: Duration = Duration::from_secs(21 * 24 * 3600);
 /// An access token is not used this close to its end.
 const LAST_MOMENT: Duration = Duration::from_secs(5);
+/// The clocks of two replicas do not differ by more.
+const CLOCKS_APART: Duration = Duration::from_secs(60);
 /// The longest pause between two tries.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
 
@@ -95,6 +97,16 @@ impl Held {
         self.access.clone().filter(|_| good)
     }
 
+    /// How long until the pair is to be renewed. One that was taken in the future comes from a clock
+    /// that was ahead: it ends sooner than it seems.
+    pub(super) fn due_in(&self, now: UnixMs) -> Duration {
+        let taken = self.token.as_ref().map(|token| token.obtained_at);
+        if taken.is_some_and(|taken| taken > now.plus(CLOCKS_APART)) {
+            return Duration::ZERO;
+        }
+        self.refresh_at.since(now)
+    }
+
     pub(super) fn state(&self, now: UnixMs) -> TokenState {
         let Some(token) = &self.token else {
             return TokenState::Missing;
@@ -177,6 +189,18 @@ mod tests {
         assert_eq!(remaining(40 * DAY, 0.0), 10 * DAY);
         assert_eq!(remaining(40 * DAY, 1.0), 9 * DAY);
         assert_eq!(remaining(Duration::ZERO, 0.5), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_pair_taken_by_a_clock_that_was_ahead_is_due_at_once() {
+        let pair = held(token(90 * DAY));
+        assert_eq!(pair.due_in(NOW), 69 * DAY);
+        assert_eq!(pair.due_in(NOW.plus(80 * DAY)), Duration::ZERO);
+        assert_eq!(
+            pair.due_in(NOW.minus(CLOCKS_APART)),
+            69 * DAY + CLOCKS_APART
+        );
+        assert_eq!(pair.due_in(NOW.minus(40 * DAY)), Duration::ZERO);
     }
 
     #[test]

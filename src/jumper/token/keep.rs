@@ -61,7 +61,7 @@ impl Tokens {
             let put_off = flight
                 .not_before
                 .map(|at| at.saturating_duration_since(Instant::now()));
-            let due = held.refresh_at.since(now());
+            let due = held.due_in(now());
             pause = due
                 .max(gap.unwrap_or_default())
                 .max(put_off.unwrap_or_default());

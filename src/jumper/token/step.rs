@@ -69,7 +69,7 @@ impl Tokens {
         match why {
             Why::Needed => held.usable(now()).is_some(),
             Why::Refused(generation) | Why::Forced(generation) => held.generation > generation,
-            Why::Early => held.refresh_at > now(),
+            Why::Early => !held.due_in(now()).is_zero(),
         }
     }
 

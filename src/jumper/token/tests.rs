@@ -278,10 +278,14 @@ async fn an_outage_kills_no_token_and_is_not_hammered() {
 
 #[tokio::test]
 async fn a_pair_that_the_store_does_not_take_is_used_and_stored_later() {
-    let fake = Fake::start(rotating).await;
     let (dir, store) = stores();
+    let path = dir.path().to_owned();
+    let breaks_the_store = move |number, seen: &Seen| {
+        break_kept(&path);
+        rotating(number, seen)
+    };
+    let fake = Fake::start(breaks_the_store).await;
     let tokens = started(&fake, &store, Some("seed")).await;
-    break_kept(dir.path());
     assert_eq!(bearer(&tokens.access().await.unwrap()), "Bearer access-0");
     assert!(tokens.pause().await <= Duration::from_secs(5));
     tokens.maintain().await;
@@ -290,6 +294,22 @@ async fn a_pair_that_the_store_does_not_take_is_used_and_stored_later() {
     tokens.maintain().await;
     assert_eq!(stored(&store).await.refresh.expose_secret(), "refresh-0");
     assert_eq!(fake.calls(), 1);
+}
+
+/// The old pair dies with the answer, and the new one could be lost with this process.
+#[tokio::test]
+async fn while_the_store_takes_nothing_no_refresh_begins() {
+    let fake = Fake::start(rotating).await;
+    let (dir, store) = stores();
+    let tokens = started(&fake, &store, Some("seed")).await;
+    break_kept(dir.path());
+    let failed = tokens.access().await.unwrap_err();
+    assert!(matches!(failed, TokenError::Unavailable(_)), "{failed:?}");
+    tokens.maintain().await;
+    assert_eq!(fake.calls(), 0);
+    mend_kept(dir.path());
+    assert!(tokens.refresh_now().await.is_ok());
+    assert_eq!(stored(&store).await.refresh.expose_secret(), "refresh-0");
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! Small values that are written whole: tokens, template lists, settings made at run time.
 
+use super::writer::Txn;
 use super::{Store, damaged, unavailable};
 use crate::domain::{AccountId, UnixMs};
 use crate::store::{CachedTemplates, StoreError, StoredToken, listed};
@@ -26,6 +27,13 @@ pub(super) fn put(conn: &Connection, key: &str, value: &str) -> Result<()> {
     )?
     .execute((key, value))?;
     Ok(())
+}
+
+/// A write that says nothing.
+pub(super) fn probe() -> impl FnMut(&mut Txn<'_>) -> Result<()> {
+    // Another value each time: SQLite does not write what a row has already.
+    let value = format!("{:016x}", fastrand::u64(..));
+    move |txn| put(txn.conn, "probe", &value)
 }
 
 impl Store {

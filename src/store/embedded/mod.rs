@@ -136,10 +136,12 @@ impl Store {
     /// tries one.
     pub async fn writable(&self) -> Result<(), StoreError> {
         self.shared.disk.check()?;
-        if self.shared.writer.is_healthy() {
-            return Ok(());
-        }
-        self.write(|txn| kept::put(txn.conn, "probe", "")).await
+        self.shared.writer.prove(kept::probe()).await
+    }
+
+    /// Tries a durable write.
+    pub async fn probe(&self) -> Result<(), StoreError> {
+        self.write(kept::probe()).await
     }
 
     /// Whether the disk has room for new work.

@@ -11,21 +11,32 @@ use std::time::Duration;
 
 /// Messages of each kind dealt with in one sweep.
 const AT_ONCE: usize = 500;
+/// Messages whose time is put right in one transaction; bounds how long others wait.
+const PUT_RIGHT: usize = 2000;
+/// Beyond the longest pause between tries, of ours or asked for by an upstream (an hour).
+const FARTHEST: Duration = Duration::from_secs(2 * 3600);
 
 impl Store {
-    /// Ends holds that are over, and with `ages` fails what is too old; a bounded number at once,
-    /// and says whether there is more.
+    /// Ends holds that are over, and does what else it is to look at; fails a bounded number at
+    /// once, and says whether there is more.
     pub async fn sweep(
         &self,
         rules: Vec<SweepRule>,
         look: Look,
         now: UnixMs,
     ) -> Result<Swept, StoreError> {
-        let old = if look.at_ages() {
-            self.bring_back(rules.clone(), look.farthest(), now).await?;
-            self.too_old(rules.clone()).await?
-        } else {
+        let old = if look == Look::Holds {
             Vec::new()
+        } else {
+            for rule in &rules {
+                self.put_right(rule, now).await?;
+            }
+            let farthest = match look {
+                Look::SetBack => Duration::ZERO,
+                Look::Holds | Look::Ages => FARTHEST,
+            };
+            self.bring_back(rules.clone(), farthest, now).await?;
+            self.too_old(rules.clone()).await?
         };
         let over = self
             .read(move |conn| {
@@ -55,8 +66,44 @@ impl Store {
         .await
     }
 
-    /// What is due farther ahead than this was written by a clock that was ahead and has been set
-    /// back: it is due now.
+    /// What was never tried is due when it is accepted. Where that lies ahead, the clock was set back
+    /// since: it is due now.
+    async fn put_right(&self, rule: &SweepRule, now: UnixMs) -> Result<(), StoreError> {
+        loop {
+            let channel = rule.channel.clone();
+            let ahead = self
+                .read(move |conn| {
+                    conn.prepare_cached(
+                        "SELECT id FROM message WHERE channel = ?1 AND state = 0 AND attempts = 0
+                           AND due > ?2 LIMIT ?3",
+                    )?
+                    .query_map((channel.as_str(), now.0, limit(PUT_RIGHT)), |row| {
+                        row.get(0)
+                    })?
+                    .collect::<Result<Vec<i64>>>()
+                })
+                .await?;
+            let last = ahead.len() < PUT_RIGHT;
+            if !ahead.is_empty() {
+                self.write(move |txn| {
+                    let mut update = txn.conn.prepare_cached(
+                        "UPDATE message SET due = ?2, accepted_at = min(accepted_at, ?2)
+                         WHERE id = ?1 AND state = 0 AND attempts = 0",
+                    )?;
+                    ahead
+                        .iter()
+                        .try_for_each(|id| update.execute((id, now.0)).map(drop))
+                })
+                .await?;
+            }
+            if last {
+                return Ok(());
+            }
+        }
+    }
+
+    /// What is due beyond `farthest`, which no pause of ours reaches, was written by a clock that was
+    /// ahead and has been set back: it is due now.
     async fn bring_back(
         &self,
         rules: Vec<SweepRule>,
@@ -70,7 +117,7 @@ impl Store {
                 txn.conn
                     .prepare_cached(
                         "UPDATE message SET due = ?2, accepted_at = min(accepted_at, ?2)
-                         WHERE channel = ?1 AND state = 0 AND due > ?3",
+                         WHERE channel = ?1 AND state = 0 AND attempts > 0 AND due > ?3",
                     )?
                     .execute((channel, now.0, ahead))?;
                 txn.conn

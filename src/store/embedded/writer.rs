@@ -11,7 +11,7 @@ use crate::store::StoreError;
 use rusqlite::Connection;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use tokio::sync::{mpsc, oneshot};
 
@@ -64,19 +64,21 @@ pub(super) struct Writer {
     queue: mpsc::Sender<Box<dyn Work>>,
     /// Joined when this is dropped.
     thread: Option<JoinHandle<()>>,
-    /// Whether the last commit went well. Written by the thread, read by `/readyz`.
-    healthy: Arc<AtomicBool>,
+    /// Transactions that failed. Counted by the thread, read by `/readyz`.
+    faults: Arc<AtomicU64>,
+    /// The faults after which a write was proved to work.
+    proved: AtomicU64,
 }
 
 impl Writer {
     /// Starts the thread on a connection that is set up.
     pub(super) fn start(conn: Connection, totals: super::ledger::Totals) -> std::io::Result<Self> {
         let (queue, waiting) = mpsc::channel(MOST_WAITING);
-        let healthy = Arc::new(AtomicBool::new(true));
+        let faults = Arc::new(AtomicU64::new(0));
         let thread = Thread {
             conn,
             totals,
-            healthy: healthy.clone(),
+            faults: faults.clone(),
         };
         let thread = std::thread::Builder::new()
             .name("store-writer".into())
@@ -84,7 +86,8 @@ impl Writer {
         Ok(Self {
             queue,
             thread: Some(thread),
-            healthy,
+            faults,
+            proved: AtomicU64::new(0),
         })
     }
 
@@ -106,9 +109,18 @@ impl Writer {
         answer.await.map_err(|_| gone())?
     }
 
-    /// Whether the last commit went well.
-    pub(super) fn is_healthy(&self) -> bool {
-        self.healthy.load(Ordering::Acquire)
+    /// Makes sure that writes work: nothing is to be done while none has failed, else `probe` has to
+    /// go well. That others do proves nothing, since a transaction that changes nothing always does.
+    pub(super) async fn prove<F>(&self, probe: F) -> Result<(), StoreError>
+    where
+        F: FnMut(&mut Txn<'_>) -> rusqlite::Result<()> + Send + 'static,
+    {
+        let faults = self.faults.load(Ordering::Acquire);
+        if faults > self.proved.load(Ordering::Acquire) {
+            self.run(probe).await?;
+            self.proved.fetch_max(faults, Ordering::AcqRel);
+        }
+        Ok(())
     }
 }
 
@@ -127,7 +139,7 @@ impl Drop for Writer {
 struct Thread {
     conn: Connection,
     totals: super::ledger::Totals,
-    healthy: Arc<AtomicBool>,
+    faults: Arc<AtomicU64>,
 }
 
 impl Thread {
@@ -162,7 +174,7 @@ impl Thread {
             .and_then(|mut begin| begin.execute([]))
             .map(drop);
         if begun.is_err() {
-            self.healthy.store(false, Ordering::Release);
+            self.faults.fetch_add(1, Ordering::AcqRel);
             self.roll_back();
         }
         begun
@@ -182,8 +194,8 @@ impl Thread {
         let result = catch_unwind(AssertUnwindSafe(|| self.try_commit(batch)))
             .map_err(|_| "a piece of work panicked".to_owned())
             .and_then(|result| result.map_err(|error| error.to_string()));
-        self.healthy.store(result.is_ok(), Ordering::Release);
         result.map_err(|error| {
+            self.faults.fetch_add(1, Ordering::AcqRel);
             self.roll_back();
             StoreError::Unavailable(error)
         })

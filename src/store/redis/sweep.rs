@@ -3,9 +3,12 @@
 use super::{Call, Home, Store};
 use crate::domain::{ChannelId, MsgId, UnixMs};
 use crate::store::{Folded, Look, StoreError, SweepRule, Swept, refusals, row};
+use std::time::Duration;
 
 /// Messages of each kind dealt with in one step; bounds how long Redis does nothing else.
 const AT_ONCE: usize = 100;
+/// Beyond the longest pause between tries, of ours or asked for by an upstream (an hour).
+const FARTHEST: Duration = Duration::from_secs(2 * 3600);
 
 /// Channel, `msg_id`, which refusal.
 type Failed = Vec<(String, String, u8)>;
@@ -13,8 +16,8 @@ type Failed = Vec<(String, String, u8)>;
 type Resent = Vec<(String, String)>;
 
 impl Store {
-    /// Takes over from processes that are gone, ends holds that are over, and with `ages` fails what
-    /// is too old; a bounded number at once, and says whether there is more.
+    /// Takes over from processes that are gone, ends holds that are over, and does what else it is to
+    /// look at; a bounded number at once, and says whether there is more.
     pub async fn sweep(
         &self,
         rules: Vec<SweepRule>,
@@ -62,11 +65,15 @@ impl Store {
                  waits for evidence");
         }
         let (old, unknown) = (refusals::too_old(), refusals::outcome_unknown());
+        let farthest = match look {
+            Look::SetBack => Duration::ZERO,
+            Look::Holds | Look::Ages => FARTHEST,
+        };
         let mut call = Call::new(&self.shared.scripts.sweep, home)
             .arg(now.0)
             .arg(AT_ONCE)
-            .arg(u8::from(look.at_ages()))
-            .arg(look.farthest().as_millis())
+            .arg(u8::from(look != Look::Holds))
+            .arg(farthest.as_millis())
             .arg(row::write_refusal(&old))
             .arg(old.to_string())
             .arg(row::write_refusal(&unknown))

@@ -184,16 +184,23 @@ impl World {
         self.events(vec![event(id, status, to)], seconds).await
     }
 
-    pub(in crate::store) async fn sweep(&self, resend: bool, seconds: i64) -> Swept {
-        self.sweep_at(Look::Ages, resend, seconds).await
+    /// What is done right after the clock was set back to this time.
+    pub(in crate::store) async fn set_back(&self, seconds: i64) {
+        loop {
+            let rules = ["a", "b"].map(|name| sweep_rule(name, seconds));
+            let swept = self.store.sweep(rules.to_vec(), Look::SetBack, at(seconds));
+            if !swept.await.unwrap().more {
+                return;
+            }
+        }
     }
 
-    pub(in crate::store) async fn sweep_at(&self, look: Look, resend: bool, seconds: i64) -> Swept {
+    pub(in crate::store) async fn sweep(&self, resend: bool, seconds: i64) -> Swept {
         let rules = ["a", "b"].map(|name| SweepRule {
             resend,
             ..sweep_rule(name, seconds)
         });
-        let swept = self.store.sweep(rules.to_vec(), look, at(seconds));
+        let swept = self.store.sweep(rules.to_vec(), Look::Ages, at(seconds));
         swept.await.unwrap()
     }
 

@@ -168,6 +168,11 @@ async fn a_store_that_cannot_write_says_so_and_heals() {
     let save = || rig.store.save_setting("paused:a", Some("yes".into()));
     assert!(save().await.is_err());
     assert!(rig.store.writable().await.is_err(), "it tries, and fails");
+    // A transaction that changes nothing goes well even then.
+    let queue = lane("a", Lane::Status);
+    let nothing = rig.store.settle_callbacks(&queue, Vec::new(), at(0));
+    nothing.await.unwrap();
+    assert!(rig.store.writable().await.is_err(), "that proved nothing");
     testing::mend_kept(rig.dir.path());
     rig.store.writable().await.unwrap();
     save().await.unwrap();

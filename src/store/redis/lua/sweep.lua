@@ -12,25 +12,27 @@ for at = 9, #ARGV, 4 do
     hold = tonumber(ARGV[at + 3]) }
 end
 
--- What is due farther ahead than that was written by a clock that was ahead and has been set back:
--- it is due now.
-local function bring_back(key, due)
-  local late = call('ZRANGEBYSCORE', key, '(' .. due + farthest, '+inf', 'LIMIT', 0, most)
+-- What is due in a future that no pause of ours reaches was written by a clock that was ahead and
+-- has been set back: it is due now. What was never tried is due when it is accepted.
+local function bring_back(key, due, reach)
+  local late = call('ZRANGEBYSCORE', key, '(' .. due + reach, '+inf', 'LIMIT', 0, most)
   for _, id in ipairs(late) do call('ZADD', key, due, id) end
-  if #late == most then more = 1 end
+  if #late >= most then more = 1 end
   return late
 end
 
 local function look_at_ages(channel, rule)
-  for _, queue in ipairs({ 'q:', 'rq:' }) do
-    for _, id in ipairs(bring_back(P .. queue .. channel, tonumber(now))) do
+  for queue, reach in pairs({ ['q:'] = 0, ['rq:'] = farthest }) do
+    for _, id in ipairs(bring_back(P .. queue .. channel, tonumber(now), reach)) do
       local accepted = tonumber(call('HGET', key_m(id), 'ac'))
       accepted = math.min(accepted, tonumber(now))
       call('HSET', key_m(id), 'du', now, 'ac', accepted)
       call('ZADD', P .. 'ra:' .. channel, 'XX', accepted, id)
     end
   end
-  for lane = 0, 1 do bring_back(P .. 'cr:' .. lane .. ':' .. channel, tonumber(now)) end
+  for lane = 0, 1 do
+    bring_back(P .. 'cr:' .. lane .. ':' .. channel, tonumber(now), farthest)
+  end
   for _, queue in ipairs({ 'q:', 'ra:' }) do
     local room = most - #failed
     local old = room > 0 and call('ZRANGEBYSCORE', P .. queue .. channel, '-inf',
@@ -79,7 +81,12 @@ end
 if ages then
   for channel, rule in pairs(rules) do look_at_ages(channel, rule) end
   if #failed >= most then more = 1 end
-  for _, id in ipairs(call('ZRANGEBYSCORE', P .. 'u', '(' .. ahead, '+inf', 'LIMIT', 0, most)) do
+  local shortest = math.huge
+  for _, rule in pairs(rules) do shortest = math.min(shortest, rule.hold) end
+  -- The farthest first: longer holds of other channels are not in the way.
+  local late = shortest < math.huge and call('ZREVRANGEBYSCORE', P .. 'u', '+inf',
+    '(' .. ahead + shortest, 'LIMIT', 0, most) or {}
+  for _, id in ipairs(late) do
     local rule = rules[call('HGET', key_m(id), 'ch')]
     local due = call('HGET', key_m(id), 'du')
     if rule and tonumber(due) > ahead + rule.hold then

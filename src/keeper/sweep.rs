@@ -1,0 +1,103 @@
+//! What time brings about in messages: holds that end, ages, and a clock that is set back.
+
+use super::{HOLDS_EVERY, stopped};
+use crate::channel::{Channel, Channels};
+use crate::clock;
+use crate::domain::UnixMs;
+use crate::outbox::Outbox;
+use crate::store::{Look, SweepRule, Swept};
+use metrics::counter;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// How often the queue is searched for messages that grew too old; it reads the whole queue.
+const AGE_EVERY: Duration = Duration::from_secs(60);
+
+/// Ends holds of unknown outcomes and fails what is too old. When the clock was set back, what waits
+/// for a later try does not wait for that time to come once more.
+pub async fn sweep(outbox: Outbox, channels: Arc<Channels>, stop: CancellationToken) {
+    let mut ages_at = Instant::now();
+    let (mut wait, mut look, mut blind) = (HOLDS_EVERY, Look::Holds, false);
+    while !stopped(&stop, wait).await {
+        // A sweep that was not finished, or did not work, goes on with all that it looked at.
+        if look == Look::Holds && Instant::now() >= ages_at {
+            look = Look::Ages;
+        }
+        if let Some(by) = clock::set_back() {
+            tracing::warn!(
+                seconds = by.as_secs(),
+                "the clock was set back; whatever waits for a \
+                later try is due now"
+            );
+            look = Look::SetBack;
+        }
+        let now = clock::now();
+        let rules = channels.iter().map(|channel| rule(channel, now)).collect();
+        match outbox.store.sweep(rules, look, now).await {
+            Ok(swept) => {
+                blind = false;
+                tell(&outbox, &channels, &swept);
+                wait = if swept.more {
+                    Duration::ZERO
+                } else {
+                    HOLDS_EVERY
+                };
+                if look == Look::SetBack {
+                    wake(&outbox, &channels);
+                }
+                if !swept.more && std::mem::replace(&mut look, Look::Holds) != Look::Holds {
+                    ages_at = Instant::now() + AGE_EVERY.min(shortest_age(&channels));
+                }
+            }
+            Err(error) => {
+                // Told once an outage.
+                if !std::mem::replace(&mut blind, true) {
+                    tracing::warn!(%error, "holds and ages cannot be looked at; tried again");
+                }
+                wait = HOLDS_EVERY;
+            }
+        }
+    }
+}
+
+/// Whoever sleeps until something is due looks again.
+fn wake(outbox: &Outbox, channels: &Channels) {
+    for channel in channels.iter() {
+        outbox.ring(&channel.id);
+        channel.account.work.notify_one();
+    }
+}
+
+fn shortest_age(channels: &Channels) -> Duration {
+    let ages = channels.iter().map(|channel| channel.policy.max_age / 10);
+    ages.min().unwrap_or(AGE_EVERY).max(HOLDS_EVERY)
+}
+
+fn rule(channel: &Channel, now: UnixMs) -> SweepRule {
+    SweepRule {
+        channel: channel.id.clone(),
+        resend: channel.policy.ambiguous == crate::domain::policy::Ambiguous::Resend,
+        expired_before: now.minus(channel.policy.max_age),
+        hold: channel.policy.ambiguous_hold,
+    }
+}
+
+fn tell(outbox: &Outbox, channels: &Channels, swept: &Swept) {
+    for (channel, msg_id, refusal) in &swept.failed {
+        tracing::warn!(%channel, %msg_id, %refusal, "failed, MoEngage is told");
+        outbox.ring(channel);
+    }
+    for (channel, msg_id) in &swept.resent {
+        tracing::warn!(%channel, %msg_id, "outcome still unknown, sent once more as configured");
+        if let Some(channel) = channels.get(channel.as_str()) {
+            channel.account.work.notify_one();
+        }
+    }
+    swept.ring.iter().for_each(|channel| outbox.ring(channel));
+    if swept.inferred > 0 {
+        counter!("gateway_inferred_receipts_total").increment(swept.inferred.into());
+        channels.iter().for_each(|channel| outbox.ring(&channel.id));
+    }
+}
