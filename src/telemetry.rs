@@ -2,6 +2,10 @@
 //!
 //! Labels are of small closed sets: channel, account, outcome. Never an id, a number, a path.
 
+mod lines;
+
+pub use lines::is_unsafe;
+
 use crate::domain::AccountId;
 use crate::store::Folded;
 use governor::clock::MonotonicClock;
@@ -10,11 +14,9 @@ use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
 use metrics::counter;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use std::io;
 use std::num::NonZeroU32;
 use std::sync::LazyLock;
 use std::time::Instant;
-use tracing_subscriber::EnvFilter;
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,54 +30,9 @@ pub enum LogFormat {
 /// Starts logging to standard error. `filter` is in the syntax of `RUST_LOG`. Does nothing when
 /// logging was started before.
 pub fn start_logs(format: LogFormat, filter: &str) {
-    let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(|| OneLine(std::io::stderr()))
-        .with_target(false);
+    let subscriber = lines::subscriber(format, filter, std::io::stderr);
     // A second start in one process (tests) keeps the first.
-    let _ = match format {
-        LogFormat::Text => lines.with_ansi(false).try_init(),
-        LogFormat::Json => lines.json().flatten_event(true).try_init(),
-    };
-}
-
-/// Writes events so that each stays one line and none moves the cursor: ids and texts of others may
-/// hold line breaks, terminal escapes or marks that turn the reading direction.
-struct OneLine<W>(W);
-
-impl<W: io::Write> io::Write for OneLine<W> {
-    /// The subscriber hands over one whole event at a time.
-    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
-        let text = String::from_utf8_lossy(event);
-        let (line, end) = text
-            .strip_suffix('\n')
-            .map_or((&*text, ""), |line| (line, "\n"));
-        if line.chars().any(is_unsafe) {
-            let mut safe = String::with_capacity(line.len() + 16);
-            for c in line.chars() {
-                if is_unsafe(c) {
-                    safe.extend(c.escape_unicode())
-                } else {
-                    safe.push(c)
-                }
-            }
-            self.0.write_all(safe.as_bytes())?;
-            self.0.write_all(end.as_bytes())?;
-        } else {
-            self.0.write_all(event)?;
-        }
-        Ok(event.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
-    }
-}
-
-fn is_unsafe(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    let _ = tracing::dispatcher::set_global_default(subscriber);
 }
 
 /// Lets one line a second pass: for what a stranger or a full disk can bring about without end.
@@ -173,27 +130,6 @@ pub fn count_folded(folded: &Folded) {
     for (name, n) in rest {
         if n > 0 {
             counter!(name).increment(n.into());
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::io::Write as _;
-
-    #[test]
-    fn an_event_stays_one_line_whatever_is_in_it() {
-        let cases = [
-            ("INFO sent msg_id=a\n", "INFO sent msg_id=a\n"),
-            ("a\r\nERROR fake\n", "a\\u{d}\\u{a}ERROR fake\n"),
-            ("\u{1b}[31mred\u{7}\n", "\\u{1b}[31mred\\u{7}\n"),
-            ("\u{202e}x\u{9b}ü", "\\u{202e}x\\u{9b}ü"),
-        ];
-        for (event, line) in cases {
-            let mut out = OneLine(Vec::new());
-            assert_eq!(out.write(event.as_bytes()).unwrap(), event.len());
-            assert_eq!(String::from_utf8(out.0).unwrap(), line);
         }
     }
 }

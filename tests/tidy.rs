@@ -73,6 +73,18 @@ const OUTSIDE: &[(&str, &str)] = &[
 /// The same for calls: the wall clock is read in one place.
 const OUTSIDE_CALLS: &[(&str, &str)] = &[("SystemTime::now", "clock sandbox")];
 
+/// Where a word may stand in `src`. A secret is a type that can neither be printed nor compared; who
+/// may take the text out of it is in this list. What a caller presents is compared in `channel` alone,
+/// in constant time, so those who let callers in are not in it. TLS is never weakened.
+#[rustfmt::skip]
+const CAREFUL: &[(&str, &str)] = &[
+    ("expose_secret", "alert channel config app/parts cli/ops_client cli/check jumper/mod jumper/token store"),
+    ("ct_eq", "channel"),
+    ("danger_accept_invalid_certs", ""),
+    ("danger_accept_invalid_hostnames", ""),
+    ("dangerous", ""),
+];
+
 /// The most lines of a file, test code apart.
 const LONGEST: usize = 300;
 
@@ -213,6 +225,41 @@ fn every_setting_is_documented() {
         .flatten()
         .collect();
     allowed(variables(&sample, &all));
+}
+
+#[test]
+fn secrets_are_compared_in_one_place_and_taken_out_in_few() {
+    let door = "fn f(s: &SecretString, t: &str) -> bool { s.expose_secret() == t }";
+    refused(careful("src/ops/door.rs", door));
+    refused(careful(
+        "src/moengage/caller.rs",
+        "fn f() { let f = ExposeSecret::expose_secret; }",
+    ));
+    refused(careful(
+        "src/jumper/webhook/receive.rs",
+        "fn f() { a.ct_eq(b) }",
+    ));
+    refused(careful(
+        "src/alert.rs",
+        "fn f() { b.danger_accept_invalid_certs(true) }",
+    ));
+    allowed(careful(
+        "src/channel.rs",
+        "fn f() { s.expose_secret().as_bytes().ct_eq(b) }",
+    ));
+    allowed(careful(
+        "src/ops/door.rs",
+        "// expose_secret\nfn f() { same(token, presented) }",
+    ));
+    let code = code();
+    allowed(code.iter().flat_map(careful_of).collect());
+    // The one comparison is there, and it is not the plain one.
+    let channel = code
+        .iter()
+        .find(|file| file.path == "src/channel.rs")
+        .expect("it");
+    assert_eq!(channel.lines_with(&["ct_eq"]).len(), 1);
+    assert_eq!(channel.lines_with(&["expose_secret"]).len(), 1);
 }
 
 #[test]
@@ -375,6 +422,31 @@ fn outside_of(source: &Source) -> Vec<String> {
                     "{at}: {path} belongs in {places} only: call one of these"
                 ));
             }
+        }
+    }
+    faults
+}
+
+fn careful(path: &str, text: &str) -> Vec<String> {
+    careful_of(&Source::new(path, text))
+}
+
+fn careful_of(source: &Source) -> Vec<String> {
+    let Some(file) = source.path.strip_prefix("src/") else {
+        return Vec::new();
+    };
+    let file = file.trim_end_matches(".rs");
+    let mut faults = Vec::new();
+    for (word, places) in CAREFUL {
+        let at_home = |place: &str| file == place || file.starts_with(&format!("{place}/"));
+        if !places.is_empty() && places.split(' ').any(at_home) {
+            continue;
+        }
+        for line in source.lines_with(&[word]) {
+            let at = format!("{}:{line}", source.path);
+            faults.push(format!(
+                "{at}: {word} has no business here (CAREFUL in tests/tidy.rs)"
+            ));
         }
     }
     faults

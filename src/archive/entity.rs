@@ -239,6 +239,22 @@ pub(super) mod tests {
         assert_eq!(kept.to, Some(dirty.record.message.to));
     }
 
+    #[test]
+    fn the_longest_name_is_within_what_datastore_takes() {
+        let channel = ChannelId::parse(&"c".repeat(64)).unwrap();
+        let msg_id = MsgId::parse(&"é".repeat(256)).unwrap();
+        assert_eq!(name(&channel, &msg_id).len(), 577);
+        assert!(MsgId::parse(&"m".repeat(513)).is_err());
+        // `__...__` is reserved; a name of ours begins with a channel's.
+        assert_eq!(
+            name(
+                &ChannelId::parse("a").unwrap(),
+                &MsgId::parse("__x__").unwrap()
+            ),
+            "a:__x__"
+        );
+    }
+
     /// As the old connector wrote them, the early ones and the late ones.
     #[test]
     fn the_old_connectors_entities_are_read() {

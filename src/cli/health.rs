@@ -26,7 +26,8 @@ pub(super) async fn run(config: &Config, ready: bool) -> anyhow::Result<ExitCode
     };
     let ok = answer.status().is_success();
     let status = answer.status().as_u16();
-    let body: serde_json::Value = answer.json().await.unwrap_or_default();
+    let body = reach::text(answer).await.unwrap_or_default();
+    let body: serde_json::Value = serde_json::from_str(&body).unwrap_or_default();
     let line = line(status, &body);
     if ok {
         say::line(&line);

@@ -2,6 +2,7 @@
 //! configured and never shows it.
 
 use super::reach;
+use super::table::plain;
 use crate::config::Config;
 use reqwest::{RequestBuilder, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
@@ -77,7 +78,7 @@ impl OpsClient {
             .ask(request.json(&serde_json::json!({ "id": id })))
             .await?;
         let mut found = self.parsed(&text)?;
-        let note = found["note"].as_str().map(str::to_owned);
+        let note = found["note"].as_str().map(plain);
         match found["messages"].take() {
             Value::Array(messages) => Ok((messages, note)),
             _ => Err(self.strange()),
@@ -99,7 +100,7 @@ impl OpsClient {
         };
         let answer = request.send().await.map_err(unreachable)?;
         let status = answer.status();
-        let text = answer.text().await.map_err(unreachable)?;
+        let text = reach::text(answer).await.map_err(unreachable)?;
         if status == StatusCode::OK {
             return Ok(text);
         }
@@ -108,7 +109,7 @@ impl OpsClient {
         Err(Failure::Refused {
             addr: self.addr,
             status: status.as_u16(),
-            detail: detail.to_owned(),
+            detail: plain(detail),
         })
     }
 

@@ -17,6 +17,22 @@ pub(super) fn client(deadline: Duration) -> anyhow::Result<reqwest::Client> {
     Ok(client)
 }
 
+/// The most of an answer that is read, in bytes: something else may listen there.
+const LONGEST_ANSWER: usize = 4 << 20;
+
+/// The body of an answer; what is too long comes cut.
+pub(super) async fn text(mut answer: reqwest::Response) -> reqwest::Result<String> {
+    let mut body = Vec::new();
+    while let Some(chunk) = answer.chunk().await? {
+        let room = LONGEST_ANSWER - body.len();
+        body.extend_from_slice(&chunk[..chunk.len().min(room)]);
+        if body.len() == LONGEST_ANSWER {
+            break;
+        }
+    }
+    Ok(String::from_utf8_lossy(&body).into_owned())
+}
+
 /// The address at which a listener of this machine is asked: one on all interfaces is asked on
 /// loopback.
 pub(super) fn local(addr: SocketAddr) -> SocketAddr {

@@ -1,5 +1,7 @@
 //! Columns of text for the terminal. Pure.
 
+use crate::telemetry::is_unsafe;
+
 /// Rows with their columns aligned to the left, one line each. Cells longer than `widest` do not
 /// widen their column; control characters, which could move the cursor, are taken out.
 pub(super) fn aligned<const N: usize>(rows: &[[String; N]], widest: usize) -> String {
@@ -24,9 +26,10 @@ pub(super) fn aligned<const N: usize>(rows: &[[String; N]], widest: usize) -> St
     out
 }
 
-/// A text without control characters: nothing from outside may steer a terminal.
+/// A text without control characters and marks of direction: nothing from outside may steer a
+/// terminal, or pass for a line of ours.
 pub(super) fn plain(text: &str) -> String {
-    let plain = |c: char| if c.is_control() { '\u{fffd}' } else { c };
+    let plain = |c: char| if is_unsafe(c) { '\u{fffd}' } else { c };
     text.chars().map(plain).collect()
 }
 
@@ -50,6 +53,9 @@ mod tests {
 
     #[test]
     fn nothing_steers_the_terminal() {
-        assert_eq!(plain("a\u{1b}[2Jb\nc"), "a\u{fffd}[2Jb\u{fffd}c");
+        assert_eq!(
+            plain("a\u{1b}[2Jb\nc\u{202e}d\u{2028}e"),
+            "a\u{fffd}[2Jb\u{fffd}c\u{fffd}d\u{fffd}e"
+        );
     }
 }

@@ -4,6 +4,7 @@
 //! come in as they may be shown.
 
 use super::setting::Setting;
+use crate::telemetry::is_unsafe;
 use std::fmt;
 
 /// The most characters of one part of a fault that are shown.
@@ -73,7 +74,7 @@ pub(super) fn needs(source: &str) -> String {
 
 /// Takes out what would break the line, and the end of what is long.
 fn one_line(text: &str) -> String {
-    let plain = |c: char| if c.is_control() { '\u{fffd}' } else { c };
+    let plain = |c: char| if is_unsafe(c) { '\u{fffd}' } else { c };
     let mut line: String = text.chars().take(LONGEST).map(plain).collect();
     if text.chars().nth(LONGEST).is_some() {
         line.push('…');

@@ -11,9 +11,10 @@ use super::given::{Given, Text};
 use super::setting::{FILE_VAR, SETTINGS, Setting};
 use super::tables::Table;
 use super::{Config, Purpose};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io::ErrorKind;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 /// The built-in layer.
@@ -32,6 +33,8 @@ pub struct Sources {
     pub file: Option<(PathBuf, String)>,
     /// `--set` flags as key and value, in the order given; the last one of a key counts.
     pub flags: Vec<(String, String)>,
+    /// Of the files, those that every user of this machine may read.
+    pub open: BTreeSet<Layer>,
 }
 
 impl fmt::Debug for Sources {
@@ -49,6 +52,13 @@ impl Sources {
             Ok(sources)
         } else {
             Err(Faults(faults))
+        }
+    }
+
+    fn note_if_open(&mut self, layer: Layer, path: &str) {
+        // It was read a moment ago; what cannot be looked at now is not worth a word.
+        if std::fs::metadata(path).is_ok_and(|file| file.permissions().mode() & 0o004 != 0) {
+            self.open.insert(layer);
         }
     }
 
@@ -110,13 +120,17 @@ fn gather(flags: Vec<(String, String)>) -> (Sources, Vec<Fault>) {
             let (variables, bad) = dotenv::read(&text);
             sources.dotenv = variables;
             faults.extend(bad);
+            sources.note_if_open(Layer::DotEnv, dotenv::FILE);
         }
         Err(error) if error.kind() == ErrorKind::NotFound => {}
         Err(error) => faults.push(unreadable(dotenv::FILE, "working directory", &error)),
     }
     if let Some((path, layer)) = sources.variable(FILE_VAR) {
         match std::fs::read_to_string(&path) {
-            Ok(text) => sources.file = Some((path.into(), text)),
+            Ok(text) => {
+                sources.note_if_open(Layer::File, &path);
+                sources.file = Some((path.into(), text));
+            }
             Err(error) => {
                 faults.push(unreadable(FILE_VAR, layer, &error).with_value(path));
             }

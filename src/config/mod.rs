@@ -4,7 +4,8 @@
 //! restart. All faults are found and told together, and none of them, nor the `Debug` of anything
 //! here, shows a secret. The modules in reading order: `setting` (the list), `layers`, `dotenv`,
 //! `file` and `tables` (who says what), `parse`, `reader`, `check` and `accounts` (is it right),
-//! `agree` (does it fit together), `doubts`, `values` (the outcome).
+//! `agree` (does it fit together), `doubts` and `exposed` (what may be a mistake), `values` (the
+//! outcome).
 
 mod accounts;
 mod agree;
@@ -12,6 +13,7 @@ mod check;
 mod datastore;
 mod dotenv;
 mod doubts;
+mod exposed;
 mod fault;
 mod file;
 mod given;
@@ -129,6 +131,7 @@ pub fn load(sources: &Sources, purpose: Purpose) -> Result<Config, Faults> {
     let mut warnings = doubts::without_effect(sources, &tables);
     warnings.extend(doubts::of(&groups.estate, &given, &tables));
     warnings.extend(datastore::doubt(&given));
+    warnings.extend(exposed::of(sources, (&given, &tables), &groups));
     let (accounts, channels) = groups.estate;
     Ok(Config {
         drain_timeout: groups.drain_timeout,

@@ -78,6 +78,12 @@ impl Setting {
         self.var.unwrap_or(self.key)
     }
 
+    /// Whether the value holds a secret.
+    pub(super) fn hides(&self, value: &str) -> bool {
+        let may = !matches!(self.show, Show::Plain | Show::Number);
+        may && self.shown(value) != value
+    }
+
     /// The value as it may be printed.
     pub fn shown(&self, value: &str) -> String {
         match self.show {

@@ -991,3 +991,82 @@ fn datastore_is_used_when_a_project_is_named() {
     let lines = faults(&bad, Purpose::Client);
     assert_eq!(lines.len(), 3, "{lines:?}");
 }
+
+/// What `.env`, the file and the flags say, and which of the files everybody may read.
+fn said(dotenv: &[(&str, &str)], file: &str, flags: &[(&str, &str)], open: &[Layer]) -> Sources {
+    Sources {
+        env: BTreeMap::new(),
+        dotenv: map(dotenv),
+        file: (!file.is_empty()).then(|| ("gw.toml".into(), file.to_owned())),
+        flags: map(flags).into_iter().collect(),
+        open: open.iter().copied().collect(),
+    }
+}
+
+const LONG_SECRET: &str = "hunter2-hunter2-hunter2";
+
+#[test]
+fn secrets_that_others_can_read_or_guess_are_told() {
+    let secret = [("WEBHOOK_SECRET", LONG_SECRET)];
+    let flags = [
+        ("jumper.webhook_secret", LONG_SECRET),
+        ("ops.token", LONG_SECRET),
+    ];
+    let token = format!("[ops]\ntoken = \"{LONG_SECRET}\"");
+    let redis = "[store]\nredis_url = \"redis://:hunter2@r.test\"";
+    let tokens = format!("{LONG_SECRET}, hunter2");
+    let cases = [
+        (
+            said(&secret, "", &[], &[Layer::DotEnv]),
+            ".env holds secrets",
+        ),
+        (
+            said(&[], &token, &[], &[Layer::File]),
+            "gw.toml holds secrets",
+        ),
+        (
+            said(&[], redis, &[], &[Layer::File]),
+            "gw.toml holds secrets",
+        ),
+        (
+            said(&[], "", &flags, &[]),
+            "jumper.webhook_secret, ops.token given with --set",
+        ),
+        (
+            env(&[("OPS_TOKEN", "hunter2")]),
+            "OPS_TOKEN has a token of fewer",
+        ),
+        (
+            env(&[("MOENGAGE_AUTH_AGAINST", &tokens)]),
+            "MOENGAGE_AUTH_AGAINST has a token of fewer",
+        ),
+    ];
+    for (sources, told) in cases {
+        let warnings = client(&sources).warnings();
+        let found = warnings.iter().filter(|one| one.starts_with(told)).count();
+        assert_eq!(found, 1, "{told}: {warnings:?}");
+        assert!(!format!("{warnings:?}").contains("hunter2"), "{warnings:?}");
+    }
+}
+
+#[test]
+fn secrets_that_only_the_operator_can_read_are_no_matter() {
+    let secret = [("WEBHOOK_SECRET", LONG_SECRET)];
+    let both = [Layer::DotEnv, Layer::File];
+    let plain = [("http.port", "3005"), ("store.redis_url", "redis://r.test")];
+    for sources in [
+        said(&[("PORT", "3005")], "[http]\nport = 3005", &[], &both),
+        said(&secret, "", &[], &[Layer::File]),
+        said(&secret, "", &[], &[]),
+        said(&[], "", &plain, &[]),
+        env(&[
+            ("OPS_TOKEN", LONG_SECRET),
+            ("MOENGAGE_AUTH_AGAINST", LONG_SECRET),
+        ]),
+    ] {
+        let warnings = client(&sources).warnings();
+        let words = ["holds secrets", "--set", "guessed"];
+        let told = |one: &String| words.iter().any(|word| one.contains(word));
+        assert!(!warnings.iter().any(told), "{warnings:?}");
+    }
+}

@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+/// The most bytes of a spelling: it is kept as it came, and what is ignored in it has no end.
+const LONGEST: usize = 64;
+
 /// A number of 7 to 15 digits that does not begin with a zero (the shape of E.164).
 ///
 /// `Display` and `Debug` show the first two and the last two digits only; the whole number leaves
@@ -38,6 +41,9 @@ impl Phone {
     /// Reads a number with or without a plus sign; spaces, hyphens, dots and parentheses between
     /// the digits are ignored.
     pub fn parse(text: &str) -> Result<Self, PhoneError> {
+        if text.len() > LONGEST {
+            return Err(PhoneError::BadLength);
+        }
         let text = text.trim();
         let international = text.strip_prefix('+');
         // Brackets hold an area code: what begins with one lacks its country code.
@@ -186,6 +192,10 @@ mod tests {
             ("+", PhoneError::BadLength),
             ("123456", PhoneError::BadLength),
             ("1234567890123456", PhoneError::BadLength),
+            (
+                &format!("1202{}5550143", "-".repeat(60)),
+                PhoneError::BadLength,
+            ),
             ("0049151234567", PhoneError::LeadingZero),
             ("1-800-FLOWERS", PhoneError::BadCharacter),
             ("(202) 555-0143", PhoneError::BadCharacter),

@@ -57,7 +57,7 @@ impl Default for Limits {
 /// Ends a public router: unknown paths and methods get a readable answer, requests are counted.
 pub fn finish(router: Router) -> Router {
     router
-        .fallback(async || message(StatusCode::NOT_FOUND, "No such route"))
+        .fallback(async || no_such_route())
         .method_not_allowed_fallback(async || {
             message(
                 StatusCode::METHOD_NOT_ALLOWED,
@@ -65,6 +65,11 @@ pub fn finish(router: Router) -> Router {
             )
         })
         .layer(Measure)
+}
+
+/// The answer for what is not there, and for what a stranger must not know to be there.
+pub fn no_such_route() -> Response {
+    message(StatusCode::NOT_FOUND, "No such route")
 }
 
 /// Lets the process open as many files as its system allows it to; returns how many.

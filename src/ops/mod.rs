@@ -1,11 +1,11 @@
 //! The ops listener: what an operator sees and can do, for one process.
 //!
-//! Everything but `/healthz` wants `Authorization: Bearer <OPS_TOKEN>` when a token is set. Bodies
-//! are JSON and must say so, which a form on a foreign web page cannot. Shows no secret and no
-//! whole phone number.
+//! Everything but `/healthz` wants `Authorization: Bearer <OPS_TOKEN>` when a token is set, and
+//! nothing is for pages of other sites (`door`). Shows no secret and no whole phone number.
 
 mod api;
 mod archived;
+mod door;
 mod follow;
 pub mod health;
 mod metrics;
@@ -16,7 +16,7 @@ mod view;
 
 use crate::archive::Archive;
 use crate::breaker::Breaker;
-use crate::channel::{Account, Channels, same};
+use crate::channel::{Account, Channels};
 use crate::http::{self, Measure};
 use crate::intake::Intake;
 use crate::limit::Pace;
@@ -24,11 +24,9 @@ use crate::outbox::Outbox;
 use crate::provider::Provider;
 pub(crate) use api::stored_pause;
 use axum::Router;
-use axum::extract::{Request, State};
-use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
-use axum::http::{HeaderMap, Method, StatusCode};
-use axum::middleware::{self, Next};
-use axum::response::{IntoResponse, Response};
+use axum::http::StatusCode;
+use axum::middleware;
+use axum::response::Response;
 use axum::routing::{get, post, put};
 pub use follow::follow;
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -52,6 +50,8 @@ struct Shared {
     archive: Option<Archive>,
     metrics: Option<PrometheusHandle>,
     token: Option<SecretString>,
+    /// What `/readyz` said last. Held while it finds out, so that many who ask cost one look.
+    readiness: tokio::sync::Mutex<Option<health::Readiness>>,
 }
 
 /// One account as the desk sees it.
@@ -90,34 +90,11 @@ impl Desk {
             archive: parts.archive,
             metrics: parts.metrics,
             token: parts.token,
+            readiness: tokio::sync::Mutex::default(),
         };
         Self {
             shared: Arc::new(shared),
         }
-    }
-
-    /// Who may not, and how a change must be sent.
-    fn refusal(&self, method: &Method, headers: &HeaderMap) -> Option<Problem> {
-        let header = |name| headers.get(name).and_then(|value| value.to_str().ok());
-        if let Some(token) = &self.shared.token {
-            let presented = header(AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer "));
-            if !presented.is_some_and(|presented| same(token, presented)) {
-                let detail = "send the OPS_TOKEN as \"Authorization: Bearer <token>\"";
-                return Some(Problem::new(StatusCode::UNAUTHORIZED, detail));
-            }
-        }
-        // Without a token a web page could reach a loopback listener under a name of its own.
-        let host = header(HOST).unwrap_or_default();
-        if self.shared.token.is_none() && !host.is_empty() && !is_loopback(host) {
-            let detail =
-                "without OPS_TOKEN the ops listener is asked as 127.0.0.1 or localhost only";
-            return Some(Problem::new(StatusCode::FORBIDDEN, detail));
-        }
-        // A form on a web page can post to a loopback address, but not as JSON without being asked.
-        let json = header(CONTENT_TYPE).is_some_and(|value| value.starts_with("application/json"));
-        let detail = "send changes with \"Content-Type: application/json\"";
-        let refused = method != Method::GET && !json;
-        refused.then(|| Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail))
     }
 
     fn account(&self, id: &str) -> Result<&AccountDesk, Problem> {
@@ -154,31 +131,13 @@ pub fn routes(desk: Desk) -> Router {
                 "this route does not take that method",
             )
         })
-        .layer(middleware::from_fn_with_state(desk.clone(), guard))
+        .layer(middleware::from_fn_with_state(desk.clone(), door::guard))
         .with_state(desk);
     Router::new()
         .route("/healthz", get(health::alive))
         .merge(api)
+        .layer(middleware::map_response(door::dressed))
         .layer(Measure)
-}
-
-async fn guard(State(desk): State<Desk>, request: Request, next: Next) -> Response {
-    match desk.refusal(request.method(), request.headers()) {
-        Some(problem) => problem.into_response(),
-        None => next.run(request).await,
-    }
-}
-
-fn is_loopback(host: &str) -> bool {
-    let name = host.rsplit_once(':').map_or(host, |(name, port)| {
-        if port.bytes().all(|b| b.is_ascii_digit()) {
-            name
-        } else {
-            host
-        }
-    });
-    let address = name.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
-    name.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
 }
 
 /// An answer of the API.

@@ -6,6 +6,9 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
+/// The most characters of an explanation: it may repeat what was asked for.
+const LONGEST: usize = 600;
+
 /// What went wrong, for the operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
@@ -16,10 +19,12 @@ pub struct Problem {
 impl Problem {
     /// A problem with its explanation.
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self {
-            status,
-            detail: detail.into(),
+        let mut detail = detail.into();
+        if let Some((end, _)) = detail.char_indices().nth(LONGEST) {
+            detail.truncate(end);
+            detail.push_str(" ...");
         }
+        Self { status, detail }
     }
 
     /// Nothing of that name.

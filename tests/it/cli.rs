@@ -450,3 +450,41 @@ fn check_reaches_what_is_configured_and_shows_no_secret() {
     blank.exits(1).says(&names);
     assert_eq!(fakes.terminate(), Some(0));
 }
+
+/// Secrets belong into files that only the gateway reads, and not onto command lines.
+#[test]
+fn secrets_that_others_on_the_machine_can_read_are_told() {
+    use std::os::unix::fs::PermissionsExt;
+    let place = Place::new();
+    let write = |name: &str, text: &str, mode: u32| {
+        let path = place.dir.path().join(name);
+        std::fs::write(&path, text).expect("a file");
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).expect("its mode");
+    };
+    let env = [("GATEWAY_CONFIG", "gateway.toml")];
+    let dotenv = "WEBHOOK_SECRET=hunter2-hunter2-hunter2";
+    let file = "[ops]\ntoken = \"hunter2-hunter2-hunter2\"";
+    for (mode, told) in [(0o644, true), (0o604, true), (0o640, false), (0o600, false)] {
+        write(".env", dotenv, mode);
+        write("gateway.toml", file, mode);
+        let ended = place.run(&["config"], &env).exits(0).hides(&["hunter2"]);
+        let words = [".env holds secrets", "gateway.toml holds secrets"];
+        match told {
+            true => ended.says(&words),
+            false => ended.hides(&words),
+        };
+    }
+    let flag = [
+        "config",
+        "--set",
+        "jumper.webhook_secret=hunter2-hunter2-hunter2",
+    ];
+    place
+        .run(&flag, &env)
+        .exits(0)
+        .says(&[
+            "jumper.webhook_secret given with --set",
+            "list of processes",
+        ])
+        .hides(&["hunter2"]);
+}

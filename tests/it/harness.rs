@@ -95,11 +95,14 @@ pub(crate) struct Process {
 
 impl Process {
     pub(crate) fn start(args: &[&str], env: &BTreeMap<String, String>, dir: &Path) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_gateway"))
-            .args(args)
-            .env_clear()
-            .envs(env)
-            .current_dir(dir)
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gateway"));
+        command.args(args).env_clear().envs(env).current_dir(dir);
+        Self::of(command)
+    }
+
+    /// Runs any command.
+    pub(crate) fn of(mut command: Command) -> Self {
+        let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -485,8 +488,11 @@ impl Gateway {
         let mut process = Process::start(&args, &env, home.dir.path());
         let line = process.line_with("the gateway is ready");
         let field = |name: &str| {
-            let rest = line.split(&format!("{name}=")).nth(1).unwrap();
-            format!("http://{}", rest.split_whitespace().next().unwrap())
+            let json = line.split(&format!("\"{name}\":\"")).nth(1);
+            let text = || line.split(&format!("{name}=")).nth(1);
+            let rest = json.or_else(text).unwrap();
+            let end = |c: char| c.is_whitespace() || c == '"';
+            format!("http://{}", rest.split(end).next().unwrap())
         };
         let (url, ops) = (field("public"), field("ops"));
         Self {

@@ -228,7 +228,7 @@ async fn the_installation_of_the_compose_file_does_the_main_job() {
     }
     let gateway = Gateway::start_unheard(setup);
     let message = order_update("m0", &number(0)).to_string();
-    let token = [("authorization", "Bearer compose-token")];
+    let token = [("authorization", "Bearer compose-token-for-moengage")];
     let answer = gateway.post_as(&token, message).await;
     assert_eq!(answer, (200, json!({ "status": "success" })));
     // The gateway has subscribed itself with the secret of the file.

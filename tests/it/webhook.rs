@@ -2,7 +2,7 @@
 
 use crate::aids::*;
 use crate::harness::*;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::time::{Duration, Instant};
 
 const PATH: &str = "/jumper_callback/webhook-secret-for-tests";
@@ -169,18 +169,125 @@ async fn b_37_jumper_is_answered_before_moengage_is_asked() {
     until_told(&sandbox, "m0", &["sent", "delivered", "read"]).await;
 }
 
+/// What a request is answered, but for the time.
+async fn whole(gateway: &Gateway, method: &str, path: &str) -> (u16, Vec<String>, String) {
+    let url = format!("{}{path}", gateway.url);
+    let request = gateway.http.request(method.parse().unwrap(), url);
+    let answer = request.body("{}").send().await.unwrap();
+    let status = answer.status().as_u16();
+    let headers = answer.headers().iter().filter(|(name, _)| *name != "date");
+    let mut headers: Vec<String> = headers.map(|one| format!("{one:?}")).collect();
+    headers.sort();
+    (status, headers, answer.text().await.unwrap())
+}
+
+/// The secret, every character as its code.
+fn spelled() -> String {
+    let codes = SECRET.bytes().map(|byte| format!("%{byte:02x}"));
+    codes.collect()
+}
+
+/// What follows the path of the webhook.
+fn wrong_ends() -> (Vec<String>, Vec<String>) {
+    let half = &SECRET[..SECRET.len() - 1];
+    let ends = [
+        "/wrong".to_owned(),
+        format!("/{half}"),
+        format!("/{SECRET}x"),
+        format!("/{}", SECRET.to_uppercase()),
+        format!("/{SECRET}/"),
+        format!("/{SECRET}%2f"),
+        format!("/{SECRET}%00"),
+        format!("/{SECRET}%20"),
+        format!("/%20{SECRET}"),
+        format!("/x/{SECRET}"),
+        format!("/..%2f{SECRET}"),
+        "/%ff%fe".to_owned(),
+        "/%".to_owned(),
+        "/".to_owned(),
+        "//".to_owned(),
+        format!("/wrong?key={SECRET}"),
+    ];
+    let by_query = [
+        "?key=wrong".to_owned(),
+        "?key=".to_owned(),
+        "?key=%ff".to_owned(),
+        format!("?key={half}"),
+        format!("?Key={SECRET}"),
+        format!("?key={SECRET}&key={SECRET}"),
+        format!("?key[]={SECRET}"),
+        String::new(),
+    ];
+    (ends.into(), by_query.into())
+}
+
 #[tokio::test]
-async fn b_49_a_url_inside_an_event_is_never_fetched_and_never_becomes_the_callback() {
+async fn a_wrong_secret_is_answered_exactly_like_a_path_that_is_not_there() {
     let sandbox = Sandbox::start(json!({ "event_mode": "none" })).await;
     let gateway = Gateway::start(&sandbox, Setup::towards(&sandbox)).await;
-    let trap = crate::peer::Peer::start([]).await;
-    let id = sent(&gateway, &sandbox, "m0", &number(0)).await;
-    let mut event: Value = status(&id, "read", 1_930_000_000);
-    for name in ["callback_url", "webhook", "url", "image"] {
-        event["event"]["data"][name] = json!(trap.url);
-        event[name] = json!(trap.url);
+    let (ends, by_query) = wrong_ends();
+    for base in [
+        "/jumper_callback",
+        "/channels/default/callback",
+        "/channels/%ff/callback",
+    ] {
+        for (method, ends) in [
+            ("POST", &ends[..]),
+            ("POST", &by_query[..]),
+            ("GET", &ends[..]),
+        ] {
+            let unknown = whole(&gateway, method, "/no/such/route").await;
+            assert_eq!(
+                (unknown.0, unknown.2.as_str()),
+                (404, "{\"message\":\"No such route\"}")
+            );
+            for end in ends {
+                let path = format!("{base}{end}");
+                assert_eq!(
+                    whole(&gateway, method, &path).await,
+                    unknown,
+                    "{method} {path}"
+                );
+            }
+        }
     }
-    assert_eq!(gateway.event(&event).await, 200);
-    until_told(&sandbox, "m0", &["read"]).await;
-    assert_eq!(trap.posts().len(), 0);
+    assert_eq!(gateway.ledger().await["events"], 0);
+    // The same bytes in another spelling are the same path.
+    let spelled: String = SECRET.bytes().map(|byte| format!("%{byte:02x}")).collect();
+    assert_eq!(
+        whole(&gateway, "POST", &format!("/jumper_callback/{spelled}"))
+            .await
+            .0,
+        200
+    );
+}
+
+#[tokio::test]
+async fn nobody_who_may_look_is_shown_the_secret_in_any_spelling() {
+    let sandbox = Sandbox::start(json!({ "event_mode": "none" })).await;
+    let gateway = Gateway::start(&sandbox, Setup::towards(&sandbox)).await;
+    let half = &SECRET[..SECRET.len() - 1];
+    let spelled = spelled();
+    for path in [half, SECRET, &spelled] {
+        whole(&gateway, "POST", &format!("/jumper_callback/{path}")).await;
+        whole(&gateway, "POST", &format!("/jumper_callback?key={path}")).await;
+    }
+    let mut shown = gateway.metrics().await + &gateway.process.output();
+    for path in ["/api/accounts", "/api/channels", "/api/ledger"] {
+        shown += &gateway.ops_get(path).await.1.to_string();
+    }
+    let place = tempfile::tempdir().unwrap();
+    let setup = gateway
+        .setup()
+        .env("SUBSCRIBED_CALLBACK_URL", &gateway.webhook());
+    for command in ["config", "check"] {
+        shown += &run_to_end(&[command], &setup, place.path()).1;
+    }
+    assert!(
+        shown.contains("jumper_callback"),
+        "the address itself is shown"
+    );
+    for secret in [SECRET, half, &spelled] {
+        assert!(!shown.contains(secret), "{secret}");
+    }
 }

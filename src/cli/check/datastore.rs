@@ -3,6 +3,8 @@
 use super::{DEADLINE, Finding, Mark, finding};
 use crate::config::Config;
 use crate::datastore::{Client, Error, Settings};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use tokio::time::timeout;
 
 /// The finding; none without Datastore.
@@ -10,7 +12,20 @@ pub(super) async fn look(config: &Config) -> Option<Finding> {
     let settings = config.datastore.as_ref()?.settings();
     let place = format!("project {}, kind {}", settings.project_id, settings.kind);
     let told = match timeout(DEADLINE, ask(&settings)).await {
-        Ok(Ok(())) => return Some(finding("Datastore", Mark::Ok, format!("{place}: answers"))),
+        Ok(Ok(())) => {
+            let (mark, note) = match settings.credentials.as_deref().is_some_and(is_open) {
+                true => (
+                    Mark::Warn,
+                    "; every user of this machine can read its key: chmod 600",
+                ),
+                false => (Mark::Ok, ""),
+            };
+            return Some(finding(
+                "Datastore",
+                mark,
+                format!("{place}: answers{note}"),
+            ));
+        }
         Ok(Err(error)) => format!("{error}. {}", error.advice()),
         Err(_) => "no answer in time: is a firewall in between?".to_owned(),
     };
@@ -20,6 +35,11 @@ pub(super) async fn look(config: &Config) -> Option<Finding> {
         told.trim_end_matches(['.', ' '])
     );
     Some(finding("Datastore", Mark::Warn, words))
+}
+
+/// Whether everybody may read the key file.
+fn is_open(key: &Path) -> bool {
+    std::fs::metadata(key).is_ok_and(|file| file.permissions().mode() & 0o004 != 0)
 }
 
 async fn ask(settings: &Settings) -> Result<(), Error> {

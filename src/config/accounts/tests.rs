@@ -468,6 +468,12 @@ fn the_table_shows_each_account_and_channel_without_secrets() {
              and replies",
             "account.birch.subscribed_callback_url is not set: the webhook has to be subscribed at \
              Jumper by hand",
+            "channel.acme-uk.auth_against has a token of fewer than 16 characters, which can be \
+             guessed: take one of openssl rand -hex 24",
+            "channel.acme-us.auth_against has a token of fewer than 16 characters, which can be \
+             guessed: take one of openssl rand -hex 24",
+            "channel.birch.auth_against has a token of fewer than 16 characters, which can be \
+             guessed: take one of openssl rand -hex 24",
         ],
         "a variable of .env that a table names has an effect"
     );

@@ -5,11 +5,12 @@
 //! and waits for nothing else.
 
 use crate::channel::{Channel, Channels, same};
-use crate::http::{Payload, json};
+use crate::http::{Payload, json, no_such_route};
 use crate::outbox::Outbox;
 use crate::store::EventRules;
 use crate::telemetry::count_folded;
 use axum::Router;
+use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{FromRequest, Path, Query, Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -43,7 +44,7 @@ struct Key {
     key: Option<String>,
 }
 
-type KeyQuery = Result<Query<Key>, axum::extract::rejection::QueryRejection>;
+type KeyQuery = Result<Query<Key>, QueryRejection>;
 
 impl Receiver {
     /// A receiver for these channels; `rules` tells how the events of each are read.
@@ -88,7 +89,7 @@ impl Receiver {
     async fn receive(&self, door: Option<&Door>, request: Request) -> Response {
         let Some(door) = door else {
             count(None, "no_secret");
-            return error(StatusCode::NOT_FOUND, "No such route");
+            return no_such_route();
         };
         match Payload::from_request(request, &()).await {
             Ok(Payload(body)) => self.store(door, &body).await,
@@ -167,22 +168,19 @@ async fn probe() -> Response {
 }
 
 /// Tells whether events would be taken here, so that `gateway check` can ask.
-async fn probe_secret(State(to): State<Receiver>, Path(secret): Path<String>) -> Response {
-    let first = to.shared.first.clone();
-    probe_door(&to, &first, &secret).await
+async fn probe_secret(State(to): State<Receiver>, secret: Part<String>) -> Response {
+    probe_door(&to, &to.shared.first, &decoded(secret)).await
 }
 
-async fn probe_channel(
-    State(to): State<Receiver>,
-    Path((id, secret)): Path<(String, String)>,
-) -> Response {
+async fn probe_channel(State(to): State<Receiver>, parts: Part<(String, String)>) -> Response {
+    let (id, secret) = decoded(parts);
     probe_door(&to, &id, &secret).await
 }
 
 async fn probe_door(to: &Receiver, channel: &str, secret: &str) -> Response {
     match to.open(channel, Some(secret)) {
         Some(_) => probe().await,
-        None => error(StatusCode::NOT_FOUND, "No such route"),
+        None => no_such_route(),
     }
 }
 
@@ -194,27 +192,38 @@ async fn plain(State(to): State<Receiver>, key: KeyQuery, request: Request) -> R
 
 async fn with_secret(
     State(to): State<Receiver>,
-    Path(secret): Path<String>,
+    secret: Part<String>,
     request: Request,
 ) -> Response {
+    let secret = decoded(secret);
     to.receive(to.open(&to.shared.first, Some(&secret)), request)
         .await
 }
 
 async fn channel_plain(
     State(to): State<Receiver>,
-    Path(id): Path<String>,
+    id: Part<String>,
     key: KeyQuery,
     request: Request,
 ) -> Response {
     let key = key.ok().and_then(|Query(query)| query.key);
-    to.receive(to.open(&id, key.as_deref()), request).await
+    to.receive(to.open(&decoded(id), key.as_deref()), request)
+        .await
 }
 
 async fn channel_with_secret(
     State(to): State<Receiver>,
-    Path((id, secret)): Path<(String, String)>,
+    parts: Part<(String, String)>,
     request: Request,
 ) -> Response {
+    let (id, secret) = decoded(parts);
     to.receive(to.open(&id, Some(&secret)), request).await
+}
+
+/// Parts of the path; bytes that are no text must get the answer of any wrong secret.
+type Part<T> = Result<Path<T>, PathRejection>;
+
+/// What cannot be decoded is empty, which opens nothing.
+fn decoded<T: Default>(part: Part<T>) -> T {
+    part.map_or_else(|_| T::default(), |Path(part)| part)
 }

@@ -1,9 +1,9 @@
 //! The disk under the store: room, the lock file, permissions.
 
 use crate::store::StoreError;
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -120,6 +120,11 @@ pub(super) fn lock(dir: &Path) -> Result<File, StoreError> {
         }
         Err(TryLockError::Error(error)) => Err(fault(error)),
     }
+}
+
+/// Makes the directory, for its owner alone; one that is there stays as it is.
+pub(super) fn make_dir(dir: &Path) -> std::io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(dir)
 }
 
 /// Makes the file readable by its owner alone: it holds tokens and phone numbers.

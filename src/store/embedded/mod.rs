@@ -90,7 +90,7 @@ impl Store {
         let dir = &settings.data_dir;
         let in_dir =
             |error: std::io::Error| unavailable(format!("DATA_DIR {}: {error}", dir.display()));
-        std::fs::create_dir_all(dir).map_err(in_dir)?;
+        disk::make_dir(dir).map_err(in_dir)?;
         let lock = disk::lock(dir)?;
         let path = dir.join("gateway.db");
         disk::make_private(&path).map_err(in_dir)?;

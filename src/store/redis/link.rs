@@ -18,6 +18,8 @@ const GIVEN_UP: Duration = Duration::from_secs(3);
 /// How long replicas have to confirm a write. Two of these and a little are less than a deadline, as
 /// a write may come while others are being asked for.
 const CONFIRM: Duration = Duration::from_millis(500);
+/// The most characters of Redis' words about an error.
+const LONGEST_WORDS: usize = 300;
 /// The longest pause between two tries to connect.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(500);
 
@@ -274,8 +276,13 @@ fn explain(error: &RedisError) -> String {
             Some("MISCONF") => "Redis cannot save to disk and refuses writes: look at its disk",
             Some("NOAUTH" | "WRONGPASS") => "Redis refuses the user or password of REDIS_URL",
             Some("NOPERM") => "Redis does not permit its user what the gateway needs",
-            _ => return format!("Redis: {error}"),
+            _ => return format!("Redis: {}", cut(error)),
         },
     };
-    format!("{advice} ({error})")
+    format!("{advice} ({})", cut(error))
+}
+
+/// The server's words: it may be none of Redis, or repeat what it was sent.
+fn cut(error: &RedisError) -> String {
+    error.to_string().chars().take(LONGEST_WORDS).collect()
 }

@@ -60,9 +60,10 @@ impl Link {
         match self.persistence().await {
             Ok(persistence) => {
                 let report = persistence.judge(self.wait_replicas());
-                tracing::info!(promise = ?report.promise, "{}", report.summary);
+                let said = &report.summary;
+                tracing::info!(promise = ?report.promise, said, "how well Redis keeps data");
                 for warning in &report.warnings {
-                    tracing::warn!("{warning}");
+                    tracing::warn!(warning, "Redis keeps data less well than it could");
                 }
                 self.reports().keep(report);
             }

@@ -112,11 +112,23 @@ fn a_directory_that_cannot_be_made_is_named() {
 #[test]
 fn nobody_else_may_read_the_file() {
     use std::os::unix::fs::PermissionsExt;
-    let (dir, _store) = testing::store();
-    for entry in std::fs::read_dir(dir.path()).unwrap() {
-        let entry = entry.unwrap();
-        let mode = entry.metadata().unwrap().permissions().mode() & 0o777;
-        assert_eq!(mode, 0o600, "{:?}", entry.path());
+    let mode = |path: &std::path::Path| path.metadata().unwrap().permissions().mode() & 0o777;
+    let place = tempfile::tempdir().unwrap();
+    let dir = place.path().join("made/for/it");
+    std::fs::create_dir_all(dir.parent().unwrap()).unwrap();
+    for round in 0..2 {
+        let store = Store::open(&testing::settings(&dir)).unwrap();
+        assert_eq!(mode(&dir), 0o700);
+        let files = std::fs::read_dir(&dir).unwrap();
+        let files: Vec<_> = files.map(|file| file.unwrap().path()).collect();
+        assert!(files.len() >= 3, "{files:?}");
+        for file in &files {
+            assert_eq!(mode(file), 0o600, "{file:?} in round {round}");
+        }
+        drop(store);
+        // Whoever changed it: the next start sets it right.
+        let file = dir.join("gateway.db");
+        std::fs::set_permissions(file, PermissionsExt::from_mode(0o644)).unwrap();
     }
 }
 
