@@ -1,0 +1,350 @@
+//! The gateway under load for a long time, far above what the provider takes, and what remains of it:
+//! memory, files, latency, the ledger; then the backlog is sent. Starts gateway and sandbox itself.
+//!
+//! `cargo bench --bench soak -- --rate 1000 --seconds 1800 --drain` is the long one,
+//! `cargo bench --bench soak -- burst --drain` is 200,000 messages in a minute. Ends with a table of
+//! what has to hold; exit code 1 if something does not.
+
+mod calls;
+mod pair;
+mod sample;
+
+use calls::Calls;
+use pair::Pair;
+use sample::{Sample, Samples};
+use serde_json::{Value, json};
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::{Duration, Instant};
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+/// Memory that the gateway may have with a million messages queued, kilobytes (DESIGN section 10).
+const MOST_RSS_KB: f64 = 150.0 * 1024.0;
+/// How long what is under way may take to end when nothing new is begun.
+const QUIET: Duration = Duration::from_secs(60);
+
+struct Args {
+    /// Messages a second, and for how long.
+    rate: f64,
+    seconds: u64,
+    connections: usize,
+    /// What the provider takes a second.
+    provider: f64,
+    /// Between two samples.
+    every: Duration,
+    /// Whether the backlog is sent afterwards, how fast (`off`: no limit), and for how long at the most.
+    drain: bool,
+    drain_rate: Value,
+    drain_seconds: u64,
+    /// Whether the messages that are sent then have statuses.
+    drain_events: bool,
+}
+
+fn args() -> Args {
+    let mut args = Args {
+        rate: 1000.0,
+        seconds: 1800,
+        connections: 128,
+        provider: 80.0,
+        every: Duration::from_secs(10),
+        drain: false,
+        drain_rate: json!("off"),
+        drain_seconds: 1800,
+        drain_events: false,
+    };
+    let mut words = std::env::args().skip(1).filter(|word| word != "--bench");
+    while let Some(word) = words.next() {
+        let mut value = || {
+            let value = words.next();
+            value.unwrap_or_else(|| panic!("{word} wants a value"))
+        };
+        let seconds = |text: String| text.parse().expect("seconds");
+        match word.as_str() {
+            "burst" => (args.rate, args.seconds) = (10_000.0 / 3.0, 60),
+            "--rate" => args.rate = value().parse().expect("a rate"),
+            "--seconds" => args.seconds = seconds(value()),
+            "--connections" => args.connections = value().parse().expect("a number"),
+            "--provider" => args.provider = value().parse().expect("a rate"),
+            "--every" => args.every = Duration::from_secs(seconds(value())),
+            "--drain" => args.drain = true,
+            "--drain-rate" => {
+                args.drain_rate = json!(value().parse::<f64>().expect("a rate"));
+            }
+            "--drain-seconds" => args.drain_seconds = seconds(value()),
+            "--drain-events" => args.drain_events = true,
+            _ => panic!("no option {word}"),
+        }
+    }
+    args
+}
+
+/// What has to hold, whether it does, and by which figures.
+#[derive(Default)]
+struct Verdict(Vec<(&'static str, Option<bool>, String)>);
+
+impl Verdict {
+    fn add(&mut self, what: &'static str, holds: bool, figures: String) {
+        self.0.push((what, Some(holds), figures));
+    }
+
+    /// What is told and not judged.
+    fn tell(&mut self, what: &'static str, figures: String) {
+        self.0.push((what, None, figures));
+    }
+
+    fn print(&self) -> io::Result<ExitCode> {
+        let mut out = io::stdout();
+        writeln!(out, "\n| | holds | figures |\n|---|---|---|")?;
+        for (what, holds, figures) in &self.0 {
+            let holds = holds.map_or("", |holds| if holds { "yes" } else { "NO" });
+            writeln!(out, "| {what} | {holds} | {figures} |")?;
+        }
+        let all = self.0.iter().all(|(_, holds, _)| *holds != Some(false));
+        Ok(if all {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        })
+    }
+}
+
+#[tokio::main(flavor = "multi_thread", worker_threads = 1)]
+async fn main() -> io::Result<ExitCode> {
+    let args = args();
+    let mut pair = Pair::start(args.provider).await;
+    let mut verdict = Verdict::default();
+    let samples = load(&args, &pair, &mut verdict).await?;
+    grown(&args, &samples, &mut verdict);
+    paced(&args, &pair, &mut verdict).await;
+    if args.drain {
+        drain(&args, &pair, &mut verdict).await?;
+    }
+    settled(&args, &pair, &mut verdict).await;
+    let code = pair.stop();
+    verdict.add(
+        "it stops in order",
+        code == Some(0),
+        format!("exit code {code:?}"),
+    );
+    verdict.print()
+}
+
+/// Posts at the rate, and samples meanwhile.
+async fn load(args: &Args, pair: &Pair, verdict: &mut Verdict) -> io::Result<Samples> {
+    let done = Arc::new(AtomicU64::new(0));
+    let calls = Calls {
+        addr: pair.addr(),
+        path: "/jumper_send_whatsapp".into(),
+        token: pair::TOKEN.into(),
+        rate: args.rate,
+        length: Duration::from_secs(args.seconds),
+        connections: args.connections,
+    };
+    let mut samples = Samples::default();
+    let mut calls = tokio::spawn(calls::make(calls, |n| calls::send("soak", n), done));
+    let mut clock = interval(args.every);
+    clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let start = Instant::now();
+    writeln!(io::stdout(), "{}", Sample::HEAD)?;
+    let done = loop {
+        tokio::select! {
+            done = &mut calls => break done.expect("the calls end"),
+            _ = clock.tick() => samples.take(pair, start).await?,
+        }
+    };
+    samples.take(pair, start).await?;
+    writeln!(
+        io::stdout(),
+        "\n{} requests in {:.1} s, {} without success; ms p50 {:.2} p99 {:.2} p99.9 {:.2} max {:.2}",
+        done.requests(),
+        done.took.as_secs_f64(),
+        done.failed,
+        done.ms(0.5),
+        done.ms(0.99),
+        done.ms(0.999),
+        done.ms(1.0),
+    )?;
+    let planned = (args.rate * args.seconds as f64).round();
+    verdict.add(
+        "every request is answered success",
+        done.failed == 0 && (done.requests() as f64 - planned).abs() <= 1.0,
+        format!("{} of {planned}, {} failed", done.requests(), done.failed),
+    );
+    let took = done.took.as_secs_f64();
+    verdict.add(
+        "the load came as planned",
+        took < args.seconds as f64 * 1.01 + 1.0,
+        format!("{took:.1} s for {}", args.seconds),
+    );
+    Ok(samples)
+}
+
+/// What the samples show: the ledger adds up at each, the backlog grows as it must, memory and open
+/// files do not.
+fn grown(args: &Args, samples: &Samples, verdict: &mut Verdict) {
+    let wrong = samples.all.iter().filter(|one| !one.ledger.adds_up());
+    let wrong = wrong.count();
+    verdict.add(
+        "the ledger adds up at every sample, lost 0",
+        wrong == 0,
+        format!("{wrong} of {} do not", samples.all.len()),
+    );
+    let expected = args.rate - args.provider;
+    let backlog = samples.slope(|one| one.at, |one| one.ledger.waiting() as f64);
+    verdict.add(
+        "the backlog grows by what the provider does not take",
+        (backlog - expected).abs() <= (0.02 * expected).max(2.0),
+        format!("{backlog:.1} a second, {expected:.1} expected"),
+    );
+    let (first, last) = (samples.settled(), samples.last());
+    let minute = samples.slope(|one| one.at / 60.0, |one| one.rss_kb);
+    let queued = samples.slope(|one| one.ledger.waiting() as f64 / 1e3, |one| one.rss_kb);
+    verdict.add(
+        "memory stays below 150 MB",
+        samples.all.iter().all(|one| one.rss_kb < MOST_RSS_KB),
+        format!(
+            "{:.1} MB at 10 % of the time, {:.1} MB at its end with {} queued; {minute:.0} KB a \
+             minute, {queued:.2} KB per 1,000 queued",
+            first.rss_kb / 1024.0,
+            last.rss_kb / 1024.0,
+            last.ledger.waiting(),
+        ),
+    );
+    let most = samples.all.iter().map(|one| one.files).max().unwrap_or(0);
+    verdict.add(
+        "open files stay as they are",
+        most <= first.files + 16,
+        format!(
+            "{} at 10 % of the time, never more than {most}",
+            first.files
+        ),
+    );
+    let bytes = last.disk as f64 / last.ledger.accepted.max(1) as f64;
+    verdict.tell(
+        "disk",
+        format!(
+            "{:.0} MB, {bytes:.0} bytes a message",
+            last.disk as f64 / 1e6
+        ),
+    );
+}
+
+/// The provider's view of the pace.
+async fn paced(args: &Args, pair: &Pair, verdict: &mut Verdict) {
+    let rate = pair.shown("rate").await;
+    let number = |name: &str| rate[name].as_f64().unwrap_or(f64::NAN);
+    let seconds = (number("last_ms") - number("first_ms")) / 1e3;
+    let most = number("max_in_any_second");
+    verdict.add(
+        "the provider is never asked for more than its rate",
+        most <= args.provider + 1.0 && number("limited") == 0.0,
+        format!(
+            "{most} calls in the fullest second, {:.2} on average, {} refused",
+            number("calls") / seconds,
+            number("limited"),
+        ),
+    );
+}
+
+/// Lifts the limits and waits until the backlog is sent.
+async fn drain(args: &Args, pair: &Pair, verdict: &mut Verdict) -> io::Result<()> {
+    let mode = if args.drain_events { "auto" } else { "none" };
+    pair.knobs(json!({ "rate_per_second": 0, "event_mode": mode }))
+        .await;
+    let before = pair.ledger().await;
+    let (start, mut samples) = (Instant::now(), Samples::default());
+    writeln!(io::stdout(), "\nthe limit is lifted\n{}", Sample::HEAD)?;
+    pair.pace(json!({ "per_second": args.drain_rate, "concurrency": 128 }))
+        .await;
+    let mut clock = interval(args.every.min(Duration::from_secs(5)));
+    clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while start.elapsed() < Duration::from_secs(args.drain_seconds) {
+        clock.tick().await;
+        samples.take(pair, start).await?;
+        if samples.last().ledger.waiting() == 0 {
+            break;
+        }
+    }
+    let took = start.elapsed().as_secs_f64();
+    let (sent, left) = (
+        samples.last().ledger.accepted_by_provider - before.accepted_by_provider,
+        samples.last().ledger.waiting(),
+    );
+    verdict.add(
+        "the backlog is sent",
+        left == 0 || took >= args.drain_seconds as f64,
+        format!(
+            "{sent} in {took:.1} s, {:.0} a second; {left} left",
+            sent as f64 / took
+        ),
+    );
+    let per_1000 = |cpu: fn(&Sample) -> f64| {
+        let used = cpu(samples.last()) - samples.all.first().map_or(0.0, cpu);
+        used * 1e3 / sent as f64
+    };
+    verdict.tell(
+        "processor time of 1,000 sends",
+        format!(
+            "gateway {:.3} s, sandbox {:.3} s",
+            per_1000(|one| one.cpu),
+            per_1000(|one| one.sandbox_cpu)
+        ),
+    );
+    let wrong = samples.all.iter().filter(|one| !one.ledger.adds_up());
+    verdict.add(
+        "the ledger adds up meanwhile",
+        samples.all.iter().all(|one| one.ledger.adds_up()),
+        format!("{} of {} samples do not", wrong.count(), samples.all.len()),
+    );
+    Ok(())
+}
+
+/// Lets everything under way end, and compares the books of both sides.
+async fn settled(args: &Args, pair: &Pair, verdict: &mut Verdict) {
+    pair.pause().await;
+    let quiet = timeout(QUIET, async {
+        while !pair.is_quiet().await {
+            // waits because other processes are at work; bounded by QUIET
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    });
+    let quiet = quiet.await.is_ok();
+    let (ledger, counts) = (pair.ledger().await, pair.shown("counts").await);
+    let count = |name: &str| counts[name].as_i64().unwrap_or(-1);
+    let told = ledger.accepted_by_provider;
+    verdict.add(
+        "lost 0, failed 0, unknown 0",
+        ledger.adds_up() && ledger.failed == 0 && ledger.unknown == 0,
+        format!("{ledger:?}"),
+    );
+    let planned = (args.rate * args.seconds as f64).round() as i64;
+    verdict.add(
+        "what was answered success was accepted",
+        (ledger.accepted - planned).abs() <= 1,
+        format!("{} of {planned}", ledger.accepted),
+    );
+    verdict.add(
+        "both sides count the same sends, none twice",
+        count("sends_accepted") == told && count("recipients_repeated") == 0,
+        format!(
+            "provider {}, gateway {told}, {} people twice",
+            count("sends_accepted"),
+            count("recipients_repeated"),
+        ),
+    );
+    verdict.add(
+        "every status was told, in order",
+        quiet
+            && count("events_failed") == 0
+            && count("callback_backwards") == 0
+            && count("callback_invalid") == 0,
+        format!(
+            "{} events, {} callbacks, {} backwards, quiet: {quiet}",
+            count("events_acknowledged"),
+            counts["callback_entries"],
+            count("callback_backwards"),
+        ),
+    );
+}
