@@ -11,6 +11,7 @@ use tokio::{sync::oneshot, time::sleep};
 
 use super::{
     account::{Account, lock},
+    modes::Shape,
     plan::{Content, Plan},
     record::EventRecord,
     shape::{self, Moment, Subject},
@@ -77,12 +78,14 @@ async fn travel(world: &World, account: &Account, journey: Journey, first: onesh
             sleep(Duration::from_millis(step.delay_ms)).await;
         }
         let (body, status, shape) = render(&journey.subject, journey.accepted_ms, &step.content);
+        let said_ms = said(journey.accepted_ms, shape, &step.content);
         let delivery = post(world, account, body).await;
         let about = About {
             message_id: &journey.subject.message_id,
             status,
             shape,
             order,
+            said_ms,
         };
         record(world, account, about, &delivery);
         account.pending.fetch_sub(1, Ordering::Relaxed);
@@ -119,12 +122,24 @@ fn render(
     }
 }
 
+/// When the statuses of an event happened, as it says; the first generation says nothing.
+fn said(accepted_ms: u64, shape: &str, content: &Content) -> Vec<u64> {
+    match content {
+        Content::Status(_, planned) if shape != Shape::Gen1.name() => {
+            let at = planned.iter().map(|one| accepted_ms + one.offset_ms);
+            at.collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
 /// What an event is, for the record.
 pub(super) struct About<'a> {
     pub(super) message_id: &'a str,
     pub(super) status: String,
     pub(super) shape: &'static str,
     pub(super) order: usize,
+    pub(super) said_ms: Vec<u64>,
 }
 
 /// Keeps an event and how it was taken.
@@ -135,6 +150,7 @@ pub(super) fn record(world: &World, account: &Account, about: About<'_>, deliver
         status: about.status,
         shape: about.shape,
         order: about.order,
+        said_ms: about.said_ms,
         acknowledged: delivery.status,
         latency_ms: delivery.latency_ms,
         tries: delivery.tries,

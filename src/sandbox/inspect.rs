@@ -47,6 +47,7 @@ pub(super) fn router() -> Router<Arc<World>> {
         .route("/rate", get(rate))
         .route("/sends", get(sends))
         .route("/sends/by-recipient", get(by_recipient))
+        .route("/sends/spoiled", get(spoiled))
         .route("/events", get(events))
         .route("/callbacks", get(callbacks))
         .route("/idle", get(idle))
@@ -119,6 +120,12 @@ async fn by_recipient(State(world): Shared, Query(filter): Query<Filter>) -> Res
         }
         json!(sum)
     }))
+}
+
+async fn spoiled(State(world): Shared, Query(filter): Query<Filter>) -> Response {
+    let accounts = world.accounts(filter.merchant.as_deref());
+    let list = |account: &Arc<Account>| account.ledger().spoiled().cloned().collect::<Vec<_>>();
+    answer(accounts.map(|found| json!(found.iter().flat_map(list).collect::<Vec<_>>())))
 }
 
 async fn events(State(world): Shared, Query(filter): Query<Filter>) -> Response {

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
-use super::record::{EventRecord, SendRecord};
+use super::record::{EventRecord, SendRecord, SpoiledSend};
 
 #[derive(Debug, Default)]
 struct Recipient {
@@ -36,6 +36,7 @@ pub(super) struct Tally {
 pub(super) struct Ledger {
     pub(super) tally: Tally,
     sends: VecDeque<SendRecord>,
+    spoiled: VecDeque<SpoiledSend>,
     /// Sequence number of the first entry of `sends`.
     first: u64,
     by_id: HashMap<String, u64>,
@@ -75,6 +76,19 @@ impl Ledger {
             }
             self.first += 1;
         }
+    }
+
+    /// Keeps a send whose outcome was not plainly good.
+    pub(super) fn spoil(&mut self, send: SpoiledSend, keep: usize) {
+        self.spoiled.push_back(send);
+        while self.spoiled.len() > keep {
+            self.spoiled.pop_front();
+        }
+    }
+
+    /// Sends whose outcome was not plainly good, oldest first.
+    pub(super) fn spoiled(&self) -> impl Iterator<Item = &SpoiledSend> {
+        self.spoiled.iter()
     }
 
     /// Keeps an event, with its send when that is still known.
@@ -190,6 +204,7 @@ mod tests {
             message_id: id.into(),
             status: "sent".into(),
             shape: "gen3",
+            said_ms: vec![0],
             order: 0,
             acknowledged: Some(200),
             latency_ms: 1,

@@ -51,6 +51,19 @@ impl SendRecord {
     }
 }
 
+/// One send that did not simply go well.
+#[derive(Debug, Clone, Default, Serialize)]
+pub(super) struct SpoiledSend {
+    /// Milliseconds since 1970.
+    pub(super) at_ms: u64,
+    /// Recipient, digits.
+    pub(super) to: String,
+    /// `message_params` exactly as received.
+    pub(super) params: Option<String>,
+    /// What became of it, such as `refuse` or `accept_then_close`.
+    pub(super) outcome: &'static str,
+}
+
 /// One event and how the client took it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct EventRecord {
@@ -62,6 +75,8 @@ pub struct EventRecord {
     pub status: String,
     /// Its generation, or what else it is.
     pub shape: &'static str,
+    /// When its statuses happened, as it says, milliseconds since 1970; nothing where it says nothing.
+    pub said_ms: Vec<u64>,
     /// Its place among the events of the message.
     pub order: usize,
     /// HTTP status of the last answer; absent when none came.

@@ -16,7 +16,7 @@ use super::{
     knobs::Knobs,
     outcome::Outcome,
     plan::plan,
-    record::SendRecord,
+    record::{SendRecord, SpoiledSend},
     reply,
     script::Route,
     template,
@@ -46,6 +46,15 @@ pub(super) async fn message(
     let rolled = Outcome::roll(&knobs, &mut rng);
     let outcome = world.scripted(Route::Send).unwrap_or(rolled);
     let name = outcome.name();
+    if outcome != Outcome::Ok {
+        let spoiled = SpoiledSend {
+            at_ms: now_ms(),
+            to: to.clone(),
+            params: fields.get("message_params").map(str::to_owned),
+            outcome: name,
+        };
+        account.ledger().spoil(spoiled, knobs.keep);
+    }
     let effect = async {
         let draft = compose(&world, &account, &fields, to);
         match draft {

@@ -187,6 +187,7 @@ pub(super) async fn say(world: &World, account: &Account, utterance: Utterance) 
         status: utterance.status,
         shape: utterance.shape,
         order: 0,
+        said_ms: Vec::new(),
     };
     courier::record(world, account, about, &delivery);
     delivery

@@ -115,8 +115,9 @@ fn remember(
     Ok(())
 }
 
-/// Messages that the person has, or may have: the provider took them or may have taken them.
-const REACHED: &str = "(state IN (2, 3) OR lost = 1)";
+/// Messages that the person has, or may have: the provider took them or may have taken them, or is
+/// being asked to, and a reply may overtake its answer.
+const REACHED: &str = "(state IN (1, 2, 3) OR lost = 1)";
 /// How many messages are looked through for the last number that MoEngage named.
 const LOOKED_THROUGH: i64 = 1000;
 
@@ -139,7 +140,7 @@ fn answered(conn: &Connection, here: &Here<'_>, reply: &Reply) -> Result<Option<
     let latest = conn
         .prepare_cached(&format!(
             "{COLUMNS} WHERE recipient = ?1 AND account = ?2 AND {REACHED} AND accepted_at >= ?3
-             ORDER BY accepted_at DESC, id DESC LIMIT 1"
+             ORDER BY state = 1, accepted_at DESC, id DESC LIMIT 1"
         ))?
         .query_row(
             (

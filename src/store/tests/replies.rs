@@ -9,6 +9,7 @@ stories! {
     without_context_it_is_text_about_the_latest_message,
     a_message_outside_the_window_is_not_answered,
     a_message_of_unknown_outcome_is_answered_too,
+    a_reply_that_overtakes_the_answer_to_the_send_is_told,
     an_unmatched_reply_is_told_only_where_wanted,
     the_last_number_seen_stands_in,
     stop_is_stored_and_always_told,
@@ -143,6 +144,23 @@ async fn a_message_of_unknown_outcome_is_answered_too(new: NewWorld) {
         take(&world, reply(2, "Hello"), 5).await.unmatched_replies,
         1
     );
+}
+
+/// The provider may need long to answer a send, and a process that died answers nothing: whoever
+/// writes meanwhile has the message. One that surely reached the person comes first.
+async fn a_reply_that_overtakes_the_answer_to_the_send_is_told(new: NewWorld) {
+    let world = new();
+    world.attempt("m1", 1, 0).await;
+    assert_eq!(take(&world, to("P1", reply(1, "Quick")), 1).await.replies, 1);
+    world.sent("m2", 1, "P2", 2).await;
+    world.attempt("m3", 1, 3).await;
+    assert_eq!(take(&world, reply(1, "Hello"), 4).await.replies, 1);
+    world.accept("m4", 2, 5).await;
+    assert_eq!(take(&world, reply(2, "Too soon"), 6).await.replies, 0);
+    let told = told(&world, "a").await;
+    let ids = told.iter().map(|entry| entry.msg_id.as_ref().unwrap());
+    assert_eq!(ids.map(MsgId::as_str).collect::<Vec<_>>(), ["m1", "m2"]);
+    world.check().await;
 }
 
 async fn an_unmatched_reply_is_told_only_where_wanted(new: NewWorld) {

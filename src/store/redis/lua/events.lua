@@ -42,11 +42,16 @@ local function answered(from, context)
     local id = call('GET', P .. 'p:' .. context)
     if id and call('EXISTS', key_m(id)) == 1 then return id, true end
   end
+  local asked
   for _, id in ipairs(call('ZREVRANGE', P .. 'r:' .. from, 0, 99)) do
     local m = call('HMGET', key_m(id), 's', 'lo', 'ac')
     local reached = m[1] == STATE.accepted or m[1] == STATE.unknown or m[2] == '1'
-    if reached and tonumber(m[3]) >= tonumber(since) then return id, false end
+    local young = m[3] and tonumber(m[3]) >= tonumber(since)
+    if reached and young then return id, false end
+    -- The provider is being asked to take it; a reply may overtake its answer.
+    if m[1] == STATE.attempting and young then asked = asked or id end
   end
+  return asked, false
 end
 
 local function from_of(id)
