@@ -2,7 +2,7 @@
 //!
 //! Everything here is standard library only: no serde, no clock, no I/O. A value of one of these
 //! types is proof that it was checked on the way in, so nothing downstream checks it again.
-//! Decisions (state machine, status fold, failure policy) take what they need as arguments and
+//! Decisions (state machine, who may write, status fold, failure policy) take what they need as arguments and
 //! are tested by table and by property.
 
 pub mod callback;
@@ -10,6 +10,7 @@ pub mod code;
 pub mod event;
 pub mod id;
 pub mod keyword;
+pub mod life;
 pub mod message;
 pub mod outcome;
 pub mod phone;
@@ -24,6 +25,7 @@ pub use code::{Code, Refusal};
 pub use event::{Incoming, Reply, ReplyKind, StatusEvent};
 pub use id::{AccountId, ChannelId, MsgId, ProviderId};
 pub use keyword::{Keyword, Keywords};
+pub use life::{Life, Writer};
 pub use message::{BusinessNumber, Button, Header, Message, Template};
 pub use outcome::{Answer, Receipt, Transport};
 pub use phone::Phone;

@@ -107,7 +107,7 @@ impl Outbox {
         now: UnixMs,
     ) -> Result<Folded, StoreError> {
         match self {
-            Self::Embedded(store) => store.settle(claimed.handle, settlement, answer, now).await,
+            Self::Embedded(store) => store.settle(claimed, settlement, answer, now).await,
             Self::Redis(store) => store.settle(claimed, settlement, answer, now).await,
         }
     }
@@ -156,10 +156,7 @@ impl Outbox {
         now: UnixMs,
     ) -> Result<(), StoreError> {
         match self {
-            Self::Embedded(store) => {
-                let ends = ends.into_iter().map(|(take, end)| (take.callback, end));
-                store.settle_callbacks(queue, ends.collect(), now).await
-            }
+            Self::Embedded(store) => store.settle_callbacks(queue, ends, now).await,
             Self::Redis(store) => store.settle_callbacks(queue, ends, now).await,
         }
     }

@@ -6,7 +6,7 @@ use super::embedded::{Settings, Store};
 use super::redis::{self, Link};
 use rusqlite::Connection;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -98,19 +98,29 @@ impl RedisServer {
         Self { child, dir }
     }
 
+    /// Its socket.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.dir.path().join("redis.sock")
+    }
+
     /// Where it is.
     pub(crate) fn url(&self) -> String {
-        format!("redis+unix://{}/redis.sock", self.dir.path().display())
+        format!("redis+unix://{}", self.socket().display())
     }
 
     /// A connection to it.
     pub(crate) fn link(&self) -> Link {
-        let settings = redis::Settings {
-            url: self.url().into(),
-            wait_replicas: 0,
-        };
-        Link::new(&settings).unwrap()
+        link_by(&self.socket())
     }
+}
+
+/// A connection by this socket.
+pub(crate) fn link_by(socket: &Path) -> Link {
+    let settings = redis::Settings {
+        url: format!("redis+unix://{}", socket.display()).into(),
+        wait_replicas: 0,
+    };
+    Link::new(&settings).unwrap()
 }
 
 impl RedisServer {

@@ -193,7 +193,7 @@ pub struct EventRules {
 pub struct Take {
     /// The store's handle.
     pub callback: i64,
-    /// The claim that brought it; 0 where nobody else could take it.
+    /// The claim that brought it.
     pub claim: u64,
 }
 

@@ -5,7 +5,9 @@ use super::settle::Found;
 use super::writer::Txn;
 use super::{Store, channel_id, damaged, settle, signed};
 use crate::domain::state::Step;
-use crate::domain::{AccountId, Message, Phone, ProviderId, Receipt, State, Template, UnixMs};
+use crate::domain::{
+    AccountId, Life, Message, Phone, ProviderId, Receipt, State, Template, UnixMs, Writer,
+};
 use crate::store::{Adopted, Folded, StoreError, Unmatched, row};
 use rusqlite::{OptionalExtension, Result};
 
@@ -100,13 +102,13 @@ fn take_in(txn: &mut Txn<'_>, id: Id<'_>, adopted: &Adopted, now: UnixMs) -> Res
     )?;
     match here.into_iter().next() {
         None => insert(txn, id, adopted, now).map(Some),
-        Some(message) if matches!(message.state, State::Unknown | State::Failed) => {
+        Some(message) if message.life.after(Writer::Record, Step::Evidence).is_ok() => {
             prove(txn, id.1, &message, now)?;
             Ok(Some(message))
         }
         Some(message) => {
             tracing::warn!(channel = %message.channel, msg_id = %message.msg_id, provider_id = %id.1,
-                state = %message.state,
+                state = %message.life.state,
                 "Datastore has a record of this message with another provider id; the message here \
                  is left as it is, and statuses of that id are not relayed");
             Ok(None)
@@ -158,7 +160,10 @@ fn insert(txn: &Txn<'_>, id: Id<'_>, adopted: &Adopted, now: UnixMs) -> Result<F
         id: txn.conn.last_insert_rowid(),
         channel: adopted.channel.clone(),
         msg_id: adopted.msg_id.clone(),
-        state: State::Accepted,
+        life: Life {
+            state: State::Accepted,
+            ..Life::NEW
+        },
     })
 }
 
@@ -177,19 +182,20 @@ fn named(txn: &Txn<'_>, id: Id<'_>) -> Result<Option<Phone>> {
 
 /// The record proves that the provider took the message.
 fn prove(txn: &mut Txn<'_>, id: &ProviderId, message: &Found, now: UnixMs) -> Result<()> {
-    let next = message.state.after(Step::Evidence).map_err(damaged)?;
+    let next = message.step(txn, Writer::Record, Step::Evidence)?;
     let line = format!("{} (from Datastore)", id.as_str());
     txn.conn
         .prepare_cached(
-            "UPDATE message SET state = 2, settled_at = ?2, lost = 0, provider_id = ?3,
-                    history = history || ?4 WHERE id = ?1",
+            "UPDATE message SET state = ?2, settled_at = ?3, lost = ?4, provider_id = ?5,
+                    history = history || ?6 WHERE id = ?1",
         )?
         .execute((
             message.id,
+            settle::number(next.state),
             now.0,
+            next.lost,
             id.as_str(),
             row::moment(now, "receipt", &line),
         ))?;
-    txn.deltas.moved(&message.channel, message.state, next);
     Ok(())
 }

@@ -5,6 +5,7 @@
 //! holds back nothing but its own message.
 
 use super::ledger::Counter;
+use super::taken::Taken;
 use super::writer::Txn;
 use super::{Store, signed};
 use crate::domain::{Callback, ChannelId, Lane, UnixMs};
@@ -81,7 +82,8 @@ impl Store {
                 // Kept over the question, so that two takers never take the same.
                 let mut taken = store.taken();
                 let due = due(conn, &asked, most, &taken, now)?;
-                taken.extend(due.found.iter().map(|one| one.handle.callback));
+                let found = due.found.iter().map(|one| one.handle);
+                taken.hold(found.chain(due.unreadable.iter().copied()));
                 Ok(due)
             })
             .await?;
@@ -89,12 +91,11 @@ impl Store {
             let dead = RelayOutcome::Dead {
                 reason: "cannot be read by this version of the gateway".into(),
             };
-            let ends = due
-                .unreadable
-                .into_iter()
-                .map(|handle| (handle, dead.clone()));
+            let ends = due.unreadable.iter().map(|take| (*take, dead.clone()));
             if let Err(error) = self.settle_callbacks(queue, ends.collect(), now).await {
                 // Those that were found are taken and must be handed out all the same.
+                let mut taken = self.taken();
+                due.unreadable.iter().for_each(|take| taken.let_go(*take));
                 tracing::warn!(%error, "unreadable callbacks stay where they are; tried again");
             }
         }
@@ -112,7 +113,7 @@ impl Store {
             )?;
             let mut rows = select.query((queue.channel.as_str(), number(queue.lane)))?;
             while let Some(row) = rows.next()? {
-                if !taken.contains(&row.get(0)?) {
+                if !taken.holds(row.get(0)?) {
                     return Ok(Some(UnixMs(row.get(1)?)));
                 }
             }
@@ -125,22 +126,24 @@ impl Store {
     pub async fn settle_callbacks(
         &self,
         queue: &LaneOf,
-        ends: Vec<(i64, RelayOutcome)>,
+        mut ends: Vec<(Take, RelayOutcome)>,
         now: UnixMs,
     ) -> Result<(), StoreError> {
-        let handles: Vec<i64> = ends.iter().map(|(handle, _)| *handle).collect();
+        {
+            let taken = self.taken();
+            ends.retain(|(take, end)| taken.counts(*take, end));
+        }
+        let takes: Vec<Take> = ends.iter().map(|(take, _)| *take).collect();
         let queue = queue.clone();
         self.write(move |txn| {
-            for (handle, end) in &ends {
-                settle(txn, &queue, *handle, end, now)?;
+            for (take, end) in &ends {
+                settle(txn, &queue, take.callback, end, now)?;
             }
             Ok(())
         })
         .await?;
         let mut taken = self.taken();
-        for handle in handles {
-            taken.remove(&handle);
-        }
+        takes.into_iter().for_each(|take| taken.let_go(take));
         Ok(())
     }
 
@@ -164,16 +167,10 @@ impl Store {
 #[derive(Default)]
 struct Due {
     found: Vec<PendingCallback>,
-    unreadable: Vec<i64>,
+    unreadable: Vec<Take>,
 }
 
-fn due(
-    conn: &Connection,
-    queue: &LaneOf,
-    most: usize,
-    taken: &std::collections::HashSet<i64>,
-    now: UnixMs,
-) -> Result<Due> {
+fn due(conn: &Connection, queue: &LaneOf, most: usize, taken: &Taken, now: UnixMs) -> Result<Due> {
     let mut select = conn.prepare_cached(
         "SELECT id, body, tries, created FROM callback
          WHERE channel = ?1 AND lane = ?2 AND ready = 1 AND due <= ?3 ORDER BY due, id",
@@ -182,16 +179,13 @@ fn due(
     let mut due = Due::default();
     while due.found.len() + due.unreadable.len() < most {
         let Some(row) = rows.next()? else { break };
-        let handle = row.get(0)?;
-        if taken.contains(&handle) {
+        let handle = taken.next(row.get(0)?);
+        if taken.holds(handle.callback) {
             continue;
         }
         match row::read_callback(row.get_ref(1)?.as_str()?) {
             Ok(callback) => due.found.push(PendingCallback {
-                handle: Take {
-                    callback: handle,
-                    claim: 0,
-                },
+                handle,
                 term: 0,
                 callback,
                 tries: row.get(2)?,

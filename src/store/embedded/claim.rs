@@ -4,7 +4,7 @@ use super::settle::{self, Found};
 use super::writer::Txn;
 use super::{Store, callbacks, damaged, evidence};
 use crate::domain::state::Step;
-use crate::domain::{AccountId, ChannelId, MsgId, Phone, Refusal, State, UnixMs};
+use crate::domain::{AccountId, ChannelId, MsgId, Phone, Refusal, UnixMs, Writer};
 use crate::store::{ClaimedMessage, Claims, Folded, StoreError, Turn, refusals, row};
 use rusqlite::Result;
 
@@ -14,8 +14,7 @@ const ATTEMPTING: &str =
 
 /// A queued row as the claim reads it.
 struct Waiting {
-    id: i64,
-    msg_id: MsgId,
+    message: Found,
     to: Phone,
     accepted_at: UnixMs,
     attempts: u32,
@@ -85,13 +84,8 @@ impl Store {
         self.write(move |txn| {
             let found = settle::find_where(txn.conn, ATTEMPTING, [account.as_str()])?;
             for message in &found {
-                settle::lose(
-                    txn,
-                    message,
-                    until,
-                    "the process ended during the attempt",
-                    now,
-                )?;
+                let said = ("the process ended during the attempt", now);
+                settle::lose(txn, message, Writer::Successor, until, said)?;
             }
             // Only when all are marked: two to the same person prove nothing. Whom it concerns need
             // not be told, since at start every relay looks for itself.
@@ -118,30 +112,23 @@ fn take(
         waiting.extend(due(txn, FRESH, &turn.channel, most - waiting.len(), now)?);
     }
     for one in waiting {
-        let message = row::read_message(one.msg_id.clone(), one.to, &one.body);
+        let msg_id = one.message.msg_id.clone();
+        let message = row::read_message(msg_id.clone(), one.to, &one.body);
         let refusal = match &message {
             Ok(_) => refusal(txn, turn, &one)?,
             // Left in the queue it would hold back everything behind it, on every channel.
             Err(_) => Some(refusals::unreadable()),
         };
         if let Some(refusal) = refusal {
-            let found = Found {
-                id: one.id,
-                channel: turn.channel.clone(),
-                msg_id: one.msg_id.clone(),
-                state: State::Queued,
-            };
-            settle::fail(txn, &found, &refusal, false, now)?;
-            claims
-                .failed
-                .push((turn.channel.clone(), one.msg_id, refusal));
+            settle::fail(txn, &one.message, Writer::Worker, &refusal, now)?;
+            claims.failed.push((turn.channel.clone(), msg_id, refusal));
             continue;
         }
         let attempt = one.attempts + 1;
-        mark(txn, &turn.channel, &one, attempt, now)?;
+        mark(txn, &one.message, attempt, now)?;
         claims.taken.push(ClaimedMessage {
-            handle: one.id,
-            claim: 0,
+            handle: one.message.id,
+            claim: attempt.into(),
             term: 0,
             channel: turn.channel.clone(),
             message: message.map_err(damaged)?,
@@ -153,10 +140,12 @@ fn take(
 }
 
 /// Due messages that were tried before.
-const RETRIES: &str = "SELECT id, msg_id, recipient, accepted_at, attempts, body FROM message
+const RETRIES: &str =
+    "SELECT id, msg_id, recipient, accepted_at, attempts, body, state, resent, lost FROM message
      WHERE channel = ?1 AND state = 0 AND attempts > 0 AND due <= ?2 ORDER BY due, id LIMIT ?3";
 /// Due messages that were not.
-const FRESH: &str = "SELECT id, msg_id, recipient, accepted_at, attempts, body FROM message
+const FRESH: &str =
+    "SELECT id, msg_id, recipient, accepted_at, attempts, body, state, resent, lost FROM message
      WHERE channel = ?1 AND state = 0 AND attempts = 0 AND due <= ?2
      ORDER BY due, accepted_at, id LIMIT ?3";
 
@@ -171,8 +160,12 @@ fn due(
     let most = i64::try_from(most).unwrap_or(i64::MAX);
     let rows = select.query_map((channel.as_str(), now.0, most), |row| {
         Ok(Waiting {
-            id: row.get(0)?,
-            msg_id: MsgId::parse(&row.get::<_, String>(1)?).map_err(damaged)?,
+            message: Found {
+                id: row.get(0)?,
+                channel: channel.clone(),
+                msg_id: MsgId::parse(&row.get::<_, String>(1)?).map_err(damaged)?,
+                life: settle::life(row.get(6)?, row.get(7)?, row.get(8)?)?,
+            },
             to: settle::phone(row.get(2)?)?,
             accepted_at: UnixMs(row.get(3)?),
             attempts: row.get(4)?,
@@ -192,26 +185,20 @@ fn refusal(txn: &Txn<'_>, turn: &Turn, one: &Waiting) -> Result<Option<Refusal>>
     Ok(None)
 }
 
-fn mark(
-    txn: &mut Txn<'_>,
-    channel: &ChannelId,
-    one: &Waiting,
-    attempt: u32,
-    now: UnixMs,
-) -> Result<()> {
-    let next = State::Queued.after(Step::Claim).map_err(damaged)?;
+fn mark(txn: &mut Txn<'_>, message: &Found, attempt: u32, now: UnixMs) -> Result<()> {
+    let next = message.step(txn, Writer::Worker, Step::Claim)?;
     txn.conn
         .prepare_cached(
-            "UPDATE message SET state = 1, attempts = ?2, attempted_at = ?3,
-                    history = iif(length(history) < ?5, history || ?4, history) WHERE id = ?1",
+            "UPDATE message SET state = ?2, attempts = ?3, attempted_at = ?4,
+                    history = iif(length(history) < ?6, history || ?5, history) WHERE id = ?1",
         )?
         .execute((
-            one.id,
+            message.id,
+            settle::number(next.state),
             attempt,
             now.0,
             row::moment(now, "attempt", &attempt.to_string()),
             callbacks::HISTORY_LIMIT,
         ))?;
-    txn.deltas.moved(channel, State::Queued, next);
     Ok(())
 }

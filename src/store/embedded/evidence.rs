@@ -1,15 +1,15 @@
 //! Evidence for sends whose outcome nobody knows (DESIGN G3).
 //!
-//! When exactly one unmatched provider id of the account names a recipient, and exactly one message
-//! to that recipient has an unknown outcome, and none is being sent right now, then the id belongs
-//! to that message. Anything less clear proves nothing.
+//! When exactly one unmatched provider id of the account names a recipient, and there is doubt about
+//! exactly one message to that recipient, and it is not being sent right now, then the id belongs to
+//! that message. Anything less clear proves nothing.
 
 use super::events;
 use super::settle::{self, Found};
 use super::writer::Txn;
 use super::{damaged, signed};
 use crate::domain::state::Step;
-use crate::domain::{AccountId, Phone, ProviderId, Receipt, State, UnixMs};
+use crate::domain::{AccountId, Life, Phone, ProviderId, Receipt, UnixMs, Writer};
 use crate::store::{Folded, row};
 use rusqlite::Result;
 
@@ -31,21 +31,23 @@ pub(super) fn weigh_recipient(
     now: UnixMs,
     folded: &mut Folded,
 ) -> Result<()> {
-    let Some((message, attempted_at)) = only_unknown(txn, account, recipient)? else {
+    let Some((message, attempted_at)) = only_provable(txn, account, recipient)? else {
         return Ok(());
     };
     let Some(provider_id) = only_unmatched(txn, account, recipient, attempted_at)? else {
         return Ok(());
     };
-    let next = message.state.after(Step::Evidence).map_err(damaged)?;
+    let next = message.step(txn, Writer::Status, Step::Evidence)?;
     txn.conn
         .prepare_cached(
-            "UPDATE message SET state = 2, settled_at = ?2, lost = 0, provider_id = ?3,
-                    inferred = 1, history = history || ?4 WHERE id = ?1",
+            "UPDATE message SET state = ?2, settled_at = ?3, lost = ?4, provider_id = ?5,
+                    inferred = 1, history = history || ?6 WHERE id = ?1",
         )?
         .execute((
             message.id,
+            settle::number(next.state),
             now.0,
+            next.lost,
             provider_id.as_str(),
             row::moment(
                 now,
@@ -53,7 +55,6 @@ pub(super) fn weigh_recipient(
                 &format!("{} (inferred from a status)", provider_id.as_str()),
             ),
         ))?;
-    txn.deltas.moved(&message.channel, message.state, next);
     folded.inferred += 1;
     let receipt = Receipt {
         provider_id,
@@ -62,32 +63,32 @@ pub(super) fn weigh_recipient(
     events::match_early(txn, &message, &receipt, now, folded)
 }
 
-/// The one message to this recipient whose outcome is unknown, with the time of its last attempt.
-fn only_unknown(
+/// The one message to this recipient about which there is doubt, if a status proves it, with the time
+/// of its last attempt.
+fn only_provable(
     txn: &Txn<'_>,
     account: &AccountId,
     recipient: Phone,
 ) -> Result<Option<(Found, i64)>> {
+    // All in doubt, each half by its own small index.
     let mut select = txn.conn.prepare_cached(
-        "SELECT id, state, attempted_at FROM message
+        "SELECT id, state, resent, lost, attempted_at FROM message
          WHERE (state = 1 OR state = 3 OR (state = 4 AND lost = 1))
-           AND recipient = ?1 AND account = ?2",
+           AND recipient = ?1 AND account = ?2
+         UNION ALL
+         SELECT id, state, resent, lost, attempted_at FROM message
+         WHERE (lost = 1 AND (state = 0 OR state = 2)) AND recipient = ?1 AND account = ?2",
     )?;
     let rows = select.query_map((signed(recipient.number()), account.as_str()), |row| {
-        Ok((
-            row.get::<_, i64>(0)?,
-            settle::state(row.get(1)?)?,
-            row.get::<_, i64>(2)?,
-        ))
+        let life = settle::life(row.get(1)?, row.get(2)?, row.get(3)?)?;
+        Ok((life, (row.get::<_, i64>(0)?, row.get::<_, i64>(4)?)))
     })?;
-    let candidates: Vec<_> = rows.collect::<Result<_>>()?;
-    match candidates.as_slice() {
-        [(id, state, attempted_at)] if *state != State::Attempting => {
-            let found = settle::find_where(txn.conn, "id = ?1", [id])?.pop();
-            Ok(found.map(|message| (message, *attempted_at)))
-        }
-        _ => Ok(None),
-    }
+    let (lives, rows): (Vec<Life>, Vec<_>) = rows.collect::<Result<Vec<_>>>()?.into_iter().unzip();
+    let Some((id, attempted_at)) = Life::provable(&lives).and_then(|place| rows.get(place)) else {
+        return Ok(None);
+    };
+    let found = settle::find_where(txn.conn, "id = ?1", [id])?.pop();
+    Ok(found.map(|message| (message, *attempted_at)))
 }
 
 /// The one provider id that names this recipient and matches no message.
@@ -97,10 +98,14 @@ fn only_unmatched(
     recipient: Phone,
     since: i64,
 ) -> Result<Option<ProviderId>> {
-    // An id that was seen before the attempt belongs to another message.
+    // An id that was seen before the attempt belongs to another message, whomever it named then.
     let mut select = txn.conn.prepare_cached(
-        "SELECT provider_id FROM event WHERE account = ?1 AND recipient = ?2 AND kind = 'status'
-         GROUP BY provider_id HAVING min(received_at) >= ?3 LIMIT 2",
+        "SELECT DISTINCT provider_id FROM event AS named
+         WHERE account = ?1 AND recipient = ?2 AND kind = 'status'
+           AND NOT EXISTS (SELECT 1 FROM event AS before
+                           WHERE before.account = ?1 AND before.provider_id = named.provider_id
+                             AND before.received_at < ?3)
+         LIMIT 2",
     )?;
     let params = (account.as_str(), signed(recipient.number()), since);
     let rows = select.query_map(params, |row| {

@@ -20,6 +20,7 @@ mod replies;
 mod schema;
 mod settle;
 mod sweep;
+mod taken;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -31,10 +32,10 @@ use crate::domain::ChannelId;
 use disk::Disk;
 use ledger::Totals;
 use rusqlite::{Connection, OpenFlags};
-use std::collections::HashSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use taken::Taken;
 use writer::{Txn, Writer};
 
 /// Connections that answer questions; more would only wait for the processors.
@@ -67,7 +68,7 @@ struct Shared {
     /// Whether changes are marked for Datastore.
     mark_dirty: bool,
     /// Callbacks handed to the relay and not yet settled: the leases of this one process.
-    taken: Mutex<HashSet<i64>>,
+    taken: Mutex<Taken>,
     /// Held as long as the store lives; the lock ends with the process, however it ends.
     _lock: File,
 }
@@ -119,7 +120,7 @@ impl Store {
             disk: Disk::new(dir.clone(), path.clone(), settings.min_free).map_err(in_dir)?,
             path,
             mark_dirty: settings.mark_dirty,
-            taken: Mutex::new(HashSet::new()),
+            taken: Mutex::default(),
             _lock: lock,
         };
         Ok(Self {
@@ -189,7 +190,7 @@ impl Store {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn taken(&self) -> MutexGuard<'_, HashSet<i64>> {
+    fn taken(&self) -> MutexGuard<'_, Taken> {
         self.shared
             .taken
             .lock()

@@ -140,7 +140,7 @@ fn answered(conn: &Connection, here: &Here<'_>, reply: &Reply) -> Result<Option<
     let latest = conn
         .prepare_cached(&format!(
             "{COLUMNS} WHERE recipient = ?1 AND account = ?2 AND {REACHED} AND accepted_at >= ?3
-             ORDER BY state = 1, accepted_at DESC, id DESC LIMIT 1"
+             ORDER BY state = 1 AND lost = 0, accepted_at DESC, id DESC LIMIT 1"
         ))?
         .query_row(
             (

@@ -1,12 +1,13 @@
 //! Write C: the end of an attempt, with everything that hangs on it, in one transaction.
 
 use super::writer::Txn;
-use super::{Store, callbacks, channel_id, damaged, events, evidence};
+use super::{Store, callbacks, channel_id, damaged, events, evidence, signed};
 use crate::domain::state::Step;
 use crate::domain::{
-    Callback, ChannelId, MsgId, Phone, Receipt, Refusal, State, Status, StatusEntry, UnixMs,
+    Callback, ChannelId, Life, MsgId, Phone, Receipt, Refusal, State, Status, StatusEntry, UnixMs,
+    Writer,
 };
-use crate::store::{Folded, Settlement, StoreError, Tap, row};
+use crate::store::{ClaimedMessage, Folded, Settlement, StoreError, Tap, row};
 use rusqlite::{Connection, Params, Result};
 
 /// A message as far as a step needs it.
@@ -14,24 +15,35 @@ pub(super) struct Found {
     pub(super) id: i64,
     pub(super) channel: ChannelId,
     pub(super) msg_id: MsgId,
-    pub(super) state: State,
+    pub(super) life: Life,
+}
+
+impl Found {
+    /// Asks the model whether this may happen, and counts it in the ledger. What it gives is to be
+    /// written.
+    pub(super) fn step(&self, txn: &mut Txn<'_>, writer: Writer, step: Step) -> Result<Life> {
+        let next = self.life.after(writer, step).map_err(damaged)?;
+        txn.deltas.moved(&self.channel, self.life.state, next.state);
+        Ok(next)
+    }
 }
 
 impl Store {
-    /// Ends an attempt. A settlement of an attempt that is not under way any more is ignored, so
-    /// that a repeated call does nothing. The history of an attempt that decided nothing keeps
-    /// `answer`.
+    /// Ends an attempt. The claim is the fence: the only process loses no lease, so whoever has not
+    /// made the claim whose attempt is under way has told its end before, and a repeated call does
+    /// nothing. The history of an attempt that decided nothing keeps `answer`.
     pub async fn settle(
         &self,
-        handle: i64,
+        claimed: &ClaimedMessage,
         settlement: Settlement,
         answer: String,
         now: UnixMs,
     ) -> Result<Folded, StoreError> {
+        let (handle, claim) = (claimed.handle, signed(claimed.claim));
         self.write(move |txn| {
             let mut folded = Folded::default();
-            let Some(message) = find_where(txn.conn, "id = ?1 AND state = 1", [handle])?.pop()
-            else {
+            let under_way = "id = ?1 AND attempts = ?2 AND state = 1";
+            let Some(message) = find_where(txn.conn, under_way, (handle, claim))?.pop() else {
                 return Ok(folded);
             };
             match &settlement {
@@ -42,11 +54,12 @@ impl Store {
                 }
                 Settlement::Retry { due } => retry(txn, &message, *due, &answer, now)?,
                 Settlement::Failed(refusal) => {
-                    fail(txn, &message, refusal, false, now)?;
+                    fail(txn, &message, Writer::Holder, refusal, now)?;
                     folded.ring.push(message.channel.clone());
                 }
                 Settlement::Unknown { until, taps } => {
-                    lose(txn, &message, *until, &answer, now)?;
+                    let said = (&*answer, now);
+                    lose(txn, &message, Writer::Holder, *until, said)?;
                     keep_taps(txn, &message, taps)?;
                 }
             }
@@ -59,20 +72,21 @@ impl Store {
 }
 
 fn receive(txn: &mut Txn<'_>, message: &Found, receipt: &Receipt, now: UnixMs) -> Result<()> {
-    let next = message.state.after(Step::Receipt).map_err(damaged)?;
+    let next = message.step(txn, Writer::Holder, Step::Receipt)?;
     txn.conn
         .prepare_cached(
-            "UPDATE message SET state = 2, settled_at = ?2, provider_id = ?3, conversation = ?4,
-                    history = history || ?5 WHERE id = ?1",
+            "UPDATE message SET state = ?2, lost = ?3, settled_at = ?4, provider_id = ?5,
+                    conversation = ?6, history = history || ?7 WHERE id = ?1",
         )?
         .execute((
             message.id,
+            number(next.state),
+            next.lost,
             now.0,
             receipt.provider_id.as_str(),
             &receipt.conversation,
             row::moment(now, "receipt", receipt.provider_id.as_str()),
         ))?;
-    txn.deltas.moved(&message.channel, message.state, next);
     Ok(())
 }
 
@@ -88,26 +102,20 @@ fn keep_taps(txn: &Txn<'_>, message: &Found, taps: &[Tap]) -> Result<()> {
 }
 
 /// Back to the queue.
-pub(super) fn retry(
-    txn: &mut Txn<'_>,
-    message: &Found,
-    due: UnixMs,
-    answer: &str,
-    now: UnixMs,
-) -> Result<()> {
-    let next = message.state.after(Step::Retry).map_err(damaged)?;
+fn retry(txn: &mut Txn<'_>, message: &Found, due: UnixMs, answer: &str, now: UnixMs) -> Result<()> {
+    let next = message.step(txn, Writer::Holder, Step::Retry)?;
     txn.conn
         .prepare_cached(
-            "UPDATE message SET state = 0, due = ?2,
-                    history = iif(length(history) < ?4, history || ?3, history) WHERE id = ?1",
+            "UPDATE message SET state = ?2, due = ?3,
+                    history = iif(length(history) < ?5, history || ?4, history) WHERE id = ?1",
         )?
         .execute((
             message.id,
+            number(next.state),
             due.0,
             row::moment(now, "retry", answer),
             callbacks::HISTORY_LIMIT,
         ))?;
-    txn.deltas.moved(&message.channel, message.state, next);
     Ok(())
 }
 
@@ -115,43 +123,46 @@ pub(super) fn retry(
 pub(super) fn lose(
     txn: &mut Txn<'_>,
     message: &Found,
+    writer: Writer,
     until: UnixMs,
-    answer: &str,
-    now: UnixMs,
+    (answer, now): (&str, UnixMs),
 ) -> Result<()> {
-    let next = message.state.after(Step::Lose).map_err(damaged)?;
+    let next = message.step(txn, writer, Step::Lose)?;
     txn.conn
         .prepare_cached(
-            "UPDATE message SET state = 3, due = ?2, history = history || ?3 WHERE id = ?1",
-        )?
-        .execute((message.id, until.0, row::moment(now, "unknown", answer)))?;
-    txn.deltas.moved(&message.channel, message.state, next);
-    Ok(())
-}
-
-/// Given up: MoEngage, which was told success, is told why. `lost` marks an outcome that nobody
-/// knows, for which later evidence still counts.
-pub(super) fn fail(
-    txn: &mut Txn<'_>,
-    message: &Found,
-    refusal: &Refusal,
-    lost: bool,
-    now: UnixMs,
-) -> Result<()> {
-    let next = message.state.after(Step::Fail).map_err(damaged)?;
-    txn.conn
-        .prepare_cached(
-            "UPDATE message SET state = 4, settled_at = ?2, lost = ?3, progress = ?4,
-                    history = history || ?5 WHERE id = ?1",
+            "UPDATE message SET state = ?2, due = ?3, history = history || ?4 WHERE id = ?1",
         )?
         .execute((
             message.id,
+            number(next.state),
+            until.0,
+            row::moment(now, "unknown", answer),
+        ))?;
+    Ok(())
+}
+
+/// Given up: MoEngage, which was told success, is told why.
+pub(super) fn fail(
+    txn: &mut Txn<'_>,
+    message: &Found,
+    writer: Writer,
+    refusal: &Refusal,
+    now: UnixMs,
+) -> Result<()> {
+    let next = message.step(txn, writer, Step::Fail)?;
+    txn.conn
+        .prepare_cached(
+            "UPDATE message SET state = ?2, settled_at = ?3, lost = ?4, progress = ?5,
+                    history = history || ?6 WHERE id = ?1",
+        )?
+        .execute((
+            message.id,
+            number(next.state),
             now.0,
-            lost,
+            next.lost,
             events::rank(Some(Status::Failed)),
             row::moment(now, "failed", &refusal.to_string()),
         ))?;
-    txn.deltas.moved(&message.channel, message.state, next);
     let entry = Callback::Status(StatusEntry {
         msg_id: message.msg_id.clone(),
         status: Status::Failed,
@@ -167,17 +178,35 @@ pub(super) fn find_where(
     condition: &str,
     params: impl Params,
 ) -> Result<Vec<Found>> {
-    let sql = format!("SELECT id, channel, msg_id, state FROM message WHERE {condition}");
+    let sql =
+        format!("SELECT id, channel, msg_id, state, resent, lost FROM message WHERE {condition}");
     let mut select = conn.prepare_cached(&sql)?;
     let rows = select.query_map(params, |row| {
         Ok(Found {
             id: row.get(0)?,
             channel: channel_id(row.get_ref(1)?.as_str()?)?,
             msg_id: MsgId::parse(row.get_ref(2)?.as_str()?).map_err(damaged)?,
-            state: state(row.get(3)?)?,
+            life: life(row.get(3)?, row.get(4)?, row.get(5)?)?,
         })
     })?;
     rows.collect()
+}
+
+/// The life of a row, by its columns. A receipt of an earlier attempt cannot come while a later one
+/// is under way: the only process claims nothing before it has told the end of what it claimed.
+pub(super) fn life(number: i64, resent: bool, lost: bool) -> Result<Life> {
+    Ok(Life {
+        state: state(number)?,
+        resent,
+        lost,
+        taken: false,
+    })
+}
+
+/// The number of a state in a row.
+pub(super) fn number(state: State) -> i64 {
+    let place = State::ALL.iter().position(|known| *known == state);
+    signed(place.unwrap_or_default() as u64)
 }
 
 /// The state of a row: its number is its place in [`State::ALL`].

@@ -4,7 +4,7 @@ use super::settle::{self, Found};
 use super::writer::Txn;
 use super::{Store, channel_id, damaged, evidence, signed};
 use crate::domain::state::Step;
-use crate::domain::{MsgId, State, UnixMs};
+use crate::domain::{MsgId, UnixMs, Writer};
 use crate::store::{Folded, Look, StoreError, SweepRule, Swept, refusals, row};
 use rusqlite::{OptionalExtension, Result};
 use std::time::Duration;
@@ -166,7 +166,7 @@ fn expire(txn: &mut Txn<'_>, id: i64, now: UnixMs, swept: &mut Swept) -> Result<
     let found = settle::find_where(txn.conn, "id = ?1 AND state = 0", [id])?.pop();
     if let Some(message) = found {
         let refusal = refusals::too_old();
-        settle::fail(txn, &message, &refusal, false, now)?;
+        settle::fail(txn, &message, Writer::Time, &refusal, now)?;
         swept
             .failed
             .push((message.channel, message.msg_id, refusal));
@@ -185,30 +185,29 @@ fn end_hold(
     let mut folded = Folded::default();
     evidence::weigh(txn, id, now, &mut folded)?;
     swept.inferred += folded.inferred;
-    let Some((message, resent, accepted_at)) = over(txn, id, now)? else {
+    let Some((message, accepted_at)) = over(txn, id, now)? else {
         return Ok(());
     };
     let rule = rules.iter().find(|rule| rule.channel == message.channel);
     let young = rule.is_some_and(|rule| UnixMs(accepted_at) >= rule.expired_before);
-    if rule.is_some_and(|rule| rule.resend) && !resent && young {
+    if rule.is_some_and(|rule| rule.resend) && !message.life.resent && young {
         resend(txn, &message, now)?;
         swept.resent.push((message.channel, message.msg_id));
         return Ok(());
     }
     let refusal = refusals::outcome_unknown();
-    settle::fail(txn, &message, &refusal, true, now)?;
+    settle::fail(txn, &message, Writer::Time, &refusal, now)?;
     swept
         .failed
         .push((message.channel, message.msg_id, refusal));
     Ok(())
 }
 
-/// A message whose hold is over, with whether it was sent once more before, and when it was
-/// accepted; `None` when it moved on meanwhile.
-fn over(txn: &Txn<'_>, id: i64, now: UnixMs) -> Result<Option<(Found, bool, i64)>> {
+/// A message whose hold is over, with when it was accepted; `None` when it moved on meanwhile.
+fn over(txn: &Txn<'_>, id: i64, now: UnixMs) -> Result<Option<(Found, i64)>> {
     txn.conn
         .prepare_cached(
-            "SELECT channel, msg_id, resent, accepted_at FROM message
+            "SELECT channel, msg_id, state, resent, lost, accepted_at FROM message
              WHERE id = ?1 AND state = 3 AND due <= ?2",
         )?
         .query_row((id, now.0), |row| {
@@ -216,9 +215,9 @@ fn over(txn: &Txn<'_>, id: i64, now: UnixMs) -> Result<Option<(Found, bool, i64)
                 id,
                 channel: channel_id(row.get_ref(0)?.as_str()?)?,
                 msg_id: MsgId::parse(row.get_ref(1)?.as_str()?).map_err(damaged)?,
-                state: State::Unknown,
+                life: settle::life(row.get(2)?, row.get(3)?, row.get(4)?)?,
             };
-            Ok((found, row.get(2)?, row.get(3)?))
+            Ok((found, row.get(5)?))
         })
         .optional()
 }
@@ -228,7 +227,7 @@ fn limit(rows: usize) -> i64 {
 }
 
 fn resend(txn: &mut Txn<'_>, message: &Found, now: UnixMs) -> Result<()> {
-    let next = message.state.after(Step::Resend).map_err(damaged)?;
+    let next = message.step(txn, Writer::Time, Step::Resend)?;
     let line = row::moment(
         now,
         "retry",
@@ -236,10 +235,16 @@ fn resend(txn: &mut Txn<'_>, message: &Found, now: UnixMs) -> Result<()> {
     );
     txn.conn
         .prepare_cached(
-            "UPDATE message SET state = 0, due = ?2, resent = 1, history = history || ?3
-             WHERE id = ?1",
+            "UPDATE message SET state = ?2, due = ?3, resent = ?4, lost = ?5,
+                    history = history || ?6 WHERE id = ?1",
         )?
-        .execute((message.id, now.0, line))?;
-    txn.deltas.moved(&message.channel, message.state, next);
+        .execute((
+            message.id,
+            settle::number(next.state),
+            now.0,
+            next.resent,
+            next.lost,
+            line,
+        ))?;
     Ok(())
 }

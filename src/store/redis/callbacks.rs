@@ -39,8 +39,8 @@ impl Store {
     ) -> Result<Vec<PendingCallback>, StoreError> {
         let claim = self.shared.hands.claim();
         let found = self.take_at(queue, most, claim, now).await;
-        let much = found.as_ref().map_or(0, Vec::len);
-        self.shared.hands.claimed(claim, much);
+        let taken = found.iter().flatten().map(|(callback, _)| *callback);
+        self.shared.hands.claimed(claim, taken.collect());
         let found = found?;
         let (account, term) = (
             &self.home(&queue.channel)?.account,

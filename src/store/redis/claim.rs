@@ -42,8 +42,9 @@ impl Store {
             }
             let claim = self.shared.hands.claim();
             let found = self.claim_at(home, (&turns, room), claim, now).await;
-            let much = found.as_ref().map_or(0, |(taken, ..)| taken.len());
-            self.shared.hands.claimed(claim, much);
+            let taken = found.iter().flat_map(|(taken, ..)| taken);
+            let handles = taken.map(|(handle, ..)| *handle).collect();
+            self.shared.hands.claimed(claim, handles);
             let (taken, failed, newer) = found?;
             self.tell_of_newer(home, "messages", newer);
             self.take_in(claim, taken, &mut claims, now).await?;

@@ -7,7 +7,7 @@ use super::{Call, Home, Store};
 use crate::clock;
 use crate::domain::{AccountId, ChannelId, UnixMs};
 use crate::store::{ClaimedMessage, Folded, LaneOf, PendingCallback, StoreError, Take};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -55,8 +55,8 @@ pub(super) struct Hands {
 struct Kept {
     /// The last number of a claim. Begins somewhere, so that two processes seldom use the same.
     last: u64,
-    /// Claims under way, and claims of which something is not settled yet, with how much.
-    claims: HashMap<u64, usize>,
+    /// Claims under way, and claims of which something is not settled yet, with what that is.
+    claims: HashMap<u64, HashSet<i64>>,
     /// Callbacks that are not settled yet, by the account whose numbers they bear, with their claims.
     callbacks: HashMap<(AccountId, i64), u64>,
 }
@@ -81,29 +81,31 @@ impl Hands {
         let mut kept = self.kept();
         kept.last += 1;
         let claim = kept.last;
-        kept.claims.insert(claim, 0);
+        kept.claims.insert(claim, HashSet::new());
         claim
     }
 
-    /// The claim brought so much, or nothing that is known of.
-    pub(super) fn claimed(&self, claim: u64, much: usize) {
+    /// The claim brought these, or nothing that is known of.
+    pub(super) fn claimed(&self, claim: u64, what: HashSet<i64>) {
         let mut kept = self.kept();
-        if much == 0 {
+        if what.is_empty() {
             kept.claims.remove(&claim);
         } else {
-            kept.claims.insert(claim, much);
+            kept.claims.insert(claim, what);
         }
     }
 
-    /// One of a claim is settled.
-    pub(super) fn settled(&self, claim: u64) {
+    /// One of a claim is settled. Whether it was not before.
+    pub(super) fn settled(&self, claim: u64, what: i64) -> bool {
         let mut kept = self.kept();
-        if let Some(left) = kept.claims.get_mut(&claim) {
-            *left = left.saturating_sub(1);
-            if *left == 0 {
-                kept.claims.remove(&claim);
-            }
+        let Some(left) = kept.claims.get_mut(&claim) else {
+            return false;
+        };
+        let was_open = left.remove(&what);
+        if left.is_empty() {
+            kept.claims.remove(&claim);
         }
+        was_open
     }
 
     /// This callback came with the claim.
@@ -113,7 +115,7 @@ impl Hands {
             .callbacks
             .insert((account.clone(), callback), claim);
         if let Some(older) = older {
-            self.settled(older);
+            self.settled(older, callback);
         }
     }
 
@@ -124,7 +126,7 @@ impl Hands {
         if kept.callbacks.get(&key) == Some(&take.claim) {
             kept.callbacks.remove(&key);
             drop(kept);
-            self.settled(take.claim);
+            self.settled(take.claim, take.callback);
         }
     }
 

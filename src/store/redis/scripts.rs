@@ -1,26 +1,15 @@
-//! The scripts, each the shared part and its own. What may follow what, and how statuses fold, is
-//! written down once, in `domain`, and put in front of every script as tables.
+//! The scripts, each the shared part and its own. Who may do what, what follows, and how statuses fold
+//! is written down once, in `domain`, and put in front of every script as tables.
 //!
 //! A script is known to Redis by its content, so gateways of different versions share a server. Each
 //! begins with a shebang line (Redis 7): with `allow-oom` it may still write when the memory is used
 //! up, so that what was accepted can end.
 
 use crate::domain::state::Step;
-use crate::domain::{Progress, State, Status};
+use crate::domain::{Progress, State, Status, Writer};
 use crate::store::row;
 use redis::Script;
 use std::fmt::Write as _;
-
-/// Steps by their names in the scripts.
-const STEPS: [(&str, Step); 7] = [
-    ("claim", Step::Claim),
-    ("receipt", Step::Receipt),
-    ("retry", Step::Retry),
-    ("fail", Step::Fail),
-    ("lose", Step::Lose),
-    ("evidence", Step::Evidence),
-    ("resend", Step::Resend),
-];
 
 /// How long an unknown outcome of a channel that is configured no more waits for evidence.
 const HOLD_MS: u32 = 600_000;
@@ -105,22 +94,35 @@ pub(super) fn rank(status: Option<Status>) -> usize {
     place.map_or(0, |place| place + 1)
 }
 
+/// By writer, state and step: the state after it, where the writer may take it.
+fn rights() -> String {
+    let mut lua = String::new();
+    for writer in Writer::ALL {
+        let _ = write!(lua, "{}={{", writer.as_str());
+        for state in State::ALL {
+            let _ = write!(lua, "['{}']={{", number(state));
+            for step in Step::ALL {
+                if let Some(next) = writer.after(state, step) {
+                    let _ = write!(lua, "{step}='{}',", number(next));
+                }
+            }
+            lua.push_str("},");
+        }
+        lua.push_str("},");
+    }
+    lua
+}
+
 fn tables(mark_dirty: bool) -> String {
     let mut lua = String::new();
-    let (mut states, mut counters, mut after) = (String::new(), String::new(), String::new());
+    let (mut states, mut counters) = (String::new(), String::new());
     for state in State::ALL {
         let n = number(state);
         // Writing to a string cannot fail.
         let _ = write!(states, "{state}='{n}',");
         let _ = write!(counters, "['{n}']='{}',", counter(state));
-        let _ = write!(after, "['{n}']={{");
-        for (name, step) in STEPS {
-            if let Ok(next) = state.after(step) {
-                let _ = write!(after, "{name}='{}',", number(next));
-            }
-        }
-        after.push_str("},");
     }
+    let after = rights();
     let mut fold = String::new();
     for before in [None].into_iter().chain(Status::ALL.map(Some)) {
         let _ = write!(fold, "[{}]={{", rank(before));
@@ -156,9 +158,12 @@ mod tests {
         for part in [
             "local ROW_VERSION,MARK_DIRTY,FAILED_RANK,HOLD,ASKED=1,false,2,600000,9000000000000000",
             "local STATE={queued='0',attempting='1',accepted='2',unknown='3',failed='4',}",
-            "['0']={claim='1',fail='4',evidence='2',}",
-            "['2']={},",
-            "['4']={evidence='2',}",
+            "local AFTER={worker={['0']={claim='1',fail='4',},['1']={},",
+            "holder={['0']={receipt='2',},['1']={receipt='2',retry='0',fail='4',lose='3',},",
+            "former={['0']={receipt='2',},['1']={receipt='1',},['2']={},",
+            "successor={['0']={},['1']={lose='3',},",
+            "status={['0']={evidence='2',},['1']={},['2']={},['3']={evidence='2',},",
+            "time={['0']={fail='4',},['1']={},['2']={},['3']={fail='4',resend='0',},['4']={},},}",
             "local FOLD={[0]={1,2,3,4,},[1]={0,2,3,4,},[2]={0,0,3,4,},[3]={0,0,0,4,},[4]={0,0,0,0,},}",
         ] {
             assert!(tables.contains(part), "{part}\n{tables}");

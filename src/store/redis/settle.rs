@@ -3,6 +3,7 @@
 use super::claim::unreadable;
 use super::events::{Fold, add};
 use super::{Call, Store};
+use crate::domain::state::Step;
 use crate::domain::{ChannelId, UnixMs};
 use crate::store::{ClaimedMessage, Folded, Settlement, StoreError, Tap, row};
 
@@ -36,28 +37,32 @@ impl Store {
             .arg(answer);
         match &settlement {
             Settlement::Accepted { receipt, taps } => {
-                call.push("accepted");
+                call.push(Step::Receipt.as_str());
                 call.push(receipt.provider_id.as_str());
                 call.push(receipt.conversation.as_deref().unwrap_or_default());
                 call.push(write_taps(taps)?);
             }
             Settlement::Retry { due } => {
-                call.push("retry");
+                call.push(Step::Retry.as_str());
                 call.push(due.0);
             }
             Settlement::Failed(refusal) => {
-                call.push("failed");
+                call.push(Step::Fail.as_str());
                 call.push(row::write_refusal(refusal));
                 call.push(refusal.to_string());
             }
             Settlement::Unknown { until, taps } => {
-                call.push("unknown");
+                call.push(Step::Lose.as_str());
                 call.push(until.0);
                 call.push(write_taps(taps)?);
             }
         }
         let fold: Fold = self.run(&call).await?;
-        self.shared.hands.settled(claim);
+        let mut folded = Folded::default();
+        add(&mut folded, fold);
+        if !self.shared.hands.settled(claim, handle) {
+            return Ok(folded);
+        }
         self.shared.ledgers.change(channel, |ledger| {
             ledger.attempting -= 1;
             *match settlement {
@@ -67,8 +72,6 @@ impl Store {
                 Settlement::Unknown { .. } => &mut ledger.unknown,
             } += 1;
         });
-        let mut folded = Folded::default();
-        add(&mut folded, fold);
         Ok(folded)
     }
 }

@@ -51,6 +51,7 @@ on_redis! {
     mod on_redis;
     mod leases;
     mod replicas;
+    mod road;
     mod shared;
 }
 mod replies;

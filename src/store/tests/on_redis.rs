@@ -2,7 +2,7 @@
 
 use super::world::CHANNELS;
 use super::*;
-use crate::store::redis;
+use crate::store::redis::{self, Link};
 use crate::store::testing::{self, RedisServer};
 use std::cell::{Cell, RefCell};
 use std::pin::Pin;
@@ -10,21 +10,13 @@ use std::rc::Rc;
 
 /// A fresh one.
 pub(in crate::store) fn world() -> World {
-    let home = OnRedis {
-        server: RedisServer::start(),
-        replicas: RefCell::default(),
-        marks: Cell::new(false),
-    };
+    let home = OnRedis::on(Rc::new(RedisServer::start()));
     World::new(home.open(), home)
 }
 
 /// Two processes on one server; what is stored by one is there for the other.
 pub(super) fn pair() -> (Rc<OnRedis>, World, World) {
-    let home = Rc::new(OnRedis {
-        server: RedisServer::start(),
-        replicas: RefCell::default(),
-        marks: Cell::new(false),
-    });
+    let home = Rc::new(OnRedis::on(Rc::new(RedisServer::start())));
     let open = || World {
         store: home.open(),
         home: home.clone(),
@@ -35,12 +27,30 @@ pub(super) fn pair() -> (Rc<OnRedis>, World, World) {
 
 /// The server, and the replicas that were opened on it; where leases end, all but the last are dead.
 pub(super) struct OnRedis {
-    pub(super) server: RedisServer,
+    pub(super) server: Rc<RedisServer>,
     replicas: RefCell<Vec<String>>,
     marks: Cell<bool>,
 }
 
 impl OnRedis {
+    /// Nobody has opened it yet.
+    pub(super) fn on(server: Rc<RedisServer>) -> Self {
+        Self {
+            server,
+            replicas: RefCell::default(),
+            marks: Cell::new(false),
+        }
+    }
+
+    /// A new process opens the store by this connection.
+    pub(super) fn open_by(&self, link: Link) -> Outbox {
+        self.replicas.borrow_mut().push(link.replica().to_owned());
+        let foreign = AccountId::parse("other").unwrap();
+        let ours = CHANNELS.map(|name| (channel(name), account()));
+        let channels = ours.into_iter().chain([(channel("x"), foreign)]);
+        Outbox::Redis(redis::Store::open(link, channels.collect(), self.marks.get()))
+    }
+
     /// What Redis answers to a command.
     pub(super) async fn say(&self, words: &str) -> String {
         self.server.say(words).await
@@ -63,12 +73,7 @@ impl OnRedis {
 
 impl Home for OnRedis {
     fn open(&self) -> Outbox {
-        let link = self.server.link();
-        self.replicas.borrow_mut().push(link.replica().to_owned());
-        let foreign = AccountId::parse("other").unwrap();
-        let ours = CHANNELS.map(|name| (channel(name), account()));
-        let channels = ours.into_iter().chain([(channel("x"), foreign)]);
-        Outbox::Redis(redis::Store::open(link, channels.collect(), self.marks.get()))
+        self.open_by(self.server.link())
     }
 
     fn mark(&self, on: bool) {

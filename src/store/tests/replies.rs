@@ -151,7 +151,10 @@ async fn a_message_of_unknown_outcome_is_answered_too(new: NewWorld) {
 async fn a_reply_that_overtakes_the_answer_to_the_send_is_told(new: NewWorld) {
     let world = new();
     world.attempt("m1", 1, 0).await;
-    assert_eq!(take(&world, to("P1", reply(1, "Quick")), 1).await.replies, 1);
+    assert_eq!(
+        take(&world, to("P1", reply(1, "Quick")), 1).await.replies,
+        1
+    );
     world.sent("m2", 1, "P2", 2).await;
     world.attempt("m3", 1, 3).await;
     assert_eq!(take(&world, reply(1, "Hello"), 4).await.replies, 1);

@@ -60,7 +60,7 @@ const DOCUMENTED: [(&str, &str, &str); 8] = [
 ];
 
 /// The statements that every message pays for, by a part of their text, and the index each needs.
-const HOT: [(&str, &str, &str); 16] = [
+const HOT: [(&str, &str, &str); 18] = [
     (
         "archive",
         "SELECT message FROM dirty",
@@ -134,6 +134,16 @@ const HOT: [(&str, &str, &str); 16] = [
     ),
     (
         "evidence",
+        "WHERE (lost = 1 AND (state",
+        "message_resent (recipient=? AND account=?)",
+    ),
+    (
+        "evidence",
+        "before.received_at < ?3",
+        "event_provider (account=? AND provider_id=?)",
+    ),
+    (
+        "evidence",
         "FROM event",
         "event_recipient (account=? AND recipient=?)",
     ),
@@ -143,32 +153,32 @@ const HOT: [(&str, &str, &str); 16] = [
 const COMPOSED: [(&str, &str, &str); 10] = [
     (
         "adopt",
-        "SELECT id, channel, msg_id, state FROM message WHERE ",
+        "SELECT id, channel, msg_id, state, resent, lost FROM message WHERE ",
         "account = ?1 AND provider_id = ?2",
     ),
     (
         "adopt",
-        "SELECT id, channel, msg_id, state FROM message WHERE ",
+        "SELECT id, channel, msg_id, state, resent, lost FROM message WHERE ",
         "channel = ?1 AND msg_id = ?2",
     ),
     (
         "claim",
-        "SELECT id, channel, msg_id, state FROM message WHERE ",
+        "SELECT id, channel, msg_id, state, resent, lost FROM message WHERE ",
         "(state = 1 OR state = 3 OR (state = 4 AND lost = 1)) AND state = 1 AND account = ?1",
     ),
     (
         "settle",
-        "SELECT id, channel, msg_id, state FROM message WHERE ",
-        "id = ?1 AND state = 1",
+        "SELECT id, channel, msg_id, state, resent, lost FROM message WHERE ",
+        "id = ?1 AND attempts = ?2 AND state = 1",
     ),
     (
         "sweep",
-        "SELECT id, channel, msg_id, state FROM message WHERE ",
+        "SELECT id, channel, msg_id, state, resent, lost FROM message WHERE ",
         "id = ?1 AND state = 0",
     ),
     (
         "sweep",
-        "SELECT id, channel, msg_id, state FROM message WHERE ",
+        "SELECT id, channel, msg_id, state, resent, lost FROM message WHERE ",
         "channel = ?1 AND state = 0 AND accepted_at < ?2 LIMIT ?3",
     ),
     (

@@ -35,10 +35,10 @@ if not id and #ARGV > 2 then
   if not here then
     id = insert()
   else
-    local m = call('HMGET', key_m(here), 's', 'ch', 'to')
-    if m[1] == STATE.unknown or m[1] == STATE.failed then
+    local m = call('HMGET', key_m(here), 's', 'ch')
+    if AFTER.record[m[1]].evidence then
       id = here
-      receive(id, m[2], m[3], m[1], 'evidence', provider_id, now)
+      receive(id, m[2], 'record', m[1], 'evidence', provider_id, now)
       note(id, now, 'receipt', provider_id .. ' (from Datastore)')
     else
       refused = 1

@@ -21,7 +21,7 @@ end
 
 local function begin(id, channel, m, row)
   local attempt = tonumber(m[4] or 0) + 1
-  call('HSET', key_m(id), 's', AFTER[m[5]].claim, 'n', attempt, 'ta', whole(redis_us()),
+  call('HSET', key_m(id), 's', AFTER.worker[m[5]].claim, 'n', attempt, 'ta', whole(redis_us()),
     'ow', replica .. ':' .. claim)
   call('HSET', P .. 'att:' .. replica, id, claim)
   call('SADD', P .. 'x:' .. m[2], id)
@@ -44,10 +44,10 @@ local function take(channel, expired_before, room)
     if m[5] ~= STATE.queued then
       -- Not a message that waits: nothing to send.
     elseif tonumber(m[3]) < expired_before then
-      fail(id, channel, m[1], m[5], too_old, too_old_text, 0, now)
+      fail(id, channel, 'worker', m[1], m[5], too_old, too_old_text, now)
       failed[#failed + 1] = { channel, m[1], 0 }
     elseif call('SISMEMBER', P .. 'oo:' .. channel, m[2]) == 1 then
-      fail(id, channel, m[1], m[5], out, out_text, 0, now)
+      fail(id, channel, 'worker', m[1], m[5], out, out_text, now)
       failed[#failed + 1] = { channel, m[1], 1 }
     else
       local text = call('GET', P .. 'd:' .. id)

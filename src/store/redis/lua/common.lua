@@ -1,6 +1,6 @@
 -- Shared by all steps. KEYS[1] is what every key of the account begins with; its hash tag keeps them
--- on one node. AFTER, COUNTER, FOLD and the names of states come from `domain` (scripts.rs), so what
--- may follow what is written down once.
+-- on one node. AFTER (by writer, state and step), COUNTER, FOLD and the names of states come from
+-- `domain` (scripts.rs), so who may do what, and what follows, is written down once.
 --
 -- Keys, each after the prefix:
 --   seq, cseq           the last number of a message, of a callback
@@ -10,7 +10,7 @@
 --   q:CHANNEL           queued, by due             rq:CHANNEL  the same for what was tried before
 --   ra:CHANNEL          tried before, by accept    u    unknown, by the end of the hold
 --   done                settled, by when           l:CHANNEL   the ledger
---   r:PHONE             to a person, by accept     x:PHONE  those being sent, unknown or lost
+--   r:PHONE             to a person, by accept     x:PHONE  those in doubt: being sent, unknown, lost
 --   p:PROVIDER_ID       number of the message      ps:N  further ids of a message
 --   num  channel -> the last `from` that MoEngage named
 --   e:PROVIDER_ID       statuses that match nothing yet, in order; ez: all such ids, by the first
@@ -62,9 +62,9 @@ local function note(id, now, what, detail, limit)
   end
 end
 
-local function move(id, channel, from, step)
-  local to = AFTER[from] and AFTER[from][step]
-  if not to then error('a message that is ' .. from .. ' cannot take the step ' .. step) end
+local function move(id, channel, who, from, step)
+  local to = AFTER[who][from] and AFTER[who][from][step]
+  if not to then error('a message that is ' .. from .. ' cannot ' .. step .. ' by ' .. who) end
   call('HSET', key_m(id), 's', to)
   count(channel, COUNTER[from], -1)
   count(channel, COUNTER[to], 1)
@@ -109,10 +109,23 @@ local function enqueue_status(channel, id, msg_id, status, at, failure, now)
   enqueue(channel, 0, id, id, row, now)
 end
 
--- Given up. `lost` is 1 when nobody knows what became of the last attempt.
-local function fail(id, channel, msg_id, from, failure, text, lost, now)
-  move(id, channel, from, 'fail')
-  call('HSET', key_m(id), 'ts', now, 'lo', lost, 'pr', FAILED_RANK)
+-- What became of its last attempt is known. Of one that was sent twice, the first one is not.
+local function clear(id)
+  local m = call('HMGET', key_m(id), 'rs', 'to')
+  local lost = m[1] == '1'
+  call('HSET', key_m(id), 'lo', lost and 1 or 0)
+  if not lost then call('SREM', P .. 'x:' .. m[2], id) end
+end
+
+-- Given up.
+local function fail(id, channel, who, msg_id, from, failure, text, now)
+  move(id, channel, who, from, 'fail')
+  if who == 'time' and from == STATE.unknown then
+    call('HSET', key_m(id), 'lo', 1)
+  else
+    clear(id)
+  end
+  call('HSET', key_m(id), 'ts', now, 'pr', FAILED_RANK)
   call('ZADD', P .. 'done', now, id)
   note(id, now, 'failed', text)
   enqueue_status(channel, id, msg_id, 'failed', now, failure, now)
@@ -132,8 +145,8 @@ local function requeue(id, channel, due, accepted)
   call('ZADD', P .. 'ra:' .. channel, accepted, id)
 end
 
-local function lose(id, channel, untl, answer, now)
-  move(id, channel, STATE.attempting, 'lose')
+local function lose(id, channel, who, untl, answer, now)
+  move(id, channel, who, STATE.attempting, 'lose')
   call('HSET', key_m(id), 'du', untl)
   call('ZADD', P .. 'u', untl, id)
   note(id, now, 'unknown', answer)
@@ -183,23 +196,36 @@ local function match_early(id, provider_id, now)
 end
 
 -- The provider took it.
-local function receive(id, channel, to, from, step, provider_id, now)
-  move(id, channel, from, step)
-  call('HSET', key_m(id), 'ts', now, 'lo', 0, 'pi', provider_id)
+local function receive(id, channel, who, from, step, provider_id, now)
+  move(id, channel, who, from, step)
+  -- To be sent once more, and now it need not be.
+  if from == STATE.queued then dequeue(id, channel) end
+  clear(id)
+  call('HSET', key_m(id), 'ts', now, 'pi', provider_id)
   call('SET', P .. 'p:' .. provider_id, id)
-  call('SREM', P .. 'x:' .. to, id)
   call('ZREM', P .. 'u', id)
   call('ZADD', P .. 'done', now, id)
 end
 
--- Evidence for a send whose outcome nobody knows (DESIGN G3): exactly one such message to the
--- person, none being sent right now, exactly one unmatched provider id that names the person.
+-- An attempt ends without a receipt of its own. One of an earlier attempt that came meanwhile counts
+-- as if it were. Answers whether there is one.
+local function counts_earlier(id, channel, said, now)
+  local known = call('SMEMBERS', P .. 'ps:' .. id)[1]
+  if not known then return false end
+  receive(id, channel, 'holder', STATE.attempting, 'receipt', known, now)
+  note(id, now, 'receipt', known .. ' (of an earlier attempt) counts: ' .. said)
+  return true
+end
+
+-- Evidence for a send whose outcome nobody knows (DESIGN G3): exactly one message to the person in
+-- doubt, not being sent right now, exactly one unmatched provider id that names the person.
 local function weigh(to, now)
   local candidates = call('SMEMBERS', P .. 'x:' .. to)
   if #candidates ~= 1 then return end
   local id = candidates[1]
   local m = call('HMGET', key_m(id), 's', 'ta', 'ch', 'lo')
-  if m[1] ~= STATE.unknown and not (m[1] == STATE.failed and m[4] == '1') then return end
+  local may = AFTER.status[m[1]] and AFTER.status[m[1]].evidence
+  if not may or not (m[1] == STATE.unknown or m[4] == '1') then return end
   local found
   for _, provider_id in ipairs(call('SMEMBERS', P .. 'er:' .. to)) do
     local first = call('LINDEX', P .. 'e:' .. provider_id, 0)
@@ -211,7 +237,7 @@ local function weigh(to, now)
     end
   end
   if not found then return end
-  receive(id, m[3], to, m[1], 'evidence', found, now)
+  receive(id, m[3], 'status', m[1], 'evidence', found, now)
   call('HSET', key_m(id), 'in', 1)
   note(id, now, 'receipt', found .. ' (inferred from a status)')
   folded.inferred = folded.inferred + 1

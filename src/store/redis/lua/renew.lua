@@ -4,7 +4,7 @@
 -- Answers how much went back, and whether the lease stood until now.
 local replica, life, now = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 local last, claims = tonumber(ARGV[4]), tonumber(ARGV[5])
-local known, back = {}, 0
+local known, back, freed = {}, 0, {}
 for at = 6, 5 + claims do known[ARGV[at]] = true end
 
 -- A claim made after this was asked for is not of our business.
@@ -17,15 +17,21 @@ for id, claim in pairs_of(P .. 'att:' .. replica) do
   if is_lost(claim) then
     local m = call('HMGET', key_m(id), 's', 'ch', 'to', 'ow', 'ac')
     if m[1] == STATE.attempting and m[4] == replica .. ':' .. claim then
-      move(id, m[2], m[1], 'retry')
-      call('SREM', P .. 'x:' .. m[3], id)
-      requeue(id, m[2], now, m[5])
-      note(id, now, 'retry', 'taken, but never given to a sender', HISTORY_LIMIT)
+      local said = 'taken, but never given to a sender'
+      if not counts_earlier(id, m[2], said, now) then
+        move(id, m[2], 'holder', m[1], 'retry')
+        clear(id)
+        requeue(id, m[2], now, m[5])
+        note(id, now, 'retry', said, HISTORY_LIMIT)
+      end
+      freed[#freed + 1] = m[3]
     end
     call('HDEL', P .. 'att:' .. replica, id)
     back = back + 1
   end
 end
+-- What they stood in the way of.
+for _, to in ipairs(freed) do weigh(to, now) end
 for cid, claim in pairs_of(P .. 'ct:' .. replica) do
   if is_lost(string.match(claim, '^%d+')) then
     release_callback(replica, cid, claim, now)

@@ -1,36 +1,27 @@
 -- Write C: the end of an attempt, with everything that hangs on it.
--- replica, claim, message, now, what the provider answered, kind, then by kind:
---   accepted: provider id, conversation, taps       retry: due
---   failed: the refusal as JSON, in words           unknown: until, taps
+-- replica, claim, message, now, what the provider answered, the step, then by step:
+--   receipt: provider id, conversation, taps       retry: due
+--   fail: the refusal as JSON, in words             lose: until, taps
 -- The claim is the fence: nobody else has claimed the message as long as it stands in the row, so
 -- what is known about that attempt counts, also when the lease ran out and another process has put
 -- the message down as unknown meanwhile.
-local replica, claim, id, now, said, kind = unpack(ARGV, 1, 6)
+local replica, claim, id, now, said, step = unpack(ARGV, 1, 6)
 -- Said again after the answer was lost, this may be the end of an older claim of ours.
 if call('HGET', P .. 'att:' .. replica, id) == claim then call('HDEL', P .. 'att:' .. replica, id) end
-local m = call('HMGET', key_m(id), 's', 'ch', 'mi', 'to', 'ow', 'ac', 'lo', 'un')
-local state, channel, msg_id, to, owner, accepted, lost, ended = unpack(m)
+local m = call('HMGET', key_m(id), 's', 'ch', 'mi', 'to', 'ow', 'ac', 'un')
+local state, channel, msg_id, to, owner, accepted, ended = unpack(m)
 -- The answer to this very call may have been lost before.
 if not state or ended == replica .. ':' .. claim then return answer() end
-local mine = owner == replica .. ':' .. claim
-local under_way = mine and state == STATE.attempting
-local put_down = mine and state == STATE.unknown
+local who = owner == replica .. ':' .. claim and 'holder' or 'former'
+local after = AFTER[who][state] and AFTER[who][state][step]
 
 local function keep_taps(taps)
   if taps ~= '' then call('SET', P .. 't:' .. id, taps) end
 end
 
-if kind == 'accepted' then
-  local provider_id, conversation, taps = unpack(ARGV, 7, 9)
-  -- A receipt always counts, whoever brings it and however late.
-  local late = state == STATE.unknown or (state == STATE.failed and lost == '1')
-  if state == STATE.queued then
-    -- To be sent once more, and now it need not be.
-    late = true
-    dequeue(id, channel)
-  end
-  if under_way or late then
-    receive(id, channel, to, state, under_way and 'receipt' or 'evidence', provider_id, now)
+local function receipt(provider_id, conversation, taps)
+  if after == STATE.accepted then
+    receive(id, channel, who, state, step, provider_id, now)
     if conversation ~= '' then call('HSET', key_m(id), 'cv', conversation) end
     note(id, now, 'receipt', provider_id)
     keep_taps(taps)
@@ -41,21 +32,29 @@ if kind == 'accepted' then
     note(id, now, 'receipt', provider_id .. ' (of an earlier attempt)', HISTORY_LIMIT)
     match_early(id, provider_id, now)
   end
-elseif kind == 'retry' and (under_way or put_down) then
-  move(id, channel, state, under_way and 'retry' or 'resend')
-  call('ZREM', P .. 'u', id)
-  call('SREM', P .. 'x:' .. to, id)
-  requeue(id, channel, ARGV[7], accepted)
+end
+
+local function without_receipt(what, more)
   call('HSET', key_m(id), 'un', owner)
-  note(id, now, 'retry', said, HISTORY_LIMIT)
-elseif kind == 'failed' and (under_way or put_down) then
+  if state == STATE.attempting and counts_earlier(id, channel, said, now) then return end
   call('ZREM', P .. 'u', id)
-  call('SREM', P .. 'x:' .. to, id)
-  fail(id, channel, msg_id, state, ARGV[7], ARGV[8], 0, now)
-elseif kind == 'unknown' and under_way then
-  lose(id, channel, ARGV[7], said, now)
-  call('HSET', key_m(id), 'un', owner)
-  keep_taps(ARGV[8])
+  if step == 'retry' then
+    move(id, channel, who, state, step)
+    clear(id)
+    requeue(id, channel, what, accepted)
+    note(id, now, 'retry', said, HISTORY_LIMIT)
+  elseif step == 'fail' then
+    fail(id, channel, who, msg_id, state, what, more, now)
+  else
+    lose(id, channel, who, what, said, now)
+    keep_taps(more)
+  end
+end
+
+if step == 'receipt' then
+  receipt(unpack(ARGV, 7, 9))
+elseif after then
+  without_receipt(unpack(ARGV, 7, 8))
 end
 -- The end of this attempt may be what an unknown send of the same person waited for.
 weigh(to, now)

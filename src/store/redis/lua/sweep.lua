@@ -41,7 +41,7 @@ local function look_at_ages(channel, rule)
       local m = call('HMGET', key_m(id), 'mi', 's', 'ac')
       if m[2] == STATE.queued and tonumber(m[3]) < rule.oldest then
         dequeue(id, channel)
-        fail(id, channel, m[1], m[2], too_old, too_old_text, 0, now)
+        fail(id, channel, 'time', m[1], m[2], too_old, too_old_text, now)
         failed[#failed + 1] = { channel, m[1], 0 }
       end
     end
@@ -65,14 +65,13 @@ local function end_hold(id)
   end
   call('ZREM', P .. 'u', id)
   if rule and rule.resend and m[4] ~= '1' and tonumber(m[5]) >= rule.oldest then
-    move(id, m[2], m[1], 'resend')
-    call('HSET', key_m(id), 'rs', 1)
-    call('SREM', P .. 'x:' .. to, id)
+    move(id, m[2], 'time', m[1], 'resend')
+    call('HSET', key_m(id), 'rs', 1, 'lo', 1)
     requeue(id, m[2], now, m[5])
     note(id, now, 'retry', 'outcome still unknown, sent once more as configured')
     resent[#resent + 1] = { m[2], m[3] }
   else
-    fail(id, m[2], m[3], m[1], unknown, unknown_text, 1, now)
+    fail(id, m[2], 'time', m[3], m[1], unknown, unknown_text, now)
     failed[#failed + 1] = { m[2], m[3], 1 }
   end
   return true

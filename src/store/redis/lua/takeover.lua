@@ -11,8 +11,10 @@ local function take_over(replica)
     if #lost >= most then return end
     local m = call('HMGET', key_m(id), 's', 'ch', 'to', 'ow')
     if m[1] == STATE.attempting and m[4] == replica .. ':' .. claim then
-      lose(id, m[2], tonumber(now) + (holds[m[2]] or HOLD), 'the process ended during the attempt',
-        now)
+      local said = 'the process ended during the attempt'
+      if not counts_earlier(id, m[2], said, now) then
+        lose(id, m[2], 'successor', tonumber(now) + (holds[m[2]] or HOLD), said, now)
+      end
       lost[#lost + 1] = m[3]
     end
     call('HDEL', P .. 'att:' .. replica, id)
