@@ -88,7 +88,17 @@ fn of_channel(channel: &Channel, by_variables: bool) -> Vec<String> {
     doubts
 }
 
-fn of_account(account: &Account, by_variables: bool) -> Option<String> {
+fn of_account(account: &Account, by_variables: bool) -> Vec<String> {
+    let webhook = of_webhook(account, by_variables);
+    let table = format!("account.{}.api_url", account.id);
+    let name = called(by_variables, "JUMPER_API_URL", table);
+    let readable = is_readable_on_the_way(&account.api_url).then(|| {
+        format!("{name} is not https: credentials and messages go out readable on the way")
+    });
+    webhook.into_iter().chain(readable).collect()
+}
+
+fn of_webhook(account: &Account, by_variables: bool) -> Option<String> {
     let table = format!("account.{}.subscribed_callback_url", account.id);
     let name = called(by_variables, "SUBSCRIBED_CALLBACK_URL", table);
     match &account.subscribed_callback_url {
@@ -100,6 +110,17 @@ fn of_account(account: &Account, by_variables: bool) -> Option<String> {
         )),
         Some(_) => None,
     }
+}
+
+/// Whether what goes there leaves this machine without TLS.
+fn is_readable_on_the_way(url: &str) -> bool {
+    let uri = url.parse::<hyper::Uri>().ok();
+    uri.is_some_and(|uri| {
+        let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+        let address = host.parse::<std::net::IpAddr>();
+        let here = host == "localhost" || address.is_ok_and(|address| address.is_loopback());
+        uri.scheme_str() == Some("http") && !here
+    })
 }
 
 fn is_moengage(url: &str) -> bool {

@@ -576,6 +576,22 @@ fn what_is_not_served_is_said() {
         ("SUBSCRIBED_CALLBACK_URL", "https://gw.test/jumper_callback"),
     ]);
     assert_eq!(client(&quiet).warnings(), Vec::<String>::new());
+    for (url, told) in [
+        ("http://jumper.test", true),
+        ("http://10.0.0.1:4010", true),
+        ("http://127.0.0.1:4010", false),
+        ("http://[::1]:4010", false),
+        ("http://localhost:4010", false),
+        ("https://jumper.test", false),
+    ] {
+        let warnings = client(&env(&[("JUMPER_API_URL", url)])).warnings();
+        let words = "JUMPER_API_URL is not https";
+        assert_eq!(
+            warnings.iter().any(|one| one.starts_with(words)),
+            told,
+            "{url}"
+        );
+    }
     for url in [
         "https://moengage.com.evil.test/",
         "https://notmoengage.com/",
