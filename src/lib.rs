@@ -41,6 +41,8 @@ pub mod clock;
 pub mod config;
 pub mod datastore;
 pub mod domain;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod http;
 pub mod intake;
 pub mod jumper;

@@ -43,6 +43,7 @@ const MAP: &[(&str, &str)] = &[
     ("relay",     "domain clock store telemetry limit channel outbox templates intake moengage alert"),
     ("ops",       "*"),
     ("config",    "*"),
+    ("fuzz",      "*"),
     ("app",       "* sandbox"),
     ("cli",       "* sandbox"),
     ("main",      "*"),

@@ -7,6 +7,8 @@
 mod batch;
 mod entity;
 mod find;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod late;
 mod writer;
 

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 pub(super) const FILE: &str = ".env";
 
 /// Reads the text of a `.env` file. A later line wins.
-pub(super) fn read(text: &str) -> (BTreeMap<String, String>, Vec<Fault>) {
+pub(crate) fn read(text: &str) -> (BTreeMap<String, String>, Vec<Fault>) {
     let mut variables = BTreeMap::new();
     let mut faults = Vec::new();
     for (number, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {

@@ -38,6 +38,9 @@ pub use values::{
     Store, TimestampUnit,
 };
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use dotenv::read as read_dotenv;
+
 use crate::jumper::registered;
 use accounts::Estate;
 use agree::{Target, target};

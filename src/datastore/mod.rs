@@ -7,6 +7,8 @@
 mod auth;
 mod client;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod wire;
 
 pub use client::{Client, Transaction};

@@ -1,10 +1,11 @@
 //! The HTTP ground under every listener: accepting connections, limits, and plain error answers.
 //!
-//! `serve` runs one listener, `body` bounds what a request may carry, `measure` counts requests by
-//! route. Knows no counterparty, no channel and no store; never logs a path, a header or a body,
+//! `serve` runs one listener, `crowd` and `patience` look after its connections, `body` bounds what a
+//! request may carry, `measure` counts requests by route. Knows no counterparty, no channel and no store; never logs a path, a header or a body,
 //! because all three may hold secrets.
 
 mod body;
+mod crowd;
 mod measure;
 mod patience;
 mod serve;
@@ -27,7 +28,8 @@ use std::time::Duration;
 /// What one listener allows its callers.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Connections at once; further ones wait in the kernel's backlog.
+    /// Connections at once. For a further one, the one that has waited longest for its caller is
+    /// closed; while all have a request under way, it waits.
     pub max_connections: usize,
     /// From the first byte of a request (or from the connection) to the end of its headers.
     pub header_timeout: Duration,

@@ -48,6 +48,14 @@ impl Phase {
         self.change(|_| Doing::Idle(Instant::now()));
     }
 
+    /// Since when it waits for its caller; nothing while a request is under way.
+    pub(super) fn waits_since(&self) -> Option<Instant> {
+        match self.change(|doing| doing) {
+            Doing::Idle(since) | Doing::Headers(since) => Some(since),
+            Doing::Serving => None,
+        }
+    }
+
     fn bytes_came(&self) {
         self.change(|doing| match doing {
             Doing::Idle(_) => Doing::Headers(Instant::now()),

@@ -4,7 +4,8 @@
 //! connection or of `accept` itself never ends the loop; only `shutdown` does.
 
 use super::body::Guarded;
-use super::patience::{Patient, Phase};
+use super::crowd::{Crowd, Seat};
+use super::patience::Patient;
 use super::{Limits, message};
 use axum::Router;
 use axum::body::Body;
@@ -23,7 +24,6 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -47,14 +47,14 @@ pub async fn serve(
     let site = Arc::new(Site {
         // Given its state here, once, the router does not build its routes for each request.
         router: router.with_state(()),
-        room: Arc::new(Semaphore::new(limits.max_connections)),
+        crowd: Crowd::new(limits.max_connections),
         limits,
         shutdown,
         cut: CancellationToken::new(),
     });
     let connections = TaskTracker::new();
-    while let Some((stream, room)) = site.next(&listener).await {
-        connections.spawn(site.clone().connection(stream, room));
+    while let Some((stream, seat)) = site.next(&listener).await {
+        connections.spawn(site.clone().connection(stream, seat));
     }
     drop(listener);
     connections.close();
@@ -71,8 +71,7 @@ pub async fn serve(
 struct Site {
     router: Router,
     limits: Limits,
-    /// One permit a connection.
-    room: Arc<Semaphore>,
+    crowd: Crowd,
     /// Fired by the owner: no more connections, no more requests on those there are.
     shutdown: CancellationToken,
     /// Fired here when the drain time is over.
@@ -81,12 +80,11 @@ struct Site {
 
 impl Site {
     /// The next connection, or `None` at the end.
-    async fn next(&self, listener: &TcpListener) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+    async fn next(&self, listener: &TcpListener) -> Option<(TcpStream, Seat)> {
         let accepted = async {
-            let room = self.room.clone().acquire_owned().await.ok()?;
             loop {
                 match listener.accept().await {
-                    Ok((stream, _)) => return Some((stream, room)),
+                    Ok((stream, _)) => return Some((stream, self.crowd.seat().await?)),
                     Err(error) => survive(&error).await,
                 }
             }
@@ -98,11 +96,11 @@ impl Site {
         }
     }
 
-    async fn connection(self: Arc<Self>, stream: TcpStream, room: OwnedSemaphorePermit) {
+    async fn connection(self: Arc<Self>, stream: TcpStream, seat: Seat) {
         // Small answers must not wait for the caller's acknowledgement. A socket that refuses the
         // option is already gone.
         let _ = stream.set_nodelay(true);
-        let phase = Phase::new();
+        let phase = seat.phase().clone();
         let io = TokioIo::new(Patient::new(
             stream,
             phase.clone(),
@@ -135,6 +133,7 @@ impl Site {
         let ended = tokio::select! {
             biased;
             ended = connection.as_mut() => ended,
+            () = seat.given_away() => Ok(()),
             () = shutdown.cancelled() => {
                 connection.as_mut().graceful_shutdown();
                 tokio::select! {
@@ -146,7 +145,6 @@ impl Site {
         if let Err(error) = ended {
             tracing::debug!(%error, "a connection ended early");
         }
-        drop(room);
     }
 
     async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Result<Response, Infallible> {

@@ -255,28 +255,83 @@ async fn an_answer_that_takes_too_long_is_503() {
     );
 }
 
+/// Asks once on a connection that stays open.
+async fn ask_on(stream: &mut TcpStream, item: &str) {
+    let head = format!("GET /items/{item} HTTP/1.1\r\nhost: x\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    one_answer(stream, &format!("\r\n\r\n{item}")).await;
+}
+
+/// Whoever knows the address may open connections; they must not keep MoEngage out.
 #[tokio::test]
-async fn one_connection_too_many_waits_for_room() {
+async fn at_the_limit_who_has_waited_longest_gives_way() {
+    let limits = Limits {
+        max_connections: 3,
+        header_timeout: LONG,
+        ..limits()
+    };
+    let server = Server::start(echo(), limits, SHORT).await;
+    let mut idle = server.connect().await;
+    ask_on(&mut idle, "1").await;
+    let mut half = server.connect().await;
+    half.write_all(b"GET /items/").await.unwrap();
+    let mut silent = server.connect().await;
+    let began = Instant::now();
+    let mut fourth = server.connect().await;
+    ask_on(&mut fourth, "4").await;
+    assert!(began.elapsed() < LONG / 2, "{:?}", began.elapsed());
+    assert_eq!(until_closed(&mut idle).await, "");
+    // The others had their place until somebody wanted it.
+    half.write_all(b"2 HTTP/1.1\r\nhost: x\r\n\r\n")
+        .await
+        .unwrap();
+    one_answer(&mut half, "2").await;
+    let mut fifth = server.connect().await;
+    ask_on(&mut fifth, "5").await;
+    assert_eq!(until_closed(&mut silent).await, "");
+    ask_on(&mut fourth, "4").await;
+}
+
+#[tokio::test]
+async fn a_request_under_way_never_gives_way() {
+    let (router, entered, open) = gated();
     let limits = Limits {
         max_connections: 1,
         ..Limits::default()
     };
-    let server = Server::start(echo(), limits, SHORT).await;
+    let server = Server::start(router, limits, SHORT).await;
+    let ask = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n";
     let mut first = server.connect().await;
-    first
-        .write_all(b"GET /items/1 HTTP/1.1\r\nhost: x\r\n\r\n")
-        .await
-        .unwrap();
-    one_answer(&mut first, "1").await;
+    first.write_all(ask).await.unwrap();
+    entered.notified().await;
     let mut second = server.connect().await;
-    second
-        .write_all(b"GET /items/2 HTTP/1.1\r\nhost: x\r\n\r\n")
-        .await
-        .unwrap();
+    second.write_all(ask).await.unwrap();
     let mut byte = [0];
-    assert!(timeout(SHORT, second.read(&mut byte)).await.is_err());
-    drop(first);
-    one_answer(&mut second, "2").await;
+    let waits = timeout(Duration::from_secs(1), second.read(&mut byte));
+    assert!(waits.await.is_err());
+    open.add_permits(1);
+    one_answer(&mut first, "done").await;
+    entered.notified().await;
+    one_answer(&mut second, "done").await;
+}
+
+/// Whoever stands before us may have gone by the length: what it took for the body must not become a
+/// request of somebody else (RFC 9112 section 6.3).
+#[tokio::test]
+async fn a_length_beside_a_coding_ends_the_connection() {
+    let server = small().await;
+    let (length, coding) = ("content-length: 5\r\n", "transfer-encoding: chunked\r\n");
+    for (one, other, answers) in [(length, coding, 1), (coding, length, 1), (coding, "", 2)] {
+        let mut stream = server.connect().await;
+        let request = format!(
+            "POST /echo HTTP/1.1\r\nhost: x\r\n{one}{other}\r\n0\r\n\r\n\
+             GET /items/behind HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let text = until_closed(&mut stream).await;
+        assert_eq!(text.matches("HTTP/1.1 200").count(), answers, "{text}");
+        assert_eq!(text.contains("behind"), answers == 2, "{text}");
+    }
 }
 
 /// A route that says when it was entered and answers when it may.

@@ -4,6 +4,8 @@
 //! shapes stay in here. Every foreign fact is from contracts/jumper.md.
 
 pub mod client;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod params;
 mod subscription;
 mod templates;

@@ -167,14 +167,14 @@ async fn beginning(mut response: Response) -> Vec<u8> {
     answer
 }
 
-fn readable(answer: &[u8]) -> String {
+pub(super) fn readable(answer: &[u8]) -> String {
     let text = String::from_utf8_lossy(answer);
     let plain = text.split_whitespace().collect::<Vec<_>>().join(" ");
     mask_numbers(&plain).chars().take(TEXT_LENGTH).collect()
 }
 
 /// Whether the body of a 2xx contradicts its status.
-fn says_failure(answer: &[u8]) -> bool {
+pub(super) fn says_failure(answer: &[u8]) -> bool {
     let Ok(Object::Object(body)) =
         serde_json::from_slice::<Object<'_, wire::Acknowledgement<'_>>>(answer)
     else {
@@ -190,7 +190,7 @@ fn says_failure(answer: &[u8]) -> bool {
 }
 
 /// Reads a Retry-After: seconds, or a date.
-fn wait(value: &str, now: Timestamp) -> Option<Duration> {
+pub(super) fn wait(value: &str, now: Timestamp) -> Option<Duration> {
     let value = value.trim();
     if let Ok(seconds) = value.parse() {
         return Some(Duration::from_secs(seconds).min(LONGEST_WAIT));

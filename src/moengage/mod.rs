@@ -8,8 +8,12 @@ pub mod accept;
 pub mod batch;
 pub mod callback;
 pub mod caller;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod inbound;
 pub mod reply;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod samples;
 #[cfg(test)]
 mod tests;
 mod wire;

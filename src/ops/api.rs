@@ -1,12 +1,12 @@
 //! The ledger, channels, accounts: look, pause, resume, renew tokens.
 
-use super::problem::Problem;
+use super::problem::{Name, Problem};
 use super::{Desk, answer, view};
 use crate::channel::Channel;
 use crate::http::Payload;
 use crate::outbox::Outbox;
 use crate::store::StoreError;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -35,17 +35,11 @@ pub(super) async fn accounts(State(desk): State<Desk>) -> Response {
     answer(&json!({ "accounts": all }))
 }
 
-pub(super) async fn pause(
-    State(desk): State<Desk>,
-    Path(id): Path<String>,
-) -> Result<Response, Problem> {
+pub(super) async fn pause(State(desk): State<Desk>, Name(id): Name) -> Result<Response, Problem> {
     set_paused(&desk, &id, true).await
 }
 
-pub(super) async fn resume(
-    State(desk): State<Desk>,
-    Path(id): Path<String>,
-) -> Result<Response, Problem> {
+pub(super) async fn resume(State(desk): State<Desk>, Name(id): Name) -> Result<Response, Problem> {
     set_paused(&desk, &id, false).await
 }
 
@@ -82,7 +76,7 @@ async fn set_paused(desk: &Desk, id: &str, paused: bool) -> Result<Response, Pro
 
 pub(super) async fn refresh_token(
     State(desk): State<Desk>,
-    Path(id): Path<String>,
+    Name(id): Name,
 ) -> Result<Response, Problem> {
     let account = desk.account(&id)?;
     account.provider.refresh_token_now().await?;
@@ -98,7 +92,7 @@ struct Seed {
 
 pub(super) async fn seed_token(
     State(desk): State<Desk>,
-    Path(id): Path<String>,
+    Name(id): Name,
     Payload(body): Payload,
 ) -> Result<Response, Problem> {
     let account = desk.account(&id)?;

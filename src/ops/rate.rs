@@ -1,10 +1,10 @@
 //! The pace of an account, set at run time. What is set is stored, and stays until it is reset.
 
-use super::problem::Problem;
+use super::problem::{Name, Problem};
 use super::{Desk, answer, view};
 use crate::http::Payload;
 use crate::limit::Pace;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -54,7 +54,7 @@ pub(crate) async fn stored(
 
 pub(super) async fn set(
     State(desk): State<Desk>,
-    Path(id): Path<String>,
+    Name(id): Name,
     Payload(body): Payload,
 ) -> Result<Response, Problem> {
     let wish: Wish = serde_json::from_slice(&body).map_err(|error| {
@@ -82,10 +82,7 @@ pub(super) async fn set(
     Ok(answer(&view::account(account)))
 }
 
-pub(super) async fn reset(
-    State(desk): State<Desk>,
-    Path(id): Path<String>,
-) -> Result<Response, Problem> {
+pub(super) async fn reset(State(desk): State<Desk>, Name(id): Name) -> Result<Response, Problem> {
     let account = desk.account(&id)?;
     desk.shared
         .outbox

@@ -1,12 +1,13 @@
 //! What happened to this message? By MoEngage's id, by the provider's id, by the phone number; in
 //! the outbox and, where that knows nothing, in Datastore.
 
-use super::problem::Problem;
+use super::problem::{Name, Problem};
 use super::{Desk, answer, archived, view};
 use crate::domain::{Phone, State};
 use crate::http::Payload;
 use crate::store::{Record, Search, StoreError};
-use axum::extract::{self, Path, Query};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{self, Query};
 use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -23,9 +24,10 @@ pub(super) struct On {
 /// others are named, unless the query says which channel is meant.
 pub(super) async fn message(
     extract::State(desk): extract::State<Desk>,
-    Path(msg_id): Path<String>,
-    Query(on): Query<On>,
+    Name(msg_id): Name,
+    on: Result<Query<On>, QueryRejection>,
 ) -> Result<Response, Problem> {
+    let Query(on) = on.map_err(|_| Problem::bad_request("the query must be channel=..."))?;
     let mut found = by_msg_id(&desk, &msg_id).await?;
     if let Some(channel) = &on.channel {
         found.retain(|record| record.channel.as_str() == channel);

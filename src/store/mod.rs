@@ -3,6 +3,8 @@
 
 mod archive;
 pub mod embedded;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod kept;
 mod listed;
 mod lock;

@@ -342,6 +342,7 @@ fn setup(plan: &Plan, sandbox: &Sandbox, jumper: &Road, moengage: &Road) -> Setu
             &format!("http://{}/moengage/dlr", moengage.addr()),
         )
         .env("RATE_PER_SECOND", &plan.rate.to_string())
+        .env("RUST_LOG", if plan.seed % 4 < 2 { "debug" } else { "info" })
         .env("CONCURRENT_API_CALLS", &plan.concurrency.to_string())
         .env("AMBIGUOUS_HOLD", &format!("{}ms", plan.hold_ms))
         .set("breaker.open_max=2s")

@@ -100,6 +100,20 @@ impl Process {
         Self::of(command)
     }
 
+    /// The same, for a process that may open so many files.
+    fn start_with_files(
+        files: u32,
+        args: &[&str],
+        env: &BTreeMap<String, String>,
+        dir: &Path,
+    ) -> Self {
+        let mut command = Command::new("/bin/sh");
+        let limited = format!("ulimit -n {files} && exec \"$0\" \"$@\"");
+        command.args(["-c", &limited, env!("CARGO_BIN_EXE_gateway")]);
+        command.args(args).env_clear().envs(env).current_dir(dir);
+        Self::of(command)
+    }
+
     /// Runs any command.
     pub(crate) fn of(mut command: Command) -> Self {
         let mut child = command
@@ -323,6 +337,8 @@ pub(crate) struct Setup {
     pub(crate) redis: Option<Arc<Redis>>,
     /// Where that Redis is reached, when not at its own socket.
     pub(crate) road: Option<String>,
+    /// How many files the process may open, when fewer than the tests may.
+    pub(crate) files: Option<u32>,
 }
 
 impl Setup {
@@ -362,7 +378,14 @@ impl Setup {
             set: set.map(str::to_owned).to_vec(),
             redis: None,
             road: None,
+            files: None,
         }
+    }
+
+    /// Lets the process open so many files only.
+    pub(crate) fn files(mut self, most: u32) -> Self {
+        self.files = Some(most);
+        self
     }
 
     /// All gateways of this setup are replicas on one Redis, whatever the others use.
@@ -485,7 +508,11 @@ impl Gateway {
         for pair in &setup.set {
             args.extend(["--set", pair]);
         }
-        let mut process = Process::start(&args, &env, home.dir.path());
+        let dir = home.dir.path();
+        let mut process = match setup.files {
+            Some(files) => Process::start_with_files(files, &args, &env, dir),
+            None => Process::start(&args, &env, dir),
+        };
         let line = process.line_with("the gateway is ready");
         let field = |name: &str| {
             let json = line.split(&format!("\"{name}\":\"")).nth(1);

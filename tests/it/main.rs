@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod aids;
+mod bad_http;
 mod channels;
 mod cli;
 mod crash;

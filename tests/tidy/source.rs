@@ -92,7 +92,9 @@ impl Source {
             }
             let end = source.closing(at + 1);
             let attribute: Vec<_> = (at..end).map(|at| source.text_at(at)).collect();
-            if attribute[2..] == ["cfg", "(", "test", ")"] {
+            if attribute[2..] == ["cfg", "(", "test", ")"]
+                || attribute[2..] == ["cfg", "(", "any", "(", "test", ",", "fuzzing", ")", ")"]
+            {
                 source.tests.push(at..source.item_end(end + 1));
             } else if attribute.contains(&"start_paused") {
                 source.paused.push(at..source.item_end(end + 1));

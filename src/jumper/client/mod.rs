@@ -6,6 +6,8 @@
 
 mod exchange;
 mod form;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzz;
 
 pub(super) use exchange::{address, exchange, plain};
 

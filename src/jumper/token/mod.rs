@@ -5,6 +5,8 @@
 //! refresh token is called dead only when an answer says so; then the operator is told once and
 //! everything waits for a new seed. Never logs or shows a token.
 
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzz;
 mod held;
 mod keep;
 mod refresh;

@@ -86,7 +86,7 @@ impl Exchange {
 
 /// What an answer means. Only a JSON refusal under 200, 400 or 401 is a dead token; wrong
 /// application credentials, limits, outages and pages of proxies are not.
-fn read(answer: &Answer, body: &Value, now: UnixMs) -> Result<Pair, Failure> {
+pub(super) fn read(answer: &Answer, body: &Value, now: UnixMs) -> Result<Pair, Failure> {
     let summary = answer.summary();
     if answer.transport == Some(crate::domain::Transport::Lost) {
         return Err(Failure::Lost(summary));

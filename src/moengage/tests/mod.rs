@@ -2,7 +2,6 @@
 
 mod callbacks;
 mod gateway;
-mod samples;
 mod sends;
 
-pub(crate) use samples::*;
+pub(crate) use super::samples::*;

@@ -3,13 +3,13 @@
 use super::events::{self, rank};
 use super::settle::Found;
 use super::writer::Txn;
-use super::{Store, channel_id, damaged, settle, signed};
+use super::{Store, channel_id, damage, damaged, settle, signed};
 use crate::domain::state::Step;
 use crate::domain::{
     AccountId, Life, Message, Phone, ProviderId, Receipt, State, Template, UnixMs, Writer,
 };
 use crate::store::{Adopted, Folded, StoreError, Unmatched, row};
-use rusqlite::{OptionalExtension, Result};
+use rusqlite::{OptionalExtension, Result, Row};
 
 impl Store {
     /// Provider ids of the account whose statuses came before `received_before`, that no message
@@ -31,13 +31,11 @@ impl Store {
             let mut ids: Vec<Unmatched> = Vec::new();
             while ids.len() < most {
                 let Some(row) = rows.next()? else { break };
-                let provider_id = ProviderId::parse(row.get_ref(0)?.as_str()?).map_err(damaged)?;
-                if ids.iter().all(|known| known.provider_id != provider_id) {
-                    ids.push(Unmatched {
-                        provider_id,
-                        channel: channel_id(row.get_ref(1)?.as_str()?)?,
-                        received_at: UnixMs(row.get(2)?),
-                    });
+                let Some(one) = damage::readable(read(row))? else {
+                    continue;
+                };
+                if ids.iter().all(|known| known.provider_id != one.provider_id) {
+                    ids.push(one);
                 }
             }
             Ok(ids)
@@ -81,6 +79,14 @@ impl Store {
         })
         .await
     }
+}
+
+fn read(row: &Row<'_>) -> Result<Unmatched> {
+    Ok(Unmatched {
+        provider_id: ProviderId::parse(row.get_ref(0)?.as_str()?).map_err(damaged)?,
+        channel: channel_id(row.get_ref(1)?.as_str()?)?,
+        received_at: UnixMs(row.get(2)?),
+    })
 }
 
 type Id<'a> = (&'a AccountId, &'a ProviderId);
@@ -175,9 +181,10 @@ fn named(txn: &Txn<'_>, id: Id<'_>) -> Result<Option<Phone>> {
              WHERE account = ?1 AND provider_id = ?2 AND recipient IS NOT NULL LIMIT 1",
         )?
         .query_row((id.0.as_str(), id.1.as_str()), |row| {
-            settle::phone(row.get(0)?)
+            damage::readable(settle::phone(row.get(0)?))
         })
         .optional()
+        .map(Option::flatten)
 }
 
 /// The record proves that the provider took the message.

@@ -7,7 +7,7 @@
 use super::ledger::Counter;
 use super::taken::Taken;
 use super::writer::Txn;
-use super::{Store, signed};
+use super::{Store, damage, signed};
 use crate::domain::{Callback, ChannelId, Lane, UnixMs};
 use crate::store::{LaneOf, PendingCallback, RelayOutcome, StoreError, Take, row};
 use rusqlite::{Connection, OptionalExtension, Result};
@@ -183,15 +183,15 @@ fn due(conn: &Connection, queue: &LaneOf, most: usize, taken: &Taken, now: UnixM
         if taken.holds(handle.callback) {
             continue;
         }
-        match row::read_callback(row.get_ref(1)?.as_str()?) {
-            Ok(callback) => due.found.push(PendingCallback {
+        match row.get_ref(1)?.as_str().map(row::read_callback) {
+            Ok(Ok(callback)) => due.found.push(PendingCallback {
                 handle,
                 term: 0,
                 callback,
-                tries: row.get(2)?,
+                tries: damage::readable(row.get(2))?.unwrap_or_default(),
                 created: UnixMs(row.get(3)?),
             }),
-            Err(_) => due.unreadable.push(handle),
+            _ => due.unreadable.push(handle),
         }
     }
     Ok(due)
@@ -214,15 +214,21 @@ fn settle(
                 row.get::<_, i64>(0)?,
                 row.get::<_, i64>(1)?,
                 row.get::<_, Option<i64>>(2)?,
-                row.get::<_, u32>(3)?,
-                row.get::<_, String>(4)?,
+                row.get::<_, i64>(3)?,
+                damage::readable(row.get::<_, String>(4))?.unwrap_or_default(),
             ))
         })
         .optional()?;
     let Some((lane, order, message, tries, body)) = found else {
         return Ok(());
     };
-    let told = |summary: &str| format!("{}, {summary}, try {}", row::spoken(&body), tries + 1);
+    let told = |summary: &str| {
+        format!(
+            "{}, {summary}, try {}",
+            row::spoken(&body),
+            tries.saturating_add(1)
+        )
+    };
     match end {
         RelayOutcome::Later { due } => {
             txn.conn

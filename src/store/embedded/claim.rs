@@ -2,11 +2,12 @@
 
 use super::settle::{self, Found};
 use super::writer::Txn;
-use super::{Store, callbacks, damaged, evidence};
+use super::{Store, callbacks, damage, damaged, evidence};
 use crate::domain::state::Step;
-use crate::domain::{AccountId, ChannelId, MsgId, Phone, Refusal, UnixMs, Writer};
+use crate::domain::{AccountId, ChannelId, Message, MsgId, Phone, Refusal, State, UnixMs, Writer};
+use crate::store::row::RowError;
 use crate::store::{ClaimedMessage, Claims, Folded, StoreError, Turn, refusals, row};
-use rusqlite::Result;
+use rusqlite::{Result, Row};
 
 /// What an account was sending, by the one small index that has it.
 const ATTEMPTING: &str =
@@ -15,10 +16,12 @@ const ATTEMPTING: &str =
 /// A queued row as the claim reads it.
 struct Waiting {
     message: Found,
-    to: Phone,
+    /// Nothing when it is no number.
+    to: Option<Phone>,
     accepted_at: UnixMs,
     attempts: u32,
-    body: String,
+    /// Nothing when it is no text.
+    body: Option<String>,
 }
 
 impl Store {
@@ -93,6 +96,10 @@ impl Store {
             for message in &found {
                 evidence::weigh(txn, message.id, now, &mut folded)?;
             }
+            // What is left could not be read.
+            for id in ids_where(txn, ATTEMPTING, account.as_str())? {
+                damage::set_aside(txn, id, State::Attempting, now)?;
+            }
             Ok(found.len())
         })
         .await
@@ -112,11 +119,19 @@ fn take(
         waiting.extend(due(txn, FRESH, &turn.channel, most - waiting.len(), now)?);
     }
     for one in waiting {
+        // Left in the queue, what cannot be read would hold back everything behind it, on every
+        // channel.
+        let one = match one {
+            Ok(one) => one,
+            Err(id) => {
+                damage::set_aside(txn, id, State::Queued, now)?;
+                continue;
+            }
+        };
         let msg_id = one.message.msg_id.clone();
-        let message = row::read_message(msg_id.clone(), one.to, &one.body);
+        let message = one.message();
         let refusal = match &message {
-            Ok(_) => refusal(txn, turn, &one)?,
-            // Left in the queue it would hold back everything behind it, on every channel.
+            Ok(message) => refusal(txn, turn, (message.to, one.accepted_at))?,
             Err(_) => Some(refusals::unreadable()),
         };
         if let Some(refusal) = refusal {
@@ -124,7 +139,7 @@ fn take(
             claims.failed.push((turn.channel.clone(), msg_id, refusal));
             continue;
         }
-        let attempt = one.attempts + 1;
+        let attempt = one.attempts.saturating_add(1);
         mark(txn, &one.message, attempt, now)?;
         claims.taken.push(ClaimedMessage {
             handle: one.message.id,
@@ -137,6 +152,13 @@ fn take(
         });
     }
     Ok(())
+}
+
+fn ids_where(txn: &Txn<'_>, condition: &str, account: &str) -> Result<Vec<i64>> {
+    let mut select = txn
+        .conn
+        .prepare_cached(&format!("SELECT id FROM message WHERE {condition}"))?;
+    select.query_map([account], |row| row.get(0))?.collect()
 }
 
 /// Due messages that were tried before.
@@ -155,31 +177,49 @@ fn due(
     channel: &ChannelId,
     most: usize,
     now: UnixMs,
-) -> Result<Vec<Waiting>> {
+) -> Result<Vec<std::result::Result<Waiting, i64>>> {
     let mut select = txn.conn.prepare_cached(sql)?;
     let most = i64::try_from(most).unwrap_or(i64::MAX);
     let rows = select.query_map((channel.as_str(), now.0, most), |row| {
-        Ok(Waiting {
-            message: Found {
-                id: row.get(0)?,
-                channel: channel.clone(),
-                msg_id: MsgId::parse(&row.get::<_, String>(1)?).map_err(damaged)?,
-                life: settle::life(row.get(6)?, row.get(7)?, row.get(8)?)?,
-            },
-            to: settle::phone(row.get(2)?)?,
-            accepted_at: UnixMs(row.get(3)?),
-            attempts: row.get(4)?,
-            body: row.get(5)?,
-        })
+        let id = row.get(0)?;
+        Ok(damage::readable(waiting(channel, row))?.ok_or(id))
     })?;
     rows.collect()
 }
 
-fn refusal(txn: &Txn<'_>, turn: &Turn, one: &Waiting) -> Result<Option<Refusal>> {
-    if one.accepted_at < turn.expired_before {
+fn waiting(channel: &ChannelId, row: &Row<'_>) -> Result<Waiting> {
+    Ok(Waiting {
+        message: Found {
+            id: row.get(0)?,
+            channel: channel.clone(),
+            msg_id: MsgId::parse(row.get_ref(1)?.as_str()?).map_err(damaged)?,
+            life: settle::life(row.get(6)?, row.get(7)?, row.get(8)?)?,
+        },
+        to: damage::readable(settle::phone(row.get(2)?))?,
+        accepted_at: UnixMs(row.get(3)?),
+        attempts: damage::readable(row.get(4))?.unwrap_or(u32::MAX),
+        body: damage::readable(row.get(5))?,
+    })
+}
+
+impl Waiting {
+    fn message(&self) -> std::result::Result<Message, RowError> {
+        let gone = || RowError::Damaged("a value is missing".into());
+        let to = self.to.ok_or_else(gone)?;
+        let body = self.body.as_deref().ok_or_else(gone)?;
+        row::read_message(self.message.msg_id.clone(), to, body)
+    }
+}
+
+fn refusal(
+    txn: &Txn<'_>,
+    turn: &Turn,
+    (to, accepted_at): (Phone, UnixMs),
+) -> Result<Option<Refusal>> {
+    if accepted_at < turn.expired_before {
         return Ok(Some(refusals::too_old()));
     }
-    if super::accept::opted_out(txn.conn, &turn.channel, one.to)? {
+    if super::accept::opted_out(txn.conn, &turn.channel, to)? {
         return Ok(Some(refusals::opted_out()));
     }
     Ok(None)

@@ -3,13 +3,13 @@
 
 use super::ledger::Counter;
 use super::writer::Txn;
-use super::{Store, callbacks, damaged, evidence, settle, signed};
+use super::{Store, callbacks, damage, damaged, evidence, settle, signed};
 use crate::domain::{
     AccountId, Callback, ChannelId, Code, Incoming, MsgId, Progress, ProviderId, Receipt, Refusal,
     Status, StatusEntry, StatusEvent, UnixMs,
 };
 use crate::store::{EventRules, Folded, StoreError, row};
-use rusqlite::{Connection, OptionalExtension, Result};
+use rusqlite::{Connection, OptionalExtension, Result, Row};
 
 /// A message that an event belongs to.
 struct Matched {
@@ -120,7 +120,9 @@ pub(super) fn match_early(
     now: UnixMs,
     folded: &mut Folded,
 ) -> Result<()> {
-    let account = account_of(txn.conn, message.id)?;
+    let Some(account) = account_of(txn.conn, message.id)? else {
+        return Ok(());
+    };
     let early = take_unmatched(txn.conn, &account, &receipt.provider_id)?;
     for event in early {
         // Read again each time: the fold before changed it.
@@ -131,12 +133,11 @@ pub(super) fn match_early(
     Ok(())
 }
 
-/// The account of a message.
-pub(super) fn account_of(conn: &Connection, id: i64) -> Result<AccountId> {
+/// The account of a message, if it can be read.
+pub(super) fn account_of(conn: &Connection, id: i64) -> Result<Option<AccountId>> {
+    let account = |row: &Row<'_>| AccountId::parse(row.get_ref(0)?.as_str()?).map_err(damaged);
     conn.prepare_cached("SELECT account FROM message WHERE id = ?1")?
-        .query_row([id], |row| {
-            AccountId::parse(row.get_ref(0)?.as_str()?).map_err(damaged)
-        })
+        .query_row([id], |row| damage::readable(account(row)))
 }
 
 fn take_unmatched(
@@ -148,7 +149,7 @@ fn take_unmatched(
         "SELECT status, at, received_at, error FROM event
          WHERE account = ?1 AND provider_id = ?2 AND kind = 'status' ORDER BY id",
     )?;
-    let rows = select.query_map((account.as_str(), id.as_str()), |row| {
+    let read = |row: &Row<'_>| {
         let word = row.get_ref(0)?.as_str()?;
         let at: Option<i64> = row.get(1)?;
         Ok(StatusEvent {
@@ -158,8 +159,11 @@ fn take_unmatched(
             recipient: None,
             error: row.get(3)?,
         })
+    };
+    let rows = select.query_map((account.as_str(), id.as_str()), |row| {
+        damage::readable(read(row))
     })?;
-    let events: Vec<_> = rows.collect::<Result<_>>()?;
+    let events: Vec<_> = rows.filter_map(Result::transpose).collect::<Result<_>>()?;
     if !events.is_empty() {
         conn.prepare_cached("DELETE FROM event WHERE account = ?1 AND provider_id = ?2")?
             .execute((account.as_str(), id.as_str()))?;
@@ -177,15 +181,20 @@ fn by_provider_id(
          WHERE account = ?1 AND provider_id = ?2",
     )?
     .query_row((account.as_str(), id.as_str()), |row| {
-        Ok(Matched {
-            id: row.get(0)?,
-            channel: super::channel_id(row.get_ref(1)?.as_str()?)?,
-            msg_id: MsgId::parse(row.get_ref(2)?.as_str()?).map_err(damaged)?,
-            progress: progress(row.get(3)?),
-            history_len: row.get(4)?,
-        })
+        damage::readable(matched(row))
     })
     .optional()
+    .map(Option::flatten)
+}
+
+fn matched(row: &Row<'_>) -> Result<Matched> {
+    Ok(Matched {
+        id: row.get(0)?,
+        channel: super::channel_id(row.get_ref(1)?.as_str()?)?,
+        msg_id: MsgId::parse(row.get_ref(2)?.as_str()?).map_err(damaged)?,
+        progress: progress(row.get(3)?),
+        history_len: row.get(4)?,
+    })
 }
 
 fn fold(
@@ -245,7 +254,9 @@ pub(super) fn rank(status: Option<Status>) -> i64 {
 
 /// The progress that a row keeps as this number.
 pub(super) fn progress(rank: i64) -> Progress {
-    let place = usize::try_from(rank - 1).ok();
+    let place = rank
+        .checked_sub(1)
+        .and_then(|place| usize::try_from(place).ok());
     Progress::at(place.and_then(|place| Status::ALL.get(place).copied()))
 }
 

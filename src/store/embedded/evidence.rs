@@ -7,11 +7,11 @@
 use super::events;
 use super::settle::{self, Found};
 use super::writer::Txn;
-use super::{damaged, signed};
+use super::{damage, damaged, signed};
 use crate::domain::state::Step;
 use crate::domain::{AccountId, Life, Phone, ProviderId, Receipt, UnixMs, Writer};
 use crate::store::{Folded, row};
-use rusqlite::Result;
+use rusqlite::{Result, Row};
 
 /// Weighs the evidence for the recipient of a message.
 pub(super) fn weigh(txn: &mut Txn<'_>, id: i64, now: UnixMs, folded: &mut Folded) -> Result<()> {
@@ -20,7 +20,10 @@ pub(super) fn weigh(txn: &mut Txn<'_>, id: i64, now: UnixMs, folded: &mut Folded
         .prepare_cached("SELECT recipient FROM message WHERE id = ?1")?
         .query_row([id], |row| row.get(0))?;
     let account = events::account_of(txn.conn, id)?;
-    weigh_recipient(txn, &account, settle::phone(recipient)?, now, folded)
+    match (account, damage::readable(settle::phone(recipient))?) {
+        (Some(account), Some(recipient)) => weigh_recipient(txn, &account, recipient, now, folded),
+        _ => Ok(()),
+    }
 }
 
 /// Weighs the evidence for a recipient.
@@ -108,9 +111,9 @@ fn only_unmatched(
          LIMIT 2",
     )?;
     let params = (account.as_str(), signed(recipient.number()), since);
-    let rows = select.query_map(params, |row| {
-        ProviderId::parse(row.get_ref(0)?.as_str()?).map_err(damaged)
-    })?;
-    let mut ids: Vec<ProviderId> = rows.collect::<Result<_>>()?;
-    Ok(if ids.len() == 1 { ids.pop() } else { None })
+    let read = |row: &Row<'_>| ProviderId::parse(row.get_ref(0)?.as_str()?).map_err(damaged);
+    let rows = select.query_map(params, |row| damage::readable(read(row)))?;
+    let mut ids: Vec<Option<ProviderId>> = rows.collect::<Result<_>>()?;
+    // One that cannot be read may be the right one, so beside it another proves nothing.
+    Ok(ids.pop().flatten().filter(|_| ids.is_empty()))
 }

@@ -1,7 +1,7 @@
 //! Retention: what is settled and old goes, so that the data directory does not grow without end.
 
 use super::ledger::Counter;
-use super::{Store, channel_id};
+use super::{Store, channel_id, damage, damaged};
 use crate::domain::{ChannelId, UnixMs};
 use crate::store::{Purged, StoreError};
 use rusqlite::{Connection, OptionalExtension, Result};
@@ -113,7 +113,9 @@ impl Store {
                     .prepare_cached("DELETE FROM event WHERE id = ?1")?
                     .execute([id])?;
                 if status {
-                    txn.deltas.add(&channel, Counter::ExpiredEvents, 1);
+                    if let Some(channel) = &channel {
+                        txn.deltas.add(channel, Counter::ExpiredEvents, 1);
+                    }
                     early += 1;
                 } else {
                     others += 1;
@@ -148,12 +150,13 @@ impl Store {
 }
 
 /// The oldest event with its channel and whether it is a status, if it is old enough.
-fn old_event(conn: &Connection, before: UnixMs) -> Result<Option<(i64, ChannelId, bool)>> {
+fn old_event(conn: &Connection, before: UnixMs) -> Result<Option<(i64, Option<ChannelId>, bool)>> {
     let oldest = conn
         .prepare_cached("SELECT id, channel, kind, received_at FROM event ORDER BY id LIMIT 1")?
         .query_row([], |row| {
-            let channel = channel_id(row.get_ref(1)?.as_str()?)?;
-            let status = row.get_ref(2)?.as_str()? == "status";
+            let text = |at| row.get_ref(at)?.as_str().map_err(damaged);
+            let channel = damage::readable(text(1).and_then(channel_id))?;
+            let status = damage::readable(text(2))?.is_some_and(|kind| kind == "status");
             let received_at: i64 = row.get(3)?;
             Ok(((row.get(0)?, channel, status), received_at))
         })

@@ -4,7 +4,7 @@ use super::writer::Txn;
 use super::{Store, damaged, unavailable};
 use crate::domain::{AccountId, UnixMs};
 use crate::store::{CachedTemplates, StoreError, StoredToken, listed};
-use rusqlite::{Connection, OptionalExtension, Result};
+use rusqlite::{Connection, OptionalExtension};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
@@ -20,7 +20,7 @@ struct TokenRow {
 }
 
 /// Writes a value in the open transaction.
-pub(super) fn put(conn: &Connection, key: &str, value: &str) -> Result<()> {
+pub(super) fn put(conn: &Connection, key: &str, value: &str) -> rusqlite::Result<()> {
     conn.prepare_cached(
         "INSERT INTO kept (key, value) VALUES (?1, ?2)
          ON CONFLICT (key) DO UPDATE SET value = excluded.value",
@@ -30,10 +30,26 @@ pub(super) fn put(conn: &Connection, key: &str, value: &str) -> Result<()> {
 }
 
 /// A write that says nothing.
-pub(super) fn probe() -> impl FnMut(&mut Txn<'_>) -> Result<()> {
+pub(super) fn probe() -> impl FnMut(&mut Txn<'_>) -> rusqlite::Result<()> {
     // Another value each time: SQLite does not write what a row has already.
     let value = format!("{:016x}", fastrand::u64(..));
     move |txn| put(txn.conn, "probe", &value)
+}
+
+/// The tokens of a row.
+pub(super) fn read_token(account: &AccountId, text: &str) -> Result<StoredToken, StoreError> {
+    let row: TokenRow = serde_json::from_str(text)
+        // Never the text itself: it holds the tokens.
+        .map_err(|_| StoreError::Unreadable(format!("the tokens of account {account}")))?;
+    Ok(StoredToken {
+        access: row.access.map(SecretString::from),
+        refresh: row.refresh.into(),
+        obtained_at: UnixMs(row.obtained_at),
+        expires_at: UnixMs(row.expires_at),
+        fence: row.fence,
+        dead: row.dead,
+        seed: row.seed,
+    })
 }
 
 impl Store {
@@ -64,18 +80,7 @@ impl Store {
         let Some(text) = self.get(format!("token:{account}")).await? else {
             return Ok(None);
         };
-        let row: TokenRow = serde_json::from_str(&text)
-            // Never the text itself: it holds the tokens.
-            .map_err(|_| StoreError::Unreadable(format!("the tokens of account {account}")))?;
-        Ok(Some(StoredToken {
-            access: row.access.map(SecretString::from),
-            refresh: row.refresh.into(),
-            obtained_at: UnixMs(row.obtained_at),
-            expires_at: UnixMs(row.expires_at),
-            fence: row.fence,
-            dead: row.dead,
-            seed: row.seed,
-        }))
+        read_token(account, &text).map(Some)
     }
 
     /// Keeps the account's tokens, whole, unless what is kept is as new; says whether they are

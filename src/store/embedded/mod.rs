@@ -9,9 +9,12 @@ mod adopt;
 mod archive;
 mod callbacks;
 mod claim;
+mod damage;
 mod disk;
 mod events;
 mod evidence;
+#[cfg(any(test, fuzzing))]
+pub(in crate::store) mod fuzz;
 mod keep;
 mod kept;
 mod ledger;

@@ -31,9 +31,15 @@ impl Store {
             );
             let params = std::iter::once(Box::new(most) as Box<dyn ToSql>).chain(keys);
             let mut select = conn.prepare_cached(&sql)?;
-            let rows =
-                select.query_map(rusqlite::params_from_iter(params), |row| record(conn, row))?;
-            rows.collect()
+            let params = rusqlite::params_from_iter(params);
+            let rows = select.query_map(params, |row| Ok(record(conn, row)))?;
+            let (found, damaged): (Vec<_>, Vec<_>) = rows
+                .collect::<Result<Vec<_>>>()?
+                .into_iter()
+                .partition(Result::is_ok);
+            // One that cannot be read hides no other.
+            let shown = if found.is_empty() { damaged } else { found };
+            shown.into_iter().collect()
         })
         .await
     }
@@ -97,7 +103,7 @@ fn open_callbacks(conn: &Connection, message: i64) -> Result<Vec<String>> {
          ORDER BY id",
     )?;
     let rows = select.query_map([message], |row| {
-        let told = row::spoken(row.get_ref(0)?.as_str()?);
+        let told = row::spoken(&String::from_utf8_lossy(row.get_ref(0)?.as_bytes()?));
         let (ready, tries): (i64, u32) = (row.get(1)?, row.get(2)?);
         let reason: Option<String> = row.get(3)?;
         Ok(match ready {

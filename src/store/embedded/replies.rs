@@ -2,12 +2,12 @@
 
 use super::events::{Here, keep_other};
 use super::writer::Txn;
-use super::{callbacks, channel_id, damaged, settle, signed};
+use super::{callbacks, channel_id, damage, damaged, settle, signed};
 use crate::domain::{
     Callback, ChannelId, InboundEntry, Keyword, MsgId, Phone, Reply, ReplyKind, UnixMs,
 };
-use crate::store::Folded;
-use rusqlite::{Connection, OptionalExtension, Result};
+use crate::store::{Folded, row};
+use rusqlite::{Connection, OptionalExtension, Result, Row};
 
 /// The message that a reply belongs to.
 struct Answered {
@@ -121,8 +121,7 @@ const REACHED: &str = "(state IN (1, 2, 3) OR lost = 1)";
 /// How many messages are looked through for the last number that MoEngage named.
 const LOOKED_THROUGH: i64 = 1000;
 
-const COLUMNS: &str = "SELECT id, channel, msg_id, json_extract(body, '$.from'), taps, recipient
-     FROM message";
+const COLUMNS: &str = "SELECT id, channel, msg_id, body, taps, recipient FROM message";
 
 fn answered(conn: &Connection, here: &Here<'_>, reply: &Reply) -> Result<Option<Answered>> {
     if let Some(context) = &reply.context {
@@ -130,8 +129,11 @@ fn answered(conn: &Connection, here: &Here<'_>, reply: &Reply) -> Result<Option<
             .prepare_cached(&format!(
                 "{COLUMNS} WHERE account = ?1 AND provider_id = ?2"
             ))?
-            .query_row((here.rules.account.as_str(), context.as_str()), read)
-            .optional()?;
+            .query_row((here.rules.account.as_str(), context.as_str()), |row| {
+                damage::readable(read(row))
+            })
+            .optional()?
+            .flatten();
         if by_context.is_some() {
             return Ok(by_context);
         }
@@ -148,9 +150,10 @@ fn answered(conn: &Connection, here: &Here<'_>, reply: &Reply) -> Result<Option<
                 here.rules.account.as_str(),
                 since.0,
             ),
-            read,
+            |row| damage::readable(read(row)),
         )
-        .optional()?;
+        .optional()?
+        .flatten();
     // Without context it is free text, even when it reads like a label (B-33).
     Ok(latest.map(|message| Answered {
         taps: Vec::new(),
@@ -159,18 +162,18 @@ fn answered(conn: &Connection, here: &Here<'_>, reply: &Reply) -> Result<Option<
     }))
 }
 
-fn read(row: &rusqlite::Row<'_>) -> Result<Answered> {
-    let taps: Option<String> = row.get(4)?;
+fn read(row: &Row<'_>) -> Result<Answered> {
+    let taps: Option<String> = damage::readable(row.get(4))?.flatten();
     Ok(Answered {
         id: row.get(0)?,
         channel: channel_id(row.get_ref(1)?.as_str()?)?,
         msg_id: MsgId::parse(row.get_ref(2)?.as_str()?).map_err(damaged)?,
-        waba_number: row.get(3)?,
-        recipient: Some(settle::phone(row.get(5)?)?),
-        taps: taps.map_or_else(
-            || Ok(Vec::new()),
-            |taps| serde_json::from_str(&taps).map_err(damaged),
-        )?,
+        waba_number: sender(row, 3)?.unwrap_or_default(),
+        recipient: damage::readable(settle::phone(row.get(5)?))?,
+        // Without them a tap is told as a text.
+        taps: taps
+            .and_then(|taps| serde_json::from_str(&taps).ok())
+            .unwrap_or_default(),
     })
 }
 
@@ -193,20 +196,26 @@ fn own_number(conn: &Connection, here: &Here<'_>) -> Result<String> {
         return Ok(number.as_written().into());
     }
     let channel = here.rules.channel.as_str();
-    let mut newest = conn.prepare_cached(
-        "SELECT channel, json_extract(body, '$.from') FROM message ORDER BY id DESC LIMIT ?1",
-    )?;
+    let mut newest =
+        conn.prepare_cached("SELECT channel, body FROM message ORDER BY id DESC LIMIT ?1")?;
     let mut rows = newest.query([LOOKED_THROUGH])?;
     while let Some(row) = rows.next()? {
-        if row.get_ref(0)?.as_str()? == channel {
-            return row.get(1);
+        if row.get_ref(0)?.as_bytes()? == channel.as_bytes()
+            && let Some(number) = sender(row, 1)?
+        {
+            return Ok(number);
         }
     }
     let any = conn
-        .prepare_cached(
-            "SELECT json_extract(body, '$.from') FROM message WHERE channel = ?1 LIMIT 1",
-        )?
-        .query_row([channel], |row| row.get(0))
+        .prepare_cached("SELECT body FROM message WHERE channel = ?1 LIMIT 1")?
+        .query_row([channel], |row| sender(row, 0))
         .optional()?;
-    Ok(any.unwrap_or_default())
+    Ok(any.flatten().unwrap_or_default())
+}
+
+/// The number that MoEngage named in the message of this row.
+fn sender(row: &Row<'_>, column: usize) -> Result<Option<String>> {
+    let body = row.get_ref(column)?.as_bytes()?;
+    let number = std::str::from_utf8(body).ok().and_then(row::sender);
+    Ok(number.map(|number| number.as_written().to_owned()))
 }

@@ -1,14 +1,14 @@
 //! Write C: the end of an attempt, with everything that hangs on it, in one transaction.
 
 use super::writer::Txn;
-use super::{Store, callbacks, channel_id, damaged, events, evidence, signed};
+use super::{Store, callbacks, channel_id, damage, damaged, events, evidence, signed};
 use crate::domain::state::Step;
 use crate::domain::{
     Callback, ChannelId, Life, MsgId, Phone, Receipt, Refusal, State, Status, StatusEntry, UnixMs,
     Writer,
 };
 use crate::store::{ClaimedMessage, Folded, Settlement, StoreError, Tap, row};
-use rusqlite::{Connection, Params, Result};
+use rusqlite::{Connection, Params, Result, Row};
 
 /// A message as far as a step needs it.
 pub(super) struct Found {
@@ -172,7 +172,7 @@ pub(super) fn fail(
     callbacks::enqueue(txn, &message.channel, Some(message.id), &entry, now)
 }
 
-/// Messages by a condition on the table `message`.
+/// Messages by a condition on the table `message`; those that cannot be read are passed over.
 pub(super) fn find_where(
     conn: &Connection,
     condition: &str,
@@ -181,15 +181,18 @@ pub(super) fn find_where(
     let sql =
         format!("SELECT id, channel, msg_id, state, resent, lost FROM message WHERE {condition}");
     let mut select = conn.prepare_cached(&sql)?;
-    let rows = select.query_map(params, |row| {
-        Ok(Found {
-            id: row.get(0)?,
-            channel: channel_id(row.get_ref(1)?.as_str()?)?,
-            msg_id: MsgId::parse(row.get_ref(2)?.as_str()?).map_err(damaged)?,
-            life: life(row.get(3)?, row.get(4)?, row.get(5)?)?,
-        })
-    })?;
-    rows.collect()
+    let rows = select.query_map(params, |row| damage::readable(found(row)))?;
+    // One that cannot be read is in no step that anything waits for.
+    rows.filter_map(Result::transpose).collect()
+}
+
+fn found(row: &Row<'_>) -> Result<Found> {
+    Ok(Found {
+        id: row.get(0)?,
+        channel: channel_id(row.get_ref(1)?.as_str()?)?,
+        msg_id: MsgId::parse(row.get_ref(2)?.as_str()?).map_err(damaged)?,
+        life: life(row.get(3)?, row.get(4)?, row.get(5)?)?,
+    })
 }
 
 /// The life of a row, by its columns. A receipt of an earlier attempt cannot come while a later one

@@ -2,11 +2,11 @@
 
 use super::settle::{self, Found};
 use super::writer::Txn;
-use super::{Store, channel_id, damaged, evidence, signed};
+use super::{Store, channel_id, damage, damaged, evidence, signed};
 use crate::domain::state::Step;
-use crate::domain::{MsgId, UnixMs, Writer};
+use crate::domain::{MsgId, State, UnixMs, Writer};
 use crate::store::{Folded, Look, StoreError, SweepRule, Swept, refusals, row};
-use rusqlite::{OptionalExtension, Result};
+use rusqlite::{OptionalExtension, Result, Row};
 use std::time::Duration;
 
 /// Messages of each kind dealt with in one sweep.
@@ -204,22 +204,35 @@ fn end_hold(
 }
 
 /// A message whose hold is over, with when it was accepted; `None` when it moved on meanwhile.
-fn over(txn: &Txn<'_>, id: i64, now: UnixMs) -> Result<Option<(Found, i64)>> {
-    txn.conn
+fn over(txn: &mut Txn<'_>, id: i64, now: UnixMs) -> Result<Option<(Found, i64)>> {
+    let found = txn
+        .conn
         .prepare_cached(
             "SELECT channel, msg_id, state, resent, lost, accepted_at FROM message
              WHERE id = ?1 AND state = 3 AND due <= ?2",
         )?
         .query_row((id, now.0), |row| {
-            let found = Found {
-                id,
-                channel: channel_id(row.get_ref(0)?.as_str()?)?,
-                msg_id: MsgId::parse(row.get_ref(1)?.as_str()?).map_err(damaged)?,
-                life: settle::life(row.get(2)?, row.get(3)?, row.get(4)?)?,
-            };
-            Ok((found, row.get(5)?))
+            let found = damage::readable(held(id, row))?;
+            Ok(found.map(|found| (found, row.get(5))))
         })
-        .optional()
+        .optional()?;
+    match found {
+        None => Ok(None),
+        Some(Some((found, accepted_at))) => Ok(Some((found, accepted_at?))),
+        Some(None) => {
+            damage::set_aside(txn, id, State::Unknown, now)?;
+            Ok(None)
+        }
+    }
+}
+
+fn held(id: i64, row: &Row<'_>) -> Result<Found> {
+    Ok(Found {
+        id,
+        channel: channel_id(row.get_ref(0)?.as_str()?)?,
+        msg_id: MsgId::parse(row.get_ref(1)?.as_str()?).map_err(damaged)?,
+        life: settle::life(row.get(2)?, row.get(3)?, row.get(4)?)?,
+    })
 }
 
 fn limit(rows: usize) -> i64 {

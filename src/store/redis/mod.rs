@@ -12,6 +12,8 @@ mod archive;
 mod callbacks;
 mod claim;
 mod events;
+#[cfg(any(test, fuzzing))]
+pub(in crate::store) mod fuzz;
 mod keep;
 mod kept;
 mod lease;

@@ -83,7 +83,7 @@ pub(super) fn version((_, fields, ..): &Found) -> u64 {
 
 /// The message of a row, for people: of one that only a newer version can read, who sent it, and in
 /// the place of the template why there is no more.
-fn show(msg_id: MsgId, to: Phone, text: &str) -> Result<Message, RowError> {
+pub(super) fn show(msg_id: MsgId, to: Phone, text: &str) -> Result<Message, RowError> {
     let read = row::read_message(msg_id.clone(), to, text);
     let (Err(newer @ RowError::Newer(_)), Some(from)) = (&read, row::sender(text)) else {
         return read;
@@ -144,6 +144,6 @@ pub(super) fn record(
 
 /// The status of a progress.
 fn status(rank: i64) -> Option<Status> {
-    let place = usize::try_from(rank - 1).ok()?;
+    let place = usize::try_from(rank.checked_sub(1)?).ok()?;
     Status::ALL.get(place).copied()
 }

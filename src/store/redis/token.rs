@@ -175,7 +175,7 @@ fn filled(text: &str) -> Option<SecretString> {
 }
 
 /// Fields that this version does not know are left alone, here and by [`SAVE`].
-fn read(hash: &HashMap<String, String>) -> Option<StoredToken> {
+pub(super) fn read(hash: &HashMap<String, String>) -> Option<StoredToken> {
     let text = |name: &str| hash.get(name).filter(|text| !text.is_empty());
     Some(StoredToken {
         access: text("access").map(|text| text.as_str().into()),

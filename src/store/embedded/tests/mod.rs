@@ -1,6 +1,7 @@
 //! What only the embedded store does: its file, its lock, its disk, its statements. The contract
 //! that it shares with other backends is in `store/tests`.
 
+mod damage;
 mod inside;
 mod layout;
 mod opening;

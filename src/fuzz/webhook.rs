@@ -1,0 +1,170 @@
+//! Jumper's side: `/jumper_callback/{secret}` through its router onto a real store, and its parser.
+//!
+//! An input is a path, an empty line, and the body.
+
+use super::door::{Answer, Door};
+use super::split;
+use crate::domain::{
+    AccountId, BusinessNumber, Incoming, Message, MsgId, Phone, ProviderId, Receipt, Template,
+    UnixMs,
+};
+use crate::jumper::webhook;
+use crate::store::{Settlement, Tap, Turn};
+use axum::body::Body;
+use axum::http::Request;
+use serde_json::{Value, json};
+use std::cell::RefCell;
+
+/// Messages that the provider took, as `M1`, `M2` ...; the one after them has an unknown outcome.
+const MESSAGES: u64 = 8;
+/// Callbacks are relayed after so many requests.
+const RELAY_EVERY: u32 = 32;
+
+struct Hooks {
+    door: Door,
+    asked: u32,
+}
+
+thread_local! {
+    static HOOKS: RefCell<Option<Hooks>> = const { RefCell::new(None) };
+}
+
+/// Posts to the webhook.
+pub(super) fn run(bytes: &[u8]) {
+    let (path, body) = split(bytes);
+    let Ok(path) = std::str::from_utf8(path) else {
+        return;
+    };
+    let Ok(request) = Request::post(path).body(Body::from(body.to_vec())) else {
+        return;
+    };
+    HOOKS.with_borrow_mut(|hooks| {
+        if hooks.as_ref().is_none_or(|hooks| hooks.door.is_worn()) {
+            *hooks = None;
+        }
+        hooks.get_or_insert_with(Hooks::new).post(request, body);
+    });
+}
+
+impl Hooks {
+    fn new() -> Self {
+        let door = Door::open();
+        let now = crate::clock::now();
+        let account = AccountId::parse("default").expect("a name");
+        for n in 1..=MESSAGES + 1 {
+            let message = message(n);
+            let accepted = door.store.accept(&door.channel, &account, &message, now);
+            door.wait(accepted).expect("a message");
+        }
+        let turn = Turn {
+            channel: door.channel.clone(),
+            expired_before: UnixMs(0),
+        };
+        let claims = door.wait(door.store.claim(vec![turn], 100, now));
+        for one in claims.expect("claims").taken {
+            let n = one.message.msg_id.as_str().trim_start_matches('m');
+            let tap = Tap {
+                label: "Keep it".into(),
+                payload: "{'slot':1}".into(),
+            };
+            let end = if n == (MESSAGES + 1).to_string() {
+                Settlement::Unknown {
+                    until: now.plus(std::time::Duration::from_secs(3600)),
+                    taps: vec![tap],
+                }
+            } else {
+                Settlement::Accepted {
+                    receipt: Receipt {
+                        provider_id: ProviderId::parse(&format!("M{n}")).expect("an id"),
+                        conversation: None,
+                    },
+                    taps: vec![tap],
+                }
+            };
+            let settled = door.store.settle(&one, end, String::new(), now);
+            door.wait(settled).expect("settled");
+        }
+        Self { door, asked: 0 }
+    }
+
+    fn post(&mut self, request: Request<Body>, body: &[u8]) {
+        let before = self.door.ledger();
+        let answer = self.door.ask(request);
+        let after = self.door.ledger();
+        let stored = after.events - before.events;
+        let read = serde_json::from_slice::<Value>(body).ok();
+        let events = read.map(|json| webhook::parse(&json));
+        if is_success(&answer) {
+            let events = events.expect("success for what is no JSON");
+            let count = i64::try_from(events.len()).expect("a count");
+            assert_eq!(stored, count, "{}", answer.said);
+        } else {
+            assert_eq!(stored, 0, "stored, and answered {}", answer.said);
+            let told = after.callbacks_waiting - before.callbacks_waiting;
+            assert_eq!(told, 0, "told, and answered {}", answer.said);
+        }
+        assert_eq!(after.accepted, before.accepted);
+        self.asked += 1;
+        if self.asked.is_multiple_of(RELAY_EVERY) {
+            self.door.relay();
+        }
+    }
+}
+
+fn message(n: u64) -> Message {
+    Message {
+        msg_id: MsgId::parse(&format!("m{n}")).expect("an id"),
+        from: BusinessNumber::parse("12025550100").expect("a number"),
+        to: Phone::from_number(12_025_550_140 + n).expect("a number"),
+        template: Template {
+            name: "order_update".into(),
+            language: "en_US".into(),
+            header: None,
+            body: vec!["Ana".into()],
+            buttons: Vec::new(),
+        },
+        campaign: None,
+    }
+}
+
+/// Whether an answer is a success; whatever it is, it has the form that Jumper knows.
+fn is_success(answer: &Answer) -> bool {
+    let Answer { status, json, said } = answer;
+    if *status == 200 && *json == json!({ "status": "success" }) {
+        return true;
+    }
+    let members = json.as_object().map_or(0, serde_json::Map::len);
+    let words = match status {
+        // Mutated, a path may lead to MoEngage's side, which nobody opens without a token.
+        200 => {
+            assert_eq!(json["error"]["code"], "7000", "{said}");
+            &json["error"]["message"]
+        }
+        400 | 404 | 405 => {
+            assert!(members == 1 || json["status"] == "error", "{said}");
+            &json["message"]
+        }
+        _ => panic!("{status}: {said}"),
+    };
+    assert!(words.as_str().is_some_and(|words| !words.is_empty()));
+    false
+}
+
+/// Reads a body at full speed.
+pub(super) fn parse(bytes: &[u8]) {
+    let Ok(json) = serde_json::from_slice::<Value>(split(bytes).1) else {
+        return;
+    };
+    let events = webhook::parse(&json);
+    assert!(!events.is_empty());
+    for event in events {
+        match event {
+            Incoming::Status(event) => {
+                assert!(event.at.is_none_or(|at| at > UnixMs(0)));
+                assert!(event.error.is_none_or(|said| said.chars().count() <= 300));
+            }
+            Incoming::Reply(reply) => assert!(!reply.text.is_empty()),
+            Incoming::Other { kind, raw } => assert!(!kind.is_empty() && raw.len() <= 8 * 1024),
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! What Jumper answers, for the fuzzer.
+
+use super::client::fuzz::form;
+use super::token::fuzz::tokens;
+use super::{templates, wire};
+use crate::domain::policy::{Policy, decide};
+use crate::domain::template::Outgoing;
+use crate::domain::{Message, Template, UnixMs};
+
+const NOW: UnixMs = UnixMs(1_930_000_000_000);
+/// Statuses that are judged in different ways.
+const STATUSES: [u16; 9] = [200, 202, 302, 400, 401, 403, 429, 500, 503];
+
+/// Reads bytes as every kind of answer.
+pub(crate) fn answers(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let pause = wire::retry_after(&text, NOW);
+    assert!(pause.is_none_or(|pause| pause.as_secs() <= 3600));
+    for http in STATUSES {
+        let (answer, json) = wire::answer(http, pause, bytes);
+        for said in [answer.text.as_deref(), answer.fault.as_deref()] {
+            assert!(said.is_none_or(|said| said.chars().count() <= 300));
+            assert!(said.is_none_or(|said| longest_number(said) < 7), "{said:?}");
+        }
+        let _ = decide(&answer, &Policy::default());
+        tokens(&answer, &json, NOW);
+        if http == 200 {
+            let _ = wire::subscriptions(&json);
+            let variants = templates::variants(&json).unwrap_or_default();
+            let id = variants.first().map_or("", |variant| variant.id.as_str());
+            let detail = templates::detail(&json, id);
+            assert!(detail.body_values.is_none_or(|count| count <= bytes.len()));
+        }
+    }
+}
+
+/// The most digits in a row.
+fn longest_number(text: &str) -> usize {
+    let runs = text.split(|c: char| !c.is_ascii_digit()).map(str::len);
+    runs.max().unwrap_or_default()
+}
+
+/// A message becomes a form that can be read back.
+pub(crate) fn outgoing(message: &Message) {
+    let template: Template = message.template.clone();
+    form(&Outgoing {
+        to: message.to,
+        from: Some(message.from.clone()),
+        variant: "5000000000000001".into(),
+        template,
+    });
+}

@@ -1,0 +1,19 @@
+//! What only this store keeps as text, for the fuzzer.
+
+use super::{events, kept, settle};
+use crate::domain::AccountId;
+
+/// Reads a text as every kind of value.
+pub(in crate::store) fn rows(text: &str) {
+    // A token is never shown, not even by the error.
+    let account = AccountId::parse("default").expect("a name");
+    if let Err(error) = kept::read_token(&account, text) {
+        let said = "a stored row cannot be read: the tokens of account default";
+        assert_eq!(error.to_string(), said);
+    }
+    if let Ok(number) = text.trim().parse() {
+        let _ = settle::state(number);
+        let _ = settle::phone(number);
+        let _ = events::progress(number);
+    }
+}
