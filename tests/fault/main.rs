@@ -6,7 +6,9 @@
 #[path = "../it/aids.rs"]
 #[expect(dead_code, reason = "shared with tests/it")]
 mod aids;
+mod books;
 mod disk;
+mod eyes;
 #[path = "../it/harness.rs"]
 #[expect(
     dead_code,
@@ -15,7 +17,9 @@ mod disk;
     reason = "shared with tests/it"
 )]
 mod harness;
+mod people;
 mod plan;
+mod quiet;
 #[path = "../it/redis_server.rs"]
 #[expect(
     dead_code,
@@ -27,9 +31,11 @@ mod redis_server;
 #[expect(dead_code, reason = "tests/it has more use for it")]
 mod road;
 mod run;
+mod sampler;
 #[expect(dead_code, reason = "tests/it has more use for it")]
 mod shim;
 mod stage;
+mod story;
 mod table;
 mod traffic;
 mod verdict;
@@ -51,6 +57,7 @@ Runs the gateway under faults and prints a table. A seed decides store, class of
   --seed N        this one alone, to see a failure again
   --messages N    messages of each run (1700)
   --jobs N        runs at once (6)
+  --patience S    seconds in which all work has to end after the last harm (90)
   --store NAME    embedded or redis alone
   --class NAME    this class of faults alone
   --plan          print the plans and run nothing
@@ -66,6 +73,7 @@ struct Args {
     seeds: u64,
     messages: usize,
     jobs: usize,
+    patience: u64,
     store: Option<String>,
     class: Option<String>,
     only_plan: bool,
@@ -77,6 +85,7 @@ fn args() -> Result<Args, String> {
         seeds: 36,
         messages: 1_700,
         jobs: 6,
+        patience: 90,
         store: None,
         class: None,
         only_plan: false,
@@ -104,6 +113,7 @@ fn args() -> Result<Args, String> {
             "--seed" => (args.first, args.seeds) = (number()?, 1),
             "--messages" => args.messages = number()? as usize,
             "--jobs" => args.jobs = number()?.max(1) as usize,
+            "--patience" => args.patience = number()?,
             "--store" => args.store = Some(value),
             "--class" => args.class = Some(value),
             _ => return Err(format!("{word} is unknown\n{HELP}")),
@@ -140,17 +150,17 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    let blind = eyes::blind();
+    if !blind.is_empty() {
+        println!("the verdict cannot be trusted:\n{}", blind.join("\n"));
+        return ExitCode::FAILURE;
+    }
     let plans = plans(&args);
     if args.only_plan {
         plans.iter().for_each(|plan| println!("{}\n", plan.text()));
         return ExitCode::SUCCESS;
     }
-    // A run that breaks off is told with its seed; the place is enough here.
-    std::panic::set_hook(Box::new(|info| {
-        if let Some(place) = info.location() {
-            println!("broken off at {place}");
-        }
-    }));
+    quiet::hush();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(args.jobs + 2)
         .enable_all()
@@ -165,16 +175,16 @@ async fn all(plans: Vec<Plan>, args: &Args) -> ExitCode {
     let count = plans.len();
     let started = Instant::now();
     for plan in plans {
-        if let Some(why) = run::missing(plan.class) {
+        if let Some(why) = run::missing(&plan) {
             println!("seed {}: {} needs: {why}", plan.seed, plan.class.name());
             return ExitCode::FAILURE;
         }
-        let places = places.clone();
+        let (places, patience) = (places.clone(), Duration::from_secs(args.patience));
         runs.spawn(async move {
             let _place = places.acquire_owned().await.expect("never closed");
             let kept = plan.clone();
             let keep = PathBuf::from(format!("target/fault/seed-{}", plan.seed));
-            let run = tokio::spawn(run::run(plan, keep));
+            let run = tokio::spawn(run::run(plan, keep, patience));
             let figures = match tokio::time::timeout(RUN, run).await {
                 Ok(Ok(figures)) => figures,
                 Ok(Err(panic)) => broken(format!("the run broke off: {panic}")),

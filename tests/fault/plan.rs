@@ -27,8 +27,11 @@ impl Store {
 /// A class of faults: a row of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Class {
-    /// Gateway processes die by kill -9, at random moments, and come back.
+    /// Gateway processes die by kill -9, at random moments, and come back; or they stand still for a
+    /// moment.
     Kill,
+    /// A gateway process stands still for longer than its lease, and goes on (SIGSTOP).
+    Freeze,
     /// Redis dies by kill -9 and comes back with its data.
     RedisKill,
     /// Redis stops answering and goes on later (SIGSTOP).
@@ -41,7 +44,7 @@ pub(crate) enum Class {
     RoadRedis,
     /// The same on the way in, for MoEngage's messages and Jumper's webhooks.
     RoadIn,
-    /// The disk of the embedded store fills up, to the last byte.
+    /// The disk fills up, to the last byte, or fails.
     DiskFull,
     /// Each sync of the disk takes long.
     DiskSlow,
@@ -66,8 +69,9 @@ pub(crate) enum Class {
 }
 
 impl Class {
-    pub(crate) const ALL: [Self; 18] = [
+    pub(crate) const ALL: [Self; 19] = [
         Self::Kill,
+        Self::Freeze,
         Self::RedisKill,
         Self::RedisPause,
         Self::RoadJumper,
@@ -90,6 +94,7 @@ impl Class {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Kill => "gateway-kill",
+            Self::Freeze => "gateway-freeze",
             Self::RedisKill => "redis-kill",
             Self::RedisPause => "redis-pause",
             Self::RoadJumper => "net-jumper",
@@ -113,8 +118,9 @@ impl Class {
     /// The classes that a store has.
     pub(crate) fn of(store: Store) -> Vec<Self> {
         let has = |class: &Self| match class {
-            Self::RedisKill | Self::RedisPause | Self::RoadRedis => store == Store::Redis,
-            Self::DiskFull => store == Store::Embedded,
+            Self::Freeze | Self::RedisKill | Self::RedisPause | Self::RoadRedis => {
+                store == Store::Redis
+            }
             _ => true,
         };
         Self::ALL.into_iter().filter(has).collect()
@@ -136,6 +142,8 @@ pub(crate) enum Party {
 pub(crate) enum Harm {
     /// kill -9 of a replica; its end is a new start.
     Kill(usize),
+    /// SIGSTOP of a replica, and SIGCONT.
+    Freeze(usize),
     /// SIGTERM of a replica; its end is a start with these settings changed.
     Restart(usize, Vec<(&'static str, String)>),
     RedisKill,
@@ -149,8 +157,14 @@ pub(crate) enum Harm {
     SlowDisk(i64),
     /// So many bytes are left on the disk.
     FullDisk(u64),
+    /// Each write to a file fails with this number of the system.
+    FailWrites(i32),
+    /// What becomes of the next sends at Jumper, one after another.
+    Script(Vec<&'static str>),
     /// Jumper forgets all access tokens.
     RevokeAccess,
+    /// Jumper forgets all refresh tokens; its end is a new one that an operator puts in.
+    KillRefresh,
 }
 
 /// A harm and when it happens, in milliseconds after the first message.
@@ -178,52 +192,130 @@ pub(crate) struct Plan {
     /// Whether Redis syncs every write, or once a second.
     pub(crate) redis_always: bool,
     pub(crate) messages: usize,
-    /// Messages a second from MoEngage, and calls a second to Jumper.
+    /// Calls a second to Jumper. MoEngage posts faster, so that there is always something to hold
+    /// back.
     pub(crate) rate: usize,
     /// Calls at once of each replica.
     pub(crate) concurrency: usize,
-    /// How long a send of unknown outcome waits for evidence, in milliseconds.
-    pub(crate) hold_ms: u64,
     /// The share of messages that MoEngage posts more than once.
     pub(crate) repeats: f64,
     /// Messages whose callbacks MoEngage refuses for good.
     pub(crate) refused: usize,
+    /// How long an unknown outcome waits for evidence.
+    pub(crate) hold_ms: i64,
     pub(crate) knobs: Value,
     pub(crate) blows: Vec<Blow>,
 }
 
-/// How long the traffic of a run lasts, in milliseconds, whatever its number of messages.
+/// How long the sends of a run last, in milliseconds, whatever its number of messages.
 const TRAFFIC_MS: u64 = 8_000;
+/// How much faster MoEngage posts than Jumper takes.
+const POSTS_FASTER: f64 = 1.3;
+/// No space left on the device, and an error of the device.
+const NO_SPACE: i32 = 28;
+const IO_FAULT: i32 = 5;
+/// The most calls at once that an operator sets.
+const MOST_CALLS: usize = 16;
+/// The share of calls at once that is always under way, and the longest that one may take then.
+const BUSY: f64 = 0.6;
+const MOST_LATENCY_MS: f64 = 300.0;
+/// The shortest hold that an operator sets.
+const LEAST_HOLD_MS: i64 = 1_000;
 
 impl Plan {
     /// The plan of a seed. The same seed, class and number of messages make the same plan.
     pub(crate) fn new(seed: u64, class: Class, store: Store, messages: usize) -> Self {
         let salt = (class as u64) << 32 | (store as u64) << 40;
         let mut rng = Rng::with_seed(seed ^ salt);
-        let replicas = match store {
-            Store::Embedded => 1,
-            Store::Redis => rng.usize(1..=3),
+        let replicas = match (store, class) {
+            (Store::Embedded, _) => 1,
+            (Store::Redis, Class::Freeze) => rng.usize(2..=3),
+            (Store::Redis, _) => rng.usize(1..=3),
         };
         let mut plan = Self {
             seed,
             class,
             store,
             replicas,
-            redis_always: rng.bool(),
+            // With `always` Redis ends itself when it cannot write.
+            redis_always: rng.bool() && class != Class::DiskFull,
             messages,
             rate: (messages * 1_000 / TRAFFIC_MS as usize).max(20),
             concurrency: rng.usize(2..=16),
-            // The short one ends before most evidence comes.
-            hold_ms: if rng.bool() { 1_000 } else { 4_000 },
+            hold_ms: 4_000,
             repeats: 0.02,
             refused: 0,
             knobs: quiet(&mut rng),
             blows: Vec::new(),
         };
-        let blows = rng.usize(2..=4);
+        let blows = match class {
+            Class::Freeze => 1,
+            _ => rng.usize(2..=4),
+        };
+        plan.keep_busy();
         plan.add(&mut rng, class, blows);
         plan.blows.sort_by_key(|blow| blow.at_ms);
         plan
+    }
+
+    /// Messages a second from MoEngage.
+    pub(crate) fn post_rate(&self) -> f64 {
+        self.rate as f64 * POSTS_FASTER
+    }
+
+    fn any(&self, is: impl Fn(&Harm) -> bool) -> bool {
+        self.blows.iter().any(|blow| is(&blow.harm))
+    }
+
+    /// Whether the answer to a send may get lost on its way, so that nobody knows.
+    pub(crate) fn hides_answers(&self) -> bool {
+        self.any(|harm| {
+            let road = matches!(harm, Harm::Road(Party::Jumper, _));
+            road || matches!(harm, Harm::Kill(_) | Harm::Freeze(_))
+        })
+    }
+
+    /// Whether Jumper spoils answers to sends.
+    pub(crate) fn is_doubtful(&self) -> bool {
+        self.any(|harm| match harm {
+            Harm::Script(_) => true,
+            Harm::Knobs(knobs) => knobs.to_string().contains("accept_"),
+            _ => false,
+        })
+    }
+
+    /// Whether the answer to a callback may get lost on its way, or who would write it down.
+    pub(crate) fn loses_callbacks(&self) -> bool {
+        self.any(|harm| match harm {
+            Harm::Kill(_) | Harm::Freeze(_) | Harm::Road(Party::Moengage, _) => true,
+            Harm::Knobs(knobs) => {
+                let knob = |name: &str| knobs[name].as_f64().unwrap_or(0.0);
+                knob("moengage_lose_answer_share") > 0.0 || knob("moengage_latency_ms") > 1_000.0
+            }
+            _ => false,
+        })
+    }
+
+    /// Whether a gateway's clock is wrong for a while.
+    pub(crate) fn shifts_clocks(&self) -> bool {
+        self.any(|harm| matches!(harm, Harm::Clock(..)))
+    }
+
+    /// The shortest time that an unknown outcome has to wait.
+    pub(crate) fn least_hold_ms(&self) -> i64 {
+        match self.any(|harm| matches!(harm, Harm::Restart(..))) {
+            true => self.hold_ms.min(LEAST_HOLD_MS),
+            false => self.hold_ms,
+        }
+    }
+
+    /// The most calls at once, over all replicas and whatever an operator sets.
+    pub(crate) fn most_at_once(&self) -> usize {
+        let most = match self.any(|harm| matches!(harm, Harm::Restart(..))) {
+            true => self.concurrency.max(MOST_CALLS),
+            false => self.concurrency,
+        };
+        most * self.replicas
     }
 
     /// What will be done, to read.
@@ -252,27 +344,43 @@ impl Plan {
         text
     }
 
+    /// Jumper answers just so fast that calls are always under way: harm is to hit some.
+    fn keep_busy(&mut self) {
+        let calls = BUSY * (self.concurrency * self.replicas) as f64;
+        let ms = (1_000.0 * calls / self.rate as f64).min(MOST_LATENCY_MS);
+        self.knob("latency_ms", json!(ms as u64));
+        self.knob("latency_jitter_ms", json!(ms as u64 / 3));
+    }
+
     fn add(&mut self, rng: &mut Rng, class: Class, blows: usize) {
         match class {
             Class::Together => {
                 let mut others = Class::of(self.store);
-                // A full disk has its own row: with nothing writable other harm teaches little. A
-                // process or a Redis that is stopped already cannot be stopped again.
+                // A full disk has its own row: with nothing writable other harm teaches little. So has
+                // a long stop. A process or a Redis that is stopped already cannot be stopped again.
                 let either = match rng.bool() {
                     true => [Class::Config, Class::RedisPause],
                     false => [Class::Kill, Class::RedisKill],
                 };
-                let apart = [Class::Together, Class::DiskFull];
+                let apart = [Class::Together, Class::DiskFull, Class::Freeze];
                 others.retain(|one| !either.contains(one) && !apart.contains(one));
                 rng.shuffle(&mut others);
                 for class in others.into_iter().take(4) {
                     self.add(rng, class, 1);
                 }
             }
+            Class::Freeze => self.hold_ms = LEAST_HOLD_MS,
+            // Some holds end before the evidence comes.
             Class::Ambiguous => {
-                self.knob("share_accept_then_slow", json!(0.02));
+                self.hold_ms = if rng.bool() { LEAST_HOLD_MS } else { 4_000 };
                 self.knob("event_delay_ms", json!(rng.u64(5..1_500)));
             }
+            // A token may seem to end, and must not.
+            Class::Clock => {
+                let life = rng.choice([7_200, 36_000, 7_776_000]);
+                self.knob("token_ttl_s", json!(life));
+            }
+            Class::Tokens => self.tokens(rng),
             Class::Limits => self.limits(rng),
             Class::Storm => self.storm(rng),
             Class::Repeats => self.repeats = 0.7,
@@ -282,7 +390,11 @@ impl Plan {
             }
             _ => {}
         }
-        if class != Class::Together {
+        if class == Class::Freeze {
+            // Longer than a lease, the look at it and the hold together.
+            let at_ms = rng.u64(300..1_500);
+            self.blow(rng, class, (at_ms, 13_000));
+        } else if class != Class::Together {
             let each = (TRAFFIC_MS - 1_000) / blows as u64;
             for n in 0..blows as u64 {
                 // One after another: harm of one kind does not overlap with itself.
@@ -307,6 +419,45 @@ impl Plan {
         self.knob("rate_counts_refresh", json!(rng.bool()));
     }
 
+    /// Tokens that live for seconds are renewed all the time; one that Jumper just gave and then
+    /// refuses is not, for a minute, so that is one run in four.
+    fn tokens(&mut self, rng: &mut Rng) {
+        if rng.u8(..4) > 0 {
+            self.knob("token_ttl_s", json!(rng.u64(3..=5)));
+            // A refresh token that was used is good for a moment only.
+            self.knob("refresh_grace_s", json!(3));
+        }
+    }
+
+    /// How the renewal of a token may go, and what makes it be renewed.
+    fn renewal(&mut self, rng: &mut Rng, (at_ms, for_ms): (u64, u64)) {
+        let harm = match (self.knobs["token_ttl_s"].is_u64(), rng.u8(..6)) {
+            (true, 0 | 1) => Harm::KillRefresh,
+            // Whoever comes next must know the newest pair.
+            (true, 2) => Harm::Kill(rng.usize(..self.replicas)),
+            (true, 3) => Harm::Knobs(json!({ "refresh_slow_ms": rng.u64(100..1_500) })),
+            (true, _) => Harm::Knobs(json!({ "refresh_lost_answer": 1 })),
+            (false, kind) => {
+                let knobs = match kind % 3 {
+                    0 => json!({ "refresh_slow_ms": rng.u64(100..1_500) }),
+                    1 => json!({ "refresh_lost_answer": 1 }),
+                    _ => json!({ "old_access_survives": true }),
+                };
+                self.blows.push(Blow {
+                    at_ms: at_ms.saturating_sub(100),
+                    for_ms: for_ms + 200,
+                    harm: Harm::Knobs(knobs),
+                });
+                Harm::RevokeAccess
+            }
+        };
+        self.blows.push(Blow {
+            at_ms,
+            for_ms,
+            harm,
+        });
+    }
+
     fn storm(&mut self, rng: &mut Rng) {
         for (name, most) in [
             ("event_first", 0.6),
@@ -327,26 +478,28 @@ impl Plan {
     fn blow(&mut self, rng: &mut Rng, class: Class, (at_ms, for_ms): (u64, u64)) {
         let replica = rng.usize(..self.replicas);
         let harm = match class {
+            Class::Kill if rng.u8(..4) == 0 => Harm::Freeze(replica),
             Class::Kill => Harm::Kill(replica),
+            Class::Freeze => Harm::Freeze(replica),
             Class::RedisKill => Harm::RedisKill,
             Class::RedisPause => Harm::RedisPause,
             Class::RoadJumper => Harm::Road(Party::Jumper, way(rng)),
             Class::RoadMoengage => Harm::Road(Party::Moengage, way(rng)),
             Class::RoadRedis => Harm::Road(Party::Redis, way(rng)),
             Class::RoadIn => Harm::Road(Party::Caller, way(rng)),
-            Class::DiskFull => Harm::FullDisk(*rng.choice(&[0, 100_000, 4 << 20]).unwrap_or(&0)),
+            Class::DiskFull if self.store == Store::Redis => Harm::FailWrites(NO_SPACE),
+            Class::DiskFull => match rng.u8(..4) {
+                0 => Harm::FullDisk(0),
+                1 => Harm::FullDisk(100_000),
+                2 => Harm::FullDisk(4 << 20),
+                _ => Harm::FailWrites(if rng.bool() { NO_SPACE } else { IO_FAULT }),
+            },
             Class::DiskSlow => Harm::SlowDisk(rng.i64(20..400)),
             Class::Clock => Harm::Clock(replica, clock(rng)),
             Class::Moengage => Harm::Knobs(moengage(rng)),
+            Class::Ambiguous if rng.bool() => Harm::Script(every_answer(rng)),
             Class::Ambiguous => Harm::Knobs(unclear(rng)),
-            Class::Tokens => {
-                self.blows.push(Blow {
-                    at_ms: at_ms.saturating_sub(100),
-                    for_ms: for_ms + 200,
-                    harm: Harm::Knobs(renewal(rng)),
-                });
-                Harm::RevokeAccess
-            }
+            Class::Tokens => return self.renewal(rng, (at_ms, for_ms)),
             Class::Config => Harm::Restart(replica, settings(rng)),
             Class::Limits | Class::Storm | Class::Repeats | Class::Together => return,
         };
@@ -367,8 +520,6 @@ fn quiet(rng: &mut Rng) -> Value {
         "share_read": 0.6,
         "share_failed": 0.02,
         "share_refuse_200": 0.01,
-        "latency_ms": rng.u64(0..15),
-        "latency_jitter_ms": rng.u64(0..15),
         "webhook_parallel": 64,
         "webhook_retries": 10_000,
         "webhook_retry_ms": 50,
@@ -448,24 +599,40 @@ fn unclear(rng: &mut Rng) -> Value {
     knobs
 }
 
-/// How the renewal of a token may go that Jumper has just revoked.
-fn renewal(rng: &mut Rng) -> Value {
-    match rng.u8(..3) {
-        0 => json!({ "refresh_slow_ms": rng.u64(100..1_500) }),
-        1 => json!({ "refresh_lost_answer": 1 }),
-        _ => json!({ "old_access_survives": true }),
-    }
+/// Every way in which a send can end badly, in some order.
+fn every_answer(rng: &mut Rng) -> Vec<&'static str> {
+    let mut all = vec![
+        "accept_then_close",
+        "accept_then_slow:5",
+        "accept_then_502_html",
+        "accept_then_truncated",
+        "accept_then_half_json",
+        "accept_non_json",
+        "refuse_200",
+        "refuse_400",
+        "500_before",
+        "status:502",
+        "close_before",
+        "hang:5",
+        "503",
+        "401",
+    ];
+    rng.shuffle(&mut all);
+    all
 }
 
 /// Settings that an operator may change between a stop and a start.
 fn settings(rng: &mut Rng) -> Vec<(&'static str, String)> {
     vec![
-        ("jumper.concurrent_api_calls", rng.u32(1..=16).to_string()),
+        (
+            "jumper.concurrent_api_calls",
+            rng.usize(1..=MOST_CALLS).to_string(),
+        ),
         ("moengage.batch_entries", rng.u32(1..=50).to_string()),
         ("moengage.callback_concurrency", rng.u32(1..=16).to_string()),
         (
             "policy.ambiguous_hold",
-            format!("{}ms", rng.u32(1_000..4_000)),
+            format!("{}ms", rng.i64(LEAST_HOLD_MS..4_000)),
         ),
         ("policy.retry_base", format!("{}ms", rng.u32(20..500))),
         ("jumper.max_sockets", rng.u32(2..=100).to_string()),

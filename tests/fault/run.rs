@@ -1,19 +1,19 @@
 //! One run: traffic and harm side by side, then everything is drained and the books compared.
 
-use crate::plan::{Class, Harm, Party, Plan};
+use crate::people;
+use crate::plan::{Class, Harm, Party, Plan, Store};
+use crate::sampler::{End, Sampler};
 use crate::stage::Stage;
 use crate::table::Figures;
 use crate::traffic::post_all;
 use crate::verdict::Evidence;
 use serde_json::Value;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::task::JoinHandle;
 
-/// How long all work may take to end after the last harm.
-const DRAIN: Duration = Duration::from_secs(90);
 /// How often callers are led to another replica, and books are looked at.
-const TICK: Duration = Duration::from_millis(100);
+pub(crate) const TICK: Duration = Duration::from_millis(100);
 /// How long idle connections may take to close.
 const CLOSE: Duration = Duration::from_secs(15);
 /// File handles that may come and go.
@@ -21,28 +21,41 @@ const SLACK: usize = 4;
 /// Resident memory that a run of some thousand messages may add to a gateway, in MB.
 const MOST_GROWN: f64 = 64.0;
 
-/// Runs a plan; the logs of a run that was not clean are kept below `keep`.
-pub(crate) async fn run(plan: Plan, keep: PathBuf) -> Figures {
-    let mut stage = Stage::build(plan).await;
+/// Runs a plan; the logs of a run that was not clean are kept below `keep`. All work has to end
+/// within `patience` after the last harm.
+pub(crate) async fn run(plan: Plan, keep: PathBuf, patience: Duration) -> Figures {
+    let plan = Arc::new(plan);
+    let mut stage = Stage::build(plan.clone()).await;
     let before = usage(&stage);
-    let sampler = Sampler::start(&stage);
+    let sampler = Sampler::start(&stage.sandbox);
+    let (door, fakes) = (stage.door.addr(), stage.sandbox.url.clone());
     let posts = tokio::spawn({
-        let (plan, door) = (stage.plan.clone(), stage.door.addr());
-        async move { post_all(&plan, door).await }
+        let (plan, fakes) = (plan.clone(), fakes.clone());
+        async move { post_all(&plan, door, &fakes).await }
+    });
+    let people = tokio::spawn({
+        let http = stage.sandbox.http.clone();
+        async move { people::answer(&http, &plan, &fakes).await }
     });
     let ends = blows(&mut stage).await;
     stage.all_started().await;
     let posted = posts.await.expect("the traffic does not panic");
-    let ledger = drained(&stage).await;
+    let last = Instant::now();
+    let said = people.await.expect("people do not panic");
+    let ledger = drained(&stage, patience).await;
+    let drained = last.elapsed().as_secs_f64();
+    let samples = sampler.stop().await;
     let evidence = Evidence {
         stage: &stage,
         posted: &posted,
+        said: &said,
         ledger,
+        samples: &samples,
     };
     let mut figures = evidence.judge().await;
-    let samples = sampler.stop().await;
     let times = ends.iter().filter_map(|end| samples.recovery(end));
     figures.recoveries = times.collect();
+    figures.drains = vec![drained];
     settle_down(&stage, before, &mut figures).await;
     if !figures.is_clean() {
         let _ = std::fs::create_dir_all(&keep);
@@ -53,17 +66,11 @@ pub(crate) async fn run(plan: Plan, keep: PathBuf) -> Figures {
     figures
 }
 
-/// When a harm ended, and whose work it had kept from going on.
-struct End {
-    at: Instant,
-    callbacks: bool,
-}
-
 /// Does all harm at its time. Callers are led to another replica all the time.
 async fn blows(stage: &mut Stage) -> Vec<End> {
-    let blows = stage.plan.blows.clone();
+    let plan = stage.plan.clone();
     let mut steps: Vec<(u64, bool, usize)> = Vec::new();
-    for (n, blow) in blows.iter().enumerate() {
+    for (n, blow) in plan.blows.iter().enumerate() {
         steps.push((blow.at_ms, false, n));
         steps.push((blow.end_ms(), true, n));
     }
@@ -79,7 +86,7 @@ async fn blows(stage: &mut Stage) -> Vec<End> {
             // waits because the plan says when
             tokio::time::sleep(TICK.min(due - Instant::now().min(due))).await;
         }
-        let harm = &blows[n].harm;
+        let harm = &plan.blows[n].harm;
         match is_end {
             false => stage.begin(harm).await,
             true => {
@@ -103,8 +110,8 @@ fn stops_callbacks(harm: &Harm) -> bool {
 }
 
 /// Waits until nothing waits any more; the ledger then, or when patience is over.
-async fn drained(stage: &Stage) -> Value {
-    let give_up = Instant::now() + DRAIN;
+async fn drained(stage: &Stage, patience: Duration) -> Value {
+    let give_up = Instant::now() + patience;
     loop {
         let idle = stage.sandbox.get("idle").await["idle"] == true;
         let ledger = stage.ledger().await;
@@ -161,62 +168,10 @@ async fn settle_down(stage: &Stage, before: Vec<(usize, f64)>, figures: &mut Fig
     }
 }
 
-/// Reads the fakes' counts all the time, to see when work went on.
-struct Sampler {
-    task: JoinHandle<Samples>,
-    stop: tokio_util::sync::CancellationToken,
-}
-
-/// Sends taken and callback entries received, at moments.
-struct Samples(Vec<(Instant, u64, u64)>);
-
-impl Sampler {
-    fn start(stage: &Stage) -> Self {
-        let stop = tokio_util::sync::CancellationToken::new();
-        let (http, url) = (stage.sandbox.http.clone(), stage.sandbox.url.clone());
-        let token = stop.clone();
-        let task = tokio::spawn(async move {
-            let mut samples = Vec::new();
-            while !token.is_cancelled() {
-                let answer = http.get(format!("{url}/_sandbox/counts")).send().await;
-                if let Ok(counts) = answer.expect("the sandbox lives").json::<Value>().await {
-                    let entries = counts["callback_entries"].as_object();
-                    let entries = entries.into_iter().flatten();
-                    let entries = entries.filter_map(|(_, count)| count.as_u64()).sum();
-                    let sends = counts["sends_accepted"].as_u64().unwrap_or(0);
-                    samples.push((Instant::now(), sends, entries));
-                }
-                // waits because it polls another process
-                tokio::time::sleep(TICK).await;
-            }
-            Samples(samples)
-        });
-        Self { task, stop }
-    }
-
-    async fn stop(self) -> Samples {
-        self.stop.cancel();
-        self.task.await.expect("the sampler does not panic")
-    }
-}
-
-impl Samples {
-    /// Seconds from the end of a harm until work of its kind went on; nothing if none was left.
-    fn recovery(&self, end: &End) -> Option<f64> {
-        let of = |sample: &(Instant, u64, u64)| if end.callbacks { sample.2 } else { sample.1 };
-        let at_end = self.0.iter().rev().find(|one| one.0 <= end.at).map(of)?;
-        let next = self
-            .0
-            .iter()
-            .find(|one| one.0 > end.at && of(one) > at_end)?;
-        Some((next.0 - end.at).as_secs_f64())
-    }
-}
-
-/// What a class needs of the machine, and is missing.
-pub(crate) fn missing(class: Class) -> Option<String> {
-    match class {
-        Class::DiskFull => crate::disk::Disk::new(1).err(),
+/// What a plan needs of the machine, and is missing.
+pub(crate) fn missing(plan: &Plan) -> Option<String> {
+    match (plan.class, plan.store) {
+        (Class::DiskFull, Store::Embedded) => crate::disk::Disk::new(1).err(),
         _ => None,
     }
 }

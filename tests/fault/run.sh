@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The fault suite: tests/fault/run.sh [--seeds N] [--seed N] [--messages N] ...; --help tells more.
-# Builds the release binary, and gives the runs a mount namespace of their own: one class of faults
-# fills up a small disk.
+# Builds the release binary, and gives the runs namespaces of their own: for mounts, as one class of
+# faults fills up a small disk, and for processes, so that none is left behind however it ends.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
@@ -9,6 +9,6 @@ tests/run.sh prepare
 cargo build --quiet --locked --release
 suite=$(cargo bench --locked --bench fault --no-run 2>&1 | sed -nE 's/.*Executable.*\((.*)\)$/\1/p')
 [[ -x $suite ]] || { cargo bench --locked --bench fault --no-run; exit 1; }
-as=(unshare --mount)
-[[ $(id -u) == 0 ]] || as=(unshare --map-root-user --mount)
+as=(unshare --mount --pid --fork --kill-child --mount-proc)
+[[ $(id -u) == 0 ]] || as+=(--map-root-user)
 exec "${as[@]}" "$suite" "$@"

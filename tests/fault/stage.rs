@@ -4,14 +4,16 @@
 use crate::disk::Disk;
 use crate::harness::{Gateway, SECRET, Sandbox, Setup};
 use crate::plan::{Class, Harm, Party, Plan, Store};
+use crate::quiet::quietly;
 use crate::redis_server::{Options, Redis};
 use crate::road::{Road, Target, Way};
 use crate::shim::Shim;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
 /// How long a gateway may take to come back, whatever else is broken meanwhile.
 const COME_BACK: Duration = Duration::from_secs(60);
@@ -25,7 +27,7 @@ type Slot = Arc<Mutex<Option<Gateway>>>;
 
 /// One run's world.
 pub(crate) struct Stage {
-    pub(crate) plan: Plan,
+    pub(crate) plan: Arc<Plan>,
     pub(crate) sandbox: Sandbox,
     ground: Ground,
     jumper: Road,
@@ -36,7 +38,10 @@ pub(crate) struct Stage {
     shims: Vec<Shim>,
     /// What dead processes printed.
     logs: Arc<Mutex<Vec<String>>>,
-    starting: JoinSet<()>,
+    /// The last start of each replica; whoever stops one waits for that.
+    starting: Vec<Option<JoinHandle<()>>>,
+    /// What an operator is at.
+    errands: JoinSet<()>,
 }
 
 fn address(url: &str) -> SocketAddr {
@@ -75,7 +80,8 @@ impl Ground {
             let road = Road::to(Target::Unix(redis.socket().into())).await;
             (ground.redis, ground.road, ground.shim) = (Some(redis), Some(road), Some(shim));
         } else if plan.class == Class::DiskFull {
-            ground.disk = Some(Disk::new(DISK_MB).expect("run.sh starts this where it may mount"));
+            let disk = Disk::new(DISK_MB);
+            ground.disk = Some(disk.expect("run.sh starts this where it may mount"));
         }
         ground
     }
@@ -92,7 +98,7 @@ impl Ground {
 }
 
 impl Stage {
-    pub(crate) async fn build(plan: Plan) -> Self {
+    pub(crate) async fn build(plan: Arc<Plan>) -> Self {
         let sandbox = Sandbox::start(plan.knobs.clone()).await;
         let fakes = Target::Tcp(address(&sandbox.url));
         let jumper = Road::to(fakes.clone()).await;
@@ -124,11 +130,12 @@ impl Stage {
             jumper,
             moengage,
             door: Arc::new(door),
+            starting: gateways.iter().map(|_| None).collect(),
             slots: gateways.into_iter().map(slot).collect(),
             setups,
             shims,
             logs: Arc::default(),
-            starting: JoinSet::new(),
+            errands: JoinSet::new(),
         }
     }
 
@@ -156,8 +163,9 @@ impl Stage {
     /// Does a harm.
     pub(crate) async fn begin(&mut self, harm: &Harm) {
         match harm {
-            Harm::Kill(replica) => self.kill(*replica),
-            Harm::Restart(replica, _) => self.terminate(*replica),
+            Harm::Kill(replica) => self.kill(*replica).await,
+            Harm::Freeze(replica) => self.freeze(*replica, "-STOP").await,
+            Harm::Restart(replica, _) => self.terminate(*replica).await,
             Harm::RedisKill => self.redis(Redis::kill9),
             Harm::RedisPause => self.redis(Redis::pause),
             Harm::Road(party, way) => self.road(*party).set(*way),
@@ -165,8 +173,13 @@ impl Stage {
             Harm::Clock(replica, seconds) => self.shims[*replica].clock(seconds * 1_000),
             Harm::SlowDisk(ms) => self.slow(*ms),
             Harm::FullDisk(leave) => self.fill(Some(*leave)),
+            Harm::FailWrites(why) => self.fail_writes(Some(*why)),
+            Harm::Script(outcomes) => self.sandbox.script("send", outcomes).await,
             Harm::RevokeAccess => {
                 self.sandbox.post("token/revoke-access", json!({})).await;
+            }
+            Harm::KillRefresh => {
+                self.sandbox.post("token/kill-refresh", json!({})).await;
             }
         }
     }
@@ -188,7 +201,10 @@ impl Stage {
             Harm::Clock(replica, _) => self.shims[*replica].clock(0),
             Harm::SlowDisk(_) => self.slow(0),
             Harm::FullDisk(_) => self.fill(None),
-            Harm::RevokeAccess => {}
+            Harm::FailWrites(_) => self.fail_writes(None),
+            Harm::Freeze(replica) => self.freeze(*replica, "-CONT").await,
+            Harm::KillRefresh => self.new_seed().await,
+            Harm::RevokeAccess | Harm::Script(_) => {}
         }
     }
 
@@ -222,7 +238,16 @@ impl Stage {
         }
     }
 
-    fn kill(&self, replica: usize) {
+    fn fail_writes(&self, why: Option<i32>) {
+        // On Redis it is the disk of Redis; the gateways have none.
+        match &self.ground.shim {
+            Some(shim) => shim.fail_writes(why),
+            None => self.shims.iter().for_each(|shim| shim.fail_writes(why)),
+        }
+    }
+
+    async fn kill(&mut self, replica: usize) {
+        self.started(replica).await;
         let dead = lock(&self.slots[replica]).take();
         if let Some(mut gateway) = dead {
             gateway.process.kill();
@@ -231,11 +256,46 @@ impl Stage {
         self.rotate(replica + 1);
     }
 
+    async fn freeze(&mut self, replica: usize, signal: &str) {
+        self.started(replica).await;
+        if let Some(gateway) = lock(&self.slots[replica]).as_ref() {
+            let pid = gateway.process.id().to_string();
+            let sent = Command::new("kill").args([signal, &pid]).status();
+            assert!(sent.is_ok_and(|sent| sent.success()), "kill {signal} {pid}");
+        }
+    }
+
     /// SIGTERM; the start that follows waits for the end.
-    fn terminate(&self, replica: usize) {
+    async fn terminate(&mut self, replica: usize) {
+        self.started(replica).await;
         if let Some(gateway) = lock(&self.slots[replica]).as_ref() {
             gateway.process.terminate();
         }
+    }
+
+    /// An operator gets a new refresh token from Jumper and puts it in, until a gateway took it.
+    async fn new_seed(&mut self) {
+        let seed = self.sandbox.post("token/new-seed", json!({})).await;
+        let slots = self.slots.clone();
+        self.errands.spawn(async move {
+            let give_up = Instant::now() + COME_BACK;
+            for turn in 0.. {
+                let slot = &slots[turn % slots.len()];
+                let there = lock(slot)
+                    .as_ref()
+                    .map(|one| (one.http.clone(), one.ops.clone()));
+                if let Some((http, ops)) = there {
+                    let put = http.put(format!("{ops}/api/accounts/default/token/seed"));
+                    let answer = put.json(&seed).send().await;
+                    if answer.is_ok_and(|answer| answer.status().is_success()) {
+                        return;
+                    }
+                }
+                assert!(Instant::now() < give_up, "no gateway takes the new seed");
+                // waits because an operator tries again; bounded
+                tokio::time::sleep(Duration::from_millis(300)).await;
+            }
+        });
     }
 
     fn bury(&self, gateway: &Gateway) {
@@ -250,7 +310,7 @@ impl Stage {
         }
         let (slot, setup) = (self.slots[replica].clone(), self.setups[replica].clone());
         let logs = self.logs.clone();
-        self.starting.spawn_blocking(move || {
+        self.starting[replica] = Some(tokio::task::spawn_blocking(move || {
             let old = lock(&slot).take();
             if let Some(mut old) = old {
                 // After SIGTERM it ends in order; nobody else may open its store before.
@@ -261,22 +321,30 @@ impl Stage {
             }
             let give_up = Instant::now() + COME_BACK;
             loop {
-                let started = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                    Gateway::start_unheard(setup.clone())
-                }));
+                let started = quietly(|| Gateway::start_unheard(setup.clone()));
                 match started {
                     Ok(gateway) => break *lock(&slot) = Some(gateway),
                     Err(_) if Instant::now() < give_up => {}
                     Err(why) => std::panic::resume_unwind(why),
                 }
             }
-        });
+        }));
     }
 
-    /// Waits until every replica that was to come back is there.
+    /// Waits until a replica that is being started is there.
+    async fn started(&mut self, replica: usize) {
+        if let Some(start) = self.starting[replica].take() {
+            start.await.expect("a gateway comes back");
+        }
+    }
+
+    /// Waits until every replica that was to come back is there, and every errand is done.
     pub(crate) async fn all_started(&mut self) {
-        while let Some(started) = self.starting.join_next().await {
-            started.expect("a gateway comes back");
+        for replica in 0..self.slots.len() {
+            self.started(replica).await;
+        }
+        while let Some(done) = self.errands.join_next().await {
+            done.expect("the operator gets through");
         }
         self.rotate(0);
     }

@@ -22,6 +22,13 @@ pub(crate) struct Figures {
     pub(crate) repeats: usize,
     /// From the end of a harm until work of its kind goes on, in seconds.
     pub(crate) recoveries: Vec<f64>,
+    /// From the last harm and the last accept until nothing waits any more, in seconds.
+    pub(crate) drains: Vec<f64>,
+    /// Callbacks that MoEngage refused for good, and had to.
+    pub(crate) dead_letters: usize,
+    /// The most calls beyond the rate between any two moments, as a share of those that may be held
+    /// up on the road.
+    pub(crate) over_rate: f64,
     /// How much more resident memory a gateway has at the end than at its start, in MB.
     pub(crate) grown_mb: f64,
     /// What else was wrong, in words.
@@ -51,8 +58,8 @@ impl Table {
     /// As text, in the form that the README has too.
     pub(crate) fn text(&self) -> String {
         let mut text = String::from(
-            "| store | faults | runs | messages | lost | sent twice | statuses lost | out of order | 7004 though sent | identical repeats | recovery s, median | max |\n\
-             |---|---|---|---|---|---|---|---|---|---|---|---|\n",
+            "| store | faults | runs | messages | lost | sent twice | statuses lost | out of order | 7004 though sent | identical repeats | recovery s, median | max | all done s, median | max |\n\
+             |---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n",
         );
         let mut all = (0, Figures::default());
         for ((store, class), (runs, sum)) in &self.rows {
@@ -79,14 +86,23 @@ fn join(sum: &mut Figures, one: Figures) {
     sum.unclear += one.unclear;
     sum.repeats += one.repeats;
     sum.recoveries.extend(one.recoveries);
+    sum.drains.extend(one.drains);
+    sum.dead_letters += one.dead_letters;
+    sum.over_rate = sum.over_rate.max(one.over_rate);
     sum.grown_mb = sum.grown_mb.max(one.grown_mb);
     sum.faults.extend(one.faults);
 }
 
-fn row(text: &mut String, store: &str, class: &str, runs: usize, sum: &Figures) {
-    let mut times = sum.recoveries.clone();
+/// Median and maximum, in words.
+fn times(of: &[f64]) -> String {
+    let mut times = of.to_vec();
     times.sort_by(f64::total_cmp);
     let shown = |time: Option<&f64>| time.map_or("-".to_owned(), |time| format!("{time:.1}"));
+    let (median, most) = (times.get(times.len() / 2), times.last());
+    format!("{} | {}", shown(median), shown(most))
+}
+
+fn row(text: &mut String, store: &str, class: &str, runs: usize, sum: &Figures) {
     let _ = writeln!(
         text,
         "| {store} | {class} | {runs} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
@@ -97,7 +113,7 @@ fn row(text: &mut String, store: &str, class: &str, runs: usize, sum: &Figures) 
         sum.out_of_order,
         sum.unclear,
         sum.repeats,
-        shown(times.get(times.len() / 2)),
-        shown(times.last()),
+        times(&sum.recoveries),
+        times(&sum.drains),
     );
 }

@@ -1,9 +1,12 @@
 //! MoEngage's part: posts every message at a fixed rate, and again until it is told `success`, as
 //! its connector does. Some it posts twice.
 
-use crate::harness::{TOKEN, order_update};
+use crate::books::tag;
+use crate::harness::{TOKEN, send};
+use crate::people::stranger;
 use crate::plan::Plan;
 use fastrand::Rng;
+use serde_json::json;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,9 +23,22 @@ const GIVE_UP: Duration = Duration::from_secs(90);
 /// Posts at once.
 const AT_ONCE: usize = 48;
 
-/// Who gets message `n`. Nobody else does.
+/// Who gets message `n`. Of eight people one gets two.
 pub(crate) fn person(n: usize) -> String {
-    format!("+1202{}", FIRST + n)
+    let whose = if n % 8 == 1 { n - 1 } else { n };
+    format!("+1202{}", FIRST + whose)
+}
+
+/// The other message to the person who gets message `n`, if there is one.
+pub(crate) fn twin(n: usize) -> Option<usize> {
+    (n % 8 < 2).then_some(n ^ 1)
+}
+
+/// A message, known again by a parameter of its template.
+pub(crate) fn message(msg_id: &str, n: usize) -> String {
+    let words = ["Ana".to_owned(), tag(n)].map(|text| json!({ "type": "text", "text": text }));
+    let components = json!([{ "type": "body", "parameters": words }]);
+    send(msg_id, &person(n), "order_update", "en_US", components).to_string()
 }
 
 /// The first of the numbers, without the area.
@@ -38,7 +54,7 @@ pub(crate) struct Posted {
 }
 
 /// Posts all messages of a plan; returns when each has been answered `success`.
-pub(crate) async fn post_all(plan: &Plan, door: SocketAddr) -> Arc<Posted> {
+pub(crate) async fn post_all(plan: &Arc<Plan>, door: SocketAddr, fakes: &str) -> Arc<Posted> {
     let posted = Arc::new(Posted::default());
     let http = reqwest::Client::builder()
         .no_proxy()
@@ -50,7 +66,7 @@ pub(crate) async fn post_all(plan: &Plan, door: SocketAddr) -> Arc<Posted> {
     let mut posts = JoinSet::new();
     let started = Instant::now();
     for n in 0..plan.messages {
-        let due = started + Duration::from_secs_f64(n as f64 / plan.rate as f64);
+        let due = started + Duration::from_secs_f64(n as f64 / plan.post_rate());
         // waits because MoEngage posts at this rate
         tokio::time::sleep_until(due.into()).await;
         let again = match rng.f64() < plan.repeats {
@@ -63,7 +79,12 @@ pub(crate) async fn post_all(plan: &Plan, door: SocketAddr) -> Arc<Posted> {
                 _ => rng.u64(0..6_000) * u64::from(rng.bool()),
             };
             let (http, places, posted) = (http.clone(), places.clone(), posted.clone());
+            let (plan, fakes) = (plan.clone(), fakes.to_owned());
             posts.spawn(async move {
+                // Copies do not wait, and by then it would be no stranger's.
+                if again == 0 {
+                    stranger(&http, &plan, &fakes, n).await;
+                }
                 // waits because the repeat of a message comes later
                 tokio::time::sleep(Duration::from_millis(later)).await;
                 until_taken(&http, &places, &posted, door, n).await;
@@ -84,7 +105,7 @@ async fn until_taken(
     door: SocketAddr,
     n: usize,
 ) {
-    let body = order_update(&format!("m{n}"), &person(n)).to_string();
+    let body = message(&format!("m{n}"), n);
     let give_up = Instant::now() + GIVE_UP;
     loop {
         let answer = {

@@ -298,6 +298,21 @@ async fn the_gateway_sees_the_clock_of_the_shim() {
     assert_eq!(gateway.drained().await["accepted_by_provider"], 3);
 }
 
+#[tokio::test]
+async fn what_was_accepted_while_the_clock_was_an_hour_ahead_is_sent_once_it_is_right() {
+    let sandbox = Sandbox::start(json!({})).await;
+    let shim = Shim::build();
+    let gateway = Gateway::start(&sandbox, with_shim(Setup::towards(&sandbox), &shim)).await;
+    gateway.channel("pause").await;
+    shim.clock(3_600_000);
+    for n in 0..20 {
+        gateway.accept(&format!("m{n}"), &number(n)).await;
+    }
+    shim.clock(0);
+    gateway.channel("resume").await;
+    assert_eq!(gateway.drained().await["accepted_by_provider"], 20);
+}
+
 /// When a message was accepted, as the ops listener tells.
 async fn accepted_ms(gateway: &Gateway, msg_id: &str) -> i64 {
     let message = gateway.message(msg_id).await;

@@ -1,0 +1,211 @@
+//! One message: was it sent at most once, and was MoEngage told all of it and nothing else? What the
+//! fakes saw counts. The gateway is asked only for what nobody else can know, and must agree.
+
+use crate::aids::fold;
+use crate::books::{Story, Told};
+use crate::plan::Plan;
+use crate::table::Figures;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// How a `failed` begins that a status of the provider brought about.
+const BY_STATUS: &str = "Failed after acceptance";
+/// How one begins that a refusal of the provider brought about.
+const REFUSED: &str = "The provider refused the message";
+/// How one begins that nothing at all brought about.
+const UNKNOWN: &str = "Outcome unknown";
+/// Evidence this long before the end of a hold counts, whatever the machine is busy with.
+const IN_TIME_MS: i64 = 500;
+/// What an outcome may be that leaves no doubt: the provider did not take it.
+const CLEAR: [&str; 3] = ["refuse", "503", "401"];
+
+/// A message with all that is known of it.
+pub(crate) struct Case<'a> {
+    pub(crate) n: usize,
+    pub(crate) plan: &'a Plan,
+    /// What the fakes know.
+    pub(crate) story: &'a Story,
+    /// What the gateway says.
+    pub(crate) known: &'a Value,
+    /// What it says of the other message to the same person, if there is one.
+    pub(crate) twin: Option<&'a Value>,
+}
+
+impl Case<'_> {
+    /// Judges it; what is wrong goes into the figures.
+    pub(crate) fn judge(&self, figures: &mut Figures) {
+        let mut faults = Vec::new();
+        let sends = self.story.sends.len();
+        figures.repeats += self.story.repeats;
+        if sends > 1 {
+            figures.twice += 1;
+            faults.push(format!("sent {sends} times"));
+        }
+        if self.n < self.plan.refused {
+            self.judge_dead(figures, &mut faults);
+        } else {
+            self.judge_told(figures, &mut faults);
+        }
+        self.judge_times(&mut faults);
+        self.judge_known(figures, &mut faults);
+        if !faults.is_empty() {
+            let (n, faults) = (self.n, faults.join("; "));
+            figures.fault(format!("m{n}: {faults}: {:?} {}", self.story, self.known));
+        }
+    }
+
+    /// The `failed` that no status brought about, if MoEngage was told one.
+    fn own_failure(&self) -> Option<&Told> {
+        let own = |told: &&Told| told.word == "failed" && is_own(told);
+        self.story.told.iter().find(own)
+    }
+
+    /// What MoEngage has to be told, after a `failed` of our own or without one.
+    fn expected(&self, own_failure: bool) -> Vec<String> {
+        let events = self.story.events.iter().map(|one| one.word.clone());
+        let failed = own_failure.then(|| "failed".to_owned());
+        fold(&failed.into_iter().chain(events).collect::<Vec<_>>())
+    }
+
+    fn judge_told(&self, figures: &mut Figures, faults: &mut Vec<String>) {
+        let own = self.own_failure();
+        if let Some(failure) = own {
+            figures.unclear += usize::from(!self.story.sends.is_empty());
+            self.judge_failure(failure, faults);
+        } else if self.story.sends.is_empty() {
+            figures.lost += 1;
+            faults.push("never sent, and nobody was told".to_owned());
+        }
+        let told: Vec<String> = self.story.told.iter().map(|one| one.word.clone()).collect();
+        let expected = self.expected(own.is_some());
+        // Of two to one person that nobody knows of, a status proves neither (DESIGN G3).
+        let in_doubt = self
+            .twin
+            .is_some_and(|twin| when(twin, "unknown").is_some());
+        if told == expected || own.is_some() && in_doubt && told.len() == 1 {
+            return;
+        }
+        let count = |words: &[String]| {
+            words.iter().fold(BTreeMap::new(), |mut all, word| {
+                *all.entry(word.clone()).or_insert(0) += 1;
+                all
+            })
+        };
+        match count(&told) == count(&expected) {
+            true => figures.out_of_order += 1,
+            false => figures.statuses_lost += 1,
+        }
+        faults.push(format!("should be told as {expected:?}"));
+    }
+
+    /// MoEngage refuses whatever it is told of this one: all of that is kept for a person.
+    fn judge_dead(&self, figures: &mut Figures, faults: &mut Vec<String>) {
+        let expected = self.expected(when(self.known, "failed").is_some()).len();
+        figures.dead_letters += expected;
+        let dead = self.callbacks().filter(|line| line.contains("given up"));
+        if !self.story.told.is_empty() || dead.count() != expected {
+            faults.push(format!("refused, and not {expected} dead letters"));
+        }
+    }
+
+    /// Was there a reason for a `failed` of our own?
+    fn judge_failure(&self, failure: &Told, faults: &mut Vec<String>) {
+        let why = failure.why.as_deref().unwrap_or_default();
+        let spoiled = &self.story.spoiled;
+        if why.starts_with(REFUSED) {
+            if !spoiled.iter().any(|outcome| outcome == "refuse") {
+                faults.push("nobody refused it".to_owned());
+            }
+        } else if why.starts_with(UNKNOWN) {
+            let doubt = |outcome: &String| !CLEAR.contains(&outcome.as_str());
+            if !self.plan.hides_answers() && !spoiled.iter().any(doubt) {
+                faults.push("no answer was in doubt".to_owned());
+            }
+            self.judge_hold(failure, faults);
+        } else {
+            faults.push(format!("no reason to fail: {why}"));
+        }
+    }
+
+    /// Was evidence waited for, and taken when it came?
+    fn judge_hold(&self, failure: &Told, faults: &mut Vec<String>) {
+        let late = |send: &&crate::books::Send| send.at_ms > failure.at_ms;
+        if let Some(send) = self.story.sends.iter().find(late) {
+            faults.push(format!("sent after it was given up: {send:?}"));
+        }
+        // The rest is told by the gateway's clock.
+        if self.plan.shifts_clocks() {
+            return;
+        }
+        let (Some(unknown), Some(failed)) =
+            (when(self.known, "unknown"), when(self.known, "failed"))
+        else {
+            return faults.push("given up and never unknown".to_owned());
+        };
+        if failed - unknown < self.plan.least_hold_ms() {
+            faults.push(format!("given up after {} ms", failed - unknown));
+        }
+        let first = self.story.events.iter().map(|event| event.at_ms).min();
+        let in_time = first.is_some_and(|first| (first as i64) < failed - IN_TIME_MS);
+        // Two to one person may stand in each other's way.
+        if in_time && self.twin.is_none() {
+            faults.push("a status proved it in time".to_owned());
+        }
+    }
+
+    /// A status is told with the time at which it happened.
+    fn judge_times(&self, faults: &mut Vec<String>) {
+        for told in self.story.told.iter().filter(|told| !is_own(told)) {
+            let events = self.story.events.iter();
+            let same = events.filter(|event| event.word == told.word);
+            let said: Vec<Option<u64>> = same.map(|event| event.said_s).collect();
+            // One that does not say when it happened gets the time of the gateway's clock.
+            let right = |said: &Option<u64>| said.is_none_or(|s| s.to_string() == told.timestamp);
+            if !said.is_empty() && !said.iter().any(right) {
+                faults.push(format!("{} did not happen then", told.word));
+            }
+        }
+    }
+
+    /// The gateway's own book must say the same.
+    fn judge_known(&self, figures: &mut Figures, faults: &mut Vec<String>) {
+        let state = self.known["state"].as_str().unwrap_or("nothing");
+        let id = self.known["provider_id"].as_str().unwrap_or_default();
+        // Long numbers in an id are masked.
+        let same = |own: &str| {
+            let mut pairs = own.chars().zip(id.chars());
+            own.len() == id.len() && pairs.all(|(a, b)| a == b || b == '*')
+        };
+        match state {
+            "accepted" if self.story.sends.iter().any(|send| same(&send.id)) => {}
+            "accepted" => faults.push("its receipt is not the provider's".to_owned()),
+            "failed" if self.n < self.plan.refused || self.own_failure().is_some() => {}
+            _ => {
+                figures.lost += 1;
+                faults.push(format!("the gateway says {state}"));
+            }
+        }
+        if self.callbacks().any(|line| !line.contains("given up")) {
+            faults.push("a status still waits".to_owned());
+        }
+    }
+
+    fn callbacks(&self) -> impl Iterator<Item = &str> {
+        let lines = self.known["callbacks"].as_array().into_iter().flatten();
+        lines.filter_map(Value::as_str)
+    }
+}
+
+/// When something happened to a message for the last time, by the gateway's clock, in milliseconds.
+fn when(known: &Value, what: &str) -> Option<i64> {
+    let history = known["history"].as_array()?;
+    let moment = history.iter().rfind(|moment| moment["what"] == what)?;
+    let at: jiff::Timestamp = moment["at"].as_str()?.parse().ok()?;
+    Some(at.as_millisecond())
+}
+
+/// Whether no status of the provider brought this about.
+fn is_own(told: &Told) -> bool {
+    let why = told.why.as_deref();
+    why.is_some_and(|why| !why.starts_with(BY_STATUS))
+}
