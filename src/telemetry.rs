@@ -133,3 +133,6 @@ pub fn count_folded(folded: &Folded) {
         }
     }
 }
+
+#[cfg(test)]
+pub(crate) mod testing;

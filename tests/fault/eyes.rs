@@ -150,7 +150,11 @@ const WRONGS: [Wrong; 17] = [
 /// What the verdict does not see, or sees where nothing is.
 pub(crate) fn blind() -> Vec<String> {
     let mut blind = Vec::new();
-    for (name, shown) in [("good", good()), ("unknown", unknown()), ("refused", refused())] {
+    for (name, shown) in [
+        ("good", good()),
+        ("unknown", unknown()),
+        ("refused", refused()),
+    ] {
         for fault in faults(&shown) {
             blind.push(format!("{name} is called wrong: {fault}"));
         }

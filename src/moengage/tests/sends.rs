@@ -7,6 +7,7 @@ use crate::domain::{AccountId, ChannelId, Code, Incoming, Keywords, Phone, Refus
 use crate::http::testing::Answer;
 use crate::moengage::reply::Reply;
 use crate::store::EventRules;
+use crate::telemetry::testing::Log;
 use axum::response::IntoResponse;
 use serde_json::json;
 use std::sync::Arc;
@@ -434,28 +435,11 @@ async fn other_methods_are_405() {
 /// B-45: the log of the old connector held tokens, bodies and numbers.
 #[test]
 fn the_log_holds_no_token_and_no_whole_number() {
-    #[derive(Clone, Default)]
-    struct Log(Arc<std::sync::Mutex<Vec<u8>>>);
-    impl std::io::Write for Log {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::TRACE)
-        .with_writer(move || writer.clone())
-        .finish();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .unwrap();
-    tracing::subscriber::with_default(subscriber, || {
+    let text = Log::of(|| {
         runtime.block_on(async {
             let gateway = Gateway::single().await;
             let mut send = e12();
@@ -467,7 +451,6 @@ fn the_log_holds_no_token_and_no_whole_number() {
                 .await;
         });
     });
-    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     assert!(text.contains("refused a send"), "{text}");
     assert!(text.contains("to-12*******43-1"), "{text}");
     for secret in ["tok_", "2025550143", "cdn.shop.example"] {

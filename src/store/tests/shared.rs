@@ -68,6 +68,21 @@ async fn a_receipt_that_comes_before_a_resend_makes_it_needless() {
     second.check().await;
 }
 
+/// Whoever sends or relays waits for news; anybody may look, as `/api/ledger` does.
+#[tokio::test]
+async fn whoever_looks_at_the_ledger_takes_no_news_from_the_one_who_rings() {
+    let (_redis, first, second) = pair();
+    first.store.look().await.unwrap();
+    assert!(first.store.news().is_empty());
+    second.accept("m1", 1, 0).await;
+    for _ in 0..2 {
+        first.store.look().await.unwrap();
+    }
+    assert_eq!(first.ledger().await.queued, 1);
+    assert_eq!(first.store.news(), [channel("a")]);
+    assert!(first.store.news().is_empty(), "told once");
+}
+
 /// Before and after are told by Redis' clock alone.
 #[tokio::test]
 async fn a_clock_that_is_behind_does_not_spoil_the_evidence() {
