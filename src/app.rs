@@ -24,6 +24,16 @@ use tokio_util::task::TaskTracker;
 
 /// How long requests to the ops listener may take to end when the process stops.
 const OPS_DRAIN: Duration = Duration::from_secs(1);
+/// Connections to the ops listener: a few people and a few programs that watch. Well below
+/// [`FILES_OF_OUR_OWN`], so that they never take the place of MoEngage.
+const OPS_CONNECTIONS: usize = 128;
+
+fn ops_limits() -> Limits {
+    Limits {
+        max_connections: OPS_CONNECTIONS,
+        ..Limits::default()
+    }
+}
 
 /// A gateway that is ready to run: everything is open, nothing moves yet.
 pub struct App {
@@ -111,7 +121,7 @@ impl App {
         let ops_task = tokio::spawn(http::serve(
             ops,
             ops_router,
-            Limits::default(),
+            ops_limits(),
             ops_stop.clone(),
             OPS_DRAIN,
         ));
