@@ -63,6 +63,8 @@ Runs the gateway under faults and prints a table. A seed decides store, class of
   --plan          print the plans and run nothing
 ";
 
+/// Between the beginnings of the first runs.
+const APART: Duration = Duration::from_millis(1_500);
 /// The most characters of a fault that are shown.
 const MOST_SHOWN: usize = 1_500;
 /// The most that one run may take.
@@ -174,7 +176,8 @@ async fn all(plans: Vec<Plan>, args: &Args) -> ExitCode {
     let mut runs = JoinSet::new();
     let count = plans.len();
     let started = Instant::now();
-    for plan in plans {
+    for (n, plan) in (0u32..).zip(plans) {
+        let lag = if (n as usize) < args.jobs { n } else { 0 };
         if let Some(why) = run::missing(&plan) {
             println!("seed {}: {} needs: {why}", plan.seed, plan.class.name());
             return ExitCode::FAILURE;
@@ -182,6 +185,8 @@ async fn all(plans: Vec<Plan>, args: &Args) -> ExitCode {
         let (places, patience) = (places.clone(), Duration::from_secs(args.patience));
         runs.spawn(async move {
             let _place = places.acquire_owned().await.expect("never closed");
+            // waits because runs that begin together would have all their traffic together
+            tokio::time::sleep(APART * lag).await;
             let kept = plan.clone();
             let keep = PathBuf::from(format!("target/fault/seed-{}", plan.seed));
             let run = tokio::spawn(run::run(plan, keep, patience));
