@@ -26,7 +26,7 @@ use tokio_util::task::TaskTracker;
 const OPS_DRAIN: Duration = Duration::from_secs(1);
 /// Connections to the ops listener: a few people and a few programs that watch. Well below
 /// [`FILES_OF_OUR_OWN`], so that they never take the place of MoEngage.
-const OPS_CONNECTIONS: usize = 128;
+const OPS_CONNECTIONS: usize = 64;
 
 fn ops_limits() -> Limits {
     Limits {

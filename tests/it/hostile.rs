@@ -381,7 +381,9 @@ async fn no_text_from_outside_forges_a_line_a_field_or_a_command_in_the_json_log
 async fn moengage_is_told_hostile_words_as_json_and_not_without_end() {
     let (_, moengage) = provoke("text").await;
     let posts = until("ten were told", async || {
-        let posts = moengage.posts();
+        let mut posts = moengage.posts();
+        // Replies are told too, also those that come before the answer to the send.
+        posts.retain(|post| post.body.contains("\"statuses\""));
         (posts.len() >= HOSTILE.len()).then_some(posts)
     })
     .await;
