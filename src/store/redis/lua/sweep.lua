@@ -13,17 +13,18 @@ for at = 9, #ARGV, 4 do
 end
 
 -- What is due in a future that no pause of ours reaches was written by a clock that was ahead and
--- has been set back: it is due now. What was never tried is due when it is accepted.
-local function bring_back(key, due, reach)
-  local late = call('ZRANGEBYSCORE', key, '(' .. due + reach, '+inf', 'LIMIT', 0, most)
+-- has been set back: it is due now. Clocks of replicas differ, so only one that was seen to be set
+-- back leaves nothing ahead.
+local function bring_back(key, due)
+  local late = call('ZRANGEBYSCORE', key, '(' .. due + farthest, '+inf', 'LIMIT', 0, most)
   for _, id in ipairs(late) do call('ZADD', key, due, id) end
   if #late >= most then more = 1 end
   return late
 end
 
 local function look_at_ages(channel, rule)
-  for queue, reach in pairs({ ['q:'] = 0, ['rq:'] = farthest }) do
-    for _, id in ipairs(bring_back(P .. queue .. channel, tonumber(now), reach)) do
+  for _, queue in ipairs({ 'q:', 'rq:' }) do
+    for _, id in ipairs(bring_back(P .. queue .. channel, tonumber(now))) do
       local accepted = tonumber(call('HGET', key_m(id), 'ac'))
       accepted = math.min(accepted, tonumber(now))
       call('HSET', key_m(id), 'du', now, 'ac', accepted)
@@ -31,7 +32,7 @@ local function look_at_ages(channel, rule)
     end
   end
   for lane = 0, 1 do
-    bring_back(P .. 'cr:' .. lane .. ':' .. channel, tonumber(now), farthest)
+    bring_back(P .. 'cr:' .. lane .. ':' .. channel, tonumber(now))
   end
   for _, queue in ipairs({ 'q:', 'ra:' }) do
     local room = most - #failed

@@ -515,8 +515,9 @@ impl Book {
     fn bring_back(&mut self) {
         let now = self.now;
         for kept in self.messages.values_mut() {
-            // What was never tried is due when it is accepted.
-            let farthest = if kept.attempts == 0 { 0 } else { FARTHEST };
+            // What was never tried is due when it is accepted, where one clock tells that.
+            let alone = kept.attempts == 0 && !self.shared;
+            let farthest = if alone { 0 } else { FARTHEST };
             match kept.life.state {
                 State::Queued if kept.due > now + farthest => {
                     (kept.due, kept.accepted) = (now, kept.accepted.min(now));
