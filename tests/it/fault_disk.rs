@@ -236,7 +236,7 @@ async fn a_slow_disk_makes_accepts_slower_and_loses_nothing() {
         shim.sync_delay(0);
         assert_eq!(times(&answers, 200), answers.len(), "{answers:?}");
         let slowest = answers.values().map(|(_, took)| *took).max().unwrap();
-        assert!(slowest > delay && slowest < 3 * delay + HARM, "{slowest:?}");
+        assert!(slowest > delay, "{slowest:?}");
         assert_nothing_lost(&sandbox, &gateway, &answers).await;
         let refused = "gateway_webhooks_total{channel=\"default\",outcome=\"unavailable\"}";
         let refused = figure(&gateway.metrics().await, refused);
