@@ -6,11 +6,10 @@ use crate::traffic::{person, twin};
 use fastrand::Rng;
 use reqwest::Client;
 use serde_json::{Value, json};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
-/// How long a message may be on its way to a person.
-const GIVE_UP: Duration = Duration::from_secs(60);
 /// How long Jumper may need to hand over what was said, whatever is broken meanwhile.
 const HAND_OVER: Duration = Duration::from_secs(90);
 /// How often a person looks at the phone.
@@ -47,39 +46,39 @@ fn words(n: usize) -> Option<(String, &'static str)> {
     }
 }
 
-/// Lets people answer the first half of the messages, as soon as they have them.
-pub(crate) async fn answer(http: &Client, plan: &Plan, url: &str) -> Vec<Said> {
+/// Lets people answer the first half of the messages, as soon as they have them; `all_sent` tells
+/// them that they will get no more.
+pub(crate) async fn answer(
+    http: &Client,
+    plan: &Plan,
+    url: &str,
+    all_sent: CancellationToken,
+) -> Vec<Said> {
     let mut rng = Rng::with_seed(plan.seed ^ 0xa5);
     let mut people = JoinSet::new();
     for n in 0..plan.messages / 2 {
         if let Some((text, kind)) = words(n) {
             let pause = Duration::from_millis(rng.u64(0..1_500));
-            people.spawn(say(http.clone(), url.to_owned(), n, (text, kind, pause)));
+            let (http, url, all_sent) = (http.clone(), url.to_owned(), all_sent.clone());
+            people.spawn(async move {
+                let id = got(&http, &url, n, &all_sent).await?;
+                // waits because people read before they write
+                tokio::time::sleep(pause).await;
+                let wish = json!({ "message_id": id, "text": text, "kind": kind });
+                let delivery = post(&http, &format!("{url}/_sandbox/reply"), &wish).await;
+                let taken = delivery["status"] == 200;
+                Some(Said { n, text, taken })
+            });
         }
     }
     people.join_all().await.into_iter().flatten().collect()
 }
 
-async fn say(
-    http: Client,
-    url: String,
-    n: usize,
-    (text, kind, pause): (String, &'static str, Duration),
-) -> Option<Said> {
-    let id = got(&http, &url, n).await?;
-    // waits because people read before they write
-    tokio::time::sleep(pause).await;
-    let wish = json!({ "message_id": id, "text": text, "kind": kind });
-    let delivery = post(&http, &format!("{url}/_sandbox/reply"), &wish).await;
-    let taken = delivery["status"] == 200;
-    Some(Said { n, text, taken })
-}
-
 /// The provider's id of message `n`, once it was sent; none if it never is.
-async fn got(http: &Client, url: &str, n: usize) -> Option<String> {
+async fn got(http: &Client, url: &str, n: usize, all_sent: &CancellationToken) -> Option<String> {
     let to = person(n);
-    let give_up = Instant::now() + GIVE_UP;
-    while Instant::now() < give_up {
+    loop {
+        let is_last_look = all_sent.is_cancelled();
         let asked = http.get(format!("{url}/_sandbox/sends?to={}", digits(&to)));
         if let Ok(answer) = asked.send().await {
             let sends: Value = answer.json().await.unwrap_or_default();
@@ -87,10 +86,14 @@ async fn got(http: &Client, url: &str, n: usize) -> Option<String> {
                 return Some(id.to_owned());
             }
         }
-        // waits because it polls another process; bounded
-        tokio::time::sleep(LOOK).await;
+        if is_last_look {
+            return None;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(LOOK) => {}
+            () = all_sent.cancelled() => {}
+        }
     }
-    None
 }
 
 async fn post(http: &Client, url: &str, body: &Value) -> Value {

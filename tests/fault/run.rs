@@ -11,6 +11,7 @@ use serde_json::Value;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
 
 /// How often callers are led to another replica, and books are looked at.
 pub(crate) const TICK: Duration = Duration::from_millis(100);
@@ -33,16 +34,20 @@ pub(crate) async fn run(plan: Plan, keep: PathBuf, patience: Duration) -> Figure
         let (plan, fakes) = (plan.clone(), fakes.clone());
         async move { post_all(&plan, door, &fakes).await }
     });
+    let all_sent = CancellationToken::new();
     let people = tokio::spawn({
-        let http = stage.sandbox.http.clone();
-        async move { people::answer(&http, &plan, &fakes).await }
+        let (http, all_sent) = (stage.sandbox.http.clone(), all_sent.clone());
+        async move { people::answer(&http, &plan, &fakes, all_sent).await }
     });
     let ends = blows(&mut stage).await;
     stage.all_started().await;
     let posted = posts.await.expect("the traffic does not panic");
     let last = Instant::now();
+    let give_up = last + patience;
+    until_all_are_sent(&stage, give_up).await;
+    all_sent.cancel();
     let said = people.await.expect("people do not panic");
-    let ledger = drained(&stage, patience).await;
+    let ledger = drained(&stage, give_up).await;
     let drained = last.elapsed().as_secs_f64();
     let samples = sampler.stop().await;
     let evidence = Evidence {
@@ -109,17 +114,27 @@ fn stops_callbacks(harm: &Harm) -> bool {
     }
 }
 
+/// Waits until no message is to be sent any more.
+async fn until_all_are_sent(stage: &Stage, give_up: Instant) {
+    while has_open(&stage.ledger().await["total"]) && Instant::now() < give_up {
+        // waits because it polls other processes; bounded
+        tokio::time::sleep(TICK).await;
+    }
+}
+
+fn has_open(total: &Value) -> bool {
+    let open = ["queued", "in_flight", "held", "unknown"];
+    open.iter().any(|name| total[*name] != 0)
+}
+
 /// Waits until nothing waits any more; the ledger then, or when patience is over.
-async fn drained(stage: &Stage, patience: Duration) -> Value {
-    let give_up = Instant::now() + patience;
+async fn drained(stage: &Stage, give_up: Instant) -> Value {
     loop {
         let idle = stage.sandbox.get("idle").await["idle"] == true;
         let ledger = stage.ledger().await;
         let total = &ledger["total"];
-        let open = ["queued", "in_flight", "held", "unknown"];
-        let open = open.iter().any(|name| total[*name] != 0);
         let waiting = total["callbacks"]["waiting"] != 0;
-        if (idle && !open && !waiting) || Instant::now() > give_up {
+        if (idle && !has_open(total) && !waiting) || Instant::now() > give_up {
             return ledger;
         }
         // waits because it polls other processes; bounded
