@@ -245,7 +245,7 @@ pub(super) mod tests {
         let msg_id = MsgId::parse(&"é".repeat(256)).unwrap();
         assert_eq!(name(&channel, &msg_id).len(), 577);
         assert!(MsgId::parse(&"m".repeat(513)).is_err());
-        // `__...__` is reserved; a name of ours begins with a channel's.
+        // `__...__` is reserved; a name of ours begins with a channel's, which never begins so.
         assert_eq!(
             name(
                 &ChannelId::parse("a").unwrap(),

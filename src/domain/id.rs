@@ -14,6 +14,8 @@ pub enum IdError {
     TooLong(usize),
     /// The text has a character that this kind of identifier does not allow.
     BadCharacter,
+    /// The text begins as the names do that Datastore keeps for itself.
+    Reserved,
 }
 
 impl fmt::Display for IdError {
@@ -24,6 +26,7 @@ impl fmt::Display for IdError {
             Self::BadCharacter => {
                 f.write_str("may hold only lower-case letters, digits, '-' and '_'")
             }
+            Self::Reserved => f.write_str("must not begin with '__'"),
         }
     }
 }
@@ -40,6 +43,10 @@ fn opaque(text: &str, limit: usize) -> Result<Arc<str>, IdError> {
 
 fn name(text: &str) -> Result<Arc<str>, IdError> {
     let id = opaque(text, 64)?;
+    // `__...__` is Datastore's own, and its names of ours begin with this one (archive/entity.rs).
+    if text.starts_with("__") {
+        return Err(IdError::Reserved);
+    }
     let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_';
     if text.chars().all(allowed) {
         Ok(id)
@@ -133,5 +140,7 @@ mod tests {
         for bad in ["Shop", "a/b", "a b", "ä"] {
             assert_eq!(ChannelId::parse(bad), Err(IdError::BadCharacter), "{bad}");
         }
+        assert_eq!(ChannelId::parse("__shop"), Err(IdError::Reserved));
+        assert!(ChannelId::parse("_shop__").is_ok());
     }
 }
