@@ -5,6 +5,7 @@ use crate::road::{Direction, Way};
 use fastrand::Rng;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
+use std::ops::RangeInclusive;
 
 /// Where the gateway keeps its data in a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -209,6 +210,8 @@ pub(crate) struct Plan {
 
 /// How long the sends of a run last, in milliseconds, whatever its number of messages.
 const TRAFFIC_MS: u64 = 8_000;
+/// How long a disk is full at the last, in milliseconds: longer than a webhook waits for the store.
+const LONG_FULL_MS: RangeInclusive<u64> = 3_300..=4_500;
 /// How much faster MoEngage posts than Jumper takes.
 const POSTS_FASTER: f64 = 1.3;
 /// No space left on the device, and an error of the device.
@@ -399,7 +402,10 @@ impl Plan {
             for n in 0..blows as u64 {
                 // One after another: harm of one kind does not overlap with itself.
                 let at_ms = 300 + n * each + rng.u64(..each / 3);
-                let for_ms = rng.u64(200..=each / 2);
+                let for_ms = match class {
+                    Class::DiskFull if n + 1 == blows as u64 => rng.u64(LONG_FULL_MS),
+                    _ => rng.u64(200..=each / 2),
+                };
                 self.blow(rng, class, (at_ms, for_ms));
             }
         }
