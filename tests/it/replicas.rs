@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-const RATE: &str = "/api/accounts/default/rate";
+pub(crate) const RATE: &str = "/api/accounts/default/rate";
 
 /// The fakes, an empty Redis, and how its replicas are set up.
 pub(crate) struct Stage {

@@ -133,6 +133,9 @@ impl Store {
             let taken = self.taken();
             ends.retain(|(take, end)| taken.counts(*take, end));
         }
+        if ends.is_empty() {
+            return Ok(());
+        }
         let takes: Vec<Take> = ends.iter().map(|(take, _)| *take).collect();
         let queue = queue.clone();
         self.write(move |txn| {

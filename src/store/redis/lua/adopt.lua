@@ -36,7 +36,7 @@ if not id and #ARGV > 2 then
     id = insert()
   else
     local m = call('HMGET', key_m(here), 's', 'ch')
-    if AFTER.record[m[1]].evidence then
+    if AFTER.record[m[1]] and AFTER.record[m[1]].evidence then
       id = here
       receive(id, m[2], 'record', m[1], 'evidence', provider_id, now)
       note(id, now, 'receipt', provider_id .. ' (from Datastore)')

@@ -123,6 +123,13 @@ impl Rig {
         }
     }
 
+    /// However slow this machine is, nobody takes that for a silence of Redis.
+    pub(super) async fn nobody_was_silent(&self) {
+        if let Kind::Redis(home) = &self.kind {
+            home.say("DEL gw:{acc}:beat gw:{acc}:calm").await;
+        }
+    }
+
     /// The lease of a process is over, whether it lives or not.
     pub(super) async fn end_lease(&self, number: usize) {
         if let Kind::Redis(home) = &self.kind {

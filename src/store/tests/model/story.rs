@@ -470,6 +470,7 @@ impl Story {
     }
 
     async fn sweep(&mut self, by: usize, (resend, ages): (bool, bool), lost: bool) {
+        self.rig.nobody_was_silent().await;
         let (store, now) = (self.store(by), self.now());
         let look = if ages { Look::Ages } else { Look::Holds };
         let rules = OURS.map(|name| SweepRule {
