@@ -156,7 +156,12 @@ impl RedisServer {
     pub(crate) async fn say(&self, words: &str) -> String {
         let mut command = ::redis::Cmd::new();
         for word in words.split(' ') {
-            command.arg(if word == "''" { "" } else { word });
+            command.arg(match word {
+                "''" => &b""[..],
+                // Bytes that are no text.
+                "X" => b"\xff\xfe",
+                word => word.as_bytes(),
+            });
         }
         flat(&self.link().command(&command).await.unwrap())
     }

@@ -1,7 +1,7 @@
 //! What Datastore is owed and what it gives back: marks of changed messages, and statuses whose
 //! message only Datastore still knows.
 
-use super::claim::unreadable;
+use super::damage::Text;
 use super::scripts::rank;
 use super::{Call, Home, Store, events, read};
 use crate::domain::{AccountId, ChannelId, Message, ProviderId, Template, UnixMs};
@@ -94,18 +94,21 @@ impl Store {
             .arg(0)
             .arg(most)
             .arg("WITHSCORES");
-        let ids: Vec<(String, i64)> = self.shared.link.command(&ask).await?;
+        let ids: Vec<(Text, i64)> = self.shared.link.command(&ask).await?;
         let mut unmatched = Vec::with_capacity(ids.len());
         for (id, received_at) in ids {
             let mut first = redis::cmd("LINDEX");
-            first.arg(format!("{prefix}e:{id}")).arg(0);
-            let first: Option<String> = self.shared.link.command(&first).await?;
-            let channel = first.as_deref().and_then(|entry| entry.split('|').nth(4));
-            // Matched meanwhile, otherwise.
-            if let Some(channel) = channel {
+            first.arg(format!("{prefix}e:{}", id.as_str())).arg(0);
+            let first: Option<Text> = self.shared.link.command(&first).await?;
+            let channel = first
+                .as_ref()
+                .and_then(|entry| entry.as_str().split('|').nth(4));
+            let channel = channel.and_then(|channel| ChannelId::parse(channel).ok());
+            // Matched meanwhile, otherwise, or damaged.
+            if let (Some(channel), Ok(provider_id)) = (channel, ProviderId::parse(id.as_str())) {
                 unmatched.push(Unmatched {
-                    provider_id: ProviderId::parse(&id).map_err(unreadable)?,
-                    channel: ChannelId::parse(channel).map_err(unreadable)?,
+                    provider_id,
+                    channel,
                     received_at: UnixMs(received_at),
                 });
             }

@@ -1,7 +1,7 @@
 //! The queues towards MoEngage: in order per message (per person for replies), one in flight.
 
-use super::claim::unreadable;
-use super::{Call, Store};
+use super::damage::{self, Text};
+use super::{Call, Home, Store};
 use crate::domain::{Lane, UnixMs};
 use crate::store::row::RowError;
 use crate::store::{LaneOf, PendingCallback, RelayOutcome, StoreError, Take, row};
@@ -42,17 +42,15 @@ impl Store {
         let taken = found.iter().flatten().map(|(callback, _)| *callback);
         self.shared.hands.claimed(claim, taken.collect());
         let found = found?;
-        let (account, term) = (
-            &self.home(&queue.channel)?.account,
-            self.term(&queue.channel),
-        );
+        let Home { account, prefix } = self.home(&queue.channel)?;
+        let term = self.term(&queue.channel);
         for (callback, _) in &found {
             self.shared.hands.hold(account, *callback, claim);
         }
         let (mut taken, mut ends, mut newer) = (Vec::new(), Vec::new(), 0);
         for (callback, kept) in found {
             let handle = Take { callback, claim };
-            let read = split(&kept)
+            let read = split(kept.as_str())
                 .ok_or_else(|| RowError::Damaged("no callback".into()))
                 .and_then(|(tries, created, text)| Ok((tries, created, row::read_callback(text)?)));
             match read {
@@ -69,6 +67,7 @@ impl Store {
                     ends.push((handle, RelayOutcome::Later { due }));
                 }
                 Err(RowError::Damaged(_)) => {
+                    damage::tell([format!("{prefix}c:{callback}").into()]);
                     let reason = "cannot be read by this version of the gateway".into();
                     ends.push((handle, RelayOutcome::Dead { reason }));
                 }
@@ -95,7 +94,7 @@ impl Store {
         most: usize,
         claim: u64,
         now: UnixMs,
-    ) -> Result<Vec<(i64, String)>, StoreError> {
+    ) -> Result<Vec<(i64, Text)>, StoreError> {
         let home = self.home(&queue.channel)?;
         let call = Call::new(&self.shared.scripts.take_callbacks, home)
             .arg(self.replica())
@@ -175,13 +174,13 @@ impl Store {
     }
 }
 
-/// A callback in words, for people.
-pub(super) fn spoken(place: &str, kept: &str, reason: &str) -> Result<String, StoreError> {
-    let (tries, _, text) = split(kept).ok_or_else(|| unreadable("a callback is damaged"))?;
+/// A callback in words, for people; of one that is damaged, that it is.
+pub(super) fn spoken(place: &str, kept: &str, reason: &str) -> String {
+    let (tries, _, text) = split(kept).unwrap_or_default();
     let told = row::spoken(text);
-    Ok(match place {
+    match place {
         "dead" => format!("{told}: given up, {reason}"),
         "ready" => format!("{told}: waits for MoEngage, tried {tries} times"),
         _ => format!("{told}: waits for the one before it"),
-    })
+    }
 }

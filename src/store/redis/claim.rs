@@ -1,8 +1,9 @@
 //! Write B: messages are marked as being sent before the first byte goes out.
 
+use super::damage::{self, Text};
 use super::{Call, Home, Store};
 use crate::clock;
-use crate::domain::{ChannelId, Code, MsgId, Phone, Refusal, UnixMs};
+use crate::domain::{ChannelId, Code, Message, MsgId, Phone, Refusal, UnixMs};
 use crate::store::row::RowError;
 use crate::store::{ClaimedMessage, Claims, Settlement, StoreError, Turn, refusals, row};
 use std::time::Duration;
@@ -14,11 +15,12 @@ const FOR_A_NEWER: Duration = Duration::from_secs(5);
 const TOLD_EVERY: Duration = Duration::from_secs(60);
 
 /// Number, channel, `msg_id`, phone, accept, attempt, row.
-type Taken = (i64, String, String, u64, i64, u32, String);
+type Taken = (i64, String, Text, Text, Text, i64, Text);
 /// Channel, `msg_id`, which refusal.
-type Failed = (String, String, u8);
-/// What was taken, what was failed instead, how many are left for a newer program.
-type Found = (Vec<Taken>, Vec<Failed>, u32);
+type Failed = (String, Text, u8);
+/// What was taken, what was failed instead, how many are left for a newer program, keys that are
+/// damaged.
+type Found = (Vec<Taken>, Vec<Failed>, u32, Vec<Text>);
 
 impl Store {
     /// Takes up to `most` due messages, the channels in the order given, each its fair share first.
@@ -45,9 +47,10 @@ impl Store {
             let taken = found.iter().flat_map(|(taken, ..)| taken);
             let handles = taken.map(|(handle, ..)| *handle).collect();
             self.shared.hands.claimed(claim, handles);
-            let (taken, failed, newer) = found?;
+            let (taken, failed, newer, damaged) = found?;
+            damage::tell(damaged.iter().map(Text::shown));
             self.tell_of_newer(home, "messages", newer);
-            self.take_in(claim, taken, &mut claims, now).await?;
+            self.take_in((home, claim), taken, &mut claims, now)?;
             claims.failed.extend(failed.into_iter().filter_map(refused));
         }
         Ok(claims)
@@ -85,31 +88,29 @@ impl Store {
     }
 
     /// Reads what was taken. What cannot be read is settled at once.
-    async fn take_in(
+    fn take_in(
         &self,
-        claim: u64,
+        (home, claim): (&Home, u64),
         taken: Vec<Taken>,
         claims: &mut Claims,
         now: UnixMs,
     ) -> Result<(), StoreError> {
-        for (handle, channel, msg_id, to, accepted_at, attempt, text) in taken {
+        for (handle, channel, msg_id, to, accepted_at, attempt, row) in taken {
             let channel = ChannelId::parse(&channel).map_err(unreadable)?;
-            let msg_id = MsgId::parse(&msg_id).map_err(unreadable)?;
-            let to = Phone::from_number(to).map_err(unreadable)?;
             self.shared.ledgers.change(&channel, |ledger| {
                 ledger.queued -= 1;
                 ledger.attempting += 1;
             });
-            let end = match row::read_message(msg_id.clone(), to, &text) {
-                Ok(message) => {
+            let end = match read([&msg_id, &to, &accepted_at, &row]) {
+                Ok((message, accepted_at)) => {
                     claims.taken.push(ClaimedMessage {
                         handle,
                         claim,
                         term: self.term(&channel),
                         channel,
                         message,
-                        attempt,
-                        accepted_at: UnixMs(accepted_at),
+                        attempt: u32::try_from(attempt).unwrap_or(u32::MAX),
+                        accepted_at,
                     });
                     continue;
                 }
@@ -117,10 +118,14 @@ impl Store {
                     due: now.plus(FOR_A_NEWER),
                 },
                 Err(RowError::Damaged(_)) => {
+                    let prefix = &home.prefix;
+                    damage::tell([format!("{prefix}d:{handle} or {prefix}m:{handle}").into()]);
                     let refusal = refusals::unreadable();
-                    claims
-                        .failed
-                        .push((channel.clone(), msg_id, refusal.clone()));
+                    if let Ok(msg_id) = MsgId::parse(msg_id.as_str()) {
+                        claims
+                            .failed
+                            .push((channel.clone(), msg_id, refusal.clone()));
+                    }
                     Settlement::Failed(refusal)
                 }
             };
@@ -189,6 +194,22 @@ impl Store {
     }
 }
 
+/// The message that was taken, and when it was accepted; one of which any part cannot be read is
+/// damaged.
+fn read([msg_id, to, accepted_at, row]: [&Text; 4]) -> Result<(Message, UnixMs), RowError> {
+    let damaged = |error: &dyn std::fmt::Display| RowError::Damaged(error.to_string());
+    let number = |text: &Text| {
+        text.as_str()
+            .parse::<i64>()
+            .map_err(|error| damaged(&error))
+    };
+    let msg_id = MsgId::parse(msg_id.as_str()).map_err(|error| damaged(&error))?;
+    let to = u64::try_from(number(to)?).map_err(|error| damaged(&error))?;
+    let to = Phone::from_number(to).map_err(|error| damaged(&error))?;
+    let message = row::read_message(msg_id, to, row.as_str())?;
+    Ok((message, UnixMs(number(accepted_at)?)))
+}
+
 fn refused((channel, msg_id, which): Failed) -> Option<(ChannelId, MsgId, Refusal)> {
     let refusal = if which == 0 {
         refusals::too_old()
@@ -197,7 +218,7 @@ fn refused((channel, msg_id, which): Failed) -> Option<(ChannelId, MsgId, Refusa
     };
     Some((
         ChannelId::parse(&channel).ok()?,
-        MsgId::parse(&msg_id).ok()?,
+        MsgId::parse(msg_id.as_str()).ok()?,
         refusal,
     ))
 }

@@ -2,6 +2,7 @@
 //! script, so that a receipt and an event can never miss each other.
 
 use super::claim::unreadable;
+use super::damage::{self, Text};
 use super::scripts::rank;
 use super::{Call, Store};
 use crate::domain::{
@@ -14,20 +15,22 @@ use std::time::Duration;
 /// How long a batch is known again, whose answer was lost.
 const BATCHES: Duration = Duration::from_secs(60);
 
-/// Emitted, superseded, unmatched, inferred, channels to ring.
-pub(super) type Fold = (u32, u32, u32, u32, Vec<String>);
+/// Emitted, superseded, unmatched, inferred, channels to ring, keys that are damaged.
+pub(super) type Fold = (u32, u32, u32, u32, Vec<Text>, Vec<Text>);
 /// Told, repeated, unmatched, stop, start.
 type Replies = Vec<u32>;
 
-/// Adds what a script folded.
-pub(super) fn add(folded: &mut Folded, (emitted, superseded, unmatched, inferred, ring): Fold) {
+/// Adds what a script folded, and tells of what it found damaged.
+pub(super) fn add(folded: &mut Folded, fold: Fold) {
+    let (emitted, superseded, unmatched, inferred, ring, damaged) = fold;
+    damage::tell(damaged.iter().map(Text::shown));
     folded.emitted += emitted;
     folded.superseded += superseded;
     folded.unmatched += unmatched;
     folded.inferred += inferred;
     let ring = ring
         .iter()
-        .filter_map(|channel| ChannelId::parse(channel).ok());
+        .filter_map(|channel| ChannelId::parse(channel.as_str()).ok());
     folded.ring.extend(ring);
 }
 

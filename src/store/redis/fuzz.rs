@@ -1,5 +1,6 @@
 //! What only Redis keeps as text, or answers, for the fuzzer.
 
+use super::damage::Text;
 use super::read::{Found, record};
 use super::{Home, Persistence, callbacks, keys_of, token};
 use crate::domain::AccountId;
@@ -24,8 +25,12 @@ pub(in crate::store) fn rows(text: &str) {
         prefix: keys_of(&account).into(),
         account,
     };
+    let fields: HashMap<String, Text> = fields
+        .into_iter()
+        .map(|(name, value)| (name, value.as_str().into()))
+        .collect();
     let row = fields.get("d").cloned().unwrap_or_default();
-    let open = ["", "ready", "dead"].map(|place| (place.into(), text.into(), String::new()));
+    let open = ["", "ready", "dead"].map(|place| (place.into(), text.into(), Text::default()));
     let found: Found = (1, fields, row, open.to_vec());
     let _ = record(&home, found.clone(), row::read_message);
     let _ = record(&home, found, super::read::show);

@@ -3,6 +3,7 @@
 //! One lease an account, ten seconds long, renewed every three (`keeper`). What a process was doing when its
 //! lease ran out is taken over by whoever sweeps next.
 
+use super::damage::{self, Text};
 use super::{Call, Home, Store};
 use crate::clock;
 use crate::domain::{AccountId, ChannelId, UnixMs};
@@ -189,7 +190,9 @@ impl Store {
         for claim in known {
             call.push(claim);
         }
-        let (back, stood): (u32, bool) = self.shared.link.run_beside(&call.0).await?;
+        let (back, stood, damaged): (u32, bool, Vec<Text>) =
+            self.shared.link.run_beside(&call.0).await?;
+        damage::tell(damaged.iter().map(Text::shown));
         self.shared.leases.begin(home, asked + LIFE - MARGIN, stood);
         if back > 0 {
             // It may have gone and come back unseen.

@@ -1,6 +1,7 @@
 //! Answers to "what happened to this message?".
 
 use super::claim::unreadable;
+use super::damage::Text;
 use super::{Call, Home, Store, callbacks};
 use crate::domain::{ChannelId, Message, MsgId, Phone, State, Status, Template, UnixMs};
 use crate::store::row::RowError;
@@ -8,12 +9,7 @@ use crate::store::{Record, Search, StoreError, row};
 use std::collections::HashMap;
 
 /// Number, small fields, row and history, callbacks (place, callback, reason).
-pub(super) type Found = (
-    i64,
-    HashMap<String, String>,
-    String,
-    Vec<(String, String, String)>,
-);
+pub(super) type Found = (i64, HashMap<String, Text>, Text, Vec<(String, Text, Text)>);
 
 impl Store {
     /// The newest messages that fit, at most `most`.
@@ -56,8 +52,11 @@ impl Store {
 
     async fn found(&self, home: &Home, call: &Call<'_>) -> Result<Vec<Record>, StoreError> {
         let found: Vec<Found> = self.ask(call).await?;
-        let shown = |one| record(home, one, show);
-        found.into_iter().map(shown).collect()
+        let shown = found.into_iter().map(|one| record(home, one, show));
+        let (found, damaged): (Vec<_>, Vec<_>) = shown.partition(Result::is_ok);
+        // One that cannot be read hides no other.
+        let shown = if found.is_empty() { damaged } else { found };
+        shown.into_iter().collect()
     }
 
     /// Counts of messages by state where they stand, to check the ledger against (DESIGN G2):
@@ -77,7 +76,7 @@ impl Store {
 
 /// The version of a message.
 pub(super) fn version((_, fields, ..): &Found) -> u64 {
-    let version = fields.get("vr").and_then(|text| text.parse().ok());
+    let version = fields.get("vr").and_then(|text| text.as_str().parse().ok());
     version.unwrap_or_default()
 }
 
@@ -110,7 +109,7 @@ pub(super) fn record(
     (_, fields, text, open): Found,
     read: fn(MsgId, Phone, &str) -> Result<Message, RowError>,
 ) -> Result<Record, StoreError> {
-    let field = |name: &str| fields.get(name).map(String::as_str);
+    let field = |name: &str| fields.get(name).map(Text::as_str);
     let number = |name: &str| field(name).and_then(|text| text.parse::<i64>().ok());
     let place = number("s").and_then(|state| usize::try_from(state).ok());
     let state = place.and_then(|place| State::ALL.get(place).copied());
@@ -118,11 +117,12 @@ pub(super) fn record(
     let msg_id = MsgId::parse(field("mi").unwrap_or_default()).map_err(unreadable)?;
     let to = number("to").unwrap_or_default().unsigned_abs();
     let to = Phone::from_number(to).map_err(unreadable)?;
-    let (row, history) = text.split_once('\n').unwrap_or((&text, ""));
+    let (row, history) = text.split_line();
     let message = read(msg_id, to, row).map_err(unreadable)?;
     let waits = matches!(state, State::Queued | State::Unknown);
-    let spoken =
-        |(place, kept, reason): &(String, String, String)| callbacks::spoken(place, kept, reason);
+    let spoken = |(place, kept, reason): &(String, Text, Text)| {
+        callbacks::spoken(place, kept.as_str(), &reason.shown())
+    };
     Ok(Record {
         channel: ChannelId::parse(field("ch").unwrap_or_default()).map_err(unreadable)?,
         account: home.account.clone(),
@@ -137,8 +137,8 @@ pub(super) fn record(
         conversation: field("cv").map(Into::into),
         status: number("pr").and_then(status),
         inferred: field("in") == Some("1"),
-        history: row::read_history(history),
-        callbacks: open.iter().map(spoken).collect::<Result<_, _>>()?,
+        history: row::read_history(&history),
+        callbacks: open.iter().map(spoken).collect(),
     })
 }
 

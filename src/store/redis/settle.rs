@@ -32,6 +32,7 @@ impl Store {
         let mut call = Call::new(&self.shared.scripts.settle, self.home(channel)?)
             .arg(self.replica())
             .arg(claim)
+            .arg(channel.as_str())
             .arg(handle)
             .arg(now.0)
             .arg(answer);

@@ -1,5 +1,6 @@
 //! What time alone brings about: leases and holds that end, messages that grow too old.
 
+use super::damage::Text;
 use super::{Call, Home, Store};
 use crate::domain::{ChannelId, MsgId, UnixMs};
 use crate::store::{Folded, Look, StoreError, SweepRule, Swept, refusals, row};
@@ -11,9 +12,9 @@ const AT_ONCE: usize = 100;
 const FARTHEST: Duration = Duration::from_secs(2 * 3600);
 
 /// Channel, `msg_id`, which refusal.
-type Failed = Vec<(String, String, u8)>;
+type Failed = Vec<(Text, Text, u8)>;
 /// Channel, `msg_id`.
-type Resent = Vec<(String, String)>;
+type Resent = Vec<(Text, Text)>;
 
 impl Store {
     /// Takes over from processes that are gone, ends holds that are over, and does what else it is to
@@ -103,6 +104,7 @@ impl Store {
     }
 }
 
-fn ids(channel: &str, msg_id: &str) -> Option<(ChannelId, MsgId)> {
-    Some((ChannelId::parse(channel).ok()?, MsgId::parse(msg_id).ok()?))
+fn ids(channel: &Text, msg_id: &Text) -> Option<(ChannelId, MsgId)> {
+    let channel = ChannelId::parse(channel.as_str()).ok()?;
+    Some((channel, MsgId::parse(msg_id.as_str()).ok()?))
 }

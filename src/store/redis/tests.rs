@@ -398,7 +398,7 @@ async fn a_late_renewal_gives_back_nothing_that_was_taken_since() {
     let renewal = async |last: u64| -> u32 {
         let call = Call::new(&store.shared.scripts.renew, &home);
         let call = call.arg(store.replica()).arg(10_000).arg(now().0);
-        let (back, _): (u32, bool) = store.ask(&call.arg(last).arg(0)).await.unwrap();
+        let (back, ..): (u32, bool, Vec<String>) = store.ask(&call.arg(last).arg(0)).await.unwrap();
         back
     };
     let (last, known) = store.shared.hands.known();

@@ -48,6 +48,7 @@ mod fold;
 mod model;
 pub(in crate::store) mod on_embedded;
 on_redis! {
+    mod damage;
     mod on_redis;
     mod leases;
     mod replicas;

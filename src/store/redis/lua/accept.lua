@@ -5,9 +5,9 @@ local channel, msg_id, to, row, from, now = unpack(ARGV)
 local index = P .. 'i:' .. channel .. ':' .. msg_id
 local known = call('GET', index)
 if known then
-  local text = call('GET', P .. 'd:' .. known)
+  local text = text_at(P .. 'd:' .. known)
   local same = text and string.sub(text, 1, #row + 1) == row .. '\n'
-    and call('HGET', key_m(known), 'to') == to
+    and fields(known, 'to')[1] == to
   return same and 1 or 2
 end
 if call('SISMEMBER', P .. 'oo:' .. channel, to) == 1 then return 3 end

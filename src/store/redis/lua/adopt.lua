@@ -35,10 +35,11 @@ if not id and #ARGV > 2 then
   if not here then
     id = insert()
   else
-    local m = call('HMGET', key_m(here), 's', 'ch')
+    local m = fields(here, 's', 'ch')
     if AFTER.record[m[1]] and AFTER.record[m[1]].evidence then
       id = here
-      receive(id, m[2], 'record', m[1], 'evidence', provider_id, now)
+      keep_channel(id, m[2], ARGV[3])
+      receive(id, ARGV[3], 'record', m[1], 'evidence', provider_id, now)
       note(id, now, 'receipt', provider_id .. ' (from Datastore)')
     else
       refused = 1

@@ -1,8 +1,9 @@
 -- Write B: messages are marked as being sent before the first byte goes out.
 -- replica, claim, now, most, then the refusals for too old and for opted out (as JSON and in words),
 -- how long (ms) a row of a newer program is left for one, then channel and the oldest accept of each
--- turn. Answers nothing without a lease; else what was taken, what was failed instead, and how many
--- are left for a newer program.
+-- turn. Answers nothing without a lease; else what was taken, what was failed instead, how many are
+-- left for a newer program, and which keys are damaged. What was taken and cannot be read is failed by
+-- whoever takes it.
 local replica, claim, now, most = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 local too_old, too_old_text, out, out_text, put_off = unpack(ARGV, 5, 9)
 if not may_take(replica) then return false end
@@ -20,11 +21,11 @@ local function left_for_a_newer(id, channel, accepted, row)
 end
 
 local function begin(id, channel, m, row)
-  local attempt = tonumber(m[4] or 0) + 1
-  call('HSET', key_m(id), 's', AFTER.worker[m[5]].claim, 'n', attempt, 'ta', whole(redis_us()),
+  local attempt = number(id, m[4], 0) + 1
+  call('HSET', key_m(id), 's', AFTER.worker[STATE.queued].claim, 'n', attempt, 'ta', whole(redis_us()),
     'ow', replica .. ':' .. claim)
   call('HSET', P .. 'att:' .. replica, id, claim)
-  call('SADD', P .. 'x:' .. m[2], id)
+  if m[2] then call('SADD', P .. 'x:' .. m[2], id) end
   note(id, now, 'attempt', tostring(attempt), HISTORY_LIMIT)
   taken[#taken + 1] = { id, channel, m[1], m[2], m[3], attempt, row }
   return 1
@@ -39,19 +40,22 @@ local function take(channel, expired_before, room)
   end
   local got = 0
   for _, id in ipairs(ids) do
-    local m = call('HMGET', key_m(id), 'mi', 'to', 'ac', 'n', 's')
+    local m = fields(id, 'mi', 'to', 'ac', 'n', 's', 'ch')
+    local state = state_in(id, STATE.queued, m[5])
     dequeue(id, channel)
-    if m[5] ~= STATE.queued then
+    if state == STATE.queued then keep_channel(id, m[6], channel) end
+    if state ~= STATE.queued then
       -- Not a message that waits: nothing to send.
-    elseif tonumber(m[3]) < expired_before then
-      fail(id, channel, 'worker', m[1], m[5], too_old, too_old_text, now)
+    elseif number(id, m[3], expired_before) < expired_before then
+      fail(id, channel, 'worker', m[1], state, too_old, too_old_text, now)
       failed[#failed + 1] = { channel, m[1], 0 }
-    elseif call('SISMEMBER', P .. 'oo:' .. channel, m[2]) == 1 then
-      fail(id, channel, 'worker', m[1], m[5], out, out_text, now)
+    elseif m[2] and call('SISMEMBER', P .. 'oo:' .. channel, m[2]) == 1 then
+      fail(id, channel, 'worker', m[1], state, out, out_text, now)
       failed[#failed + 1] = { channel, m[1], 1 }
     else
-      local text = call('GET', P .. 'd:' .. id)
-      local row = string.sub(text, 1, string.find(text, '\n', 1, true) - 1)
+      -- In no state: nobody knows whether it was sent, so it has no row.
+      local text = m[5] == state and text_at(P .. 'd:' .. id) or ''
+      local row = string.match(text, '^[^\n]*')
       if not left_for_a_newer(id, channel, m[3], row) then got = got + begin(id, channel, m, row) end
     end
   end
@@ -77,4 +81,4 @@ for _, limit in ipairs(rounds) do
     if room > 0 then serve(ARGV[10 + 2 * turn], tonumber(ARGV[11 + 2 * turn]), room) end
   end
 end
-return { taken, failed, newer }
+return { taken, failed, newer, damage }

@@ -30,8 +30,61 @@ local P = KEYS[1]
 local call = redis.call
 local HISTORY_LIMIT = 16384
 local folded = { emitted = 0, superseded = 0, unmatched = 0, inferred = 0, ring = {} }
+-- Keys of which something is missing or not what a program of ours writes. They are told of; nobody
+-- else may notice (tests/damage.rs).
+local damage = {}
+
+local function damaged(key) damage[#damage + 1] = key end
 
 local function key_m(id) return P .. 'm:' .. id end
+
+-- Small fields of a message. Those that are missing or empty are false; so are all of what is no hash,
+-- which goes, because nothing could be written to it.
+local function fields(id, ...)
+  local m = redis.pcall('HMGET', key_m(id), ...)
+  if m.err then
+    damaged(key_m(id))
+    call('DEL', key_m(id))
+    m = {}
+  end
+  for at = 1, select('#', ...) do
+    if not m[at] or m[at] == '' then m[at] = false end
+  end
+  return m
+end
+
+-- A text; false when there is none, or something else.
+local function text_at(key)
+  local text = redis.pcall('GET', key)
+  return type(text) == 'string' and text
+end
+
+-- The number that a field holds; the other one when there is none, or none that we write.
+local function number(id, field, other)
+  if field and #field <= 16 and string.find(field, '^%-?%d+$') then return tonumber(field) end
+  if field then damaged(key_m(id)) end
+  return other
+end
+
+-- The state of a message; of one that is in no state the one that its place says.
+local function state_in(id, place, state)
+  if COUNTER[state] then return state end
+  damaged(key_m(id))
+  -- What is no number is no message either.
+  return number(id, id) and place
+end
+
+-- Whoever holds a message knows its channel.
+local function keep_channel(id, kept, channel)
+  if kept == channel then return end
+  damaged(key_m(id))
+  call('HSET', key_m(id), 'ch', channel)
+end
+
+-- Whether a message is of this claim, or its row does not say of which, and it was found there.
+local function is_of(owner, claim)
+  return owner == claim or not (owner and string.find(owner, '^%x+:%d+$'))
+end
 
 local function count(channel, name, n)
   if n ~= 0 then call('HINCRBY', P .. 'l:' .. channel, name, n) end
@@ -44,11 +97,19 @@ local function line(now, what, detail)
   return '{"t":' .. now .. ',"e":"' .. what .. '","d":' .. cjson.encode(detail) .. '}\n'
 end
 
+local function redis_us()
+  local time = call('TIME')
+  return tonumber(time[1]) * 1000000 + tonumber(time[2])
+end
+
+-- A number as text: `..` would round it.
+local function whole(n) return string.format('%.0f', n) end
+
 -- Every change of a message passes here: its history grows (up to `limit` bytes, if given), and its
 -- record is to be written elsewhere again.
 local function note(id, now, what, detail, limit)
   local key = P .. 'd:' .. id
-  local text = call('GET', key)
+  local text = text_at(key)
   if not text then return end
   local body = string.find(text, '\n', 1, true) or 0
   if not limit or #text - body < limit then
@@ -56,7 +117,10 @@ local function note(id, now, what, detail, limit)
     call('SET', key, text .. line(now, what, detail))
   end
   if MARK_DIRTY then
-    call('HINCRBY', key_m(id), 'vr', 1)
+    -- Higher than any before, where nobody can say which that was.
+    if type(redis.pcall('HINCRBY', key_m(id), 'vr', 1)) ~= 'number' then
+      call('HSET', key_m(id), 'vr', whole(redis_us()))
+    end
     -- A mark that somebody has taken stays hidden; the version tells them.
     call('ZADD', P .. 'dirty', 'NX', 0, id)
   end
@@ -72,15 +136,7 @@ end
 
 local function ring(channel) folded.ring[channel] = true end
 
-local function redis_us()
-  local time = call('TIME')
-  return tonumber(time[1]) * 1000000 + tonumber(time[2])
-end
-
 local function redis_ms() return math.floor(redis_us() / 1000) end
-
--- A number as text: `..` would round it.
-local function whole(n) return string.format('%.0f', n) end
 
 -- The next number of a sequence, at least the time in microseconds: no number is given twice, also
 -- when Redis was wiped or went back to an older state, and all are of the same length.
@@ -111,10 +167,10 @@ end
 
 -- What became of its last attempt is known. Of one that was sent twice, the first one is not.
 local function clear(id)
-  local m = call('HMGET', key_m(id), 'rs', 'to')
+  local m = fields(id, 'rs', 'to')
   local lost = m[1] == '1'
   call('HSET', key_m(id), 'lo', lost and 1 or 0)
-  if not lost then call('SREM', P .. 'x:' .. m[2], id) end
+  if not lost and m[2] then call('SREM', P .. 'x:' .. m[2], id) end
 end
 
 -- Given up.
@@ -128,7 +184,21 @@ local function fail(id, channel, who, msg_id, from, failure, text, now)
   call('HSET', key_m(id), 'ts', now, 'pr', FAILED_RANK)
   call('ZADD', P .. 'done', now, id)
   note(id, now, 'failed', text)
-  enqueue_status(channel, id, msg_id, 'failed', now, failure, now)
+  if msg_id then
+    enqueue_status(channel, id, msg_id, 'failed', now, failure, now)
+  else
+    damaged(key_m(id))
+  end
+end
+
+-- The same for one of which nobody knows the channel: nobody can be told.
+local function set_aside(id, now)
+  damaged(key_m(id))
+  clear(id)
+  call('HSET', key_m(id), 's', STATE.failed, 'ts', now)
+  call('ZREM', P .. 'u', id)
+  call('ZADD', P .. 'done', now, id)
+  note(id, now, 'failed', 'its channel is missing')
 end
 
 local function dequeue(id, channel)
@@ -142,7 +212,7 @@ end
 local function requeue(id, channel, due, accepted)
   call('HSET', key_m(id), 'du', due)
   call('ZADD', P .. 'rq:' .. channel, due, id)
-  call('ZADD', P .. 'ra:' .. channel, accepted, id)
+  call('ZADD', P .. 'ra:' .. channel, number(id, accepted, due), id)
 end
 
 local function lose(id, channel, who, untl, answer, now)
@@ -153,9 +223,10 @@ local function lose(id, channel, who, untl, answer, now)
 end
 
 local function fold(id, status, at, failure, text, now)
-  local m = call('HMGET', key_m(id), 'ch', 'mi', 'pr')
-  local before = tonumber(m[3] or 0)
-  local after = FOLD[before][status]
+  local m = fields(id, 'ch', 'mi', 'pr')
+  local before = number(id, m[3], 0)
+  local after = (FOLD[before] or FOLD[0])[status]
+  if not (m[1] and m[2] and after) then return damaged(key_m(id)) end
   if after == 0 then
     folded.superseded = folded.superseded + 1
     note(id, now, 'superseded', STATUS[status] .. ' after ' .. (STATUS[before] or 'nothing'),
@@ -220,18 +291,21 @@ end
 -- Evidence for a send whose outcome nobody knows (DESIGN G3): exactly one message to the person in
 -- doubt, not being sent right now, exactly one unmatched provider id that names the person.
 local function weigh(to, now)
+  if not to then return end
   local candidates = call('SMEMBERS', P .. 'x:' .. to)
   if #candidates ~= 1 then return end
   local id = candidates[1]
-  local m = call('HMGET', key_m(id), 's', 'ta', 'ch', 'lo')
+  local m = fields(id, 's', 'ta', 'ch', 'lo')
   local may = AFTER.status[m[1]] and AFTER.status[m[1]].evidence
   if not may or not (m[1] == STATE.unknown or m[4] == '1') then return end
+  local begun = number(id, m[2])
+  if not (begun and m[3]) then return damaged(key_m(id)) end
   local found
   for _, provider_id in ipairs(call('SMEMBERS', P .. 'er:' .. to)) do
     local first = call('LINDEX', P .. 'e:' .. provider_id, 0)
     local came = first and select(6, split_event(first))
     -- An id that was seen before the attempt belongs to another message.
-    if came and tonumber(came) >= tonumber(m[2]) then
+    if came and tonumber(came) >= begun then
       if found then return end
       found = provider_id
     end
@@ -265,7 +339,7 @@ end
 local function release_callback(replica, cid, claim, now)
   local lane, channel = string.match(claim, '^%d+|(%d)|(.*)$')
   call('HDEL', P .. 'ct:' .. replica, cid)
-  if call('EXISTS', P .. 'c:' .. cid) == 1 then
+  if lane and call('EXISTS', P .. 'c:' .. cid) == 1 then
     call('ZADD', P .. 'cr:' .. lane .. ':' .. channel, now, cid)
     ring(channel)
   end
@@ -274,20 +348,26 @@ end
 -- A message for people: its number, small fields, row and history, callbacks that wait or were given
 -- up.
 local function describe(id)
-  local fields = call('HGETALL', key_m(id))
-  if #fields == 0 then return nil end
-  local channel, callbacks = call('HGET', key_m(id), 'ch'), {}
+  local small, channel, callbacks = redis.pcall('HGETALL', key_m(id)), '', {}
+  if small.err then
+    small = {}
+  elseif #small == 0 then
+    return nil
+  end
+  for at = 1, #small, 2 do
+    if small[at] == 'ch' then channel = small[at + 1] end
+  end
   local dead = call('SMEMBERS', P .. 'dm:' .. id)
   table.sort(dead)
   for _, cid in ipairs(dead) do
-    callbacks[#callbacks + 1] = { 'dead', call('GET', P .. 'c:' .. cid),
+    callbacks[#callbacks + 1] = { 'dead', text_at(P .. 'c:' .. cid),
       call('HGET', P .. 'dr', cid) or '' }
   end
   for place, cid in ipairs(call('LRANGE', P .. 'co:0:' .. channel .. ':' .. id, 0, -1)) do
     callbacks[#callbacks + 1] =
-      { place == 1 and 'ready' or 'waits', call('GET', P .. 'c:' .. cid), '' }
+      { place == 1 and 'ready' or 'waits', text_at(P .. 'c:' .. cid), '' }
   end
-  return { id, fields, call('GET', P .. 'd:' .. id), callbacks }
+  return { id, small, text_at(P .. 'd:' .. id), callbacks }
 end
 
 -- Pairs of a hash, as redis gives them.
@@ -302,5 +382,5 @@ end
 local function answer()
   local rung = {}
   for channel in pairs(folded.ring) do rung[#rung + 1] = channel end
-  return { folded.emitted, folded.superseded, folded.unmatched, folded.inferred, rung }
+  return { folded.emitted, folded.superseded, folded.unmatched, folded.inferred, rung, damage }
 end

@@ -40,13 +40,14 @@ end
 local function answered(from, context)
   if context ~= '' then
     local id = call('GET', P .. 'p:' .. context)
-    if id and call('EXISTS', key_m(id)) == 1 then return id, true end
+    local m = id and fields(id, 'ch', 'mi')
+    if m and m[1] and m[2] then return id, true end
   end
   local asked
   for _, id in ipairs(call('ZREVRANGE', P .. 'r:' .. from, 0, 99)) do
-    local m = call('HMGET', key_m(id), 's', 'lo', 'ac')
+    local m = fields(id, 's', 'lo', 'ac', 'ch', 'mi')
     local reached = m[1] == STATE.accepted or m[1] == STATE.unknown or m[2] == '1'
-    local young = m[3] and tonumber(m[3]) >= tonumber(since)
+    local young = m[4] and m[5] and number(id, m[3], 0) >= tonumber(since)
     if reached and young then return id, false end
     -- The provider is being asked to take it; a reply may overtake its answer.
     if m[1] == STATE.attempting and young then asked = asked or id end
@@ -54,16 +55,28 @@ local function answered(from, context)
   return asked, false
 end
 
+-- What a text says as JSON; nothing where it is none.
+local function decoded(key, text)
+  local sound, value = pcall(cjson.decode, text)
+  if sound and type(value) == 'table' then return value end
+  damaged(key)
+  return {}
+end
+
 local function from_of(id)
-  local text = call('GET', P .. 'd:' .. id)
-  return cjson.decode(string.sub(text, 1, string.find(text, '\n', 1, true) - 1)).from
+  local key = P .. 'd:' .. id
+  local from = decoded(key, string.match(text_at(key) or '', '^[^\n]*')).from
+  return type(from) == 'string' and not string.find(from, '[\128-\255]') and from or ''
 end
 
 -- The payload of the button whose label was tapped, as JSON.
 local function tapped(id, text)
-  local taps = call('GET', P .. 't:' .. id)
-  for _, tap in ipairs(taps and cjson.decode(taps) or {}) do
-    if tap[1] == text then return cjson.encode(tap[2]) end
+  local key = P .. 't:' .. id
+  local taps = text_at(key)
+  for _, tap in ipairs(taps and decoded(key, taps) or {}) do
+    if type(tap) == 'table' and tap[1] == text and type(tap[2]) == 'string' then
+      return cjson.encode(tap[2])
+    end
   end
   return 'null'
 end
@@ -76,11 +89,11 @@ local function take_reply(reply_id, from, masked, context, text, text_json, at, 
   local id, quoted = answered(from, context)
   local home, msg_id, person, waba, payload = channel, nil, from, own, 'null'
   if id then
-    local m = call('HMGET', key_m(id), 'ch', 'mi', 'to')
+    local m = fields(id, 'ch', 'mi', 'to')
     home, msg_id, waba = m[1], m[2], from_of(id)
     if quoted then
       -- WhatsApp may spell the number of the same person in another way.
-      person, payload = m[3], tapped(id, text)
+      person, payload = number(id, m[3]) and m[3] or from, tapped(id, text)
     end
   elseif waba == '' then
     waba = call('HGET', P .. 'num', channel) or ''

@@ -6,9 +6,9 @@ local what, before, most = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local went, stayed = 0, 0
 
 local function purge_message(id)
-  local m = call('HMGET', key_m(id), 'ch', 'mi', 'to', 'pi', 's')
-  if m[5] and m[5] ~= STATE.accepted and m[5] ~= STATE.failed then return false end
-  if m[1] then
+  local m = fields(id, 'ch', 'mi', 'to', 'pi', 's')
+  if COUNTER[m[5]] and m[5] ~= STATE.accepted and m[5] ~= STATE.failed then return false end
+  if m[1] and m[2] and m[3] then
     local waiting = P .. 'co:0:' .. m[1] .. ':' .. id
     if call('EXISTS', waiting, P .. 'dm:' .. id) > 0 then return false end
     if MARK_DIRTY and call('ZSCORE', P .. 'dirty', id) then return false end

@@ -1,25 +1,28 @@
 -- The lease of a process goes on. What it has taken and does not hold in its hands (the answer to
 -- its claim was lost) goes back.
 -- replica, life (ms), now, the last claim it has made, number of claims it knows of, those claims.
--- Answers how much went back, and whether the lease stood until now.
+-- Answers how much went back, whether the lease stood until now, and which keys are damaged.
 local replica, life, now = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 local last, claims = tonumber(ARGV[4]), tonumber(ARGV[5])
 local known, back, freed = {}, 0, {}
 for at = 6, 5 + claims do known[ARGV[at]] = true end
 
 -- A claim made after this was asked for is not of our business.
-local function is_lost(claim) return not known[claim] and tonumber(claim) <= last end
+local function is_lost(claim) return not known[claim] and (tonumber(claim) or 0) <= last end
 
 is_calm()
 local stood = may_take(replica) and 1 or 0
 call('ZADD', P .. 'replicas', redis_ms() + life, replica)
 for id, claim in pairs_of(P .. 'att:' .. replica) do
   if is_lost(claim) then
-    local m = call('HMGET', key_m(id), 's', 'ch', 'to', 'ow', 'ac')
-    if m[1] == STATE.attempting and m[4] == replica .. ':' .. claim then
+    local m = fields(id, 's', 'ch', 'to', 'ow', 'ac')
+    local state = state_in(id, STATE.attempting, m[1])
+    if state == STATE.attempting and is_of(m[4], replica .. ':' .. claim) then
       local said = 'taken, but never given to a sender'
-      if not counts_earlier(id, m[2], said, now) then
-        move(id, m[2], 'holder', m[1], 'retry')
+      if not m[2] then
+        set_aside(id, now)
+      elseif not counts_earlier(id, m[2], said, now) then
+        move(id, m[2], 'holder', state, 'retry')
         clear(id)
         requeue(id, m[2], now, m[5])
         note(id, now, 'retry', said, HISTORY_LIMIT)
@@ -33,9 +36,9 @@ end
 -- What they stood in the way of.
 for _, to in ipairs(freed) do weigh(to, now) end
 for cid, claim in pairs_of(P .. 'ct:' .. replica) do
-  if is_lost(string.match(claim, '^%d+')) then
+  if is_lost(string.match(claim, '^%d*')) then
     release_callback(replica, cid, claim, now)
     back = back + 1
   end
 end
-return { back, stood }
+return { back, stood, damage }

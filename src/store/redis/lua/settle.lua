@@ -1,18 +1,26 @@
 -- Write C: the end of an attempt, with everything that hangs on it.
--- replica, claim, message, now, what the provider answered, the step, then by step:
+-- replica, claim, channel, message, now, what the provider answered, the step, then by step:
 --   receipt: provider id, conversation, taps       retry: due
 --   fail: the refusal as JSON, in words             lose: until, taps
 -- The claim is the fence: nobody else has claimed the message as long as it stands in the row, so
 -- what is known about that attempt counts, also when the lease ran out and another process has put
 -- the message down as unknown meanwhile.
-local replica, claim, id, now, said, step = unpack(ARGV, 1, 6)
+local replica, claim, channel, id, now, said, step = unpack(ARGV, 1, 7)
+local mine = replica .. ':' .. claim
 -- Said again after the answer was lost, this may be the end of an older claim of ours.
 if call('HGET', P .. 'att:' .. replica, id) == claim then call('HDEL', P .. 'att:' .. replica, id) end
-local m = call('HMGET', key_m(id), 's', 'ch', 'mi', 'to', 'ow', 'ac', 'un')
-local state, channel, msg_id, to, owner, accepted, ended = unpack(m)
+local m = fields(id, 's', 'ch', 'mi', 'to', 'ow', 'ac', 'un')
+local state, kept, msg_id, to, owner, accepted, ended = unpack(m, 1, 7)
 -- The answer to this very call may have been lost before.
-if not state or ended == replica .. ':' .. claim then return answer() end
-local who = owner == replica .. ':' .. claim and 'holder' or 'former'
+if ended == mine then return answer() end
+if not COUNTER[state] and owner ~= mine then
+  -- Gone, or in no state and not ours.
+  damaged(key_m(id))
+  return answer()
+end
+state = state_in(id, STATE.attempting, state)
+keep_channel(id, kept, channel)
+local who = is_of(owner, mine) and 'holder' or 'former'
 local after = AFTER[who][state] and AFTER[who][state][step]
 
 local function keep_taps(taps)
@@ -35,7 +43,7 @@ local function receipt(provider_id, conversation, taps)
 end
 
 local function without_receipt(what, more)
-  call('HSET', key_m(id), 'un', owner)
+  call('HSET', key_m(id), 'un', mine)
   if state == STATE.attempting and counts_earlier(id, channel, said, now) then return end
   call('ZREM', P .. 'u', id)
   if step == 'retry' then
@@ -52,9 +60,9 @@ local function without_receipt(what, more)
 end
 
 if step == 'receipt' then
-  receipt(unpack(ARGV, 7, 9))
+  receipt(unpack(ARGV, 8, 10))
 elseif after then
-  without_receipt(unpack(ARGV, 7, 8))
+  without_receipt(unpack(ARGV, 8, 9))
 end
 -- The end of this attempt may be what an unknown send of the same person waited for.
 weigh(to, now)

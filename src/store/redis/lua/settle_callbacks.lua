@@ -13,12 +13,16 @@ end
 local function settle(cid, claim, finish, word)
   local taken = call('HGET', P .. 'ct:' .. replica, cid)
   local mine = taken and string.match(taken, '^%d+') == claim
-  local callback = call('GET', P .. 'c:' .. cid)
   -- One that was taken once more since is that taker's to settle.
   local free = not taken and finish == 'taken' and call('ZSCORE', ready, cid)
-  if not callback or not (mine or free) then return end
+  if not (mine or free) then return end
+  local callback = text_at(P .. 'c:' .. cid) or ''
   call('HDEL', P .. 'ct:' .. replica, cid)
   local order, id, tries, created, row = string.match(callback, '^(%d+)|(%d*)|(%d+)|(%d+)|(.*)$')
+  if not order then
+    -- Damaged: for people to see, and of no message that could be told.
+    order, id, tries, created, row = string.match(callback, '^%d+') or '0', '', 0, now, callback
+  end
   tries = tonumber(tries) + 1
   if finish == 'later' then
     call('SET', P .. 'c:' .. cid, table.concat({ order, id, tries, created, row }, '|'))

@@ -3,7 +3,7 @@ for at = 2, #ARGV, 3 do
   local id, version, due = unpack(ARGV, at, at + 2)
   if due ~= '' then
     call('ZADD', P .. 'dirty', 'XX', due, id)
-  elseif call('HGET', key_m(id), 'vr') == version then
+  elseif fields(id, 'vr')[1] == version then
     call('ZREM', P .. 'dirty', id)
   else
     -- It changed meanwhile.

@@ -25,7 +25,7 @@ end
 local function look_at_ages(channel, rule)
   for _, queue in ipairs({ 'q:', 'rq:' }) do
     for _, id in ipairs(bring_back(P .. queue .. channel, tonumber(now))) do
-      local accepted = tonumber(call('HGET', key_m(id), 'ac'))
+      local accepted = number(id, fields(id, 'ac')[1], tonumber(now))
       accepted = math.min(accepted, tonumber(now))
       call('HSET', key_m(id), 'du', now, 'ac', accepted)
       call('ZADD', P .. 'ra:' .. channel, 'XX', accepted, id)
@@ -39,10 +39,11 @@ local function look_at_ages(channel, rule)
     local old = room > 0 and call('ZRANGEBYSCORE', P .. queue .. channel, '-inf',
       '(' .. rule.oldest, 'LIMIT', 0, room) or {}
     for _, id in ipairs(old) do
-      local m = call('HMGET', key_m(id), 'mi', 's', 'ac')
-      if m[2] == STATE.queued and tonumber(m[3]) < rule.oldest then
+      local m = fields(id, 'mi', 's', 'ac')
+      local state = state_in(id, STATE.queued, m[2])
+      if state == STATE.queued and number(id, m[3], 0) < rule.oldest then
         dequeue(id, channel)
-        fail(id, channel, 'time', m[1], m[2], too_old, too_old_text, now)
+        fail(id, channel, 'time', m[1], state, too_old, too_old_text, now)
         failed[#failed + 1] = { channel, m[1], 0 }
       end
     end
@@ -51,28 +52,34 @@ end
 
 -- Answers whether the hold was this process' to end.
 local function end_hold(id)
-  local to = call('HGET', key_m(id), 'to')
+  local to = fields(id, 'to')[1]
   -- A last look: an attempt to the same person may have stood in the way of the evidence.
-  if to then weigh(to, now) end
-  local m = call('HMGET', key_m(id), 's', 'ch', 'mi', 'rs', 'ac', 'du')
-  if m[1] ~= STATE.unknown then
+  weigh(to, now)
+  local m = fields(id, 's', 'ch', 'mi', 'rs', 'ac', 'du')
+  local state = state_in(id, STATE.unknown, m[1])
+  if state ~= STATE.unknown then
     call('ZREM', P .. 'u', id)
+    return true
+  elseif not m[2] then
+    set_aside(id, now)
     return true
   end
   local rule = rules[m[2]]
-  if not rule and tonumber(m[6]) + HOLD > tonumber(now) then
+  if not rule and number(id, m[6], 0) + HOLD > tonumber(now) then
     -- Of a channel that this process does not know; others may.
     return false
   end
   call('ZREM', P .. 'u', id)
-  if rule and rule.resend and m[4] ~= '1' and tonumber(m[5]) >= rule.oldest then
-    move(id, m[2], 'time', m[1], 'resend')
+  -- One that was in no state may have been sent more than once.
+  local once = m[4] ~= '1' and m[1] == state
+  if rule and rule.resend and once and number(id, m[5], -1) >= rule.oldest then
+    move(id, m[2], 'time', state, 'resend')
     call('HSET', key_m(id), 'rs', 1, 'lo', 1)
     requeue(id, m[2], now, m[5])
     note(id, now, 'retry', 'outcome still unknown, sent once more as configured')
     resent[#resent + 1] = { m[2], m[3] }
   else
-    fail(id, m[2], 'time', m[3], m[1], unknown, unknown_text, now)
+    fail(id, m[2], 'time', m[3], state, unknown, unknown_text, now)
     failed[#failed + 1] = { m[2], m[3], 1 }
   end
   return true
@@ -87,9 +94,9 @@ if ages then
   local late = shortest < math.huge and call('ZREVRANGEBYSCORE', P .. 'u', '+inf',
     '(' .. ahead + shortest, 'LIMIT', 0, most) or {}
   for _, id in ipairs(late) do
-    local rule = rules[call('HGET', key_m(id), 'ch')]
-    local due = call('HGET', key_m(id), 'du')
-    if rule and tonumber(due) > ahead + rule.hold then
+    local m = fields(id, 'ch', 'du')
+    local rule = rules[m[1]]
+    if rule and number(id, m[2], math.huge) > ahead + rule.hold then
       call('ZADD', P .. 'u', tonumber(now) + rule.hold, id)
       call('HSET', key_m(id), 'du', tonumber(now) + rule.hold)
     end

@@ -6,10 +6,8 @@ local ready = P .. 'cr:' .. lane .. ':' .. channel
 local taken = {}
 for _, cid in ipairs(call('ZRANGEBYSCORE', ready, '-inf', now, 'LIMIT', 0, most)) do
   call('ZREM', ready, cid)
-  local callback = call('GET', P .. 'c:' .. cid)
-  if callback then
-    call('HSET', P .. 'ct:' .. replica, cid, claim .. '|' .. lane .. '|' .. channel)
-    taken[#taken + 1] = { cid, callback }
-  end
+  call('HSET', P .. 'ct:' .. replica, cid, claim .. '|' .. lane .. '|' .. channel)
+  -- One that is gone cannot be read, and becomes a dead letter as such.
+  taken[#taken + 1] = { cid, text_at(P .. 'c:' .. cid) }
 end
 return taken

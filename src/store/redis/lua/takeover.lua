@@ -9,10 +9,13 @@ for at = 4, #ARGV, 2 do holds[ARGV[at]] = tonumber(ARGV[at + 1]) end
 local function take_over(replica)
   for id, claim in pairs_of(P .. 'att:' .. replica) do
     if #lost >= most then return end
-    local m = call('HMGET', key_m(id), 's', 'ch', 'to', 'ow')
-    if m[1] == STATE.attempting and m[4] == replica .. ':' .. claim then
+    local m = fields(id, 's', 'ch', 'to', 'ow')
+    local state = state_in(id, STATE.attempting, m[1])
+    if state == STATE.attempting and is_of(m[4], replica .. ':' .. claim) then
       local said = 'the process ended during the attempt'
-      if not counts_earlier(id, m[2], said, now) then
+      if not m[2] then
+        set_aside(id, now)
+      elseif not counts_earlier(id, m[2], said, now) then
         lose(id, m[2], 'successor', tonumber(now) + (holds[m[2]] or HOLD), said, now)
       end
       lost[#lost + 1] = m[3]

@@ -1,0 +1,352 @@
+//! One message of which part is missing in Redis or is not what a program of ours writes (a key was
+//! evicted, a hand was at it): the work on others goes on, and it ends as failed. The embedded
+//! store's file has the same in its own tests.
+
+use super::on_redis::{OnRedis, pair};
+use super::*;
+use crate::store::DirtyEnd;
+use std::rc::Rc;
+
+/// What a message in the queue comes to.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum End {
+    /// It has all that it takes to be sent.
+    Sent,
+    /// It is failed, and MoEngage is told.
+    Failed,
+    /// It is failed, and nobody knows of whom to tell.
+    Silent,
+}
+use End::{Failed, Sent, Silent};
+
+/// What is done to the message, its number in place of `N`; words of `X` are no UTF-8. Then its end,
+/// and whether it can still be told later, when it is not in the queue of its channel any more.
+const HARM: [(&str, End, bool); 30] = [
+    ("DEL m:N", Silent, false),
+    ("SET m:N nonsense", Silent, false),
+    ("DEL d:N", Failed, true),
+    ("SET d:N nonsense", Failed, true),
+    ("SET d:N X", Failed, true),
+    ("DEL d:N; RPUSH d:N list", Failed, true),
+    ("HDEL m:N ch", Sent, false),
+    ("HSET m:N ch ''", Sent, false),
+    ("HDEL m:N mi", Silent, false),
+    ("HSET m:N mi ''", Silent, false),
+    ("HSET m:N mi X", Silent, false),
+    ("HDEL m:N to", Failed, true),
+    ("HSET m:N to nobody", Failed, true),
+    ("HSET m:N to X", Failed, true),
+    ("HSET m:N to 99999999999999999999999", Failed, true),
+    ("HDEL m:N s", Failed, true),
+    ("HSET m:N s 9", Failed, true),
+    ("HSET m:N s nonsense", Failed, true),
+    ("HDEL m:N du ac", Failed, true),
+    ("HSET m:N ac nonsense", Failed, true),
+    ("HSET m:N ac 1e99", Failed, true),
+    ("HSET m:N du nonsense", Sent, true),
+    ("HDEL m:N ow n ta", Sent, true),
+    ("HSET m:N n nonsense ow nonsense", Sent, true),
+    ("HSET m:N n 9999999999999999 ta nonsense", Sent, true),
+    ("HSET m:N pr nonsense rs nonsense lo nonsense", Sent, true),
+    ("HSET m:N pr 99", Sent, true),
+    ("HSET m:N cv X vr nonsense", Sent, true),
+    ("SET t:N nonsense", Sent, true),
+    ("RPUSH t:N list", Sent, true),
+];
+
+/// A world on the one server of a story, emptied, whose changes are marked for Datastore.
+async fn fresh(home: &Rc<OnRedis>) -> World {
+    home.say("FLUSHALL").await;
+    home.mark(true);
+    World {
+        store: home.open(),
+        home: home.clone(),
+    }
+}
+
+/// Does harm to the message `bad`.
+async fn harm(home: &OnRedis, harm: &str) {
+    let number = home.say("GET gw:{acc}:i:a:bad").await;
+    for command in harm.split("; ") {
+        let (verb, rest) = command.split_once(' ').unwrap();
+        let key = format!("{verb} gw:{{acc}}:{}", rest.replacen('N', &number, 1));
+        home.say(&key).await;
+    }
+}
+
+/// `m1`, `bad` and `m3` to a person each.
+async fn accept_three(world: &World) {
+    for (id, to) in [("m1", 1), ("bad", 2), ("m3", 3)] {
+        world.accept(id, to, 0).await;
+    }
+}
+
+fn id_of(one: &ClaimedMessage) -> &str {
+    one.message.msg_id.as_str()
+}
+
+/// Waits until what could not be read is settled, which happens beside the claim.
+async fn settled(world: &World, what: &str) {
+    for _ in 0..1000 {
+        if world.store.count_open().await.unwrap()[1] == 0 {
+            return;
+        }
+        // waits because another task settles it; bounded
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("{what}: it is never settled");
+}
+
+#[tokio::test]
+async fn a_damaged_message_in_the_queue_holds_back_nobody_and_ends() {
+    let (home, ..) = pair();
+    for (what, end, _) in HARM {
+        let world = fresh(&home).await;
+        accept_three(&world).await;
+        harm(&home, what).await;
+        let claims = world.claims(&["a"], 9, 100).await;
+        let ids: Vec<&str> = claims.taken.iter().map(id_of).collect();
+        let all = ["m1", "bad", "m3"];
+        let expected = all.iter().filter(|id| end == Sent || **id != "bad");
+        assert!(ids.iter().eq(expected), "{what}: {ids:?}");
+        let refused = claims.failed.iter().map(|(_, id, _)| id.as_str());
+        let expected = ["bad"].into_iter().filter(|_| end == Failed);
+        assert!(refused.eq(expected), "{what}: {:?}", claims.failed);
+        for one in &claims.taken {
+            let provider_id = format!("P-{}", id_of(one));
+            world.settle(one, receipt(&provider_id), 100).await;
+        }
+        settled(&world, what).await;
+        let ledger = world.ledger().await;
+        assert_eq!((ledger.lost(), ledger.queued), (0, 0), "{what}");
+        assert_eq!(ledger.failed, i64::from(end != Sent), "{what}");
+        world.store.renew().await.unwrap();
+        assert!(world.claim(101).await.is_empty(), "{what}: it goes round");
+        for one in ["P-m1", "P-bad", "P-m3"] {
+            world.event(one, Status::Sent, None, 101).await;
+        }
+        let mut told = world.statuses(101).await;
+        told.sort();
+        let of_bad = match end {
+            Sent => Some("bad sent"),
+            Failed => Some("bad failed"),
+            Silent => None,
+        };
+        let expected = of_bad.into_iter().chain(["m1 sent", "m3 sent"]);
+        assert!(told.iter().eq(expected), "{what}: {told:?}");
+        world.store.purge(at(DAY), at(DAY)).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_message_in_the_queue_grows_too_old_with_the_others() {
+    let (home, ..) = pair();
+    for (what, end, _) in HARM {
+        let world = fresh(&home).await;
+        accept_three(&world).await;
+        harm(&home, what).await;
+        world.sweep(false, 2 * DAY).await;
+        let told = world.statuses(2 * DAY).await;
+        let all = ["m1 failed", "bad failed", "m3 failed"];
+        let expected = all.iter().filter(|one| end != Silent || !one.starts_with("bad"));
+        assert!(told.iter().eq(expected), "{what}: {told:?}");
+        let ledger = world.ledger().await;
+        assert_eq!((ledger.lost(), ledger.failed), (0, 3), "{what}");
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_attempt_does_not_stop_who_takes_over() {
+    let (home, ..) = pair();
+    for (what, _, tellable) in HARM {
+        let world = fresh(&home).await;
+        accept_three(&world).await;
+        world.claims(&["a"], 9, 1).await;
+        harm(&home, what).await;
+        let world = world.died(2, 600).await;
+        for id in ["m1", "m3"] {
+            assert_eq!(world.state(id).await, State::Unknown, "{what}: {id}");
+        }
+        world.event("P3", Status::Sent, Some(3), 3).await;
+        world.sweep(false, 700).await;
+        assert_eq!(world.state("m1").await, State::Failed, "{what}");
+        assert_eq!(world.state("m3").await, State::Accepted, "{what}");
+        assert_eq!(world.store.count_open().await.unwrap(), [0; 3], "{what}");
+        let told = world.statuses(700).await;
+        assert_eq!(told.contains(&"bad failed".into()), tellable, "{what}: {told:?}");
+    }
+}
+
+/// As if the answer to the claim had been lost: it is none that this process knows of.
+async fn lose_the_claim(home: &OnRedis) {
+    let held = home.say("KEYS gw:{acc}:att:*").await;
+    let replica = held.rsplit(':').next().unwrap();
+    for id in ["m1", "bad", "m3"] {
+        let number = home.say(&format!("GET gw:{{acc}}:i:a:{id}")).await;
+        home.say(&format!("HSET {held} {number} 1")).await;
+        home.say(&format!("HSET gw:{{acc}}:m:{number} ow {replica}:1")).await;
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_message_of_a_lost_claim_does_not_end_the_lease() {
+    let (home, ..) = pair();
+    for (what, ..) in HARM {
+        let world = fresh(&home).await;
+        accept_three(&world).await;
+        world.claims(&["a"], 9, 1).await;
+        lose_the_claim(&home).await;
+        harm(&home, what).await;
+        world.store.renew().await.unwrap();
+        let taken = world.claim(2).await;
+        for id in ["m1", "m3"] {
+            assert!(taken.iter().any(|one| id_of(one) == id), "{what}: {id}");
+        }
+        for one in &taken {
+            world.settle(one, Settlement::Failed(refusal()), 3).await;
+        }
+        settled(&world, what).await;
+        assert_eq!(world.store.count_open().await.unwrap(), [0; 3], "{what}");
+    }
+}
+
+#[tokio::test]
+async fn an_attempt_whose_message_is_damaged_meanwhile_ends() {
+    let (home, ..) = pair();
+    let ends = [receipt("P2"), Settlement::Failed(refusal()), unknown_until(600)];
+    for (what, ..) in HARM {
+        for end in &ends {
+            let world = fresh(&home).await;
+            accept_three(&world).await;
+            let claimed = world.claims(&["a"], 9, 1).await.taken;
+            harm(&home, what).await;
+            for one in &claimed {
+                world.settle(one, end.clone(), 2).await;
+            }
+            world.event("P2", Status::Sent, Some(2), 3).await;
+            world.sweep(false, 700).await;
+            world.statuses(700).await;
+            assert_eq!(world.ledger().await.lost(), 0, "{what}: {end:?}");
+            assert_eq!(world.store.count_open().await.unwrap(), [0; 3], "{what}: {end:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_unknown_message_does_not_stop_the_sweep() {
+    let (home, ..) = pair();
+    for (what, _, tellable) in HARM {
+        for resend in [false, true] {
+            let world = fresh(&home).await;
+            for (id, to) in [("m1", 1), ("bad", 2), ("m3", 3)] {
+                world.lost(id, to, 0, 600).await;
+            }
+            harm(&home, what).await;
+            world.set_back(0).await;
+            world.sweep(resend, 700).await;
+            assert_eq!(world.store.count_open().await.unwrap()[2], 0, "{what}");
+            world.sweep(resend, 3 * DAY).await;
+            for id in ["m1", "m3"] {
+                assert_eq!(world.state(id).await, State::Failed, "{what}: {id}");
+            }
+            let told = world.statuses(3 * DAY).await;
+            assert_eq!(told.contains(&"bad failed".into()), tellable, "{what}: {told:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_unknown_message_does_not_spoil_the_events_of_others() {
+    let (home, ..) = pair();
+    for (what, ..) in HARM {
+        let world = fresh(&home).await;
+        for (id, to) in [("m1", 1), ("bad", 2), ("m3", 3)] {
+            world.lost(id, to, 0, 600).await;
+        }
+        harm(&home, what).await;
+        let events = [1, 2, 3].map(|n| event(&format!("P{n}"), Status::Sent, Some(n)));
+        world.events(events.to_vec(), 1).await;
+        let told = world.statuses(2).await;
+        for one in ["m1 sent", "m3 sent"] {
+            assert!(told.contains(&one.into()), "{what}: {told:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_message_does_not_spoil_the_statuses_and_replies_of_others() {
+    let (home, ..) = pair();
+    for (what, ..) in HARM {
+        let world = fresh(&home).await;
+        for (id, to, provider_id) in [("m1", 1, "P1"), ("bad", 2, "P2"), ("m3", 3, "P3")] {
+            world.sent(id, to, provider_id, 0).await;
+        }
+        harm(&home, what).await;
+        let events = ["P1", "P2", "P3"].map(|id| event(id, Status::Sent, None));
+        world.events(events.to_vec(), 1).await;
+        let told = world.statuses(2).await;
+        for one in ["m1 sent", "m3 sent"] {
+            assert!(told.contains(&one.into()), "{what}: {told:?}");
+        }
+        let quoting = Reply {
+            context: Some(provider_id("P2")),
+            ..reply(2, "hello")
+        };
+        let replies = [reply(2, "hello"), quoting, reply(3, "hi"), reply(4, "STOP")];
+        let folded = world.events(replies.map(Incoming::Reply).to_vec(), 3).await;
+        assert!(folded.replies >= 1 && folded.opted_out == 1, "{what}: {folded:?}");
+        let relayed = world.relayed(&lane("a", Lane::Inbound), 4).await;
+        let hi = |one: &Callback| matches!(one, Callback::Inbound(entry) if entry.text == "hi");
+        assert!(relayed.iter().any(hi), "{what}: {relayed:?}");
+        world.accept("bad", 2, 5).await;
+        let of = async |to| world.store.find(Search::Phone(phone(to)), 9).await.unwrap().len();
+        assert_eq!(of(1).await, 1, "{what}");
+        let _ = world.store.find(Search::Phone(phone(2)), 9).await;
+        home.say("DEL gw:{acc}:dirty").await;
+        world.store.purge(at(9), at(9)).await.unwrap();
+        assert_eq!(of(3).await, 0, "{what}");
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_callback_holds_back_no_other() {
+    let (home, ..) = pair();
+    let bodies = ["nonsense", "X", "1|2|3", "a|b|c|d|e", "||||", "1|1|x|y|{}"];
+    for body in ["", "1|2|99999999999|0|{}"].into_iter().chain(bodies) {
+        let world = fresh(&home).await;
+        for (id, to, provider_id) in [("m1", 1, "P1"), ("bad", 2, "P2"), ("m3", 3, "P3")] {
+            world.sent(id, to, provider_id, 0).await;
+            world.event(provider_id, Status::Sent, None, 1).await;
+        }
+        let second = home.say("ZRANGE gw:{acc}:cr:0:a 1 1").await;
+        home.say(&match body {
+            "" => format!("DEL gw:{{acc}}:c:{second}"),
+            body => format!("SET gw:{{acc}}:c:{second} {body}"),
+        })
+        .await;
+        let told = world.statuses(2).await;
+        assert_eq!(told, ["m1 sent", "m3 sent"], "{body}");
+        let ledger = world.ledger().await;
+        assert_eq!((ledger.callbacks_waiting, ledger.dead_letters), (0, 1), "{body}");
+        assert!(world.callbacks(&lane("a", Lane::Status), 9).await.is_empty());
+        world.record("bad").await;
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_message_holds_back_no_record() {
+    let (home, ..) = pair();
+    for (what, ..) in HARM {
+        let world = fresh(&home).await;
+        accept_three(&world).await;
+        harm(&home, what).await;
+        let dirty = world.store.take_dirty(&account(), 9, at(1)).await.unwrap();
+        let ends = dirty.iter().map(|one| (one.handle, one.version, DirtyEnd::Written));
+        let ends = ends.collect();
+        world.store.settle_dirty(&account(), ends, at(1)).await.unwrap();
+        for id in ["m1", "m3"] {
+            let found = dirty.iter().any(|one| one.record.message.msg_id.as_str() == id);
+            assert!(found, "{what}: {id}");
+        }
+    }
+}
