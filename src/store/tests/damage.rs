@@ -5,6 +5,7 @@
 use super::on_redis::{OnRedis, pair};
 use super::*;
 use crate::store::DirtyEnd;
+use crate::telemetry::testing::Log;
 use std::rc::Rc;
 
 /// What a message in the queue comes to.
@@ -210,6 +211,10 @@ async fn a_damaged_message_of_a_lost_claim_does_not_end_the_lease() {
         }
         settled(&world, what).await;
         assert_eq!(world.store.count_open().await.unwrap(), [0; 3], "{what}");
+        // Of one whose channel is gone nobody knows where it is counted.
+        let nameless = ["DEL m:N", "SET m:N nonsense", "HDEL m:N ch", "HSET m:N ch ''"];
+        let gone = i64::from(nameless.contains(&what));
+        assert_eq!(world.ledger().await.attempting, gone, "{what}");
     }
 }
 
@@ -356,5 +361,26 @@ async fn a_damaged_message_holds_back_no_record() {
             let found = dirty.iter().any(|one| one.record.message.msg_id.as_str() == id);
             assert!(found, "{what}: {id}");
         }
+    }
+}
+
+#[test]
+fn an_operator_is_told_which_key_is_damaged() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    for (what, kind) in [("HSET m:N s nonsense", "m"), ("SET d:N nonsense", "d")] {
+        let mut number = String::new();
+        let story = async {
+            let (home, world, _) = pair();
+            world.accept("bad", 1, 0).await;
+            number = home.say("GET gw:{acc}:i:a:bad").await;
+            harm(&home, what).await;
+            world.claim(1).await;
+        };
+        let log = Log::of(|| runtime.block_on(story));
+        let key = format!("gw:{{acc}}:{kind}:{number}");
+        assert!(log.contains("is damaged") && log.contains(&key), "{log}");
     }
 }
