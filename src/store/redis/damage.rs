@@ -4,7 +4,7 @@
 use redis::{FromRedisValue, ParsingError, Value};
 use std::borrow::Cow;
 use std::collections::HashSet;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 /// Keys that are remembered as told of; beyond that they are told of once more.
 const MOST_TOLD: usize = 1000;
@@ -53,12 +53,13 @@ impl FromRedisValue for Text {
     }
 }
 
+/// The keys that an operator was told of.
+static TOLD: LazyLock<Mutex<HashSet<String>>> = LazyLock::new(Mutex::default);
+
 /// Tells an operator of damaged keys, of each once.
 pub(super) fn tell<'a>(keys: impl IntoIterator<Item = Cow<'a, str>>) {
-    static TOLD: Mutex<Option<HashSet<String>>> = Mutex::new(None);
-    let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
-    let told = told.get_or_insert_default();
     for key in keys {
+        let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
         if told.len() >= MOST_TOLD {
             told.clear();
         }
@@ -69,4 +70,11 @@ pub(super) fn tell<'a>(keys: impl IntoIterator<Item = Cow<'a, str>>) {
                  channel are known. Look at the key, and at who else writes to this Redis");
         }
     }
+}
+
+/// Whether an operator was told of this key.
+#[cfg(test)]
+pub(in crate::store) fn is_told(key: &str) -> bool {
+    let told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
+    told.iter().any(|known| known.contains(key))
 }

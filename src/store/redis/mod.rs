@@ -32,6 +32,8 @@ mod sweep;
 mod tests;
 mod token;
 
+#[cfg(test)]
+pub(in crate::store) use damage::is_told;
 pub use link::{Link, Settings};
 pub use lock::Lock;
 pub(in crate::store) use lock::Taken;
