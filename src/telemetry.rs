@@ -3,6 +3,7 @@
 //! Labels are of small closed sets: channel, account, outcome. Never an id, a number, a path.
 
 mod lines;
+mod panics;
 
 pub use lines::is_unsafe;
 
@@ -32,7 +33,10 @@ pub enum LogFormat {
 pub fn start_logs(format: LogFormat, filter: &str) {
     let subscriber = lines::subscriber(format, filter, std::io::stderr);
     // A second start in one process (tests) keeps the first.
-    let _ = tracing::dispatcher::set_global_default(subscriber);
+    let started = tracing::dispatcher::set_global_default(subscriber).is_ok();
+    if started && format == LogFormat::Json {
+        panics::tell_in_json();
+    }
 }
 
 /// Lets one line a second pass: for what a stranger or a full disk can bring about without end.

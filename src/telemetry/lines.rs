@@ -44,9 +44,9 @@ pub(super) fn subscriber<W: io::Write + 'static>(
 }
 
 /// Writes each event as one line.
-struct OneLine<W> {
-    out: W,
-    format: LogFormat,
+pub(super) struct OneLine<W> {
+    pub(super) out: W,
+    pub(super) format: LogFormat,
 }
 
 impl<W: io::Write> io::Write for OneLine<W> {
