@@ -5,6 +5,8 @@ use crate::aids::*;
 use crate::emulator::*;
 use crate::harness::*;
 use serde_json::{Value, json};
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 
 async fn recording(knobs: Value) -> (Sandbox, Emulator, Gateway) {
     let sandbox = Sandbox::start(knobs).await;
@@ -183,15 +185,28 @@ async fn check_looks_at_datastore() {
     let (sandbox, mut emulator, _gateway) = recording(json!({})).await;
     let dir = tempfile::tempdir().unwrap();
     let setup = Setup::towards(&sandbox).recording(&emulator);
-    let line = || {
-        let (_, out) = run_to_end(&["check"], &setup, dir.path());
+    let line = |setup: &Setup| {
+        let (_, out) = run_to_end(&["check"], setup, dir.path());
         let line = out.lines().find(|line| line.starts_with("Datastore "));
         line.unwrap_or_else(|| panic!("{out}")).to_owned()
     };
-    let there = line();
+    let there = line(&setup);
     assert!(there.contains(" ok ") && there.contains(PROJECT), "{there}");
+    // The emulator asks for no key, so any file does.
+    let key = dir.path().join("key.json");
+    std::fs::write(&key, "{}").unwrap();
+    let with_key = setup
+        .clone()
+        .env("DT_JSON_PATH", &key.display().to_string());
+    for (mode, open) in [(0o640, false), (0o644, true), (0o600, false)] {
+        std::fs::set_permissions(&key, Permissions::from_mode(mode)).unwrap();
+        let said = line(&with_key);
+        let advice = "every user of this machine can read its key: chmod 600";
+        assert_eq!(said.contains(advice), open, "{mode:o}: {said}");
+        assert_eq!(said.contains(" warn "), open, "{mode:o}: {said}");
+    }
     emulator.kill();
-    let gone = line();
+    let gone = line(&setup);
     assert!(
         gone.contains(" warn ") && gone.contains("Records would wait"),
         "{gone}"
