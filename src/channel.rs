@@ -188,3 +188,31 @@ impl Channels {
             .collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_whole_secret_opens_and_an_empty_one_opens_nothing() {
+        let secret = SecretString::from("a-Secret-of-16-b");
+        assert!(same(&secret, "a-Secret-of-16-b"));
+        for wrong in [
+            "",
+            "a",
+            "a-Secret-of-16-",
+            "-Secret-of-16-b",
+            "a-Secret-of-16-c",
+            "b-Secret-of-16-b",
+            "a-secret-of-16-b",
+            "a-Secret-of-16-bb",
+            "a-Secret-of-16-b\0",
+            " a-Secret-of-16-b",
+        ] {
+            assert!(!same(&secret, wrong), "{wrong:?}");
+        }
+        for presented in ["", "a"] {
+            assert!(!same(&SecretString::from(""), presented), "{presented:?}");
+        }
+    }
+}

@@ -13,6 +13,7 @@ stories! {
     an_adopted_message_is_told_of_its_statuses_and_counted_nowhere,
     an_adopted_message_is_not_the_latest_one_to_its_person,
     a_message_that_is_here_already_decides,
+    what_a_record_has_proved_is_not_in_the_way_of_the_last_look,
 }
 
 impl World {
@@ -269,5 +270,23 @@ async fn a_message_that_is_here_already_decides(new: NewWorld) {
     assert_eq!(world.state("queued").await, State::Queued);
     assert!(world.unasked(99).await.is_empty());
     assert_eq!(world.statuses(62).await, ["unknown read"]);
+    world.check().await;
+}
+
+/// Two in doubt prove nothing; nobody looks again before the hold of the other one ends.
+async fn what_a_record_has_proved_is_not_in_the_way_of_the_last_look(new: NewWorld) {
+    let world = new();
+    world.lost("m1", 1, 0, 600).await;
+    world.lost("m2", 1, 0, 900).await;
+    world.event("P1", Status::Read, Some(1), 5).await;
+    world.event("P2", Status::Sent, None, 6).await;
+    world.adopt("P2", Some(adopted("m2", None)), 70).await;
+    assert_eq!(world.state("m1").await, State::Unknown);
+    let swept = world.sweep(false, 600).await;
+    assert_eq!((swept.failed.len(), swept.inferred), (0, 1));
+    let record = world.record("m1").await;
+    assert_eq!(record.state, State::Accepted);
+    assert_eq!(record.provider_id.as_deref(), Some("P1"));
+    assert_eq!(world.statuses(601).await, ["m2 sent", "m1 read"]);
     world.check().await;
 }
