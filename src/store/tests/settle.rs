@@ -50,12 +50,13 @@ async fn a_second_end_changes_nothing(new: NewWorld) {
             let world = new();
             let claimed = world.attempt("m1", 1, 0).await;
             world.settle(&claimed, first.clone(), 1).await;
-            let (state, ledger) = (world.state("m1").await, world.ledger().await);
+            let told = async || {
+                let record = world.record("m1").await;
+                (record.state, record.history.len(), world.ledger().await)
+            };
+            let before = told().await;
             assert_eq!(world.settle(&claimed, second, 2).await, Folded::default());
-            assert_eq!(
-                (world.state("m1").await, world.ledger().await),
-                (state, ledger)
-            );
+            assert_eq!(told().await, before);
         }
     }
 }

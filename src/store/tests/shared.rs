@@ -62,6 +62,8 @@ async fn a_receipt_that_comes_before_a_resend_makes_it_needless() {
     assert_eq!(second.state("m1").await, State::Queued);
     first.settle(&stale, receipt("P1"), 606).await;
     assert_eq!(second.state("m1").await, State::Accepted);
+    // Before a claim could take it for something that waits.
+    second.check().await;
     assert!(second.claim(607).await.is_empty(), "it is not sent again");
     second.event("P1", Status::Read, None, 608).await;
     assert_eq!(second.statuses(608).await, ["m1 read"]);
@@ -277,17 +279,25 @@ async fn of_a_message_that_was_sent_twice_nothing_stays_after_its_time() {
     let (redis, first, second) = pair();
     let stale = to_be_resent(&first, &second).await;
     let fresh = second.claim(606).await.remove(0);
+    for id in ["PROVIDER-1", "PROVIDER-2"] {
+        second.event(id, Status::Sent, Some(1), 606).await;
+    }
+    // One that never finds its message goes too.
+    second
+        .event("PROVIDER-3", Status::Sent, Some(2), 606)
+        .await;
     first.settle(&stale, receipt("PROVIDER-1"), 607).await;
     second.settle(&fresh, receipt("PROVIDER-2"), 608).await;
     for id in ["PROVIDER-1", "PROVIDER-2"] {
         second.event(id, Status::Read, None, 609).await;
     }
-    assert_eq!(second.statuses(610).await, ["m1 read"]);
+    assert_eq!(second.statuses(610).await, ["m1 sent", "m1 read"]);
     let purged = second.store.purge(at(700), at(700)).await.unwrap();
     assert_eq!(purged.messages, 1);
     let keys = redis.say("KEYS *").await;
     let handle = stale.handle.to_string();
-    for trace in ["PROVIDER", "m1", &handle, &phone(1).number().to_string()] {
+    let people = [1, 2].map(|person| phone(person).number().to_string());
+    for trace in ["PROVIDER", "m1", &handle, &people[0], &people[1]] {
         assert!(!keys.contains(trace), "{trace}: {keys}");
     }
     second.check().await;
@@ -330,4 +340,32 @@ async fn retention_lets_redis_breathe_however_much_is_old() {
         steps.contains("cmdstat_zremrangebyrank:calls=3,"),
         "a hundred a step: {steps}"
     );
+}
+
+/// The answer to a webhook's write may be lost. A reply without an id is told by its batch.
+#[tokio::test]
+async fn a_reply_without_an_id_is_told_once_though_its_batch_comes_again() {
+    let (_redis, first, second) = pair();
+    first.sent("m1", 1, "P1", 0).await;
+    for (batch, replies) in [("one", 1), ("one", 0), ("two", 1)] {
+        let said = vec![Incoming::Reply(reply(1, "Hello"))];
+        let rules = Arc::new(rules("a"));
+        let taken = first.store.take_events(rules, said, batch, at(5));
+        taken.await.unwrap();
+        let told = second.relayed(&lane("a", Lane::Inbound), 6).await;
+        assert_eq!(told.len(), replies, "{batch}");
+    }
+    first.check().await;
+}
+
+/// The provider gave the same id twice; it goes with the message that had it last.
+#[tokio::test]
+async fn a_message_that_goes_takes_no_provider_id_of_another_with_it() {
+    let (_redis, first, _second) = pair();
+    first.sent("m1", 1, "P1", 0).await;
+    first.sent("m2", 2, "P1", 10).await;
+    let purged = first.store.purge(at(5), at(5)).await.unwrap();
+    assert_eq!(purged.messages, 1);
+    first.event("P1", Status::Read, None, 11).await;
+    assert_eq!(first.statuses(12).await, ["m2 read"]);
 }
