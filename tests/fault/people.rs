@@ -90,6 +90,7 @@ async fn got(http: &Client, url: &str, n: usize, all_sent: &CancellationToken) -
             return None;
         }
         tokio::select! {
+            // waits because people look now and then
             () = tokio::time::sleep(LOOK) => {}
             () = all_sent.cancelled() => {}
         }
