@@ -7,7 +7,7 @@ use crate::domain::policy::Policy;
 use crate::domain::{AccountId, BusinessNumber, ChannelId, UnixMs};
 use crate::limit::Limiter;
 use secrecy::{ExposeSecret, SecretString};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use subtle::ConstantTimeEq;
 use tokio::sync::Notify;
@@ -107,20 +107,64 @@ pub struct Channel {
     pub pause: Pause,
 }
 
-/// A stop of sending that an operator can make and undo; not stopped at first.
+/// A stop of sending that an operator can make and undo; not stopped at first. The lowest bit says
+/// whether it stands, the others how often an operator of this process has said so or not.
 #[derive(Debug, Default)]
-pub struct Pause(AtomicBool);
+pub struct Pause(AtomicU64);
+
+const STANDS: u64 = 1;
+const ONE_MORE: u64 = 2;
+
+/// What a pause was at a moment.
+#[derive(Debug, Clone, Copy)]
+pub struct PauseSeen(u64);
+
+impl Pause {
+    fn now(&self) -> u64 {
+        self.0.load(Ordering::Acquire)
+    }
+
+    fn set(&self, stands: bool) {
+        let next = |now: u64| Some((now & !STANDS).wrapping_add(ONE_MORE) | u64::from(stands));
+        let _ = self
+            .0
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, next);
+    }
+
+    fn follow(&self, PauseSeen(seen): PauseSeen, stands: bool) -> bool {
+        let next = seen & !STANDS | u64::from(stands);
+        let swapped = self
+            .0
+            .compare_exchange(seen, next, Ordering::AcqRel, Ordering::Acquire);
+        swapped.is_ok() && next != seen
+    }
+}
 
 impl Channel {
     /// Whether an operator stopped its sending.
     pub fn is_paused(&self) -> bool {
-        self.pause.0.load(Ordering::Acquire)
+        self.pause.now() & STANDS != 0
     }
 
-    /// Stops or resumes its sending.
+    /// Stops or resumes its sending, as an operator of this process says.
     pub fn set_paused(&self, paused: bool) {
-        self.pause.0.store(paused, Ordering::Release);
+        self.pause.set(paused);
         self.account.work.notify_one();
+    }
+
+    /// What its pause is now: to be taken before looking at what other processes say.
+    pub fn pause_seen(&self) -> PauseSeen {
+        PauseSeen(self.pause.now())
+    }
+
+    /// Does as another process says, unless an operator of this one has spoken since `seen`: what was
+    /// read may be older than that. Tells whether that changed anything.
+    pub fn follow_pause(&self, seen: PauseSeen, paused: bool) -> bool {
+        let changed = self.pause.follow(seen, paused);
+        if changed {
+            self.account.work.notify_one();
+        }
+        changed
     }
 
     /// Whether `from` may be sent from here.
@@ -192,6 +236,24 @@ impl Channels {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_read_before_an_operator_spoke_does_not_undo_it() {
+        let pause = Pause::default();
+        let stands = || pause.now() & STANDS != 0;
+        for said in [true, false] {
+            let seen = PauseSeen(pause.now());
+            pause.set(said);
+            assert!(!pause.follow(seen, !said) && stands() == said);
+            // Said twice, it is still newer than what was read in between.
+            let seen = PauseSeen(pause.now());
+            pause.set(said);
+            assert!(!pause.follow(seen, !said) && stands() == said);
+        }
+        let seen = PauseSeen(pause.now());
+        assert!(!pause.follow(seen, false) && !stands());
+        assert!(pause.follow(seen, true) && stands());
+    }
 
     #[test]
     fn only_the_whole_secret_opens_and_an_empty_one_opens_nothing() {

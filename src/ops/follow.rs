@@ -17,9 +17,9 @@ pub async fn follow(desk: Desk, stop: CancellationToken) {
             () = sleep(EVERY) => {}
         }
         for channel in desk.shared.channels.iter() {
+            let seen = channel.pause_seen();
             match stored_pause(&desk.shared.outbox, channel).await {
-                Ok(paused) if paused != channel.is_paused() => {
-                    channel.set_paused(paused);
+                Ok(paused) if channel.follow_pause(seen, paused) => {
                     let now = if paused { "paused" } else { "resumed" };
                     tracing::info!(channel = %channel.id, now, "set at another gateway process");
                 }
