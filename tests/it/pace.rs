@@ -14,8 +14,9 @@ async fn campaign(sandbox: &Sandbox, gateway: &Gateway, first: usize, many: usiz
     assert!(answers.iter().all(|(status, _)| *status == 200));
     sandbox.post("reset", json!({})).await;
     gateway.channel("resume").await;
-    gateway.drained().await;
-    assert_eq!(sandbox.counts().await["sends_accepted"], many);
+    let ledger = gateway.drained().await;
+    let counts = sandbox.counts().await;
+    assert_eq!(counts["sends_accepted"], many, "{counts} {ledger}");
     sandbox.get("rate").await
 }
 
