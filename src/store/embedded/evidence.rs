@@ -101,13 +101,14 @@ fn only_unmatched(
     recipient: Phone,
     since: i64,
 ) -> Result<Option<ProviderId>> {
-    // An id that was seen before the attempt belongs to another message, whomever it named then.
+    // An id that was seen before the attempt belongs to another message, whomever it named then. What
+    // came first of it says when: the clock may have been set back since.
     let mut select = txn.conn.prepare_cached(
         "SELECT DISTINCT provider_id FROM event AS named
          WHERE account = ?1 AND recipient = ?2 AND kind = 'status'
-           AND NOT EXISTS (SELECT 1 FROM event AS before
-                           WHERE before.account = ?1 AND before.provider_id = named.provider_id
-                             AND before.received_at < ?3)
+           AND (SELECT received_at FROM event AS first
+                WHERE first.account = ?1 AND first.provider_id = named.provider_id
+                ORDER BY first.id LIMIT 1) >= ?3
          LIMIT 2",
     )?;
     let params = (account.as_str(), signed(recipient.number()), since);

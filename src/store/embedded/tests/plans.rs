@@ -139,7 +139,7 @@ const HOT: [(&str, &str, &str); 18] = [
     ),
     (
         "evidence",
-        "before.received_at < ?3",
+        "ORDER BY first.id LIMIT 1",
         "event_provider (account=? AND provider_id=?)",
     ),
     (

@@ -392,9 +392,9 @@ impl Book {
         let named = self.early.iter().filter(|one| one.person == Some(person));
         let mut ids: BTreeSet<String> = named.map(|one| one.id.clone()).collect();
         ids.retain(|id| {
-            let mut of_id = self.early.iter().filter(|one| one.id == *id);
+            let first = self.early.iter().find(|one| one.id == *id);
             // An id that was seen before the attempt belongs to another message.
-            of_id.all(|one| match self.shared {
+            first.is_some_and(|one| match self.shared {
                 true => one.came.place > since.place,
                 false => one.came.clock >= since.clock,
             })

@@ -99,6 +99,27 @@ fn a_status_in_time_makes_the_second_sending_needless() -> Vec<Op> {
 }
 
 /// First without the person's number, which tells nothing about whose it is.
+/// The clock is set back between two statuses of an id.
+fn an_id_is_as_old_as_what_came_first_of_it() -> Vec<Op> {
+    let of = |of| Event {
+        of,
+        status: Status::Sent,
+        named: true,
+    };
+    vec![
+        accept(4),
+        claim(),
+        Op::Events {
+            channel: 0,
+            events: vec![of(Of::Nobody(0, 0)), of(Of::Claim(0))],
+            lost: false,
+        },
+        Op::Pass { seconds: -400 },
+        ends(End::Lose),
+        webhook(Of::Claim(0), Status::Sent, false),
+    ]
+}
+
 fn an_id_seen_before_the_attempt_is_another_messages_whoever_it_named() -> Vec<Op> {
     let of = Of::Nobody(0, 0);
     vec![
@@ -167,6 +188,7 @@ mod embedded {
 
     found! {
         rig::embedded:
+        an_id_is_as_old_as_what_came_first_of_it,
         a_message_that_was_sent_twice_keeps_its_statuses_to_itself,
         what_is_refused_the_second_time_may_have_been_taken_the_first_time,
         a_status_in_time_makes_the_second_sending_needless,
@@ -225,6 +247,7 @@ on_redis! {
 
         found! {
             rig::redis:
+            an_id_is_as_old_as_what_came_first_of_it,
             a_message_that_was_sent_twice_keeps_its_statuses_to_itself,
             what_is_refused_the_second_time_may_have_been_taken_the_first_time,
             a_status_in_time_makes_the_second_sending_needless,

@@ -399,7 +399,7 @@ impl Story {
             assert_eq!(one.callback, first.callback);
             assert_eq!(one.tries, first.tries);
             if first.created > PAST {
-                assert_eq!(one.created, at(first.created));
+                assert_eq!(one.created, at(first.created), "{:?}", first.callback);
             }
             self.taken(by, (of.0, line), Some(one.handle));
             self.hear(line, one.callback);
