@@ -6,7 +6,6 @@ use crate::config::{
     Config, Fault, Faults, Purpose, SETTINGS, Setting, Sources, load, read_dotenv,
 };
 use std::fmt::Write as _;
-use std::sync::LazyLock;
 
 /// The file, as faults name it.
 const FILE: &str = "gateway.toml";
@@ -15,20 +14,21 @@ const LONGEST: usize = 1600;
 /// A secret that is shorter may stand in any text by chance.
 const SHORTEST_SECRET: usize = 8;
 
-/// What is said without any input.
-static OURS: LazyLock<String> = LazyLock::new(|| all_said(&Sources::default(), &[]));
+/// What stands in an input in the place of a secret, to see what is said without it.
+const ANOTHER: &str = "an0ther-secret";
 
 /// Reads an input as layers.
 pub(super) fn run(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
-    let (sources, faults) = sources(&text);
+    let (sources, faults) = read(&text);
     let said = all_said(&sources, &faults);
     for secret in secrets(&sources) {
-        let once = text.matches(secret.as_str()).count() == 1 && !OURS.contains(&secret);
-        assert!(
-            !once || !said.contains(&secret),
-            "{secret:?} is shown: {said}"
-        );
+        if text.matches(secret.as_str()).count() == 1 && said.contains(&secret) {
+            // Words of ours are said without it too.
+            let (sources, faults) = read(&text.replace(&secret, ANOTHER));
+            let ours = all_said(&sources, &faults).contains(&secret);
+            assert!(ours, "{secret:?} is shown: {said}");
+        }
     }
 }
 
@@ -50,7 +50,7 @@ fn all_said(sources: &Sources, faults: &[Fault]) -> String {
 }
 
 /// What the parts of an input say, and what is wrong with its `.env`.
-fn sources(text: &str) -> (Sources, Vec<Fault>) {
+fn read(text: &str) -> (Sources, Vec<Fault>) {
     let mut sources = Sources::default();
     let mut faults = Vec::new();
     for part in text.split("#!").skip(1) {
