@@ -474,17 +474,16 @@ impl Book {
 
     /// A successor goes on for processes that are gone; their attempts are unknown until `until`.
     pub(super) fn take_over(&mut self, gone: &[usize], until: i64) {
-        for n in gone
-            .iter()
-            .flat_map(|process| self.under_way(*process))
-            .collect::<Vec<_>>()
-        {
-            assert!(self.step(n, Writer::Successor, Step::Lose, refusal()));
-            self.messages.get_mut(&n).unwrap().due = until;
-            self.settle_id(n);
+        let under_way = gone.iter().flat_map(|process| self.under_way(*process));
+        let lost: Vec<u64> = under_way.collect();
+        for n in &lost {
+            assert!(self.step(*n, Writer::Successor, Step::Lose, refusal()));
+            self.messages.get_mut(n).unwrap().due = until;
+            self.settle_id(*n);
         }
         // Only when all are put down: two to the same person prove nothing.
-        (0..2).for_each(|person| self.weigh(person));
+        let people: BTreeSet<u64> = lost.into_iter().map(person_of).collect();
+        people.into_iter().for_each(|person| self.weigh(person));
     }
 
     fn under_way(&self, process: usize) -> Vec<u64> {

@@ -99,6 +99,31 @@ fn a_status_in_time_makes_the_second_sending_needless() -> Vec<Op> {
 }
 
 /// First without the person's number, which tells nothing about whose it is.
+/// Of two messages that were in doubt one is purged, and a process starts.
+fn a_start_weighs_only_what_was_under_way() -> Vec<Op> {
+    let end = Told::Taken;
+    vec![
+        accept(0),
+        accept(4),
+        claim_by(0, 2),
+        Op::Kill { by: 0 },
+        Op::Pass { seconds: 700 },
+        sweep(false),
+        status(0, Status::Sent),
+        take(),
+        Op::Relayed {
+            take: 0,
+            end,
+            lost: false,
+        },
+        Op::Purge {
+            by: 0,
+            age: 0,
+            events: false,
+        },
+    ]
+}
+
 /// The clock is set back between two statuses of an id.
 fn an_id_is_as_old_as_what_came_first_of_it() -> Vec<Op> {
     let of = |of| Event {
@@ -189,6 +214,7 @@ mod embedded {
     found! {
         rig::embedded:
         an_id_is_as_old_as_what_came_first_of_it,
+        a_start_weighs_only_what_was_under_way,
         a_message_that_was_sent_twice_keeps_its_statuses_to_itself,
         what_is_refused_the_second_time_may_have_been_taken_the_first_time,
         a_status_in_time_makes_the_second_sending_needless,
