@@ -70,9 +70,17 @@ impl Outbox {
         let give_up = Instant::now() + EVENTS_WAIT;
         let store = self.clone().store_events(rules.clone(), events, give_up);
         match timeout_at(give_up, tokio::spawn(store)).await {
-            Ok(stored) => stored.map_err(|_| too_slow())?,
-            Err(_) => Err(too_slow()),
+            Ok(stored) => stored.map_err(|_| self.too_slow())?,
+            Err(_) => Err(self.too_slow()),
         }
+    }
+
+    fn too_slow(&self) -> StoreError {
+        StoreError::Unavailable(format!(
+            "{} did not write within {} s",
+            self.store.name(),
+            EVENTS_WAIT.as_secs()
+        ))
     }
 
     async fn store_events(
@@ -105,10 +113,6 @@ impl Outbox {
             claimed: message,
         }
     }
-}
-
-fn too_slow() -> StoreError {
-    StoreError::Unavailable("it did not write within 3 s".into())
 }
 
 /// A message that is being sent. Consumed by exactly one of its ends; dropping it leaves the

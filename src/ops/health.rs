@@ -86,9 +86,14 @@ async fn not_ready(desk: &Desk) -> Option<String> {
     if desk.shared.intake.is_closed() {
         return Some("the gateway is stopping".into());
     }
-    match timeout(PROOF, desk.shared.outbox.store.writable()).await {
+    let store = &desk.shared.outbox.store;
+    match timeout(PROOF, store.writable()).await {
         Ok(Ok(())) => None,
         Ok(Err(error)) => Some(error.to_string()),
-        Err(_) => Some("the store did not write within 2 s".into()),
+        Err(_) => Some(format!(
+            "{} did not write within {} s",
+            store.name(),
+            PROOF.as_secs()
+        )),
     }
 }

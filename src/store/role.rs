@@ -20,6 +20,14 @@ pub enum Outbox {
 }
 
 impl Outbox {
+    /// How it is called in what an operator reads.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Embedded(_) => "the embedded store",
+            Self::Redis(_) => "Redis",
+        }
+    }
+
     /// The ledger of a channel, as last committed.
     pub fn ledger(&self, channel: &ChannelId) -> Ledger {
         match self {
