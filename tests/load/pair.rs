@@ -250,6 +250,12 @@ impl Pair {
         self.ask(self.http.post(url).json(&json!({}))).await;
     }
 
+    /// What is queued is sent again.
+    pub(crate) async fn resume(&self) {
+        let url = format!("{}/api/channels/default/resume", self.ops);
+        self.ask(self.http.post(url).json(&json!({}))).await;
+    }
+
     /// Whether nothing is under way: no send, no event, no callback.
     pub(crate) async fn is_quiet(&self) -> bool {
         let idle = self.shown("idle").await["idle"] == true;
