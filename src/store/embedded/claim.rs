@@ -229,14 +229,14 @@ fn mark(txn: &mut Txn<'_>, message: &Found, attempt: u32, now: UnixMs) -> Result
     let next = message.step(txn, Writer::Worker, Step::Claim)?;
     txn.conn
         .prepare_cached(
-            "UPDATE message SET state = ?2, attempts = ?3, attempted_at = ?4,
-                    history = iif(length(history) < ?6, history || ?5, history) WHERE id = ?1",
+            "UPDATE message SET state = ?2, attempts = ?3,
+                    seen = coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'event'), 0),
+                    history = iif(length(history) < ?5, history || ?4, history) WHERE id = ?1",
         )?
         .execute((
             message.id,
             settle::number(next.state),
             attempt,
-            now.0,
             row::moment(now, "attempt", &attempt.to_string()),
             callbacks::HISTORY_LIMIT,
         ))?;

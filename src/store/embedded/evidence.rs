@@ -34,10 +34,10 @@ pub(super) fn weigh_recipient(
     now: UnixMs,
     folded: &mut Folded,
 ) -> Result<()> {
-    let Some((message, attempted_at)) = only_provable(txn, account, recipient)? else {
+    let Some((message, seen)) = only_provable(txn, account, recipient)? else {
         return Ok(());
     };
-    let Some(provider_id) = only_unmatched(txn, account, recipient, attempted_at)? else {
+    let Some(provider_id) = only_unmatched(txn, account, recipient, seen)? else {
         return Ok(());
     };
     let next = message.step(txn, Writer::Status, Step::Evidence)?;
@@ -66,8 +66,8 @@ pub(super) fn weigh_recipient(
     events::match_early(txn, &message, &receipt, now, folded)
 }
 
-/// The one message to this recipient about which there is doubt, if a status proves it, with the time
-/// of its last attempt.
+/// The one message to this recipient about which there is doubt, if a status proves it, with the last
+/// event that had come when its last attempt began.
 fn only_provable(
     txn: &Txn<'_>,
     account: &AccountId,
@@ -75,11 +75,11 @@ fn only_provable(
 ) -> Result<Option<(Found, i64)>> {
     // All in doubt, each half by its own small index.
     let mut select = txn.conn.prepare_cached(
-        "SELECT id, state, resent, lost, attempted_at FROM message
+        "SELECT id, state, resent, lost, seen FROM message
          WHERE (state = 1 OR state = 3 OR (state = 4 AND lost = 1))
            AND recipient = ?1 AND account = ?2
          UNION ALL
-         SELECT id, state, resent, lost, attempted_at FROM message
+         SELECT id, state, resent, lost, seen FROM message
          WHERE (lost = 1 AND (state = 0 OR state = 2)) AND recipient = ?1 AND account = ?2",
     )?;
     let rows = select.query_map((signed(recipient.number()), account.as_str()), |row| {
@@ -87,11 +87,11 @@ fn only_provable(
         Ok((life, (row.get::<_, i64>(0)?, row.get::<_, i64>(4)?)))
     })?;
     let (lives, rows): (Vec<Life>, Vec<_>) = rows.collect::<Result<Vec<_>>>()?.into_iter().unzip();
-    let Some((id, attempted_at)) = Life::provable(&lives).and_then(|place| rows.get(place)) else {
+    let Some((id, seen)) = Life::provable(&lives).and_then(|place| rows.get(place)) else {
         return Ok(None);
     };
     let found = settle::find_where(txn.conn, "id = ?1", [id])?.pop();
-    Ok(found.map(|message| (message, *attempted_at)))
+    Ok(found.map(|message| (message, *seen)))
 }
 
 /// The one provider id that names this recipient and matches no message.
@@ -99,19 +99,17 @@ fn only_unmatched(
     txn: &Txn<'_>,
     account: &AccountId,
     recipient: Phone,
-    since: i64,
+    seen: i64,
 ) -> Result<Option<ProviderId>> {
-    // An id that was seen before the attempt belongs to another message, whomever it named then. What
-    // came first of it says when: the clock may have been set back since.
+    // An id that was seen before the attempt belongs to another message, whomever it named then.
     let mut select = txn.conn.prepare_cached(
         "SELECT DISTINCT provider_id FROM event AS named
          WHERE account = ?1 AND recipient = ?2 AND kind = 'status'
-           AND (SELECT received_at FROM event AS first
-                WHERE first.account = ?1 AND first.provider_id = named.provider_id
-                ORDER BY first.id LIMIT 1) >= ?3
+           AND (SELECT min(first.id) FROM event AS first
+                WHERE first.account = ?1 AND first.provider_id = named.provider_id) > ?3
          LIMIT 2",
     )?;
-    let params = (account.as_str(), signed(recipient.number()), since);
+    let params = (account.as_str(), signed(recipient.number()), seen);
     let read = |row: &Row<'_>| ProviderId::parse(row.get_ref(0)?.as_str()?).map_err(damaged);
     let rows = select.query_map(params, |row| damage::readable(read(row)))?;
     let mut ids: Vec<Option<ProviderId>> = rows.collect::<Result<_>>()?;

@@ -7,6 +7,7 @@ use rusqlite::{Connection, Result};
 ///
 /// Indexes of a part of a table are used only where a statement repeats their condition word for
 /// word. Handles of callbacks are leases in memory, so they are never used again (AUTOINCREMENT).
+/// `seen` is the number of the last event that had come when the last attempt began.
 const TABLES: &str = "
 CREATE TABLE message (
     id           INTEGER PRIMARY KEY,
@@ -18,7 +19,7 @@ CREATE TABLE message (
     due          INTEGER NOT NULL,
     accepted_at  INTEGER NOT NULL,
     attempts     INTEGER NOT NULL DEFAULT 0,
-    attempted_at INTEGER NOT NULL DEFAULT 0,
+    seen         INTEGER NOT NULL DEFAULT 0,
     settled_at   INTEGER,
     resent       INTEGER NOT NULL DEFAULT 0,
     lost         INTEGER NOT NULL DEFAULT 0,
@@ -39,25 +40,6 @@ CREATE INDEX message_retry ON message (channel, due) WHERE state = 0 AND attempt
 CREATE INDEX message_evidence ON message (recipient, account)
     WHERE (state = 1 OR state = 3 OR (state = 4 AND lost = 1));
 CREATE INDEX message_unknown ON message (due) WHERE state = 3;
-
-CREATE TABLE event (
-    id          INTEGER PRIMARY KEY,
-    account     TEXT NOT NULL,
-    channel     TEXT NOT NULL,
-    kind        TEXT NOT NULL,
-    provider_id TEXT,
-    recipient   INTEGER,
-    status      TEXT,
-    at          INTEGER,
-    received_at INTEGER NOT NULL,
-    error       TEXT,
-    raw         TEXT,
-    asked       INTEGER NOT NULL DEFAULT 0
-) STRICT;
-CREATE INDEX event_provider ON event (account, provider_id) WHERE provider_id IS NOT NULL;
-CREATE INDEX event_recipient ON event (account, recipient, provider_id)
-    WHERE recipient IS NOT NULL;
-CREATE INDEX event_unasked ON event (account, received_at) WHERE kind = 'status' AND asked = 0;
 
 CREATE TABLE dirty (
     message INTEGER PRIMARY KEY,
@@ -111,8 +93,30 @@ CREATE TABLE kept (
 ) STRICT, WITHOUT ROWID;
 ";
 
+/// Their numbers say what came before what, whatever a clock says, so none is given twice.
+const EVENTS: &str = "
+CREATE TABLE event (
+    id          INTEGER PRIMARY KEY AUTOINCREMENT,
+    account     TEXT NOT NULL,
+    channel     TEXT NOT NULL,
+    kind        TEXT NOT NULL,
+    provider_id TEXT,
+    recipient   INTEGER,
+    status      TEXT,
+    at          INTEGER,
+    received_at INTEGER NOT NULL,
+    error       TEXT,
+    raw         TEXT,
+    asked       INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE INDEX event_provider ON event (account, provider_id) WHERE provider_id IS NOT NULL;
+CREATE INDEX event_recipient ON event (account, recipient, provider_id)
+    WHERE recipient IS NOT NULL;
+CREATE INDEX event_unasked ON event (account, received_at) WHERE kind = 'status' AND asked = 0;
+";
+
 /// The layout that this program writes, kept in SQLite's `user_version`.
-const LAYOUT: i64 = 2;
+const LAYOUT: i64 = 3;
 
 /// From layout 1, which knew no second home of the records, to layout 2. The two columns are added
 /// without touching a row, so it takes no longer on a large file.
@@ -126,6 +130,25 @@ CREATE TABLE dirty (
     due     INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX dirty_due ON dirty (account, due);
+";
+
+/// From layout 2, which told by the clock what came before an attempt, to layout 3. Events are few: only
+/// those that match no message. Of the messages only those in doubt have a use for it.
+const EVENTS_APART: &str = "
+ALTER TABLE event RENAME TO event_2;
+DROP INDEX event_provider;
+DROP INDEX event_recipient;
+DROP INDEX event_unasked;
+";
+const FROM_2: &str = "
+INSERT INTO event (id, account, channel, kind, provider_id, recipient, status, at, received_at, error,
+                   raw, asked)
+SELECT id, account, channel, kind, provider_id, recipient, status, at, received_at, error, raw, asked
+  FROM event_2;
+DROP TABLE event_2;
+ALTER TABLE message RENAME COLUMN attempted_at TO seen;
+UPDATE message SET seen = (SELECT coalesce(max(event.id), 0) FROM event WHERE received_at < seen)
+ WHERE state = 1 OR state = 3 OR lost = 1;
 ";
 
 /// Messages that were sent once more, though nobody ever learned what became of the attempt before:
@@ -142,8 +165,8 @@ CREATE TEMP TRIGGER mark_new AFTER INSERT ON main.message BEGIN
     INSERT INTO dirty (message, account, due) SELECT NEW.id, NEW.account, NEW.accepted_at
      WHERE NOT EXISTS (SELECT 1 FROM dirty WHERE message = NEW.id);
 END;
-CREATE TEMP TRIGGER mark_changed AFTER UPDATE OF state, due, accepted_at, attempts, attempted_at,
-    settled_at, resent, lost, progress, provider_id, conversation, inferred, body, taps, history
+CREATE TEMP TRIGGER mark_changed AFTER UPDATE OF state, due, accepted_at, attempts, seen, settled_at,
+    resent, lost, progress, provider_id, conversation, inferred, body, taps, history
 ON main.message BEGIN
     UPDATE message SET version = version + 1 WHERE id = NEW.id;
     INSERT INTO dirty (message, account, due) SELECT NEW.id, NEW.account, NEW.accepted_at
@@ -193,19 +216,19 @@ pub(super) fn mark_changes(conn: &Connection) -> Result<()> {
 /// file of a newer one.
 pub(super) fn create(conn: &Connection) -> std::result::Result<(), LayoutError> {
     let found: i64 = conn.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    match found {
-        0 => {
-            conn.execute_batch(&format!(
-                "BEGIN IMMEDIATE; {TABLES} PRAGMA user_version = {LAYOUT}; COMMIT;"
-            ))?;
-        }
-        1 => {
-            conn.execute_batch(&format!(
-                "BEGIN IMMEDIATE; {FROM_1} PRAGMA user_version = {LAYOUT}; COMMIT;"
-            ))?;
-        }
-        LAYOUT => {}
+    let from_2 = [EVENTS_APART, EVENTS, FROM_2];
+    let steps = match found {
+        0 => vec![TABLES, EVENTS],
+        1 => [&[FROM_1][..], &from_2].concat(),
+        2 => from_2.to_vec(),
+        LAYOUT => vec![],
         newer => return Err(LayoutError::Newer(newer)),
+    };
+    if !steps.is_empty() {
+        let steps = steps.concat();
+        conn.execute_batch(&format!(
+            "BEGIN IMMEDIATE; {steps} PRAGMA user_version = {LAYOUT}; COMMIT;"
+        ))?;
     }
     Ok(conn.execute_batch(RESENT)?)
 }

@@ -15,6 +15,28 @@ stories! {
     a_refused_message_needs_no_evidence,
     evidence_from_before_a_restart_counts_at_the_restart,
     an_id_that_was_seen_before_the_attempt_never_proves_it,
+    a_clock_set_back_between_the_attempt_and_its_status_hides_no_evidence,
+    an_id_seen_before_the_attempt_proves_nothing_wherever_the_clock_went,
+}
+
+async fn a_clock_set_back_between_the_attempt_and_its_status_hides_no_evidence(new: NewWorld) {
+    let world = new();
+    world.lost("m1", 1, 3600, 4200).await;
+    world.set_back(0).await;
+    assert_eq!(world.event("P1", Sent, Some(1), 5).await.inferred, 1);
+    assert_eq!(world.statuses(5).await, ["m1 sent"]);
+    world.check().await;
+}
+
+async fn an_id_seen_before_the_attempt_proves_nothing_wherever_the_clock_went(new: NewWorld) {
+    let world = new();
+    world.event("P1", Sent, None, 3600).await;
+    world.set_back(0).await;
+    world.lost("m1", 1, 0, 600).await;
+    assert_eq!(world.event("P1", Delivered, Some(1), 5).await.inferred, 0);
+    // Its own is told apart from it, also when what was counted before has gone.
+    assert_eq!(world.event("P2", Sent, Some(1), 6).await.inferred, 1);
+    world.check().await;
 }
 
 async fn one_id_and_one_unknown_message_belong_together(new: NewWorld) {

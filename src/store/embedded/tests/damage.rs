@@ -20,7 +20,7 @@ const MESSAGE: Columns = &[
     ("due", NUMBERS),
     ("accepted_at", NUMBERS),
     ("attempts", NUMBERS),
-    ("attempted_at", NUMBERS),
+    ("seen", NUMBERS),
     ("settled_at", NUMBERS),
     ("resent", NUMBERS),
     ("lost", NUMBERS),

@@ -96,7 +96,7 @@ fn a_file_of_a_newer_program_is_refused_and_left_alone() {
     assert!(matches!(error, StoreError::Unreadable(_)), "{error:?}");
     let text = error.to_string();
     assert!(text.contains("999") && text.contains("upgrade"), "{text}");
-    beside.execute_batch("PRAGMA user_version = 2").unwrap();
+    beside.execute_batch("PRAGMA user_version = 3").unwrap();
     testing::open(dir.path());
 }
 

@@ -20,7 +20,7 @@ const SOURCES: [(&str, &str); 12] = [
 ];
 
 /// Steps of a plan that read more than a look-up, and why they may.
-const DOCUMENTED: [(&str, &str, &str); 8] = [
+const DOCUMENTED: [(&str, &str, &str); 9] = [
     (
         "callbacks",
         "SCAN callback USING INDEX callback_ready",
@@ -36,6 +36,7 @@ const DOCUMENTED: [(&str, &str, &str); 8] = [
         "SCAN callback USING COVERING INDEX callback_dead",
         "dead letters only, every hour",
     ),
+    ("claim", "SCAN sqlite_sequence", "two rows"),
     ("keep", "SCAN event", "ends at the first row"),
     (
         "read",
@@ -139,7 +140,7 @@ const HOT: [(&str, &str, &str); 18] = [
     ),
     (
         "evidence",
-        "ORDER BY first.id LIMIT 1",
+        "SELECT min(first.id)",
         "event_provider (account=? AND provider_id=?)",
     ),
     (

@@ -32,13 +32,6 @@ pub(super) fn name_of(n: u64) -> String {
     format!("m{n}")
 }
 
-/// When something came, by the clock and in fact.
-#[derive(Debug, Clone, Copy)]
-struct Mark {
-    clock: i64,
-    place: u64,
-}
-
 #[derive(Debug)]
 pub(super) struct Kept {
     /// Told from an earlier message of the same name that retention removed.
@@ -53,7 +46,8 @@ pub(super) struct Kept {
     pub(super) last_claim: Option<usize>,
     /// Its end was told.
     told: bool,
-    attempted: Mark,
+    /// Its place in the order of things.
+    attempted: u64,
     pub(super) id: Option<String>,
     pub(super) inferred: bool,
     pub(super) progress: Progress,
@@ -74,7 +68,8 @@ struct Early {
     status: Status,
     person: Option<u64>,
     channel: usize,
-    came: Mark,
+    /// When it came, by the clock, and its place in the order of things.
+    came: (i64, u64),
 }
 
 /// Callbacks that keep their order: of a message, or of a person on a channel.
@@ -115,10 +110,10 @@ pub(super) struct Queue {
 
 #[derive(Debug)]
 pub(super) struct Book {
-    /// Several processes: before and after are told by the order of things, not by a clock; and
-    /// what a process says late counts.
+    /// Several processes: what a process says late counts.
     shared: bool,
     pub(super) now: i64,
+    /// How many things have happened: before and after are told by their order, not by a clock.
     place: u64,
     pub(super) messages: BTreeMap<u64, Kept>,
     pub(super) claims: Vec<Claim>,
@@ -146,10 +141,10 @@ impl Book {
         }
     }
 
-    fn mark(&mut self) -> Mark {
+    /// The place of what happens now.
+    fn next(&mut self) -> u64 {
         self.place += 1;
-        let (clock, place) = (self.now, self.place);
-        Mark { clock, place }
+        self.place
     }
 
     fn count(&mut self, n: u64, state: State, by: i64) {
@@ -170,9 +165,9 @@ impl Book {
         if self.opted_out.contains(&(channel_of(n), person_of(n))) {
             return Accepted::OptedOut;
         }
-        let mark = self.mark();
+        let birth = self.next();
         let kept = Kept {
-            birth: mark.place,
+            birth,
             life: Life::NEW,
             due: self.now,
             accepted: self.now,
@@ -181,7 +176,7 @@ impl Book {
             settled: 0,
             last_claim: None,
             told: false,
-            attempted: mark,
+            attempted: birth,
             id: None,
             inferred: false,
             progress: Progress::default(),
@@ -230,7 +225,7 @@ impl Book {
     }
 
     fn enqueue(&mut self, channel: usize, line: Line, callback: Callback) {
-        let serial = self.mark().place;
+        let serial = self.next();
         let queue = self.queues.entry((channel, line)).or_default();
         if queue.waiting.is_empty() {
             (queue.due, queue.taken) = (self.now, None);
@@ -262,11 +257,11 @@ impl Book {
             self.refusal_of(n).is_none(),
             "m{n} may not be sent any more"
         );
-        let (mark, place) = (self.mark(), self.claims.len());
+        let (attempted, place) = (self.next(), self.claims.len());
         assert!(self.step(n, Writer::Worker, Step::Claim, refusal()));
         let kept = self.messages.get_mut(&n).unwrap();
         kept.attempts += 1;
-        (kept.last_claim, kept.told, kept.attempted) = (Some(place), false, mark);
+        (kept.last_claim, kept.told, kept.attempted) = (Some(place), false, attempted);
         let birth = kept.birth;
         self.claims.push(Claim { n, birth, process });
         place
@@ -356,7 +351,7 @@ impl Book {
         let mut matched = Vec::new();
         self.early.retain(|one| {
             if one.id == id {
-                matched.push((one.status, one.came.clock));
+                matched.push((one.status, one.came.0));
             }
             one.id != id
         });
@@ -394,10 +389,7 @@ impl Book {
         ids.retain(|id| {
             let first = self.early.iter().find(|one| one.id == *id);
             // An id that was seen before the attempt belongs to another message.
-            first.is_some_and(|one| match self.shared {
-                true => one.came.place > since.place,
-                false => one.came.clock >= since.clock,
-            })
+            first.is_some_and(|one| one.came.1 > since)
         });
         if ids.len() != 1 {
             return;
@@ -414,7 +406,7 @@ impl Book {
         if let Some(n) = self.ids.get(id) {
             return self.fold(*n, status, self.now);
         }
-        let came = self.mark();
+        let came = (self.now, self.next());
         self.early.push(Early {
             id: id.to_owned(),
             status,
