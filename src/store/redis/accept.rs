@@ -36,7 +36,7 @@ impl Store {
         })
     }
 
-    /// Whether a message of this id was accepted before.
+    /// Whether a message of this id was accepted before, as durably as an accept.
     pub async fn is_accepted(
         &self,
         channel: &ChannelId,
@@ -45,6 +45,10 @@ impl Store {
         let prefix = &self.home(channel)?.prefix;
         let mut ask = redis::cmd("EXISTS");
         ask.arg(format!("{prefix}i:{channel}:{}", msg_id.as_str()));
-        self.shared.link.command(&ask).await
+        let known = self.shared.link.command(&ask).await?;
+        if known {
+            self.shared.link.replicated().await?;
+        }
+        Ok(known)
     }
 }

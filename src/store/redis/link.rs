@@ -1,11 +1,13 @@
 //! The connection to Redis: heals by itself, and gives up on a call after its deadline.
 
+use super::confirm::Confirmed;
 use super::report::Reports;
 use crate::store::StoreError;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, ScriptInvocation, ServerErrorKind};
+use redis::{
+    Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, ScriptInvocation, ServerErrorKind,
+};
 use secrecy::{ExposeSecret, SecretString};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
@@ -15,9 +17,6 @@ use tokio::time::{Instant, timeout};
 const DEADLINE: Duration = Duration::from_secs(2);
 /// After so long with nothing but errors a connection is made anew.
 const GIVEN_UP: Duration = Duration::from_secs(3);
-/// How long replicas have to confirm a write. Two of these and a little are less than a deadline, as
-/// a write may come while others are being asked for.
-const CONFIRM: Duration = Duration::from_millis(500);
 /// The most characters of Redis' words about an error.
 const LONGEST_WORDS: usize = 300;
 /// The longest pause between two tries to connect.
@@ -40,7 +39,6 @@ pub struct Link {
     /// For what must not wait behind the work: leases, permits, ledgers.
     beside: Arc<Line>,
     wait_replicas: u32,
-    /// What replicas have confirmed of what was written on `main`.
     confirmed: Arc<Confirmed>,
     /// Who this process is among those that share the server; new at every start.
     replica: Arc<str>,
@@ -87,6 +85,11 @@ impl Link {
         self.wait_replicas
     }
 
+    /// What replicas have confirmed of what was written on the connection for the work.
+    pub(super) fn confirmed(&self) -> &Confirmed {
+        &self.confirmed
+    }
+
     pub(super) fn reports(&self) -> &Reports {
         &self.reports
     }
@@ -128,6 +131,16 @@ impl Link {
             .heard(within(command.query_async(&mut connection)).await)
     }
 
+    /// Runs commands that go out together, on one connection.
+    pub(super) async fn pipeline<T: FromRedisValue>(
+        &self,
+        all: &Pipeline,
+    ) -> Result<T, StoreError> {
+        let mut connection = self.main.connection();
+        self.main
+            .heard(within(all.query_async(&mut connection)).await)
+    }
+
     /// Runs one command that must not wait behind the work.
     pub(crate) async fn command_beside<T: FromRedisValue>(
         &self,
@@ -136,30 +149,6 @@ impl Link {
         let mut connection = self.beside.connection();
         self.beside
             .heard(within(command.query_async(&mut connection)).await)
-    }
-
-    /// Waits until what was written on this connection is on the replicas that were asked for. WAIT
-    /// holds up everything behind it, so one serves all writes before it, and no two are under way.
-    async fn replicated(&self) -> Result<(), StoreError> {
-        if self.wait_replicas == 0 {
-            return Ok(());
-        }
-        let ticket = self.confirmed.tickets.fetch_add(1, Ordering::AcqRel) + 1;
-        let mut last = self.confirmed.last.lock().await;
-        if last.upto < ticket {
-            // One question serves everybody who has written until now: it blocks the connection.
-            last.upto = self.confirmed.tickets.load(Ordering::Acquire);
-            let mut wait = redis::cmd("WAIT");
-            wait.arg(self.wait_replicas).arg(CONFIRM.as_millis());
-            last.replicas = self.command(&wait).await;
-        }
-        match last.replicas.clone()? {
-            enough if enough >= self.wait_replicas => Ok(()),
-            few => Err(StoreError::Unavailable(format!(
-                "only {few} of {} Redis replicas confirmed the write",
-                self.wait_replicas
-            ))),
-        }
     }
 }
 
@@ -221,32 +210,6 @@ fn connect(client: &redis::Client) -> Result<ConnectionManager, RedisError> {
         .set_number_of_retries(1)
         .set_max_delay(RECONNECT_PAUSE);
     ConnectionManager::new_lazy_with_config(client.clone(), config)
-}
-
-/// What replicas have confirmed.
-#[derive(Debug, Default)]
-struct Confirmed {
-    /// How many writes asked to be confirmed; each takes its number when it has been made.
-    tickets: AtomicU64,
-    /// The last question; held while it is asked.
-    last: tokio::sync::Mutex<Confirmation>,
-}
-
-#[derive(Debug)]
-struct Confirmation {
-    /// The last write that it is about.
-    upto: u64,
-    /// How many replicas have it.
-    replicas: Result<u32, StoreError>,
-}
-
-impl Default for Confirmation {
-    fn default() -> Self {
-        Self {
-            upto: 0,
-            replicas: Ok(0),
-        }
-    }
 }
 
 async fn within<T>(call: impl Future<Output = Result<T, RedisError>>) -> Result<T, StoreError> {

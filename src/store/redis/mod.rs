@@ -11,6 +11,7 @@ mod accept;
 mod archive;
 mod callbacks;
 mod claim;
+mod confirm;
 mod damage;
 mod events;
 #[cfg(any(test, fuzzing))]

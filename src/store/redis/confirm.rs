@@ -1,0 +1,77 @@
+//! What has to be durable waits for the replicas of Redis that the configuration names.
+
+use super::Link;
+use crate::store::StoreError;
+use redis::Script;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// How long replicas have to confirm a write. Two of these and a little are less than a deadline, as
+/// a write may come while others are being asked for.
+const CONFIRM: Duration = Duration::from_millis(500);
+
+/// A write, also when memory is used up.
+static MARK: LazyLock<Script> = LazyLock::new(|| {
+    Script::new("#!lua flags=allow-oom\nreturn redis.call('SET', KEYS[1], 1, 'PX', 60000)")
+});
+
+/// What replicas have confirmed.
+#[derive(Debug, Default)]
+pub(super) struct Confirmed {
+    /// How many writes asked to be confirmed; each takes its number when it has been made.
+    tickets: AtomicU64,
+    /// The last question; held while it is asked.
+    last: tokio::sync::Mutex<Confirmation>,
+}
+
+#[derive(Debug)]
+struct Confirmation {
+    /// The last write that it is about.
+    upto: u64,
+    /// How many replicas have it.
+    replicas: Result<u32, StoreError>,
+}
+
+impl Default for Confirmation {
+    fn default() -> Self {
+        Self {
+            upto: 0,
+            replicas: Ok(0),
+        }
+    }
+}
+
+impl Link {
+    /// Waits until what was written is on the replicas that were asked for. WAIT holds up everything
+    /// behind it, so one serves all writes before it, and no two are under way.
+    ///
+    /// Since Redis 7.2 WAIT is about what its own connection wrote last. A repeat of a message writes
+    /// nothing, nor did a connection that was made since; so something is written before it, and all
+    /// that Redis had until then is confirmed with it.
+    pub(crate) async fn replicated(&self) -> Result<(), StoreError> {
+        let wanted = self.wait_replicas();
+        if wanted == 0 {
+            return Ok(());
+        }
+        let Confirmed { tickets, last } = self.confirmed();
+        let ticket = tickets.fetch_add(1, Ordering::AcqRel) + 1;
+        let mut last = last.lock().await;
+        if last.upto < ticket {
+            // One question serves everybody who has written until now: it blocks the connection.
+            last.upto = tickets.load(Ordering::Acquire);
+            let mut ask = redis::pipe();
+            ask.load_script(&MARK).ignore();
+            let key = format!("gw:confirm:{}", self.replica());
+            ask.invoke_script(&MARK.key(key)).ignore();
+            ask.cmd("WAIT").arg(wanted).arg(CONFIRM.as_millis());
+            last.replicas = self.pipeline(&ask).await.map(|(replicas,)| replicas);
+        }
+        match last.replicas.clone()? {
+            enough if enough >= wanted => Ok(()),
+            few => Err(StoreError::Unavailable(format!(
+                "only {few} of {wanted} Redis replicas confirmed the write"
+            ))),
+        }
+    }
+}
