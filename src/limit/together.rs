@@ -97,6 +97,32 @@ async fn after_the_key_was_lost_the_first_slot_is_a_full_second_ahead() {
 }
 
 #[tokio::test]
+async fn a_damaged_pace_is_neither_no_limit_nor_the_end() {
+    let server = RedisServer::start();
+    let mut replica = Replica::of(&server, Some(10.0), 10);
+    replica.want(1, ms(1500)).await;
+    let me = replica.link.replica().to_owned();
+    let damages: [&[&str]; 8] = [
+        &["HSET", PACE_KEY, "rate", "nonsense"],
+        &["HSET", PACE_KEY, "rate", "inf"],
+        &["HSET", PACE_KEY, "rate", "-1", "most", "nonsense"],
+        &["HSET", PACE_KEY, "next", "nonsense", "factor", "x"],
+        &["HSET", CALLS_KEY, "dead", "nonsense"],
+        &["HSET", CALLS_KEY, &me, "nonsense"],
+        &["SET", PACE_KEY, "nonsense"],
+        &["SET", CALLS_KEY, "nonsense"],
+    ];
+    for words in damages {
+        replica.command(&["DEL", words[1]]).await;
+        replica.command(words).await;
+        let told = replica.want(1, ms(2500)).await;
+        assert_eq!(told.per_second, Some(10.0), "{words:?}");
+        assert_eq!(told.concurrency, 10, "{words:?}");
+        assert_eq!(slots(&told).len(), 1, "{words:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_clock_set_back_stops_nobody_for_longer_than_a_second() {
     let server = RedisServer::start();
     let mut replica = Replica::of(&server, Some(10.0), 10);

@@ -242,14 +242,16 @@ async fn paced(args: &Args, pair: &Pair, verdict: &mut Verdict) {
     let rate = pair.shown("rate").await;
     let number = |name: &str| rate[name].as_f64().unwrap_or(f64::NAN);
     let seconds = (number("last_ms") - number("first_ms")) / 1e3;
-    let most = number("max_in_any_second");
+    let (most, limited) = (number("max_in_any_second"), number("limited"));
+    // The gateway spaces starts; the provider counts arrivals. One that is held up on its way comes
+    // closer to those behind it, so now and then there is one too many, and it is sent later.
     verdict.add(
-        "the provider is never asked for more than its rate",
-        most <= args.provider + 1.0 && number("limited") == 0.0,
+        "calls arrive at the provider's rate, give or take one that was held up on its way",
+        most <= args.provider + 1.0 && limited <= number("calls") / 1e4,
         format!(
-            "{most} calls in the fullest second, {:.2} on average, {} refused",
+            "{most} calls in the fullest second, {:.2} on average, {limited} refused of {}",
             number("calls") / seconds,
-            number("limited"),
+            number("calls"),
         ),
     );
 }

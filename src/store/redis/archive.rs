@@ -84,36 +84,21 @@ impl Store {
         received_before: UnixMs,
         most: usize,
     ) -> Result<Vec<Unmatched>, StoreError> {
-        let prefix = super::keys_of(account);
-        let mut ask = redis::cmd("ZRANGE");
-        ask.arg(format!("{prefix}ask"))
-            .arg("-inf")
-            .arg(format!("({}", received_before.0));
-        ask.arg("BYSCORE")
-            .arg("LIMIT")
-            .arg(0)
-            .arg(most)
-            .arg("WITHSCORES");
-        let ids: Vec<(Text, i64)> = self.shared.link.command(&ask).await?;
-        let mut unmatched = Vec::with_capacity(ids.len());
-        for (id, received_at) in ids {
-            let mut first = redis::cmd("LINDEX");
-            first.arg(format!("{prefix}e:{}", id.as_str())).arg(0);
-            let first: Option<Text> = self.shared.link.command(&first).await?;
-            let channel = first
-                .as_ref()
-                .and_then(|entry| entry.as_str().split('|').nth(4));
-            let channel = channel.and_then(|channel| ChannelId::parse(channel).ok());
-            // Matched meanwhile, otherwise, or damaged.
-            if let (Some(channel), Ok(provider_id)) = (channel, ProviderId::parse(id.as_str())) {
-                unmatched.push(Unmatched {
-                    provider_id,
-                    channel,
-                    received_at: UnixMs(received_at),
-                });
-            }
-        }
-        Ok(unmatched)
+        let Some(home) = self.home_of(account) else {
+            return Ok(Vec::new());
+        };
+        let call = Call::new(&self.shared.scripts.unmatched, home)
+            .arg(received_before.0)
+            .arg(most);
+        let found: Vec<(Text, i64, Text)> = self.ask(&call).await?;
+        let read = |(id, received_at, channel): (Text, i64, Text)| {
+            Some(Unmatched {
+                provider_id: ProviderId::parse(id.as_str()).ok()?,
+                channel: ChannelId::parse(channel.as_str()).ok()?,
+                received_at: UnixMs(received_at),
+            })
+        };
+        Ok(found.into_iter().filter_map(read).collect())
     }
 
     /// Takes what Datastore said about an id. `None`: it knows nothing either, and is not asked

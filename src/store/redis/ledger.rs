@@ -2,6 +2,7 @@
 //! and what this process does itself shows at once.
 
 use super::Store;
+use super::damage::Text;
 use crate::domain::{AccountId, ChannelId};
 use crate::store::{Ledger, StoreError};
 use std::collections::HashMap;
@@ -123,13 +124,15 @@ impl Store {
     ) -> Result<Ledger, StoreError> {
         let mut ask = redis::cmd("HGETALL");
         ask.arg(format!("{}l:{channel}", super::keys_of(account)));
-        let counts: HashMap<String, i64> = self.shared.link.command_beside(&ask).await?;
+        let counts: HashMap<String, Text> = self.shared.link.command_beside(&ask).await?;
         Ok(ledger(&counts))
     }
 }
 
-fn ledger(counts: &HashMap<String, i64>) -> Ledger {
-    let n = |name: &str| counts.get(name).copied().unwrap_or_default();
+/// What is no number is put right by whoever counts on (`count` in lua/common.lua).
+fn ledger(counts: &HashMap<String, Text>) -> Ledger {
+    let n = |name: &str| counts.get(name).and_then(|n| n.as_str().parse().ok());
+    let n = |name: &str| n(name).unwrap_or_default();
     Ledger {
         accepted: n("accepted"),
         queued: n("queued"),

@@ -44,6 +44,7 @@ pub(super) struct Scripts {
     pub(super) count_open: Script,
     pub(super) take_dirty: Script,
     pub(super) settle_dirty: Script,
+    pub(super) unmatched: Script,
     pub(super) adopt: Script,
 }
 
@@ -75,6 +76,7 @@ impl Scripts {
             count_open: question(include_str!("lua/count_open.lua")),
             take_dirty: ending(include_str!("lua/take_dirty.lua")),
             settle_dirty: ending(include_str!("lua/settle_dirty.lua")),
+            unmatched: ending(include_str!("lua/unmatched.lua")),
             adopt: ending(include_str!("lua/adopt.lua")),
         }
     }

@@ -466,5 +466,8 @@ async fn ids_of_earlier_attempts_go_with_their_message() {
         .map(|key| &key["gw:{default}:".len()..])
         .collect();
     left.sort_unstable();
-    assert_eq!(left, ["beat", "channels", "l:a", "num", "replicas", "seq"]);
+    assert_eq!(
+        left,
+        ["beat", "channels", "l:a", "num", "oseq", "replicas", "seq"]
+    );
 }

@@ -331,19 +331,234 @@ async fn a_damaged_callback_holds_back_no_other() {
             world.sent(id, to, provider_id, 0).await;
             world.event(provider_id, Status::Sent, None, 1).await;
         }
-        let second = home.say("ZRANGE gw:{acc}:cr:0:a 1 1").await;
-        home.say(&match body {
-            "" => format!("DEL gw:{{acc}}:c:{second}"),
-            body => format!("SET gw:{{acc}}:c:{second} {body}"),
-        })
-        .await;
+        spoil(&home, "cr:0:a", 1, body).await;
+        // One that waits behind it, and one that comes after it.
+        world.event("P2", Status::Delivered, None, 2).await;
         let told = world.statuses(2).await;
-        assert_eq!(told, ["m1 sent", "m3 sent"], "{body}");
+        assert!(told.starts_with(&["m1 sent".into(), "m3 sent".into()]), "{body}: {told:?}");
+        world.event("P2", Status::Read, None, 3).await;
+        let later = world.statuses(3).await;
+        let of_bad: Vec<_> = told.iter().chain(&later).skip(2).collect();
+        assert_eq!(of_bad, ["bad delivered", "bad read"], "{body}");
         let ledger = world.ledger().await;
         assert_eq!((ledger.callbacks_waiting, ledger.dead_letters), (0, 1), "{body}");
         assert!(world.callbacks(&lane("a", Lane::Status), 9).await.is_empty());
         world.record("bad").await;
+        world.store.purge(at(DAY), at(DAY)).await.unwrap();
+        assert_eq!(home.say("KEYS gw:{acc}:co:*").await, "", "{body}");
     }
+}
+
+/// Does harm to the nth callback that is ready.
+async fn spoil(home: &OnRedis, ready: &str, n: usize, body: &str) {
+    let number = home.say(&format!("ZRANGE gw:{{acc}}:{ready} {n} {n}")).await;
+    home.say(&match body {
+        "" => format!("DEL gw:{{acc}}:c:{number}"),
+        body => format!("SET gw:{{acc}}:c:{number} {body}"),
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_damaged_reply_does_not_silence_the_person() {
+    let (home, ..) = pair();
+    for body in ["", "nonsense", "1|2|3"] {
+        let world = fresh(&home).await;
+        world.sent("m1", 1, "P1", 0).await;
+        let replies = ["first", "second"].map(|text| Incoming::Reply(reply(1, text)));
+        world.events(replies.to_vec(), 1).await;
+        spoil(&home, "cr:1:a", 0, body).await;
+        let third = Incoming::Reply(reply(1, "third"));
+        world.events(vec![third], 2).await;
+        let told = world.relayed(&lane("a", Lane::Inbound), 3).await;
+        let texts: Vec<&str> = told
+            .iter()
+            .map(|one| match one {
+                Callback::Inbound(entry) => &*entry.text,
+                Callback::Status(_) => "a status",
+            })
+            .collect();
+        assert_eq!(texts, ["second", "third"], "{body}");
+        let ledger = world.ledger().await;
+        assert_eq!((ledger.callbacks_waiting, ledger.dead_letters), (0, 1), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn a_callback_that_is_damaged_while_its_process_dies_holds_back_no_other() {
+    let (home, ..) = pair();
+    let world = fresh(&home).await;
+    world.sent("m1", 1, "P1", 0).await;
+    world.event("P1", Status::Sent, None, 1).await;
+    let taken = world.callbacks(&lane("a", Lane::Status), 1).await;
+    assert_eq!(taken.len(), 1);
+    let callbacks = home.say("KEYS gw:{acc}:c:*").await;
+    home.say(&format!("DEL {callbacks}")).await;
+    let world = world.died(20, 600).await;
+    world.event("P1", Status::Delivered, None, 21).await;
+    assert_eq!(world.statuses(21).await, ["m1 delivered"]);
+    assert_eq!(world.ledger().await.callbacks_waiting, 0);
+}
+
+#[tokio::test]
+async fn a_damaged_ledger_stops_nothing_and_its_queue_is_counted_anew() {
+    let (home, ..) = pair();
+    let harms = ["HSET gw:{acc}:l:a queued nonsense", "DEL gw:{acc}:l:a", "SET gw:{acc}:l:a text"];
+    for what in harms {
+        let world = fresh(&home).await;
+        accept_three(&world).await;
+        home.say(what).await;
+        world.sweep(false, 1).await;
+        assert_eq!(world.ledger().await.queued, 3, "{what}");
+        home.say(what).await;
+        let claims = world.claims(&["a"], 2, 1).await;
+        assert_eq!(claims.taken.len(), 2, "{what}");
+        for (n, one) in claims.taken.iter().enumerate() {
+            world.settle(one, receipt(&format!("P{n}")), 2).await;
+        }
+        home.say(what).await;
+        // What has no id of its own is not told twice when the batch comes again.
+        let folded = world.events(vec![Incoming::Reply(reply(1, "hello"))], 3).await;
+        assert_eq!(folded.replies, 1, "{what}");
+        world.event("P0", Status::Sent, None, 4).await;
+        assert_eq!(world.statuses(4).await, ["m1 sent"], "{what}");
+        world.sweep(false, 5).await;
+        assert_eq!(world.ledger().await.queued, 1, "{what}");
+        world.store.purge(at(9), at(9)).await.unwrap();
+    }
+}
+
+/// What every step of a message, a status and a reply goes through, at this time. No step may fail.
+async fn all_steps(world: &World, seconds: i64) {
+    let name = |name: &str| format!("{name}{seconds}");
+    world.store.renew().await.unwrap();
+    for (id, to) in [("kept", 1), ("lost", 2), ("waits", 3)] {
+        world.accept(&name(id), to, seconds).await;
+    }
+    for one in world.claims(&["a"], 2, seconds).await.taken {
+        let end = match id_of(&one).starts_with("lost") {
+            true => unknown_until(seconds + 600),
+            false => receipt(&name("P")),
+        };
+        world.settle(&one, end, seconds).await;
+    }
+    let events = [
+        event(&name("P"), Status::Sent, None),
+        event(&name("P"), Status::Delivered, None),
+        event(&name("early"), Status::Sent, Some(4)),
+    ];
+    world.events(events.to_vec(), seconds).await;
+    let replies = [reply(1, "hello"), reply(4, "STOP")];
+    world.events(replies.map(Incoming::Reply).to_vec(), seconds).await;
+    for lane in [lane("a", Lane::Status), lane("a", Lane::Inbound)] {
+        for one in world.callbacks(&lane, seconds).await.iter().take(1) {
+            let due = at(seconds + 1);
+            world.end(&lane, one.handle, RelayOutcome::Later { due }, seconds).await;
+        }
+    }
+    world.sweep(true, seconds).await;
+    let dirty = world.store.take_dirty(&account(), 9, at(seconds)).await.unwrap();
+    let ends = dirty.iter().map(|one| (one.handle, one.version, DirtyEnd::Written));
+    world.store.settle_dirty(&account(), ends.collect(), at(seconds)).await.unwrap();
+    world.store.unmatched(&account(), at(seconds), 9).await.unwrap();
+}
+
+/// Somebody's hand put a list, or a text, where a key of ours was.
+#[tokio::test]
+async fn a_key_of_another_type_fails_no_step_and_stops_nobody() {
+    let (home, ..) = pair();
+    let world = fresh(&home).await;
+    all_steps(&world, 0).await;
+    let keys = home.say("KEYS gw:{acc}:*").await;
+    let mut kinds: Vec<String> = keys.split(' ').map(kind_of).collect();
+    kinds.sort_unstable();
+    kinds.dedup();
+    assert!(kinds.len() > 25, "{kinds:?}");
+    for kind in kinds {
+        let world = fresh(&home).await;
+        all_steps(&world, 0).await;
+        let keys = home.say("KEYS gw:{acc}:*").await;
+        for key in keys.split(' ').filter(|key| kind_of(key) == kind) {
+            let list = home.say(&format!("TYPE {key}")).await != "list";
+            home.say(&format!("DEL {key}")).await;
+            home.say(&match list {
+                true => format!("RPUSH {key} nonsense"),
+                false => format!("SET {key} nonsense"),
+            })
+            .await;
+        }
+        all_steps(&world, 5).await;
+        all_steps(&world, 1000).await;
+        world.store.purge(at(2000), at(2000)).await.unwrap();
+        // Whatever was there: new work goes on.
+        world.accept("new", 5, 1001).await;
+        let claims = world.claims(&["a"], 99, 1001).await;
+        assert!(claims.taken.iter().any(|one| id_of(one) == "new"), "{kind}");
+        for one in &claims.taken {
+            world.settle(one, receipt(&format!("Q-{}", id_of(one))), 1001).await;
+        }
+        world.event("Q-new", Status::Sent, None, 1002).await;
+        let told = world.statuses(1002).await;
+        assert!(told.contains(&"new sent".into()), "{kind}: {told:?}");
+    }
+}
+
+/// `m:17` is of the kind `m`.
+fn kind_of(key: &str) -> String {
+    let name = key.strip_prefix("gw:{acc}:").unwrap();
+    let first = name.split(':').next().unwrap().to_owned();
+    let second = name.split(':').nth(1);
+    match second {
+        Some(lane @ ("0" | "1")) => format!("{first}:{lane}"),
+        _ => first,
+    }
+}
+
+#[tokio::test]
+async fn a_message_that_is_gone_stands_in_the_way_of_no_evidence() {
+    let (home, ..) = pair();
+    let world = fresh(&home).await;
+    world.lost("gone", 1, 0, 600).await;
+    let number = home.say("GET gw:{acc}:i:a:gone").await;
+    home.say(&format!("DEL gw:{{acc}}:m:{number}")).await;
+    world.lost("m1", 1, 1, 600).await;
+    assert_eq!(world.event("P1", Status::Sent, Some(1), 2).await.inferred, 1);
+    assert_eq!(world.statuses(2).await, ["m1 sent"]);
+}
+
+#[tokio::test]
+async fn a_damaged_version_is_written_once_and_not_over_and_over() {
+    let (home, ..) = pair();
+    for what in ["HSET m:N vr nonsense", "HDEL m:N vr"] {
+        let world = fresh(&home).await;
+        world.accept("bad", 1, 0).await;
+        harm(&home, what).await;
+        for _ in 0..2 {
+            let dirty = world.store.take_dirty(&account(), 9, at(1)).await.unwrap();
+            let ends = dirty.iter().map(|one| (one.handle, one.version, DirtyEnd::Written));
+            let ends = ends.collect();
+            world.store.settle_dirty(&account(), ends, at(1)).await.unwrap();
+        }
+        assert_eq!(world.store.dirty_waiting(&account()).await.unwrap(), 0, "{what}");
+    }
+}
+
+/// Datastore is asked for few at once, the oldest first.
+#[tokio::test]
+async fn ids_whose_statuses_are_gone_stand_in_the_way_of_no_question() {
+    let (home, ..) = pair();
+    let world = fresh(&home).await;
+    for id in ["P1", "P2", "P3"] {
+        world.event(id, Status::Sent, None, 0).await;
+    }
+    home.say("DEL gw:{acc}:e:P1 gw:{acc}:e:P2").await;
+    home.say("RPUSH gw:{acc}:e:P2 nonsense").await;
+    let mut found = Vec::new();
+    for _ in 0..2 {
+        found = world.store.unmatched(&account(), at(9), 2).await.unwrap();
+    }
+    let ids: Vec<&str> = found.iter().map(|one| one.provider_id.as_str()).collect();
+    assert_eq!(ids, ["P3"]);
 }
 
 #[tokio::test]

@@ -1,6 +1,8 @@
 //! Several processes at once on one store: only Redis has that.
 
 use super::*;
+use crate::domain::ReplyKind;
+use crate::store::Tap;
 
 impl World {
     /// Another process on the same data.
@@ -167,6 +169,41 @@ async fn late_evidence_counts_after_a_take_over() {
     );
     assert_eq!(second.statuses(7).await, ["m1 sent"]);
     second.check().await;
+}
+
+/// Whoever settles it: the person got the buttons of the attempt.
+#[tokio::test]
+async fn a_tap_carries_its_payload_also_when_the_answer_came_after_a_take_over() {
+    let ends: [fn(Vec<Tap>) -> Settlement; 2] = [
+        |taps| Settlement::Unknown { until: at(600), taps },
+        |taps| match receipt("P1") {
+            Settlement::Accepted { receipt, .. } => Settlement::Accepted { receipt, taps },
+            other => other,
+        },
+    ];
+    for end in ends {
+        let (first, second) = pair();
+        let claimed = first.attempt("m1", 1, 0).await;
+        second.take_over(5, 600).await;
+        second.event("P1", Status::Sent, Some(1), 6).await;
+        assert_eq!(second.state("m1").await, State::Accepted);
+        let tap = Tap {
+            label: "Keep it".into(),
+            payload: "slot 1".into(),
+        };
+        first.settle(&claimed, end(vec![tap]), 7).await;
+        let tapped = Reply {
+            context: Some(provider_id("P1")),
+            ..reply(1, "Keep it")
+        };
+        second.events(vec![Incoming::Reply(tapped)], 8).await;
+        let told = second.relayed(&lane("a", Lane::Inbound), 9).await;
+        let Callback::Inbound(entry) = &told[0] else {
+            panic!("{told:?}")
+        };
+        let payload = "slot 1".into();
+        assert_eq!(entry.kind, ReplyKind::Button { payload });
+    }
 }
 
 #[tokio::test]

@@ -221,6 +221,19 @@ async fn leases_are_renewed_while_many_writes_wait_for_a_replica_of_redis_that_i
     );
 }
 
+/// MoEngage must not hear success of what a failover could lose, whoever stored it.
+#[tokio::test]
+async fn a_message_counts_as_known_only_when_the_replica_of_redis_has_it() {
+    let redis = Unconfirmed::new();
+    let (channel, account, message) = (channel("a"), account(), message("m1", 1));
+    let accepted = redis.store.accept(&channel, &account, &message, at(0));
+    assert!(accepted.await.is_err());
+    let known = redis.store.is_accepted(&channel, &message.msg_id).await;
+    assert!(known.is_err(), "{known:?}");
+    let never = MsgId::parse("m2").unwrap();
+    assert!(!redis.store.is_accepted(&channel, &never).await.unwrap());
+}
+
 async fn until(what: &str, mut done: impl AsyncFnMut() -> bool) {
     let look = async {
         while !done().await {
@@ -264,7 +277,7 @@ async fn trouble_of_one_account_leaves_the_others_their_leases_and_their_ends() 
     let mx = first.attempt_of(&other).await;
     first.settle(&mx, unknown_until(600), 0).await;
     redis.say("DEL gw:{acc}:replicas gw:{other}:replicas").await;
-    redis.say("SET gw:{acc}:replicas nonsense").await;
+    redis.say("ACL SETUSER default resetkeys ~gw:{other}:*").await;
     assert!(first.store.renew().await.is_err());
     assert_eq!(redis.say("ZCARD gw:{other}:replicas").await, "1");
     let rules = ["a", "x"].map(|name| sweep_rule(name, 700));

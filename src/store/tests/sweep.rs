@@ -12,6 +12,7 @@ stories! {
     a_clock_that_was_a_day_ahead_holds_nothing_back,
     what_was_never_tried_does_not_wait_for_a_clock_that_was_set_back,
     after_the_clock_was_set_back_nothing_waits_for_a_time_to_come_once_more,
+    after_the_clock_was_set_back_no_hold_of_many_is_longer_than_meant,
 }
 
 async fn a_hold_ends_in_a_failure_that_is_told(new: NewWorld) {
@@ -114,6 +115,25 @@ async fn a_clock_that_was_a_day_ahead_holds_nothing_back(new: NewWorld) {
 }
 
 const HOUR: i64 = 3600;
+
+async fn after_the_clock_was_set_back_no_hold_of_many_is_longer_than_meant(new: NewWorld) {
+    let world = new();
+    for n in 0..250 {
+        let until = HOUR + 600;
+        world.lost(&format!("m{n}"), n + 1, HOUR, until).await;
+    }
+    world.set_back(0).await;
+    let mut failed = 0;
+    loop {
+        let swept = world.sweep(false, 601).await;
+        failed += swept.failed.len();
+        if !swept.more {
+            break;
+        }
+    }
+    assert_eq!(failed, 250);
+    world.check().await;
+}
 
 async fn what_was_never_tried_does_not_wait_for_a_clock_that_was_set_back(new: NewWorld) {
     let world = new();

@@ -22,7 +22,7 @@ end
 
 local function begin(id, channel, m, row)
   local attempt = number(id, m[4], 0) + 1
-  call('HSET', key_m(id), 's', AFTER.worker[STATE.queued].claim, 'n', attempt, 'ta', whole(redis_us()),
+  call('HSET', key_m(id), 's', AFTER.worker[STATE.queued].claim, 'n', attempt, 'ta', order_now(),
     'ow', replica .. ':' .. claim)
   call('HSET', P .. 'att:' .. replica, id, claim)
   if m[2] then call('SADD', P .. 'x:' .. m[2], id) end

@@ -3,7 +3,7 @@
 -- `domain` (scripts.rs), so who may do what, and what follows, is written down once.
 --
 -- Keys, each after the prefix:
---   seq, cseq           the last number of a message, of a callback
+--   seq, cseq, oseq     the last number of a message, of a callback, of a step (`order_now`)
 --   i:CHANNEL:MSG_ID    number of the message
 --   m:N                 hash: its small fields     d:N  its row, then its history, a line each
 --   t:N                 what the person can tap
@@ -26,27 +26,36 @@
 --   channels            all channels that may have something retention looks for
 --   att:REPLICA         hash: message -> claim     ct:REPLICA  hash: callback -> claim|lane|channel
 --   dirty               messages whose record is to be written elsewhere, by due
+--   b:BATCH             a batch of events that is stored
+-- Kept by others: pace, calls (pace.lua), token, templates, lock:NAME.
 local P = KEYS[1]
-local call = redis.call
 local HISTORY_LIMIT = 16384
 local folded = { emitted = 0, superseded = 0, unmatched = 0, inferred = 0, ring = {} }
--- Keys of which something is missing or not what a program of ours writes. They are told of; nobody
--- else may notice (tests/damage.rs).
+-- Keys of which something is missing or not what a program of ours writes. Nobody else may notice
+-- (tests/damage.rs); claims, ends, sweeps and events tell of them.
 local damage = {}
 
 local function damaged(key) damage[#damage + 1] = key end
 
+-- A key of another type than ours goes: nothing can be read from it or written to it, and a script
+-- that fails in its middle leaves half of its work behind.
+local function call(...)
+  local answer = redis.pcall(...)
+  if type(answer) ~= 'table' or not answer.err then return answer end
+  if string.find(answer.err, 'WRONGTYPE', 1, true) then
+    local key = select(2, ...)
+    damaged(key)
+    -- Refused to a question, which then fails.
+    redis.pcall('DEL', key)
+  end
+  return redis.call(...)
+end
+
 local function key_m(id) return P .. 'm:' .. id end
 
--- Small fields of a message. Those that are missing or empty are false; so are all of what is no hash,
--- which goes, because nothing could be written to it.
+-- Small fields of a message. Those that are missing or empty are false.
 local function fields(id, ...)
-  local m = redis.pcall('HMGET', key_m(id), ...)
-  if m.err then
-    damaged(key_m(id))
-    call('DEL', key_m(id))
-    m = {}
-  end
+  local m = call('HMGET', key_m(id), ...)
   for at = 1, select('#', ...) do
     if not m[at] or m[at] == '' then m[at] = false end
   end
@@ -86,8 +95,15 @@ local function is_of(owner, claim)
   return owner == claim or not (owner and string.find(owner, '^%x+:%d+$'))
 end
 
+-- What is no number counts anew from here. Which of the ledger's that was, `lost` shows; `queued`
+-- is put right by the sweep.
 local function count(channel, name, n)
-  if n ~= 0 then call('HINCRBY', P .. 'l:' .. channel, name, n) end
+  if n == 0 then return end
+  local key = P .. 'l:' .. channel
+  if type(redis.pcall('HINCRBY', key, name, n)) ~= 'number' then
+    damaged(key)
+    call('HSET', key, name, math.max(n, 0))
+  end
 end
 
 local function line(now, what, detail)
@@ -141,19 +157,39 @@ local function redis_ms() return math.floor(redis_us() / 1000) end
 -- The next number of a sequence, at least the time in microseconds: no number is given twice, also
 -- when Redis was wiped or went back to an older state, and all are of the same length.
 local function next_of(sequence)
-  local n, clock = call('INCR', P .. sequence), redis_us()
-  if n < clock then
+  local n, clock = redis.pcall('INCR', P .. sequence), redis_us()
+  if type(n) ~= 'number' or n < clock then
     n = clock
     call('SET', P .. sequence, whole(n))
   end
   return whole(n)
 end
 
+-- The number of this step: what came before what, also when the clock of Redis was set back.
+local step_number
+local function order_now()
+  step_number = step_number or next_of('oseq')
+  return step_number
+end
+
+-- A callback whose row is gone or damaged does not say whose it is, so nobody calls the next one when it
+-- ends: what comes behind it does.
+local function pass_damaged(waiting, order, ready, now)
+  local head, passed = call('LINDEX', waiting, 0), false
+  while head and string.match(text_at(P .. 'c:' .. head) or '', '^(%d+)|%d*|%d+|%d+|') ~= order do
+    damaged(P .. 'c:' .. head)
+    call('LREM', waiting, 1, head)
+    head, passed = call('LINDEX', waiting, 0), true
+  end
+  if passed and head then call('ZADD', ready, now, head) end
+end
+
 local function enqueue(channel, lane, order, id, row, now)
   local cid = next_of('cseq')
   call('SET', P .. 'c:' .. cid, order .. '|' .. id .. '|0|' .. now .. '|' .. row)
-  local waiting = call('RPUSH', P .. 'co:' .. lane .. ':' .. channel .. ':' .. order, cid)
-  if waiting == 1 then call('ZADD', P .. 'cr:' .. lane .. ':' .. channel, now, cid) end
+  local line, ready = P .. 'co:' .. lane .. ':' .. channel .. ':' .. order, P .. 'cr:' .. lane .. ':' .. channel
+  local waiting = call('RPUSH', line, cid)
+  if waiting == 1 then call('ZADD', ready, now, cid) else pass_damaged(line, order, ready, now) end
   count(channel, 'callbacks_waiting', 1)
   ring(channel)
 end
@@ -241,8 +277,8 @@ local function fold(id, status, at, failure, text, now)
   enqueue_status(m[1], id, m[2], STATUS[status], at, failure, now)
 end
 
--- An unmatched status: status, its time, when it came (by the caller's clock), phone, channel, when it
--- came (by Redis' clock, microseconds), length of the failure as JSON, that and the failure in words.
+-- An unmatched status: status, its time, when it came (by the caller's clock), phone, channel, the step
+-- in which it came, length of the failure as JSON, that and the failure in words.
 local function split_event(entry)
   return string.match(entry, '^(%d)|(-?%d*)|(%d+)|(%d*)|([^|]*)|(%d+)|(%d+)|(.*)$')
 end
@@ -293,6 +329,12 @@ end
 local function weigh(to, now)
   if not to then return end
   local candidates = call('SMEMBERS', P .. 'x:' .. to)
+  for at = #candidates, 1, -1 do
+    -- Of a message that is gone: nobody else would ever take it out.
+    if call('EXISTS', key_m(candidates[at])) == 0 then
+      call('SREM', P .. 'x:' .. to, table.remove(candidates, at))
+    end
+  end
   if #candidates ~= 1 then return end
   local id = candidates[1]
   local m = fields(id, 's', 'ta', 'ch', 'lo')
@@ -305,7 +347,7 @@ local function weigh(to, now)
     local first = call('LINDEX', P .. 'e:' .. provider_id, 0)
     local came = first and select(6, split_event(first))
     -- An id that was seen before the attempt belongs to another message.
-    if came and tonumber(came) >= begun then
+    if came and tonumber(came) > begun then
       if found then return end
       found = provider_id
     end
@@ -330,7 +372,7 @@ end
 local SILENCE = 4000
 local function is_calm()
   local time = redis_ms()
-  local beat = tonumber(call('GET', P .. 'beat') or time)
+  local beat = tonumber(call('GET', P .. 'beat')) or time
   call('SET', P .. 'beat', whole(time))
   if time - beat > SILENCE then call('SET', P .. 'calm', 1, 'PX', SILENCE) end
   return call('EXISTS', P .. 'calm') == 1
@@ -339,7 +381,8 @@ end
 local function release_callback(replica, cid, claim, now)
   local lane, channel = string.match(claim, '^%d+|(%d)|(.*)$')
   call('HDEL', P .. 'ct:' .. replica, cid)
-  if lane and call('EXISTS', P .. 'c:' .. cid) == 1 then
+  if lane then
+    -- One that is gone too: whoever takes it gives it up.
     call('ZADD', P .. 'cr:' .. lane .. ':' .. channel, now, cid)
     ring(channel)
   end

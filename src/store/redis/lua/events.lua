@@ -9,9 +9,7 @@ local channel, now, since, relay_unmatched, own, batch, batch_life = unpack(ARGV
 local replies = { told = 0, repeated = 0, unmatched = 0, stop = 0, start = 0 }
 
 -- A batch whose answer was lost comes again; replies without an id would be told twice.
-if batch ~= '' and not call('SET', P .. 'b:' .. batch, 1, 'NX', 'EX', batch_life) then
-  return { answer(), {} }
-end
+if batch ~= '' and call('EXISTS', P .. 'b:' .. batch) == 1 then return { answer(), {} } end
 
 local function keep_other(kind, raw)
   local key = P .. 'oe:' .. channel
@@ -27,7 +25,7 @@ local function take_status(provider_id, status, at, to, failure, text)
   end
   folded.unmatched = folded.unmatched + 1
   call('RPUSH', P .. 'e:' .. provider_id, table.concat(
-    { status, at, now, to, channel, whole(redis_us()), #failure, failure .. text }, '|'))
+    { status, at, now, to, channel, order_now(), #failure, failure .. text }, '|'))
   call('ZADD', P .. 'ez', 'NX', now, provider_id)
   if MARK_DIRTY then call('ZADD', P .. 'ask', 'NX', now, provider_id) end
   if to ~= '' then
@@ -129,4 +127,6 @@ for at = 8, #ARGV, 9 do
   end
 end
 count(channel, 'events', events)
+-- Last: what failed in its middle is to be done again.
+if batch ~= '' then call('SET', P .. 'b:' .. batch, 1, 'EX', batch_life) end
 return { answer(), { replies.told, replies.repeated, replies.unmatched, replies.stop, replies.start } }

@@ -22,11 +22,21 @@ local me, step, flight = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * SECOND + tonumber(time[2])
 
+-- A key of another type is as good as lost.
+local function call(command, key, ...)
+    local answer = redis.pcall(command, key, ...)
+    if not answer.err then return answer end
+    if string.find(answer.err, 'WRONGTYPE', 1, true) then redis.call('DEL', key) end
+    return redis.call(command, key, ...)
+end
+
 -- Calls under way elsewhere. An older step that comes late must not undo a newer one.
-local others, elsewhere = 0, redis.call('HGETALL', calls)
+local others, elsewhere = 0, call('HGETALL', calls)
 for i = 1, #elsewhere, 2 do
     local count, at, ends = string.match(elsewhere[i + 1], '^(%d+) (%d+) (%d+)$')
-    if elsewhere[i] == me then
+    if not count then -- nothing that we write
+        redis.call('HDEL', calls, elsewhere[i])
+    elseif elsewhere[i] == me then
         if tonumber(at) >= step then return redis.error_reply('STALE an older step came late') end
     elseif tonumber(ends) <= now then
         redis.call('HDEL', calls, elsewhere[i])
@@ -39,10 +49,13 @@ for i = 1, #elsewhere, 2 do
     end
 end
 
-local kept = redis.call('HMGET', pace, 'next', 'gap', 'rate', 'most', 'factor', 'factor_at',
+local kept = call('HMGET', pace, 'next', 'gap', 'rate', 'most', 'factor', 'factor_at',
     'halved_at', 'wait_until', 'wait', 'late', 'late_at')
 local next, last_gap = tonumber(kept[1]), tonumber(kept[2]) or 0
-local rate, most = kept[3] or ARGV[4], tonumber(kept[4] or ARGV[5])
+local rate, most = kept[3], tonumber(kept[4]) or tonumber(ARGV[5])
+-- What is no pace is not "no limit".
+local paced = tonumber(rate) or 0
+if rate ~= 'off' and not (paced > 0 and paced <= SECOND) then rate = ARGV[4] end
 local factor, factor_at = tonumber(kept[5]) or 1, tonumber(kept[6]) or now
 local halved_at = tonumber(kept[7]) or 0
 -- What was left of a pause when it was last looked at bounds it, should the clock be set back.

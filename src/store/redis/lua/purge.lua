@@ -57,7 +57,7 @@ else
   -- Dead letters of a lane.
   local key = P .. 'dl:' .. ARGV[4]
   for _, cid in ipairs(call('ZRANGEBYSCORE', key, '-inf', '(' .. before, 'LIMIT', 0, most)) do
-    local order = string.match(call('GET', P .. 'c:' .. cid) or '', '^(%d+)')
+    local order = string.match(text_at(P .. 'c:' .. cid) or '', '^(%d+)')
     if order then call('SREM', P .. 'dm:' .. order, cid) end
     call('DEL', P .. 'c:' .. cid)
     call('HDEL', P .. 'dr', cid)

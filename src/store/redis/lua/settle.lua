@@ -27,12 +27,11 @@ local function keep_taps(taps)
   if taps ~= '' then call('SET', P .. 't:' .. id, taps) end
 end
 
-local function receipt(provider_id, conversation, taps)
+local function receipt(provider_id, conversation)
   if after == STATE.accepted then
     receive(id, channel, who, state, step, provider_id, now)
     if conversation ~= '' then call('HSET', key_m(id), 'cv', conversation) end
     note(id, now, 'receipt', provider_id)
-    keep_taps(taps)
     match_early(id, provider_id, now)
   elseif call('SET', P .. 'p:' .. provider_id, id, 'NX') then
     -- Sent once more by another process meanwhile: the statuses of this one belong here too.
@@ -42,7 +41,7 @@ local function receipt(provider_id, conversation, taps)
   end
 end
 
-local function without_receipt(what, more)
+local function without_receipt(what, text)
   call('HSET', key_m(id), 'un', mine)
   if state == STATE.attempting and counts_earlier(id, channel, said, now) then return end
   call('ZREM', P .. 'u', id)
@@ -52,15 +51,16 @@ local function without_receipt(what, more)
     requeue(id, channel, what, accepted)
     note(id, now, 'retry', said, HISTORY_LIMIT)
   elseif step == 'fail' then
-    fail(id, channel, who, msg_id, state, what, more, now)
+    fail(id, channel, who, msg_id, state, what, text, now)
   else
     lose(id, channel, who, what, said, now)
-    keep_taps(more)
   end
 end
 
+-- The person may have it, whoever settles it in the end.
+if step == 'receipt' then keep_taps(ARGV[10]) elseif step == 'lose' then keep_taps(ARGV[9]) end
 if step == 'receipt' then
-  receipt(unpack(ARGV, 8, 10))
+  receipt(unpack(ARGV, 8, 9))
 elseif after then
   without_receipt(unpack(ARGV, 8, 9))
 end

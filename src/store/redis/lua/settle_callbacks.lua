@@ -46,8 +46,8 @@ local function settle(cid, claim, finish, word)
   end
   count(channel, 'callbacks_waiting', -1)
   local waiting = P .. 'co:' .. lane .. ':' .. channel .. ':' .. order
-  call('LREM', waiting, 1, cid)
-  local head = call('LINDEX', waiting, 0)
+  -- One that is damaged does not stand where it says.
+  local head = call('LREM', waiting, 1, cid) > 0 and call('LINDEX', waiting, 0)
   if head then call('ZADD', ready, now, head) end
 end
 

@@ -34,6 +34,13 @@ local function look_at_ages(channel, rule)
   for lane = 0, 1 do
     bring_back(P .. 'cr:' .. lane .. ':' .. channel, tonumber(now))
   end
+  -- A worker sleeps while its ledger says that nothing is queued.
+  local ledger = P .. 'l:' .. channel
+  local queued = call('ZCARD', P .. 'q:' .. channel) + call('ZCARD', P .. 'rq:' .. channel)
+  if (tonumber(call('HGET', ledger, 'queued') or 0)) ~= queued then
+    damaged(ledger)
+    call('HSET', ledger, 'queued', queued)
+  end
   for _, queue in ipairs({ 'q:', 'ra:' }) do
     local room = most - #failed
     local old = room > 0 and call('ZRANGEBYSCORE', P .. queue .. channel, '-inf',
@@ -90,15 +97,21 @@ if ages then
   if #failed >= most then more = 1 end
   local shortest = math.huge
   for _, rule in pairs(rules) do shortest = math.min(shortest, rule.hold) end
-  -- The farthest first: longer holds of other channels are not in the way.
+  -- Those too whose channel holds for longer are among them, so more are looked at than changed.
   local late = shortest < math.huge and call('ZREVRANGEBYSCORE', P .. 'u', '+inf',
-    '(' .. ahead + shortest, 'LIMIT', 0, most) or {}
+    '(' .. ahead + shortest, 'LIMIT', 0, 10 * most) or {}
+  local shortened = 0
   for _, id in ipairs(late) do
+    if shortened >= most then
+      more = 1
+      break
+    end
     local m = fields(id, 'ch', 'du')
     local rule = rules[m[1]]
     if rule and number(id, m[2], math.huge) > ahead + rule.hold then
       call('ZADD', P .. 'u', tonumber(now) + rule.hold, id)
       call('HSET', key_m(id), 'du', tonumber(now) + rule.hold)
+      shortened = shortened + 1
     end
   end
 end
