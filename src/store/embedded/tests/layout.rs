@@ -34,9 +34,14 @@ async fn a_file_of_layout_1_is_brought_up_to_date() {
                              settled_at, provider_id, body, history)
         VALUES ('a', 'm1', 'acc', 12025550001, 2, 0, 1899999000000, 1, 1899999001000, 'P1',
                 '{\"v\":1,\"from\":\"12025550999\",\"name\":\"t\",\"lang\":\"en\"}', '');
+        INSERT INTO message (channel, msg_id, account, recipient, state, due, accepted_at, attempts,
+                             attempted_at, body, history)
+        VALUES ('a', 'm2', 'acc', 12025550002, 3, 1900000600000, 1899999000000, 1, 1899999005000,
+                '{\"v\":1,\"from\":\"12025550999\",\"name\":\"t\",\"lang\":\"en\"}', '');
         INSERT INTO event (account, channel, kind, provider_id, status, received_at)
         VALUES ('acc', 'a', 'status', 'P9', 'sent', 1899999000000);
-        INSERT INTO ledger VALUES ('a', 'accepted', 1), ('a', 'accepted_by_provider', 1);
+        INSERT INTO ledger
+        VALUES ('a', 'accepted', 2), ('a', 'accepted_by_provider', 1), ('a', 'unknown', 1);
         PRAGMA user_version = 1;";
     old.execute_batch(&format!("{}{rows}", include_str!("layout_1.sql")))
         .unwrap();
@@ -48,6 +53,9 @@ async fn a_file_of_layout_1_is_brought_up_to_date() {
     assert_eq!(rig.waiting().await, 0);
     rig.event("P1", Status::Sent, None, 1).await;
     assert_eq!(rig.write_all(2).await.len(), 1);
+    // What had come before the attempt is not its evidence, what comes now is.
+    let of_2 = async |id: &str| rig.event(id, Status::Delivered, Some(2), 3).await.inferred;
+    assert_eq!((of_2("P9").await, of_2("P2").await), (0, 1));
     rig.check().await;
     let dir = rig.closed();
     // The same tables and indexes as in a new file.
