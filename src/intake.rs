@@ -101,18 +101,14 @@ impl Intake {
             .max_queue
             .is_some_and(|most| waiting >= i64::try_from(most).unwrap_or(i64::MAX))
         {
-            return match self.already_accepted(channel, &message.msg_id).await {
-                true => Entry::Repeat,
-                false => Entry::Full {
-                    retry_after: FULL_WAIT,
-                },
+            let full = Entry::Full {
+                retry_after: FULL_WAIT,
             };
+            return self.unless_repeat(channel, &message.msg_id, full).await;
         }
         if let Err(refusal) = self.check_template(channel, message).await {
-            return match self.already_accepted(channel, &message.msg_id).await {
-                true => Entry::Repeat,
-                false => Entry::Refused(refusal),
-            };
+            let refused = Entry::Refused(refusal);
+            return self.unless_repeat(channel, &message.msg_id, refused).await;
         }
         let stored = store(outbox.clone(), channel.clone(), message.clone()).await;
         match stored {
@@ -128,14 +124,15 @@ impl Intake {
         }
     }
 
-    /// Whether this id was accepted before; false when the store cannot tell.
-    pub async fn already_accepted(&self, channel: &Channel, msg_id: &MsgId) -> bool {
-        self.shared
-            .outbox
-            .store
-            .is_accepted(&channel.id, msg_id)
-            .await
-            .unwrap_or(false)
+    /// This end of a message that may not enter, unless its id was accepted before: then it is a
+    /// repeat, whatever it says now (DESIGN G3). While the store cannot tell, neither can be said.
+    pub async fn unless_repeat(&self, channel: &Channel, msg_id: &MsgId, end: Entry) -> Entry {
+        let store = &self.shared.outbox.store;
+        match store.is_accepted(&channel.id, msg_id).await {
+            Ok(true) => Entry::Repeat,
+            Ok(false) => end,
+            Err(error) => unavailable(channel, &error),
+        }
     }
 
     async fn check_template(&self, channel: &Channel, message: &Message) -> Result<(), Refusal> {
@@ -208,8 +205,8 @@ fn unavailable(channel: &Channel, error: &StoreError) -> Entry {
     // Thousands a second may come while the disk is full, and the log may be on that disk.
     if LOG.passes() {
         tracing::error!(channel = %channel.id, %error,
-            "messages are answered 503, because they cannot be stored; MoEngage is asked to come \
-             again");
+            "messages are answered 503, because they cannot be stored or looked up; MoEngage is \
+             asked to come again");
     }
     Entry::Unavailable {
         reason: error.to_string(),

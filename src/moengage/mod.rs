@@ -120,17 +120,20 @@ async fn reject(caller: &Caller, intake: &Intake, rejected: Rejected) -> Reply {
             refusal,
         } => (msg_id, from, refusal),
     };
-    if let Some(Ok(channel)) = from.map(|from| caller.sending_from(&from))
-        && intake.already_accepted(channel, &msg_id).await
-    {
-        tracing::info!(
+    let refused = Entry::Refused(refusal);
+    let entry = match from.map(|from| caller.sending_from(&from)) {
+        Some(Ok(channel)) => intake.unless_repeat(channel, &msg_id, refused).await,
+        _ => refused,
+    };
+    match &entry {
+        Entry::Repeat => tracing::info!(
             msg_id = mask_digits(msg_id.as_str()),
             "a repeat of an accepted message came with content that would be refused"
-        );
-        return Reply::Success;
+        ),
+        Entry::Refused(refusal) => tell(&msg_id, refusal),
+        _ => {}
     }
-    tell(&msg_id, &refusal);
-    Reply::Failure(refusal)
+    entry.into()
 }
 
 /// The one event of a refused send.

@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 
 /// How long a caller may have to wait for its 503.
 const AT_ONCE: Duration = Duration::from_secs(3);
+/// The same where the list of templates may be asked for first, for 2 s.
+const TEMPLATE: Duration = Duration::from_secs(5);
 /// How long an event may wait for the store before its 503 (DESIGN G4), and a little.
 const EVENT: Duration = Duration::from_secs(5);
 
@@ -148,12 +150,16 @@ async fn refuses(gateway: &Gateway, id: &str, words: &[&str]) {
     assert_eq!(alive, 200, "it is alive all the same");
 }
 
-/// Ready again by itself, and what it does it does once.
-async fn heals(stage: &Stage, gateway: &Gateway, id: &str, round: usize) {
+async fn until_ready(gateway: &Gateway) {
     until("it is ready again", async || {
         (gateway.ready().await.0 == 200).then_some(())
     })
     .await;
+}
+
+/// Ready again by itself, and what it does it does once.
+async fn heals(stage: &Stage, gateway: &Gateway, id: &str, round: usize) {
+    until_ready(gateway).await;
     sent(
         gateway,
         &stage.sandbox,
@@ -192,10 +198,7 @@ async fn while_redis_is_down_all_are_told_at_once_and_afterwards_all_goes_on() {
         refuses(&gateway, &id, &["redis"]).await;
     }
     stage.redis.restart();
-    until("it is ready again", async || {
-        (gateway.ready().await.0 == 200).then_some(())
-    })
-    .await;
+    until_ready(&gateway).await;
     gateway.channel("resume").await;
     heals(&stage, &gateway, &id, 2).await;
     gateway.until_state("waiting", "accepted").await;
@@ -216,6 +219,45 @@ async fn a_redis_that_hangs_holds_nobody_up() {
     refuses(&gateway, &id, &["redis"]).await;
     stage.redis.resume();
     heals(&stage, &gateway, &id, 1).await;
+}
+
+/// A message that was accepted once and whose content is refused now must not be told "failure"
+/// because nobody could look it up: MoEngage would believe it, and the message goes out (DESIGN G3).
+#[tokio::test]
+async fn a_repeat_that_would_be_refused_now_is_not_refused_while_redis_cannot_be_asked() {
+    on_redis_only!();
+    let stage = Stage::new(quiet(), Options::always()).await;
+    let (gateway, _) = warm(&stage).await;
+    let bad_number = |id: &str| order_update(id, "+1202");
+    let no_template = |id: &str| send(id, &number(9_000), "no_such_template", "en_US", json!([]));
+    let refused = async |body: Value| {
+        let answer = gateway.post(&body).await;
+        assert_eq!(answer.1["status"], "failure", "{answer:?}");
+    };
+    let all_known = async || {
+        refused(bad_number("fresh")).await;
+        gateway.accept_body(&bad_number("warm")).await;
+        gateway.accept_body(&no_template("warm")).await;
+    };
+    let nobody_knows = async || {
+        for body in [bad_number("warm"), no_template("warm"), bad_number("fresh")] {
+            let answer = async { gateway.post(&body).await.0 };
+            in_time(&body.to_string(), TEMPLATE, answer).await;
+        }
+    };
+    refused(no_template("fresh")).await;
+    all_known().await;
+    stage.redis.pause();
+    nobody_knows().await;
+    stage.redis.resume();
+    until_ready(&gateway).await;
+    all_known().await;
+    stage.redis.kill9();
+    nobody_knows().await;
+    stage.redis.restart();
+    until_ready(&gateway).await;
+    all_known().await;
+    assert_eq!(stage.sandbox.counts().await["sends_accepted"], 1);
 }
 
 #[tokio::test]
@@ -275,10 +317,7 @@ async fn a_redis_that_lost_everything_is_served_on() {
     let (gateway, _) = warm(&stage).await;
     stage.redis.kill9();
     stage.redis.restart();
-    until("it is ready again", async || {
-        (gateway.ready().await.0 == 200).then_some(())
-    })
-    .await;
+    until_ready(&gateway).await;
     // The token pair is gone with the rest, so whether this is sent before a person helps is open;
     // that it is kept, found and counted is not.
     gateway.accept("m1", &number(1)).await;
