@@ -124,15 +124,26 @@ pub fn mask_digits(text: &str) -> String {
     masked
 }
 
+/// What may stand between two digits of a number.
+fn joins(c: char) -> bool {
+    matches!(c, ' ' | '\u{a0}' | '-' | '.' | '(' | ')' | '/' | '_')
+}
+
+/// The most of these in a row; what is farther apart is two numbers.
+const MOST_JOINED: usize = 3;
+
 /// Masks every run of seven or more digits in free text of others, where a number may be written
-/// with single spaces, hyphens, dots or parentheses between its digits.
+/// with spaces, hyphens, dots, parentheses, slashes or underscores between its digits.
 pub fn mask_numbers(text: &str) -> String {
-    let joins = |c: char| matches!(c, ' ' | '-' | '.' | '(' | ')');
     let mut masked = String::with_capacity(text.len());
     let mut run = String::new();
+    let mut joined = 0;
     for c in text.chars() {
-        let goes_on = joins(c) && run.ends_with(|last: char| last.is_ascii_digit());
-        if c.is_ascii_digit() || goes_on {
+        if c.is_ascii_digit() {
+            joined = 0;
+            run.push(c);
+        } else if joins(c) && !run.is_empty() && joined < MOST_JOINED {
+            joined += 1;
             run.push(c);
         } else {
             flush(&mut masked, &mut run);
@@ -222,6 +233,27 @@ mod tests {
             "call +91 *****-***10 now"
         );
         assert_eq!(mask_numbers("HTTP 200, try 1"), "HTTP 200, try 1");
+    }
+
+    #[test]
+    fn a_number_in_free_text_is_masked_however_it_is_written() {
+        for (text, shown) in [
+            ("+91 (98765) 43210", "+91 (*****) ***10"),
+            ("+1 (202) 555 - 0143", "+1 (2**) *** - **43"),
+            ("+1 (202) 555-0143", "+1 (2**) ***-**43"),
+            ("0202/555.01_43!", "02**/***.**_43!"),
+            (
+                "1\u{a0}202\u{a0}555\u{a0}0143",
+                "1\u{a0}2**\u{a0}***\u{a0}**43",
+            ),
+            ("no +12025550143 (try 2)", "no +12*******43 (try 2)"),
+        ] {
+            assert_eq!(mask_numbers(text), shown);
+        }
+        // Too far apart, or too few together.
+        for text in ["1202 --- 555014", "HTTP 503 (try 2 of 12), 3.4 s - 5"] {
+            assert_eq!(mask_numbers(text), text);
+        }
     }
 
     proptest::proptest! {

@@ -187,18 +187,34 @@ async fn whole(answer: Response<Body>) -> (u16, String, Vec<u8>) {
     (status, kind, body.to_bytes().to_vec())
 }
 
-/// A whole number of a person must not be said: its digits, standing alone.
+/// A whole number of a person must not be said.
 pub(super) fn assert_masked(said: &str, phone: Phone) {
+    assert!(!is_said(said, phone), "a whole number is said: {said}");
+}
+
+/// Whether a number's digits stand somewhere, alone, with up to three of the usual separators
+/// between two of them.
+pub(super) fn is_said(said: &str, phone: Phone) -> bool {
     let digits = phone.digits();
     let beside = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
-    for (at, _) in said.match_indices(&digits) {
-        let before = said[..at].chars().next_back();
-        let after = said[at + digits.len()..].chars().next();
-        assert!(
-            beside(before) || beside(after) || digits.len() < 9,
-            "a whole number is said: {said}"
-        );
+    let stands_at = |(at, _): (usize, &str)| {
+        let end = end_of(&said[at..], &digits).map(|length| at + length);
+        !beside(said[..at].chars().next_back())
+            && end.is_some_and(|end| !beside(said[end..].chars().next()))
+    };
+    digits.len() >= 9 && said.match_indices(&digits[..1]).any(stands_at)
+}
+
+/// Where these digits end, if the text begins with them.
+fn end_of(text: &str, digits: &str) -> Option<usize> {
+    let joins = |c: char| " \u{a0}-.()/_".contains(c);
+    let mut rest = text;
+    for digit in digits.chars() {
+        let gap: String = rest.chars().take_while(|c| joins(*c)).collect();
+        let after = rest[gap.len()..].strip_prefix(digit);
+        rest = after.filter(|_| gap.chars().count() <= 3)?;
     }
+    Some(text.len() - rest.len())
 }
 
 fn channel() -> Channel {

@@ -1,6 +1,8 @@
 //! A moment of every target with each change of the code; `tests/fuzz/run` is for longer.
 
+use super::door::is_said;
 use super::{TARGETS, mutate};
+use crate::domain::Phone;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
@@ -88,4 +90,29 @@ fn most_changes_keep_the_shape() {
     };
     let kept = (0..1000).filter(is_json).count();
     assert!((600..950).contains(&kept), "{kept} of 1000");
+}
+
+/// What looks for numbers sees them however they are written.
+#[test]
+fn a_number_with_separators_is_seen() {
+    let phone = Phone::parse("12025550143").unwrap();
+    for text in [
+        "to=12025550143 ",
+        "+1 (202) 555-0143",
+        "call 1 (202) 555 - 0143.",
+        "1/202/555_0143",
+        "112025550143 1.202.555.0143",
+    ] {
+        assert!(is_said(text, phone), "{text}");
+    }
+    for text in [
+        "12*******43",
+        "+1 (2**) *** - **43",
+        "id-a12025550143",
+        "12025550143a 912025550143",
+        "1 202 555, 0143",
+        "1202 --- 5550143",
+    ] {
+        assert!(!is_said(text, phone), "{text}");
+    }
 }

@@ -178,6 +178,30 @@ pub(crate) fn figure(metrics: &str, line: &str) -> f64 {
     found.map_or(0.0, |value| value.trim().parse().unwrap())
 }
 
+/// Whether these digits stand in a text, with up to three of the usual separators between two of
+/// them: where they begin.
+pub(crate) fn said_at(text: &str, digits: &str) -> Option<usize> {
+    let starts = text.match_indices(&digits[..1]).map(|(at, _)| at);
+    let mut found = starts.filter(|at| {
+        let mut gap = 0;
+        let mut wanted = digits.chars().peekable();
+        for c in text[*at..].chars() {
+            if wanted.next_if_eq(&c).is_some() {
+                gap = 0;
+            } else if " \u{a0}-.()/_".contains(c) && gap < 3 {
+                gap += 1;
+            } else {
+                break;
+            }
+            if wanted.peek().is_none() {
+                break;
+            }
+        }
+        wanted.peek().is_none()
+    });
+    found.next()
+}
+
 /// Runs the binary to its end without a gateway around it; exit code and output.
 pub(crate) fn run_to_end(args: &[&str], setup: &Setup, dir: &std::path::Path) -> (i32, String) {
     let mut all: Vec<&str> = args.to_vec();

@@ -1,5 +1,6 @@
 //! Private by default: no secret and no whole phone number where people and machines look.
 
+use crate::aids::said_at;
 use crate::harness::*;
 use crate::tap::Tap;
 use serde_json::json;
@@ -40,7 +41,7 @@ async fn b_45_no_secret_and_no_whole_number_is_in_logs_metrics_ops_answers_or_ur
     let body = order_update("x", &person(99)).to_string();
     gateway.post_as(&[("authorization", denied)], body).await;
     let outcomes = [
-        "refuse:+12025550001 is not on WhatsApp, ask 12025550001",
+        "refuse:+12025550001 is not on WhatsApp, ask +1 (202) 555 - 0001",
         "accept_then_close",
         "503",
         "500_before",
@@ -145,7 +146,11 @@ async fn b_45_no_secret_and_no_whole_number_is_in_logs_metrics_ops_answers_or_ur
     for secret in &secrets {
         for (place, text) in [("log", &output), ("answers", &shown), ("urls", &urls)] {
             // The public address with the secret in its path is told to nobody here.
-            let at = text.find(secret.as_str());
+            let is_number = secret.bytes().all(|byte| byte.is_ascii_digit());
+            let at = match is_number {
+                true => said_at(text, secret),
+                false => text.find(secret.as_str()),
+            };
             let around = at.map(|at| &text[at.saturating_sub(200)..(at + 80).min(text.len())]);
             assert!(at.is_none(), "{secret} is in the {place}: {around:?}");
         }
