@@ -17,7 +17,7 @@ const COUNTING: Duration = Duration::from_millis(500);
 /// What Datastore knows, and what is to be said when it could not be asked.
 #[derive(Default)]
 pub(super) struct Found {
-    pub(super) messages: Vec<Value>,
+    pub(super) messages: Vec<Kept>,
     pub(super) note: Option<String>,
 }
 
@@ -29,7 +29,7 @@ pub(super) async fn find(desk: &Desk, id: &str) -> Found {
     let because = match timeout(PATIENCE, archive.find(id)).await {
         Ok(Ok(found)) => {
             return Found {
-                messages: found.iter().map(record).collect(),
+                messages: found,
                 note: None,
             };
         }
@@ -45,13 +45,13 @@ pub(super) async fn find(desk: &Desk, id: &str) -> Found {
 }
 
 /// A message as Datastore has it, in the form of one of the outbox's.
-fn record(kept: &Kept) -> Value {
+pub(super) fn record(kept: &Kept) -> Value {
     let from = BusinessNumber::parse(&kept.from);
     json!({
         "source": "Datastore",
         "channel": named(&kept.channel),
         "account": named(&kept.account),
-        "msg_id": kept.msg_id.as_str(),
+        "msg_id": kept.msg_id.to_string(),
         "state": kept.state.as_str(),
         "status": kept.status.map(|status| status.as_str()),
         "means": if kept.ours {
@@ -63,7 +63,7 @@ fn record(kept: &Kept) -> Value {
         "from": from.map(|from| from.to_string()).ok(),
         "template": kept.template,
         "language": kept.language,
-        "campaign_id": kept.campaign,
+        "campaign_id": kept.campaign.as_deref().map(mask_digits),
         "accepted_at": view::time(kept.accepted_at),
         "due": null,
         "attempts": kept.attempts,

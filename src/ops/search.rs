@@ -3,6 +3,7 @@
 
 use super::problem::{Name, Problem};
 use super::{Desk, answer, archived, view};
+use crate::archive::Kept;
 use crate::domain::{Phone, State};
 use crate::http::Payload;
 use crate::store::{Record, Search, StoreError};
@@ -46,12 +47,13 @@ pub(super) async fn message(
 /// A message that only Datastore still knows.
 async fn elsewhere(desk: &Desk, msg_id: &str, on: &On) -> Result<Response, Problem> {
     let elsewhere = archived::find(desk, msg_id).await;
-    let is_it = |one: &&Value| {
+    // Compared as it is kept: what is shown is masked.
+    let is_it = |one: &&Kept| {
         let channel = on.channel.as_ref();
-        one["msg_id"] == msg_id && channel.is_none_or(|wanted| one["channel"] == wanted.as_str())
+        one.msg_id.as_str() == msg_id && channel.is_none_or(|wanted| one.channel == *wanted)
     };
     match elsewhere.messages.iter().find(is_it) {
-        Some(record) => Ok(answer(record)),
+        Some(kept) => Ok(answer(&archived::record(kept))),
         None => Err(Problem::not_found(match elsewhere.note {
             Some(note) => format!("no message of this id is kept here. {note}"),
             None => "no message of this id is kept".to_owned(),
@@ -77,7 +79,8 @@ pub(super) async fn search(
     let mut note = None;
     if found.is_empty() {
         let elsewhere = archived::find(&desk, &wanted.id).await;
-        (found, note) = (elsewhere.messages, elsewhere.note);
+        found = elsewhere.messages.iter().map(archived::record).collect();
+        note = elsewhere.note;
     }
     Ok(answer(&json!({ "messages": found, "note": note })))
 }

@@ -148,7 +148,7 @@ pub(super) fn record(record: &Record) -> Value {
     json!({
         "channel": record.channel.as_str(),
         "account": record.account.as_str(),
-        "msg_id": message.msg_id.as_str(),
+        "msg_id": message.msg_id.to_string(),
         "state": record.state.as_str(),
         "status": record.status.map(Status::as_str),
         "means": meaning(record.state),
@@ -156,7 +156,7 @@ pub(super) fn record(record: &Record) -> Value {
         "from": message.from.to_string(),
         "template": message.template.name,
         "language": message.template.language,
-        "campaign_id": message.campaign.as_deref(),
+        "campaign_id": message.campaign.as_deref().map(mask_digits),
         "accepted_at": time(record.accepted_at),
         "due": record.due.map(time),
         "attempts": record.attempts,

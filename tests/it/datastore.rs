@@ -390,6 +390,16 @@ async fn trace_reads_what_only_datastore_knows() {
     }
     let message = gateway.message("old-7").await;
     assert_eq!(message["source"], "Datastore");
+    // Whose id holds a number is found by the whole id, and shown without the number.
+    let mut numbered = old_entity("to_12025550148", "wa-8", "12025550148");
+    numbered["campaign_id"] = json!({ "stringValue": "of-12025550148" });
+    emulator.put("wa-8", numbered).await;
+    let message = gateway.message("to_12025550148").await;
+    assert_eq!(message["msg_id"], "to_12*******48");
+    assert_eq!(message["campaign_id"], "of-12*******48");
+    let (code, out) = trace("+1 202 555 0148");
+    assert!(code == 0 && out.contains("to_12*******48"), "{out}");
+    assert!(!out.contains("12025550148"), "{out}");
     let (code, out) = trace("nothing");
     assert!(code == 1 && !out.contains("Datastore"), "{out}");
     emulator.kill();

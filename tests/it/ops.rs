@@ -55,6 +55,36 @@ async fn a_message_is_found_by_its_id_the_providers_id_and_the_phone_with_its_wh
     assert!(search(&gateway, "+12025559999").await.is_empty());
 }
 
+#[tokio::test]
+async fn a_number_in_an_id_is_masked_where_it_is_shown_and_the_whole_id_is_still_found() {
+    let sandbox = Sandbox::start(json!({ "event_mode": "none" })).await;
+    let gateway = Gateway::start(&sandbox, Setup::towards(&sandbox)).await;
+    let (id, to) = ("camp_12025550042_7", number(42));
+    let url = format!("{}/send_whatsapp?campaign_id=of-12025550042", gateway.url);
+    let request = gateway.http.post(url).header("apikey", TOKEN);
+    let request = request.body(order_update(id, &to).to_string());
+    assert_eq!(request.send().await.unwrap().status(), 200);
+    gateway.accept("6650f1c2_wa_000001", &to).await;
+    gateway.drained().await;
+    let found = search(&gateway, &to).await;
+    let mut shown: Vec<&str> = found
+        .iter()
+        .map(|one| one["msg_id"].as_str().unwrap())
+        .collect();
+    shown.sort_unstable();
+    assert_eq!(shown, ["6650f1c2_wa_000001", "camp_12*******42_7"]);
+    let whole = gateway.message(id).await;
+    assert_eq!(search(&gateway, id).await, std::slice::from_ref(&whole));
+    assert_eq!(whole["campaign_id"], "of-12*******42");
+    for shown in [json!(found).to_string(), whole.to_string()] {
+        assert_eq!(
+            said_at(&shown, &to[1..]),
+            None,
+            "a whole phone number: {shown}"
+        );
+    }
+}
+
 async fn says_hello(sandbox: &Sandbox, id: &str) {
     sandbox
         .post(
