@@ -36,11 +36,11 @@ pub(super) async fn accounts(State(desk): State<Desk>) -> Response {
 }
 
 pub(super) async fn pause(State(desk): State<Desk>, Name(id): Name) -> Result<Response, Problem> {
-    set_paused(&desk, &id, true).await
+    desk.change(|desk| set_paused(desk, id, true)).await
 }
 
 pub(super) async fn resume(State(desk): State<Desk>, Name(id): Name) -> Result<Response, Problem> {
-    set_paused(&desk, &id, false).await
+    desk.change(|desk| set_paused(desk, id, false)).await
 }
 
 /// The name under which a channel's pause is stored.
@@ -58,9 +58,9 @@ pub(crate) async fn stored_pause(outbox: &Outbox, channel: &Channel) -> Result<b
 const STANDS: &str = "1";
 const SENDS: &str = "0";
 
-async fn set_paused(desk: &Desk, id: &str, paused: bool) -> Result<Response, Problem> {
+async fn set_paused(desk: Desk, id: String, paused: bool) -> Result<Response, Problem> {
     let missing = || Problem::not_found(format!("there is no channel {id:?}"));
-    let channel = desk.shared.channels.get(id).ok_or_else(missing)?;
+    let channel = desk.shared.channels.get(&id).ok_or_else(missing)?;
     // Stored first: a restart must not undo what was answered. What is configured anyway needs no
     // entry, and follows the configuration when that changes; but other processes on the same store
     // may be configured otherwise.
@@ -68,7 +68,7 @@ async fn set_paused(desk: &Desk, id: &str, paused: bool) -> Result<Response, Pro
     let word = if paused { STANDS } else { SENDS };
     let differs = paused != channel.starts_paused || store.is_shared();
     let value = differs.then(|| word.to_owned());
-    store.save_setting(&pause_setting(id), value).await?;
+    store.save_setting(&pause_setting(&id), value).await?;
     channel.set_paused(paused);
     tracing::info!(channel = id, paused, "an operator changed the channel");
     Ok(answer(&view::channel(channel, &desk.shared.outbox)))

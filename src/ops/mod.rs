@@ -12,6 +12,7 @@ mod metrics;
 pub mod problem;
 mod rate;
 mod search;
+mod turns;
 mod view;
 
 use crate::archive::Archive;
@@ -34,6 +35,7 @@ use problem::Problem;
 pub(crate) use rate::stored as stored_pace;
 use secrecy::SecretString;
 use std::sync::Arc;
+use turns::Turns;
 
 /// What the ops listener works with. Clones share it.
 #[derive(Clone)]
@@ -52,6 +54,8 @@ struct Shared {
     token: Option<SecretString>,
     /// What `/readyz` said last. Held while it finds out, so that many who ask cost one look.
     readiness: tokio::sync::Mutex<Option<health::Readiness>>,
+    /// Whose change is being stored and made to hold: pauses and paces, of all channels and accounts.
+    turns: Turns,
 }
 
 /// One account as the desk sees it.
@@ -91,10 +95,20 @@ impl Desk {
             metrics: parts.metrics,
             token: parts.token,
             readiness: tokio::sync::Mutex::default(),
+            turns: Turns::default(),
         };
         Self {
             shared: Arc::new(shared),
         }
+    }
+
+    /// Makes a change of an operator's when those before it are done.
+    async fn change<F>(self, change: impl FnOnce(Self) -> F) -> Result<Response, Problem>
+    where
+        F: Future<Output = Result<Response, Problem>> + Send + 'static,
+    {
+        let turns = self.shared.turns.clone();
+        turns.take(change(self)).await
     }
 
     fn account(&self, id: &str) -> Result<&AccountDesk, Problem> {

@@ -62,6 +62,10 @@ pub(super) async fn set(
             "the body must be {{\"per_second\": 10 or \"off\", \"concurrency\": 10}}: {error}"
         ))
     })?;
+    desk.change(|desk| set_to(desk, id, wish)).await
+}
+
+async fn set_to(desk: Desk, id: String, wish: Wish) -> Result<Response, Problem> {
     let account = desk.account(&id)?;
     let pace = wished(&wish, account.account.limiter.now().set)?;
     let stored = Stored {
@@ -83,6 +87,10 @@ pub(super) async fn set(
 }
 
 pub(super) async fn reset(State(desk): State<Desk>, Name(id): Name) -> Result<Response, Problem> {
+    desk.change(|desk| set_back(desk, id)).await
+}
+
+async fn set_back(desk: Desk, id: String) -> Result<Response, Problem> {
     let account = desk.account(&id)?;
     desk.shared
         .outbox

@@ -4,6 +4,7 @@ use crate::aids::*;
 use crate::harness::*;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use tokio::task::JoinSet;
 
 async fn search(gateway: &Gateway, id: &str) -> Vec<Value> {
     let (status, found) = gateway
@@ -166,7 +167,7 @@ async fn b_39_under_load_no_step_fails_for_others_sake_and_the_ledger_adds_up_at
     )
     .await;
     let gateway = Gateway::start(&sandbox, Setup::towards(&sandbox)).await;
-    let mut posts = tokio::task::JoinSet::new();
+    let mut posts = JoinSet::new();
     for n in 0..MESSAGES {
         let request = gateway
             .http
@@ -237,6 +238,57 @@ async fn a_paused_channel_holds_its_queue_over_a_restart_and_goes_on_when_resume
     let gateway = gateway.crash_and_restart(&sandbox).await;
     gateway.accept("after", &number(99)).await;
     gateway.until_state("after", "accepted").await;
+}
+
+/// Makes these changes all at once.
+async fn all_at_once(gateway: &Gateway, changes: Vec<(&str, &str, Value)>) {
+    let mut posts = JoinSet::new();
+    for (method, path, body) in changes {
+        let url = format!("{}{path}", gateway.ops);
+        let request = gateway.http.request(method.parse().unwrap(), url);
+        let request = request.json(&body);
+        posts.spawn(async move { request.send().await.unwrap().status().as_u16() });
+    }
+    assert!(posts.join_all().await.iter().all(|status| *status == 200));
+}
+
+#[tokio::test]
+async fn whatever_is_changed_at_once_a_restart_reads_what_holds() {
+    let sandbox = Sandbox::start(json!({})).await;
+    let mut gateway = Gateway::start_unheard(Setup::towards(&sandbox));
+    let shown = async |gateway: &Gateway| {
+        let channels = gateway.ops_get("/api/channels").await.1["channels"].clone();
+        let rate = gateway.account().await["rate"].clone();
+        json!([
+            channels[0]["paused"],
+            rate["per_second"],
+            rate["concurrency"]
+        ])
+    };
+    let rate = "/api/accounts/default/rate";
+    for _ in 0..8 {
+        let changes = (0..40).map(|n| match n % 4 {
+            0 => ("POST", "/api/channels/default/pause", json!({})),
+            1 => ("POST", "/api/channels/default/resume", json!({})),
+            2 => ("PUT", rate, json!({ "per_second": 100 + n })),
+            _ => ("PUT", rate, json!({ "concurrency": 1 + n })),
+        });
+        all_at_once(&gateway, changes.collect()).await;
+        let held = shown(&gateway).await;
+        gateway = gateway.crash_and_restart_unheard();
+        assert_eq!(shown(&gateway).await, held);
+    }
+    // Half a wish leaves the other half as it is.
+    for n in 1..=20 {
+        let changes = [
+            ("PUT", rate, json!({ "per_second": 200 + n })),
+            ("PUT", rate, json!({ "concurrency": 50 + n })),
+        ];
+        all_at_once(&gateway, changes.to_vec()).await;
+        let now = gateway.account().await["rate"].clone();
+        let both = json!([f64::from(200 + n), 50 + n]);
+        assert_eq!(json!([now["per_second"], now["concurrency"]]), both);
+    }
 }
 
 #[tokio::test]
