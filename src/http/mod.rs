@@ -28,8 +28,8 @@ use std::time::Duration;
 /// What one listener allows its callers.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Connections at once. For a further one, the one that has waited longest for its caller is
-    /// closed; while all have a request under way, it waits.
+    /// Connections at once. For a further one, those that have waited longest for their caller are
+    /// closed, up to a 64th of all; while all have a request under way, it waits.
     pub max_connections: usize,
     /// From the first byte of a request (or from the connection) to the end of its headers.
     pub header_timeout: Duration,

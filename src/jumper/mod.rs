@@ -178,7 +178,6 @@ impl Account {
     }
 }
 
-/// The answer of a call that was not made. Its fault makes the policy ask for a new token.
 /// Whether an answer may be about `limit=all` itself: a refusal, or a failure that only the big list
 /// runs into.
 fn is_about_the_word(answer: &Answer) -> bool {
@@ -186,6 +185,7 @@ fn is_about_the_word(answer: &Answer) -> bool {
     answer.http.is_some() && matches!(verdict, Verdict::Fail | Verdict::Unknown)
 }
 
+/// The answer of a call that was not made. Its fault makes the policy ask for a new token.
 fn no_token(error: &TokenError) -> Answer {
     Answer {
         fault: Some(NO_TOKEN.into()),
