@@ -451,9 +451,11 @@ async fn all_steps(world: &World, seconds: i64) {
     let replies = [reply(1, "hello"), reply(4, "STOP")];
     world.events(replies.map(Incoming::Reply).to_vec(), seconds).await;
     for lane in [lane("a", Lane::Status), lane("a", Lane::Inbound)] {
-        for one in world.callbacks(&lane, seconds).await.iter().take(1) {
-            let due = at(seconds + 1);
-            world.end(&lane, one.handle, RelayOutcome::Later { due }, seconds).await;
+        let due = at(seconds + 1);
+        let reason = "refused".into();
+        let ends = [RelayOutcome::Later { due }, RelayOutcome::Dead { reason }];
+        for (one, end) in world.callbacks(&lane, seconds).await.iter().zip(ends) {
+            world.end(&lane, one.handle, end, seconds).await;
         }
     }
     world.sweep(true, seconds).await;
@@ -463,7 +465,15 @@ async fn all_steps(world: &World, seconds: i64) {
     world.store.unmatched(&account(), at(seconds), 9).await.unwrap();
 }
 
-/// Somebody's hand put a list, or a text, where a key of ours was.
+/// What somebody's hand put where a key of ours was, which is of this type.
+fn of_another_kind(key: &str, type_of: &str) -> Vec<String> {
+    match type_of {
+        "list" => vec![format!("SET {key} nonsense")],
+        "string" => vec![format!("RPUSH {key} nonsense"), format!("SET {key} nonsense")],
+        _ => vec![format!("RPUSH {key} nonsense")],
+    }
+}
+
 #[tokio::test]
 async fn a_key_of_another_type_fails_no_step_and_stops_nobody() {
     let (home, ..) = pair();
@@ -473,19 +483,22 @@ async fn a_key_of_another_type_fails_no_step_and_stops_nobody() {
     let mut kinds: Vec<String> = keys.split(' ').map(kind_of).collect();
     kinds.sort_unstable();
     kinds.dedup();
-    assert!(kinds.len() > 25, "{kinds:?}");
-    for kind in kinds {
+    assert!(kinds.len() > 28, "{kinds:?}");
+    for (kind, which) in kinds.iter().flat_map(|kind| [(kind, 0), (kind, 1)]) {
         let world = fresh(&home).await;
         all_steps(&world, 0).await;
         let keys = home.say("KEYS gw:{acc}:*").await;
-        for key in keys.split(' ').filter(|key| kind_of(key) == kind) {
-            let list = home.say(&format!("TYPE {key}")).await != "list";
-            home.say(&format!("DEL {key}")).await;
-            home.say(&match list {
-                true => format!("RPUSH {key} nonsense"),
-                false => format!("SET {key} nonsense"),
-            })
-            .await;
+        let mut harmed = 0;
+        for key in keys.split(' ').filter(|key| kind_of(key) == *kind) {
+            let type_of = home.say(&format!("TYPE {key}")).await;
+            if let Some(harm) = of_another_kind(key, &type_of).get(which) {
+                home.say(&format!("DEL {key}")).await;
+                home.say(harm).await;
+                harmed += 1;
+            }
+        }
+        if harmed == 0 {
+            continue;
         }
         all_steps(&world, 5).await;
         all_steps(&world, 1000).await;
@@ -501,6 +514,23 @@ async fn a_key_of_another_type_fails_no_step_and_stops_nobody() {
         let told = world.statuses(1002).await;
         assert!(told.contains(&"new sent".into()), "{kind}: {told:?}");
     }
+}
+
+/// A row that names another message's line is no reason to tell the first of that line once more.
+#[tokio::test]
+async fn a_damaged_callback_frees_no_other_that_is_under_way() {
+    let (home, ..) = pair();
+    let world = fresh(&home).await;
+    world.sent("m1", 1, "P1", 0).await;
+    world.sent("bad", 2, "P2", 0).await;
+    world.event("P1", Status::Sent, None, 1).await;
+    let queue = lane("a", Lane::Status);
+    assert_eq!(world.callbacks(&queue, 1).await.len(), 1);
+    world.event("P2", Status::Sent, None, 1).await;
+    let number = home.say("GET gw:{acc}:i:a:m1").await;
+    spoil(&home, "cr:0:a", 0, &format!("{number}|nonsense")).await;
+    assert!(world.callbacks(&queue, 2).await.is_empty());
+    assert!(world.callbacks(&queue, 3).await.is_empty());
 }
 
 /// `m:17` is of the kind `m`.
