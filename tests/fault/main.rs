@@ -116,12 +116,23 @@ fn args() -> Result<Args, String> {
             "--messages" => args.messages = number()? as usize,
             "--jobs" => args.jobs = number()?.max(1) as usize,
             "--patience" => args.patience = number()?,
-            "--store" => args.store = Some(value),
-            "--class" => args.class = Some(value),
+            "--store" => args.store = Some(one_of(&Store::ALL.map(Store::name), &word, value)?),
+            "--class" => args.class = Some(one_of(&Class::ALL.map(Class::name), &word, value)?),
             _ => return Err(format!("{word} is unknown\n{HELP}")),
         }
     }
     Ok(args)
+}
+
+/// The value of an option, if it is one of these.
+fn one_of(known: &[&str], option: &str, value: String) -> Result<String, String> {
+    match known.contains(&value.as_str()) {
+        true => Ok(value),
+        false => Err(format!(
+            "{option} {value} is unknown; it is one of: {}",
+            known.join(", ")
+        )),
+    }
 }
 
 /// Store and class of a seed: the classes take turns.
@@ -158,6 +169,10 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let plans = plans(&args);
+    if plans.is_empty() {
+        println!("none of these seeds has that store and class");
+        return ExitCode::from(2);
+    }
     if args.only_plan {
         plans.iter().for_each(|plan| println!("{}\n", plan.text()));
         return ExitCode::SUCCESS;
