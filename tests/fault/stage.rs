@@ -99,7 +99,7 @@ impl Ground {
 
 impl Stage {
     pub(crate) async fn build(plan: Arc<Plan>) -> Self {
-        let sandbox = Sandbox::start(plan.knobs.clone()).await;
+        let sandbox = Sandbox::start_seeded(plan.seed, plan.knobs.clone()).await;
         let fakes = Target::Tcp(address(&sandbox.url));
         let jumper = Road::to(fakes.clone()).await;
         let moengage = Road::to(fakes).await;

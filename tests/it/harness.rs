@@ -21,6 +21,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// How long the work of a dead replica may wait for another (DESIGN section 6). The one gateway of
 /// the embedded store takes up its own work when it starts.
 pub(crate) const TAKE_OVER: Duration = Duration::from_secs(15);
+/// The dice of the fakes.
+const SEED: u64 = 1;
 /// The brand's number.
 pub(crate) const BRAND: &str = "12025550100";
 
@@ -226,20 +228,28 @@ pub(crate) struct Sandbox {
 impl Sandbox {
     /// Starts the fakes with some knobs changed. The rate limit is off unless a knob sets it.
     pub(crate) async fn start(knobs: Value) -> Self {
-        Self::start_in(Room::enter(false).await, knobs).await
+        Self::start_seeded(SEED, knobs).await
+    }
+
+    /// The same with other dice.
+    pub(crate) async fn start_seeded(seed: u64, knobs: Value) -> Self {
+        Self::start_in(Room::enter(false).await, seed, knobs).await
     }
 
     /// The same, for a test that measures a pace: no other test runs meanwhile.
     pub(crate) async fn start_alone(knobs: Value) -> Self {
-        Self::start_in(Room::enter(true).await, knobs).await
+        Self::start_in(Room::enter(true).await, SEED, knobs).await
     }
 
-    async fn start_in(room: Arc<Room>, knobs: Value) -> Self {
+    async fn start_in(room: Arc<Room>, seed: u64, knobs: Value) -> Self {
         let dir = tempfile::tempdir().unwrap();
+        let seed = seed.to_string();
         let args = [
             "sandbox",
             "--port",
             "0",
+            "--seed",
+            &seed,
             "--knob",
             "rate_per_second=0",
             "--knob",
