@@ -383,6 +383,8 @@ impl Plan {
                 let life = rng.choice([7_200, 36_000, 7_776_000]);
                 self.knob("token_ttl_s", json!(life));
             }
+            // Synced once a second, by a thread of its own, nobody waits for the disk.
+            Class::DiskSlow => self.redis_always = true,
             Class::Tokens => self.tokens(rng),
             Class::Limits => self.limits(rng),
             Class::Storm => self.storm(rng),
