@@ -48,6 +48,7 @@ use std::time::{Duration, Instant};
 use table::{Figures, Table};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio_util::task::AbortOnDropHandle;
 
 const HELP: &str = "\
 Runs the gateway under faults and prints a table. A seed decides store, class of faults and harm.
@@ -204,7 +205,8 @@ async fn all(plans: Vec<Plan>, args: &Args) -> ExitCode {
             tokio::time::sleep(APART * lag).await;
             let kept = plan.clone();
             let keep = PathBuf::from(format!("target/fault/seed-{}", plan.seed));
-            let run = tokio::spawn(run::run(plan, keep, patience));
+            // Given up, it takes its processes with it.
+            let run = AbortOnDropHandle::new(tokio::spawn(run::run(plan, keep, patience)));
             let figures = match tokio::time::timeout(RUN, run).await {
                 Ok(Ok(figures)) => figures,
                 Ok(Err(panic)) => broken(format!("the run broke off: {panic}")),

@@ -441,8 +441,9 @@ impl Plan {
     fn renewal(&mut self, rng: &mut Rng, (at_ms, for_ms): (u64, u64)) {
         let harm = match (self.knobs["token_ttl_s"].is_u64(), rng.u8(..6)) {
             (true, 0 | 1) => Harm::KillRefresh,
-            // Whoever comes next must know the newest pair.
-            (true, 2) => Harm::Kill(rng.usize(..self.replicas)),
+            // Whoever comes next must know the newest pair. Among others the process may be stopped
+            // already.
+            (true, 2) if self.class != Class::Together => Harm::Kill(rng.usize(..self.replicas)),
             (true, 3) => Harm::Knobs(json!({ "refresh_slow_ms": rng.u64(100..1_500) })),
             (true, _) => Harm::Knobs(json!({ "refresh_lost_answer": 1 })),
             (false, kind) => {

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 /// How often callers are led to another replica, and books are looked at.
 pub(crate) const TICK: Duration = Duration::from_millis(100);
@@ -30,15 +31,15 @@ pub(crate) async fn run(plan: Plan, keep: PathBuf, patience: Duration) -> Figure
     let before = usage(&stage);
     let sampler = Sampler::start(&stage.sandbox);
     let (door, fakes) = (stage.door.addr(), stage.sandbox.url.clone());
-    let posts = tokio::spawn({
+    let posts = AbortOnDropHandle::new(tokio::spawn({
         let (plan, fakes) = (plan.clone(), fakes.clone());
         async move { post_all(&plan, door, &fakes).await }
-    });
+    }));
     let all_sent = CancellationToken::new();
-    let people = tokio::spawn({
+    let people = AbortOnDropHandle::new(tokio::spawn({
         let (http, all_sent) = (stage.sandbox.http.clone(), all_sent.clone());
         async move { people::answer(&http, &plan, &fakes, all_sent).await }
-    });
+    }));
     let ends = blows(&mut stage).await;
     stage.all_started().await;
     let posted = posts.await.expect("the traffic does not panic");

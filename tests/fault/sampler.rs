@@ -4,8 +4,8 @@ use crate::harness::Sandbox;
 use crate::run::TICK;
 use serde_json::Value;
 use std::time::Instant;
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 /// When a harm ended, and whose work it had kept from going on.
 pub(crate) struct End {
@@ -15,7 +15,7 @@ pub(crate) struct End {
 
 /// Reads until it is stopped.
 pub(crate) struct Sampler {
-    task: JoinHandle<Samples>,
+    task: AbortOnDropHandle<Samples>,
     stop: CancellationToken,
 }
 
@@ -39,7 +39,7 @@ impl Sampler {
     pub(crate) fn start(sandbox: &Sandbox) -> Self {
         let stop = CancellationToken::new();
         let (http, url, token) = (sandbox.http.clone(), sandbox.url.clone(), stop.clone());
-        let task = tokio::spawn(async move {
+        let task = AbortOnDropHandle::new(tokio::spawn(async move {
             let mut samples = Vec::new();
             while !token.is_cancelled() {
                 let read = async |what: &str| -> Value {
@@ -63,7 +63,7 @@ impl Sampler {
                 tokio::time::sleep(TICK).await;
             }
             Samples(samples)
-        });
+        }));
         Self { task, stop }
     }
 
