@@ -55,7 +55,7 @@ impl Table {
         join(sum, one);
     }
 
-    /// As text, in the form that the README has too.
+    /// As text; the README leaves the last two columns out.
     pub(crate) fn text(&self) -> String {
         let mut text = String::from(
             "| store | faults | runs | messages | lost | sent twice | statuses lost | out of order | 7004 though sent | identical repeats | recovery s, median | max | all done s, median | max |\n\
@@ -70,8 +70,9 @@ impl Table {
         row(&mut text, "both", "all", all.0, &all.1);
         let _ = writeln!(
             text,
-            "\nmost memory gained by a gateway in a run: {:.1} MB",
-            all.1.grown_mb
+            "\nmost memory gained by a gateway in a run: {:.1} MB\nmost calls beyond the rate: {:.0} % of what the roads may hold up",
+            all.1.grown_mb,
+            100.0 * all.1.over_rate
         );
         text
     }
