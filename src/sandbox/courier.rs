@@ -216,15 +216,17 @@ async fn once(world: &World, url: &str, body: &str) -> Delivery {
         return Delivery::default();
     };
     let started = Instant::now();
-    let sent = world
+    let knobs = world.knobs();
+    let mut request = world
         .client
         .post(url)
         .header("content-type", "application/json")
-        .timeout(Duration::from_millis(world.knobs().webhook_timeout_ms))
-        .body(body.to_owned())
-        .send()
-        .await;
-    let (status, body) = match sent {
+        .timeout(Duration::from_millis(knobs.webhook_timeout_ms))
+        .body(body.to_owned());
+    if !knobs.webhook_keep_alive {
+        request = request.header("connection", "close");
+    }
+    let (status, body) = match request.send().await {
         Ok(response) => (
             Some(response.status().as_u16()),
             response.text().await.unwrap_or_default(),

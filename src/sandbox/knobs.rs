@@ -106,6 +106,8 @@ pub struct Knobs {
     pub webhook_retry_ms: u64,
     /// The longest pause before a repeat, milliseconds.
     pub webhook_retry_max_ms: u64,
+    /// Whether a webhook post leaves its connection open for the next.
+    pub webhook_keep_alive: bool,
 
     /// Whether `add-subscription` replaces or appends.
     pub subscription_mode: SubscriptionMode,
@@ -179,6 +181,7 @@ impl Default for Knobs {
             webhook_retries: 0,
             webhook_retry_ms: 1_000,
             webhook_retry_max_ms: 3_600_000,
+            webhook_keep_alive: true,
             subscription_mode: SubscriptionMode::Replace,
             subscription_member: SubscriptionMember::SubscriptionType,
             moengage_status: 200,

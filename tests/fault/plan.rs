@@ -256,6 +256,7 @@ impl Plan {
             _ => rng.usize(2..=4),
         };
         plan.keep_busy();
+        plan.knob("webhook_keep_alive", json!(replicas == 1));
         plan.add(&mut rng, class, blows);
         plan.blows.sort_by_key(|blow| blow.at_ms);
         plan

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-/// How often callers are led to another replica, and books are looked at.
+/// How often books are looked at.
 pub(crate) const TICK: Duration = Duration::from_millis(100);
 /// How long idle connections may take to close.
 const CLOSE: Duration = Duration::from_secs(15);
@@ -30,6 +30,7 @@ pub(crate) async fn run(plan: Plan, keep: PathBuf, patience: Duration) -> Figure
     let mut stage = Stage::build(plan.clone()).await;
     let before = usage(&stage);
     let sampler = Sampler::start(&stage.sandbox);
+    let callers = stage.rotate();
     let (door, fakes) = (stage.door.addr(), stage.sandbox.url.clone());
     let posts = AbortOnDropHandle::new(tokio::spawn({
         let (plan, fakes) = (plan.clone(), fakes.clone());
@@ -62,6 +63,7 @@ pub(crate) async fn run(plan: Plan, keep: PathBuf, patience: Duration) -> Figure
     let times = ends.iter().filter_map(|end| samples.recovery(end));
     figures.recoveries = times.collect();
     figures.drains = vec![drained];
+    drop(callers);
     settle_down(&stage, before, &mut figures).await;
     if !figures.is_clean() {
         let _ = std::fs::create_dir_all(&keep);
@@ -72,7 +74,7 @@ pub(crate) async fn run(plan: Plan, keep: PathBuf, patience: Duration) -> Figure
     figures
 }
 
-/// Does all harm at its time. Callers are led to another replica all the time.
+/// Does all harm at its time.
 async fn blows(stage: &mut Stage) -> Vec<End> {
     let plan = stage.plan.clone();
     let mut steps: Vec<(u64, bool, usize)> = Vec::new();
@@ -83,15 +85,10 @@ async fn blows(stage: &mut Stage) -> Vec<End> {
     steps.sort_unstable();
     let started = Instant::now();
     let mut ends = Vec::new();
-    let mut turn = 0;
     for (ms, is_end, n) in steps {
         let due = started + Duration::from_millis(ms);
-        while Instant::now() < due {
-            turn += 1;
-            stage.rotate(turn);
-            // waits because the plan says when
-            tokio::time::sleep(TICK.min(due - Instant::now().min(due))).await;
-        }
+        // waits because the plan says when
+        tokio::time::sleep_until(due.into()).await;
         let harm = &plan.blows[n].harm;
         match is_end {
             false => stage.begin(harm).await,

@@ -14,6 +14,7 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::task::{JoinHandle, JoinSet};
+use tokio_util::task::AbortOnDropHandle;
 
 /// How long a gateway may take to come back, whatever else is broken meanwhile.
 const COME_BACK: Duration = Duration::from_secs(60);
@@ -21,6 +22,10 @@ const COME_BACK: Duration = Duration::from_secs(60);
 const MIN_FREE: &str = "2MB";
 /// The small disk.
 const DISK_MB: u64 = 96;
+/// How long callers stay with a gateway.
+const TURN: Duration = Duration::from_millis(100);
+/// After so many turns callers are led to a gateway that stands still too.
+const LOOKS: usize = 16;
 
 /// A place for a gateway process, empty while it is dead.
 type Slot = Arc<Mutex<Option<Gateway>>>;
@@ -139,16 +144,16 @@ impl Stage {
         }
     }
 
-    /// Leads whoever calls to the gateways that live, in turn.
-    pub(crate) fn rotate(&self, turn: usize) {
-        let alive: Vec<SocketAddr> = self
-            .slots
-            .iter()
-            .filter_map(|slot| lock(slot).as_ref().map(|one| address(&one.url)))
-            .collect();
-        if !alive.is_empty() {
-            self.door.lead_to(Target::Tcp(alive[turn % alive.len()]));
-        }
+    /// Leads whoever calls to the gateways that live, in turn, until it is dropped.
+    pub(crate) fn rotate(&self) -> AbortOnDropHandle<()> {
+        let (slots, door) = (self.slots.clone(), self.door.clone());
+        AbortOnDropHandle::new(tokio::spawn(async move {
+            for turn in 0.. {
+                lead(&slots, &door, turn);
+                // waits because callers stay with a gateway for a moment
+                tokio::time::sleep(TURN).await;
+            }
+        }))
     }
 
     fn road(&self, party: Party) -> &Road {
@@ -253,7 +258,7 @@ impl Stage {
             gateway.process.kill();
             self.bury(&gateway);
         }
-        self.rotate(replica + 1);
+        lead(&self.slots, &self.door, replica + 1);
     }
 
     async fn freeze(&mut self, replica: usize, signal: &str) {
@@ -346,7 +351,6 @@ impl Stage {
         while let Some(done) = self.errands.join_next().await {
             done.expect("the operator gets through");
         }
-        self.rotate(0);
     }
 
     /// A gateway that lives, to ask it something.
@@ -399,6 +403,27 @@ impl Stage {
 
 fn lock(slot: &Slot) -> std::sync::MutexGuard<'_, Option<Gateway>> {
     slot.lock().expect("no panic holds it")
+}
+
+/// Leads callers to one of the gateways that live. One that stands still is left out but for now and
+/// then, as by a balancer that looks whether it answers.
+fn lead(slots: &[Slot], door: &Road, turn: usize) {
+    let looks = turn.is_multiple_of(LOOKS);
+    let of = |slot: &Slot| {
+        let slot = lock(slot);
+        let one = slot.as_ref()?;
+        (looks || !stands_still(one.process.id())).then(|| address(&one.url))
+    };
+    let alive: Vec<SocketAddr> = slots.iter().filter_map(of).collect();
+    if !alive.is_empty() {
+        door.lead_to(Target::Tcp(alive[(turn + turn / LOOKS) % alive.len()]));
+    }
+}
+
+/// Whether a process was stopped by a signal.
+fn stands_still(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T'))
 }
 
 /// The gateway's settings: the usual ones, with short pauses so that a run takes seconds.

@@ -56,8 +56,11 @@ pub(crate) struct Posted {
 /// Posts all messages of a plan; returns when each has been answered `success`.
 pub(crate) async fn post_all(plan: &Arc<Plan>, door: SocketAddr, fakes: &str) -> Arc<Posted> {
     let posted = Arc::new(Posted::default());
+    // Of several gateways each is to get its share: a connection stays with one.
+    let idle = if plan.replicas > 1 { 0 } else { AT_ONCE };
     let http = reqwest::Client::builder()
         .no_proxy()
+        .pool_max_idle_per_host(idle)
         .timeout(PATIENCE)
         .build()
         .expect("a client");
