@@ -1,6 +1,7 @@
 //! What both fakes wrote down, put together by message. Every message carries its number in a
 //! parameter of its template, so a send is known whoever its recipient is.
 
+use crate::aids::fold;
 use crate::harness::Sandbox;
 use crate::traffic::person;
 use serde_json::Value;
@@ -47,6 +48,14 @@ pub(crate) struct Story {
     pub(crate) told: Vec<Told>,
     /// Entries that came again, identical.
     pub(crate) repeats: usize,
+}
+
+impl Story {
+    /// Whether some status came twice, or after a later one.
+    pub(crate) fn is_disordered(&self) -> bool {
+        let words: Vec<String> = self.events.iter().map(|one| one.word.clone()).collect();
+        fold(&words) != words
+    }
 }
 
 /// A person's words that MoEngage received.

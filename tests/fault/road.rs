@@ -87,6 +87,7 @@ pub(crate) struct Road {
     addr: SocketAddr,
     orders: watch::Sender<Orders>,
     open: Arc<AtomicUsize>,
+    harmed: Arc<AtomicUsize>,
 }
 
 impl Road {
@@ -101,9 +102,19 @@ impl Road {
             turn: 0,
             cuts: 0,
         });
-        let open = Arc::default();
-        tokio::spawn(take_in(listener, hears, Arc::clone(&open)));
-        Self { addr, orders, open }
+        let (open, harmed) = (Arc::default(), Arc::default());
+        tokio::spawn(take_in(
+            listener,
+            hears,
+            Arc::clone(&open),
+            Arc::clone(&harmed),
+        ));
+        Self {
+            addr,
+            orders,
+            open,
+            harmed,
+        }
     }
 
     /// Where it begins.
@@ -125,6 +136,11 @@ impl Road {
         });
     }
 
+    /// How often it did harm to a connection.
+    pub(crate) fn harmed(&self) -> usize {
+        self.harmed.load(Ordering::Relaxed)
+    }
+
     /// Connections that are open now.
     pub(crate) fn connections(&self) -> usize {
         self.open.load(Ordering::Relaxed)
@@ -135,6 +151,7 @@ async fn take_in(
     listener: TcpListener,
     mut orders: watch::Receiver<Orders>,
     open: Arc<AtomicUsize>,
+    harmed: Arc<AtomicUsize>,
 ) {
     for number in 0.. {
         let near = loop {
@@ -152,6 +169,7 @@ async fn take_in(
             number,
             turn: begun.turn,
             cuts: begun.cuts,
+            harmed: Arc::clone(&harmed),
         };
         let orders = orders.clone();
         open.fetch_add(1, Ordering::Relaxed);
@@ -174,14 +192,20 @@ impl Drop for Counted {
 }
 
 /// A connection, and what was in force when it was made.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Connection {
     number: u64,
     turn: u64,
     cuts: u64,
+    /// Counts what is done to any connection of the road.
+    harmed: Arc<AtomicUsize>,
 }
 
 impl Connection {
+    fn harm(&self) {
+        self.harmed.fetch_add(1, Ordering::Relaxed);
+    }
+
     async fn run(
         self,
         mut near: TcpStream,
@@ -189,6 +213,7 @@ impl Connection {
         orders: watch::Receiver<Orders>,
     ) -> io::Result<()> {
         if begun.way == Way::Refuse {
+            self.harm();
             return near.set_zero_linger();
         }
         near.set_nodelay(true)?;
@@ -224,7 +249,7 @@ impl Connection {
         R: AsyncRead + Unpin,
         W: AsyncWrite + Unpin,
     {
-        let forth = Lane::new(self, Direction::Forth, orders.clone());
+        let forth = Lane::new(self.clone(), Direction::Forth, orders.clone());
         let back = Lane::new(self, Direction::Back, orders);
         tokio::try_join!(forth.carry(near.0, far.1), back.carry(far.0, near.1)).is_err()
     }
@@ -289,6 +314,7 @@ impl Lane {
             let swallows = self.swallows(way);
             if self.wants_shut(way) && !self.shut {
                 self.shut = true;
+                self.connection.harm();
                 to.shutdown().await.map_err(|_| Reset)?;
                 continue;
             }
@@ -329,6 +355,9 @@ impl Lane {
         let (way, turn, cuts) = (orders.way, orders.turn, orders.cuts);
         drop(orders);
         let cut = way == Way::Refuse || cuts != self.connection.cuts;
+        if cut {
+            self.connection.harm();
+        }
         if cut || self.lost && !self.swallows(way) {
             return Err(Reset);
         }
@@ -349,6 +378,7 @@ impl Lane {
         if self.swallows(way) && !self.kept.is_empty() {
             self.kept.clear();
             (self.size, self.lost) = (0, true);
+            self.connection.harm();
         }
         Ok(way)
     }
@@ -390,6 +420,7 @@ impl Lane {
     fn take(&mut self, way: Way, bytes: &[u8]) {
         if self.swallows(way) {
             self.lost = true;
+            self.connection.harm();
             return;
         }
         self.size += bytes.len();
@@ -400,6 +431,7 @@ impl Lane {
                 bytes_per_second,
                 direction,
             } if direction.has(self.direction) => {
+                self.connection.harm();
                 let pace = bytes_per_second.max(1);
                 let piece = usize::try_from(pace / 20).unwrap_or(CHUNK).clamp(1, CHUNK);
                 let mut due = now + Duration::from_millis(delay_ms);
@@ -426,6 +458,7 @@ impl Lane {
         if let Some((_, Some(left))) = &mut self.ragged {
             *left = left.saturating_sub(bytes);
             if *left == 0 {
+                self.connection.harm();
                 return Err(Reset);
             }
         }

@@ -33,17 +33,17 @@ pub(crate) async fn run(plan: Plan, keep: PathBuf, patience: Duration) -> Figure
     let callers = stage.rotate();
     let (door, fakes) = (stage.door.addr(), stage.sandbox.url.clone());
     let posts = AbortOnDropHandle::new(tokio::spawn({
-        let (plan, fakes) = (plan.clone(), fakes.clone());
-        async move { post_all(&plan, door, &fakes).await }
+        let (plan, fakes, posted) = (plan.clone(), fakes.clone(), stage.posted.clone());
+        async move { post_all(&plan, door, &fakes, &posted).await }
     }));
     let all_sent = CancellationToken::new();
     let people = AbortOnDropHandle::new(tokio::spawn({
         let (http, all_sent) = (stage.sandbox.http.clone(), all_sent.clone());
         async move { people::answer(&http, &plan, &fakes, all_sent).await }
     }));
-    let ends = blows(&mut stage).await;
+    let done = blows(&mut stage).await;
     stage.all_started().await;
-    let posted = posts.await.expect("the traffic does not panic");
+    posts.await.expect("the traffic does not panic");
     let last = Instant::now();
     let give_up = last + patience;
     until_all_are_sent(&stage, give_up).await;
@@ -54,14 +54,15 @@ pub(crate) async fn run(plan: Plan, keep: PathBuf, patience: Duration) -> Figure
     let samples = sampler.stop().await;
     let evidence = Evidence {
         stage: &stage,
-        posted: &posted,
         said: &said,
         ledger,
         samples: &samples,
     };
     let mut figures = evidence.judge().await;
-    let times = ends.iter().filter_map(|end| samples.recovery(end));
+    let times = done.iter().filter_map(|one| samples.recovery(&one.end));
     figures.recoveries = times.collect();
+    figures.harms += done.len();
+    figures.bit += done.iter().filter(|one| one.bit).count();
     figures.drains = vec![drained];
     drop(callers);
     settle_down(&stage, before, &mut figures).await;
@@ -74,8 +75,15 @@ pub(crate) async fn run(plan: Plan, keep: PathBuf, patience: Duration) -> Figure
     figures
 }
 
+/// A harm that was done.
+struct Done {
+    end: End,
+    /// Whether anything shows that it hit something.
+    bit: bool,
+}
+
 /// Does all harm at its time.
-async fn blows(stage: &mut Stage) -> Vec<End> {
+async fn blows(stage: &mut Stage) -> Vec<Done> {
     let plan = stage.plan.clone();
     let mut steps: Vec<(u64, bool, usize)> = Vec::new();
     for (n, blow) in plan.blows.iter().enumerate() {
@@ -84,24 +92,30 @@ async fn blows(stage: &mut Stage) -> Vec<End> {
     }
     steps.sort_unstable();
     let started = Instant::now();
-    let mut ends = Vec::new();
+    let mut before = vec![0; plan.blows.len()];
+    let mut done = Vec::new();
     for (ms, is_end, n) in steps {
         let due = started + Duration::from_millis(ms);
         // waits because the plan says when
         tokio::time::sleep_until(due.into()).await;
         let harm = &plan.blows[n].harm;
         match is_end {
-            false => stage.begin(harm).await,
+            false => {
+                before[n] = stage.shown(harm).await;
+                stage.begin(harm).await;
+            }
             true => {
+                let bit = stage.shown(harm).await > before[n];
                 stage.end(harm).await;
-                ends.push(End {
+                let end = End {
                     at: Instant::now(),
                     callbacks: stops_callbacks(harm),
-                });
+                };
+                done.push(Done { end, bit });
             }
         }
     }
-    ends
+    done
 }
 
 fn stops_callbacks(harm: &Harm) -> bool {

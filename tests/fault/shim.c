@@ -108,10 +108,13 @@ static int refused(int fd) {
     return why && !fstat(fd, &s) && S_ISREG(s.st_mode) && fails(why);
 }
 
-#define WRITES(name, kind, params, args)        \
-    kind name params {                          \
-        REAL(name);                             \
-        return refused(fd) ? -1 : real args;    \
+#define WRITES(name, kind, params, args)               \
+    kind name params {                                 \
+        REAL(name);                                    \
+        if (refused(fd)) return -1;                    \
+        kind r = real args;                            \
+        if (r < 0 && errno == ENOSPC) count(REFUSALS); \
+        return r;                                      \
     }
 
 WRITES(write, ssize_t, (int fd, const void *b, size_t n), (fd, b, n))

@@ -23,7 +23,7 @@ pub(crate) struct Seen {
     pub(crate) clocks: u64,
     /// Syncs, delayed or not.
     pub(crate) syncs: u64,
-    /// Writes and syncs that failed.
+    /// Writes and syncs that failed, also on a disk that is really full.
     pub(crate) refusals: u64,
 }
 

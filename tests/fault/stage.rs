@@ -7,12 +7,16 @@ use crate::plan::{Class, Harm, Party, Plan, Store};
 use crate::quiet::quietly;
 use crate::redis_server::{Options, Redis};
 use crate::road::{Road, Target, Way};
-use crate::shim::Shim;
+use crate::shim::{Seen, Shim};
+use crate::traffic::Posted;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::process::Command;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -22,6 +26,8 @@ const COME_BACK: Duration = Duration::from_secs(60);
 const MIN_FREE: &str = "2MB";
 /// The small disk.
 const DISK_MB: u64 = 96;
+/// How long Redis may take to answer and is not called stopped.
+const PING: Duration = Duration::from_millis(300);
 /// How long callers stay with a gateway.
 const TURN: Duration = Duration::from_millis(100);
 /// After so many turns callers are led to a gateway that stands still too.
@@ -47,6 +53,9 @@ pub(crate) struct Stage {
     starting: Vec<Option<JoinHandle<()>>>,
     /// What an operator is at.
     errands: JoinSet<()>,
+    /// Processes that were killed or told to end.
+    stopped: u64,
+    pub(crate) posted: Arc<Posted>,
 }
 
 fn address(url: &str) -> SocketAddr {
@@ -141,6 +150,8 @@ impl Stage {
             shims,
             logs: Arc::default(),
             errands: JoinSet::new(),
+            stopped: 0,
+            posted: Arc::default(),
         }
     }
 
@@ -187,6 +198,49 @@ impl Stage {
                 self.sandbox.post("token/kill-refresh", json!({})).await;
             }
         }
+    }
+
+    /// How often a harm of this kind has shown so far. More at its end than before it began, and it
+    /// bit.
+    pub(crate) async fn shown(&self, harm: &Harm) -> u64 {
+        match harm {
+            Harm::Kill(_) | Harm::Restart(..) => self.stopped,
+            Harm::Freeze(replica) => {
+                let slot = lock(&self.slots[*replica]);
+                let pid = slot.as_ref().map(|one| one.process.id());
+                u64::from(pid.is_some_and(stands_still))
+            }
+            Harm::RedisKill | Harm::RedisPause => u64::from(!self.redis_answers().await),
+            Harm::Road(party, _) => self.road(*party).harmed() as u64,
+            Harm::Clock(replica, _) => self.shims[*replica].seen().clocks,
+            Harm::SlowDisk(_) => self.seen(|seen| seen.syncs),
+            // Also where the gateway lets nothing in because there is little room.
+            Harm::FullDisk(_) | Harm::FailWrites(_) => {
+                let refused = self.posted.refused.load(Ordering::Relaxed);
+                self.seen(|seen| seen.refusals) + refused as u64
+            }
+            Harm::Knobs(_) | Harm::Script(_) | Harm::RevokeAccess | Harm::KillRefresh => {
+                counted(harm, &self.sandbox.counts().await)
+            }
+        }
+    }
+
+    fn seen(&self, what: fn(Seen) -> u64) -> u64 {
+        let shims = self.shims.iter().chain(&self.ground.shim);
+        shims.map(|shim| what(shim.seen())).sum()
+    }
+
+    async fn redis_answers(&self) -> bool {
+        let Some(redis) = &self.ground.redis else {
+            return true;
+        };
+        let ping = async {
+            let mut line = UnixStream::connect(redis.socket()).await.ok()?;
+            line.write_all(b"PING\r\n").await.ok()?;
+            line.read(&mut [0; 8]).await.ok().filter(|read| *read > 0)
+        };
+        let answer = tokio::time::timeout(PING, ping).await;
+        answer.is_ok_and(|answer| answer.is_some())
     }
 
     /// Ends a harm.
@@ -256,6 +310,7 @@ impl Stage {
         let dead = lock(&self.slots[replica]).take();
         if let Some(mut gateway) = dead {
             gateway.process.kill();
+            self.stopped += 1;
             self.bury(&gateway);
         }
         lead(&self.slots, &self.door, replica + 1);
@@ -275,6 +330,7 @@ impl Stage {
         self.started(replica).await;
         if let Some(gateway) = lock(&self.slots[replica]).as_ref() {
             gateway.process.terminate();
+            self.stopped += 1;
         }
     }
 
@@ -403,6 +459,35 @@ impl Stage {
 
 fn lock(slot: &Slot) -> std::sync::MutexGuard<'_, Option<Gateway>> {
     slot.lock().expect("no panic holds it")
+}
+
+/// How often the fakes met with such a harm, by their counts.
+fn counted(harm: &Harm, counts: &Value) -> u64 {
+    let number = |value: &Value| value.as_u64().unwrap_or(0);
+    let outcome = |name: &str| number(&counts["outcomes"][name]);
+    let by_knob = |name: &String| match name.as_str() {
+        "event_delay_ms" => number(&counts["sends_accepted"]),
+        "old_access_survives" | "refresh_slow_ms" | "refresh_lost_answer" => {
+            number(&counts["refreshes"])
+        }
+        _ if name.starts_with("moengage_") => number(&counts["callback_posts"]),
+        _ => outcome(name.trim_start_matches("share_")),
+    };
+    match harm {
+        Harm::Knobs(knobs) => knobs
+            .as_object()
+            .into_iter()
+            .flat_map(|knobs| knobs.keys())
+            .map(by_knob)
+            .sum(),
+        Harm::Script(outcomes) => {
+            let name = |text: &&str| text.split(':').next().unwrap_or_default().to_owned();
+            outcomes.iter().map(|text| outcome(&name(text))).sum()
+        }
+        Harm::RevokeAccess => number(&counts["calls"]["unauthorized"]),
+        Harm::KillRefresh => number(&counts["refreshes_denied"]),
+        _ => 0,
+    }
 }
 
 /// Leads callers to one of the gateways that live. One that stands still is left out but for now and

@@ -4,6 +4,9 @@ use crate::plan::{Class, Store};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+/// Runs of a class in which some harm has to hit something.
+const ENOUGH: usize = 3;
+
 /// What one run showed.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Figures {
@@ -20,6 +23,9 @@ pub(crate) struct Figures {
     pub(crate) unclear: usize,
     /// Entries that MoEngage got again, identical.
     pub(crate) repeats: usize,
+    /// Harms that were done, and those of them that hit something.
+    pub(crate) harms: usize,
+    pub(crate) bit: usize,
     /// From the end of a harm until work of its kind goes on, in seconds.
     pub(crate) recoveries: Vec<f64>,
     /// From the last harm and the last accept until nothing waits any more, in seconds.
@@ -55,11 +61,21 @@ impl Table {
         join(sum, one);
     }
 
-    /// As text; the README leaves the last two columns out.
+    /// Classes of which no run did any harm.
+    pub(crate) fn harmless(&self) -> Vec<String> {
+        let none = self.rows.iter().filter(|(_, (runs, sum))| *runs >= ENOUGH && sum.bit == 0);
+        let text = |((store, class), (runs, _)): (&(Store, Class), &(usize, Figures))| {
+            let (store, class) = (store.name(), class.name());
+            format!("no fault of {class} on {store} hit anything in {runs} runs")
+        };
+        none.map(text).collect()
+    }
+
+    /// As text; the README leaves the last three columns out.
     pub(crate) fn text(&self) -> String {
         let mut text = String::from(
-            "| store | faults | runs | messages | lost | sent twice | statuses lost | out of order | 7004 though sent | identical repeats | recovery s, median | max | all done s, median | max |\n\
-             |---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n",
+            "| store | faults | runs | messages | lost | sent twice | statuses lost | out of order | 7004 though sent | identical repeats | recovery s, median | max | all done s, median | max | faults that bit |\n\
+             |---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n",
         );
         let mut all = (0, Figures::default());
         for ((store, class), (runs, sum)) in &self.rows {
@@ -86,6 +102,8 @@ fn join(sum: &mut Figures, one: Figures) {
     sum.out_of_order += one.out_of_order;
     sum.unclear += one.unclear;
     sum.repeats += one.repeats;
+    sum.harms += one.harms;
+    sum.bit += one.bit;
     sum.recoveries.extend(one.recoveries);
     sum.drains.extend(one.drains);
     sum.dead_letters += one.dead_letters;
@@ -106,7 +124,7 @@ fn times(of: &[f64]) -> String {
 fn row(text: &mut String, store: &str, class: &str, runs: usize, sum: &Figures) {
     let _ = writeln!(
         text,
-        "| {store} | {class} | {runs} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
+        "| {store} | {class} | {runs} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} of {} |",
         sum.messages,
         sum.lost,
         sum.twice,
@@ -116,5 +134,7 @@ fn row(text: &mut String, store: &str, class: &str, runs: usize, sum: &Figures) 
         sum.repeats,
         times(&sum.recoveries),
         times(&sum.drains),
+        sum.bit,
+        sum.harms,
     );
 }

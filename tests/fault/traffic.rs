@@ -49,13 +49,19 @@ pub(crate) const FIRST: usize = 2_000_000;
 pub(crate) struct Posted {
     /// Posts that were answered `success`, repeats included.
     pub(crate) successes: AtomicUsize,
+    /// Answers that the message cannot be stored now.
+    pub(crate) refused: AtomicUsize,
     /// Answers that a good message must not get, the first few.
     pub(crate) wrong: std::sync::Mutex<Vec<String>>,
 }
 
 /// Posts all messages of a plan; returns when each has been answered `success`.
-pub(crate) async fn post_all(plan: &Arc<Plan>, door: SocketAddr, fakes: &str) -> Arc<Posted> {
-    let posted = Arc::new(Posted::default());
+pub(crate) async fn post_all(
+    plan: &Arc<Plan>,
+    door: SocketAddr,
+    fakes: &str,
+    posted: &Arc<Posted>,
+) {
     // Of several gateways each is to get its share: a connection stays with one.
     let idle = if plan.replicas > 1 { 0 } else { AT_ONCE };
     let http = reqwest::Client::builder()
@@ -98,7 +104,6 @@ pub(crate) async fn post_all(plan: &Arc<Plan>, door: SocketAddr, fakes: &str) ->
     while let Some(post) = posts.join_next().await {
         post.expect("a post does not panic");
     }
-    posted
 }
 
 async fn until_taken(
@@ -125,7 +130,10 @@ async fn until_taken(
                 return;
             }
             // What MoEngage tries again: no answer, and the 5xx.
-            None | Some((500..=599, _)) => {}
+            None => {}
+            Some((500..=599, _)) => {
+                posted.refused.fetch_add(1, Ordering::Relaxed);
+            }
             Some((status, text)) => {
                 let mut wrong = posted.wrong.lock().expect("no panic holds it");
                 wrong.push(format!("m{n} was answered {status} {text}"));

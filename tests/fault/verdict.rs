@@ -1,14 +1,15 @@
 //! Was anything lost, sent twice, told wrongly? Asks the fakes first, the gateway last: what the
 //! provider and MoEngage saw counts, not what the gateway believes. `story.rs` judges one message.
 
-use crate::books::Books;
+use crate::books::{Books, Story};
 use crate::harness::{SECRET, TOKEN};
 use crate::people::{self, Said};
+use crate::plan::Class;
 use crate::sampler::Samples;
 use crate::stage::Stage;
 use crate::story::Case;
 use crate::table::Figures;
-use crate::traffic::{FIRST, Posted, person, twin};
+use crate::traffic::{FIRST, person, twin};
 use serde_json::{Value, json};
 use std::sync::atomic::Ordering;
 
@@ -32,7 +33,6 @@ const MAINTENANCE: usize = 3;
 /// Everything that is known of a run at its end.
 pub(crate) struct Evidence<'a> {
     pub(crate) stage: &'a Stage,
-    pub(crate) posted: &'a Posted,
     pub(crate) said: &'a [Said],
     /// The gateway's ledger, drained or not.
     pub(crate) ledger: Value,
@@ -66,7 +66,9 @@ impl Evidence<'_> {
             .faults
             .extend(books.strays.iter().take(TOLD).cloned());
         self.replies(&books, &mut figures).await;
-        self.counts(&mut figures).await;
+        let counts = self.stage.sandbox.counts().await;
+        self.counts(&counts, &mut figures);
+        self.standing_harm(&books, &counts, &mut figures);
         self.pace(&mut figures).await;
         self.ledger(&mut figures);
         self.posts(&mut figures);
@@ -108,9 +110,23 @@ impl Evidence<'_> {
         }
     }
 
+    /// Whether harm that stands in the plan, and not in its blows, showed.
+    fn standing_harm(&self, books: &Books, counts: &Value, figures: &mut Figures) {
+        let plan = &self.stage.plan;
+        let bit = match plan.class {
+            Class::Limits => counts["limited"].as_u64() > Some(0),
+            Class::Storm => books.stories.iter().any(Story::is_disordered),
+            Class::Repeats => {
+                self.stage.posted.successes.load(Ordering::Relaxed) > plan.messages
+            }
+            _ => return,
+        };
+        figures.harms += 1;
+        figures.bit += usize::from(bit);
+    }
+
     /// What the fakes counted.
-    async fn counts(&self, figures: &mut Figures) {
-        let counts = self.stage.sandbox.counts().await;
+    fn counts(&self, counts: &Value, figures: &mut Figures) {
         for (name, what) in [
             ("callback_backwards", "statuses went backwards"),
             ("callback_invalid", "callbacks against the contract"),
@@ -184,9 +200,10 @@ impl Evidence<'_> {
     }
 
     fn posts(&self, figures: &mut Figures) {
-        let wrong = self.posted.wrong.lock().expect("no panic holds it");
+        let posted = &self.stage.posted;
+        let wrong = posted.wrong.lock().expect("no panic holds it");
         figures.faults.extend(wrong.iter().take(TOLD).cloned());
-        if self.posted.successes.load(Ordering::Relaxed) < self.stage.plan.messages {
+        if posted.successes.load(Ordering::Relaxed) < self.stage.plan.messages {
             figures.fault("not every message was accepted".to_owned());
         }
     }

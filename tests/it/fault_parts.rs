@@ -107,6 +107,7 @@ async fn an_open_road_hands_on_all_bytes_and_ends() {
     assert!(heard == much, "bytes were changed");
     drop((writer.await.unwrap(), from));
     until_open(&road, 49).await;
+    assert_eq!(road.harmed(), 0);
     drop(road);
     assert_reset(&mut streams[0]).await;
 }
@@ -143,8 +144,11 @@ async fn a_refusing_road_resets_what_is_open_and_what_comes_and_a_cut_one_only_w
     road.set(Way::Open);
     let mut stream = connected(&road).await;
     say(&mut stream, b"two").await.unwrap();
+    let harmed = road.harmed();
+    assert!(harmed > 0, "nothing was counted");
     road.set(Way::Cut);
     assert_reset(&mut stream).await;
+    assert!(road.harmed() > harmed);
     say(&mut connected(&road).await, b"three").await.unwrap();
 }
 
@@ -157,8 +161,10 @@ async fn a_black_hole_swallows_one_direction_or_both_and_tells_nobody_until_it_e
         say(&mut spared, b"one").await.unwrap();
         say(&mut stream, b"one").await.unwrap();
         road.set(Way::BlackHole(direction));
+        let harmed = road.harmed();
         stream.write_all(b"two").await.unwrap();
         assert_silent(&mut stream).await;
+        assert!(road.harmed() > harmed, "nothing was swallowed");
         let mut fresh = connected(&road).await;
         fresh.write_all(b"one").await.unwrap();
         assert_silent(&mut fresh).await;
@@ -189,6 +195,7 @@ async fn a_slow_road_takes_its_time_and_its_pace_and_recovers_at_once() {
     let began = Instant::now();
     say(&mut stream, b"one").await.unwrap();
     assert!(began.elapsed() >= Duration::from_millis(200));
+    assert!(road.harmed() > 0, "nothing was slow");
     road.set(slow(0, 20_000, Direction::Back));
     let began = Instant::now();
     say(&mut stream, &[7; 10_000]).await.unwrap();
