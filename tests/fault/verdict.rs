@@ -70,7 +70,7 @@ impl Evidence<'_> {
         self.counts(&counts, &mut figures);
         self.standing_harm(&books, &counts, &mut figures);
         self.pace(&mut figures).await;
-        self.ledger(&mut figures);
+        judge_ledger(&self.ledger, &known, &mut figures);
         self.posts(&mut figures);
         self.logs(&mut figures);
         figures
@@ -173,32 +173,6 @@ impl Evidence<'_> {
         }
     }
 
-    /// The ledger equation.
-    fn ledger(&self, figures: &mut Figures) {
-        let ledger = &self.ledger["total"];
-        let count = |name: &str| ledger[name].as_i64().unwrap_or(-1);
-        let open: i64 = ["queued", "in_flight", "held", "unknown"]
-            .map(count)
-            .iter()
-            .sum();
-        let ended = count("accepted_by_provider") + count("failed");
-        let all = i64::try_from(self.stage.plan.messages).unwrap_or(i64::MAX);
-        if open != 0 || ledger["callbacks"]["waiting"] != 0 {
-            figures.fault(format!("not drained: {ledger}"));
-        }
-        if count("accepted") != all || ended + open != all || count("lost") != 0 {
-            figures.fault(format!("the ledger does not add up to {all}: {ledger}"));
-        }
-        if ledger["callbacks"]["dead_letters"] != figures.dead_letters {
-            let dead = figures.dead_letters;
-            figures.fault(format!("{dead} dead letters expected: {ledger}"));
-        }
-        let counted = json!({ "queued": 0, "in_flight": 0, "unknown": 0 });
-        if self.ledger["counted"] != counted {
-            figures.fault(format!("rows are open: {}", self.ledger));
-        }
-    }
-
     fn posts(&self, figures: &mut Figures) {
         let posted = &self.stage.posted;
         let wrong = posted.wrong.lock().expect("no panic holds it");
@@ -220,6 +194,38 @@ impl Evidence<'_> {
                 figures.fault(format!("this was logged: {line}"));
             }
         }
+    }
+}
+
+/// The ledger equation, and the counters against the messages one by one.
+pub(crate) fn judge_ledger(book: &Value, known: &[Value], figures: &mut Figures) {
+    let ledger = &book["total"];
+    let count = |name: &str| ledger[name].as_i64().unwrap_or(-1);
+    let open: i64 = ["queued", "in_flight", "held", "unknown"]
+        .map(count)
+        .iter()
+        .sum();
+    let ended = count("accepted_by_provider") + count("failed");
+    let all = known.len() as i64;
+    if open != 0 || ledger["callbacks"]["waiting"] != 0 {
+        figures.fault(format!("not drained: {ledger}"));
+    }
+    if count("accepted") != all || ended + open != all || count("lost") != 0 {
+        figures.fault(format!("the ledger does not add up to {all}: {ledger}"));
+    }
+    for (counter, state) in [("accepted_by_provider", "accepted"), ("failed", "failed")] {
+        let are = known.iter().filter(|one| one["state"] == state).count() as i64;
+        if count(counter) != are {
+            figures.fault(format!("{are} messages are {state}: {ledger}"));
+        }
+    }
+    if ledger["callbacks"]["dead_letters"] != figures.dead_letters {
+        let dead = figures.dead_letters;
+        figures.fault(format!("{dead} dead letters expected: {ledger}"));
+    }
+    let counted = json!({ "queued": 0, "in_flight": 0, "unknown": 0 });
+    if book["counted"] != counted {
+        figures.fault(format!("rows are open: {book}"));
     }
 }
 
