@@ -222,6 +222,9 @@ const MOST_CALLS: usize = 16;
 /// The share of calls at once that is always under way, and the longest that one may take then.
 const BUSY: f64 = 0.6;
 const MOST_LATENCY_MS: f64 = 300.0;
+/// When statuses come that are to be late for a gateway that stood still, in milliseconds after the
+/// send.
+const LATE_EVENT_MS: u64 = 15_000;
 /// The shortest hold that an operator sets.
 const LEAST_HOLD_MS: i64 = 1_000;
 
@@ -373,7 +376,7 @@ impl Plan {
                     self.add(rng, class, 1);
                 }
             }
-            Class::Freeze => self.hold_ms = LEAST_HOLD_MS,
+            Class::Freeze => return self.standstill(rng),
             // Some holds end before the evidence comes.
             Class::Ambiguous => {
                 self.hold_ms = if rng.bool() { LEAST_HOLD_MS } else { 4_000 };
@@ -396,11 +399,7 @@ impl Plan {
             }
             _ => {}
         }
-        if class == Class::Freeze {
-            // Longer than a lease, the look at it and the hold together.
-            let at_ms = rng.u64(300..1_500);
-            self.blow(rng, class, (at_ms, 13_000));
-        } else if class != Class::Together {
+        if class != Class::Together {
             let each = (TRAFFIC_MS - 1_000) / blows as u64;
             for n in 0..blows as u64 {
                 // One after another: harm of one kind does not overlap with itself.
@@ -412,6 +411,26 @@ impl Plan {
                 self.blow(rng, class, (at_ms, for_ms));
             }
         }
+    }
+
+    /// A gateway stands still, and of what it was sending then nothing is told at all, or only when
+    /// it was given up.
+    fn standstill(&mut self, rng: &mut Rng) {
+        self.hold_ms = LEAST_HOLD_MS;
+        // Longer than a lease, the look at it and the hold together; and not in the first second,
+        // which a new limiter lets pass.
+        let at_ms = rng.u64(2_000..3_000);
+        self.blow(rng, Class::Freeze, (at_ms, 13_000));
+        self.blows.push(Blow {
+            at_ms: at_ms - MOST_LATENCY_MS as u64 - 100,
+            for_ms: MOST_LATENCY_MS as u64 + 200,
+            harm: Harm::Knobs(json!({
+                "event_delay_ms": LATE_EVENT_MS,
+                "event_shapes": ["gen3_batch"],
+                "share_read": 0,
+                "share_never": 0.4,
+            })),
+        });
     }
 
     fn knob(&mut self, name: &str, value: Value) {
