@@ -75,6 +75,7 @@ fn refused() -> Shown {
     let mut shown = unknown();
     shown.story.sends.clear();
     shown.story.spoiled = vec!["refuse".into()];
+    shown.known["history"] = json!([moment("failed", 4_500)]);
     shown.story.told[0].why = Some("The provider refused the message: no".into());
     shown
 }
@@ -88,6 +89,7 @@ fn faults(shown: &Shown) -> Vec<String> {
         story: &shown.story,
         known: &shown.known,
         twin: None,
+        doubts: &[],
     };
     case.judge(&mut figures);
     figures.faults

@@ -8,6 +8,7 @@
 mod aids;
 mod books;
 mod disk;
+mod doubt;
 mod eyes;
 #[path = "../it/harness.rs"]
 #[expect(

@@ -325,6 +325,12 @@ impl Plan {
         most * self.replicas
     }
 
+    /// The most sends that may get lost with gateways: those that were under way.
+    pub(crate) fn most_orphans(&self) -> usize {
+        let dead = |blow: &&Blow| matches!(blow.harm, Harm::Kill(_) | Harm::Freeze(_));
+        self.blows.iter().filter(dead).count() * self.most_at_once() / self.replicas
+    }
+
     /// What will be done, to read.
     pub(crate) fn text(&self) -> String {
         let mut text = format!(

@@ -1,5 +1,6 @@
 //! One run: traffic and harm side by side, then everything is drained and the books compared.
 
+use crate::doubt::doubts;
 use crate::people;
 use crate::plan::{Class, Harm, Party, Plan, Store};
 use crate::sampler::{End, Sampler};
@@ -52,8 +53,12 @@ pub(crate) async fn run(plan: Plan, keep: PathBuf, patience: Duration) -> Figure
     let ledger = drained(&stage, give_up).await;
     let drained = last.elapsed().as_secs_f64();
     let samples = sampler.stop().await;
+    let times = done
+        .iter()
+        .map(|one| (&stage.plan.blows[one.n].harm, one.from_ms, one.to_ms));
     let evidence = Evidence {
         stage: &stage,
+        doubts: doubts(&times.collect::<Vec<_>>()),
         said: &said,
         ledger,
         samples: &samples,
@@ -77,6 +82,11 @@ pub(crate) async fn run(plan: Plan, keep: PathBuf, patience: Duration) -> Figure
 
 /// A harm that was done.
 struct Done {
+    /// Its place in the plan.
+    n: usize,
+    /// When, in milliseconds since 1970.
+    from_ms: i64,
+    to_ms: i64,
     end: End,
     /// Whether anything shows that it hit something.
     bit: bool,
@@ -92,7 +102,7 @@ async fn blows(stage: &mut Stage) -> Vec<Done> {
     }
     steps.sort_unstable();
     let started = Instant::now();
-    let mut before = vec![0; plan.blows.len()];
+    let mut before = vec![(0, 0); plan.blows.len()];
     let mut done = Vec::new();
     for (ms, is_end, n) in steps {
         let due = started + Duration::from_millis(ms);
@@ -101,21 +111,32 @@ async fn blows(stage: &mut Stage) -> Vec<Done> {
         let harm = &plan.blows[n].harm;
         match is_end {
             false => {
-                before[n] = stage.shown(harm).await;
+                before[n] = (stage.shown(harm).await, now_ms());
                 stage.begin(harm).await;
             }
             true => {
-                let bit = stage.shown(harm).await > before[n];
+                let (shown, from_ms) = before[n];
+                let bit = stage.shown(harm).await > shown;
                 stage.end(harm).await;
                 let end = End {
                     at: Instant::now(),
                     callbacks: stops_callbacks(harm),
                 };
-                done.push(Done { end, bit });
+                done.push(Done {
+                    n,
+                    from_ms,
+                    to_ms: now_ms(),
+                    end,
+                    bit,
+                });
             }
         }
     }
     done
+}
+
+fn now_ms() -> i64 {
+    jiff::Timestamp::now().as_millisecond()
 }
 
 fn stops_callbacks(harm: &Harm) -> bool {

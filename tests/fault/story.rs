@@ -3,6 +3,7 @@
 
 use crate::aids::fold;
 use crate::books::{Story, Told};
+use crate::doubt::{Doubt, With};
 use crate::plan::Plan;
 use crate::table::Figures;
 use serde_json::Value;
@@ -29,6 +30,8 @@ pub(crate) struct Case<'a> {
     pub(crate) known: &'a Value,
     /// What it says of the other message to the same person, if there is one.
     pub(crate) twin: Option<&'a Value>,
+    /// When an answer may have got lost.
+    pub(crate) doubts: &'a [Doubt],
 }
 
 impl Case<'_> {
@@ -46,6 +49,7 @@ impl Case<'_> {
         } else {
             self.judge_told(figures, &mut faults);
         }
+        self.judge_unknown(figures, &mut faults);
         self.judge_times(&mut faults);
         self.judge_known(figures, &mut faults);
         if !faults.is_empty() {
@@ -117,14 +121,32 @@ impl Case<'_> {
                 faults.push("nobody refused it".to_owned());
             }
         } else if why.starts_with(UNKNOWN) {
-            let doubt = |outcome: &String| !CLEAR.contains(&outcome.as_str());
-            if !self.plan.hides_answers() && !spoiled.iter().any(doubt) {
-                faults.push("no answer was in doubt".to_owned());
-            }
             self.judge_hold(failure, faults);
         } else {
             faults.push(format!("no reason to fail: {why}"));
         }
+    }
+
+    /// Was there a reason, whenever nobody knew?
+    fn judge_unknown(&self, figures: &mut Figures, faults: &mut Vec<String>) {
+        let doubt = |outcome: &String| !CLEAR.contains(&outcome.as_str());
+        if self.story.spoiled.iter().any(doubt) {
+            return;
+        }
+        let shifted = self.plan.shifts_clocks();
+        let mut is_orphan = false;
+        for at in moments(self.known, "unknown") {
+            let lost = |with: With| {
+                let mut doubts = self.doubts.iter().filter(|doubt| doubt.with == with);
+                doubts.any(|doubt| shifted || doubt.holds(at))
+            };
+            match (lost(With::Road), lost(With::Gateway)) {
+                (true, _) => {}
+                (false, true) => is_orphan = true,
+                (false, false) => faults.push(format!("no answer was in doubt at {at}")),
+            }
+        }
+        figures.orphans += usize::from(is_orphan);
     }
 
     /// Was evidence waited for, and taken when it came?
@@ -133,15 +155,15 @@ impl Case<'_> {
         if let Some(send) = self.story.sends.iter().find(late) {
             faults.push(format!("sent after it was given up: {send:?}"));
         }
-        // The rest is told by the gateway's clock.
-        if self.plan.shifts_clocks() {
-            return;
-        }
         let (Some(unknown), Some(failed)) =
             (when(self.known, "unknown"), when(self.known, "failed"))
         else {
             return faults.push("given up and never unknown".to_owned());
         };
+        // The rest is told by the gateway's clock.
+        if self.plan.shifts_clocks() {
+            return;
+        }
         if failed - unknown < self.plan.least_hold_ms() {
             faults.push(format!("given up after {} ms", failed - unknown));
         }
@@ -196,12 +218,17 @@ impl Case<'_> {
     }
 }
 
-/// When something happened to a message for the last time, by the gateway's clock, in milliseconds.
+/// When something happened to a message, by the gateway's clock, in milliseconds since 1970.
+fn moments(known: &Value, what: &str) -> Vec<i64> {
+    let history = known["history"].as_array().into_iter().flatten();
+    let found = history.filter(|moment| moment["what"] == what);
+    let at = |moment: &Value| moment["at"].as_str()?.parse::<jiff::Timestamp>().ok();
+    found.filter_map(at).map(jiff::Timestamp::as_millisecond).collect()
+}
+
+/// The same, for the last time.
 fn when(known: &Value, what: &str) -> Option<i64> {
-    let history = known["history"].as_array()?;
-    let moment = history.iter().rfind(|moment| moment["what"] == what)?;
-    let at: jiff::Timestamp = moment["at"].as_str()?.parse().ok()?;
-    Some(at.as_millisecond())
+    moments(known, what).pop()
 }
 
 /// Whether no status of the provider brought this about.

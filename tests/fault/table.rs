@@ -21,6 +21,8 @@ pub(crate) struct Figures {
     pub(crate) out_of_order: usize,
     /// Messages reported `failed` 7004 because nobody could know, that the provider had taken.
     pub(crate) unclear: usize,
+    /// Messages of which nobody knew for no other reason than that a gateway was gone.
+    pub(crate) orphans: usize,
     /// Entries that MoEngage got again, identical.
     pub(crate) repeats: usize,
     /// Harms that were done, and those of them that hit something.

@@ -2,6 +2,7 @@
 //! provider and MoEngage saw counts, not what the gateway believes. `story.rs` judges one message.
 
 use crate::books::{Books, Story};
+use crate::doubt::Doubt;
 use crate::harness::{SECRET, TOKEN};
 use crate::people::{self, Said};
 use crate::plan::Class;
@@ -33,6 +34,8 @@ const MAINTENANCE: usize = 3;
 /// Everything that is known of a run at its end.
 pub(crate) struct Evidence<'a> {
     pub(crate) stage: &'a Stage,
+    /// When answers may have got lost.
+    pub(crate) doubts: Vec<Doubt>,
     pub(crate) said: &'a [Said],
     /// The gateway's ledger, drained or not.
     pub(crate) ledger: Value,
@@ -58,9 +61,16 @@ impl Evidence<'_> {
                 plan,
                 story,
                 known: &known[n],
+                doubts: &self.doubts,
                 twin: twin(n).and_then(|other| known.get(other)),
             };
             case.judge(&mut figures);
+        }
+        let (orphans, most) = (figures.orphans, plan.most_orphans());
+        if orphans > most {
+            figures.fault(format!(
+                "{orphans} sends got lost with gateways, at most {most} expected"
+            ));
         }
         figures
             .faults
