@@ -82,11 +82,8 @@ impl Case<'_> {
         }
         let told: Vec<String> = self.story.told.iter().map(|one| one.word.clone()).collect();
         let expected = self.expected(own.is_some());
-        // Of two to one person that nobody knows of, a status proves neither (DESIGN G3).
-        let in_doubt = self
-            .twin
-            .is_some_and(|twin| when(twin, "unknown").is_some());
-        if told == expected || own.is_some() && in_doubt && told.len() == 1 {
+        // Of two to one person that nobody ever knew of, a status proves neither (DESIGN G3).
+        if told == expected || own.is_some() && self.is_twin_lost() && told.len() == 1 {
             return;
         }
         let count = |words: &[String]| {
@@ -169,10 +166,23 @@ impl Case<'_> {
         }
         let first = self.story.events.iter().map(|event| event.at_ms).min();
         let in_time = first.is_some_and(|first| (first as i64) < failed - IN_TIME_MS);
-        // Two to one person may stand in each other's way.
-        if in_time && self.twin.is_none() {
+        if in_time && !self.is_twin_open(failed - IN_TIME_MS) {
             faults.push("a status proved it in time".to_owned());
         }
+    }
+
+    /// Whether of the other message to the same person nobody knew, and then it was given up too.
+    fn is_twin_lost(&self) -> bool {
+        let lost = |twin| when(twin, "unknown").is_some() && when(twin, "failed").is_some();
+        self.twin.is_some_and(lost)
+    }
+
+    /// Whether the other message to the same person stood in the way of evidence at that moment: it
+    /// had not come to its end, or is in doubt for good.
+    fn is_twin_open(&self, at: i64) -> bool {
+        let end = |twin| when(twin, "receipt").or_else(|| when(twin, "failed"));
+        let open = |twin| end(twin).is_none_or(|end| end > at);
+        self.is_twin_lost() || self.twin.is_some_and(open)
     }
 
     /// A status is told with the time at which it happened.
