@@ -64,7 +64,7 @@ pub(crate) struct Heard {
     pub(crate) msg_id: String,
     pub(crate) from: String,
     pub(crate) text: String,
-    raw: String,
+    pub(crate) raw: String,
 }
 
 /// Both fakes' books.

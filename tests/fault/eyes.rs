@@ -1,19 +1,41 @@
 //! Does the verdict see? Before the first run each kind of wrong is shown to it, made up.
 
-use crate::books::{Event, Send, Story, Told};
+use crate::books::{Books, Event, Heard, Send, Story, Told};
+use crate::doubt::{Doubt, With};
+use crate::people::Said;
 use crate::plan::{Class, Plan, Store};
 use crate::story::Case;
 use crate::table::Figures;
+use crate::traffic::person;
+use crate::verdict::{
+    judge_counts, judge_ledger, judge_log, judge_orphans, judge_pace, judge_repeats, judge_words,
+};
 use serde_json::{Value, json};
 
 /// When the made-up message was sent, in milliseconds since 1970.
 const SENT_MS: u64 = 1_900_000_000_000;
 
 /// A message with what the gateway says of it.
-#[derive(Clone)]
 struct Shown {
+    class: Class,
+    n: usize,
     story: Story,
     known: Value,
+    twin: Option<Value>,
+    doubts: Vec<Doubt>,
+}
+
+impl Shown {
+    fn new(story: Story, known: Value) -> Self {
+        Self {
+            class: Class::Repeats,
+            n: 9,
+            story,
+            known,
+            twin: None,
+            doubts: Vec::new(),
+        }
+    }
 }
 
 fn event(word: &str, after_ms: u64) -> Event {
@@ -45,29 +67,58 @@ fn good() -> Shown {
         at_ms: SENT_MS,
         id: "id-1".into(),
     }];
-    Shown {
-        story: Story {
+    Shown::new(
+        Story {
             sends,
             events: vec![event("sent", 1_000), event("delivered", 3_000)],
             told: vec![told("sent", 1_000, None), told("delivered", 3_000, None)],
             ..Story::default()
         },
-        known: json!({ "state": "accepted", "provider_id": "id-1", "callbacks": [] }),
-    }
+        json!({ "state": "accepted", "provider_id": "id-1", "callbacks": [] }),
+    )
+}
+
+/// MoEngage refuses all that it is told of this one.
+fn dead() -> Shown {
+    let mut shown = good();
+    (shown.class, shown.n) = (Class::Moengage, 1);
+    shown.story.told.clear();
+    shown.known["callbacks"] = json!(["sent: given up", "delivered: given up"]);
+    shown
 }
 
 /// Nobody knew, until the hold of four seconds was over.
 fn unknown() -> Shown {
-    Shown {
-        story: Story {
+    Shown::new(
+        Story {
             sends: good().story.sends,
             spoiled: vec!["accept_then_close".into()],
             told: vec![told("failed", 5_000, Some("Outcome unknown: maybe"))],
             ..Story::default()
         },
-        known: json!({ "state": "failed", "callbacks": [],
+        json!({ "state": "failed", "callbacks": [],
             "history": [moment("unknown", 0), moment("failed", 4_500)] }),
-    }
+    )
+}
+
+/// The same, because the gateway was killed.
+fn orphan() -> Shown {
+    let mut shown = unknown();
+    shown.story.spoiled.clear();
+    shown.doubts = vec![Doubt {
+        with: With::Gateway,
+        from_ms: SENT_MS as i64 - 100,
+        until_ms: SENT_MS as i64 + 1_000,
+    }];
+    shown
+}
+
+/// The same, and nobody knew of the other message to the same person: a status proves neither.
+fn twins() -> Shown {
+    let mut shown = unknown();
+    shown.story.events = vec![event("delivered", 1_000)];
+    shown.twin = Some(json!({ "history": [moment("unknown", 100), moment("failed", 4_600)] }));
+    shown
 }
 
 /// Refused by the provider, and told so.
@@ -81,15 +132,15 @@ fn refused() -> Shown {
 }
 
 fn faults(shown: &Shown) -> Vec<String> {
-    let plan = Plan::new(0, Class::Repeats, Store::Embedded, 100);
+    let plan = Plan::new(0, shown.class, Store::Embedded, 100);
     let mut figures = Figures::default();
     let case = Case {
-        n: 9,
+        n: shown.n,
         plan: &plan,
         story: &shown.story,
         known: &shown.known,
-        twin: None,
-        doubts: &[],
+        twin: shown.twin.as_ref(),
+        doubts: &shown.doubts,
     };
     case.judge(&mut figures);
     figures.faults
@@ -97,7 +148,7 @@ fn faults(shown: &Shown) -> Vec<String> {
 
 type Wrong = (&'static str, fn() -> Shown, fn(&mut Shown));
 
-const WRONGS: [Wrong; 17] = [
+const WRONGS: [Wrong; 22] = [
     ("sent twice", good, |one| {
         one.story.sends.push(one.story.sends[0].clone());
     }),
@@ -147,6 +198,144 @@ const WRONGS: [Wrong; 17] = [
     ("refused by nobody", refused, |one| {
         one.story.spoiled.clear();
     }),
+    ("a dead letter is missing", dead, |one| {
+        one.known["callbacks"] = json!(["sent: given up"]);
+    }),
+    ("told what is a dead letter", dead, |one| {
+        one.story.told.push(told("sent", 1_000, None));
+    }),
+    ("unknown long after the kill", orphan, |one| {
+        one.doubts[0].until_ms = SENT_MS as i64 - 50;
+    }),
+    (
+        "the other one is known, late evidence is not told",
+        twins,
+        |one| {
+            one.story.events[0].at_ms = SENT_MS + 9_000;
+            one.twin =
+                Some(json!({ "history": [moment("unknown", 100), moment("receipt", 5_000)] }));
+        },
+    ),
+    ("the other one is known, evidence in time", twins, |one| {
+        one.story.told.push(told("delivered", 1_000, None));
+        one.twin = Some(json!({ "history": [moment("unknown", 0), moment("receipt", 200)] }));
+    }),
+];
+
+/// The other books of a run of two messages.
+struct Whole {
+    ledger: Value,
+    known: Vec<Value>,
+    counts: Value,
+    calls_in_a_second: usize,
+    over: f64,
+    log: String,
+    said: Vec<Said>,
+    books: Books,
+    orphans: usize,
+}
+
+fn whole() -> Whole {
+    let heard = Heard {
+        msg_id: "m9".into(),
+        from: person(9)[1..].into(),
+        text: "reply 9".into(),
+        raw: String::new(),
+    };
+    Whole {
+        ledger: json!({
+            "total": { "accepted": 2, "queued": 0, "in_flight": 0, "held": 0, "unknown": 0, "lost": 0,
+                "accepted_by_provider": 1, "failed": 1,
+                "callbacks": { "waiting": 0, "dead_letters": 0 } },
+            "counted": { "queued": 0, "in_flight": 0, "unknown": 0 },
+        }),
+        known: vec![json!({ "state": "accepted" }), json!({ "state": "failed" })],
+        counts: json!({ "callback_backwards": 0, "callback_invalid": 0, "events_failed": 0,
+            "events_pending": 0, "max_refreshes_at_once": 1, "max_in_flight": 2 }),
+        calls_in_a_second: 20,
+        over: 1.0,
+        log: "INFO sent to=+1202*******".into(),
+        said: vec![Said {
+            n: 9,
+            text: "reply 9".into(),
+            taken: true,
+        }],
+        books: Books {
+            heard: vec![heard],
+            ..Books::default()
+        },
+        orphans: 0,
+    }
+}
+
+fn faults_of_all(whole: &Whole) -> Vec<String> {
+    let plan = Plan::new(0, Class::Repeats, Store::Embedded, 100);
+    let mut figures = Figures {
+        orphans: whole.orphans,
+        ..Figures::default()
+    };
+    let rate = json!({ "max_in_any_second": whole.calls_in_a_second });
+    judge_words(&whole.said, &whole.books, &mut figures);
+    judge_repeats(&plan, &whole.books, &mut figures);
+    judge_orphans(&plan, &mut figures);
+    judge_counts(&plan, &whole.counts, &mut figures);
+    judge_pace(&plan, &rate, whole.over, &mut figures);
+    judge_ledger(&whole.ledger, &whole.known, &mut figures);
+    judge_log(&whole.log, plan.messages, &mut figures);
+    figures.faults
+}
+
+type WrongOfAll = (&'static str, fn(&mut Whole));
+
+const WRONGS_OF_ALL: [WrongOfAll; 19] = [
+    ("a message less in the ledger", |all| {
+        all.ledger["total"]["accepted"] = 1.into();
+    }),
+    ("the ledger counts another end", |all| {
+        all.ledger["total"]["accepted_by_provider"] = 2.into();
+        all.ledger["total"]["failed"] = 0.into();
+    }),
+    ("the ledger knows of a loss", |all| {
+        all.ledger["total"]["lost"] = 1.into();
+    }),
+    ("a callback waits", |all| {
+        all.ledger["total"]["callbacks"]["waiting"] = 1.into();
+    }),
+    ("a dead letter that nobody refused", |all| {
+        all.ledger["total"]["callbacks"]["dead_letters"] = 1.into();
+    }),
+    ("a row is open", |all| {
+        all.ledger["counted"]["unknown"] = 1.into();
+    }),
+    ("a status went backwards", |all| {
+        all.counts["callback_backwards"] = 1.into();
+    }),
+    ("two renewals at once", |all| {
+        all.counts["max_refreshes_at_once"] = 2.into();
+    }),
+    ("too many calls at once", |all| {
+        all.counts["max_in_flight"] = 100.into();
+    }),
+    ("too many calls in a second", |all| {
+        all.calls_in_a_second = 100;
+    }),
+    ("too many calls in a while", |all| all.over = 100.0),
+    ("a reply is not told", |all| all.books.heard.clear()),
+    ("a reply that nobody said", |all| all.said.clear()),
+    ("a reply by another", |all| {
+        all.books.heard[0].from = person(10)[1..].into();
+    }),
+    ("a reply is told again", |all| all.books.heard_again = 1),
+    ("more lost than were under way", |all| all.orphans = 1),
+    ("a phone number in a log", |all| {
+        all.log = format!("INFO sent to={}", person(9));
+    }),
+    ("a secret in a log", |all| {
+        all.log.push_str(crate::harness::TOKEN)
+    }),
+    ("a panic in a log", |all| {
+        all.log.push_str("thread panicked")
+    }),
 ];
 
 /// What the verdict does not see, or sees where nothing is.
@@ -156,6 +345,9 @@ pub(crate) fn blind() -> Vec<String> {
         ("good", good()),
         ("unknown", unknown()),
         ("refused", refused()),
+        ("dead", dead()),
+        ("orphan", orphan()),
+        ("twins", twins()),
     ] {
         for fault in faults(&shown) {
             blind.push(format!("{name} is called wrong: {fault}"));
@@ -165,6 +357,16 @@ pub(crate) fn blind() -> Vec<String> {
         let mut shown = made();
         change(&mut shown);
         if faults(&shown).is_empty() {
+            blind.push(format!("{name} is called right"));
+        }
+    }
+    for fault in faults_of_all(&whole()) {
+        blind.push(format!("good books are called wrong: {fault}"));
+    }
+    for (name, change) in WRONGS_OF_ALL {
+        let mut whole = whole();
+        change(&mut whole);
+        if faults_of_all(&whole).is_empty() {
             blind.push(format!("{name} is called right"));
         }
     }

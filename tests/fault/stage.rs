@@ -508,7 +508,9 @@ fn lead(slots: &[Slot], door: &Road, turn: usize) {
 /// Whether a process was stopped by a signal.
 fn stands_still(pid: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T'))
+    stat.rsplit(") ")
+        .next()
+        .is_some_and(|rest| rest.starts_with('T'))
 }
 
 /// The gateway's settings: the usual ones, with short pauses so that a run takes seconds.

@@ -233,7 +233,10 @@ fn moments(known: &Value, what: &str) -> Vec<i64> {
     let history = known["history"].as_array().into_iter().flatten();
     let found = history.filter(|moment| moment["what"] == what);
     let at = |moment: &Value| moment["at"].as_str()?.parse::<jiff::Timestamp>().ok();
-    found.filter_map(at).map(jiff::Timestamp::as_millisecond).collect()
+    found
+        .filter_map(at)
+        .map(jiff::Timestamp::as_millisecond)
+        .collect()
 }
 
 /// The same, for the last time.

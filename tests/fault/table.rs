@@ -65,7 +65,10 @@ impl Table {
 
     /// Classes of which no run did any harm.
     pub(crate) fn harmless(&self) -> Vec<String> {
-        let none = self.rows.iter().filter(|(_, (runs, sum))| *runs >= ENOUGH && sum.bit == 0);
+        let none = self
+            .rows
+            .iter()
+            .filter(|(_, (runs, sum))| *runs >= ENOUGH && sum.bit == 0);
         let text = |((store, class), (runs, _)): (&(Store, Class), &(usize, Figures))| {
             let (store, class) = (store.name(), class.name());
             format!("no fault of {class} on {store} hit anything in {runs} runs")

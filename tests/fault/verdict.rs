@@ -5,7 +5,7 @@ use crate::books::{Books, Story};
 use crate::doubt::Doubt;
 use crate::harness::{SECRET, TOKEN};
 use crate::people::{self, Said};
-use crate::plan::Class;
+use crate::plan::{Class, Plan};
 use crate::sampler::Samples;
 use crate::stage::Stage;
 use crate::story::Case;
@@ -66,58 +66,25 @@ impl Evidence<'_> {
             };
             case.judge(&mut figures);
         }
-        let (orphans, most) = (figures.orphans, plan.most_orphans());
-        if orphans > most {
-            figures.fault(format!(
-                "{orphans} sends got lost with gateways, at most {most} expected"
-            ));
-        }
+        judge_orphans(plan, &mut figures);
         figures
             .faults
             .extend(books.strays.iter().take(TOLD).cloned());
-        self.replies(&books, &mut figures).await;
+        judge_words(self.said, &books, &mut figures);
+        judge_repeats(plan, &books, &mut figures);
+        self.stops(&mut figures).await;
         let counts = self.stage.sandbox.counts().await;
-        self.counts(&counts, &mut figures);
+        judge_counts(plan, &counts, &mut figures);
         self.standing_harm(&books, &counts, &mut figures);
-        self.pace(&mut figures).await;
+        let rate = self.stage.sandbox.get("rate").await;
+        let over = self.samples.over(plan.rate as f64);
+        judge_pace(plan, &rate, over, &mut figures);
         judge_ledger(&self.ledger, &known, &mut figures);
         self.posts(&mut figures);
-        self.logs(&mut figures);
+        for log in self.stage.logs() {
+            judge_log(&log, plan.messages, &mut figures);
+        }
         figures
-    }
-
-    /// What people said: told once, of the right message, and heeded.
-    async fn replies(&self, books: &Books, figures: &mut Figures) {
-        let mut meant = 0;
-        for said in self.said.iter().filter(|said| said.taken) {
-            let of = format!("m{}", said.n);
-            let heard = books.heard.iter().filter(|heard| heard.msg_id == of);
-            let right = |from: &str, text: &str| {
-                from.trim_start_matches('+') == &person(said.n)[1..] && text == said.text
-            };
-            let words: Vec<_> = heard.map(|heard| (&*heard.from, &*heard.text)).collect();
-            meant += words.len();
-            if !matches!(words[..], [(from, text)] if right(from, text)) {
-                figures.statuses_lost += usize::from(words.is_empty());
-                figures.fault(format!("{said:?} was told as {words:?}"));
-            }
-            let door = self.stage.door.addr().to_string();
-            let sandbox = &self.stage.sandbox;
-            if said.is_stop() && !people::is_refused(sandbox, &door, said).await {
-                figures.fault(format!("{said:?}, and yet may be sent to"));
-            }
-        }
-        if meant != books.heard.len() {
-            figures.fault(format!(
-                "MoEngage heard what nobody said: {:?}",
-                books.heard
-            ));
-        }
-        figures.repeats += books.heard_again;
-        if figures.repeats > 0 && !self.stage.plan.loses_callbacks() {
-            let repeats = figures.repeats;
-            figures.fault(format!("{repeats} repeats without an answer that got lost"));
-        }
     }
 
     /// Whether harm that stands in the plan, and not in its blows, showed.
@@ -126,60 +93,20 @@ impl Evidence<'_> {
         let bit = match plan.class {
             Class::Limits => counts["limited"].as_u64() > Some(0),
             Class::Storm => books.stories.iter().any(Story::is_disordered),
-            Class::Repeats => {
-                self.stage.posted.successes.load(Ordering::Relaxed) > plan.messages
-            }
+            Class::Repeats => self.stage.posted.successes.load(Ordering::Relaxed) > plan.messages,
             _ => return,
         };
         figures.harms += 1;
         figures.bit += usize::from(bit);
     }
 
-    /// What the fakes counted.
-    fn counts(&self, counts: &Value, figures: &mut Figures) {
-        for (name, what) in [
-            ("callback_backwards", "statuses went backwards"),
-            ("callback_invalid", "callbacks against the contract"),
-            ("events_failed", "events were never taken"),
-            ("events_pending", "events are still on their way"),
-        ] {
-            if counts[name] != 0 {
-                figures.fault(format!("{what}: {counts}"));
+    /// Who said STOP gets no more.
+    async fn stops(&self, figures: &mut Figures) {
+        let door = self.stage.door.addr().to_string();
+        for said in self.said.iter().filter(|said| said.taken && said.is_stop()) {
+            if !people::is_refused(&self.stage.sandbox, &door, said).await {
+                figures.fault(format!("{said:?}, and yet may be sent to"));
             }
-        }
-        if counts["max_refreshes_at_once"]
-            .as_u64()
-            .is_none_or(|most| most > 1)
-        {
-            figures.fault(format!("two refresh calls at once: {counts}"));
-        }
-        let plan = &self.stage.plan;
-        let most = (plan.most_at_once() + plan.replicas * MAINTENANCE) as u64;
-        let seen = counts["max_in_flight"].as_u64().unwrap_or(u64::MAX);
-        // Of a call that was given up Jumper may not know.
-        if seen > most && !plan.hides_answers() && !plan.is_doubtful() {
-            figures.fault(format!("{seen} calls at once, at most {most} expected"));
-        }
-    }
-
-    /// The rate, in any second and over any longer time.
-    async fn pace(&self, figures: &mut Figures) {
-        let plan = &self.stage.plan;
-        // Calls start at the rate (README "How the rate is kept"); each call under way may be held
-        // up on the road and arrive in a later second.
-        let held_up = plan.most_at_once() + 1;
-        let most = plan.rate + held_up;
-        let rate = self.stage.sandbox.get("rate").await;
-        let seen = rate["max_in_any_second"].as_u64().unwrap_or(u64::MAX);
-        if seen > most as u64 {
-            figures.fault(format!("{seen} calls in a second, at most {most} expected"));
-        }
-        let over = self.samples.over(plan.rate as f64);
-        figures.over_rate = over / held_up as f64;
-        if over > held_up as f64 {
-            figures.fault(format!(
-                "{over:.0} calls more than the rate, at most {held_up} expected"
-            ));
         }
     }
 
@@ -191,19 +118,104 @@ impl Evidence<'_> {
             figures.fault("not every message was accepted".to_owned());
         }
     }
+}
 
-    /// Nothing secret and no phone number in any line.
-    fn logs(&self, figures: &mut Figures) {
-        for log in self.stage.logs() {
-            let bad = |line: &&str| {
-                SECRETS.iter().any(|secret| line.contains(secret))
-                    || numbers(line).any(|n| n - FIRST < self.stage.plan.messages)
-                    || line.contains("panicked")
-            };
-            for line in log.lines().filter(bad).take(TOLD) {
-                figures.fault(format!("this was logged: {line}"));
-            }
+/// A gateway that dies was sending no more than it may.
+pub(crate) fn judge_orphans(plan: &Plan, figures: &mut Figures) {
+    let (orphans, most) = (figures.orphans, plan.most_orphans());
+    if orphans > most {
+        figures.fault(format!(
+            "{orphans} sends got lost with gateways, at most {most} expected"
+        ));
+    }
+}
+
+/// What people said: told once, and of the right message.
+pub(crate) fn judge_words(said: &[Said], books: &Books, figures: &mut Figures) {
+    let mut meant = 0;
+    for said in said.iter().filter(|said| said.taken) {
+        let of = format!("m{}", said.n);
+        let heard = books.heard.iter().filter(|heard| heard.msg_id == of);
+        let right = |from: &str, text: &str| {
+            from.trim_start_matches('+') == &person(said.n)[1..] && text == said.text
+        };
+        let words: Vec<_> = heard.map(|heard| (&*heard.from, &*heard.text)).collect();
+        meant += words.len();
+        if !matches!(words[..], [(from, text)] if right(from, text)) {
+            figures.statuses_lost += usize::from(words.is_empty());
+            figures.fault(format!("{said:?} was told as {words:?}"));
         }
+    }
+    if meant != books.heard.len() {
+        figures.fault(format!(
+            "MoEngage heard what nobody said: {:?}",
+            books.heard
+        ));
+    }
+}
+
+/// MoEngage is told again only what it may not have heard.
+pub(crate) fn judge_repeats(plan: &Plan, books: &Books, figures: &mut Figures) {
+    figures.repeats += books.heard_again;
+    if figures.repeats > 0 && !plan.loses_callbacks() {
+        let repeats = figures.repeats;
+        figures.fault(format!("{repeats} repeats without an answer that got lost"));
+    }
+}
+
+/// What the fakes counted.
+pub(crate) fn judge_counts(plan: &Plan, counts: &Value, figures: &mut Figures) {
+    for (name, what) in [
+        ("callback_backwards", "statuses went backwards"),
+        ("callback_invalid", "callbacks against the contract"),
+        ("events_failed", "events were never taken"),
+        ("events_pending", "events are still on their way"),
+    ] {
+        if counts[name] != 0 {
+            figures.fault(format!("{what}: {counts}"));
+        }
+    }
+    if counts["max_refreshes_at_once"]
+        .as_u64()
+        .is_none_or(|most| most > 1)
+    {
+        figures.fault(format!("two refresh calls at once: {counts}"));
+    }
+    let most = (plan.most_at_once() + plan.replicas * MAINTENANCE) as u64;
+    let seen = counts["max_in_flight"].as_u64().unwrap_or(u64::MAX);
+    // Of a call that was given up Jumper may not know.
+    if seen > most && !plan.hides_answers() && !plan.is_doubtful() {
+        figures.fault(format!("{seen} calls at once, at most {most} expected"));
+    }
+}
+
+/// The rate, in any second, and over any longer time the calls beyond it.
+pub(crate) fn judge_pace(plan: &Plan, rate: &Value, over: f64, figures: &mut Figures) {
+    // Calls start at the rate (README "How the rate is kept"); each call under way may be held
+    // up on the road and arrive in a later second.
+    let held_up = plan.most_at_once() + 1;
+    let most = plan.rate + held_up;
+    let seen = rate["max_in_any_second"].as_u64().unwrap_or(u64::MAX);
+    if seen > most as u64 {
+        figures.fault(format!("{seen} calls in a second, at most {most} expected"));
+    }
+    figures.over_rate = over / held_up as f64;
+    if over > held_up as f64 {
+        figures.fault(format!(
+            "{over:.0} calls more than the rate, at most {held_up} expected"
+        ));
+    }
+}
+
+/// Nothing secret and no phone number in any line.
+pub(crate) fn judge_log(log: &str, messages: usize, figures: &mut Figures) {
+    let bad = |line: &&str| {
+        SECRETS.iter().any(|secret| line.contains(secret))
+            || numbers(line).any(|n| n - FIRST < messages)
+            || line.contains("panicked")
+    };
+    for line in log.lines().filter(bad).take(TOLD) {
+        figures.fault(format!("this was logged: {line}"));
     }
 }
 
