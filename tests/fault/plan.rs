@@ -412,6 +412,8 @@ impl Plan {
                 let at_ms = 300 + n * each + rng.u64(..each / 3);
                 let for_ms = match class {
                     Class::DiskFull if n + 1 == blows as u64 => rng.u64(LONG_FULL_MS),
+                    // Renewals are seconds apart, and one of them is to be hit.
+                    Class::Tokens => each / 2,
                     _ => rng.u64(200..=each / 2),
                 };
                 self.blow(rng, class, (at_ms, for_ms));
