@@ -4,6 +4,7 @@ use crate::books::{Books, Event, Heard, Send, Story, Told};
 use crate::doubt::{Doubt, With};
 use crate::people::Said;
 use crate::plan::{Class, Plan, Store};
+use crate::run::{Usage, judge_usage};
 use crate::story::Case;
 use crate::table::Figures;
 use crate::traffic::person;
@@ -233,6 +234,7 @@ struct Whole {
     said: Vec<Said>,
     books: Books,
     orphans: usize,
+    usage: Vec<Usage>,
 }
 
 fn whole() -> Whole {
@@ -265,6 +267,7 @@ fn whole() -> Whole {
             ..Books::default()
         },
         orphans: 0,
+        usage: vec![(20, 12.0)],
     }
 }
 
@@ -282,12 +285,13 @@ fn faults_of_all(whole: &Whole) -> Vec<String> {
     judge_pace(&plan, &rate, whole.over, &mut figures);
     judge_ledger(&whole.ledger, &whole.known, &mut figures);
     judge_log(&whole.log, plan.messages, &mut figures);
+    judge_usage(&[(20, 10.0)], &whole.usage, &mut figures);
     figures.faults
 }
 
 type WrongOfAll = (&'static str, fn(&mut Whole));
 
-const WRONGS_OF_ALL: [WrongOfAll; 19] = [
+const WRONGS_OF_ALL: [WrongOfAll; 22] = [
     ("a message less in the ledger", |all| {
         all.ledger["total"]["accepted"] = 1.into();
     }),
@@ -336,6 +340,9 @@ const WRONGS_OF_ALL: [WrongOfAll; 19] = [
     ("a panic in a log", |all| {
         all.log.push_str("thread panicked")
     }),
+    ("files stay open", |all| all.usage[0].0 = 100),
+    ("memory stays taken", |all| all.usage[0].1 = 200.0),
+    ("a gateway is gone", |all| all.usage.clear()),
 ];
 
 /// What the verdict does not see, or sees where nothing is.

@@ -175,8 +175,11 @@ async fn drained(stage: &Stage, give_up: Instant) -> Value {
     }
 }
 
-/// File handles and resident memory (MB) of each gateway.
-fn usage(stage: &Stage) -> Vec<(usize, f64)> {
+/// File handles and resident memory (MB) of a gateway.
+pub(crate) type Usage = (usize, f64);
+
+/// What each gateway has.
+fn usage(stage: &Stage) -> Vec<Usage> {
     let of = |pid: u32| {
         let handles = std::fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count);
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
@@ -188,28 +191,36 @@ fn usage(stage: &Stage) -> Vec<(usize, f64)> {
 }
 
 /// Without callers and without work the gateways hold no more than at their start.
-async fn settle_down(stage: &Stage, before: Vec<(usize, f64)>, figures: &mut Figures) {
-    let most = before.iter().map(|one| one.0).max().unwrap_or(0) + SLACK;
-    let base = before.iter().map(|one| one.1).fold(f64::MAX, f64::min);
+async fn settle_down(stage: &Stage, before: Vec<Usage>, figures: &mut Figures) {
     stage.close_roads();
     let give_up = Instant::now() + CLOSE;
     let now = loop {
         let now = usage(stage);
-        if now.iter().all(|one| one.0 <= most) {
-            break now;
-        }
-        if Instant::now() > give_up {
-            figures.fault(format!(
-                "file handles stay open: {now:?}, before {before:?}"
-            ));
+        if are_closed(&before, &now) || Instant::now() > give_up {
             break now;
         }
         // waits because idle connections close by themselves; bounded
         tokio::time::sleep(TICK).await;
     };
-    if now.len() != stage.plan.replicas {
-        figures.fault(format!("{} gateways of {}", now.len(), stage.plan.replicas));
+    judge_usage(&before, &now, figures);
+}
+
+fn are_closed(before: &[Usage], now: &[Usage]) -> bool {
+    let most = before.iter().map(|one| one.0).max().unwrap_or(0) + SLACK;
+    now.iter().all(|one| one.0 <= most)
+}
+
+/// As many gateways as before, and none that holds on to files or memory.
+pub(crate) fn judge_usage(before: &[Usage], now: &[Usage], figures: &mut Figures) {
+    if !are_closed(before, now) {
+        figures.fault(format!(
+            "file handles stay open: {now:?}, before {before:?}"
+        ));
     }
+    if now.len() != before.len() {
+        figures.fault(format!("{} gateways of {}", now.len(), before.len()));
+    }
+    let base = before.iter().map(|one| one.1).fold(f64::MAX, f64::min);
     figures.grown_mb = now.iter().map(|one| one.1 - base).fold(0.0, f64::max);
     if figures.grown_mb > MOST_GROWN {
         figures.fault(format!("{:.0} MB more than at the start", figures.grown_mb));
