@@ -59,7 +59,7 @@ Runs the gateway under faults and prints a table. A seed decides store, class of
   --seed N        this one alone, to see a failure again
   --messages N    messages of each run (1700)
   --jobs N        runs at once (6)
-  --patience S    seconds in which all work has to end after the last harm (90)
+  --patience S    seconds in which all work has to end after the last harm (180)
   --store NAME    embedded or redis alone
   --class NAME    this class of faults alone
   --plan          print the plans and run nothing
@@ -70,7 +70,7 @@ const APART: Duration = Duration::from_millis(1_500);
 /// The most characters of a fault that are shown.
 const MOST_SHOWN: usize = 1_500;
 /// The most that one run may take.
-const RUN: Duration = Duration::from_secs(300);
+const RUN: Duration = Duration::from_secs(400);
 
 struct Args {
     first: u64,
@@ -89,7 +89,7 @@ fn args() -> Result<Args, String> {
         seeds: 36,
         messages: 1_700,
         jobs: 6,
-        patience: 90,
+        patience: 180,
         store: None,
         class: None,
         only_plan: false,
