@@ -261,6 +261,21 @@ async fn a_repeat_that_would_be_refused_now_is_not_refused_while_redis_cannot_be
 }
 
 #[tokio::test]
+async fn a_damaged_key_is_logged_without_the_phone_number_that_it_ends_in() {
+    on_redis_only!();
+    let stage = Stage::new(quiet(), Options::every_second()).await;
+    let (mut gateway, _) = warm(&stage).await;
+    let person = number(5);
+    let key = format!("gw:{{default}}:x:{}", &person[1..]);
+    stage.redis.cli(&["SET", &key, "nonsense"]);
+    gateway.accept("m1", &person).await;
+    gateway.until_state("m1", "accepted").await;
+    let line = gateway.process.line_with("a value in Redis is damaged");
+    assert!(line.contains("gw:{default}:x:12"), "{line}");
+    assert!(!line.contains(&person[1..]), "{line}");
+}
+
+#[tokio::test]
 async fn a_redis_that_forgot_its_scripts_is_not_even_noticed() {
     on_redis_only!();
     let stage = Stage::new(quiet(), Options::every_second()).await;

@@ -133,7 +133,8 @@ CREATE INDEX dirty_due ON dirty (account, due);
 ";
 
 /// From layout 2, which told by the clock what came before an attempt, to layout 3. Events are few: only
-/// those that match no message. Of the messages only those in doubt have a use for it.
+/// those that match no message. Of the messages only those in doubt have a use for it; the two indexes of
+/// evidence find them, so a large file is not read.
 const EVENTS_APART: &str = "
 ALTER TABLE event RENAME TO event_2;
 DROP INDEX event_provider;
@@ -148,7 +149,9 @@ SELECT id, account, channel, kind, provider_id, recipient, status, at, received_
 DROP TABLE event_2;
 ALTER TABLE message RENAME COLUMN attempted_at TO seen;
 UPDATE message SET seen = (SELECT coalesce(max(event.id), 0) FROM event WHERE received_at < seen)
- WHERE state = 1 OR state = 3 OR lost = 1;
+ WHERE (state = 1 OR state = 3 OR (state = 4 AND lost = 1));
+UPDATE message SET seen = (SELECT coalesce(max(event.id), 0) FROM event WHERE received_at < seen)
+ WHERE (lost = 1 AND (state = 0 OR state = 2));
 ";
 
 /// Messages that were sent once more, though nobody ever learned what became of the attempt before:

@@ -1,6 +1,7 @@
 //! Values in Redis that no program of ours writes: keys that were evicted, somebody's hand. One of
 //! them must hold back nobody else.
 
+use crate::domain::phone::mask_digits;
 use redis::{FromRedisValue, ParsingError, Value};
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -64,10 +65,13 @@ pub(super) fn tell<'a>(keys: impl IntoIterator<Item = Cow<'a, str>>) {
             told.clear();
         }
         if told.insert(key.clone().into_owned()) {
-            tracing::error!(%key,
+            // Some end in a person's number.
+            tracing::error!(
+                key = mask_digits(&key),
                 "a value in Redis is damaged, or gone before its time; all others go on. A message \
                  that it makes impossible is failed, and MoEngage is told where its msg_id and \
-                 channel are known. Look at the key, and at who else writes to this Redis");
+                 channel are known. Look at the key, and at who else writes to this Redis"
+            );
         }
     }
 }

@@ -38,16 +38,30 @@ async fn a_file_of_layout_1_is_brought_up_to_date() {
                              attempted_at, body, history)
         VALUES ('a', 'm2', 'acc', 12025550002, 3, 1900000600000, 1899999000000, 1, 1899999005000,
                 '{\"v\":1,\"from\":\"12025550999\",\"name\":\"t\",\"lang\":\"en\"}', '');
+        INSERT INTO message (channel, msg_id, account, recipient, state, due, accepted_at, attempts,
+                             attempted_at, settled_at, resent, lost, provider_id, body, history)
+        VALUES ('a', 'm3', 'acc', 12025550003, 2, 0, 1899999000000, 2, 1899999005000, 1899999006000,
+                1, 1, 'P3',
+                '{\"v\":1,\"from\":\"12025550999\",\"name\":\"t\",\"lang\":\"en\"}', '');
         INSERT INTO event (account, channel, kind, provider_id, status, received_at)
         VALUES ('acc', 'a', 'status', 'P9', 'sent', 1899999000000);
         INSERT INTO ledger
-        VALUES ('a', 'accepted', 2), ('a', 'accepted_by_provider', 1), ('a', 'unknown', 1);
+        VALUES ('a', 'accepted', 3), ('a', 'accepted_by_provider', 2), ('a', 'unknown', 1);
         PRAGMA user_version = 1;";
     old.execute_batch(&format!("{}{rows}", include_str!("layout_1.sql")))
         .unwrap();
     drop(old);
     let store = Store::open(&marking(dir.path())).unwrap();
     let rig = Rig::over(store, Arc::new(dir));
+    let seen: String = testing::beside(rig.dir.path())
+        .query_row("SELECT group_concat(seen) FROM message", [], |row| {
+            row.get(0)
+        })
+        .unwrap();
+    assert_eq!(
+        seen, "0,1,1",
+        "of those in doubt, the last event before the attempt"
+    );
     assert_eq!(rig.state("m1").await, State::Accepted);
     assert_eq!(rig.unasked(0).await.len(), 1);
     assert_eq!(rig.waiting().await, 0);
