@@ -49,6 +49,7 @@ enum Command {
         verbose: bool,
     },
     /// Runs only the fakes of Jumper and MoEngage, with a control API.
+    #[command(after_long_help = crate::sandbox::help())]
     Sandbox(crate::sandbox::Flags),
     /// Checks the configuration and reaches everything it names.
     Check,

@@ -1,4 +1,4 @@
-//! The changing half of the control API: knobs, scripts, tokens, templates, subscriptions, merchants, reset.
+//! The changing half of the control API: knobs, rules, tokens, templates, subscriptions, merchants, reset.
 //! A loopback tool: no authentication.
 
 use std::{collections::HashMap, sync::Arc};
@@ -10,7 +10,7 @@ use axum::{
     response::Response,
     routing::{get, post},
 };
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::{
@@ -19,6 +19,7 @@ use super::{
     moengage::Receiver,
     reply, speak,
     template::Template,
+    wish::{self, Wish},
     world::World,
 };
 
@@ -29,7 +30,7 @@ type Parameters = Query<HashMap<String, String>>;
 pub(super) fn router() -> Router<Arc<World>> {
     Router::new()
         .route("/knobs", get(knobs).patch(turn))
-        .route("/script", post(script))
+        .route("/rules", get(rules).post(add_rules).delete(clear_rules))
         .route("/token/revoke-access", post(revoke_access))
         .route("/token/kill-refresh", post(kill_refresh))
         .route("/token/new-seed", post(new_seed))
@@ -73,19 +74,18 @@ async fn turn(State(world): Shared, body: Bytes) -> Response {
     answer(patched)
 }
 
-/// Outcomes for the next calls of a route.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Lines {
-    route: String,
-    outcomes: Vec<String>,
+async fn rules(State(world): Shared) -> Response {
+    let rules = lock(&world.rules).shown();
+    reply::json(200, json!({"rules": rules, "shape": wish::shape()}))
 }
 
-async fn script(State(world): Shared, body: Bytes) -> Response {
-    answer(parse::<Lines>(&body).and_then(|lines| {
-        let queued = lock(&world.script).append(&lines.route, &lines.outcomes)?;
-        Ok(json!({"queued": queued}))
-    }))
+async fn add_rules(State(world): Shared, body: Bytes) -> Response {
+    answer(Wish::read(&body).and_then(|wishes| lock(&world.rules).add(wishes)))
+}
+
+async fn clear_rules(State(world): Shared) -> Response {
+    lock(&world.rules).clear();
+    reply::json(200, json!({"cleared": "rules"}))
 }
 
 async fn revoke_access(State(world): Shared, Query(query): Parameters) -> Response {
@@ -196,6 +196,6 @@ async fn reset(State(world): Shared) -> Json<Value> {
     }
     *lock(&world.door) = Door::default();
     *lock(&world.moengage) = Receiver::default();
-    lock(&world.script).clear();
+    lock(&world.rules).clear();
     Json(json!({"reset": true}))
 }

@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use axum::body::Bytes;
 use serde::Serialize;
 use tokio::{sync::oneshot, time::sleep};
 
@@ -79,7 +80,7 @@ async fn travel(world: &World, account: &Account, journey: Journey, first: onesh
         }
         let (body, status, shape) = render(&journey.subject, journey.accepted_ms, &step.content);
         let said_ms = said(journey.accepted_ms, shape, &step.content);
-        let delivery = post(world, account, body).await;
+        let delivery = post(world, account, body.into()).await;
         let about = About {
             message_id: &journey.subject.message_id,
             status,
@@ -160,7 +161,7 @@ pub(super) fn record(world: &World, account: &Account, about: About<'_>, deliver
 }
 
 /// Posts a body to everyone subscribed, with repeats; the result is the last target's, or the first failure.
-pub(super) async fn post(world: &World, account: &Account, body: String) -> Delivery {
+pub(super) async fn post(world: &World, account: &Account, body: Bytes) -> Delivery {
     let mut result = Delivery::default();
     for url in targets(world, account) {
         let delivery = deliver(world, &url, &body).await;
@@ -191,7 +192,7 @@ fn targets(world: &World, account: &Account) -> Vec<String> {
     urls
 }
 
-async fn deliver(world: &World, url: &str, body: &str) -> Delivery {
+async fn deliver(world: &World, url: &str, body: &Bytes) -> Delivery {
     let mut tries = 0;
     loop {
         let mut delivery = once(world, url, body).await;
@@ -209,7 +210,7 @@ async fn deliver(world: &World, url: &str, body: &str) -> Delivery {
     }
 }
 
-async fn once(world: &World, url: &str, body: &str) -> Delivery {
+async fn once(world: &World, url: &str, body: &Bytes) -> Delivery {
     let slots = world.slots();
     // Semaphores here are never closed; without a place the post is simply not made.
     let Ok(_place) = slots.acquire().await else {
@@ -222,7 +223,7 @@ async fn once(world: &World, url: &str, body: &str) -> Delivery {
         .post(url)
         .header("content-type", "application/json")
         .timeout(Duration::from_millis(knobs.webhook_timeout_ms))
-        .body(body.to_owned());
+        .body(body.clone());
     if !knobs.webhook_keep_alive {
         request = request.header("connection", "close");
     }

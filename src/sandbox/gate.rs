@@ -1,5 +1,5 @@
-//! What every Jumper route does before and after its own work: who calls, is it within the rate, what was
-//! scripted, how long the answer takes. A limited or refused call has no effect.
+//! What every Jumper route does before and after its own work: who calls, is it within the rate, what do the
+//! rules say, how long the answer takes. A limited or refused call has no effect.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,7 +16,8 @@ use super::{
     modes::RateMode,
     outcome::Outcome,
     reply,
-    script::Route,
+    rules::{Asked, Route},
+    wish::ListMode,
     world::{World, now_ms},
 };
 
@@ -24,30 +25,58 @@ use super::{
 pub(super) struct Call {
     pub(super) account: Arc<Account>,
     pub(super) knobs: Arc<Knobs>,
+    /// What becomes of it, if a rule or the dice say so.
+    pub(super) outcome: Option<Outcome>,
     _inside: Inside,
 }
 
+impl Call {
+    /// What a rule makes of the list that is asked for.
+    pub(super) fn list_mode(&self) -> Option<ListMode> {
+        match self.outcome {
+            Some(Outcome::List(mode)) => Some(mode),
+            _ => None,
+        }
+    }
+}
+
 /// Lets a call with a bearer token in, or says why not.
-#[expect(clippy::result_large_err, reason = "the error is the answer to write")]
-pub(super) fn enter(world: &World, headers: &HeaderMap, route: Route) -> Result<Call, Response> {
+pub(super) async fn enter(
+    world: &World,
+    headers: &HeaderMap,
+    asked: &Asked<'_>,
+) -> Result<Call, Response> {
     let presented = headers
         .get(header::AUTHORIZATION)
         .and_then(|value| value.to_str().ok());
     let found = lock(&world.desk).bearer(presented, now_ms());
     match found.map(|index| world.account(index)) {
-        Ok(Some(account)) => admit(world, account, route),
+        Ok(Some(account)) => admit(world, account, asked),
         Ok(None) => Err(reply::bad(500, "the merchant is gone")),
         Err(denied) => {
-            let mut door = lock(&world.door);
-            *door.calls.entry("unauthorized").or_default() += 1;
-            Err(reply::fault(401, denied.0, denied.1))
+            *lock(&world.door).calls.entry("unauthorized").or_default() += 1;
+            Err(deny(world, asked, reply::fault(401, denied.0, denied.1)).await)
         }
+    }
+}
+
+/// The answer to a caller who is not let in: a rule may know better, as whatever stands before the real one.
+pub(super) async fn deny(world: &World, asked: &Asked<'_>, denial: Response) -> Response {
+    let outcome = world.ruled(asked, None).unwrap_or(Outcome::Ok);
+    match outcome.before().await {
+        Some(early) => early,
+        None => outcome.after(denial).await,
     }
 }
 
 /// Counts a known merchant's call and holds it against the rate.
 #[expect(clippy::result_large_err, reason = "the error is the answer to write")]
-pub(super) fn admit(world: &World, account: Arc<Account>, route: Route) -> Result<Call, Response> {
+pub(super) fn admit(
+    world: &World,
+    account: Arc<Account>,
+    asked: &Asked<'_>,
+) -> Result<Call, Response> {
+    let route = asked.route;
     let knobs = world.knobs();
     let inside = account.in_flight.enter();
     let paced = knobs.rate_counts_refresh || !matches!(route, Route::Refresh | Route::Token);
@@ -62,6 +91,7 @@ pub(super) fn admit(world: &World, account: Arc<Account>, route: Route) -> Resul
     note(&mut lock(&world.door), paced, allowed, now);
     match allowed {
         true => Ok(Call {
+            outcome: world.ruled(asked, Some(&account)),
             account,
             knobs,
             _inside: inside,
@@ -101,10 +131,10 @@ fn limited(knobs: &Knobs) -> Response {
 /// delayed and spoiled as wanted.
 pub(super) async fn carry(
     world: &World,
-    call: Call,
-    outcome: Outcome,
+    mut call: Call,
     effect: impl Future<Output = Response>,
 ) -> Response {
+    let outcome = call.outcome.take().unwrap_or(Outcome::Ok);
     if outcome != Outcome::Ok {
         *call
             .account

@@ -5,7 +5,9 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::modes::{EventMode, RateMode, Shape, SubscriptionMember, SubscriptionMode};
+use super::modes::{
+    EventMode, RateMode, Shape, SubscriptionMember, SubscriptionMode, SubscriptionUrl,
+};
 
 /// Every knob, with its unit; see the field for its meaning.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -113,6 +115,8 @@ pub struct Knobs {
     pub subscription_mode: SubscriptionMode,
     /// Member names in `list-subscription`.
     pub subscription_member: SubscriptionMember,
+    /// How a subscribed URL is kept.
+    pub subscription_url: SubscriptionUrl,
 
     /// HTTP status MoEngage answers a valid callback with; other than 2xx stores nothing.
     pub moengage_status: u16,
@@ -184,6 +188,7 @@ impl Default for Knobs {
             webhook_keep_alive: true,
             subscription_mode: SubscriptionMode::Replace,
             subscription_member: SubscriptionMember::SubscriptionType,
+            subscription_url: SubscriptionUrl::AsGiven,
             moengage_status: 200,
             moengage_latency_ms: 0,
             moengage_fail_share: 0.0,

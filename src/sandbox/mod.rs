@@ -34,7 +34,7 @@ mod plan;
 mod record;
 mod reply;
 mod routes;
-mod script;
+mod rules;
 mod send;
 mod serve;
 mod shape;
@@ -45,6 +45,7 @@ mod template;
 mod tests;
 mod token;
 mod verdict;
+mod wish;
 mod world;
 
 pub use account::Merchant;
@@ -52,13 +53,16 @@ pub use counts::Counts;
 pub use courier::Delivery;
 pub use flags::Flags;
 pub use knobs::Knobs;
-pub use modes::{EventMode, RateMode, Shape, SubscriptionMember, SubscriptionMode};
+pub use modes::{
+    EventMode, RateMode, Shape, SubscriptionMember, SubscriptionMode, SubscriptionUrl,
+};
 pub use moengage::CallbackRecord;
 pub use record::{EventRecord, SendRecord};
 pub use shape::Status;
 pub use speak::Reply;
 pub use strange::ReplyKind;
 pub use template::{Header, Template, Variant};
+pub use wish::help;
 
 use account::lock;
 use world::World;

@@ -46,6 +46,36 @@ pub enum SubscriptionMode {
     Append,
 }
 
+/// How a subscribed URL is kept; the real spelling is unknown (contracts/jumper.md 4.6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SubscriptionUrl {
+    /// As it was given.
+    AsGiven,
+    /// Scheme and host in lower case, a slash at the end of the path.
+    Rewritten,
+}
+
+impl SubscriptionUrl {
+    /// A URL as it is kept.
+    pub(super) fn of(self, url: String) -> String {
+        let Some((scheme, rest)) = url.split_once("://").filter(|_| self == Self::Rewritten) else {
+            return url;
+        };
+        let (place, query) = match rest.find(['?', '#']) {
+            Some(at) => rest.split_at(at),
+            None => (rest, ""),
+        };
+        let place = place.strip_suffix('/').unwrap_or(place);
+        let (host, path) = match place.find('/') {
+            Some(at) => place.split_at(at),
+            None => (place, ""),
+        };
+        let (scheme, host) = (scheme.to_lowercase(), host.to_lowercase());
+        format!("{scheme}://{host}{path}/{query}")
+    }
+}
+
 /// Which member names an entry of `list-subscription` shows beside `webhook` (contracts/jumper.md 4.6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -56,4 +86,28 @@ pub enum SubscriptionMember {
     SubscriptionType,
     /// Both.
     All,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_kept_in_another_spelling() {
+        for (given, kept) in [
+            (
+                "HTTPS://Hook.Example/In/Abc",
+                "https://hook.example/In/Abc/",
+            ),
+            (
+                "https://hook.example/in/?Key=1",
+                "https://hook.example/in/?Key=1",
+            ),
+            ("https://Hook.example", "https://hook.example/"),
+            ("no url", "no url"),
+        ] {
+            assert_eq!(SubscriptionUrl::Rewritten.of(given.to_owned()), kept);
+            assert_eq!(SubscriptionUrl::AsGiven.of(given.to_owned()), given);
+        }
+    }
 }

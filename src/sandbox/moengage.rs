@@ -22,7 +22,7 @@ use super::{
     knobs::Knobs,
     outcome::Outcome,
     reply,
-    script::Route,
+    rules::{Asked, Route},
     verdict::{self, Callback},
     world::{World, now_ms},
 };
@@ -195,7 +195,7 @@ async fn receive(world: &World, endpoint: &str, body: &[u8]) -> Response {
             return reply::json(400, json!({"status": "failure", "message": reason}));
         }
     };
-    let outcome = match world.scripted(Route::Dlr) {
+    let outcome = match world.ruled(&Asked::of(Route::Dlr), None) {
         Some(outcome) => outcome,
         None if concerned => roll(world, &knobs, &callback),
         None => Outcome::Ok,

@@ -18,7 +18,7 @@ use super::{
     gate,
     outcome::Outcome,
     reply,
-    script::Route,
+    rules::{Asked, Route},
     token::{Life, basic},
     world::{World, now_ms},
 };
@@ -31,26 +31,28 @@ pub(super) async fn refresh(
 ) -> Response {
     let fields = Fields::read(&headers, &body);
     let token = fields.get("refresh_token").unwrap_or_default();
+    let asked = Asked::of(Route::Refresh);
     let owner = lock(&world.desk).owner(token, now_ms());
     let account = match owner.map(|index| world.account(index)) {
         Ok(Some(account)) if is_app(&account, &headers) => account,
-        Ok(_) => return bad_client(),
+        Ok(_) => return gate::deny(&world, &asked, bad_client()).await,
         Err(denied) => {
             if let Some(account) = application(&world, &headers) {
                 account.ledger().tally.refreshes_denied += 1;
             }
-            return reply::fault(401, denied.0, denied.1);
+            let denial = reply::fault(401, denied.0, denied.1);
+            return gate::deny(&world, &asked, denial).await;
         }
     };
     if fields.get("grant_type") != Some("refresh_token") {
         return reply::fault(400, "oauth.v2.InvalidGrantType", "Unsupported grant type");
     }
     let _refreshing = account.refreshing.enter();
-    let call = match gate::admit(&world, Arc::clone(&account), Route::Refresh) {
+    let mut call = match gate::admit(&world, Arc::clone(&account), &asked) {
         Ok(call) => call,
         Err(limited) => return limited,
     };
-    let outcome = world.scripted(Route::Refresh).unwrap_or_else(|| {
+    call.outcome.get_or_insert_with(|| {
         let lost = world.turn(|knobs| {
             let lost = knobs.refresh_lost_answer > 0;
             knobs.refresh_lost_answer = knobs.refresh_lost_answer.saturating_sub(1);
@@ -63,7 +65,7 @@ pub(super) async fn refresh(
         }
     });
     let pause = call.knobs.refresh_slow_ms;
-    gate::carry(&world, call, outcome, async {
+    gate::carry(&world, call, async {
         sleep(Duration::from_millis(pause)).await;
         rotate(&world, &account, token)
     })
@@ -92,24 +94,21 @@ pub(super) async fn token(
     body: Bytes,
 ) -> Response {
     let fields = Fields::read(&headers, &body);
+    let asked = Asked::of(Route::Token);
     let wanted = fields.get("merchant_id");
     let found = wanted.and_then(|id| world.accounts(Some(id)).ok()?.pop());
     let Some(account) = found.filter(|account| is_app(account, &headers)) else {
-        return bad_client();
+        return gate::deny(&world, &asked, bad_client()).await;
     };
     if fields.get("code").is_none() {
         return reply::fault(400, "oauth.v2.InvalidGrantType", "Required param : code");
     }
-    let call = match gate::admit(&world, Arc::clone(&account), Route::Token) {
+    let call = match gate::admit(&world, Arc::clone(&account), &asked) {
         Ok(call) => call,
         Err(limited) => return limited,
     };
     let ttl_s = call.knobs.token_ttl_s;
-    let outcome = world.scripted(Route::Token).unwrap_or(Outcome::Ok);
-    gate::carry(&world, call, outcome, async {
-        pair(&world, &account, ttl_s)
-    })
-    .await
+    gate::carry(&world, call, async { pair(&world, &account, ttl_s) }).await
 }
 
 fn pair(world: &World, account: &Account, ttl_s: u64) -> Response {

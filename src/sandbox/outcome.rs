@@ -1,14 +1,18 @@
-//! What becomes of one call: the outcomes a test can script, the dice that choose one for a send, and their
+//! What becomes of one call: the outcomes a rule can name, the dice that choose one for a send, and their
 //! effect on the answer. "Accept" outcomes have the call's effect and spoil the answer; all others prevent it.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use axum::response::Response;
 use fastrand::Rng;
 use serde_json::json;
 use tokio::time::sleep;
 
-use super::{knobs::Knobs, reply};
+use super::{
+    knobs::Knobs,
+    reply::{self, Written},
+    wish::ListMode,
+};
 
 /// One outcome (contracts/jumper.md 7, points 5 and 6).
 #[derive(Debug, Clone, PartialEq)]
@@ -28,7 +32,36 @@ pub(super) enum Outcome {
     Fault(u16, String),
     Hang(f64),
     CloseBefore,
+    /// The answer of a rule, and no effect.
+    Written(Arc<Written>),
+    /// The effect, then the answer of a rule.
+    TakenThen(Arc<Written>),
+    /// A list that is not whole.
+    List(ListMode),
 }
+
+/// The outcomes that have a name, as rules give them.
+pub(super) const OUTCOMES: [&str; 19] = [
+    "ok",
+    "accept_then_close",
+    "accept_then_slow",
+    "accept_then_slow:SECONDS",
+    "accept_then_502_html",
+    "accept_then_truncated",
+    "accept_then_half_json",
+    "accept_non_json",
+    "refuse_200",
+    "refuse_400",
+    "refuse:REASON",
+    "500_before",
+    "401",
+    "503",
+    "STATUS",
+    "status:STATUS",
+    "fault:STATUS:CODE",
+    "hang:SECONDS",
+    "close_before",
+];
 
 const REFUSAL: &str = "Message could not be sent";
 
@@ -82,6 +115,9 @@ impl Outcome {
             Self::Fault(..) => "fault",
             Self::Hang(_) => "hang",
             Self::CloseBefore => "close_before",
+            Self::Written(_) => "rule",
+            Self::TakenThen(_) => "taken_then_rule",
+            Self::List(_) => "list",
         }
     }
 
@@ -134,6 +170,7 @@ impl Outcome {
                 reply::cut()
             }
             Self::CloseBefore => reply::cut(),
+            Self::Written(written) => reply::written(written),
             _ => return None,
         })
     }
@@ -150,6 +187,7 @@ impl Outcome {
             Self::AcceptThenTruncated => reply::truncated(answer).await,
             Self::AcceptThenHalfJson => reply::half(answer).await,
             Self::AcceptNonJson => reply::html(200, "OK"),
+            Self::TakenThen(written) => reply::written(&written),
             _ => answer,
         }
     }

@@ -11,7 +11,7 @@ use std::{
 use axum::{
     Json,
     body::{Body, Bytes},
-    http::{StatusCode, header},
+    http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use hyper::body::Frame;
@@ -33,6 +33,20 @@ pub(super) fn cut() -> Response {
 /// JSON under a status.
 pub(super) fn json(status: u16, body: Value) -> Response {
     (code(status), Json(body)).into_response()
+}
+
+/// An answer written by a rule.
+#[derive(Debug, PartialEq)]
+pub(super) struct Written {
+    pub(super) status: u16,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+}
+
+/// The answer of a rule, as it was written.
+pub(super) fn written(written: &Written) -> Response {
+    let headers = written.headers.clone();
+    (code(written.status), headers, written.body.clone()).into_response()
 }
 
 /// Text under a status, for bodies that must not be JSON.

@@ -18,7 +18,7 @@ use super::{
     plan::plan,
     record::{SendRecord, SpoiledSend},
     reply,
-    script::Route,
+    rules::{Asked, Route},
     template,
     world::{World, now_ms},
 };
@@ -31,22 +31,28 @@ pub(super) async fn message(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let call = match gate::enter(&world, &headers, Route::Send) {
+    let fields = Fields::read(&headers, &body);
+    // Until September 2023 the recipient was given as `conversationid`.
+    let to = fields.get("to").or_else(|| fields.get("conversationid"));
+    let to = digits(to.unwrap_or_default());
+    let message = fields.get("message").unwrap_or_default();
+    let asked = Asked {
+        recipient: &to,
+        variant: message.strip_prefix(TEMPLATE_MARK).unwrap_or_default(),
+        ..Asked::of(Route::Send)
+    };
+    let mut call = match gate::enter(&world, &headers, &asked).await {
         Ok(call) => call,
         Err(answer) => return answer,
     };
     let account = Arc::clone(&call.account);
     let knobs = Arc::clone(&call.knobs);
-    let fields = Fields::read(&headers, &body);
-    // Until September 2023 the recipient was given as `conversationid`.
-    let to = fields.get("to").or_else(|| fields.get("conversationid"));
-    let to = digits(to.unwrap_or_default());
     let ordinal = account.ledger().attempt(&to);
     let mut rng = dice::rng(world.seed, &[&account.merchant.merchant_id, &to], ordinal);
     let rolled = Outcome::roll(&knobs, &mut rng);
-    let outcome = world.scripted(Route::Send).unwrap_or(rolled);
+    let outcome = call.outcome.get_or_insert(rolled);
     let name = outcome.name();
-    if outcome != Outcome::Ok {
+    if *outcome != Outcome::Ok {
         let spoiled = SpoiledSend {
             at_ms: now_ms(),
             to: to.clone(),
@@ -71,7 +77,7 @@ pub(super) async fn message(
             }
         }
     };
-    gate::carry(&world, call, outcome, effect).await
+    gate::carry(&world, call, effect).await
 }
 
 fn refused(reason: impl Into<String>) -> Response {

@@ -15,14 +15,17 @@ use super::{
     send,
     shape::{self, FAILURES, Moment, Status, Subject},
     strange::{self, ReplyKind},
+    wish::decoded,
     world::{World, now_ms},
 };
 
-/// An arbitrary body to post; `{"raw": "text"}` posts the text as it is.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// An arbitrary body to post; `{"raw": "text"}` posts the text as it is, `bytes` the bytes.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub(super) struct RawWish {
     body: Value,
+    /// In place of `body`: base64, or hex after `hex:`.
+    bytes: Option<String>,
     message_id: Option<String>,
 }
 
@@ -42,19 +45,23 @@ pub(super) struct StatusWish {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Reply {
-    /// Number of the person; or
+    /// Number of the person, whether or not anything was sent there; or
     pub to: Option<String>,
-    /// the message replied to.
+    /// the message replied to; with both, that message is answered from that number.
     pub message_id: Option<String>,
+    /// Stands where the number would stand.
+    pub user_id: Option<String>,
     /// What the person says.
     pub text: String,
+    /// In place of `text`: what stands between its quotes, base64, or hex after `hex:`.
+    pub bytes: Option<String>,
     /// How it arrives.
     pub kind: ReplyKind,
 }
 
 /// A body ready to be posted, with what it is called in the records.
 pub(super) struct Utterance {
-    body: String,
+    body: Vec<u8>,
     message_id: String,
     status: String,
     shape: &'static str,
@@ -97,7 +104,9 @@ fn subject(
         (None, None) => return Err("name a message_id or a recipient in to".to_owned()),
     };
     if let Some(send) = known {
-        return Ok(send.subject());
+        let subject = send.subject();
+        let to = to.unwrap_or(subject.to);
+        return Ok(Subject { to, ..subject });
     }
     drop(ledger);
     let to = to.unwrap_or_else(|| "12025550143".to_owned());
@@ -115,8 +124,13 @@ pub(super) fn raw(_: &World, _: &Arc<Account>, wish: RawWish) -> Result<Utteranc
         Value::Object(object) if object.len() == 1 => object.get("raw").and_then(Value::as_str),
         _ => None,
     };
+    let body = match (&wish.bytes, text) {
+        (Some(bytes), _) => decoded(bytes)?,
+        (None, Some(text)) => text.into(),
+        (None, None) => wish.body.to_string().into(),
+    };
     Ok(Utterance {
-        body: text.map_or_else(|| wish.body.to_string(), str::to_owned),
+        body,
         message_id: wish.message_id.unwrap_or_default(),
         status: "raw".to_owned(),
         shape: "raw",
@@ -148,12 +162,15 @@ pub(super) fn status(
         failure,
     };
     Ok(Utterance {
-        body: shape::status(&subject, shape, &[moment]).to_string(),
+        body: shape::status(&subject, shape, &[moment]).to_string().into(),
         message_id: subject.message_id,
         status: wish.status.word().to_owned(),
         shape: shape.name(),
     })
 }
+
+/// Where the bytes of a reply come.
+const PLACE: &str = "--bytes-come-here--";
 
 /// A reply.
 pub(super) fn reply(
@@ -163,9 +180,25 @@ pub(super) fn reply(
 ) -> Result<Utterance, String> {
     let subject = subject(world, account, wish.message_id, wish.to)?;
     let id = dice::uuid(&mut world.loose_dice());
-    let body = strange::inbound(&subject, wish.kind, &wish.text, &id, now_ms());
+    let said = match &wish.bytes {
+        Some(_) => PLACE,
+        None => wish.text.as_str(),
+    };
+    let mut body = strange::inbound(&subject, wish.kind, said, &id, now_ms());
+    if let Some(user_id) = wish.user_id {
+        let data = &mut body["event"]["data"];
+        data["mobilecountrycode"] = Value::Null;
+        data["mobile"] = user_id.into();
+    }
+    let mut body = body.to_string().into_bytes();
+    if let Some(bytes) = &wish.bytes {
+        let place = |at: &[u8]| at == PLACE.as_bytes();
+        let at = body.windows(PLACE.len()).position(place);
+        let at = at.ok_or("this kind of reply says nothing")?;
+        body.splice(at..at + PLACE.len(), decoded(bytes)?);
+    }
     Ok(Utterance {
-        body: body.to_string(),
+        body,
         message_id: subject.message_id,
         status: "inbound".to_owned(),
         shape: "reply",
@@ -181,7 +214,7 @@ pub(super) fn answer(world: &World, wish: Reply) -> Result<(Arc<Account>, Uttera
 
 /// Posts it and keeps the record.
 pub(super) async fn say(world: &World, account: &Account, utterance: Utterance) -> Delivery {
-    let delivery = courier::post(world, account, utterance.body).await;
+    let delivery = courier::post(world, account, utterance.body.into()).await;
     let about = About {
         message_id: &utterance.message_id,
         status: utterance.status,

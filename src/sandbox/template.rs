@@ -6,6 +6,8 @@ use std::collections::HashMap;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::wish::ListMode;
+
 /// A template with its language variants.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -60,7 +62,8 @@ fn approved() -> String {
     "APPROVED".to_owned()
 }
 
-fn text_or_number<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+/// A text, or a number as its text; nothing is the empty text.
+pub(super) fn text_or_number<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     match Value::deserialize(from)? {
         Value::String(text) => Ok(text),
         Value::Number(number) => Ok(number.to_string()),
@@ -164,10 +167,23 @@ impl Set {
         Some((template, template.variants.get(v)?))
     }
 
-    /// One page of the list route: `limit` is absent (10), a number or `all`; the cursor is an offset.
-    pub(super) fn page(&self, limit: Option<&str>, cursor: Option<&str>, numbers: bool) -> Value {
-        let total = self.templates.len();
+    /// One page of the list route: `limit` is absent (10), a number or `all`; the cursor is an offset. A
+    /// rule may make it less than the whole.
+    pub(super) fn page(
+        &self,
+        limit: Option<&str>,
+        (cursor, mode): (Option<&str>, Option<ListMode>),
+        numbers: bool,
+    ) -> Value {
+        let whole = self.templates.len();
+        let total = match mode {
+            Some(ListMode::Empty) => 0,
+            Some(ListMode::Half) => whole / 2,
+            Some(ListMode::Next) | None => whole,
+        };
         let size = match limit {
+            // Never more than half, so that there is a rest to point to.
+            _ if mode == Some(ListMode::Next) => (total / 2).max(1),
             Some("all") => total,
             Some(text) => text.parse().unwrap_or(DEFAULT_PAGE),
             None => DEFAULT_PAGE,

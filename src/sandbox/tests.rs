@@ -15,6 +15,7 @@ use super::*;
 mod jumper;
 mod load;
 mod others;
+mod rules;
 
 async fn local() -> TcpListener {
     TcpListener::bind("127.0.0.1:0").await.unwrap()

@@ -19,7 +19,7 @@ use super::{
     knobs::Knobs,
     moengage::Receiver,
     outcome::Outcome,
-    script::{Route, Script},
+    rules::{Asked, Rules},
     template,
     token::Desk,
 };
@@ -34,7 +34,7 @@ pub(super) struct World {
     knobs: RwLock<Arc<Knobs>>,
     accounts: RwLock<Vec<Arc<Account>>>,
     pub(super) desk: Mutex<Desk>,
-    pub(super) script: Mutex<Script>,
+    pub(super) rules: Mutex<Rules>,
     /// Door of calls nobody could be found for, and pace over all merchants.
     pub(super) door: Mutex<Door>,
     pub(super) moengage: Mutex<Receiver>,
@@ -57,7 +57,7 @@ impl World {
             knobs: RwLock::new(Arc::new(options.knobs)),
             accounts: RwLock::default(),
             desk: Mutex::default(),
-            script: Mutex::default(),
+            rules: Mutex::default(),
             door: Mutex::default(),
             moengage: Mutex::default(),
             calls: AtomicUsize::new(0),
@@ -135,8 +135,16 @@ impl World {
         Arc::clone(&self.slots.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    pub(super) fn scripted(&self, route: Route) -> Option<Outcome> {
-        lock(&self.script).take(route)
+    /// What a rule says becomes of a call; the name of the template is looked up at its merchant, if
+    /// the caller is known.
+    pub(super) fn ruled(&self, asked: &Asked<'_>, account: Option<&Account>) -> Option<Outcome> {
+        if lock(&self.rules).is_empty() {
+            return None;
+        }
+        let templates = account.map(Account::templates);
+        let name = templates.as_ref().and_then(|all| all.find(asked.variant));
+        let name = name.map(|(template, _)| template.name.as_str());
+        lock(&self.rules).take(asked, name)
     }
 
     /// Dice for the next thing that belongs to no message.

@@ -305,8 +305,9 @@ impl Sandbox {
 
     /// The next calls of a route answer like this, one outcome each.
     pub(crate) async fn script(&self, route: &str, outcomes: &[&str]) {
-        self.post("script", json!({ "route": route, "outcomes": outcomes }))
-            .await;
+        let rule = |outcome| json!({ "route": route, "next": 1, "outcome": outcome });
+        let rules: Vec<_> = outcomes.iter().map(rule).collect();
+        self.post("rules", json!(rules)).await;
     }
 
     /// What MoEngage received for a message, in order: statuses, or `reply`.

@@ -43,6 +43,7 @@ mod relay_down;
 mod replicas;
 mod replicas_of_many;
 mod replies;
+mod sandbox_rules;
 mod secrets;
 mod shared;
 mod statuses;

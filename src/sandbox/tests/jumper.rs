@@ -103,8 +103,8 @@ async fn an_ambiguous_answer_is_spoiled_after_the_effect() {
         "accept_then_slow:0.05",
         "hang:0.05",
     ];
-    let script = json!({"route": "send", "outcomes": outcomes});
-    assert_eq!(client.post("/_sandbox/script", script).await.0, 200);
+    let rules = outcomes.map(|name| json!({"route": "send", "next": 1, "outcome": name}));
+    assert_eq!(client.post("/_sandbox/rules", json!(rules)).await.0, 200);
     let mut got = Vec::new();
     for (n, _) in outcomes.iter().enumerate() {
         let call = client.send(&n.to_string(), HOURS, &json!({}));
@@ -135,8 +135,8 @@ async fn an_ambiguous_answer_is_spoiled_after_the_effect() {
         .map(|send| send.to)
         .collect();
     assert_eq!(accepted, ["0", "2", "3", "4", "5", "11"]);
-    let bad = json!({"route": "send", "outcomes": ["explode"]});
-    let (status, reason) = client.post("/_sandbox/script", bad).await;
+    let bad = json!({"route": "send", "outcome": "explode"});
+    let (status, reason) = client.post("/_sandbox/rules", bad).await;
     assert!(
         status == 400 && text(&reason["error"]).contains("explode"),
         "{reason}"

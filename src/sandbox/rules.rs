@@ -1,0 +1,258 @@
+//! Rules: what the next calls of a route are answered instead of what the fake would answer. Put in by
+//! `POST /_sandbox/rules`, asked by every route before its dice are thrown. The oldest rule that fits and
+//! is not used up answers; a call that is over the rate uses none. How a rule is written is told in `wish`.
+
+use std::{collections::VecDeque, time::Instant};
+
+use serde_json::{Value, json};
+
+use super::{outcome::Outcome, wish::Wish};
+
+/// The routes that are counted and can be ruled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Route {
+    Send,
+    List,
+    Detail,
+    Social,
+    Refresh,
+    Token,
+    Subscribe,
+    ListSubscription,
+    Dlr,
+}
+
+impl Route {
+    pub(super) const ALL: [Self; 9] = [
+        Self::Send,
+        Self::List,
+        Self::Detail,
+        Self::Social,
+        Self::Refresh,
+        Self::Token,
+        Self::Subscribe,
+        Self::ListSubscription,
+        Self::Dlr,
+    ];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Send => "send",
+            Self::List => "list",
+            Self::Detail => "detail",
+            Self::Social => "social",
+            Self::Refresh => "refresh",
+            Self::Token => "token",
+            Self::Subscribe => "subscribe",
+            Self::ListSubscription => "list_subscription",
+            Self::Dlr => "dlr",
+        }
+    }
+
+    pub(super) fn path(self) -> &'static str {
+        match self {
+            Self::Send => "POST /chat/send-message",
+            Self::List => "GET /chat/fetch-whatsapp-templates",
+            Self::Detail => "GET /chat/get-whatsapp-template",
+            Self::Social => "GET /chat/get-social-channels",
+            Self::Refresh => "POST /oauth/refresh",
+            Self::Token => "POST /oauth/token",
+            Self::Subscribe => "POST /app/add-subscription",
+            Self::ListSubscription => "GET /app/list-subscription",
+            Self::Dlr => "POST /moengage/dlr",
+        }
+    }
+}
+
+/// What a call asks for, as far as rules tell calls apart.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asked<'a> {
+    pub(super) route: Route,
+    /// Digits; empty where there is no recipient.
+    pub(super) recipient: &'a str,
+    /// Id of a template's variant; empty where there is none.
+    pub(super) variant: &'a str,
+}
+
+impl Asked<'_> {
+    /// A call of a route that has neither recipient nor template.
+    pub(super) fn of(route: Route) -> Self {
+        Self {
+            route,
+            recipient: "",
+            variant: "",
+        }
+    }
+}
+
+/// A rule in force.
+#[derive(Debug)]
+pub(super) struct Rule {
+    pub(super) id: u64,
+    pub(super) wish: Wish,
+    pub(super) route: Route,
+    pub(super) outcome: Outcome,
+    /// Calls it still answers.
+    pub(super) left: Option<u64>,
+    /// When it ends.
+    pub(super) until: Option<Instant>,
+    /// Calls it has answered.
+    pub(super) used: u64,
+}
+
+impl Rule {
+    fn over(&self, now: Instant) -> bool {
+        self.left == Some(0) || self.until.is_some_and(|until| until <= now)
+    }
+
+    fn fits(&self, asked: &Asked<'_>, name: Option<&str>) -> bool {
+        let template =
+            |wanted: &str| wanted == asked.variant || name.is_some_and(|name| wanted == name);
+        self.route == asked.route
+            && self
+                .wish
+                .recipient
+                .as_deref()
+                .is_none_or(|wanted| wanted == asked.recipient)
+            && self.wish.template.as_deref().is_none_or(template)
+    }
+
+    fn shown(&self, over: bool) -> Value {
+        let mut shown = json!(self.wish);
+        shown["id"] = self.id.into();
+        shown["used"] = self.used.into();
+        shown["over"] = over.into();
+        shown
+    }
+}
+
+/// Rules that are over and still shown.
+const OVER: usize = 1000;
+
+/// All rules, in the order they were put in.
+#[derive(Debug, Default)]
+pub(super) struct Rules {
+    /// Those that may answer; read by every call.
+    active: VecDeque<Rule>,
+    over: VecDeque<Rule>,
+    ids: u64,
+}
+
+impl Rules {
+    /// Puts rules in, all or none, and shows them.
+    pub(super) fn add(&mut self, wishes: Vec<Wish>) -> Result<Value, String> {
+        let now = Instant::now();
+        let made: Result<Vec<_>, _> = wishes.into_iter().map(|wish| wish.rule(now)).collect();
+        let mut shown = Vec::new();
+        for mut rule in made? {
+            self.ids += 1;
+            rule.id = self.ids;
+            shown.push(rule.shown(false));
+            self.active.push_back(rule);
+        }
+        Ok(json!({ "rules": shown }))
+    }
+
+    /// Whether no rule can answer.
+    pub(super) fn is_empty(&self) -> bool {
+        self.active.is_empty()
+    }
+
+    /// What the oldest rule that fits answers; `name` is the name of the template that is asked for.
+    pub(super) fn take(&mut self, asked: &Asked<'_>, name: Option<&str>) -> Option<Outcome> {
+        self.sort(Instant::now());
+        let rule = self.active.iter_mut().find(|rule| rule.fits(asked, name))?;
+        rule.used += 1;
+        if let Some(left) = &mut rule.left {
+            *left -= 1;
+        }
+        Some(rule.outcome.clone())
+    }
+
+    /// Every rule, those that are over first, with how often it was used.
+    pub(super) fn shown(&mut self) -> Vec<Value> {
+        self.sort(Instant::now());
+        let over = self.over.iter().map(|rule| rule.shown(true));
+        let active = self.active.iter().map(|rule| rule.shown(false));
+        over.chain(active).collect()
+    }
+
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Sets aside what is over.
+    fn sort(&mut self, now: Instant) {
+        let mut at = 0;
+        while let Some(rule) = self.active.get(at) {
+            match rule.over(now) {
+                true => self.over.extend(self.active.remove(at)),
+                false => at += 1,
+            }
+        }
+        while self.over.len() > OVER {
+            self.over.pop_front();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rules(wishes: Value) -> Rules {
+        let mut rules = Rules::default();
+        rules
+            .add(Wish::read(wishes.to_string().as_bytes()).unwrap())
+            .unwrap();
+        rules
+    }
+
+    fn name(rules: &mut Rules, asked: Asked<'_>) -> &'static str {
+        rules
+            .take(&asked, Some("hours"))
+            .map_or("none", |outcome| outcome.name())
+    }
+
+    #[test]
+    fn the_oldest_rule_that_fits_answers_and_is_used_up() {
+        let mut rules = rules(json!([
+            { "route": "send", "next": 1, "outcome": "503" },
+            { "route": "send", "recipient": "+1 (202) 555-0143", "next": 2, "status": 403 },
+            { "route": "send", "template": "hours", "next": 1, "outcome": "401" },
+            { "route": "send", "template": "52", "next": 1, "outcome": "hang:0" },
+        ]));
+        let to = |recipient: &'static str, variant: &'static str| Asked {
+            route: Route::Send,
+            recipient,
+            variant,
+        };
+        assert_eq!(name(&mut rules, Asked::of(Route::List)), "none");
+        assert_eq!(name(&mut rules, to("12025550143", "51")), "503");
+        assert_eq!(name(&mut rules, to("12025550143", "51")), "rule");
+        assert_eq!(name(&mut rules, to("9", "52")), "401");
+        assert_eq!(name(&mut rules, to("9", "52")), "hang");
+        assert_eq!(name(&mut rules, to("9", "52")), "none");
+        assert_eq!(name(&mut rules, to("12025550143", "52")), "rule");
+        let shown = rules.shown();
+        assert!(shown.iter().all(|one| one["over"] == true), "{shown:?}");
+        let used: Vec<_> = shown.iter().map(|one| one["used"].clone()).collect();
+        assert_eq!(used, [1, 1, 1, 2]);
+        assert!(rules.is_empty());
+    }
+
+    #[test]
+    fn a_rule_without_an_end_stays_and_one_for_a_time_ends() {
+        let mut rules = rules(json!([
+            { "route": "list", "for_s": 0, "outcome": "503" },
+            { "route": "list", "list": "empty" },
+        ]));
+        for _ in 0..3 {
+            assert_eq!(name(&mut rules, Asked::of(Route::List)), "list");
+        }
+        assert_eq!(rules.shown()[1]["used"], 3);
+        assert_eq!(rules.shown()[0]["over"], true);
+        rules.clear();
+        assert!(rules.shown().is_empty());
+    }
+}
