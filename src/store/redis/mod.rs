@@ -11,6 +11,7 @@ mod accept;
 mod archive;
 mod callbacks;
 mod claim;
+mod compose;
 mod confirm;
 mod damage;
 mod events;

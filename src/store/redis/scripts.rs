@@ -1,10 +1,11 @@
-//! The scripts, each the shared part and its own. Who may do what, what follows, and how statuses fold
-//! is written down once, in `domain`, and put in front of every script as tables.
+//! The scripts, each its own text and what it uses of the shared part (`compose`). Who may do what,
+//! what follows, and how statuses fold is written down once, in `domain`, and shared as tables.
 //!
 //! A script is known to Redis by its content, so gateways of different versions share a server. Each
 //! begins with a shebang line (Redis 7): with `allow-oom` it may still write when the memory is used
 //! up, so that what was accepted can end.
 
+use super::compose::compose;
 use crate::domain::state::Step;
 use crate::domain::{Progress, State, Status, Writer};
 use crate::store::row;
@@ -51,10 +52,9 @@ pub(super) struct Scripts {
 impl Scripts {
     /// The scripts; with `mark_dirty` every change of a message is to be written elsewhere too.
     pub(super) fn new(mark_dirty: bool) -> Self {
-        let tables = tables(mark_dirty);
+        let shared = shared(mark_dirty);
         let script = |shebang: &str, body: &str| {
-            let common = include_str!("lua/common.lua");
-            Script::new(&format!("{shebang}\n{tables}{common}\n{body}"))
+            Script::new(&format!("{shebang}\n{}", compose(&shared, body)))
         };
         // New work is refused when the memory is used up; all else may end.
         let new = |body| script("#!lua", body);
@@ -96,7 +96,8 @@ pub(super) fn rank(status: Option<Status>) -> usize {
     place.map_or(0, |place| place + 1)
 }
 
-/// By writer, state and step: the state after it, where the writer may take it.
+/// By writer, state and step: the state after it, where the writer may take it. A step is a text, so
+/// that `compose` does not take it for the function of the same name.
 fn rights() -> String {
     let mut lua = String::new();
     for writer in Writer::ALL {
@@ -105,7 +106,7 @@ fn rights() -> String {
             let _ = write!(lua, "['{}']={{", number(state));
             for step in Step::ALL {
                 if let Some(next) = writer.after(state, step) {
-                    let _ = write!(lua, "{step}='{}',", number(next));
+                    let _ = write!(lua, "['{step}']='{}',", number(next));
                 }
             }
             lua.push_str("},");
@@ -115,6 +116,12 @@ fn rights() -> String {
     lua
 }
 
+/// What scripts may use of.
+fn shared(mark_dirty: bool) -> String {
+    tables(mark_dirty) + include_str!("lua/common.lua")
+}
+
+/// What `domain` says, as pieces of the shared part.
 fn tables(mark_dirty: bool) -> String {
     let mut lua = String::new();
     let (mut states, mut counters) = (String::new(), String::new());
@@ -140,8 +147,8 @@ fn tables(mark_dirty: bool) -> String {
         .collect();
     let _ = write!(
         lua,
-        "local ROW_VERSION,MARK_DIRTY,FAILED_RANK,HOLD,ASKED={},{mark_dirty},{},{HOLD_MS},{ASKED}\n\
-         local STATE={{{states}}}\nlocal COUNTER={{{counters}}}\nlocal AFTER={{{after}}}\n\
+        "local ROW_VERSION={}\nlocal MARK_DIRTY={mark_dirty}\nlocal FAILED_RANK={}\n\
+         local HOLD={HOLD_MS}\nlocal ASKED={ASKED}\nlocal STATE={{{states}}}\nlocal COUNTER={{{counters}}}\nlocal AFTER={{{after}}}\n\
          local STATUS={{{}}}\nlocal FOLD={{{fold}}}\n",
         row::VERSION,
         rank(Some(Status::Failed)),
@@ -152,20 +159,77 @@ fn tables(mark_dirty: bool) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::compose::tests::idle_and_missing;
     use super::*;
+    use crate::store::testing::RedisServer;
+
+    /// The texts of all scripts that use the shared part, by the name of their files.
+    fn bodies() -> Vec<(String, String)> {
+        let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/src/store/redis/lua");
+        let files = std::fs::read_dir(dir).unwrap();
+        let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+        names
+            .filter(|name| !["common.lua", "pace.lua"].contains(&name.as_str()))
+            .map(|name| {
+                let body = std::fs::read_to_string(format!("{dir}/{name}")).unwrap();
+                (name, body)
+            })
+            .collect()
+    }
+
+    #[tokio::test]
+    async fn each_script_loads_and_carries_what_it_uses_and_nothing_else() {
+        let server = RedisServer::start();
+        let shared = shared(true);
+        let bodies = bodies();
+        assert_eq!(bodies.len(), 17, "the scripts of this module");
+        for (name, body) in bodies {
+            let script = compose(&shared, &body);
+            let idle_and_missing = idle_and_missing(&script, &shared);
+            assert_eq!(
+                idle_and_missing,
+                Default::default(),
+                "idle and missing in {name}:\n{script}"
+            );
+            assert!(
+                !script.contains("[["),
+                "{name}: long texts are not understood"
+            );
+            let mut load = redis::cmd("SCRIPT");
+            load.arg("LOAD").arg(format!("#!lua\n{script}"));
+            let _: String = server.link().command(&load).await.unwrap();
+        }
+    }
+
+    /// An accept is what a campaign is made of.
+    #[test]
+    fn an_accept_carries_no_table_of_what_comes_later() {
+        let script = compose(&shared(true), include_str!("lua/accept.lua"));
+        for absent in [
+            "AFTER",
+            "COUNTER",
+            "FOLD",
+            "local function weigh",
+            "  ",
+            "--",
+        ] {
+            assert!(!script.contains(absent), "{absent}\n{script}");
+        }
+    }
 
     #[test]
     fn the_tables_say_what_the_domain_says() {
         let tables = tables(false);
         for part in [
-            "local ROW_VERSION,MARK_DIRTY,FAILED_RANK,HOLD,ASKED=1,false,2,600000,9000000000000000",
+            "local ROW_VERSION=1\nlocal MARK_DIRTY=false\nlocal FAILED_RANK=2\n",
+            "local HOLD=600000\nlocal ASKED=9000000000000000\n",
             "local STATE={queued='0',attempting='1',accepted='2',unknown='3',failed='4',}",
-            "local AFTER={worker={['0']={claim='1',fail='4',},['1']={},",
-            "holder={['0']={receipt='2',},['1']={receipt='2',retry='0',fail='4',lose='3',},",
-            "former={['0']={receipt='2',},['1']={receipt='1',},['2']={},",
-            "successor={['0']={},['1']={lose='3',},",
-            "status={['0']={evidence='2',},['1']={},['2']={},['3']={evidence='2',},",
-            "time={['0']={fail='4',},['1']={},['2']={},['3']={fail='4',resend='0',},['4']={},},}",
+            "local AFTER={worker={['0']={['claim']='1',['fail']='4',},['1']={},",
+            "holder={['0']={['receipt']='2',},['1']={['receipt']='2',['retry']='0',['fail']='4',['lose']='3',},",
+            "former={['0']={['receipt']='2',},['1']={['receipt']='1',},['2']={},",
+            "successor={['0']={},['1']={['lose']='3',},",
+            "status={['0']={['evidence']='2',},['1']={},['2']={},['3']={['evidence']='2',},",
+            "time={['0']={['fail']='4',},['1']={},['2']={},['3']={['fail']='4',['resend']='0',},['4']={},},}",
             "local FOLD={[0]={1,2,3,4,},[1]={0,2,3,4,},[2]={0,0,3,4,},[3]={0,0,0,4,},[4]={0,0,0,0,},}",
         ] {
             assert!(tables.contains(part), "{part}\n{tables}");
