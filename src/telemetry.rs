@@ -4,8 +4,10 @@
 
 mod lines;
 mod panics;
+mod writer;
 
 pub use lines::is_unsafe;
+pub use panics::{Panicked, caught};
 
 use crate::domain::AccountId;
 use crate::store::Folded;
@@ -31,12 +33,23 @@ pub enum LogFormat {
 /// Starts logging to standard error. `filter` is in the syntax of `RUST_LOG`. Does nothing when
 /// logging was started before.
 pub fn start_logs(format: LogFormat, filter: &str) {
-    let subscriber = lines::subscriber(format, filter, std::io::stderr);
+    let out = writer::standard_error(format);
+    let subscriber = lines::subscriber(format, filter, || out.clone());
     // A second start in one process (tests) keeps the first.
-    let started = tracing::dispatcher::set_global_default(subscriber).is_ok();
-    if started && format == LogFormat::Json {
-        panics::tell_in_json();
+    if tracing::dispatcher::set_global_default(subscriber).is_ok() {
+        panics::tell_in(format);
     }
+}
+
+/// Writes words of ours to standard error, in their turn among the log lines. Never waits.
+pub fn write_line(line: &str) {
+    let line = format!("{line}\n").into_bytes();
+    writer::standard_error(LogFormat::Text).put(line);
+}
+
+/// Waits until the log is written, half a second at the most: for the end of the process.
+pub fn flush_logs() {
+    writer::flush();
 }
 
 /// Lets one line a second pass: for what a stranger or a full disk can bring about without end.
@@ -73,7 +86,9 @@ pub fn start_metrics() -> Option<PrometheusHandle> {
     let builder = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &BUCKETS)
         .ok()?;
-    builder.install_recorder().ok()
+    let metrics = builder.install_recorder().ok();
+    writer::count();
+    metrics
 }
 
 /// How an attempt ended.

@@ -13,6 +13,7 @@ mod table;
 mod trace;
 
 use crate::config::{Config, Purpose};
+use crate::telemetry;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 use std::process::ExitCode;
@@ -70,6 +71,12 @@ enum Command {
 
 /// Runs the command that the arguments name.
 pub fn run() -> ExitCode {
+    let code = run_command();
+    telemetry::flush_logs();
+    code
+}
+
+fn run_command() -> ExitCode {
     let cli = Cli::parse();
     // One TLS provider for the whole process; a second start in one process keeps the first.
     let _ = rustls::crypto::ring::default_provider().install_default();

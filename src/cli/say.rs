@@ -1,7 +1,7 @@
 //! Words to the person at the terminal. A reader that went away (`| head`) is no fault. Whatever is
 //! in the words, they break lines and do nothing else to the terminal.
 
-use crate::telemetry::is_unsafe;
+use crate::telemetry::{self, is_unsafe};
 use std::io::Write as _;
 
 /// A line to standard output.
@@ -9,9 +9,9 @@ pub(super) fn line(text: &str) {
     let _ = writeln!(std::io::stdout(), "{}", harmless(text));
 }
 
-/// A line to standard error.
+/// A line to standard error, by way of the log, which nobody can hold up.
 pub(super) fn fault(text: &str) {
-    let _ = writeln!(std::io::stderr(), "gateway: {}", harmless(text));
+    telemetry::write_line(&format!("gateway: {}", harmless(text)));
 }
 
 fn harmless(text: &str) -> String {

@@ -3,12 +3,13 @@
 
 use super::LogFormat;
 use std::fmt::{self, Debug, Write as _};
-use std::io;
+use std::io::{self, Write as _};
 use tracing::field::{Field, Visit};
 use tracing::{Dispatch, Subscriber};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::field::RecordFields;
 use tracing_subscriber::fmt::format::{FormatFields, Writer};
+use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 
 /// The most characters of one value; what we write ourselves is far shorter.
 const LONGEST_VALUE: usize = 4096;
@@ -35,12 +36,43 @@ pub(super) fn subscriber<W: io::Write + 'static>(
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(move || OneLine { out: out(), format })
+        // It would print them to standard error, and panic where that cannot be written.
+        .log_internal_errors(false)
         .with_target(false);
     let subscriber: Box<dyn Subscriber + Send + Sync> = match format {
         LogFormat::Text => Box::new(lines.with_ansi(false).fmt_fields(Values).finish()),
         LogFormat::Json => Box::new(lines.json().flatten_event(true).finish()),
     };
     Dispatch::new(subscriber)
+}
+
+/// The time as the lines have it.
+pub(super) fn time() -> String {
+    let mut at = String::new();
+    let _ = SystemTime.format_time(&mut Writer::new(&mut at));
+    at
+}
+
+/// A line that does not come through the subscriber, which may be what is broken.
+pub(super) fn own(format: LogFormat, level: &str, message: &str) -> Vec<u8> {
+    let at = time();
+    let line = match format {
+        LogFormat::Text => format!("{at} {level:>5} {message}\n"),
+        LogFormat::Json => {
+            let thread = std::thread::current();
+            let event = serde_json::json!({
+                "timestamp": at, "level": level, "message": message, "thread": thread.name(),
+            });
+            format!("{event}\n")
+        }
+    };
+    let mut out = OneLine {
+        out: Vec::with_capacity(line.len()),
+        format,
+    };
+    // Memory takes what comes.
+    let _ = out.write_all(line.as_bytes());
+    out.out
 }
 
 /// Writes each event as one line.
@@ -145,7 +177,10 @@ impl Visit for Line<'_> {
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        let value = cut(&format!("{value:?}"));
+        let mut text = String::new();
+        // A value that cannot be printed is no reason to panic, which `format!` would do.
+        let _ = write!(text, "{value:?}");
+        let value = cut(&text);
         let ends = |c: char| c.is_whitespace() || is_unsafe(c) || matches!(c, '"' | '=' | '\\');
         let quoted = value.is_empty() || value.contains(ends);
         self.put(field, &value, quoted);
