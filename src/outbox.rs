@@ -6,6 +6,7 @@
 use crate::clock;
 use crate::domain::{ChannelId, Incoming, Lane, Message, Receipt, Refusal, UnixMs};
 use crate::store::{self, ClaimedMessage, EventRules, Folded, LaneOf, Settlement, StoreError, Tap};
+use crate::telemetry::caught;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -110,7 +111,7 @@ impl Outbox {
     pub fn claimed(&self, message: ClaimedMessage) -> Claimed {
         Claimed {
             outbox: self.clone(),
-            claimed: message,
+            claimed: Arc::new(message),
         }
     }
 }
@@ -121,7 +122,7 @@ impl Outbox {
 #[derive(Debug)]
 pub struct Claimed {
     outbox: Outbox,
-    claimed: ClaimedMessage,
+    claimed: Arc<ClaimedMessage>,
 }
 
 impl Claimed {
@@ -172,6 +173,30 @@ impl Claimed {
             .await
     }
 
+    /// Runs the step that settles it. Of a step that panics nobody knows how far it came: that is
+    /// put down at once, and evidence counts for as long as `hold`.
+    pub async fn guarded<F>(self, hold: Duration, step: impl FnOnce(Self) -> F)
+    where
+        F: Future<Output = ()>,
+    {
+        let spare = Self {
+            outbox: self.outbox.clone(),
+            claimed: self.claimed.clone(),
+        };
+        if caught(step(self)).await.is_ok() {
+            return;
+        }
+        let (channel, msg_id) = (spare.channel().clone(), spare.message().msg_id.clone());
+        // Where the step had settled it already, this changes nothing.
+        let answer = "the gateway failed inside while it sent this".to_owned();
+        spare
+            .lose(clock::now().plus(hold), Vec::new(), answer)
+            .await;
+        tracing::error!(%channel, %msg_id, hold_s = hold.as_secs(),
+            "sending this message failed inside the gateway, which is a defect; unless it was settled \
+             before, its outcome is unknown and waits for a status event as evidence");
+    }
+
     async fn settle(self, settlement: Settlement, answer: String) -> Folded {
         let store = &self.outbox.store;
         loop {
@@ -208,6 +233,7 @@ pub fn retry_delay(attempt: u32, base: Duration, most: Duration, dice: f64) -> D
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::{AccountId, BusinessNumber, MsgId, Phone, Template};
     use proptest::prelude::*;
 
     proptest! {
@@ -217,6 +243,56 @@ mod tests {
             let delay = retry_delay(attempt, base, most, dice);
             prop_assert!(delay <= most);
             prop_assert!(delay <= retry_delay(attempt.saturating_add(1), base, most, dice));
+        }
+    }
+
+    fn channel() -> ChannelId {
+        ChannelId::parse("a").unwrap()
+    }
+
+    fn message() -> Message {
+        Message {
+            msg_id: MsgId::parse("m1").unwrap(),
+            from: BusinessNumber::parse("+1 202-555-0999").unwrap(),
+            to: Phone::from_number(12_025_550_001).unwrap(),
+            template: Template {
+                name: "order_update".into(),
+                language: "en".into(),
+                header: None,
+                body: Vec::new(),
+                buttons: Vec::new(),
+            },
+            campaign: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn r_03_a_send_that_panics_is_unknown_at_once_unless_it_was_settled() {
+        for settled in [false, true] {
+            let (_dir, store) = store::testing::store();
+            let outbox = Outbox::new(store::Outbox::Embedded(store.clone()), [channel()]);
+            let account = AccountId::parse("acc").unwrap();
+            let (channel, message) = (channel(), message());
+            let accepted = store.accept(&channel, &account, &message, clock::now());
+            accepted.await.unwrap();
+            let turn = store::Turn {
+                channel: channel.clone(),
+                expired_before: UnixMs(0),
+            };
+            let claims = store.claim(vec![turn], 1, clock::now()).await;
+            let claimed = claims.unwrap().taken.pop().unwrap();
+            let step = async |claimed: Claimed| {
+                if settled {
+                    claimed.retry(UnixMs(0), "503".into()).await;
+                }
+                panic!("as the test wants it");
+            };
+            let claimed = outbox.claimed(claimed);
+            claimed.guarded(Duration::from_secs(60), step).await;
+            let ledger = store.ledger(&channel);
+            let counted = (ledger.queued, ledger.attempting, ledger.unknown);
+            let expected = if settled { (1, 0, 0) } else { (0, 0, 1) };
+            assert_eq!(counted, expected);
         }
     }
 

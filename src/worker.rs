@@ -236,8 +236,12 @@ impl Worker {
                 continue;
             };
             let sender = self.sender.clone();
-            self.sends
-                .spawn(async move { sender.step(&channel, claimed, permit).await });
+            let hold = channel.policy.ambiguous_hold;
+            self.sends.spawn(async move {
+                let (sender, channel) = (&*sender, &*channel);
+                let step = move |claimed| sender.step(channel, claimed, permit);
+                claimed.guarded(hold, step).await;
+            });
         }
         // The last slot first, so that each gives its slot back to the limiter.
         permits.rev().for_each(drop);

@@ -12,7 +12,7 @@ use crate::channel::{Account, Channel};
 use crate::clock;
 use crate::domain::policy::{self, Verdict};
 use crate::domain::template::Outgoing;
-use crate::domain::{Answer, Code, Refusal, Transport};
+use crate::domain::{Answer, ChannelId, Code, MsgId, Refusal, Transport};
 use crate::limit::Permit;
 use crate::outbox::{Claimed, retry_delay};
 use crate::provider::{Provider, Sent, TokenError};
@@ -106,9 +106,9 @@ impl Sender {
         match verdict {
             Verdict::Accepted(receipt) => {
                 count_attempt(&self.account.id, Outcome::Sent);
-                let (msg_id, attempt) = (claimed.message().msg_id.clone(), claimed.attempt());
-                tracing::info!(channel = %channel.id, %msg_id, attempt, "sent");
+                let ((_, msg_id), attempt) = (of(&claimed), claimed.attempt());
                 note(claimed.sent(receipt, taps, said).await);
+                tracing::info!(channel = %channel.id, %msg_id, attempt, "sent");
             }
             Verdict::Retry => self.retry(claimed, said, None).await,
             Verdict::SlowDown { retry_after } => {
@@ -174,33 +174,33 @@ impl Sender {
             fastrand::f64(),
         );
         let delay = delay.max(at_least.unwrap_or_default());
-        tracing::warn!(
-            channel = %claimed.channel(), msg_id = %claimed.message().msg_id,
-            attempt = claimed.attempt(), %answer, again_in_ms = delay.as_millis() as u64,
-            "not sent, nothing was handed on; it is tried again"
-        );
+        let (channel, msg_id) = of(&claimed);
+        let (attempt, said) = (claimed.attempt(), answer.clone());
         note(claimed.retry(clock::now().plus(delay), answer).await);
         self.account.work.notify_one();
+        tracing::warn!(
+            %channel, %msg_id, attempt, answer = %said, again_in_ms = delay.as_millis() as u64,
+            "not sent, nothing was handed on; it is tried again"
+        );
     }
 
     async fn bury(&self, claimed: Claimed, refusal: Refusal, answer: String) {
         count_attempt(&self.account.id, Outcome::Failed);
-        tracing::warn!(
-            channel = %claimed.channel(), msg_id = %claimed.message().msg_id, %refusal,
-            "failed, MoEngage is told"
-        );
+        let ((channel, msg_id), why) = (of(&claimed), refusal.clone());
         note(claimed.bury(refusal, answer).await);
+        tracing::warn!(%channel, %msg_id, refusal = %why, "failed, MoEngage is told");
     }
 
     async fn lose(&self, channel: &Channel, claimed: Claimed, taps: Vec<Tap>, answer: String) {
         count_attempt(&self.account.id, Outcome::Unknown);
         let until = clock::now().plus(channel.policy.ambiguous_hold);
+        let ((_, msg_id), said) = (of(&claimed), answer.clone());
+        note(claimed.lose(until, taps, answer).await);
         tracing::warn!(
-            channel = %channel.id, msg_id = %claimed.message().msg_id, %answer,
+            channel = %channel.id, %msg_id, answer = %said,
             hold_s = channel.policy.ambiguous_hold.as_secs(),
             "outcome unknown; it waits for a status event as evidence and is not sent again"
         );
-        note(claimed.lose(until, taps, answer).await);
     }
 
     fn hold(&self, answer: &Answer, said: &str) {
@@ -226,6 +226,11 @@ impl Sender {
 /// Whether waiting will not help: a dead token, or one that is refused although it is new.
 fn needs_a_person(error: &TokenError) -> bool {
     !matches!(error, TokenError::Unavailable(_))
+}
+
+/// Of which message the log speaks once its settlement, which consumes it, is stored.
+fn of(claimed: &Claimed) -> (ChannelId, MsgId) {
+    (claimed.channel().clone(), claimed.message().msg_id.clone())
 }
 
 /// Counts what a settlement brought about on the side.
