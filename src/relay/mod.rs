@@ -234,7 +234,7 @@ impl Relay {
     }
 
     async fn ended(&mut self, posted: Result<Posted, JoinError>) {
-        // A post that panicked leaves its callbacks taken; the next start makes them due.
+        // Its panic was caught and its callbacks put off; else the next start makes them due.
         let Ok(posted) = posted else { return };
         self.judge(posted.began, &posted.health).await;
         // Beside the loop, which has heard what it must know.

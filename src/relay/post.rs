@@ -2,19 +2,28 @@
 
 use super::{STORE_PAUSE, SUSPECT_AFTER, Settings, pause};
 use crate::clock;
-use crate::domain::{Callback, UnixMs};
+use crate::domain::{Callback, MsgId, UnixMs};
 use crate::moengage::callback::{Callbacks, Delivery};
 use crate::outbox::Outbox;
 use crate::store::{LaneOf, PendingCallback, RelayOutcome, Take};
+use crate::telemetry::caught;
 use metrics::{counter, histogram};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
+/// What became of a callback.
+pub(super) struct End {
+    take: Take,
+    outcome: RelayOutcome,
+    /// The message it is about, for the log.
+    msg_id: Option<MsgId>,
+}
+
 /// What became of one post: each callback's end, and how the endpoint looked.
 pub(super) struct Posted {
     pub(super) began: Instant,
-    pub(super) ends: Vec<(Take, RelayOutcome)>,
+    pub(super) ends: Vec<End>,
     pub(super) health: Health,
 }
 
@@ -38,7 +47,8 @@ impl Post {
     /// Posts a batch and tells what became of it.
     pub(super) async fn run(self, batch: Vec<PendingCallback>) -> Posted {
         let began = Instant::now();
-        let (ends, health) = self.tell(batch).await;
+        let told = caught(self.tell(&batch)).await;
+        let (ends, health) = told.unwrap_or_else(|_| self.put_off(&batch));
         Posted {
             began,
             ends,
@@ -46,9 +56,21 @@ impl Post {
         }
     }
 
+    /// The ends of a batch whose post panicked: it is tried again as if it had not been taken, and
+    /// soon each callback alone, so that one that does this every time holds back no other.
+    fn put_off(&self, batch: &[PendingCallback]) -> (Vec<End>, Health) {
+        let reason = "the gateway failed inside while it told this";
+        let now = clock::now();
+        let end = |one: &PendingCallback| self.end(one, &later(reason), now);
+        (
+            batch.iter().map(end).collect(),
+            Health::Suspect(reason.into()),
+        )
+    }
+
     /// Posts a batch; when MoEngage refuses it, one by one, to find out who is refused.
-    async fn tell(&self, batch: Vec<PendingCallback>) -> (Vec<(Take, RelayOutcome)>, Health) {
-        let delivery = self.post(&batch).await;
+    async fn tell(&self, batch: &[PendingCallback]) -> (Vec<End>, Health) {
+        let delivery = self.post(batch).await;
         if let (Delivery::Refused { .. }, 2..) = (&delivery, batch.len()) {
             // Somebody in the batch is refused; one by one shows who.
             return self.one_by_one(batch).await;
@@ -65,15 +87,15 @@ impl Post {
         let now = clock::now();
         let ends = batch
             .iter()
-            .map(|one| (one.handle, self.end(one, &delivery, now)))
+            .map(|one| self.end(one, &delivery, now))
             .collect();
         (ends, health)
     }
 
-    async fn one_by_one(&self, batch: Vec<PendingCallback>) -> (Vec<(Take, RelayOutcome)>, Health) {
+    async fn one_by_one(&self, batch: &[PendingCallback]) -> (Vec<End>, Health) {
         let mut health = Health::Answers;
         let mut deliveries = Vec::with_capacity(batch.len());
-        for one in &batch {
+        for one in batch {
             let delivery = if matches!(health, Health::Down(..)) {
                 // The endpoint went away meanwhile: the rest was not tried.
                 later("not tried")
@@ -104,7 +126,7 @@ impl Post {
         let now = clock::now();
         let ends = batch.iter().zip(&deliveries);
         let ends = ends
-            .map(|(one, delivery)| (one.handle, self.end(one, delivery, now)))
+            .map(|(one, delivery)| self.end(one, delivery, now))
             .collect();
         (ends, health)
     }
@@ -150,18 +172,16 @@ impl Post {
         delivery
     }
 
-    fn end(&self, one: &PendingCallback, delivery: &Delivery, now: UnixMs) -> RelayOutcome {
-        let end = self.outcome(one, delivery, now);
-        if let RelayOutcome::Dead { reason } = &end {
-            let msg_id = match &one.callback {
-                Callback::Status(entry) => Some(&entry.msg_id),
-                Callback::Inbound(entry) => entry.msg_id.as_ref(),
-            };
-            let msg_id = msg_id.map(ToString::to_string).unwrap_or_default();
-            tracing::warn!(channel = %self.queue.channel, msg_id, lane = self.queue.lane.as_str(), %reason,
-                "MoEngage does not take this callback; it is kept as a dead letter");
+    fn end(&self, one: &PendingCallback, delivery: &Delivery, now: UnixMs) -> End {
+        let msg_id = match &one.callback {
+            Callback::Status(entry) => Some(&entry.msg_id),
+            Callback::Inbound(entry) => entry.msg_id.as_ref(),
+        };
+        End {
+            take: one.handle,
+            outcome: self.outcome(one, delivery, now),
+            msg_id: msg_id.cloned(),
         }
-        end
     }
 
     fn outcome(&self, one: &PendingCallback, delivery: &Delivery, now: UnixMs) -> RelayOutcome {
@@ -195,15 +215,27 @@ fn later(reason: &str) -> Delivery {
 }
 
 /// Keeps the ends of callbacks, however long the store needs. What became due by it is looked for.
-pub(super) async fn settle(outbox: Outbox, queue: LaneOf, ends: Vec<(Take, RelayOutcome)>) {
+pub(super) async fn settle(outbox: Outbox, queue: LaneOf, ends: Vec<End>) {
+    let pair = |end: &End| (end.take, end.outcome.clone());
     loop {
-        let stored = outbox
-            .store
-            .settle_callbacks(&queue, ends.clone(), clock::now());
-        let Err(error) = stored.await else { break };
-        tracing::error!(channel = %queue.channel, %error,
+        let pairs = ends.iter().map(pair).collect();
+        let stored = outbox.store.settle_callbacks(&queue, pairs, clock::now());
+        // What panicked may have been stored or not; once more does no harm.
+        let error = match caught(stored).await {
+            Ok(Ok(())) => break,
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "the gateway failed inside".to_owned(),
+        };
+        tracing::error!(channel = %queue.channel, error,
             "the end of a callback could not be stored; tried again every second");
         sleep(STORE_PAUSE).await;
     }
     outbox.bell(&queue).notify_one();
+    for end in &ends {
+        if let RelayOutcome::Dead { reason } = &end.outcome {
+            let msg_id = end.msg_id.as_ref().map_or("", MsgId::as_str);
+            tracing::warn!(channel = %queue.channel, msg_id, lane = queue.lane.as_str(), %reason,
+                "MoEngage does not take this callback; it is kept as a dead letter");
+        }
+    }
 }
