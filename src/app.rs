@@ -20,7 +20,6 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 /// How long requests to the ops listener may take to end when the process stops.
 const OPS_DRAIN: Duration = Duration::from_secs(1);
@@ -100,8 +99,9 @@ impl App {
         } = self;
         tracing::info!(public = %public.local_addr()?, ops = %ops.local_addr()?,
             "the gateway is ready");
-        let ears = CancellationToken::new();
-        let (listeners, crew) = (TaskTracker::new(), Crew::default());
+        let crew = Crew::default();
+        // Each is asked to end at its own time.
+        let (listener, ops_listener, lease) = (crew.apart(), crew.apart(), crew.apart());
         let desk = parts.desk(&config);
         let router = http::finish(
             moengage::routes(parts.send_state())
@@ -109,30 +109,25 @@ impl App {
                 .merge(ops::health::routes(desk.clone())),
         );
         let drain = config.drain_timeout;
-        listeners.spawn(http::serve(
+        let serving = http::serve(
             public,
             router,
             limits(&config),
-            ears.clone(),
+            listener.stop.clone(),
             drain,
-        ));
-        let ops_stop = CancellationToken::new();
+        );
+        listener.hire("public listener", serving);
         let ops_router = ops::routes(desk.clone());
-        let ops_task = tokio::spawn(http::serve(
-            ops,
-            ops_router,
-            ops_limits(),
-            ops_stop.clone(),
-            OPS_DRAIN,
-        ));
+        let ops_stop = ops_listener.stop.clone();
+        let serving = http::serve(ops, ops_router, ops_limits(), ops_stop, OPS_DRAIN);
+        ops_listener.hire("ops listener", serving);
         start_work(&config, &parts, &crew);
         follow(&parts, desk, &crew);
-        let lease = keep_lease(&parts);
+        keep_lease(&parts, &lease);
 
         tokio::select! {
             () = stop.cancelled() => {}
             () = crew.broken.cancelled() => {}
-            () = lease.broken.cancelled() => {}
         }
         parts.intake.close();
         tracing::info!(
@@ -140,12 +135,12 @@ impl App {
             "stopping: no more messages are taken"
         );
         crew.stop.cancel();
-        wind_down(&listeners, &ears, &crew, drain).await;
+        wind_down(&listener, &crew, drain).await;
         leave(&parts, &lease).await;
-        ops_stop.cancel();
-        ops_task.await?;
+        ops_listener.stop.cancel();
+        ops_listener.ended().await;
         anyhow::ensure!(
-            !crew.broken.is_cancelled() && !lease.broken.is_cancelled(),
+            !crew.broken.is_cancelled(),
             "a part of the gateway ended by itself; see the log"
         );
         Ok(())
@@ -154,18 +149,12 @@ impl App {
 
 /// Waits for what is under way, as long as the drain time allows. The door stays open until the
 /// work has ended: sends are answered 503, events are still stored, `/readyz` tells.
-async fn wind_down(
-    listeners: &TaskTracker,
-    ears: &CancellationToken,
-    crew: &Crew,
-    drain: Duration,
-) {
+async fn wind_down(listener: &Crew, crew: &Crew, drain: Duration) {
     let over = Instant::now() + drain;
     let worked = timeout_at(over, crew.ended()).await;
-    ears.cancel();
-    listeners.close();
+    listener.stop.cancel();
     let last = over.max(Instant::now() + OPS_DRAIN);
-    match worked.and(timeout_at(last, listeners.wait()).await) {
+    match worked.and(timeout_at(last, listener.ended()).await) {
         Ok(()) => tracing::info!("stopped: everything under way has ended"),
         Err(_) => tracing::warn!(
             "stopped: the drain time is over; sends under way are unknown and looked after at the \
@@ -181,15 +170,13 @@ fn follow(parts: &Parts, desk: Desk, crew: &Crew) {
     }
 }
 
-/// Keeps the lease on its own: it must outlive all that works under it.
-fn keep_lease(parts: &Parts) -> Crew {
-    let crew = Crew::default();
+/// Keeps the lease apart: it must outlive all that works under it.
+fn keep_lease(parts: &Parts, crew: &Crew) {
     if parts.outbox.store.is_shared() {
         let (outbox, channels) = (parts.outbox.clone(), parts.channels.clone());
         let stop = crew.stop.child_token();
         crew.hire("lease", keeper::keep_lease(outbox, channels, stop));
     }
-    crew
 }
 
 /// What is still being sent is unknown; other processes need not wait for the end of our lease.
@@ -253,6 +240,13 @@ fn start_work(config: &Config, parts: &Parts, crew: &Crew) {
         events: config.store.event_retention,
     };
     let outbox = parts.outbox.clone();
+    let (store, store_stop) = (outbox.store.clone(), stop());
+    crew.hire("store", async move {
+        tokio::select! {
+            () = store.ended() => {}
+            () = store_stop.cancelled() => {}
+        }
+    });
     crew.hire(
         "sweep",
         keeper::sweep(outbox.clone(), parts.channels.clone(), stop()),

@@ -12,8 +12,23 @@ pub(super) struct Crew {
     tasks: TaskTracker,
     /// Asks every task to end.
     pub(super) stop: CancellationToken,
-    /// Fired by the first task that ended without being asked.
+    /// Fired by the first task that ended without being asked, also of a crew apart.
     pub(super) broken: CancellationToken,
+}
+
+/// Fires `broken` unless its task ended as it was asked to, whatever becomes of the task that holds
+/// it.
+struct Watch {
+    broken: CancellationToken,
+    in_order: bool,
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if !self.in_order {
+            self.broken.cancel();
+        }
+    }
 }
 
 impl Crew {
@@ -22,22 +37,75 @@ impl Crew {
     where
         W: Future<Output = ()> + Send + 'static,
     {
-        let (stop, broken) = (self.stop.clone(), self.broken.clone());
+        let stop = self.stop.clone();
+        let mut watch = Watch {
+            broken: self.broken.clone(),
+            in_order: false,
+        };
         self.tasks.spawn(async move {
             let ended = tokio::spawn(work).await;
-            if ended.is_err() || !stop.is_cancelled() {
+            watch.in_order = ended.is_ok() && stop.is_cancelled();
+            let in_order = watch.in_order;
+            // The order to stop comes before any word about it.
+            drop(watch);
+            if !in_order {
                 alert::tell(&format!(
                     "The {name} ended by itself, which is a defect. The gateway stops; start it \
                      again. Nothing that was accepted is lost."
                 ));
-                broken.cancel();
             }
         });
+    }
+
+    /// A crew that is asked to end apart from this one. A task of either that ends by itself ends
+    /// the process.
+    pub(super) fn apart(&self) -> Self {
+        Self {
+            broken: self.broken.clone(),
+            ..Self::default()
+        }
     }
 
     /// Waits for all tasks, after they were asked to end.
     pub(super) async fn ended(&self) {
         self.tasks.close();
         self.tasks.wait().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+    use tokio::time::timeout;
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    async fn breaks(crew: &Crew) -> bool {
+        timeout(PATIENCE, crew.broken.cancelled()).await.is_ok()
+    }
+
+    #[tokio::test]
+    async fn r_03_a_task_that_ends_by_itself_or_panics_breaks_its_crew_and_those_apart() {
+        let crew = Crew::default();
+        crew.apart().hire("test", async {});
+        assert!(breaks(&crew).await);
+        let crew = Crew::default();
+        crew.hire("test", async { panic!("as the test wants it") });
+        assert!(breaks(&crew.apart()).await);
+    }
+
+    #[tokio::test]
+    async fn a_task_that_ends_when_it_is_asked_to_breaks_nothing() {
+        let crew = Crew::default();
+        let stop = crew.stop.clone();
+        crew.hire("test", async move { stop.cancelled().await });
+        crew.stop.cancel();
+        timeout(PATIENCE, crew.ended()).await.unwrap();
+        assert!(!crew.broken.is_cancelled());
+        let crew = Crew::default();
+        crew.stop.cancel();
+        crew.hire("test", async { panic!("after the order") });
+        assert!(breaks(&crew).await);
     }
 }

@@ -11,6 +11,7 @@ use super::{Pace, PaceNow};
 use crate::domain::AccountId;
 use crate::store::redis::Link;
 use crate::store::redis::pace::SharedPace;
+use crate::telemetry::caught;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -61,7 +62,8 @@ impl Shared {
         let (teller, bell) = (Arc::downgrade(&shared), shared.tell.clone());
         tokio::spawn(async move {
             while let Some(shared) = teller.upgrade() {
-                let rest = shared.tell().await;
+                // Without it other replicas would take this one for gone.
+                let rest = caught(shared.tell()).await.unwrap_or(RENEW);
                 drop(shared);
                 // Rung for what was told already more often than not.
                 while timeout(rest, bell.notified()).await.is_ok() {

@@ -71,6 +71,16 @@ impl Outbox {
         }
     }
 
+    /// Waits for the end of what writes, which comes with a defect only. Nothing could be written
+    /// after it.
+    pub async fn ended(&self) {
+        match self {
+            Self::Embedded(store) => store.ended().await,
+            // Nothing of its own works for Redis for as long as the process lives.
+            Self::Redis(_) => std::future::pending().await,
+        }
+    }
+
     /// Takes due messages, the channels in the order given, each its fair share first.
     pub async fn claim(
         &self,

@@ -153,6 +153,11 @@ impl Store {
         self.shared.disk.check()
     }
 
+    /// Waits for the end of the writing thread.
+    pub async fn ended(&self) {
+        self.shared.writer.ended().await;
+    }
+
     async fn write<T, F>(&self, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,

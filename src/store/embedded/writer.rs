@@ -109,6 +109,11 @@ impl Writer {
         answer.await.map_err(|_| gone())?
     }
 
+    /// Waits for the end of the thread: while this lives, only a panic ends it.
+    pub(super) async fn ended(&self) {
+        self.queue.closed().await;
+    }
+
     /// Makes sure that writes work: nothing is to be done while none has failed, else `probe` has to
     /// go well. That others do proves nothing, since a transaction that changes nothing always does.
     pub(super) async fn prove<F>(&self, probe: F) -> Result<(), StoreError>
