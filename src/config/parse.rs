@@ -11,6 +11,7 @@ use secrecy::SecretString;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
+use tracing::level_filters::LevelFilter;
 
 /// What a parser returns; the error completes "value: ..." and says what would be right.
 pub(super) type Parsed<T> = Result<T, String>;
@@ -287,9 +288,20 @@ pub(super) fn socket_addr(text: &str) -> Parsed<SocketAddr> {
         .map_err(|_| "must be an IP address and a port, such as 127.0.0.1:3002".to_owned())
 }
 
-/// Checks the directives of the log filter.
+/// Checks the directives of the log filter. The library takes any word that is no level for the name
+/// of a module, of which it then shows everything, and nothing of all others.
 pub(super) fn log_filter(text: &str) -> Parsed<String> {
-    tracing_subscriber::EnvFilter::try_new(text)
-        .map(|_| text.to_owned())
-        .map_err(|_| "must be log directives, such as info or warn,tower=debug".to_owned())
+    let directives: Vec<_> = text.split(',').map(str::trim).collect();
+    let is_level = |word: &str| word.parse::<LevelFilter>().is_ok();
+    let is_known = |word: &&str| word.contains('=') || is_level(word);
+    let text = directives.join(",");
+    let is_read = tracing_subscriber::EnvFilter::try_new(&text).is_ok();
+    if is_read && directives.iter().all(is_known) {
+        return Ok(text);
+    }
+    Err(
+        "must be a level (off, error, warn, info, debug or trace), and with commas those of single \
+         modules, such as info or warn,hyper=debug"
+            .to_owned(),
+    )
 }

@@ -350,8 +350,15 @@ const CASES: &[Case] = &[
     ("log.format", &["text", "json"], &["xml"]),
     (
         "log.filter",
-        &["info", "warn,tower=debug"],
-        &["info,=,[", "gateway=loud"],
+        &["info", "OFF", "warn,tower=debug", "warn, tower=debug"],
+        &[
+            "info,=,[",
+            "gateway=loud",
+            "loud",
+            "info,loud",
+            "info,",
+            "tower",
+        ],
     ),
     (
         "alerts.slack_webhook_url",
