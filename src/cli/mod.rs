@@ -96,7 +96,12 @@ fn run_command() -> ExitCode {
 async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     let flags = cli.set;
     match cli.command.unwrap_or(Command::Serve) {
-        Command::Serve => serve::run(read(flags, Purpose::Serve)?).await?,
+        Command::Serve => {
+            // Before anything that may take time.
+            let stop = stop_signal()?;
+            serve::hear_hangup()?;
+            serve::run(read(flags, Purpose::Serve)?, stop).await?;
+        }
         Command::Demo {
             exit,
             messages,

@@ -4,9 +4,11 @@ use crate::app;
 use crate::config::{Config, LogFormat};
 use crate::{alert, telemetry};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
-/// Serves until SIGTERM or Ctrl-C.
-pub(super) async fn run(config: Config) -> anyhow::Result<()> {
+/// Serves until `stop`.
+pub(super) async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> {
     let format = match config.log.format {
         LogFormat::Text => telemetry::LogFormat::Text,
         LogFormat::Json => telemetry::LogFormat::Json,
@@ -19,8 +21,30 @@ pub(super) async fn run(config: Config) -> anyhow::Result<()> {
     if let Some(url) = config.alerts.slack_webhook_url.clone() {
         alert::start_slack(url)?;
     }
-    let stop = super::stop_signal()?;
-    app::build(config).await?.run(stop).await
+    let app = tokio::select! {
+        app = app::build(config) => app?,
+        // What the start waits for, Redis for one, may never come.
+        () = stop.cancelled() => {
+            tracing::info!("stopped before the gateway was ready; nothing was taken or sent");
+            return Ok(());
+        }
+    };
+    app.run(stop).await
+}
+
+/// Hears SIGHUP, which ends a process that does not: whoever started the gateway from a terminal
+/// may close that, and other programs read their settings again at it.
+pub(super) fn hear_hangup() -> anyhow::Result<()> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            tracing::info!(
+                "SIGHUP changes nothing: settings are read at the start only, restart the gateway \
+                 to change them"
+            );
+        }
+    });
+    Ok(())
 }
 
 /// No core dump is made: it would hold tokens and phone numbers. One byte, because the system takes
