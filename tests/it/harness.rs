@@ -1,6 +1,8 @@
 //! The real parts as the tests use them: the gateway's own binary as a process, and the sandbox as
 //! a second one, over real sockets. Nothing here knows the inside of the gateway.
 
+use crate::aids::own_port;
+use crate::log::Log;
 use crate::redis_server::{Options, Redis};
 use serde_json::{Value, json};
 use std::cell::RefCell;
@@ -34,6 +36,12 @@ pub(crate) fn on_redis() -> bool {
         Ok(name) if name == "redis" => true,
         Ok(name) => panic!("GATEWAY_TEST_STORE={name}: embedded or redis"),
     }
+}
+
+/// The gateway under test: `GATEWAY_TEST_BINARY`, for a look at how an older one does, or ours.
+fn binary() -> PathBuf {
+    let other = std::env::var_os("GATEWAY_TEST_BINARY");
+    other.map_or_else(|| env!("CARGO_BIN_EXE_gateway").into(), PathBuf::from)
 }
 
 /// How long work may wait that a killed gateway left behind.
@@ -102,32 +110,42 @@ impl Process {
         Self::of(command)
     }
 
-    /// The same, for a process that may open so many files.
-    fn start_with_files(
-        files: u32,
-        args: &[&str],
-        env: &BTreeMap<String, String>,
-        dir: &Path,
-    ) -> Self {
-        let mut command = Command::new("/bin/sh");
-        let limited = format!("ulimit -n {files} && exec \"$0\" \"$@\"");
-        command.args(["-c", &limited, env!("CARGO_BIN_EXE_gateway")]);
+    /// Starts a gateway as its setup wants it.
+    fn serve(setup: &Setup, args: &[&str], env: &BTreeMap<String, String>, dir: &Path) -> Self {
+        let mut command = Command::new(binary());
+        if let Some(files) = setup.files {
+            let limited = format!("ulimit -n {files} && exec \"$0\" \"$@\"");
+            command = Command::new("/bin/sh");
+            command.args(["-c", &limited]).arg(binary());
+        }
         command.args(args).env_clear().envs(env).current_dir(dir);
-        Self::of(command)
+        Self::logging(command, setup.log.as_deref())
     }
 
     /// Runs any command.
-    pub(crate) fn of(mut command: Command) -> Self {
-        let mut child = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the binary starts");
+    pub(crate) fn of(command: Command) -> Self {
+        Self::logging(command, None)
+    }
+
+    /// Runs the gateway's binary without a variable set.
+    pub(crate) fn logging_to(log: &Log, args: &[&str], dir: &Path) -> Self {
+        let mut command = Command::new(binary());
+        command.args(args).env_clear().current_dir(dir);
+        Self::logging(command, Some(log))
+    }
+
+    /// The same, with a way for what it says at standard error.
+    fn logging(mut command: Command, log: Option<&Log>) -> Self {
         let lines = Arc::new(Mutex::new(Vec::new()));
-        let (out, err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
-        keep(BufReader::new(out), lines.clone());
-        keep(BufReader::new(err), lines.clone());
+        let stderr = log.map_or_else(Stdio::piped, |log| log.stderr(&lines));
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut child = command.stderr(stderr).spawn().expect("the binary starts");
+        // Ours is the only other handle of what it writes to.
+        drop(command);
+        keep(BufReader::new(child.stdout.take().unwrap()), lines.clone());
+        if let Some(err) = child.stderr.take() {
+            keep(BufReader::new(err), lines.clone());
+        }
         Self { child, lines }
     }
 
@@ -169,14 +187,14 @@ impl Process {
 
     /// SIGTERM; does not wait.
     pub(crate) fn terminate(&self) {
+        self.signal("-TERM");
+    }
+
+    /// Any signal; does not wait.
+    pub(crate) fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args(["-TERM", &pid])
-                .status()
-                .unwrap()
-                .success()
-        );
+        let sent = Command::new("kill").args([name, &pid]).status();
+        assert!(sent.unwrap().success(), "kill {name} {pid}");
     }
 
     /// Waits for the end; the exit code.
@@ -350,6 +368,8 @@ pub(crate) struct Setup {
     pub(crate) road: Option<String>,
     /// How many files the process may open, when fewer than the tests may.
     pub(crate) files: Option<u32>,
+    /// Where its standard error leads, when a test harms that.
+    pub(crate) log: Option<Arc<Log>>,
 }
 
 impl Setup {
@@ -390,12 +410,19 @@ impl Setup {
             redis: None,
             road: None,
             files: None,
+            log: None,
         }
     }
 
     /// Lets the process open so many files only.
     pub(crate) fn files(mut self, most: u32) -> Self {
         self.files = Some(most);
+        self
+    }
+
+    /// Its standard error leads there.
+    pub(crate) fn log_to(mut self, log: &Arc<Log>) -> Self {
+        self.log = Some(log.clone());
         self
     }
 
@@ -489,6 +516,33 @@ impl Gateway {
         gateway
     }
 
+    /// Starts a gateway that cannot say where it is, and subscribes its webhook at the sandbox.
+    pub(crate) async fn start_mute(sandbox: &Sandbox, setup: Setup) -> Self {
+        let (public, ops) = (own_port(), own_port());
+        let setup = setup
+            .set(&format!("http.port={public}"))
+            .set(&format!("ops.addr=127.0.0.1:{ops}"));
+        let home = Home::new(&setup);
+        let gateway = Self {
+            process: Self::process(&setup, &home),
+            url: format!("http://127.0.0.1:{public}"),
+            ops: format!("http://127.0.0.1:{ops}"),
+            http: client(),
+            setup,
+            home,
+        };
+        until("it serves", async || {
+            let asked = gateway.http.get(format!("{}/readyz", gateway.url)).send();
+            asked
+                .await
+                .is_ok_and(|answer| answer.status() == 200)
+                .then_some(())
+        })
+        .await;
+        gateway.subscribe(sandbox).await;
+        gateway
+    }
+
     /// Starts a gateway and tells nobody where it is.
     pub(crate) fn start_unheard(setup: Setup) -> Self {
         let home = Home::new(&setup);
@@ -510,7 +564,7 @@ impl Gateway {
         }
     }
 
-    fn launch(setup: Setup, home: Arc<Home>) -> Self {
+    fn process(setup: &Setup, home: &Home) -> Process {
         let mut env = setup.env.clone();
         let (name, place) = home.variable();
         // A test may know another way to the same store.
@@ -519,11 +573,11 @@ impl Gateway {
         for pair in &setup.set {
             args.extend(["--set", pair]);
         }
-        let dir = home.dir.path();
-        let mut process = match setup.files {
-            Some(files) => Process::start_with_files(files, &args, &env, dir),
-            None => Process::start(&args, &env, dir),
-        };
+        Process::serve(setup, &args, &env, home.dir.path())
+    }
+
+    fn launch(setup: Setup, home: Arc<Home>) -> Self {
+        let mut process = Self::process(&setup, &home);
         let line = process.line_with("the gateway is ready");
         let field = |name: &str| {
             let json = line.split(&format!("\"{name}\":\"")).nth(1);

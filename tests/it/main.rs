@@ -21,6 +21,8 @@ mod hostile;
 mod image;
 mod isolation;
 mod lifecycle;
+mod log;
+mod log_harm;
 mod lost_answers;
 mod main_job;
 mod mapping;
