@@ -18,6 +18,8 @@ mod eyes;
     reason = "shared with tests/it"
 )]
 mod harness;
+#[path = "../it/log.rs"]
+mod log;
 mod people;
 mod plan;
 mod quiet;
@@ -63,6 +65,8 @@ Runs the gateway under faults and prints a table. A seed decides store, class of
   --store NAME    embedded or redis alone
   --class NAME    this class of faults alone
   --plan          print the plans and run nothing
+
+GATEWAY_TEST_BINARY=PATH judges another gateway than this one, an older release for one.
 ";
 
 /// Between the beginnings of the first runs.

@@ -65,12 +65,18 @@ pub(crate) enum Class {
     Repeats,
     /// Ordered stops, and starts with another configuration.
     Config,
+    /// The disk that the log is on fills up, to the last byte.
+    LogFull,
+    /// Whoever reads the log goes away, and comes back.
+    LogGone,
+    /// Whoever reads the log stands still.
+    LogStalled,
     /// Several of the above at once.
     Together,
 }
 
 impl Class {
-    pub(crate) const ALL: [Self; 19] = [
+    pub(crate) const ALL: [Self; 22] = [
         Self::Kill,
         Self::Freeze,
         Self::RedisKill,
@@ -89,8 +95,14 @@ impl Class {
         Self::Storm,
         Self::Repeats,
         Self::Config,
+        Self::LogFull,
+        Self::LogGone,
+        Self::LogStalled,
         Self::Together,
     ];
+
+    /// Those that harm the log.
+    pub(crate) const OF_LOGS: [Self; 3] = [Self::LogFull, Self::LogGone, Self::LogStalled];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -112,6 +124,9 @@ impl Class {
             Self::Storm => "status-storm",
             Self::Repeats => "repeats",
             Self::Config => "config-restart",
+            Self::LogFull => "log-disk-full",
+            Self::LogGone => "log-reader-gone",
+            Self::LogStalled => "log-reader-stalled",
             Self::Together => "together",
         }
     }
@@ -162,6 +177,8 @@ pub(crate) enum Harm {
     FailWrites(i32),
     /// What becomes of the next sends at Jumper, one after another.
     Script(Vec<&'static str>),
+    /// What the log of a replica leads to takes nothing, in the way of the class.
+    Log(usize),
     /// Jumper forgets all access tokens.
     RevokeAccess,
     /// Jumper forgets all refresh tokens; its end is a new one that an operator puts in.
@@ -255,7 +272,7 @@ impl Plan {
             blows: Vec::new(),
         };
         let blows = match class {
-            Class::Freeze => 1,
+            Class::Freeze | Class::LogStalled => 1,
             _ => rng.usize(2..=4),
         };
         plan.keep_busy();
@@ -371,12 +388,14 @@ impl Plan {
                 let mut others = Class::of(self.store);
                 // A full disk has its own row: with nothing writable other harm teaches little. So has
                 // a long stop. A process or a Redis that is stopped already cannot be stopped again.
+                // A start is seen by its log.
                 let either = match rng.bool() {
                     true => [Class::Config, Class::RedisPause],
                     false => [Class::Kill, Class::RedisKill],
                 };
                 let apart = [Class::Together, Class::DiskFull, Class::Freeze];
-                others.retain(|one| !either.contains(one) && !apart.contains(one));
+                let apart = apart.into_iter().chain(Class::OF_LOGS);
+                others.retain(|one| !either.contains(one) && apart.clone().all(|not| not != *one));
                 rng.shuffle(&mut others);
                 for class in others.into_iter().take(4) {
                     self.add(rng, class, 1);
@@ -412,6 +431,8 @@ impl Plan {
                 let at_ms = 300 + n * each + rng.u64(..each / 3);
                 let for_ms = match class {
                     Class::DiskFull if n + 1 == blows as u64 => rng.u64(LONG_FULL_MS),
+                    // Until the buffer of the gateway is full too.
+                    Class::LogStalled => TRAFFIC_MS - at_ms,
                     // Renewals are seconds apart, and one of them is to be hit.
                     Class::Tokens => each / 2,
                     _ => rng.u64(200..=each / 2),
@@ -538,6 +559,7 @@ impl Plan {
             Class::Ambiguous => Harm::Knobs(unclear(rng)),
             Class::Tokens => return self.renewal(rng, (at_ms, for_ms)),
             Class::Config => Harm::Restart(replica, settings(rng)),
+            Class::LogFull | Class::LogGone | Class::LogStalled => Harm::Log(replica),
             Class::Limits | Class::Storm | Class::Repeats | Class::Together => return,
         };
         self.blows.push(Blow {

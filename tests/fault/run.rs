@@ -230,7 +230,7 @@ pub(crate) fn judge_usage(before: &[Usage], now: &[Usage], figures: &mut Figures
 /// What a plan needs of the machine, and is missing.
 pub(crate) fn missing(plan: &Plan) -> Option<String> {
     match (plan.class, plan.store) {
-        (Class::DiskFull, Store::Embedded) => crate::disk::Disk::new(1).err(),
+        (Class::DiskFull, Store::Embedded) | (Class::LogFull, _) => crate::disk::Disk::new(1).err(),
         _ => None,
     }
 }

@@ -1,8 +1,10 @@
 //! The parts of one run and what can be done to them: sandbox, Redis, gateways, the roads between
 //! them, the disk and the clock.
 
+use crate::aids::figure;
 use crate::disk::Disk;
 use crate::harness::{Gateway, SECRET, Sandbox, Setup};
+use crate::log::{Log, Reader};
 use crate::plan::{Class, Harm, Party, Plan, Store};
 use crate::quiet::quietly;
 use crate::redis_server::{Options, Redis};
@@ -26,8 +28,12 @@ const COME_BACK: Duration = Duration::from_secs(60);
 const MIN_FREE: &str = "2MB";
 /// The small disk.
 const DISK_MB: u64 = 96;
+/// The disk of a log: more than all logs of a run.
+const LOG_DISK_MB: u64 = 64;
 /// How long Redis may take to answer and is not called stopped.
 const PING: Duration = Duration::from_millis(300);
+/// How long a gateway may take to show its metrics.
+const METRICS: Duration = Duration::from_secs(2);
 /// How long callers stay with a gateway.
 const TURN: Duration = Duration::from_millis(100);
 /// After so many turns callers are led to a gateway that stands still too.
@@ -47,6 +53,8 @@ pub(crate) struct Stage {
     slots: Vec<Slot>,
     setups: Vec<Setup>,
     shims: Vec<Shim>,
+    /// Where the logs of the replicas lead, when they are to be harmed.
+    log_ways: Vec<LogWay>,
     /// What dead processes printed.
     logs: Arc<Mutex<Vec<String>>>,
     /// The last start of each replica; whoever stops one waits for that.
@@ -61,6 +69,48 @@ pub(crate) struct Stage {
 fn address(url: &str) -> SocketAddr {
     let rest = url.trim_start_matches("http://");
     rest.parse().expect("an address of this machine")
+}
+
+/// Where the log of a replica leads.
+enum LogWay {
+    Pipe(Arc<Log>),
+    /// A small disk of its own.
+    Disk(Disk, Arc<Log>),
+}
+
+impl LogWay {
+    fn of(class: Class) -> Option<Self> {
+        match class {
+            Class::LogGone | Class::LogStalled => Some(Self::Pipe(Log::pipe())),
+            Class::LogFull => {
+                let disk = Disk::new(LOG_DISK_MB).expect("run.sh starts this where it may mount");
+                let log = Log::file(&disk.path().join("log"));
+                Some(Self::Disk(disk, log))
+            }
+            _ => None,
+        }
+    }
+
+    fn log(&self) -> &Arc<Log> {
+        match self {
+            Self::Pipe(log) | Self::Disk(_, log) => log,
+        }
+    }
+
+    fn harm(&self, class: Class) {
+        match self {
+            Self::Pipe(log) if class == Class::LogGone => log.set(Reader::Gone),
+            Self::Pipe(log) => log.set(Reader::Stalls),
+            Self::Disk(disk, _) => disk.fill(0),
+        }
+    }
+
+    fn heal(&self) {
+        match self {
+            Self::Pipe(log) => log.set(Reader::Reads),
+            Self::Disk(disk, _) => disk.empty(),
+        }
+    }
 }
 
 /// Where the gateways of a run keep their data.
@@ -119,9 +169,13 @@ impl Stage {
         let moengage = Road::to(fakes).await;
         let ground = Ground::of(&plan).await;
         let shims: Vec<Shim> = (0..plan.replicas).map(|_| Shim::build()).collect();
-        let setups = shims.iter().map(|shim| {
+        let log_ways: Vec<LogWay> = (0..plan.replicas)
+            .filter_map(|_| LogWay::of(plan.class))
+            .collect();
+        let setups = shims.iter().enumerate().map(|(n, shim)| {
             let mut setup = setup(&plan, &sandbox, &jumper, &moengage);
             setup.env.extend(shim.env());
+            setup.log = log_ways.get(n).map(|way| way.log().clone());
             ground.hold(setup)
         });
         let setups: Vec<Setup> = setups.collect();
@@ -148,6 +202,7 @@ impl Stage {
             slots: gateways.into_iter().map(slot).collect(),
             setups,
             shims,
+            log_ways,
             logs: Arc::default(),
             errands: JoinSet::new(),
             stopped: 0,
@@ -190,6 +245,7 @@ impl Stage {
             Harm::SlowDisk(ms) => self.slow(*ms),
             Harm::FullDisk(leave) => self.fill(Some(*leave)),
             Harm::FailWrites(why) => self.fail_writes(Some(*why)),
+            Harm::Log(replica) => self.log_ways[*replica].harm(self.plan.class),
             Harm::Script(outcomes) => self.sandbox.script("send", outcomes).await,
             Harm::RevokeAccess => {
                 self.sandbox.post("token/revoke-access", json!({})).await;
@@ -213,6 +269,7 @@ impl Stage {
             Harm::RedisKill | Harm::RedisPause => u64::from(!self.redis_answers().await),
             Harm::Road(party, _) => self.road(*party).harmed() as u64,
             Harm::Clock(replica, _) => self.shims[*replica].seen().clocks,
+            Harm::Log(replica) => self.lost_lines(*replica).await,
             Harm::SlowDisk(_) => self.seen(|seen| seen.syncs),
             // Also where the gateway lets nothing in because there is little room.
             Harm::FullDisk(_) | Harm::FailWrites(_) => {
@@ -223,6 +280,20 @@ impl Stage {
                 counted(harm, &self.sandbox.counts().await)
             }
         }
+    }
+
+    /// Lines of its log that a replica says it lost; 0 of one that does not say.
+    async fn lost_lines(&self, replica: usize) -> u64 {
+        let asked = lock(&self.slots[replica])
+            .as_ref()
+            .map(|one| one.http.get(format!("{}/metrics", one.ops)));
+        let Some(asked) = asked else { return 0 };
+        let answer = tokio::time::timeout(METRICS, asked.send()).await;
+        let text = match answer {
+            Ok(Ok(answer)) => answer.text().await.unwrap_or_default(),
+            _ => String::new(),
+        };
+        figure(&text, "gateway_log_lines_lost_total") as u64
     }
 
     fn seen(&self, what: fn(Seen) -> u64) -> u64 {
@@ -261,6 +332,7 @@ impl Stage {
             Harm::SlowDisk(_) => self.slow(0),
             Harm::FullDisk(_) => self.fill(None),
             Harm::FailWrites(_) => self.fail_writes(None),
+            Harm::Log(replica) => self.log_ways[*replica].heal(),
             Harm::Freeze(replica) => self.freeze(*replica, "-CONT").await,
             Harm::KillRefresh => self.new_seed().await,
             Harm::RevokeAccess | Harm::Script(_) => {}
@@ -513,6 +585,16 @@ fn stands_still(pid: u32) -> bool {
         .is_some_and(|rest| rest.starts_with('T'))
 }
 
+/// Which lines are logged.
+fn filter(plan: &Plan) -> &'static str {
+    match plan.class {
+        // Enough to fill the buffer in a run.
+        Class::LogStalled => "trace",
+        _ if plan.seed % 4 < 2 => "debug",
+        _ => "info",
+    }
+}
+
 /// The gateway's settings: the usual ones, with short pauses so that a run takes seconds.
 fn setup(plan: &Plan, sandbox: &Sandbox, jumper: &Road, moengage: &Road) -> Setup {
     Setup::towards(sandbox)
@@ -522,7 +604,7 @@ fn setup(plan: &Plan, sandbox: &Sandbox, jumper: &Road, moengage: &Road) -> Setu
             &format!("http://{}/moengage/dlr", moengage.addr()),
         )
         .env("RATE_PER_SECOND", &plan.rate.to_string())
-        .env("RUST_LOG", if plan.seed % 4 < 2 { "debug" } else { "info" })
+        .env("RUST_LOG", filter(plan))
         .env("CONCURRENT_API_CALLS", &plan.concurrency.to_string())
         .env("AMBIGUOUS_HOLD", &format!("{}ms", plan.hold_ms))
         .set("breaker.open_max=2s")
