@@ -1,4 +1,6 @@
 //! `gateway health`: does the gateway of this machine answer? For the container, one line.
+//!
+//! Asks the public listener, which tells strangers no more than a word; here it becomes a sentence.
 
 use super::{reach, say};
 use crate::config::Config;
@@ -41,6 +43,11 @@ pub(super) async fn run(config: &Config, ready: bool) -> anyhow::Result<ExitCode
 fn line(status: u16, body: &serde_json::Value) -> String {
     let word = body["status"].as_str().unwrap_or("answers");
     match body["reason"].as_str() {
+        Some("store") => {
+            let words = "the store takes no writes: `gateway check` and /readyz of the ops listener say why";
+            format!("{word} (HTTP {status}): {words}")
+        }
+        Some("stopping") => format!("{word} (HTTP {status}): the gateway is stopping"),
         Some(reason) => super::table::plain(&format!("{word} (HTTP {status}): {reason}")),
         None => super::table::plain(&format!("{word} (HTTP {status})")),
     }
@@ -57,8 +64,19 @@ mod tests {
             (200, json!({"status": "alive"}), "alive (HTTP 200)"),
             (
                 503,
-                json!({"status": "not ready", "reason": "the gateway is stopping"}),
+                json!({"status": "not ready", "reason": "stopping"}),
                 "not ready (HTTP 503): the gateway is stopping",
+            ),
+            (
+                503,
+                json!({"status": "not ready", "reason": "store"}),
+                "not ready (HTTP 503): the store takes no writes: `gateway check` and /readyz of \
+                 the ops listener say why",
+            ),
+            (
+                503,
+                json!({"status": "not ready", "reason": "else"}),
+                "not ready (HTTP 503): else",
             ),
             (404, json!(null), "answers (HTTP 404)"),
         ] {

@@ -1,4 +1,7 @@
 //! Is it alive, is it ready? For the load balancer and the container; on the public listener too.
+//!
+//! Strangers reach the public listener: there `/readyz` says ready or not, and why in one word. What
+//! an operator wants to know besides stands in the `/readyz` of the ops listener.
 
 use super::{Desk, archived, view};
 use crate::http::json as respond;
@@ -30,31 +33,37 @@ pub(super) async fn alive() -> Response {
     respond(StatusCode::OK, json!({ "status": "alive" }).to_string())
 }
 
-/// An answer of `/readyz`, and when it was found.
+/// Why no message can be taken now.
+#[derive(Debug, Clone)]
+struct NotReady {
+    /// Of a closed set, for strangers: `stopping` or `store`.
+    word: &'static str,
+    /// For an operator.
+    words: String,
+}
+
+/// What was found out last, and when.
 #[derive(Debug)]
 pub(super) struct Readiness {
     at: Instant,
-    status: StatusCode,
-    body: String,
+    not: Option<NotReady>,
 }
 
-/// 503 only while no durable write can be made, or while stopping. Whatever else is wrong stands
-/// in the details: messages are accepted all the same. Never waits for the provider.
-///
-/// Needs no token, so strangers must not be able to keep the store busy with it.
+/// 503 only while no durable write can be made, or while stopping: whatever else is wrong, messages
+/// are accepted all the same. Never waits for the provider.
 async fn ready(State(desk): State<Desk>) -> Response {
-    let mut last = desk.shared.readiness.lock().await;
-    let known = last.take().filter(|last| last.at.elapsed() < BELIEVED);
-    let known = match known.filter(|_| !desk.shared.intake.is_closed()) {
-        Some(known) => known,
-        None => look(&desk).await,
-    };
-    let known = last.insert(known);
-    respond(known.status, known.body.clone())
+    match not_ready(&desk).await {
+        None => respond(StatusCode::OK, json!({ "status": "ready" }).to_string()),
+        Some(not) => respond(
+            StatusCode::SERVICE_UNAVAILABLE,
+            json!({ "status": "not ready", "reason": not.word }).to_string(),
+        ),
+    }
 }
 
-async fn look(desk: &Desk) -> Readiness {
-    let reason = not_ready(desk).await;
+/// The same with all that an operator wants to know.
+pub(super) async fn details(State(desk): State<Desk>) -> Response {
+    let not = not_ready(&desk).await;
     let shared = &desk.shared;
     let store = shared.outbox.store.report().await;
     let accounts: Vec<Value> = shared.accounts.iter().map(view::account).collect();
@@ -64,36 +73,55 @@ async fn look(desk: &Desk) -> Readiness {
         .map(|one| view::channel(one, &shared.outbox))
         .collect();
     let body = json!({
-        "status": if reason.is_none() { "ready" } else { "not ready" },
-        "reason": reason,
+        "status": if not.is_none() { "ready" } else { "not ready" },
+        "reason": not.as_ref().map(|not| &not.words),
         "store": store.summary,
         "store_warnings": store.warnings,
         "accounts": accounts,
         "channels": channels,
-        "datastore": archived::standing(desk).await,
+        "datastore": archived::standing(&desk).await,
     });
-    let status = if reason.is_none() {
-        StatusCode::OK
-    } else {
-        StatusCode::SERVICE_UNAVAILABLE
+    let status = match not {
+        None => StatusCode::OK,
+        Some(_) => StatusCode::SERVICE_UNAVAILABLE,
     };
-    let body = body.to_string();
-    let at = Instant::now();
-    Readiness { at, status, body }
+    respond(status, body.to_string())
 }
 
-async fn not_ready(desk: &Desk) -> Option<String> {
+/// Needs no token on the public listener, so strangers must not be able to keep the store busy with
+/// it: many who ask cost one look.
+async fn not_ready(desk: &Desk) -> Option<NotReady> {
+    let mut last = desk.shared.readiness.lock().await;
+    let known = last.take().filter(|last| last.at.elapsed() < BELIEVED);
+    let known = match known.filter(|_| !desk.shared.intake.is_closed()) {
+        Some(known) => known,
+        None => Readiness {
+            not: look(desk).await,
+            at: Instant::now(),
+        },
+    };
+    last.insert(known).not.clone()
+}
+
+async fn look(desk: &Desk) -> Option<NotReady> {
     if desk.shared.intake.is_closed() {
-        return Some("the gateway is stopping".into());
+        return Some(NotReady {
+            word: "stopping",
+            words: "the gateway is stopping".to_owned(),
+        });
     }
     let store = &desk.shared.outbox.store;
-    match timeout(PROOF, store.writable()).await {
-        Ok(Ok(())) => None,
-        Ok(Err(error)) => Some(error.to_string()),
-        Err(_) => Some(format!(
+    let words = match timeout(PROOF, store.writable()).await {
+        Ok(Ok(())) => return None,
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => format!(
             "{} did not write within {} s",
             store.name(),
             PROOF.as_secs()
-        )),
-    }
+        ),
+    };
+    Some(NotReady {
+        word: "store",
+        words,
+    })
 }

@@ -52,7 +52,7 @@ struct Shared {
     archive: Option<Archive>,
     metrics: Option<PrometheusHandle>,
     token: Option<SecretString>,
-    /// What `/readyz` said last. Held while it finds out, so that many who ask cost one look.
+    /// What `/readyz` found last. Held while it finds out, so that many who ask cost one look.
     readiness: tokio::sync::Mutex<Option<health::Readiness>>,
     /// Whose change is being stored and made to hold: pauses and paces, of all channels and accounts.
     turns: Turns,
@@ -124,6 +124,7 @@ impl Desk {
 /// The routes of the ops listener.
 pub fn routes(desk: Desk) -> Router {
     let api = Router::new()
+        .route("/readyz", get(health::details))
         .route("/metrics", get(metrics::render))
         .route("/api/ledger", get(api::ledger))
         .route("/api/channels", get(api::channels))

@@ -711,7 +711,13 @@ impl Gateway {
         .await
     }
 
+    /// Readiness as an operator sees it.
     pub(crate) async fn ready(&self) -> (u16, Value) {
+        self.ops_get("/readyz").await
+    }
+
+    /// Readiness as everybody sees it who reaches the public listener.
+    pub(crate) async fn ready_to_strangers(&self) -> (u16, Value) {
         answer(self.http.get(format!("{}/readyz", self.url))).await
     }
 

@@ -54,6 +54,7 @@ mod tap;
 mod templates;
 mod tokens;
 mod tokens_killed;
+mod told;
 mod unknown;
 mod upkeep;
 mod upstream;

@@ -42,8 +42,9 @@ const ALWAYS: [(&str, &str); 6] = [
 
 /// Requests with their answers' status. A foreign page that asks first whether it may is not told how
 /// it could.
-const ROWS: [(&str, u16, Headers); 20] = [
+const ROWS: [(&str, u16, Headers); 21] = [
     ("GET /healthz", 200, &[]),
+    ("GET /readyz", 200, &[]),
     ("HEAD /healthz", 200, &[]),
     ("POST /healthz", 405, &[JSON]),
     ("GET /metrics", 200, &[]),
