@@ -1,26 +1,167 @@
-//! Alerts: what a person must hear of. Always an error in the log; a line in Slack where
-//! `SLACK_WEBHOOK_URL` is set. Never waits, never fails the caller.
+//! Alerts: what a person must hear of, each with a stable code and the one it is about. In the log
+//! always; a line in Slack where `SLACK_WEBHOOK_URL` is set. Never waits, never fails the caller.
+//!
+//! [`raise`] is for what needs a person, [`trouble`] for what heals by itself; [`over`] ends both.
+//! `incidents` decides what is told when.
 
+mod incidents;
+
+use incidents::{Book, CALM, HEALS_WITHIN, Key, Line};
 use secrecy::{ExposeSecret, SecretString};
-use std::sync::OnceLock;
+use std::sync::{LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep};
 
 /// Lines that may wait for Slack; more are only logged.
 const MOST_WAITING: usize = 32;
 /// The most characters of a line that Slack is told.
 const LONGEST: usize = 1000;
 
-static SLACK: OnceLock<mpsc::Sender<String>> = OnceLock::new();
+/// What is wrong. The words never change: people search for them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Code {
+    /// An account does not send until somebody has done something about it.
+    AccountHeld,
+    /// The refresh token of an account is of no use any more.
+    TokenDead,
+    /// The provider does not work; it is tried again.
+    CircuitOpen,
+    /// Nothing can be stored.
+    StoreUnreachable,
+    /// MoEngage takes no callbacks.
+    CallbacksFailing,
+    /// Records do not reach Datastore.
+    DatastoreFailing,
+    /// A channel is not configured any more and still has work.
+    ChannelRemoved,
+    /// A part of the gateway ended by itself.
+    PartEnded,
+    /// Has no code of its own yet.
+    Other,
+}
 
-/// Tells a person.
+impl Code {
+    /// The word of it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::AccountHeld => "account_held",
+            Self::TokenDead => "token_dead",
+            Self::CircuitOpen => "circuit_open",
+            Self::StoreUnreachable => "store_unreachable",
+            Self::CallbacksFailing => "callbacks_failing",
+            Self::DatastoreFailing => "datastore_failing",
+            Self::ChannelRemoved => "channel_removed",
+            Self::PartEnded => "part_ended",
+            Self::Other => "other",
+        }
+    }
+}
+
+static SLACK: OnceLock<mpsc::Sender<String>> = OnceLock::new();
+/// Locked for a moment by whoever reports, and by the timers of open incidents.
+static BOOK: LazyLock<Mutex<Book>> = LazyLock::new(Mutex::default);
+
+fn book() -> MutexGuard<'static, Book> {
+    BOOK.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn key(code: Code, subject: &str) -> Key {
+    (code, subject.to_owned())
+}
+
+/// Tells a person at once of what has no code yet.
 pub fn tell(text: &str) {
-    // As a value, because it may hold words of others.
-    tracing::error!(alert = true, what = text, "a person is needed");
-    metrics::counter!("gateway_alerts_total").increment(1);
+    emit(&Line::Raised {
+        key: key(Code::Other, "gateway"),
+        text: text.to_owned(),
+        lasted: Duration::ZERO,
+    });
+}
+
+/// Something needs a person, who is told at once; reported again while it lasts, after hours.
+/// `subject` is who is concerned, such as `account default`.
+pub fn raise(code: Code, subject: &str, text: &str) {
+    report(code, subject, text, true);
+}
+
+/// Something is wrong that heals by itself. A person is told when it lasts for a minute.
+pub fn trouble(code: Code, subject: &str, text: &str) {
+    report(code, subject, text, false);
+}
+
+fn report(code: Code, subject: &str, text: &str, at_once: bool) {
+    let key = key(code, subject);
+    let mut book = book();
+    let begins = !book.is_open(&key);
+    let lines = book.report(key, text, at_once, Instant::now());
+    drop(book);
+    lines.iter().for_each(emit);
+    if begins && !at_once {
+        look_after(HEALS_WITHIN);
+    }
+}
+
+/// What was raised or in trouble is well again. Cheap when it was well before.
+pub fn over(code: Code, subject: &str) {
+    if book().over(&key(code, subject), Instant::now()) {
+        look_after(CALM);
+    }
+}
+
+/// Whether this is wrong now.
+pub fn is_open(code: Code, subject: &str) -> bool {
+    book().is_open(&key(code, subject))
+}
+
+/// Looks again when time may have brought something about.
+fn look_after(wait: Duration) {
+    let Ok(runtime) = Handle::try_current() else {
+        return;
+    };
+    runtime.spawn(async move {
+        sleep(wait).await;
+        let lines = book().due(Instant::now());
+        lines.iter().for_each(emit);
+    });
+}
+
+fn emit(line: &Line) {
+    let text = match line {
+        // What is said is a value, because it may hold words of others.
+        Line::Raised {
+            key: (code, subject),
+            text,
+            lasted,
+        } => {
+            let (code, lasted) = (code.as_str(), lasted.as_secs());
+            tracing::error!(
+                alert = true,
+                code,
+                subject,
+                what = text,
+                lasts_s = lasted,
+                "ALERT"
+            );
+            metrics::counter!("gateway_alerts_total").increment(1);
+            match lasted {
+                0 => format!("ALERT {code} ({subject}): {text}"),
+                _ => format!("ALERT {code} ({subject}), for {lasted} s now: {text}"),
+            }
+        }
+        Line::Resolved {
+            key: (code, subject),
+            lasted,
+        } => {
+            let (code, lasted) = (code.as_str(), lasted.as_secs());
+            tracing::info!(code, subject, after_s = lasted, "RESOLVED");
+            format!("RESOLVED {code} ({subject}) after {lasted} s")
+        }
+    };
     if let Some(slack) = SLACK.get() {
         // A full queue means that Slack is slow; the log has the line.
-        let _ = slack.try_send(text.to_owned());
+        let _ = slack.try_send(text);
     }
 }
 
@@ -78,6 +219,22 @@ fn body(line: &str) -> serde_json::Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The timer tells, though nobody reports again.
+    #[tokio::test(start_paused = true)]
+    async fn r_42_trouble_is_told_after_a_minute_and_its_end_a_moment_later() {
+        let subject = "account of the alert test";
+        let told = || book().is_told(&key(Code::CircuitOpen, subject));
+        trouble(Code::CircuitOpen, subject, "503");
+        sleep(HEALS_WITHIN - Duration::from_secs(1)).await;
+        assert!(!told() && is_open(Code::CircuitOpen, subject));
+        sleep(Duration::from_secs(2)).await;
+        assert!(told());
+        over(Code::CircuitOpen, subject);
+        assert!(told() && !is_open(Code::CircuitOpen, subject));
+        sleep(CALM + Duration::from_secs(1)).await;
+        assert!(!told(), "it is forgotten");
+    }
 
     #[test]
     fn words_of_others_are_shown_and_not_obeyed() {

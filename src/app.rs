@@ -1,6 +1,7 @@
 //! Builds the gateway from its configuration and runs it. Start-up and stop read like recipes.
 
 mod crew;
+mod listen;
 mod parts;
 mod records;
 
@@ -11,8 +12,9 @@ use crate::jumper::webhook::receive;
 use crate::keeper;
 use crate::moengage;
 use crate::ops::{self, Desk};
-use anyhow::Context;
 use crew::Crew;
+use listen::bind;
+pub(crate) use listen::cannot_listen;
 use parts::Parts;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -45,8 +47,9 @@ pub struct App {
 /// Opens the store and both listeners and puts the stations together.
 pub async fn build(config: Config) -> anyhow::Result<App> {
     let parts = parts::assemble(&config).await?;
-    let public = bind(SocketAddr::new(config.http.bind, config.http.port)).await?;
-    let ops = bind(config.ops.addr).await?;
+    let public = SocketAddr::new(config.http.bind, config.http.port);
+    let public = bind(public, "PORT or http.bind").await?;
+    let ops = bind(config.ops.addr, "OPS_ADDR").await?;
     Ok(App {
         config,
         parts,
@@ -68,12 +71,6 @@ pub async fn build_on(
         parts,
         public,
         ops,
-    })
-}
-
-async fn bind(addr: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(addr).await.with_context(|| {
-        format!("cannot listen on {addr}: is another program using it? Set PORT or OPS_ADDR")
     })
 }
 
@@ -251,6 +248,7 @@ fn start_work(config: &Config, parts: &Parts, crew: &Crew) {
         "sweep",
         keeper::sweep(outbox.clone(), parts.channels.clone(), stop()),
     );
+    crew.hire("store watch", keeper::watch_store(outbox.clone(), stop()));
     crew.hire("retention", keeper::retain(outbox, keep, stop()));
     crew.hire(
         "metrics",

@@ -32,6 +32,17 @@ pub enum Admission {
     Test,
 }
 
+/// What a call changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// Nothing that is worth a word.
+    None,
+    /// It opened.
+    Opened,
+    /// It closed after it was open.
+    Closed,
+}
+
 #[derive(Debug)]
 enum State {
     Closed { failures: u32 },
@@ -81,28 +92,27 @@ impl Breaker {
         !matches!(*self.state(), State::Closed { .. })
     }
 
-    /// A call ended. Returns whether this one opened the breaker.
-    pub fn record(&self, outage: bool) -> bool {
+    /// A call ended.
+    pub fn record(&self, outage: bool) -> Change {
         let mut state = self.state();
-        let (next, opened) = match (&*state, outage) {
+        let (next, change) = match (&*state, outage) {
             (State::Closed { failures }, true) if failures + 1 >= self.settings.failures => {
-                (self.open(self.settings.first_pause), true)
+                (self.open(self.settings.first_pause), Change::Opened)
             }
             (State::Closed { failures }, true) => (
                 State::Closed {
                     failures: failures + 1,
                 },
-                false,
+                Change::None,
             ),
-            (State::HalfOpen { pause }, true) => (self.open(self.longer(*pause)), false),
+            (State::HalfOpen { pause }, true) => (self.open(self.longer(*pause)), Change::None),
             // What was under way when it opened neither closes it nor makes it worse.
-            (State::Open { .. }, _) => return false,
-            (State::Closed { .. } | State::HalfOpen { .. }, false) => {
-                (State::Closed { failures: 0 }, false)
-            }
+            (State::Open { .. }, _) => return Change::None,
+            (State::Closed { .. }, false) => (State::Closed { failures: 0 }, Change::None),
+            (State::HalfOpen { .. }, false) => (State::Closed { failures: 0 }, Change::Closed),
         };
         *state = next;
-        opened
+        change
     }
 
     /// The test call ended.
@@ -144,16 +154,17 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn it_opens_tests_and_closes() {
         let breaker = breaker();
-        assert!(!breaker.record(true) && !breaker.record(true));
-        breaker.record(false);
-        assert!(!breaker.record(true) && !breaker.record(true));
-        assert!(breaker.record(true), "the third in a row opens it");
+        for outage in [true, true, false, true, true] {
+            assert_eq!(breaker.record(outage), Change::None);
+        }
+        assert_eq!(breaker.record(true), Change::Opened, "the third in a row");
+        assert_eq!(breaker.record(false), Change::None, "it was under way");
         assert!(matches!(breaker.admits(), Admission::Wait(_)));
         tokio::time::advance(Duration::from_secs(1)).await;
         assert_eq!(breaker.admits(), Admission::Test);
         breaker.tested(true);
         assert_eq!(breaker.admits(), Admission::One);
-        breaker.record(false);
+        assert_eq!(breaker.record(false), Change::Closed);
         assert_eq!(breaker.admits(), Admission::Free);
     }
 

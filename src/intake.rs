@@ -120,7 +120,7 @@ impl Intake {
             Ok(Accepted::OptedOut) => {
                 Entry::Refused(Refusal::new(Code::OptedOut, "Recipient opted out"))
             }
-            Err(error) => unavailable(channel, &error),
+            Err(error) => self.unavailable(channel, &error),
         }
     }
 
@@ -131,7 +131,7 @@ impl Intake {
         match store.is_accepted(&channel.id, msg_id).await {
             Ok(true) => Entry::Repeat,
             Ok(false) => end,
-            Err(error) => unavailable(channel, &error),
+            Err(error) => self.unavailable(channel, &error),
         }
     }
 
@@ -190,6 +190,23 @@ async fn store(
     write.await.map_err(cut)?
 }
 
+impl Intake {
+    fn unavailable(&self, channel: &Channel, error: &StoreError) -> Entry {
+        counter!("gateway_unavailable_total", "channel" => channel.id.as_str().to_owned())
+            .increment(1);
+        // Thousands a second may come while the disk is full, and the log may be on that disk.
+        if LOG.passes() {
+            tracing::warn!(channel = %channel.id, %error,
+                "messages are answered 503, because they cannot be stored or looked up; MoEngage is \
+                 asked to come again");
+            self.shared.outbox.failed(error);
+        }
+        Entry::Unavailable {
+            reason: error.to_string(),
+        }
+    }
+}
+
 fn note_repeat(channel: &Channel, message: &Message, same: bool) {
     if !same {
         tracing::warn!(channel = %channel.id, msg_id = %message.msg_id,
@@ -198,19 +215,6 @@ fn note_repeat(channel: &Channel, message: &Message, same: bool) {
     let same = if same { "same" } else { "other" };
     counter!("gateway_repeats_total", "channel" => channel.id.as_str().to_owned(), "content" => same)
         .increment(1);
-}
-
-fn unavailable(channel: &Channel, error: &StoreError) -> Entry {
-    counter!("gateway_unavailable_total", "channel" => channel.id.as_str().to_owned()).increment(1);
-    // Thousands a second may come while the disk is full, and the log may be on that disk.
-    if LOG.passes() {
-        tracing::error!(channel = %channel.id, %error,
-            "messages are answered 503, because they cannot be stored or looked up; MoEngage is \
-             asked to come again");
-    }
-    Entry::Unavailable {
-        reason: error.to_string(),
-    }
 }
 
 fn count(channel: &Channel, message: &Message, entry: &Entry) {

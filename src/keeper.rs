@@ -5,6 +5,7 @@ mod sweep;
 
 pub use sweep::sweep;
 
+use crate::alert::{self, Code};
 use crate::channel::{Account, Channels};
 use crate::clock;
 use crate::outbox::{Outbox, retry_delay};
@@ -21,6 +22,8 @@ use tokio_util::sync::CancellationToken;
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// How often the leases of this process are renewed (DESIGN section 6).
 const RENEW_EVERY: Duration = Duration::from_secs(3);
+/// How often a store that was in trouble is looked at.
+const STORE_EVERY: Duration = Duration::from_secs(1);
 /// How often holds of unknown outcomes are looked at.
 const HOLDS_EVERY: Duration = Duration::from_secs(1);
 /// How often retention runs, unless what is kept is kept shorter.
@@ -61,10 +64,20 @@ pub async fn keep_lease(outbox: Outbox, channels: Arc<Channels>, stop: Cancellat
             }
             Err(error) if !silent => {
                 silent = true;
-                tracing::error!(%error, "the store does not answer: messages are refused with 503, \
+                tracing::warn!(%error, "the store does not answer: messages are refused with 503, \
                     nothing is sent or relayed; tried again several times a second");
+                outbox.failed(&error);
             }
             Err(_) => {}
+        }
+    }
+}
+
+/// Finds out when a store that could not be used can be used again. Asks nothing while all is well.
+pub async fn watch_store(outbox: Outbox, stop: CancellationToken) {
+    while !stopped(&stop, STORE_EVERY).await {
+        if outbox.is_in_doubt() {
+            outbox.prove().await;
         }
     }
 }
@@ -130,18 +143,20 @@ pub struct Watched {
 /// token is dead or missing.
 pub async fn watch_hold(watched: Watched, probe: Duration, stop: CancellationToken) {
     let Watched { account, provider } = watched;
+    let subject = format!("account {}", account.id);
     let mut changes = provider.token_changes();
     loop {
         let of_no_use = of_no_use(&provider.token_state());
         if let Some(reason) = &of_no_use
             && account.hold(reason.clone(), clock::now())
         {
-            crate::alert::tell(&format!(
+            let text = format!(
                 "Account {} is held: {reason}. Messages are accepted and wait. Put in a new \
                  refresh token: PUT /api/accounts/{}/token/seed at the ops listener, or its \
                  seed_refresh_token or SEED_REFRESH_TOKEN and a restart.",
                 account.id, account.id
-            ));
+            );
+            alert::raise(Code::TokenDead, &subject, &text);
         }
         tokio::select! {
             () = changes.next() => {}
@@ -153,9 +168,9 @@ pub async fn watch_hold(watched: Watched, probe: Duration, stop: CancellationTok
         }
         tokio::select! {
             verified = provider.verify() => if verified.is_ok() && account.release() {
-                crate::alert::tell(&format!(
-                    "Account {}: the test call succeeded; sending goes on.", account.id
-                ));
+                tracing::info!(account = %account.id, "the test call succeeded; sending goes on");
+                alert::over(Code::TokenDead, &subject);
+                alert::over(Code::AccountHeld, &subject);
             },
             () = stop.cancelled() => return,
         }

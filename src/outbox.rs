@@ -3,6 +3,7 @@
 //! Rings the bells of those who wait for what a step brought, and keeps trying to write what must
 //! not be lost. Decides nothing about messages; that is `domain`'s and the stations' part.
 
+use crate::alert::{self, Code};
 use crate::clock;
 use crate::domain::{ChannelId, Incoming, Lane, Message, Receipt, Refusal, UnixMs};
 use crate::store::{self, ClaimedMessage, EventRules, Folded, LaneOf, Settlement, StoreError, Tap};
@@ -15,6 +16,8 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 /// How long a settlement that could not be stored waits before the next try.
 const SETTLE_AGAIN: Duration = Duration::from_secs(1);
+/// Who is concerned when the store fails.
+const STORE: &str = "store";
 /// How long a webhook waits for a store that is down before it is answered 503 (DESIGN G4).
 const EVENTS_WAIT: Duration = Duration::from_secs(3);
 
@@ -40,6 +43,34 @@ impl Outbox {
         Self {
             store,
             bells: Arc::new(bells),
+        }
+    }
+
+    /// The store failed somebody. A person is told of a full disk at once, of everything else when it
+    /// lasts; [`Self::prove`] ends it.
+    pub fn failed(&self, error: &StoreError) {
+        let text = format!(
+            "Messages are answered 503 and wait at MoEngage, nothing is sent: {error}. The gateway \
+             tries again by itself; `gateway check` looks at the store."
+        );
+        match error {
+            StoreError::DiskFull { .. } => alert::raise(Code::StoreUnreachable, STORE, &text),
+            StoreError::Unavailable(_) => alert::trouble(Code::StoreUnreachable, STORE, &text),
+            // About one row, or about the start.
+            StoreError::InUse(_) | StoreError::Unreadable(_) => {}
+        }
+    }
+
+    /// Whether the store failed somebody and has not been proved since.
+    pub fn is_in_doubt(&self) -> bool {
+        alert::is_open(Code::StoreUnreachable, STORE)
+    }
+
+    /// Makes sure that the store writes again.
+    pub async fn prove(&self) {
+        match self.store.writable().await {
+            Ok(()) => alert::over(Code::StoreUnreachable, STORE),
+            Err(error) => self.failed(&error),
         }
     }
 
@@ -209,13 +240,16 @@ impl Claimed {
                         .for_each(|channel| self.outbox.ring(channel));
                     return folded;
                 }
-                Err(error) => tracing::error!(
-                    channel = %self.claimed.channel,
-                    msg_id = %self.claimed.message.msg_id,
-                    %error,
-                    "the outcome of a send could not be stored; it is kept in memory and tried \
-                     again every second"
-                ),
+                Err(error) => {
+                    tracing::warn!(
+                        channel = %self.claimed.channel,
+                        msg_id = %self.claimed.message.msg_id,
+                        %error,
+                        "the outcome of a send could not be stored; it is kept in memory and tried \
+                         again every second"
+                    );
+                    self.outbox.failed(&error);
+                }
             }
             sleep(SETTLE_AGAIN).await;
         }

@@ -155,9 +155,10 @@ impl Worker {
             Err(error) => {
                 // Told once an outage.
                 if !std::mem::replace(&mut self.blind, true) {
-                    tracing::error!(account = %self.account.id, %error,
+                    tracing::warn!(account = %self.account.id, %error,
                         "nothing is sent: messages cannot be claimed; tried again every second");
                 }
+                self.outbox.failed(&error);
                 Next::Sleep(STORE_PAUSE)
             }
         }

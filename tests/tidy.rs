@@ -30,7 +30,7 @@ const MAP: &[(&str, &str)] = &[
     ("limit",     "domain clock store telemetry"),
     ("breaker",   "domain clock store telemetry limit"),
     ("channel",   "domain clock store telemetry limit breaker"),
-    ("outbox",    "domain clock store telemetry limit channel"),
+    ("outbox",    "domain clock store telemetry limit channel alert"),
     ("jumper",    "domain clock store telemetry limit channel outbox alert http"),
     ("provider",  "domain clock store telemetry limit channel outbox jumper"),
     ("templates", "domain clock store telemetry limit channel outbox provider"),

@@ -49,10 +49,11 @@ impl Crew {
             // The order to stop comes before any word about it.
             drop(watch);
             if !in_order {
-                alert::tell(&format!(
+                let text = format!(
                     "The {name} ended by itself, which is a defect. The gateway stops; start it \
                      again. Nothing that was accepted is lost."
-                ));
+                );
+                alert::raise(alert::Code::PartEnded, name, &text);
             }
         });
     }

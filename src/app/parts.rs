@@ -40,6 +40,8 @@ pub(super) struct Parts {
     /// The records in Datastore, when that is wanted.
     pub(super) archive: Option<Archive>,
     callbacks: Callbacks,
+    /// Whether MoEngage takes callbacks: told by the relays, shown by the ops listener.
+    relayed: relay::Standing,
     pub(super) metrics: Option<metrics_exporter_prometheus::PrometheusHandle>,
 }
 
@@ -78,6 +80,7 @@ pub(super) async fn assemble(config: &Config) -> anyhow::Result<Parts> {
         channels,
         accounts,
         callbacks: callbacks(config)?,
+        relayed: relay::Standing::default(),
         outbox,
         metrics,
     })
@@ -163,6 +166,7 @@ impl Parts {
             intake: self.intake.clone(),
             accounts: self.accounts.iter().map(desk).collect(),
             archive: self.archive.clone(),
+            relayed: self.relayed.clone(),
             metrics: self.metrics.clone(),
             token: config.ops.token.clone(),
         })
@@ -204,6 +208,7 @@ impl Parts {
                 self.callbacks.clone(),
                 settings,
             )
+            .shown_in(self.relayed.clone())
         };
         self.channels
             .iter()

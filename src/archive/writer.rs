@@ -5,6 +5,7 @@
 
 use super::batch::{End, Written};
 use super::{Archive, Trouble, told};
+use crate::alert::{self, Code};
 use crate::clock;
 use crate::datastore::Error;
 use crate::domain::AccountId;
@@ -25,8 +26,6 @@ const EVERY: Duration = Duration::from_millis(500);
 const HEALS: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
 /// The same when somebody must do something first.
 const NEEDS_A_PERSON: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(300));
-/// Failures in a row, about a minute of them, of which a person is told.
-const ALERT_AFTER: u32 = 8;
 
 /// Writes the records of one account.
 #[derive(Debug)]
@@ -128,7 +127,13 @@ impl Writer {
         {
             let minutes = clock::now().since(trouble.since).as_secs() / 60;
             tracing::info!(account = %self.account, minutes, "Datastore takes records again");
+            alert::over(Code::DatastoreFailing, &self.subject());
         }
+    }
+
+    /// Whom an alert is about.
+    fn subject(&self) -> String {
+        format!("account {}", self.account)
     }
 
     fn failed(&mut self, error: &Error) -> Duration {
@@ -147,13 +152,13 @@ impl Writer {
             tracing::warn!(account = %self.account, error = reason,
                 "records wait for Datastore; messages are sent and told all the same");
         }
-        if self.failures == if heals { ALERT_AFTER } else { 1 } {
-            crate::alert::tell(&format!(
-                "Account {}: records do not reach Datastore: {reason}. Messages are sent and told \
-                 all the same; the records wait.",
-                self.account
-            ));
-        }
+        let text = format!(
+            "Records of account {} do not reach Datastore: {reason}. Messages are sent and told all \
+             the same; the records wait.",
+            self.account
+        );
+        let tell = if heals { alert::trouble } else { alert::raise };
+        tell(Code::DatastoreFailing, &self.subject(), &text);
         let (first, longest) = if heals { HEALS } else { NEEDS_A_PERSON };
         retry_delay(self.failures, first, longest, 0.5 + fastrand::f64() / 2.0)
     }

@@ -128,7 +128,7 @@ impl Shared {
                 state.lose(got);
                 drop(state);
                 if !was_down {
-                    tracing::error!(account = %self.account, %error,
+                    tracing::warn!(account = %self.account, %error,
                         "nothing is sent: the pace is kept in Redis, which gives no permits; tried \
                          again until it does, messages wait");
                 }

@@ -23,11 +23,7 @@ pub(super) async fn ledger(State(desk): State<Desk>) -> Result<Response, Problem
 }
 
 pub(super) async fn channels(State(desk): State<Desk>) -> Response {
-    let all = desk.shared.channels.iter();
-    let all: Vec<Value> = all
-        .map(|one| view::channel(one, &desk.shared.outbox))
-        .collect();
-    answer(&json!({ "channels": all }))
+    answer(&json!({ "channels": desk.channels() }))
 }
 
 pub(super) async fn accounts(State(desk): State<Desk>) -> Response {
@@ -71,7 +67,7 @@ async fn set_paused(desk: Desk, id: String, paused: bool) -> Result<Response, Pr
     store.save_setting(&pause_setting(&id), value).await?;
     channel.set_paused(paused);
     tracing::info!(channel = id, paused, "an operator changed the channel");
-    Ok(answer(&view::channel(channel, &desk.shared.outbox)))
+    Ok(answer(&view::channel(channel, &desk)))
 }
 
 pub(super) async fn refresh_token(

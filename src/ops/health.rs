@@ -67,18 +67,13 @@ pub(super) async fn details(State(desk): State<Desk>) -> Response {
     let shared = &desk.shared;
     let store = shared.outbox.store.report().await;
     let accounts: Vec<Value> = shared.accounts.iter().map(view::account).collect();
-    let channels: Vec<Value> = shared
-        .channels
-        .iter()
-        .map(|one| view::channel(one, &shared.outbox))
-        .collect();
     let body = json!({
         "status": if not.is_none() { "ready" } else { "not ready" },
         "reason": not.as_ref().map(|not| &not.words),
         "store": store.summary,
         "store_warnings": store.warnings,
         "accounts": accounts,
-        "channels": channels,
+        "channels": desk.channels(),
         "datastore": archived::standing(&desk).await,
     });
     let status = match not {

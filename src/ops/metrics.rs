@@ -15,6 +15,9 @@ pub(super) async fn render(State(desk): State<Desk>) -> Response {
         let name = channel.id.as_str().to_owned();
         let ledger = desk.shared.outbox.store.ledger(&channel.id);
         let stands = channel.is_paused() || channel.account.held().is_some();
+        let failing = !desk.shared.relayed.of(&channel.id).is_empty();
+        gauge!("gateway_callbacks_failing", "channel" => name.clone())
+            .set(f64::from(u8::from(failing)));
         read_channel(name, &ledger, (channel.is_paused(), stands));
     }
     desk.shared

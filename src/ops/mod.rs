@@ -23,6 +23,7 @@ use crate::intake::Intake;
 use crate::limit::Pace;
 use crate::outbox::Outbox;
 use crate::provider::Provider;
+use crate::relay::Standing;
 pub(crate) use api::stored_pause;
 use axum::Router;
 use axum::http::StatusCode;
@@ -50,6 +51,7 @@ struct Shared {
     /// In the order of the configuration.
     accounts: Vec<AccountDesk>,
     archive: Option<Archive>,
+    relayed: Standing,
     metrics: Option<PrometheusHandle>,
     token: Option<SecretString>,
     /// What `/readyz` found last. Held while it finds out, so that many who ask cost one look.
@@ -79,6 +81,7 @@ pub struct DeskParts {
     pub intake: Intake,
     pub accounts: Vec<AccountDesk>,
     pub archive: Option<Archive>,
+    pub relayed: Standing,
     pub metrics: Option<PrometheusHandle>,
     pub token: Option<SecretString>,
 }
@@ -92,6 +95,7 @@ impl Desk {
             intake: parts.intake,
             accounts: parts.accounts,
             archive: parts.archive,
+            relayed: parts.relayed,
             metrics: parts.metrics,
             token: parts.token,
             readiness: tokio::sync::Mutex::default(),
@@ -100,6 +104,12 @@ impl Desk {
         Self {
             shared: Arc::new(shared),
         }
+    }
+
+    /// Every channel as it stands.
+    fn channels(&self) -> Vec<serde_json::Value> {
+        let all = self.shared.channels.iter();
+        all.map(|one| view::channel(one, self)).collect()
     }
 
     /// Makes a change of an operator's when those before it are done.
@@ -152,7 +162,7 @@ pub fn routes(desk: Desk) -> Router {
         .route("/healthz", get(health::alive))
         .merge(api)
         .layer(middleware::map_response(door::dressed))
-        .layer(Measure)
+        .layer(Measure::only())
 }
 
 /// An answer of the API.

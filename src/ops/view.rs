@@ -1,11 +1,12 @@
 //! Values as JSON, for people and for `gateway trace`. Phone numbers are masked here.
 
-use super::AccountDesk;
+use super::{AccountDesk, Desk};
 use crate::channel::{Channel, Channels};
 use crate::domain::phone::mask_digits;
-use crate::domain::{State, Status, UnixMs};
+use crate::domain::{Lane, State, Status, UnixMs};
 use crate::outbox::Outbox;
 use crate::provider::TokenState;
+use crate::relay::Trouble;
 use crate::store::{Ledger, Moment, Record};
 use serde_json::{Value, json};
 
@@ -89,12 +90,25 @@ impl Shown {
 }
 
 /// A channel as it stands.
-pub(super) fn channel(channel: &Channel, outbox: &Outbox) -> Value {
+pub(super) fn channel(channel: &Channel, desk: &Desk) -> Value {
+    let outbox = &desk.shared.outbox;
+    let troubles = desk.shared.relayed.of(&channel.id);
+    let failing: Vec<Value> = troubles.iter().map(not_taken).collect();
     json!({
         "channel": channel.id.as_str(),
         "account": channel.account.id.as_str(),
         "paused": channel.is_paused(),
         "queued": outbox.store.ledger(&channel.id).queued,
+        "callbacks_failing": failing,
+    })
+}
+
+/// A lane whose callbacks MoEngage does not take.
+fn not_taken((lane, trouble): &(Lane, Trouble)) -> Value {
+    json!({
+        "lane": lane.as_str(),
+        "since": time(trouble.since),
+        "answer": trouble.answer,
     })
 }
 

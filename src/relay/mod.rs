@@ -4,9 +4,13 @@
 //! most one callback of a message at a time. While MoEngage does not answer, one batch at a time
 //! tests it after growing pauses; the first success makes everything due.
 
+mod judge;
 mod post;
+mod standing;
 
-use post::{Health, Post, Posted, settle};
+pub use standing::{Standing, Trouble};
+
+use post::{Post, Posted, settle};
 
 use crate::clock;
 use crate::domain::{Callback, Lane};
@@ -24,8 +28,6 @@ use tokio_util::task::TaskTracker;
 
 /// Tries after which a callback is told alone, so that it cannot hold back its neighbours.
 const SUSPECT_AFTER: u32 = 3;
-/// Failures in a row, about half a minute of them, of which a person is told.
-const ALERT_AFTER: u32 = 5;
 /// How long a small batch waits for company while others are under way.
 const LINGER: Duration = Duration::from_millis(5);
 /// Batches read from the store at once.
@@ -63,6 +65,11 @@ pub struct Relay {
     /// Failures in a row, when the last one was seen, and until when nothing is posted.
     failures: u32,
     failed_at: Option<Instant>,
+    /// Callbacks that were refused since one was taken.
+    refusals: u32,
+    /// Whether it was told that MoEngage takes nothing.
+    troubled: bool,
+    standing: Standing,
     /// Ends of posts on their way into the store; awaited when the process stops.
     settles: TaskTracker,
     paused_until: Option<Instant>,
@@ -88,10 +95,20 @@ impl Relay {
             waiting: VecDeque::new(),
             failures: 0,
             failed_at: None,
+            refusals: 0,
+            troubled: false,
+            standing: Standing::default(),
             settles: TaskTracker::new(),
             paused_until: None,
             blind: false,
         }
+    }
+
+    /// The same, and it puts down there whether MoEngage takes callbacks.
+    #[must_use]
+    pub fn shown_in(mut self, standing: Standing) -> Self {
+        self.standing = standing;
+        self
     }
 
     /// Relays until `stop`, then waits for the posts under way. What is not posted by then is due
@@ -192,10 +209,11 @@ impl Relay {
                 Err(error) => {
                     // Told once an outage.
                     if !std::mem::replace(&mut self.blind, true) {
-                        tracing::error!(channel = %self.queue.channel, %error,
+                        tracing::warn!(channel = %self.queue.channel, %error,
                             lane = self.queue.lane.as_str(),
                             "callbacks cannot be read; tried again every second");
                     }
+                    self.outbox.failed(&error);
                     return Err(STORE_PAUSE);
                 }
             }
@@ -240,45 +258,6 @@ impl Relay {
         // Beside the loop, which has heard what it must know.
         let (outbox, queue) = (self.outbox.clone(), self.queue.clone());
         self.settles.spawn(settle(outbox, queue, posted.ends));
-    }
-
-    async fn judge(&mut self, began: Instant, health: &Health) {
-        match health {
-            // While all is well one entry that is not taken says nothing about the endpoint.
-            Health::Suspect(_) if self.failures == 0 => {}
-            Health::Answers if self.failures == 0 => {}
-            Health::Answers => {
-                tracing::info!(channel = %self.queue.channel, lane = self.queue.lane.as_str(),
-                    "MoEngage takes callbacks again; everything that waits is due now");
-                (self.failures, self.failed_at, self.paused_until) = (0, None, None);
-                self.hasten().await;
-            }
-            Health::Down(reason, asked) => self.pause(began, reason, asked.unwrap_or_default()),
-            Health::Suspect(reason) => self.pause(began, reason, Duration::ZERO),
-        }
-    }
-
-    fn pause(&mut self, began: Instant, reason: &str, asked: Duration) {
-        let now = Instant::now();
-        let mut wait = asked;
-        // Posts that were under way together fail together: that is one failure, not many.
-        if self.failed_at.is_none_or(|seen| began >= seen) {
-            self.failures = self.failures.saturating_add(1);
-            self.failed_at = Some(now);
-            wait = wait.max(pause(self.failures, self.settings.longest_pause));
-            tracing::warn!(channel = %self.queue.channel, lane = self.queue.lane.as_str(),
-                failures = self.failures, again_in_ms = wait.as_millis() as u64, reason,
-                "MoEngage does not take callbacks; they wait and nothing is lost");
-            if self.failures == ALERT_AFTER {
-                crate::alert::tell(&format!(
-                    "Channel {}: MoEngage does not take callbacks ({} lane): {reason}. They wait \
-                     and are tried again; check its callback_url (MOENGAGE_CALLBACK_URL).",
-                    self.queue.channel,
-                    self.queue.lane.as_str()
-                ));
-            }
-        }
-        self.paused_until = self.paused_until.max(Some(now + wait));
     }
 }
 

@@ -28,7 +28,10 @@ pub(super) struct Posted {
 }
 
 pub(super) enum Health {
-    Answers,
+    /// Something was taken, or some of many.
+    Takes,
+    /// The only entry is refused: it answers, but whether it takes anything is not known. The answer.
+    Refuses(String),
     /// It does not take callbacks now, and why; it may have said for how long.
     Down(String, Option<Duration>),
     /// One entry that failed often before failed again, alone.
@@ -77,7 +80,8 @@ impl Post {
         }
         let suspect = batch.len() == 1 && batch[0].tries >= SUSPECT_AFTER;
         let health = match &delivery {
-            Delivery::Taken { .. } | Delivery::Refused { .. } => Health::Answers,
+            Delivery::Taken { .. } => Health::Takes,
+            Delivery::Refused { http, text } => Health::Refuses(refused(*http, text)),
             Delivery::Later { reason, .. } if suspect => Health::Suspect(reason.clone()),
             Delivery::Later {
                 reason,
@@ -93,7 +97,7 @@ impl Post {
     }
 
     async fn one_by_one(&self, batch: &[PendingCallback]) -> (Vec<End>, Health) {
-        let mut health = Health::Answers;
+        let mut health = Health::Takes;
         let mut deliveries = Vec::with_capacity(batch.len());
         for one in batch {
             let delivery = if matches!(health, Health::Down(..)) {
@@ -103,7 +107,7 @@ impl Post {
                 self.post(std::slice::from_ref(one)).await
             };
             if let (
-                Health::Answers,
+                Health::Takes,
                 Delivery::Later {
                     reason,
                     retry_after,
@@ -114,14 +118,15 @@ impl Post {
             }
             deliveries.push(delivery);
         }
-        if deliveries
-            .iter()
-            .all(|one| matches!(one, Delivery::Refused { .. }))
+        let is_refused = |one: &Delivery| matches!(one, Delivery::Refused { .. });
+        if let Some(Delivery::Refused { http, text }) = deliveries.last()
+            && deliveries.iter().all(is_refused)
         {
             // All refused says more about the endpoint than about the entries. They are told alone
             // after some tries, and then each one's refusal counts.
-            deliveries.fill(later("every entry was refused"));
-            health = Health::Down("every entry was refused".into(), None);
+            let reason = format!("every entry was refused: {}", refused(*http, text));
+            deliveries.fill(later(&reason));
+            health = Health::Down(reason, None);
         }
         let now = clock::now();
         let ends = batch.iter().zip(&deliveries);
@@ -207,6 +212,10 @@ impl Post {
     }
 }
 
+fn refused(http: u16, text: &str) -> String {
+    format!("HTTP {http} {text}").trim_end().to_owned()
+}
+
 fn later(reason: &str) -> Delivery {
     Delivery::Later {
         reason: reason.into(),
@@ -223,10 +232,13 @@ pub(super) async fn settle(outbox: Outbox, queue: LaneOf, ends: Vec<End>) {
         // What panicked may have been stored or not; once more does no harm.
         let error = match caught(stored).await {
             Ok(Ok(())) => break,
-            Ok(Err(error)) => error.to_string(),
+            Ok(Err(error)) => {
+                outbox.failed(&error);
+                error.to_string()
+            }
             Err(_) => "the gateway failed inside".to_owned(),
         };
-        tracing::error!(channel = %queue.channel, error,
+        tracing::warn!(channel = %queue.channel, error,
             "the end of a callback could not be stored; tried again every second");
         sleep(STORE_PAUSE).await;
     }

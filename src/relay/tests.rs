@@ -113,3 +113,48 @@ async fn what_is_taken_beside_a_lease_that_began_anew_is_told_once() {
     ours.renew().await.unwrap();
     assert_eq!(relay.cut().len(), 1);
 }
+
+#[tokio::test]
+async fn r_43_that_moengage_takes_nothing_is_shown_with_its_answer_until_it_takes_something() {
+    use super::post::Health;
+    let server = RedisServer::start();
+    let (_store, mut relay) = relay(&server);
+    let refused = || Health::Refuses("HTTP 400 no such field".into());
+    let shown = |relay: &Relay| {
+        let troubles = relay.standing.of(&relay.queue.channel);
+        troubles.into_iter().map(|(_, one)| one.answer).next()
+    };
+    let mut judged = Vec::new();
+    for health in [
+        // One that is refused now and then is a dead letter and no more.
+        refused(),
+        Health::Takes,
+        refused(),
+        refused(),
+        refused(),
+        Health::Takes,
+        Health::Down("HTTP 401 who are you".into(), None),
+        refused(),
+        Health::Takes,
+    ] {
+        relay.judge(Instant::now(), &health).await;
+        judged.push(shown(&relay).map(|answer| answer[..8].to_owned()));
+    }
+    let told = |answer: &str| Some(answer.to_owned());
+    let (bad, unknown) = (told("HTTP 400"), told("HTTP 401"));
+    let all_is_well = None;
+    assert_eq!(
+        judged,
+        [
+            all_is_well.clone(),
+            all_is_well.clone(),
+            all_is_well.clone(),
+            all_is_well.clone(),
+            bad.clone(),
+            all_is_well.clone(),
+            unknown,
+            bad,
+            all_is_well,
+        ]
+    );
+}

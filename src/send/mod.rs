@@ -7,7 +7,8 @@ mod ready;
 
 use ready::{LIST_WAIT, Ready};
 
-use crate::breaker::Breaker;
+use crate::alert;
+use crate::breaker::{Breaker, Change};
 use crate::channel::{Account, Channel};
 use crate::clock;
 use crate::domain::policy::{self, Verdict};
@@ -145,12 +146,23 @@ impl Sender {
     }
 
     fn watch(&self, trouble: bool, said: &str) {
-        if self.breaker.record(trouble) {
-            crate::alert::tell(&format!(
-                "Account {}: the provider does not work ({said}). Sending stops and is tried again \
-                 by itself; messages wait in the queue.",
-                self.account.id
-            ));
+        let account = &self.account.id;
+        let subject = || format!("account {account}");
+        match self.breaker.record(trouble) {
+            Change::None => {}
+            Change::Opened => {
+                tracing::warn!(%account, answer = said,
+                    "the provider does not work: sending stops and is tried again; messages wait");
+                let text = format!(
+                    "The provider does not work ({said}). The gateway sends nothing and tries it \
+                     again by itself; messages wait in the queue."
+                );
+                alert::trouble(alert::Code::CircuitOpen, &subject(), &text);
+            }
+            Change::Closed => {
+                tracing::info!(%account, "the provider works again; sending goes on");
+                alert::over(alert::Code::CircuitOpen, &subject());
+            }
         }
     }
 
@@ -214,11 +226,16 @@ impl Sender {
 
     fn stop(&self, reason: &str) {
         if self.account.hold(reason, clock::now()) {
-            crate::alert::tell(&format!(
-                "Account {} is held: {reason}. Messages are accepted and wait; a test call every \
-                 few minutes releases it.",
-                self.account.id
-            ));
+            let account = &self.account.id;
+            let text = format!(
+                "Account {account} is held: {reason}. Messages are accepted and wait; a test call \
+                 every few minutes releases it."
+            );
+            alert::raise(
+                alert::Code::AccountHeld,
+                &format!("account {account}"),
+                &text,
+            );
         }
     }
 }

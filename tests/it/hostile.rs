@@ -323,7 +323,7 @@ async fn no_text_from_outside_forges_a_line_a_field_or_a_command_in_the_text_log
             panic!("no line of ours: {line}");
         };
         told += usize::from(rest.contains("forged"));
-        let alert = rest.starts_with("a person is needed alert=true what=\"");
+        let alert = rest.starts_with("ALERT alert=true code=\"");
         assert!(level != "ERROR" || alert, "{line}");
         // Outside of quotes there are no words of others.
         let mut plain = String::new();

@@ -146,6 +146,8 @@ fn assert_no_fault_in(log: &str) {
         "cannot be stored",
         "cannot be read",
         "could not be stored",
+        "cannot be claimed",
+        "does not answer",
         "locked",
         " ERROR ",
         "panicked",

@@ -1,6 +1,7 @@
 //! Channels that were configured at the last start and are not as they were. Nothing vanishes: what
 //! a removed channel keeps is told, and a channel with open messages does not change its account.
 
+use crate::alert;
 use crate::config::Config;
 use crate::domain::{AccountId, ChannelId};
 use crate::outbox::Outbox;
@@ -32,11 +33,13 @@ pub(super) async fn look(config: &Config, outbox: &Outbox) -> anyhow::Result<()>
                  new channel another id"
             ),
             None if open > 0 => {
-                crate::alert::tell(&format!(
+                let text = format!(
                     "Channel {channel} is not configured any more and keeps {open} unsettled \
                      messages and callbacks. They are neither sent nor told; configure it again to \
                      go on with them."
-                ));
+                );
+                let subject = format!("channel {channel}");
+                alert::raise(alert::Code::ChannelRemoved, &subject, &text);
                 now.insert(channel, account);
             }
             None => {}

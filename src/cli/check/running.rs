@@ -21,11 +21,18 @@ pub(super) async fn ask(config: &Config) -> anyhow::Result<Vec<Finding>> {
             let mut findings = vec![finding(ITEM, Mark::Ok, words)];
             findings.extend(list(&accounts["accounts"]).iter().flat_map(account));
             findings.extend(list(&channels["channels"]).iter().filter_map(paused));
+            findings.extend(list(&channels["channels"]).iter().flat_map(not_taken));
             findings.push(queue(&ledger["total"]));
             findings
         }
         (Err(failure), ..) | (_, Err(failure), _) | (.., Err(failure)) => vec![none(&failure)],
     })
+}
+
+/// Whether a gateway answered, also one that did not let us in.
+pub(super) fn answers(findings: &[Finding]) -> bool {
+    let mut own = findings.iter().filter(|one| one.item == ITEM);
+    own.any(|one| one.mark != Mark::Unknown)
 }
 
 fn none(failure: &Failure) -> Finding {
@@ -106,6 +113,23 @@ fn paused(channel: &Value) -> Option<Finding> {
     let words =
         format!("paused by an operator: POST /api/channels/{id}/resume at the ops listener");
     (channel["paused"] == true).then(|| finding(format!("channel {id}"), Mark::Warn, words))
+}
+
+/// Callbacks of a channel that MoEngage does not take, with what it answers.
+fn not_taken(channel: &Value) -> Vec<Finding> {
+    let id = text(&channel["channel"]);
+    let lane = |failing: &Value| {
+        let words = format!(
+            "MoEngage takes no {} callbacks since {}: {}. Compare callback_url \
+             (MOENGAGE_CALLBACK_URL) with MoEngage's dashboard",
+            text(&failing["lane"]),
+            text(&failing["since"]),
+            text(&failing["answer"]),
+        );
+        finding(format!("callbacks of {id}"), Mark::Fault, words)
+    };
+    let failing = list(&channel["callbacks_failing"]).iter();
+    failing.map(lane).collect()
 }
 
 fn queue(total: &Value) -> Finding {
@@ -198,6 +222,31 @@ mod tests {
             (found.item.as_str(), found.mark),
             ("channel default", Mark::Warn)
         );
+    }
+
+    #[test]
+    fn r_43_callbacks_that_are_not_taken_are_told_with_the_answer() {
+        let failing = json!([{
+            "lane": "status", "since": "2031-03-03T10:00:00Z", "answer": "HTTP 401 no such key",
+        }]);
+        let found = not_taken(&json!({ "channel": "uk", "callbacks_failing": failing }));
+        assert_eq!(found.len(), 1);
+        assert_eq!(
+            (found[0].item.as_str(), found[0].mark),
+            ("callbacks of uk", Mark::Fault)
+        );
+        for part in [
+            "status",
+            "2031-03-03T10",
+            "HTTP 401 no such key",
+            "MOENGAGE_CALLBACK_URL",
+        ] {
+            assert!(found[0].words.contains(part), "{found:?}");
+        }
+        for fine in [json!([]), json!(null)] {
+            let channel = json!({ "channel": "uk", "callbacks_failing": fine });
+            assert_eq!(not_taken(&channel), []);
+        }
     }
 
     #[test]

@@ -1,0 +1,55 @@
+//! Whether MoEngage takes callbacks, lane by lane, for those who ask (`/readyz`, `check`, metrics).
+
+use crate::clock;
+use crate::domain::{ChannelId, Lane, UnixMs};
+use crate::store::LaneOf;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Why callbacks are not taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trouble {
+    /// Since when.
+    pub since: UnixMs,
+    /// What MoEngage answered last: status and words, masked.
+    pub answer: String,
+}
+
+/// The lanes whose callbacks are not taken now. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct Standing {
+    /// Written by the relays, read by the ops listener; locked for a moment only.
+    troubles: Arc<Mutex<HashMap<LaneOf, Trouble>>>,
+}
+
+impl Standing {
+    fn troubles(&self) -> MutexGuard<'_, HashMap<LaneOf, Trouble>> {
+        self.troubles.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts down that a lane is in trouble, or still is.
+    pub(super) fn fails(&self, queue: &LaneOf, answer: &str) {
+        let mut troubles = self.troubles();
+        let trouble = troubles.entry(queue.clone()).or_insert_with(|| Trouble {
+            since: clock::now(),
+            answer: String::new(),
+        });
+        answer.clone_into(&mut trouble.answer);
+    }
+
+    /// Puts down that MoEngage took something.
+    pub(super) fn works(&self, queue: &LaneOf) {
+        self.troubles().remove(queue);
+    }
+
+    /// The lanes of a channel that are in trouble.
+    pub fn of(&self, channel: &ChannelId) -> Vec<(Lane, Trouble)> {
+        let troubles = self.troubles();
+        let lane = |lane| {
+            let channel = channel.clone();
+            let trouble = troubles.get(&LaneOf { channel, lane })?;
+            Some((lane, trouble.clone()))
+        };
+        Lane::ALL.into_iter().filter_map(lane).collect()
+    }
+}
