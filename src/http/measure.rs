@@ -3,7 +3,9 @@
 //! axum makes one service of the layer for each route, so each keeps its own handles and a request
 //! costs no lookup in the registry.
 
+use super::refusals::Refusals;
 use axum::extract::{MatchedPath, Request};
+use axum::http::Method;
 use axum::response::Response;
 use metrics::{Counter, Histogram, counter, histogram};
 use std::pin::Pin;
@@ -14,7 +16,21 @@ use tower::{Layer, Service};
 
 /// The layer: `gateway_http_requests_total{route, status}` and `gateway_http_request_seconds{route}`.
 #[derive(Debug, Clone, Copy)]
-pub struct Measure;
+pub struct Measure {
+    tells: bool,
+}
+
+impl Measure {
+    /// Counts only: whoever refuses tells the log.
+    pub fn only() -> Self {
+        Self { tells: false }
+    }
+
+    /// Counts, and tells the log of refused requests.
+    pub fn and_tell() -> Self {
+        Self { tells: true }
+    }
+}
 
 impl<S> Layer<S> for Measure {
     type Service = Measured<S>;
@@ -22,6 +38,7 @@ impl<S> Layer<S> for Measure {
     fn layer(&self, inner: S) -> Measured<S> {
         Measured {
             inner,
+            tells: self.tells,
             figures: Arc::default(),
         }
     }
@@ -31,6 +48,7 @@ impl<S> Layer<S> for Measure {
 #[derive(Clone)]
 pub struct Measured<S> {
     inner: S,
+    tells: bool,
     /// Registered by the first request, which tells the route; shared by all clones.
     figures: Arc<OnceLock<Figures>>,
 }
@@ -40,6 +58,7 @@ struct Figures {
     seconds: Histogram,
     /// The status of nearly every request; the others are looked up.
     ok: Counter,
+    refusals: Refusals,
 }
 
 impl Figures {
@@ -52,6 +71,7 @@ impl Figures {
         Self {
             seconds: histogram!("gateway_http_request_seconds", "route" => route.clone()),
             ok: requests(&route, 200),
+            refusals: Refusals::new(),
             route,
         }
     }
@@ -87,6 +107,7 @@ where
         self.figures.get_or_init(|| Figures::register(&request));
         Measuring {
             began: Instant::now(),
+            method: self.tells.then(|| request.method().clone()),
             figures: self.figures.clone(),
             inner: self.inner.call(request),
         }
@@ -97,6 +118,8 @@ where
 pub struct Measuring<F> {
     inner: F,
     began: Instant,
+    /// Where refusals are told.
+    method: Option<Method>,
     figures: Arc<OnceLock<Figures>>,
 }
 
@@ -110,6 +133,9 @@ where
         let answer = ready!(Pin::new(&mut self.inner).poll(cx));
         if let (Ok(response), Some(figures)) = (&answer, self.figures.get()) {
             figures.record(response.status().as_u16(), self.began);
+            if let Some(method) = &self.method {
+                figures.refusals.tell(&figures.route, method, response);
+            }
         }
         Poll::Ready(answer)
     }

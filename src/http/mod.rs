@@ -2,12 +2,13 @@
 //!
 //! `serve` runs one listener, `crowd` and `patience` look after its connections, `body` bounds what a
 //! request may carry, `measure` counts requests by route. Knows no counterparty, no channel and no store; never logs a path, a header or a body,
-//! because all three may hold secrets.
+//! because all three may hold secrets; `refusals` tells of refused requests by their routes.
 
 mod body;
 mod crowd;
 mod measure;
 mod patience;
+mod refusals;
 mod serve;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -16,6 +17,7 @@ mod tests;
 
 pub use body::{BodyFault, Payload};
 pub use measure::Measure;
+pub use refusals::{Reason, because};
 pub use serve::serve;
 
 use axum::Router;
@@ -66,7 +68,7 @@ pub fn finish(router: Router) -> Router {
                 "This route does not take that method",
             )
         })
-        .layer(Measure)
+        .layer(Measure::and_tell())
 }
 
 /// The answer for what is not there, and for what a stranger must not know to be there.
@@ -101,7 +103,8 @@ pub fn json(status: StatusCode, body: impl Into<Body>) -> Response {
 
 /// An answer that says what is wrong: `{"message": "..."}` (contracts/moengage.md section 4).
 pub fn message(status: StatusCode, text: &str) -> Response {
-    json(status, serde_json::json!({ "message": text }).to_string())
+    let answer = json(status, serde_json::json!({ "message": text }).to_string());
+    because(answer, text.to_owned())
 }
 
 /// The same, and the connection is closed after it.

@@ -5,10 +5,10 @@
 //! and waits for nothing else.
 
 use crate::channel::{Channel, Channels, same};
-use crate::http::{Payload, json, no_such_route};
+use crate::http::{Payload, because, json, no_such_route};
 use crate::outbox::Outbox;
 use crate::store::EventRules;
-use crate::telemetry::count_folded;
+use crate::telemetry::{OncePerSecond, count_folded};
 use axum::Router;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{FromRequest, Path, Query, Request, State};
@@ -20,6 +20,9 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use std::collections::HashMap;
 use std::sync::Arc;
+
+/// Lines about events that cannot be stored.
+static LOG: OncePerSecond = OncePerSecond::new();
 
 /// What the webhook works with. Clones share it.
 #[derive(Clone)]
@@ -74,22 +77,27 @@ impl Receiver {
         }
     }
 
-    /// The door of a channel, if what was presented opens it.
-    fn open(&self, channel: &str, presented: Option<&str>) -> Option<&Door> {
-        let door = self.shared.doors.get(channel)?;
-        let opens = match (&door.secret, presented) {
-            (Some(secret), Some(presented)) => same(secret, presented),
-            (None, None) => true,
-            (Some(_), None) | (None, Some(_)) => false,
-        };
-        opens.then_some(door)
+    /// The door of a channel, if what was presented opens it; else why not.
+    fn open(&self, channel: &str, presented: Option<&str>) -> Result<&Door, &'static str> {
+        let door = self.shared.doors.get(channel);
+        let door = door.ok_or("the path names no channel of this gateway")?;
+        match (&door.secret, presented) {
+            (Some(secret), Some(presented)) if same(secret, presented) => Ok(door),
+            (None, None) => Ok(door),
+            (Some(_), Some(_)) => Err("the path has a wrong webhook secret (WEBHOOK_SECRET)"),
+            (Some(_), None) => Err("the path lacks the webhook secret (WEBHOOK_SECRET)"),
+            (None, Some(_)) => Err("the path has a secret, and WEBHOOK_SECRET is not set"),
+        }
     }
 
     /// The secret first: a stranger's body is not even read.
-    async fn receive(&self, door: Option<&Door>, request: Request) -> Response {
-        let Some(door) = door else {
-            count(None, "no_secret");
-            return no_such_route();
+    async fn receive(&self, door: Result<&Door, &'static str>, request: Request) -> Response {
+        let door = match door {
+            Ok(door) => door,
+            Err(reason) => {
+                count(None, "no_secret");
+                return because(no_such_route(), reason);
+            }
         };
         match Payload::from_request(request, &()).await {
             Ok(Payload(body)) => self.store(door, &body).await,
@@ -112,8 +120,11 @@ impl Receiver {
             }
             Err(fault) => {
                 count(Some(&door.rules), "unavailable");
-                tracing::error!(channel = %door.rules.channel, error = %fault,
-                    "a webhook was answered 503, because its events cannot be stored");
+                self.shared.outbox.failed(&fault);
+                if LOG.passes() {
+                    tracing::warn!(channel = %door.rules.channel, error = %fault,
+                        "a webhook was answered 503, because its events cannot be stored");
+                }
                 error(
                     StatusCode::SERVICE_UNAVAILABLE,
                     "Event store unavailable: try again",
@@ -140,11 +151,9 @@ fn tell(rules: &EventRules, folded: &crate::store::Folded) {
     }
 }
 
-fn error(status: StatusCode, message: &str) -> Response {
-    json(
-        status,
-        serde_json::json!({ "status": "error", "message": message }).to_string(),
-    )
+fn error(status: StatusCode, message: &'static str) -> Response {
+    let body = serde_json::json!({ "status": "error", "message": message });
+    because(json(status, body.to_string()), message)
 }
 
 /// The routes that Jumper posts to. `GET` answers for people who try the URL in a browser.
@@ -179,8 +188,8 @@ async fn probe_channel(State(to): State<Receiver>, parts: Part<(String, String)>
 
 async fn probe_door(to: &Receiver, channel: &str, secret: &str) -> Response {
     match to.open(channel, Some(secret)) {
-        Some(_) => probe().await,
-        None => no_such_route(),
+        Ok(_) => probe().await,
+        Err(reason) => because(no_such_route(), reason),
     }
 }
 
