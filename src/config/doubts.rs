@@ -2,9 +2,11 @@
 //! on another setting. Shows no secret.
 
 use super::accounts::Estate;
+use super::fault::Fault;
 use super::given::{Given, Text};
 use super::layers::{Layer, Sources};
 use super::setting::{UNSERVED, is_known_variable};
+use super::similar;
 use super::tables::Table;
 use super::values::{Account, Channel};
 use secrecy::ExposeSecret;
@@ -34,12 +36,36 @@ pub(super) fn without_effect(sources: &Sources, tables: &[Table]) -> Vec<String>
             warnings.push(format!("{} ({layer}): {}", unserved.var, unserved.advice));
         }
     }
-    let in_tables = |name: &String| tables.iter().any(|table| table.names_variable(name));
-    let names = sources.dotenv.keys();
-    for name in names.filter(|name| !is_known_variable(name) && !in_tables(name)) {
+    let unread = sources.dotenv.keys().filter(|name| is_unread(name, tables));
+    for name in unread.filter(|name| similar::variable(name).is_none()) {
         warnings.push(format!("{name} (.env): has no effect: no setting reads it"));
     }
     warnings
+}
+
+fn is_unread(name: &str, tables: &[Table]) -> bool {
+    !is_known_variable(name) && !tables.iter().any(|table| table.names_variable(name))
+}
+
+/// Variables that no setting reads and that are nearly called like one. Their values are not shown:
+/// whose they are is not known.
+pub(super) fn misspelt(sources: &Sources, tables: &[Table]) -> Vec<Fault> {
+    let layers = [
+        (&sources.env, Layer::Environment),
+        (&sources.dotenv, Layer::DotEnv),
+    ];
+    let mut found = Vec::new();
+    for (variables, layer) in layers {
+        for name in variables.keys().filter(|name| is_unread(name, tables)) {
+            if let Some(meant) = similar::variable(name)
+                && sources.variable(meant).is_none()
+            {
+                let right = format!("has no effect: no setting reads it; did you mean {meant}?");
+                found.push(Fault::new(name, layer, right));
+            }
+        }
+    }
+    found
 }
 
 /// What may be a mistake though it is right.

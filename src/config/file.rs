@@ -1,6 +1,6 @@
 //! Reads a configuration file: TOML text in, settings with their lines out.
 //!
-//! Every mistake is a fault with its line; reading goes on after it. Values of unknown keys are not
+//! Every mistake is a fault with its line; reading goes on after it, unless it is no TOML. Values of unknown keys are not
 //! repeated, because they may be secrets in the wrong place.
 
 use super::fault::Fault;
@@ -8,8 +8,8 @@ use super::given::{Given, Text};
 use super::kind::Kind;
 use super::layers::Layer;
 use super::setting::{SETTINGS, Setting};
+use super::similar;
 use super::tables::{Lookup, Table, TableReader};
-use std::collections::BTreeSet;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -26,34 +26,29 @@ pub(super) struct File<'a> {
 /// What a file says: settings, accounts and channels.
 pub(super) type Contents = (Vec<(&'static str, Given)>, Vec<Table>);
 
-/// Reads a file.
-pub(super) fn read(file: &File<'_>, faults: &mut Vec<Fault>) -> Contents {
+/// Reads a file; a text that is no TOML is one fault and says nothing else.
+pub(super) fn read(file: &File<'_>, faults: &mut Vec<Fault>) -> Result<Contents, Fault> {
     let (table, errors) = DeTable::parse_recoverable(file.text);
     let name = file.name;
     let mut reader = Reader {
         file,
-        broken: BTreeSet::new(),
         found: Vec::new(),
         tables: Vec::new(),
         faults,
     };
-    for error in errors {
+    // What follows on the first of them is guesswork, and so is what was read.
+    if let Some(error) = errors.first() {
         let line = reader.line(error.span().map_or(0, |span| span.start));
-        // What follows on a broken line is guesswork, and so are further complaints about it.
-        if reader.broken.insert(line) {
-            let place = format_args!("{name}:{line}");
-            let message = error.message().lines().next().unwrap_or_default();
-            let fault = Fault::new("TOML", place, format!("must be readable: {message}"));
-            reader.faults.push(fault);
-        }
+        let message = error.message().lines().next().unwrap_or_default();
+        let right = format!("cannot be read as TOML: {message}; the rest is not checked yet");
+        return Err(Fault::new("TOML", format_args!("{name}:{line}"), right));
     }
     reader.table("", table.get_ref());
-    (reader.found, reader.tables)
+    Ok((reader.found, reader.tables))
 }
 
 struct Reader<'a> {
     file: &'a File<'a>,
-    broken: BTreeSet<usize>,
     found: Vec<(&'static str, Given)>,
     tables: Vec<Table>,
     faults: &'a mut Vec<Fault>,
@@ -69,9 +64,6 @@ impl Reader<'_> {
     fn table(&mut self, prefix: &str, table: &DeTable<'_>) {
         for (key, value) in table {
             let line = self.line(key.span().start);
-            if self.broken.contains(&line) {
-                continue;
-            }
             let path = format!("{prefix}{}", key.get_ref());
             let inner = format!("{path}.");
             if let Some(kind) = Kind::named(&path) {
@@ -144,16 +136,8 @@ pub(super) fn scalar(value: &DeValue<'_>) -> Option<String> {
 
 /// What would be right in place of a key that no setting has.
 pub(super) fn unknown(key: &str) -> String {
-    let leaf = key.rsplit('.').next().unwrap_or(key);
-    let meant = SETTINGS.iter().find(|setting| {
-        setting.key.rsplit('.').next() == Some(leaf)
-            || [setting.var, setting.alias]
-                .iter()
-                .flatten()
-                .any(|name| name.eq_ignore_ascii_case(leaf))
-    });
-    match meant {
-        Some(setting) => format!("must be a known key; did you mean {}?", setting.key),
-        None => "must be a known key; config/default.toml lists them all".to_owned(),
+    match similar::key(key) {
+        Some(meant) => format!("unknown setting; did you mean {meant}?"),
+        None => "unknown setting; config/default.toml lists them all".to_owned(),
     }
 }

@@ -184,8 +184,9 @@ pub(super) struct Merged {
     pub(super) faults: Vec<Fault>,
 }
 
-/// Puts the layers on top of each other.
-pub(super) fn merge(sources: &Sources) -> Merged {
+/// Puts the layers on top of each other. A file that is no TOML is the only fault then: what is said
+/// in it would be missed everywhere.
+pub(super) fn merge(sources: &Sources) -> Result<Merged, Fault> {
     let mut faults = Vec::new();
     let variable = |name: &str| sources.variable(name);
     let file = |text, name, layer| File {
@@ -195,10 +196,10 @@ pub(super) fn merge(sources: &Sources) -> Merged {
         lookup: &variable,
     };
     let built_in = file(BUILT_IN, BUILT_IN_NAME, Layer::Default);
-    let (mut layers, mut tables) = file::read(&built_in, &mut faults);
+    let (mut layers, mut tables) = file::read(&built_in, &mut faults)?;
     if let Some((path, text)) = &sources.file {
         let name = path.display().to_string();
-        let (settings, own) = file::read(&file(text, &name, Layer::File), &mut faults);
+        let (settings, own) = file::read(&file(text, &name, Layer::File), &mut faults)?;
         layers.extend(settings);
         tables.extend(own);
     }
@@ -209,11 +210,11 @@ pub(super) fn merge(sources: &Sources) -> Merged {
     let spoken = layers
         .into_iter()
         .filter(|(_, given)| !given.text.is_blank());
-    Merged {
+    Ok(Merged {
         given: spoken.collect(),
         tables,
         faults,
-    }
+    })
 }
 
 type Layered = Vec<(&'static str, Given)>;
@@ -257,6 +258,18 @@ pub(super) fn unwrapped(value: &str) -> Option<&str> {
         .find_map(|quote| value.strip_prefix(*quote)?.strip_suffix(*quote))
 }
 
+/// What a flag says: a text, or a list as a file has it.
+fn flag(value: &str) -> Text {
+    let list = value.starts_with('[') && value.ends_with(']');
+    let read = list.then(|| toml::de::DeValue::parse(value).ok()).flatten();
+    let items = read.as_ref().and_then(|read| read.get_ref().as_array());
+    let texts = items.and_then(|items| {
+        let texts = items.iter().map(|item| file::scalar(item.get_ref()));
+        texts.collect::<Option<Vec<_>>>()
+    });
+    texts.map_or_else(|| Text::One(value.to_owned()), Text::Many)
+}
+
 fn flags(flags: &[(String, String)], faults: &mut Vec<Fault>) -> Layered {
     let mut out = Vec::new();
     for (key, value) in flags {
@@ -264,7 +277,7 @@ fn flags(flags: &[(String, String)], faults: &mut Vec<Fault>) -> Layered {
             Some(setting) => out.push((
                 setting.key,
                 Given {
-                    text: Text::One(value.trim().to_owned()),
+                    text: flag(value.trim()),
                     layer: Layer::Flag,
                     line: String::new(),
                 },

@@ -24,6 +24,7 @@ mod reader;
 mod redis_url;
 mod setting;
 mod show;
+mod similar;
 mod tables;
 #[cfg(test)]
 mod tests;
@@ -125,13 +126,17 @@ pub fn load(sources: &Sources, purpose: Purpose) -> Result<Config, Faults> {
         mut given,
         tables,
         mut faults,
-    } = layers::merge(sources);
+    } = layers::merge(sources).map_err(|fault| Faults(vec![fault]))?;
     doubts::fill_in_retention(&mut given);
     let checked = check::check(&given, &tables, purpose, &mut faults);
+    let misspelt = doubts::misspelt(sources, &tables);
     let Some(groups) = checked.filter(|_| faults.is_empty()) else {
+        // One of them may be why another is missing.
+        faults.extend(misspelt);
         return Err(Faults(faults));
     };
     let mut warnings = doubts::without_effect(sources, &tables);
+    warnings.extend(misspelt.iter().map(ToString::to_string));
     warnings.extend(doubts::of(&groups.estate, &given, &tables));
     warnings.extend(datastore::doubt(&given));
     warnings.extend(exposed::of(sources, (&given, &tables), &groups));

@@ -188,7 +188,9 @@ pub static SETTINGS: &[Setting] = &[
     setting("datastore.project_id").var("DT_PROJECT_ID"),
     setting("datastore.kind").var("DT_KIND"),
     setting("datastore.credentials_file").var("DT_JSON_PATH"),
-    setting("datastore.emulator_host").var("DATASTORE_EMULATOR_HOST"),
+    setting("datastore.emulator_host")
+        .var("DATASTORE_EMULATOR_HOST")
+        .show(Show::Url),
     setting("datastore.expire_after"),
     setting("datastore.ask_after"),
     setting("ops.addr").var("OPS_ADDR"),

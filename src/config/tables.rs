@@ -9,6 +9,7 @@ use super::given::{Given, Text};
 use super::kind::Kind;
 use super::layers::{Layer, unwrapped};
 use super::setting::Setting;
+use super::similar;
 use crate::domain::AccountId;
 use std::collections::BTreeMap;
 use toml::Spanned;
@@ -220,9 +221,15 @@ fn unknown(kind: Kind, written: &str) -> String {
     if has(other) {
         return format!("must stand in a [[{}]], not here", other.name());
     }
+    if let Some(meant) = similar::meant(written, kind.keys().map(leaf)) {
+        return format!(
+            "unknown setting of [[{}]]; did you mean {meant}?",
+            kind.name()
+        );
+    }
     let all: Vec<_> = kind.keys().map(leaf).collect();
     format!(
-        "must be a known key of [[{}]]: {}",
+        "unknown setting of [[{}]]; it may have: {}",
         kind.name(),
         all.join(", ")
     )

@@ -496,7 +496,7 @@ fn five_mistakes_are_five_lines() {
     ));
     let text = load(&sources, Purpose::Client).unwrap_err().to_string();
     let expected = "5 faults in the configuration:
-  http.prot (gateway.toml:2): must be a known key; config/default.toml lists them all
+  http.prot (gateway.toml:2): unknown setting; did you mean http.port?
   WEBHOOK_SECRET = \"***\" (environment): must be 16 to 256 letters, digits, '-' or '_' (openssl rand -hex 24)
   RATE_PER_SECOND = \"fast\" (environment): must be calls a second, from 0.01 to 100000, or off
   MAX_AGE = \"24\" (environment): must be a time with its unit (ms, s, m, h, d), from 1s to 366d
@@ -688,15 +688,12 @@ fn mistakes_in_the_file_are_named_by_line() {
     let cases = [
         (
             "port = 1",
-            "port (gateway.toml:1): must be a known key; did you mean http.port?",
+            "port (gateway.toml:1): unknown setting; did you mean http.port?",
         ),
-        (
-            "\n[htp]\nport = 1",
-            "htp (gateway.toml:2): must be a known key",
-        ),
+        ("\n[htp]\nport = 1", "htp (gateway.toml:2): unknown setting"),
         (
             "PORT = 1",
-            "PORT (gateway.toml:1): must be a known key; did you mean http.port?",
+            "PORT (gateway.toml:1): unknown setting; did you mean http.port?",
         ),
         (
             "[http]\nport = [1, 2]",
@@ -706,22 +703,22 @@ fn mistakes_in_the_file_are_named_by_line() {
             "[http.port]\na = 1",
             "http.port (gateway.toml:1): must be a text, a number",
         ),
-        ("http = 3", "http (gateway.toml:1): must be a known key"),
+        ("http = 3", "http (gateway.toml:1): unknown setting"),
         (
             "[http]\nport = 1\nport = 2",
-            "TOML (gateway.toml:3): must be readable: duplicate key",
+            "TOML (gateway.toml:3): cannot be read as TOML: duplicate key",
         ),
         (
             "[http]\n\nport = ",
-            "TOML (gateway.toml:3): must be readable",
+            "TOML (gateway.toml:3): cannot be read as TOML",
         ),
         (
             "\n[ops]\ntoken = hunter2",
-            "TOML (gateway.toml:3): must be readable",
+            "TOML (gateway.toml:3): cannot be read as TOML",
         ),
         (
             "[jumper]\nwebhook_secrt = \"hunter2\"",
-            "jumper.webhook_secrt (gateway.toml:2): must",
+            "jumper.webhook_secrt (gateway.toml:2): unknown setting; did you mean jumper.webhook_secret?",
         ),
         (
             "[http]\nport = 70000",
@@ -739,7 +736,7 @@ fn mistakes_in_the_file_are_named_by_line() {
     let lines = faults(&flag("port", "1"), Purpose::Client);
     assert_eq!(
         lines,
-        ["port (flag): must be a known key; did you mean http.port?"]
+        ["port (flag): unknown setting; did you mean http.port?"]
     );
 }
 
@@ -1092,4 +1089,72 @@ fn secrets_that_only_the_operator_can_read_are_no_matter() {
         let told = |one: &String| words.iter().any(|word| one.contains(word));
         assert!(!warnings.iter().any(told), "{warnings:?}");
     }
+}
+
+#[test]
+fn r_47_a_variable_that_is_nearly_one_of_ours_is_asked_about_and_never_shown() {
+    let sources = env(&[
+        ("MOENGAGE_CALBACK_URL", "https://hunter2.test/"),
+        ("WEBHOOK_SECERT", "hunter2"),
+        ("REDIS_PORT", "tcp://10.0.0.1:6379"),
+        ("PATH", "/bin"),
+    ]);
+    let lines = faults(&sources, Purpose::Serve);
+    let meant = |name: &str| {
+        let found = lines.iter().find(|line| line.starts_with(name));
+        found.cloned().unwrap_or_default()
+    };
+    assert!(
+        meant("MOENGAGE_CALBACK_URL (environment)")
+            .ends_with("did you mean MOENGAGE_CALLBACK_URL?"),
+        "{lines:#?}"
+    );
+    assert!(meant("WEBHOOK_SECERT").ends_with("did you mean WEBHOOK_SECRET?"));
+    let text = lines.join("\n");
+    assert!(!text.contains("hunter2") && !text.contains("PATH") && !text.contains("REDIS_PORT"));
+    // Nothing else is wrong: a warning, and the gateway starts.
+    let warnings = load(&sources, Purpose::Client).unwrap().warnings();
+    let told = warnings.iter().filter(|one| one.contains("did you mean"));
+    assert_eq!(told.count(), 2, "{warnings:#?}");
+    // Who has the right one too knows what the other is.
+    let both = env(&[("RATE_PER_SECOND", "5"), ("RATE_PER_SECONDS", "6")]);
+    let warnings = load(&both, Purpose::Client).unwrap().warnings();
+    assert!(!warnings.iter().any(|one| one.contains("did you mean")));
+}
+
+#[test]
+fn r_47_a_file_that_is_no_toml_is_the_only_fault() {
+    for text in [
+        "[http]\nport = \n[jumper]\nbasic_auth = \"x\"",
+        "[http\nport = 1",
+        "[ops]\ntoken = hunter2\nx = y z",
+    ] {
+        let lines = faults(&file(text), Purpose::Serve);
+        assert_eq!(lines.len(), 1, "{lines:#?}");
+        assert!(lines[0].starts_with("TOML (gateway.toml:"), "{lines:#?}");
+        assert!(!lines[0].contains("hunter2"), "{lines:#?}");
+    }
+}
+
+#[test]
+fn r_46_a_list_on_the_command_line_is_a_list() {
+    for written in [
+        "a,b",
+        "[\"a\",\"b\"]",
+        "[ 'a' , 'b' ]",
+        " a , b ",
+        "[\"a,b\"]",
+    ] {
+        let config = client(&flag("inbound.start_words", written));
+        let words = &config.inbound.start_words;
+        match written.contains("a,b\"") {
+            true => assert_eq!(words, &["A,B"], "{written}"),
+            false => assert_eq!(words, &["A", "B"], "{written}"),
+        }
+    }
+    let lines = faults(&flag("http.port", "[1, 2]"), Purpose::Client);
+    assert!(
+        lines[0].contains("must be one value, not a list"),
+        "{lines:?}"
+    );
 }

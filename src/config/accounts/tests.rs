@@ -304,7 +304,7 @@ fn each_mistake_is_told_with_its_line() {
             "paused = true",
             "waba = \"1\"",
             "paused = true",
-            "channel.acme-us.waba (@): must be a known key of [[channel]]: id, account, paused,",
+            "channel.acme-us.waba (@): unknown setting of [[channel]]; it may have: id, account, paused,",
         ),
         (
             "paused = true",
@@ -346,7 +346,7 @@ fn each_mistake_is_told_with_its_line() {
             "[[account]]\nid = \"birch\"",
             "[account]\nid = \"birch\"",
             "[[account]]\nid = \"birch\"",
-            "TOML (@): must be readable",
+            "TOML (@): cannot be read as TOML",
         ),
     ];
     for (old, new, at, expected) in cases {
