@@ -15,7 +15,7 @@ const DEADLINE: Duration = Duration::from_secs(2);
 pub(super) async fn run(config: &Config, ready: bool) -> anyhow::Result<ExitCode> {
     let path = if ready { "/readyz" } else { "/healthz" };
     let addr = reach::local(SocketAddr::new(config.http.bind, config.http.port));
-    let call = reach::client(DEADLINE)?.get(format!("http://{addr}{path}"));
+    let call = reach::local_client(DEADLINE)?.get(format!("http://{addr}{path}"));
     let answer = match call.send().await {
         Ok(answer) => answer,
         Err(error) => {

@@ -48,7 +48,7 @@ impl OpsClient {
     /// The listener that the configuration names.
     pub(super) fn new(config: &Config, deadline: Duration) -> anyhow::Result<Self> {
         Ok(Self {
-            http: reach::client(deadline)?,
+            http: reach::local_client(deadline)?,
             addr: reach::local(config.ops.addr),
             token: config.ops.token.clone(),
         })

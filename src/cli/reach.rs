@@ -9,12 +9,25 @@ use std::time::Duration;
 
 /// A client whose calls end within `deadline`.
 pub(super) fn client(deadline: Duration) -> anyhow::Result<reqwest::Client> {
-    let client = reqwest::Client::builder()
+    built(plain(deadline))
+}
+
+/// The same for listeners of this machine, which speak no TLS: it needs no CA certificates.
+pub(super) fn local_client(deadline: Duration) -> anyhow::Result<reqwest::Client> {
+    built(plain(deadline).tls_certs_only([]))
+}
+
+fn plain(deadline: Duration) -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
         .timeout(deadline)
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
-        .build()?;
-    Ok(client)
+}
+
+fn built(builder: reqwest::ClientBuilder) -> anyhow::Result<reqwest::Client> {
+    builder
+        .build()
+        .map_err(|error| anyhow::anyhow!(why(&error)))
 }
 
 /// The most of an answer that is read, in bytes: something else may listen there.
@@ -69,6 +82,21 @@ fn explained(timeout: bool, cause: &str) -> String {
         "the host name is unknown: check its spelling and the DNS of this machine"
     } else if has(&["refused"]) {
         "nothing listens there"
+    } else if has(&["no ca certificates"]) {
+        "this machine has no CA certificates: install ca-certificates, or name a file of them in \
+         SSL_CERT_FILE"
+    } else if has(&["invalidcontenttype", "corrupt message"]) {
+        "that port speaks no TLS: write http:// instead of https://, or name the port that does"
+    } else if has(&["invalid http version"]) {
+        "that port does not speak plain HTTP: write https:// instead of http://"
+    } else if has(&["expired", "notvalidyet", "not valid yet"]) {
+        "its certificate is not valid at this time: check the clock of this machine, then the \
+         certificate"
+    } else if has(&["unknownissuer", "unknown issuer"]) {
+        "no trusted TLS connection: this machine does not know who signed the certificate; install \
+         that CA, or ca-certificates"
+    } else if has(&["notvalidforname", "not valid for name"]) {
+        "its certificate is for another host name: check the spelling of the host"
     } else if has(&["certificate", "tls", "handshake"]) {
         "no trusted TLS connection: check the certificate, the clock and the port"
     } else if has(&["unreachable", "no route"]) {
@@ -108,6 +136,31 @@ mod tests {
                 false,
                 "Network is unreachable (os error 101)",
                 "network does not lead",
+            ),
+            (
+                false,
+                "unexpected error: No CA certificates were loaded from the system",
+                "install ca-certificates",
+            ),
+            (
+                false,
+                "received corrupt message of type InvalidContentType",
+                "write http:// instead of https://",
+            ),
+            (
+                false,
+                "invalid HTTP version parsed",
+                "write https:// instead of http://",
+            ),
+            (
+                false,
+                "invalid peer certificate: certificate expired: verification time 1",
+                "check the clock",
+            ),
+            (
+                false,
+                "invalid peer certificate: certificate not valid for name \"a\"",
+                "another host name",
             ),
             (false, "", "the call failed"),
             (false, "something else", "something else"),

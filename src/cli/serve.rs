@@ -3,6 +3,7 @@
 use crate::app;
 use crate::config::{Config, LogFormat};
 use crate::{alert, telemetry};
+use anyhow::Context;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -19,7 +20,10 @@ pub(super) async fn run(config: Config, stop: CancellationToken) -> anyhow::Resu
         tracing::warn!("{warning}");
     }
     if let Some(url) = config.alerts.slack_webhook_url.clone() {
-        alert::start_slack(url)?;
+        alert::start_slack(url).context(
+            "the HTTP client for Slack (SLACK_WEBHOOK_URL) cannot be made: are CA certificates \
+             installed (ca-certificates, or SSL_CERT_FILE)?",
+        )?;
     }
     let app = tokio::select! {
         app = app::build(config) => app?,

@@ -5,6 +5,7 @@
 
 mod data_dir;
 mod datastore;
+mod machine;
 mod remote;
 mod running;
 mod shared;
@@ -13,7 +14,6 @@ use super::{say, table};
 use crate::config::{Config, Purpose};
 use std::fmt;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// How long anything may take to answer.
@@ -86,22 +86,33 @@ pub(super) async fn run(flags: Vec<(String, String)>) -> anyhow::Result<ExitCode
 }
 
 async fn dependencies(config: &Config) -> anyhow::Result<Vec<Finding>> {
-    let http = super::reach::client(DEADLINE)?;
-    let whole = Arc::new(config.clone());
+    let (mut findings, running) = match super::reach::client(DEADLINE) {
+        Ok(http) => everything(config, remote::Asker::new(http, config)).await?,
+        Err(error) => {
+            // What needs no TLS can be looked at all the same.
+            let mut findings = store(&config.store).await;
+            findings.push(finding("TLS", Mark::Fault, error.to_string()));
+            (findings, running::ask(config).await?)
+        }
+    };
+    let runs = running::answers(&running);
+    findings.extend(machine::lock(config, runs));
+    findings.extend(machine::ports(config, runs));
+    findings.extend(running);
+    Ok(findings)
+}
+
+/// Store and network, and what the running gateway says.
+async fn everything(
+    config: &Config,
+    to: remote::Asker,
+) -> anyhow::Result<(Vec<Finding>, Vec<Finding>)> {
     let (accounts, channels) = (config.accounts.iter(), config.channels.iter());
-    let with = || (http.clone(), whole.clone());
-    let jumper = accounts.clone().map(|one| {
-        let (http, config) = with();
-        tokio::spawn(remote::jumper(http, config, one.clone()))
-    });
-    let moengage = channels.map(|one| {
-        let (http, config) = with();
-        tokio::spawn(remote::moengage(http, config, one.clone()))
-    });
-    let webhook = accounts.map(|one| {
-        let (http, config) = with();
-        tokio::spawn(remote::webhook(http, config, one.clone()))
-    });
+    let jumper = accounts
+        .clone()
+        .map(|one| tokio::spawn(remote::jumper(to.clone(), one.clone())));
+    let moengage = channels.map(|one| tokio::spawn(remote::moengage(to.clone(), one.clone())));
+    let webhook = accounts.map(|one| tokio::spawn(remote::webhook(to.clone(), one.clone())));
     // All are under way before the first is waited for.
     let asked: Vec<_> = jumper.chain(moengage).chain(webhook).collect();
     let (mut findings, datastore, running) = tokio::join!(
@@ -112,9 +123,9 @@ async fn dependencies(config: &Config) -> anyhow::Result<Vec<Finding>> {
     for one in asked {
         findings.push(one.await?);
     }
+    findings.extend(to.clock());
     findings.extend(datastore);
-    findings.extend(running?);
-    Ok(findings)
+    Ok((findings, running?))
 }
 
 /// Where messages are kept: Redis, or a directory when there is none.

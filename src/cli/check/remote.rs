@@ -3,20 +3,27 @@
 //! No call here has an effect: none carries a token or a body.
 
 use super::super::reach;
-use super::{Finding, Mark, finding};
+use super::{Finding, Mark, finding, machine};
+use crate::clock;
 use crate::config::{Account, Channel, Config};
+use reqwest::header::DATE;
 use reqwest::{Client, RequestBuilder, StatusCode};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Asked without a token, it is refused by everything that is Jumper (contracts/jumper.md 4.4).
 const JUMPER_PATH: &str = "/chat/get-social-channels";
 
 /// Jumper's API: any answer will do, and 401 is the one to expect.
-pub(super) async fn jumper(http: Client, config: Arc<Config>, account: Account) -> Finding {
-    let item = of(&config, "Jumper API", account.id.as_str());
+pub(super) async fn jumper(to: Asker, account: Account) -> Finding {
+    let config = &to.config;
+    let item = of(config, "Jumper API", account.id.as_str());
     let base = &account.api_url;
-    match status(http.get(format!("{base}{JUMPER_PATH}"))).await {
-        Err(why) => finding(item, Mark::Fault, format!("{}: {why}", host(base))),
+    let request = to.http.get(format!("{base}{JUMPER_PATH}"));
+    match to.status(request, Some("Jumper")).await {
+        Err(why) => {
+            let name = named(config, "JUMPER_API_URL", "api_url");
+            finding(item, Mark::Fault, format!("{} ({name}): {why}", host(base)))
+        }
         Ok(status) => {
             let (mark, note) = judge_jumper(status);
             let words = format!("{} answers (HTTP {}){note}", host(base), status.as_u16());
@@ -44,14 +51,15 @@ fn judge_jumper(status: StatusCode) -> (Mark, &'static str) {
 }
 
 /// MoEngage's callback receiver: any answer will do.
-pub(super) async fn moengage(http: Client, config: Arc<Config>, channel: Channel) -> Finding {
-    let item = of(&config, "MoEngage callback", channel.id.as_str());
+pub(super) async fn moengage(to: Asker, channel: Channel) -> Finding {
+    let config = &to.config;
+    let item = of(config, "MoEngage callback", channel.id.as_str());
+    let name = named(config, "MOENGAGE_CALLBACK_URL", "callback_url");
     let Some(url) = &channel.callback_url else {
-        let name = named(&config, "MOENGAGE_CALLBACK_URL", "callback_url");
         return finding(item, Mark::Unknown, format!("{name} is not set"));
     };
-    match status(http.head(url)).await {
-        Err(why) => finding(item, Mark::Fault, format!("{}: {why}", host(url))),
+    match to.status(to.http.head(url), Some("MoEngage")).await {
+        Err(why) => finding(item, Mark::Fault, format!("{} ({name}): {why}", host(url))),
         Ok(status) => {
             let mark = if status.is_server_error() {
                 Mark::Warn
@@ -65,19 +73,16 @@ pub(super) async fn moengage(http: Client, config: Arc<Config>, channel: Channel
 }
 
 /// Our webhook as Jumper reaches it. From inside it may be out of reach and work all the same.
-pub(super) async fn webhook(http: Client, config: Arc<Config>, account: Account) -> Finding {
-    let item = of(&config, "webhook from outside", account.id.as_str());
+pub(super) async fn webhook(to: Asker, account: Account) -> Finding {
+    let config = &to.config;
+    let item = of(config, "webhook from outside", account.id.as_str());
     let Some(url) = config.webhook_of(&account) else {
-        let name = named(
-            &config,
-            "SUBSCRIBED_CALLBACK_URL",
-            "subscribed_callback_url",
-        );
+        let name = named(config, "SUBSCRIBED_CALLBACK_URL", "subscribed_callback_url");
         return finding(item, Mark::Unknown, format!("{name} is not set"));
     };
     // With the secret: only the URL that Jumper is given answers 200.
     let url = url.as_str();
-    match status(http.get(url)).await {
+    match to.status(to.http.get(url), None).await {
         Err(why) => {
             let words = format!(
                 "{}: {why}. Jumper must reach it; from here that may differ",
@@ -97,7 +102,7 @@ pub(super) async fn webhook(http: Client, config: Arc<Config>, account: Account)
                  PORT, is the gateway running with this {}?",
                 host(url),
                 status.as_u16(),
-                named(&config, "WEBHOOK_SECRET", "webhook_secret"),
+                named(config, "WEBHOOK_SECRET", "webhook_secret"),
             );
             finding(item, Mark::Warn, words)
         }
@@ -118,16 +123,64 @@ fn named<'a>(config: &Config, var: &'a str, key: &'a str) -> &'a str {
     if config.has_tables() { key } else { var }
 }
 
-async fn status(request: RequestBuilder) -> Result<StatusCode, String> {
-    match request.send().await {
-        Ok(answer) => Ok(answer.status()),
-        Err(error) => Err(reach::why(&error)),
+/// Asks, and remembers what time it is elsewhere. Clones share that.
+#[derive(Clone)]
+pub(super) struct Asker {
+    http: Client,
+    config: Arc<Config>,
+    /// Who is farthest from our clock, and by how many milliseconds ours is ahead.
+    ahead: Arc<Mutex<Option<(&'static str, i64)>>>,
+}
+
+impl Asker {
+    pub(super) fn new(http: Client, config: &Config) -> Self {
+        Self {
+            http,
+            config: Arc::new(config.clone()),
+            ahead: Arc::default(),
+        }
     }
+
+    /// The own clock, if somebody told the time.
+    pub(super) fn clock(&self) -> Option<Finding> {
+        let ahead = *self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
+        ahead.map(|(who, ahead)| machine::clock(who, ahead))
+    }
+
+    /// What is answered; `who` has a clock of its own.
+    async fn status(
+        &self,
+        request: RequestBuilder,
+        who: Option<&'static str>,
+    ) -> Result<StatusCode, String> {
+        let answer = request.send().await.map_err(|error| reach::why(&error))?;
+        let date = answer
+            .headers()
+            .get(DATE)
+            .and_then(|date| date.to_str().ok());
+        if let (Some(who), Some(ahead)) = (who, date.and_then(ahead)) {
+            let mut known = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
+            if known.is_none_or(|(_, before)| before.abs() < ahead.abs()) {
+                *known = Some((who, ahead));
+            }
+        }
+        Ok(answer.status())
+    }
+}
+
+/// By how many milliseconds our clock is ahead of a Date header.
+fn ahead(date: &str) -> Option<i64> {
+    let theirs = jiff::fmt::rfc2822::parse(date).ok()?.timestamp();
+    Some(clock::now().0.saturating_sub(theirs.as_millisecond()))
 }
 
 /// Scheme, host and port of a URL: what follows may be a secret, and so may user and password.
 pub(super) fn host(url: &str) -> String {
-    let Ok(url) = reqwest::Url::parse(url) else {
+    // A password that is not encoded may stand where the host seems to be.
+    let who = url.rsplit_once('@').map_or("", |(who, _)| who);
+    let who = who.split_once("://").map_or(who, |(_, who)| who);
+    let parsed = reqwest::Url::parse(url).ok();
+    let Some(url) = parsed.filter(|_| !who.contains(['/', '?', '#', '@'])) else {
         return "the address".to_owned();
     };
     let port = url.port().map_or(String::new(), |port| format!(":{port}"));
@@ -152,9 +205,20 @@ mod tests {
             ),
             ("http://[::1]:3001/x", "http://[::1]:3001"),
             ("nonsense", "the address"),
+            ("redis://u:12#secret@h", "the address"),
+            ("redis://12?secret@h", "the address"),
+            ("redis://u:12/secret@h", "the address"),
+            ("redis://u:a@secret@h", "the address"),
         ] {
             assert_eq!(host(url), shown);
         }
+    }
+
+    #[test]
+    fn the_time_of_others_is_read_from_their_answers() {
+        let long_ago = ahead("Sun, 06 Nov 1994 08:49:37 GMT").unwrap();
+        assert!(long_ago > 30 * 365 * 86_400_000, "{long_ago}");
+        assert_eq!(ahead("yesterday"), None);
     }
 
     #[test]

@@ -54,7 +54,10 @@ pub enum BuildError {
     #[error("the Basic credentials hold a character that no header can carry")]
     Credentials,
     /// The HTTP client could not be set up.
-    #[error("the HTTP client cannot be set up (is a TLS provider installed?)")]
+    #[error(
+        "the HTTP client for Jumper cannot be made: are CA certificates installed (ca-certificates, or \
+             SSL_CERT_FILE)?"
+    )]
     Http,
 }
 

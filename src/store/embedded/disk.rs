@@ -122,6 +122,20 @@ pub(super) fn lock(dir: &Path) -> Result<File, StoreError> {
     }
 }
 
+/// The process that works on the directory, if one does. Leaves nothing behind.
+pub fn owner(dir: &Path) -> Option<String> {
+    let mut file = File::open(dir.join("gateway.lock")).ok()?;
+    match file.try_lock_shared() {
+        Err(TryLockError::WouldBlock) => {
+            let mut owner = String::new();
+            // Who it is only helps the message.
+            let _ = file.read_to_string(&mut owner);
+            Some(owner)
+        }
+        Ok(()) | Err(TryLockError::Error(_)) => None,
+    }
+}
+
 /// Makes the directory, for its owner alone; one that is there stays as it is.
 pub(super) fn make_dir(dir: &Path) -> std::io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(dir)

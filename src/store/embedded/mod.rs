@@ -28,7 +28,7 @@ mod taken;
 mod tests;
 mod writer;
 
-pub use disk::room;
+pub use disk::{owner, room};
 
 use super::{Ledger, StoreError};
 use crate::domain::ChannelId;
