@@ -298,6 +298,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "one row per bad rule")]
     fn a_bad_rule_names_the_member_at_fault() {
         for (rule, member) in [
             (json!({}), "route"),
