@@ -2,10 +2,11 @@
 //!
 //! Everything here is standard library only: no serde, no clock, no I/O. A value of one of these
 //! types is proof that it was checked on the way in, so nothing downstream checks it again.
-//! Decisions (state machine, who may write, status fold, failure policy) take what they need as arguments and
+//! Decisions (state machine, who may write, status fold, circumstances) take what they need as arguments and
 //! are tested by table and by property.
 
 pub mod callback;
+pub mod circumstance;
 pub mod code;
 pub mod event;
 pub mod id;
@@ -15,6 +16,7 @@ pub mod message;
 pub mod outcome;
 pub mod phone;
 pub mod policy;
+pub mod proof;
 pub mod state;
 pub mod status;
 pub mod template;

@@ -62,4 +62,96 @@ impl Answer {
         parts.extend(self.text.clone());
         parts.join(", ")
     }
+
+    /// What alike answers share: status, fault and text without what differs from message to message
+    /// (numbers, ids, quoted words, addresses).
+    pub fn reason(&self) -> String {
+        let mut parts = Vec::new();
+        if let Some(http) = self.http {
+            parts.push(format!("http {http}"));
+        }
+        if let Some(transport) = self.transport {
+            parts.push(format!("{transport:?}").to_lowercase());
+        }
+        parts.extend(self.fault.clone());
+        if let Some(text) = &self.text {
+            let text = without_quotes(&text.to_lowercase());
+            let same = |word: &&str| {
+                !word.contains("://") && !word.chars().any(char::is_numeric) && !word.is_empty()
+            };
+            parts.extend(
+                text.split_whitespace()
+                    .filter(same)
+                    .take(MOST_WORDS)
+                    .map(str::to_owned),
+            );
+        }
+        parts.join(" ")
+    }
+}
+
+/// Words of a text that make a reason.
+const MOST_WORDS: usize = 16;
+
+/// A text without what stands between quotes. An apostrophe inside of a word is no quote.
+fn without_quotes(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let (mut rest, mut before) = (text, ' ');
+    while let Some(c) = rest.chars().next() {
+        let after = &rest[c.len_utf8()..];
+        let end = match c {
+            '"' | '`' => after.find(c),
+            '\'' if !before.is_alphanumeric() => after.find(c),
+            '\u{201c}' => after.find('\u{201d}'),
+            '\u{2018}' if !before.is_alphanumeric() => after.find('\u{2019}'),
+            _ => None,
+        };
+        if let Some(end) = end {
+            let close = after[end..].chars().next().map_or(0, char::len_utf8);
+            rest = &after[end + close..];
+        } else {
+            out.push(c);
+            rest = after;
+        }
+        before = c;
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reason(text: &str) -> String {
+        let answer = Answer {
+            http: Some(400),
+            text: Some(text.into()),
+            ..Answer::default()
+        };
+        answer.reason()
+    }
+
+    #[test]
+    fn answers_that_differ_in_ids_numbers_and_names_are_alike() {
+        for (one, other) in [
+            ("Template 123 is paused", "Template 99 is paused"),
+            ("request req-8f3a failed", "request req-77b0 failed"),
+            ("no such page 'offer_a' here", "no such page 'offer_b' here"),
+            ("see https://a.test/x now", "see https://b.test/y now"),
+            ("Account \"A B\" is suspended", "account \"C\" is suspended"),
+        ] {
+            assert_eq!(reason(one), reason(other));
+        }
+        assert_ne!(reason("account is suspended"), reason("template is paused"));
+        assert_eq!(reason("it can't be sent"), "http 400 it can't be sent");
+        assert_eq!(reason("don't 'x' or 'y'"), "http 400 don't or");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn every_text_has_a_short_reason(text in "(?s).{0,300}") {
+            let said = reason(&text);
+            proptest::prop_assert!(said.split(' ').count() <= MOST_WORDS + 3);
+        }
+    }
 }
