@@ -24,6 +24,10 @@ const LONGEST: usize = 1000;
 pub enum Code {
     /// An account does not send until somebody has done something about it.
     AccountHeld,
+    /// The provider answers alike to several messages; they wait for a trial.
+    MessagesHeld,
+    /// The provider refuses the messages to one recipient as if it refused all.
+    OneRecipientRefused,
     /// The refresh token of an account is of no use any more.
     TokenDead,
     /// The provider does not work; it is tried again.
@@ -38,8 +42,6 @@ pub enum Code {
     ChannelRemoved,
     /// A part of the gateway ended by itself.
     PartEnded,
-    /// Has no code of its own yet.
-    Other,
 }
 
 impl Code {
@@ -47,6 +49,8 @@ impl Code {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::AccountHeld => "account_held",
+            Self::MessagesHeld => "messages_held",
+            Self::OneRecipientRefused => "one_recipient_refused",
             Self::TokenDead => "token_dead",
             Self::CircuitOpen => "circuit_open",
             Self::StoreUnreachable => "store_unreachable",
@@ -54,7 +58,6 @@ impl Code {
             Self::DatastoreFailing => "datastore_failing",
             Self::ChannelRemoved => "channel_removed",
             Self::PartEnded => "part_ended",
-            Self::Other => "other",
         }
     }
 }
@@ -69,15 +72,6 @@ fn book() -> MutexGuard<'static, Book> {
 
 fn key(code: Code, subject: &str) -> Key {
     (code, subject.to_owned())
-}
-
-/// Tells a person at once of what has no code yet.
-pub fn tell(text: &str) {
-    emit(&Line::Raised {
-        key: key(Code::Other, "gateway"),
-        text: text.to_owned(),
-        lasted: Duration::ZERO,
-    });
 }
 
 /// Something needs a person, who is told at once; reported again while it lasts, after hours.

@@ -15,7 +15,7 @@ use crate::ops::{self, Desk};
 use crew::Crew;
 use listen::bind;
 pub(crate) use listen::cannot_listen;
-use parts::Parts;
+use parts::{AccountParts, Parts};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -196,39 +196,10 @@ async fn leave(parts: &Parts, lease: &Crew) {
 }
 
 fn start_work(config: &Config, parts: &Parts, crew: &Crew) {
-    let stop = || crew.stop.child_token();
     for one in &parts.accounts {
-        crew.hire("worker", parts.worker(one).run(stop()));
-        let (tokens, token_stop) = (one.tokens.clone(), stop());
-        crew.hire("token keeper", async move {
-            tokens.keep_fresh(token_stop).await
-        });
-        let (templates, template_stop) = (one.templates.clone(), stop());
-        let every = one.configured.template_refresh;
-        crew.hire("template keeper", async move {
-            templates.keep_fresh(every, template_stop).await;
-        });
-        if let Some((writer, late)) = parts.archivists(config, one) {
-            crew.hire("writer of records", writer.run(stop()));
-            crew.hire("search for late statuses", late.run(stop()));
-        }
-        let watched = keeper::Watched {
-            account: one.account.clone(),
-            provider: one.provider.clone(),
-        };
-        let probe = config.policy.hold_probe;
-        crew.hire(
-            "account watch",
-            keeper::watch_hold(watched.clone(), probe, stop()),
-        );
-        if let Some(wanted) = parts.subscription(config, one) {
-            let every = one.configured.subscription_check;
-            crew.hire(
-                "subscription",
-                keeper::keep_subscribed(watched, wanted, every, stop()),
-            );
-        }
+        start_account(config, parts, one, crew);
     }
+    let stop = || crew.stop.child_token();
     for relay in parts.relays(config) {
         crew.hire("relay", relay.run(stop()));
     }
@@ -254,6 +225,43 @@ fn start_work(config: &Config, parts: &Parts, crew: &Crew) {
         "metrics",
         keeper::tidy_metrics(parts.metrics.clone(), stop()),
     );
+}
+
+fn start_account(config: &Config, parts: &Parts, one: &AccountParts, crew: &Crew) {
+    let stop = || crew.stop.child_token();
+    let (worker, trials) = parts.worker(one);
+    crew.hire("worker", worker.run(stop()));
+    crew.hire("trials of holds", trials.run(stop()));
+    crew.hire("keeper of holds", one.holds.clone().keep(stop()));
+    let (tokens, token_stop) = (one.tokens.clone(), stop());
+    crew.hire("token keeper", async move {
+        tokens.keep_fresh(token_stop).await
+    });
+    let (templates, template_stop) = (one.templates.clone(), stop());
+    let every = one.configured.template_refresh;
+    crew.hire("template keeper", async move {
+        templates.keep_fresh(every, template_stop).await;
+    });
+    if let Some((writer, late)) = parts.archivists(config, one) {
+        crew.hire("writer of records", writer.run(stop()));
+        crew.hire("search for late statuses", late.run(stop()));
+    }
+    let watched = keeper::Watched {
+        account: one.account.clone(),
+        provider: one.provider.clone(),
+    };
+    let probe = config.policy.hold_probe;
+    crew.hire(
+        "account watch",
+        keeper::watch_hold(watched.clone(), probe, stop()),
+    );
+    if let Some(wanted) = parts.subscription(config, one) {
+        let every = one.configured.subscription_check;
+        crew.hire(
+            "subscription",
+            keeper::keep_subscribed(watched, wanted, every, stop()),
+        );
+    }
 }
 
 /// Files kept for everything that is no connection to the public listener: the store, the ops

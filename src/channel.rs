@@ -3,6 +3,10 @@
 //! What is configured never changes while the process lives. What changes at run time (pause, hold)
 //! stands behind a lock of its own and is only a signal: queues and messages live in the outbox.
 
+mod holding;
+
+pub use holding::{HoldSeen, Holding};
+
 use crate::domain::policy::Policy;
 use crate::domain::{AccountId, BusinessNumber, ChannelId, UnixMs};
 use crate::limit::Limiter;
@@ -22,6 +26,8 @@ pub struct Account {
     /// Why nothing is sent, if nothing is. Written by the worker, the token manager's watcher and
     /// the breaker; read by the worker and the ops listener.
     held: Mutex<Option<Hold>>,
+    /// What is held because of what the provider answered.
+    pub holding: Holding,
     /// Rung when there may be work: a message came in, a hold ended, a pause ended.
     pub work: Notify,
 }
@@ -39,6 +45,7 @@ impl Account {
     /// An account that sends.
     pub fn new(id: AccountId, limiter: Limiter) -> Self {
         Self {
+            holding: Holding::new(id.clone()),
             id,
             limiter,
             held: Mutex::new(None),
@@ -144,6 +151,11 @@ impl Channel {
     /// Whether an operator stopped its sending.
     pub fn is_paused(&self) -> bool {
         self.pause.now() & STANDS != 0
+    }
+
+    /// Whether it keeps its messages, whatever the reason: paused, held, or no token to send with.
+    pub fn stands(&self) -> bool {
+        self.is_paused() || self.account.held().is_some() || self.account.holding.is_held(&self.id)
     }
 
     /// Stops or resumes its sending, as an operator of this process says.

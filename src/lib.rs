@@ -19,14 +19,14 @@
 //! record too: what happens to it is appended there in the same step, so the two cannot disagree.
 //!
 //! Beside the path: [`domain`] has the words and the pure decisions (state machine, fold, policy);
-//! [`channel`] says who may send what where; [`breaker`] and [`keeper`] watch over accounts;
+//! [`channel`] says who may send what where; [`breaker`], [`hold`] and [`keeper`] watch over accounts;
 //! [`archive`] writes the records into Datastore, by the calls of [`datastore`], and asks it for
 //! messages that only it still knows; [`ops`] is the operator's desk; [`sandbox`] plays both
 //! counterparties for the demo and the tests; [`config`] is the only reader of files and
 //! environment; [`app`] builds all of it; [`cli`] has the commands.
 //!
 //! Who may import whom (checked by `tests/tidy.rs`): domain, clock < store < telemetry < limit,
-//! breaker, channel, outbox < jumper < provider < templates < send < worker; channel, outbox,
+//! breaker, channel, outbox < hold, jumper < provider < templates < send < worker; channel, outbox,
 //! templates < intake < moengage < relay; datastore, outbox < archive; all of these < ops < config <
 //! app < cli. `send` and `relay` never see each other, nor do `moengage` and `jumper`; `datastore`
 //! and `sandbox` see `domain` only.
@@ -43,6 +43,7 @@ pub mod datastore;
 pub mod domain;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
+pub mod hold;
 pub mod http;
 pub mod intake;
 pub mod jumper;

@@ -5,6 +5,7 @@
 
 use crate::alert::{self, Code};
 use crate::clock;
+use crate::domain::proof::LastProof;
 use crate::domain::{ChannelId, Incoming, Lane, Message, Receipt, Refusal, UnixMs};
 use crate::store::{self, ClaimedMessage, EventRules, Folded, LaneOf, Settlement, StoreError, Tap};
 use crate::telemetry::caught;
@@ -188,14 +189,17 @@ impl Claimed {
             .await
     }
 
-    /// Nothing was handed on; once more at `due`.
-    pub async fn retry(self, due: UnixMs, answer: String) -> Folded {
-        self.settle(Settlement::Retry { due }, answer).await
+    /// Back to the queue until `due`; `aside` lets the others go first. `proof` says whether it was not
+    /// taken, or refused while it is held.
+    pub async fn retry(self, due: UnixMs, aside: bool, proof: LastProof, answer: String) -> Folded {
+        let settlement = Settlement::Retry { due, aside, proof };
+        self.settle(settlement, answer).await
     }
 
     /// It will not be sent, and MoEngage is told why.
-    pub async fn bury(self, why: Refusal, answer: String) -> Folded {
-        self.settle(Settlement::Failed(why), answer).await
+    pub async fn bury(self, refusal: Refusal, proof: LastProof, answer: String) -> Folded {
+        self.settle(Settlement::Failed { refusal, proof }, answer)
+            .await
     }
 
     /// Nobody knows; evidence counts until `until`.
@@ -205,17 +209,17 @@ impl Claimed {
     }
 
     /// Runs the step that settles it. Of a step that panics nobody knows how far it came: that is
-    /// put down at once, and evidence counts for as long as `hold`.
-    pub async fn guarded<F>(self, hold: Duration, step: impl FnOnce(Self) -> F)
+    /// put down at once, and evidence counts for as long as `hold`. Answers what the step did.
+    pub async fn guarded<T, F>(self, hold: Duration, step: impl FnOnce(Self) -> F) -> Option<T>
     where
-        F: Future<Output = ()>,
+        F: Future<Output = T>,
     {
         let spare = Self {
             outbox: self.outbox.clone(),
             claimed: self.claimed.clone(),
         };
-        if caught(step(self)).await.is_ok() {
-            return;
+        if let Ok(done) = caught(step(self)).await {
+            return Some(done);
         }
         let (channel, msg_id) = (spare.channel().clone(), spare.message().msg_id.clone());
         // Where the step had settled it already, this changes nothing.
@@ -226,6 +230,7 @@ impl Claimed {
         tracing::error!(%channel, %msg_id, hold_s = hold.as_secs(),
             "sending this message failed inside the gateway, which is a defect; unless it was settled \
              before, its outcome is unknown and waits for a status event as evidence");
+        None
     }
 
     async fn settle(self, settlement: Settlement, answer: String) -> Folded {
@@ -312,12 +317,15 @@ mod tests {
             let turn = store::Turn {
                 channel: channel.clone(),
                 expired_before: UnixMs(0),
+                retries: 1,
+                aside: 1,
             };
             let claims = store.claim(vec![turn], 1, clock::now()).await;
             let claimed = claims.unwrap().taken.pop().unwrap();
             let step = async |claimed: Claimed| {
                 if settled {
-                    claimed.retry(UnixMs(0), "503".into()).await;
+                    let proof = LastProof::NotTaken;
+                    claimed.retry(UnixMs(0), false, proof, "503".into()).await;
                 }
                 panic!("as the test wants it");
             };

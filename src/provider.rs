@@ -6,6 +6,8 @@ pub use crate::jumper::SubscriptionState;
 pub use crate::jumper::token::{Changes, TokenError, TokenState};
 
 use crate::domain::Answer;
+use crate::domain::policy::Policy;
+use crate::domain::proof::Judgement;
 use crate::domain::template::{Detail, Outgoing, Variant};
 use crate::jumper;
 use crate::limit::Permit;
@@ -39,6 +41,20 @@ impl Provider {
                     token_generation,
                 }
             }
+        }
+    }
+
+    /// What an answer to a send proves, and whom it is about.
+    pub fn judge(&self, answer: &Answer, policy: &Policy) -> Judgement {
+        match self {
+            Self::Jumper(_) => jumper::classify::classify(answer, &policy.retryable_texts),
+        }
+    }
+
+    /// Whether an answer says that the provider itself is in trouble.
+    pub fn is_outage(&self, answer: &Answer) -> bool {
+        match self {
+            Self::Jumper(_) => jumper::classify::is_outage(answer),
         }
     }
 

@@ -3,8 +3,13 @@
 //! Permits come before claims, and a claim takes no more than the permits of the next moment; so
 //! one durable write serves many sends, and little is marked as attempting at any time.
 
+mod claim;
+mod shares;
+mod trials;
 mod turns;
 
+use shares::Shares;
+pub use trials::Trials;
 use turns::Turns;
 
 use crate::breaker::{Admission, Breaker};
@@ -14,10 +19,11 @@ use crate::domain::ChannelId;
 use crate::limit::Permit;
 use crate::outbox::Outbox;
 use crate::send::Sender;
-use crate::store::{Claims, StoreError, Turn};
+use crate::store::Claims;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -46,6 +52,8 @@ pub struct Worker {
     sends: TaskTracker,
     /// Which channel is served first, so that they share the permits.
     turns: Turns,
+    /// How much of each channel may go to what was tried before.
+    shares: HashMap<ChannelId, Shares>,
     /// How long a claim takes, smoothed: slots begin this far ahead.
     lead: Duration,
     /// Fired when nothing new may be begun.
@@ -78,6 +86,7 @@ impl Worker {
             sender,
             sends: TaskTracker::new(),
             turns: Turns::default(),
+            shares: HashMap::new(),
             lead: LEAD.0,
             stop: CancellationToken::new(),
             blind: false,
@@ -165,7 +174,7 @@ impl Worker {
     }
 
     fn open_channels(&self) -> impl Iterator<Item = &Arc<Channel>> {
-        self.channels.iter().filter(|channel| !channel.is_paused())
+        self.channels.iter().filter(|channel| !channel.stands())
     }
 
     /// What may wait to be sent: no more permits are taken, as others could use them.
@@ -198,28 +207,6 @@ impl Worker {
                 "the provider still does not work; messages wait"),
         }
         Next::Again
-    }
-
-    async fn claim(&mut self, most: usize) -> Result<Claims, StoreError> {
-        let now = clock::now();
-        let ledger = |channel: &ChannelId| self.outbox.store.ledger(channel);
-        let waiting = self.open_channels();
-        let waiting = waiting.filter(|channel| ledger(&channel.id).queued > 0);
-        let turns = waiting.map(|channel| Turn {
-            channel: channel.id.clone(),
-            expired_before: now.minus(channel.policy.max_age),
-        });
-        let turns = self.turns.ordered(turns.collect());
-        let began = Instant::now();
-        let claims = self.outbox.store.claim(turns, most, now).await;
-        if let Ok(claims) = &claims {
-            self.turns
-                .served(claims.taken.iter().map(|one| &one.channel));
-        }
-        // Twice the smoothed time leaves room for the usual spread.
-        let smoothed = (self.lead * 7 + began.elapsed() * 2) / 8;
-        self.lead = smoothed.clamp(LEAD.0, LEAD.1);
-        claims
     }
 
     async fn start(&mut self, claims: Claims, permits: Vec<Permit>) -> Next {

@@ -24,7 +24,7 @@ use crate::relay::{self, Relay};
 use crate::send::Sender;
 use crate::store::{EventRules, LaneOf};
 use crate::telemetry;
-use crate::worker::Worker;
+use crate::worker::{Trials, Worker};
 use anyhow::Context;
 use secrecy::ExposeSecret;
 use std::sync::Arc;
@@ -156,6 +156,7 @@ impl Parts {
     pub(super) fn desk(&self, config: &Config) -> Desk {
         let desk = |one: &AccountParts| AccountDesk {
             account: one.account.clone(),
+            holds: one.holds.clone(),
             provider: one.provider.clone(),
             breaker: one.breaker.clone(),
             configured: one.configured.pace,
@@ -172,18 +173,20 @@ impl Parts {
         })
     }
 
-    /// The worker of an account.
-    pub(super) fn worker(&self, parts: &AccountParts) -> Worker {
-        let sender = Sender {
+    /// The worker of an account, and the trials of what is held there.
+    pub(super) fn worker(&self, parts: &AccountParts) -> (Worker, Trials) {
+        let sender = Arc::new(Sender {
             account: parts.account.clone(),
+            holds: parts.holds.clone(),
             provider: parts.provider.clone(),
             templates: parts.templates.clone(),
             breaker: parts.breaker.clone(),
             retry: parts.retry,
-        };
+        });
         let of_account = |channel: &&Arc<Channel>| channel.account.id == parts.account.id;
-        let channels = self.channels.iter().filter(of_account).cloned().collect();
-        Worker::new(channels, self.outbox.clone(), Arc::new(sender))
+        let channels: Vec<_> = self.channels.iter().filter(of_account).cloned().collect();
+        let trials = Trials::new(channels.clone(), self.outbox.clone(), sender.clone());
+        (Worker::new(channels, self.outbox.clone(), sender), trials)
     }
 
     /// A relay for each lane of each channel.

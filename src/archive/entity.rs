@@ -201,6 +201,7 @@ pub(super) mod tests {
                 conversation: Some("C1".into()),
                 status: Some(Status::Read),
                 inferred: true,
+                proof: crate::domain::proof::LastProof::Taken,
                 history: vec![
                     moment(1, "accepted"),
                     moment(7, "status"),

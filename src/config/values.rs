@@ -125,7 +125,7 @@ pub struct Sending {
     pub retry_base: Duration,
     /// The longest pause between retries.
     pub retry_max: Duration,
-    /// How often a held account is tested.
+    /// The longest pause between two trials of what is held.
     pub hold_probe: Duration,
 }
 

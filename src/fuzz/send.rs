@@ -107,6 +107,8 @@ impl Sends {
         let turn = Turn {
             channel: self.door.channel.clone(),
             expired_before: UnixMs(0),
+            retries: usize::MAX,
+            aside: usize::MAX,
         };
         let claims = self.door.store.claim(vec![turn], usize::MAX >> 8, now);
         let claims = self.door.wait(claims).expect("claims");
@@ -130,7 +132,7 @@ impl Sends {
         waiting.sort_unstable();
         assert_eq!(taken, waiting);
         for one in &claims.taken {
-            let end = Settlement::Failed(crate::domain::Refusal::new(
+            let end = Settlement::failed(crate::domain::Refusal::new(
                 crate::domain::Code::Other,
                 "no",
             ));

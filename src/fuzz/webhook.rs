@@ -59,6 +59,8 @@ impl Hooks {
         let turn = Turn {
             channel: door.channel.clone(),
             expired_before: UnixMs(0),
+            retries: usize::MAX,
+            aside: usize::MAX,
         };
         let claims = door.wait(door.store.claim(vec![turn], 100, now));
         for one in claims.expect("claims").taken {

@@ -3,6 +3,7 @@
 //! The rest of the program sees [`Account`] through `provider` and [`webhook::parse`]; Jumper's
 //! shapes stay in here. Every foreign fact is from contracts/jumper.md.
 
+pub(crate) mod classify;
 pub mod client;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
@@ -19,10 +20,11 @@ pub(crate) mod fake;
 pub use subscription::{SubscriptionState, registered};
 
 use crate::domain::Answer;
-use crate::domain::policy::{Policy, Verdict, decide};
+use crate::domain::proof::{About, Proof};
 use crate::domain::template::{Detail, Outgoing, Variant};
 use crate::limit::{Limiter, Permit};
 use crate::store::Guard;
+use classify::classify;
 use client::{Client, Question};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
@@ -161,15 +163,16 @@ impl Account {
                 Ok(body) => return Ok(body),
                 Err(answer) => answer,
             };
-            match decide(&answer, &Policy::default()) {
-                Verdict::Reauthorize if !renewed => {
+            let judgement = classify(&answer, &[]);
+            match judgement.about {
+                About::Token if !renewed => {
                     renewed = true;
                     if self.tokens.refused(access.generation).await.is_err() {
                         return Err(answer);
                     }
                 }
-                Verdict::SlowDown { retry_after } => {
-                    self.limiter.slow_down(retry_after);
+                About::Rate => {
+                    self.limiter.slow_down(judgement.pause);
                     return Err(answer);
                 }
                 _ => return Err(answer),
@@ -181,8 +184,8 @@ impl Account {
 /// Whether an answer may be about `limit=all` itself: a refusal, or a failure that only the big list
 /// runs into.
 fn is_about_the_word(answer: &Answer) -> bool {
-    let verdict = decide(answer, &Policy::default());
-    answer.http.is_some() && matches!(verdict, Verdict::Fail | Verdict::Unknown)
+    let proof = classify(answer, &[]).proof;
+    answer.http.is_some() && matches!(proof, Proof::Refused | Proof::Unclear)
 }
 
 /// The answer of a call that was not made. Its fault makes the policy ask for a new token.

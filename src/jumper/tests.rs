@@ -101,6 +101,15 @@ async fn send(account: &Account) -> Answer {
     account.send(permit, &outgoing()).await.0
 }
 
+fn judged(answer: &Answer) -> (Proof, About) {
+    let judgement = classify(answer, &[]);
+    (judgement.proof, judgement.about)
+}
+
+fn proof(answer: &Answer) -> Proof {
+    judged(answer).0
+}
+
 fn sent() -> Reaction {
     Reaction::Json(
         200,
@@ -113,10 +122,7 @@ async fn a_send_looks_as_jumper_wants_it() {
     let fake = Fake::start(|_, _| sent()).await;
     let (_dir, account) = account_at(&fake).await;
     let answer = send(&account).await;
-    assert!(
-        matches!(decide(&answer, &Policy::default()), Verdict::Accepted(_)),
-        "{answer:?}"
-    );
+    assert!(matches!(proof(&answer), Proof::Taken(_)), "{answer:?}");
     let pace = account.limiter.now();
     assert_eq!(
         (pace.started, pace.in_flight),
@@ -167,7 +173,7 @@ async fn a_late_answer_is_unknown() {
     let (_dir, account) = account_with(&tokens().await, &impatient).await;
     let answer = send(&account).await;
     assert_eq!(answer.transport, Some(Transport::Timeout), "{answer:?}");
-    assert_eq!(decide(&answer, &Policy::default()), Verdict::Unknown);
+    assert_eq!(proof(&answer), Proof::Unclear);
     assert_eq!(fake.calls(), 1);
 }
 
@@ -175,78 +181,82 @@ async fn a_late_answer_is_unknown() {
 #[tokio::test]
 #[expect(clippy::too_many_lines, reason = "one row per way of failing")]
 async fn failures_are_told_apart() {
-    let wait = Some(Duration::from_secs(7));
-    let slow_down = Verdict::SlowDown { retry_after: wait };
-    type Case = (fn() -> Reaction, Option<u16>, Option<Transport>, Verdict);
+    let unclear = (Proof::Unclear, About::Way);
+    type Case = (
+        fn() -> Reaction,
+        Option<u16>,
+        Option<Transport>,
+        (Proof, About),
+    );
     let cases: Vec<Case> = vec![
         (
             || Reaction::Close,
             None,
             Some(Transport::Lost),
-            Verdict::Unknown,
+            unclear.clone(),
         ),
         (
             || Reaction::Cut(200, "{\"success\":true"),
             Some(200),
             Some(Transport::Lost),
-            Verdict::Unknown,
+            unclear.clone(),
         ),
         (
             || Reaction::Cut(200, "{\"success\":true,\"message_id\":\"M\"}"),
             Some(200),
             Some(Transport::Lost),
-            Verdict::Unknown,
+            unclear.clone(),
         ),
         (
             || Reaction::Cut(503, "<html>"),
             Some(503),
             Some(Transport::Lost),
-            Verdict::Retry,
+            (Proof::NotTaken, About::Way),
         ),
         (
             || Reaction::Cut(502, "<html>"),
             Some(502),
             Some(Transport::Lost),
-            Verdict::Unknown,
+            unclear.clone(),
         ),
         (
             || Reaction::Raw(200, "", "{\"success\":tr".into()),
             Some(200),
             None,
-            Verdict::Unknown,
+            unclear.clone(),
         ),
         (
             || Reaction::Raw(200, "", " ".repeat(300_000)),
             Some(200),
             None,
-            Verdict::Unknown,
+            unclear.clone(),
         ),
         (
             || Reaction::Raw(502, "", "<html>Bad Gateway</html>".into()),
             Some(502),
             None,
-            Verdict::Unknown,
+            unclear.clone(),
         ),
         (
             || Reaction::Raw(302, "location: /chat/send-message\r\n", String::new()),
             Some(302),
             None,
-            Verdict::Hold,
+            (Proof::NotTaken, About::Unsaid),
         ),
         (
             || Reaction::Raw(429, "retry-after: 7\r\n", String::new()),
             Some(429),
             None,
-            slow_down,
+            (Proof::NotTaken, About::Rate),
         ),
         (
             || Reaction::Json(400, json!({ "success": false })),
             Some(400),
             None,
-            Verdict::Fail,
+            (Proof::Refused, About::Message),
         ),
     ];
-    for (number, (reaction, http, transport, verdict)) in cases.into_iter().enumerate() {
+    for (number, (reaction, http, transport, expected)) in cases.into_iter().enumerate() {
         let fake = Fake::start(move |_, _| reaction()).await;
         let (_dir, account) = account_at(&fake).await;
         let answer = send(&account).await;
@@ -255,11 +265,7 @@ async fn failures_are_told_apart() {
             (http, transport),
             "{number} {answer:?}"
         );
-        assert_eq!(
-            decide(&answer, &Policy::default()),
-            verdict,
-            "{number} {answer:?}"
-        );
+        assert_eq!(judged(&answer), expected, "{number} {answer:?}");
         assert_eq!(fake.calls(), 1, "{number}: nothing is sent twice");
     }
 }
@@ -286,7 +292,7 @@ async fn no_connection_proves_that_nothing_was_handed_on() {
         let (_dir, account) = account_with(&tokens().await, &hasty).await;
         let answer = send(&account).await;
         assert_eq!(answer.transport, Some(Transport::Connect), "{answer:?}");
-        assert_eq!(decide(&answer, &Policy::default()), Verdict::Retry);
+        assert_eq!(judged(&answer), (Proof::NotTaken, About::Way));
         assert!(!answer.summary().contains("://"), "{}", answer.summary());
     }
     assert_eq!(fake.calls(), 0);
@@ -320,7 +326,7 @@ async fn without_a_token_no_call_is_made() {
     let fake = Fake::start(|_, _| sent()).await;
     let (_dir, account) = account_with(&refusing, &settings(&fake.url)).await;
     let answer = send(&account).await;
-    assert_eq!(decide(&answer, &Policy::default()), Verdict::Reauthorize);
+    assert_eq!(judged(&answer), (Proof::NotTaken, About::Token));
     assert_eq!(fake.calls(), 0);
     assert_eq!(account.limiter.now().in_flight, 0);
 }

@@ -1,8 +1,10 @@
 //! `/metrics` for Prometheus: the counters of the program, and gauges read at the moment of asking.
 
 use super::{AccountDesk, Desk, archived};
+use crate::channel::Channel;
 use crate::clock;
 use crate::domain::UnixMs;
+use crate::domain::circumstance::Scope;
 use crate::provider::TokenState;
 use crate::store::Ledger;
 use axum::extract::State;
@@ -14,11 +16,10 @@ pub(super) async fn render(State(desk): State<Desk>) -> Response {
     for channel in desk.shared.channels.iter() {
         let name = channel.id.as_str().to_owned();
         let ledger = desk.shared.outbox.store.ledger(&channel.id);
-        let stands = channel.is_paused() || channel.account.held().is_some();
         let failing = !desk.shared.relayed.of(&channel.id).is_empty();
         gauge!("gateway_callbacks_failing", "channel" => name.clone())
             .set(f64::from(u8::from(failing)));
-        read_channel(name, &ledger, (channel.is_paused(), stands));
+        read_channel(name, &ledger, channel);
     }
     desk.shared
         .accounts
@@ -37,8 +38,8 @@ pub(super) async fn render(State(desk): State<Desk>) -> Response {
 }
 
 /// What waits in a channel that is paused or held is held, else queued (DESIGN G2).
-fn read_channel(channel: String, ledger: &Ledger, (paused, stands): (bool, bool)) {
-    let (queued, held) = if stands {
+fn read_channel(channel: String, ledger: &Ledger, of: &Channel) {
+    let (queued, held) = if of.stands() {
         (0, ledger.queued)
     } else {
         (ledger.queued, 0)
@@ -63,7 +64,10 @@ fn read_channel(channel: String, ledger: &Ledger, (paused, stands): (bool, bool)
     for (state, n) in callbacks {
         gauge!("gateway_callbacks", "channel" => channel.clone(), "state" => state).set(n as f64);
     }
-    gauge!("gateway_channel_paused", "channel" => channel).set(f64::from(u8::from(paused)));
+    let flag = |on: bool| f64::from(u8::from(on));
+    let is_held = of.account.holding.is_held(&of.id);
+    gauge!("gateway_channel_held", "channel" => channel.clone()).set(flag(is_held));
+    gauge!("gateway_channel_paused", "channel" => channel).set(flag(of.is_paused()));
 }
 
 async fn read_archive(desk: &Desk) {
@@ -84,7 +88,10 @@ fn read_account(desk: &AccountDesk, now: UnixMs) {
     let account = || desk.account.id.as_str().to_owned();
     let flag = |on: bool| f64::from(u8::from(on));
     let pace = desk.account.limiter.now();
-    gauge!("gateway_account_held", "account" => account()).set(flag(desk.account.held().is_some()));
+    let scope = Scope::Account(desk.account.id.clone());
+    let hold = desk.account.holding.hold(&scope);
+    let held = desk.account.held().is_some() || hold.is_some_and(|hold| hold.is_held());
+    gauge!("gateway_account_held", "account" => account()).set(flag(held));
     gauge!("gateway_breaker_open", "account" => account()).set(flag(desk.breaker.is_open()));
     gauge!("gateway_calls_started", "account" => account()).set(pace.started as f64);
     gauge!("gateway_calls_in_flight", "account" => account()).set(pace.in_flight as f64);

@@ -8,6 +8,7 @@ mod archived;
 mod door;
 mod follow;
 pub mod health;
+mod holds;
 mod metrics;
 pub mod problem;
 mod rate;
@@ -18,6 +19,7 @@ mod view;
 use crate::archive::Archive;
 use crate::breaker::Breaker;
 use crate::channel::{Account, Channels};
+use crate::hold::Holds;
 use crate::http::{self, Measure};
 use crate::intake::Intake;
 use crate::limit::Pace;
@@ -65,6 +67,8 @@ struct Shared {
 pub struct AccountDesk {
     /// The account.
     pub account: Arc<Account>,
+    /// Its holds.
+    pub holds: Holds,
     /// Its provider.
     pub provider: Arc<Provider>,
     /// Its breaker.
@@ -147,6 +151,9 @@ pub fn routes(desk: Desk) -> Router {
         )
         .route("/api/accounts/{id}/token/refresh", post(api::refresh_token))
         .route("/api/accounts/{id}/token/seed", put(api::seed_token))
+        .route("/api/holds", get(holds::list))
+        .route("/api/holds/{id}/release", post(holds::release))
+        .route("/api/holds/{id}/fail", post(holds::let_fail))
         .route("/api/messages/{msg_id}", get(search::message))
         .route("/api/search", post(search::search))
         .fallback(async || Problem::not_found("there is no such route"))

@@ -36,8 +36,7 @@ struct Shown {
 
 impl Shown {
     fn of(channel: &Channel, ledger: &Ledger) -> Self {
-        let stands = channel.is_paused() || channel.account.held().is_some();
-        let held = if stands { ledger.queued } else { 0 };
+        let held = if channel.stands() { ledger.queued } else { 0 };
         Self {
             ledger: Ledger {
                 queued: ledger.queued - held,
@@ -98,6 +97,9 @@ pub(super) fn channel(channel: &Channel, desk: &Desk) -> Value {
         "channel": channel.id.as_str(),
         "account": channel.account.id.as_str(),
         "paused": channel.is_paused(),
+        "held": channel.account.holding.held(&channel.id).map(|hold| json!({
+            "id": hold.scope.to_string(), "reason": hold.words, "since": time(hold.since),
+        })),
         "queued": outbox.store.ledger(&channel.id).queued,
         "callbacks_failing": failing,
     })
@@ -174,6 +176,7 @@ pub(super) fn record(record: &Record) -> Value {
         "accepted_at": time(record.accepted_at),
         "due": record.due.map(time),
         "attempts": record.attempts,
+        "proof": record.proof.as_str(),
         "provider_id": record.provider_id.as_deref().map(mask_digits),
         "receipt_inferred": record.inferred,
         "history": history(&record.history),

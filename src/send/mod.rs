@@ -1,24 +1,26 @@
 //! One step: a claimed message goes to the provider, and its outcome is settled.
 //!
-//! Decides nothing by itself: the template decides whether the message fits, the policy judges the
-//! answer. Every path ends in exactly one settlement.
+//! Decides nothing by itself: the template decides whether the message fits, the provider judges its
+//! answer, the account's circumstances say what follows. Every path ends in exactly one settlement,
+//! which is stored before it is logged.
 
+mod ends;
 mod ready;
+mod trouble;
 
 use ready::{LIST_WAIT, Ready};
 
-use crate::alert;
-use crate::breaker::{Breaker, Change};
+use crate::breaker::Breaker;
 use crate::channel::{Account, Channel};
-use crate::clock;
-use crate::domain::policy::{self, Verdict};
+use crate::domain::circumstance::{Call, Cause, End, Listed, Ruling, Scope};
+use crate::domain::proof::{About, Judgement, LastProof, Proof};
 use crate::domain::template::Outgoing;
-use crate::domain::{Answer, ChannelId, Code, MsgId, Refusal, Transport};
+use crate::domain::{Answer, Transport};
+use crate::hold::Holds;
 use crate::limit::Permit;
-use crate::outbox::{Claimed, retry_delay};
-use crate::provider::{Provider, Sent, TokenError};
-use crate::store::{Folded, Tap};
-use crate::telemetry::{Outcome, count_attempt};
+use crate::outbox::Claimed;
+use crate::provider::{Provider, Sent};
+use crate::store::Tap;
 use crate::templates::Templates;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -37,6 +39,8 @@ pub struct RetrySettings {
 pub struct Sender {
     /// The account.
     pub account: Arc<Account>,
+    /// Its holds.
+    pub holds: Holds,
     /// Its provider.
     pub provider: Arc<Provider>,
     /// The provider's templates.
@@ -45,6 +49,24 @@ pub struct Sender {
     pub breaker: Arc<Breaker>,
     /// Pauses between tries.
     pub retry: RetrySettings,
+}
+
+/// How a trial ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tried {
+    /// The provider took the message.
+    Taken,
+    /// It did not, or nobody knows.
+    InVain,
+    /// No call was made: the message itself cannot be sent, or its slot had passed.
+    NotMade,
+}
+
+/// A message on its way, with all that its end needs.
+struct Sending<'a> {
+    channel: &'a Channel,
+    claimed: Claimed,
+    taps: Vec<Tap>,
 }
 
 impl Sender {
@@ -64,74 +86,142 @@ impl Sender {
 
     /// Sends one message and settles it.
     pub async fn step(&self, channel: &Channel, claimed: Claimed, permit: Permit) {
+        self.send(channel, claimed, permit, false).await;
+    }
+
+    /// Sends the one message that shows whether a held scope may send again, and settles it.
+    pub async fn try_one(&self, channel: &Channel, claimed: Claimed, permit: Permit) -> Tried {
+        self.send(channel, claimed, permit, true).await
+    }
+
+    async fn send(
+        &self,
+        channel: &Channel,
+        claimed: Claimed,
+        permit: Permit,
+        is_trial: bool,
+    ) -> Tried {
         match self.prepare(channel, &claimed).await {
             Ready::Go(outgoing, taps) => {
-                self.call(channel, claimed, permit, (outgoing, taps)).await
+                let sending = Sending {
+                    channel,
+                    claimed,
+                    taps,
+                };
+                self.call(sending, permit, outgoing, is_trial).await
             }
             Ready::Refused(refusal) => {
                 drop(permit);
-                self.bury(claimed, refusal, String::new()).await;
+                let proof = LastProof::NotTaken;
+                self.bury(claimed, refusal, proof, String::new()).await;
+                Tried::NotMade
             }
             Ready::Later => {
                 drop(permit);
                 let answer = "the template list cannot be fetched now".to_owned();
                 self.retry(claimed, answer, None).await;
+                Tried::NotMade
             }
         }
     }
 
     async fn call(
         &self,
-        channel: &Channel,
-        claimed: Claimed,
+        sending: Sending<'_>,
         mut permit: Permit,
-        (outgoing, taps): (Outgoing, Vec<Tap>),
-    ) {
+        outgoing: Outgoing,
+        is_trial: bool,
+    ) -> Tried {
+        let call = call_of(&sending.claimed);
         let began = Instant::now();
         // Later, another process may have put it down as unknown.
-        permit.until(claimed.lease_until());
+        permit.until(sending.claimed.lease_until());
         let sent = self.provider.send(permit, &outgoing).await;
         let account = self.account.id.as_str().to_owned();
         metrics::histogram!("gateway_send_seconds", "account" => account)
             .record(began.elapsed().as_secs_f64());
-        let answer = &sent.answer;
-        let said = answer.summary();
-        let verdict = policy::decide(answer, &channel.policy);
+        let (answer, said) = (&sent.answer, sent.answer.summary());
+        if answer.transport == Some(Transport::NotStarted) {
+            // A call that was not made says nothing.
+            self.retry(sending.claimed, said, None).await;
+            return Tried::NotMade;
+        }
+        let judgement = self.provider.judge(answer, &sending.channel.policy);
         // A call that had no token, and one whose outcome nobody knows, say as much about the
         // provider as an outage does.
-        let in_doubt = verdict == Verdict::Unknown || sent.token_generation.is_none();
-        // A call that was not made says nothing.
-        if answer.transport != Some(Transport::NotStarted) {
-            self.watch(in_doubt || policy::is_outage(answer), &said);
+        let in_doubt = judgement.proof == Proof::Unclear || sent.token_generation.is_none();
+        self.watch(in_doubt || self.provider.is_outage(answer), &said);
+        if judgement.about == About::Rate {
+            self.account.limiter.slow_down(judgement.pause);
         }
-        match verdict {
-            Verdict::Accepted(receipt) => {
-                count_attempt(&self.account.id, Outcome::Sent);
-                let ((_, msg_id), attempt) = (of(&claimed), claimed.attempt());
-                note(claimed.sent(receipt, taps, said).await);
-                tracing::info!(channel = %channel.id, %msg_id, attempt, "sent");
+        if is_trial {
+            return self.end_trial(sending, (&call, sent), judgement).await;
+        }
+        if judgement.about == About::Token {
+            self.token_refused(sending, &call, sent).await;
+            return Tried::InVain;
+        }
+        let cause = Cause::of(answer);
+        let ruling = self.account.holding.judge(&call, &judgement, &cause);
+        if ruling.end == End::Fail
+            && judgement.proof == Proof::Refused
+            && self.template_moved(&outgoing).await
+        {
+            let said = format!("{said}; its template has a new id");
+            self.retry(sending.claimed, said, None).await;
+        } else {
+            self.end(sending, ruling.end.clone(), &judgement, answer)
+                .await;
+        }
+        self.follow_up(ruling, &cause).await;
+        Tried::InVain
+    }
+
+    /// Ends the trial of a held scope.
+    async fn end_trial(
+        &self,
+        sending: Sending<'_>,
+        (call, sent): (&Call, Sent),
+        judgement: Judgement,
+    ) -> Tried {
+        let end = self.account.holding.judge_trial(call, &judgement);
+        let taken = matches!(end, End::Taken(_));
+        self.end(sending, end, &judgement, &sent.answer).await;
+        if judgement.about == About::Token {
+            // What the token keeper must know; the trial was in vain anyway.
+            let _ = self.provider.reauthorize(sent.token_generation).await;
+        }
+        if taken { Tried::Taken } else { Tried::InVain }
+    }
+
+    /// What follows for the others from one answer.
+    async fn follow_up(&self, ruling: Ruling, cause: &Cause) {
+        if let Some(hold) = &ruling.hold {
+            self.holds.begun(hold).await;
+        }
+        if let Some(scope) = &ruling.ask {
+            self.ask_for_all(scope, cause).await;
+        }
+    }
+
+    /// Only one recipient is accused: a free list call tells whether everybody is.
+    async fn ask_for_all(&self, scope: &Scope, cause: &Cause) {
+        let refused = match self.provider.verify().await {
+            Ok(()) => false,
+            Err(answer) => {
+                let judgement = self.provider.judge(&answer, &Default::default());
+                match judgement.proof {
+                    // An outage or a missing token: the list call says nothing about recipients.
+                    Proof::Unclear => return,
+                    _ if !judgement.accuses() && judgement.proof != Proof::Refused => return,
+                    _ => true,
+                }
             }
-            Verdict::Retry => self.retry(claimed, said, None).await,
-            Verdict::SlowDown { retry_after } => {
-                self.account.limiter.slow_down(retry_after);
-                self.retry(claimed, said, retry_after).await;
-            }
-            Verdict::Reauthorize => self.reauthorize(claimed, sent, said).await,
-            Verdict::Hold => {
-                self.hold(answer, &said);
-                self.retry(claimed, said, None).await;
-            }
-            Verdict::Fail if self.template_moved(&outgoing).await => {
-                self.retry(claimed, format!("{said}; its template has a new id"), None)
-                    .await;
-            }
-            Verdict::Fail => {
-                let words = answer.text.as_deref().unwrap_or(&said);
-                let reason = format!("The provider refused the message: {words}");
-                self.bury(claimed, Refusal::new(Code::Other, reason), said)
-                    .await;
-            }
-            Verdict::Unknown => self.lose(channel, claimed, taps, said).await,
+        };
+        match self.account.holding.listed(scope, cause, refused) {
+            Some(Listed::Hold(hold)) => self.holds.begun(&hold).await,
+            Some(Listed::OneRecipient) => self.holds.tell_of_one_recipient(scope, cause),
+            None => {}
         }
     }
 
@@ -144,113 +234,24 @@ impl Sender {
             .has_moved(name, language, &outgoing.variant, LIST_WAIT)
             .await
     }
+}
 
-    fn watch(&self, trouble: bool, said: &str) {
-        let account = &self.account.id;
-        let subject = || format!("account {account}");
-        match self.breaker.record(trouble) {
-            Change::None => {}
-            Change::Opened => {
-                tracing::warn!(%account, answer = said,
-                    "the provider does not work: sending stops and is tried again; messages wait");
-                let text = format!(
-                    "The provider does not work ({said}). The gateway sends nothing and tries it \
-                     again by itself; messages wait in the queue."
-                );
-                alert::trouble(alert::Code::CircuitOpen, &subject(), &text);
-            }
-            Change::Closed => {
-                tracing::info!(%account, "the provider works again; sending goes on");
-                alert::over(alert::Code::CircuitOpen, &subject());
-            }
-        }
-    }
-
-    async fn reauthorize(&self, claimed: Claimed, sent: Sent, said: String) {
-        // First back to the queue: what is proved not to be sent must not wait for a token.
-        let again = Some(Duration::from_secs(1));
-        self.retry(claimed, said, again).await;
-        if let Err(error) = self.provider.reauthorize(sent.token_generation).await
-            && needs_a_person(&error)
-        {
-            self.stop(&format!("the access token is refused: {error}"));
-        }
-    }
-
-    async fn retry(&self, claimed: Claimed, answer: String, at_least: Option<Duration>) {
-        count_attempt(&self.account.id, Outcome::Retry);
-        let delay = retry_delay(
-            claimed.attempt(),
-            self.retry.base,
-            self.retry.most,
-            fastrand::f64(),
-        );
-        let delay = delay.max(at_least.unwrap_or_default());
-        let (channel, msg_id) = of(&claimed);
-        let (attempt, said) = (claimed.attempt(), answer.clone());
-        note(claimed.retry(clock::now().plus(delay), answer).await);
-        self.account.work.notify_one();
-        tracing::warn!(
-            %channel, %msg_id, attempt, answer = %said, again_in_ms = delay.as_millis() as u64,
-            "not sent, nothing was handed on; it is tried again"
-        );
-    }
-
-    async fn bury(&self, claimed: Claimed, refusal: Refusal, answer: String) {
-        count_attempt(&self.account.id, Outcome::Failed);
-        let ((channel, msg_id), why) = (of(&claimed), refusal.clone());
-        note(claimed.bury(refusal, answer).await);
-        tracing::warn!(%channel, %msg_id, refusal = %why, "failed, MoEngage is told");
-    }
-
-    async fn lose(&self, channel: &Channel, claimed: Claimed, taps: Vec<Tap>, answer: String) {
-        count_attempt(&self.account.id, Outcome::Unknown);
-        let until = clock::now().plus(channel.policy.ambiguous_hold);
-        let ((_, msg_id), said) = (of(&claimed), answer.clone());
-        note(claimed.lose(until, taps, answer).await);
-        tracing::warn!(
-            channel = %channel.id, %msg_id, answer = %said,
-            hold_s = channel.policy.ambiguous_hold.as_secs(),
-            "outcome unknown; it waits for a status event as evidence and is not sent again"
-        );
-    }
-
-    fn hold(&self, answer: &Answer, said: &str) {
-        let advice = if answer.fault.is_some() {
-            "check JUMPER_API_URL"
-        } else {
-            "check at Jumper whether the application may still call the API"
-        };
-        self.stop(&format!("Jumper refuses every call ({said}); {advice}"));
-    }
-
-    fn stop(&self, reason: &str) {
-        if self.account.hold(reason, clock::now()) {
-            let account = &self.account.id;
-            let text = format!(
-                "Account {account} is held: {reason}. Messages are accepted and wait; a test call \
-                 every few minutes releases it."
-            );
-            alert::raise(
-                alert::Code::AccountHeld,
-                &format!("account {account}"),
-                &text,
-            );
-        }
+fn call_of(claimed: &Claimed) -> Call {
+    Call {
+        channel: claimed.channel().clone(),
+        msg_id: claimed.message().msg_id.clone(),
+        to: claimed.message().to,
+        began: tokio::time::Instant::now().into_std(),
     }
 }
 
-/// Whether waiting will not help: a dead token, or one that is refused although it is new.
-fn needs_a_person(error: &TokenError) -> bool {
-    !matches!(error, TokenError::Unavailable(_))
-}
-
-/// Of which message the log speaks once its settlement, which consumes it, is stored.
-fn of(claimed: &Claimed) -> (ChannelId, MsgId) {
-    (claimed.channel().clone(), claimed.message().msg_id.clone())
-}
-
-/// Counts what a settlement brought about on the side.
-fn note(folded: Folded) {
-    crate::telemetry::count_folded(&folded);
+/// Why a message is given up, in words for MoEngage.
+fn why_given_up(proof: LastProof, answer: &Answer) -> String {
+    let summary = answer.summary();
+    let words = answer.text.as_deref().unwrap_or(&summary);
+    if proof == LastProof::Refused {
+        format!("The provider refused the message: {words}")
+    } else {
+        format!("The provider refused the message again and again while it took others: {summary}")
+    }
 }

@@ -14,6 +14,7 @@ mod refusals;
 mod report;
 mod role;
 mod row;
+mod settlement;
 mod sweep;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -29,5 +30,6 @@ pub use record::{Ledger, Record, Search};
 pub use report::{Promise, Report};
 pub use role::Outbox;
 pub use row::Moment;
+pub use settlement::{Settlement, Tap};
 pub use sweep::{Look, SweepRule, Swept};
 pub use types::*;

@@ -1,6 +1,7 @@
 //! What people ask a store for: the ledger, a message with its history.
 
 use super::Moment;
+use crate::domain::proof::LastProof;
 use crate::domain::{AccountId, ChannelId, Message, Phone, State, Status, UnixMs};
 
 /// The cumulative account of a channel (DESIGN G2).
@@ -67,6 +68,8 @@ pub struct Record {
     pub status: Option<Status>,
     /// Whether the provider's id was inferred from an event.
     pub inferred: bool,
+    /// What its last attempt proved.
+    pub proof: LastProof,
     /// Its history, oldest first.
     pub history: Vec<Moment>,
     /// Callbacks that wait or were given up, in words.

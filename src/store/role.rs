@@ -5,9 +5,10 @@ use super::embedded::Store;
 use super::record::{Ledger, Record, Search};
 use super::redis::Store as SharedStore;
 use super::report::Report;
+use super::settlement::Settlement;
 use super::sweep::{Look, SweepRule, Swept};
 use super::types::*;
-use crate::domain::{AccountId, ChannelId, Incoming, Message, MsgId, UnixMs};
+use crate::domain::{AccountId, ChannelId, Incoming, Message, MsgId, Refusal, UnixMs};
 use std::sync::Arc;
 
 /// The durable work queue and everything a decision needs.
@@ -91,6 +92,28 @@ impl Outbox {
         match self {
             Self::Embedded(store) => store.claim(turns, most, now).await,
             Self::Redis(store) => store.claim(turns, most, now).await,
+        }
+    }
+
+    /// Takes one message that shows whether a held scope may send again.
+    pub async fn claim_trial(&self, trial: Trial, now: UnixMs) -> Result<Claims, StoreError> {
+        match self {
+            Self::Embedded(store) => store.claim_trial(trial, now).await,
+            Self::Redis(store) => store.claim_trial(trial, now).await,
+        }
+    }
+
+    /// Fails up to so many queued messages of a channel, the oldest first; answers how many.
+    pub async fn fail_queued(
+        &self,
+        channel: &ChannelId,
+        refusal: &Refusal,
+        most: usize,
+        now: UnixMs,
+    ) -> Result<usize, StoreError> {
+        match self {
+            Self::Embedded(store) => store.fail_queued(channel, refusal, most, now).await,
+            Self::Redis(store) => store.fail_queued(channel, refusal, most, now).await,
         }
     }
 

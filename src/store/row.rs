@@ -134,6 +134,11 @@ pub(crate) fn read_message(msg_id: MsgId, to: Phone, text: &str) -> Result<Messa
     })
 }
 
+/// The part of a row that names this template.
+pub(crate) fn naming_template(name: &str) -> String {
+    format!("\"name\":{}", encode(&name))
+}
+
 /// Who sent the message of a row, also of one that only a newer version can read.
 pub(crate) fn sender(text: &str) -> Option<BusinessNumber> {
     let row: AnyRow = serde_json::from_str(text).ok()?;

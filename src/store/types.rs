@@ -2,7 +2,7 @@
 
 use crate::domain::template::Variant;
 use crate::domain::{
-    AccountId, BusinessNumber, Callback, ChannelId, Lane, Message, MsgId, Receipt, Refusal, UnixMs,
+    AccountId, BusinessNumber, Callback, ChannelId, Lane, Message, MsgId, Phone, Refusal, UnixMs,
 };
 use secrecy::SecretString;
 use std::time::Duration;
@@ -79,6 +79,19 @@ pub struct Turn {
     pub channel: ChannelId,
     /// Messages accepted before this are failed instead of sent.
     pub expired_before: UnixMs,
+    /// The most that were tried before, while others wait that were not.
+    pub retries: usize,
+    /// The most that were put aside, while others wait.
+    pub aside: usize,
+}
+
+/// A trial: one message, and not again the one of the last trial where there is another.
+#[derive(Debug, Clone)]
+pub struct Trial {
+    /// Channels to take it from, with the oldest accept that may still be sent.
+    pub channels: Vec<(ChannelId, UnixMs)>,
+    /// Recipient and template of the last trial.
+    pub tried: Option<(Phone, String)>,
 }
 
 /// A message that a worker may send now.
@@ -96,6 +109,8 @@ pub struct ClaimedMessage {
     pub message: Message,
     /// Which try this is, from 1.
     pub attempt: u32,
+    /// Whether it had been put aside.
+    pub aside: bool,
     /// When it was accepted.
     pub accepted_at: UnixMs,
 }
@@ -107,41 +122,6 @@ pub struct Claims {
     pub taken: Vec<ClaimedMessage>,
     /// Failed instead of taken, with their reasons.
     pub failed: Vec<(ChannelId, MsgId, Refusal)>,
-}
-
-/// The end of an attempt.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Settlement {
-    /// The provider took it.
-    Accepted {
-        /// Its ids.
-        receipt: Receipt,
-        /// What the person can tap.
-        taps: Vec<Tap>,
-    },
-    /// Nothing was handed on.
-    Retry {
-        /// When it may be tried again.
-        due: UnixMs,
-    },
-    /// It will not be sent.
-    Failed(Refusal),
-    /// Nobody knows.
-    Unknown {
-        /// Until when evidence counts.
-        until: UnixMs,
-        /// What the person can tap, if they got it.
-        taps: Vec<Tap>,
-    },
-}
-
-/// A quick-reply button of a sent message: what is seen, and what comes back.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tap {
-    /// The label.
-    pub label: String,
-    /// The payload to echo.
-    pub payload: String,
 }
 
 /// What a webhook's events became; counts for metrics and the log.

@@ -52,6 +52,8 @@ mod tests {
         let open = open.map(|n| Turn {
             channel: id(n),
             expired_before: UnixMs(0),
+            retries: usize::MAX,
+            aside: usize::MAX,
         });
         let order = turns.ordered(open.collect());
         let mut taken = Vec::new();

@@ -18,6 +18,7 @@ mod eyes;
     reason = "shared with tests/it"
 )]
 mod harness;
+#[expect(dead_code, reason = "shared with tests/it")]
 #[path = "../it/log.rs"]
 mod log;
 mod people;

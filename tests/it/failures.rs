@@ -69,10 +69,6 @@ async fn an_account_that_may_not_call_is_held_tests_itself_and_goes_on() {
         "401",
         "fault:401:keymanagement.service.invalid_access_token",
         "fault:401:steps.jwt.TokenExpired",
-        "403",
-        // A maintenance page or a moved address: redirects are not followed.
-        "status:302",
-        "fault:404:messaging.adaptors.http.flow.ApplicationNotFound",
     ];
     for (n, outcome) in rows.iter().enumerate() {
         let (id, to) = (format!("m{n}"), person(n));
@@ -86,7 +82,6 @@ async fn an_account_that_may_not_call_is_held_tests_itself_and_goes_on() {
     // A token that is less than a minute old is not renewed for one refusal: the account is held.
     let holds = output.matches("Account default is held").count();
     assert_eq!(holds, rows.len(), "{output}");
-    assert!(output.contains("check JUMPER_API_URL"), "{output}");
     assert_eq!(gateway.drained().await["failed"], 0);
 }
 
@@ -98,7 +93,6 @@ async fn b_06_what_jumper_refuses_is_reported_failed_with_code_and_reason() {
         ("refuse_200", "Message could not be sent"),
         ("refuse_400", "Message could not be sent"),
         ("refuse:No such page: abc", "No such page: abc"),
-        ("404", ""),
         ("400", ""),
         ("422", ""),
     ];

@@ -328,6 +328,18 @@ impl Sandbox {
         self.post("rules", json!(rules)).await;
     }
 
+    /// Puts in one rule.
+    pub(crate) async fn rule(&self, rule: Value) {
+        self.post("rules", rule).await;
+    }
+
+    /// No rule holds any more.
+    pub(crate) async fn no_rules(&self) {
+        let url = format!("{}/_sandbox/rules", self.url);
+        let answer = self.http.delete(url).send().await.unwrap();
+        assert!(answer.status().is_success(), "{}", answer.status());
+    }
+
     /// What MoEngage received for a message, in order: statuses, or `reply`.
     pub(crate) async fn told(&self, msg_id: &str) -> Vec<String> {
         let entries = self.get(&format!("callbacks?msg_id={msg_id}")).await;
@@ -733,6 +745,13 @@ impl Gateway {
         assert_eq!(answer.0, 200, "{answer:?}");
     }
 
+    /// What is held.
+    pub(crate) async fn holds(&self) -> Vec<Value> {
+        let (status, holds) = self.ops_get("/api/holds").await;
+        assert_eq!(status, 200, "{holds}");
+        holds["items"].as_array().unwrap().clone()
+    }
+
     /// The ledger of all channels.
     pub(crate) async fn ledger(&self) -> Value {
         self.ops_get("/api/ledger").await.1["total"].clone()
@@ -784,7 +803,12 @@ impl Gateway {
 
     /// Waits until nothing is queued, under way, unknown or waiting to be told; the ledger then.
     pub(crate) async fn drained(&self) -> Value {
-        let give_up = Instant::now() + self.home.patience();
+        self.drained_within(self.home.patience()).await
+    }
+
+    /// The same for a test in which something waits for longer.
+    pub(crate) async fn drained_within(&self, patience: Duration) -> Value {
+        let give_up = Instant::now() + patience;
         loop {
             let ledger = self.ledger().await;
             let open = ["queued", "in_flight", "held", "unknown"];

@@ -5,6 +5,7 @@
 mod aids;
 mod bad_http;
 mod channels;
+mod circumstances;
 mod cli;
 mod crash;
 mod datastore;
@@ -21,6 +22,10 @@ mod hostile;
 mod image;
 mod isolation;
 mod lifecycle;
+#[expect(
+    dead_code,
+    reason = "the integration tests harm the log in fewer ways than the fault suite"
+)]
 mod log;
 mod log_harm;
 mod lost_answers;

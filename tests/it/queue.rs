@@ -34,65 +34,32 @@ async fn a_paused_message_that_grew_too_old_is_reported_failed_and_never_sent() 
 }
 
 #[tokio::test]
-async fn a_message_of_a_held_account_that_grew_too_old_is_reported_failed_and_never_sent() {
+async fn held_messages_that_grew_too_old_are_reported_failed_and_never_sent() {
     let sandbox = Sandbox::start(json!({ "event_mode": "none" })).await;
     let setup = Setup::towards(&sandbox)
         .env("MAX_AGE", "3s")
         .set("policy.hold_probe=1h");
     let gateway = Gateway::start(&sandbox, setup).await;
-    sandbox.script("send", &["403"]).await;
-    gateway.accept("old", &person(1)).await;
-    until("the account is held", async || {
-        (!gateway.account().await["held"].is_null()).then_some(())
-    })
-    .await;
-    until("its message is back in the queue", async || {
-        (gateway.ledger().await["held"] == 1).then_some(())
-    })
-    .await;
-    told_too_old(&sandbox, "old").await;
-    // A new token is reason enough to look again.
-    let path = "/api/accounts/default/token/refresh";
-    assert_eq!(gateway.ops_send("POST", path, json!({})).await.0, 200);
-    gateway.accept("young", &person(2)).await;
-    gateway.until_state("young", "accepted").await;
-    assert!(sandbox.sends_to(digits(&person(1))).await.is_empty());
-    assert_eq!(gateway.drained().await["failed"], 1);
-}
-
-#[tokio::test]
-async fn a_held_account_takes_messages_releases_itself_and_sends_each_once() {
-    let sandbox = Sandbox::start(json!({ "event_mode": "none" })).await;
-    let setup = Setup::towards(&sandbox).set("policy.hold_probe=500ms");
-    let gateway = Gateway::start(&sandbox, setup).await;
-    gateway.accept("warm", &person(0)).await;
-    gateway.until_state("warm", "accepted").await;
-    sandbox.script("send", &["403"]).await;
-    // The probe must fail a few times.
-    sandbox.script("list", &["403", "403", "403"]).await;
-    gateway.accept("first", &person(1)).await;
-    let account = until("the account is held", async || {
-        let account = gateway.account().await;
-        (!account["held"].is_null()).then_some(account)
-    })
-    .await;
-    let reason = account["held"]["reason"].as_str().unwrap();
-    assert!(reason.contains("403"), "{reason}");
-    for n in 2..12 {
-        gateway.accept(&format!("m{n}"), &person(n)).await;
+    sandbox
+        .rule(json!({ "route": "send", "status": 403 }))
+        .await;
+    for n in 0..5 {
+        gateway.accept(&format!("old{n}"), &person(n)).await;
     }
-    let (status, ready) = gateway.ready().await;
-    assert_eq!(status, 200, "{ready}");
-    assert_eq!(sandbox.counts().await["sends_accepted"], 1);
-    let ledger = gateway.drained().await;
-    assert_eq!(ledger["accepted_by_provider"], 12, "{ledger}");
-    assert!(gateway.account().await["held"].is_null());
-    let counts = sandbox.counts().await;
-    assert_eq!(counts["recipients_repeated"], 0);
-    assert_eq!(
-        counts["calls"]["list"], 5,
-        "one at start, four to test the hold: {counts}"
-    );
+    until("the channel is held", async || {
+        (gateway.ledger().await["held"] == 5).then_some(())
+    })
+    .await;
+    for n in 0..5 {
+        told_too_old(&sandbox, &format!("old{n}")).await;
+    }
+    assert_eq!(gateway.holds().await.len(), 1, "age ends no hold");
+    sandbox.no_rules().await;
+    // Nothing is queued, so the next accepted message is the trial.
+    gateway.accept("young", &person(7)).await;
+    gateway.until_state("young", "accepted").await;
+    assert_eq!(gateway.drained().await["failed"], 5);
+    assert!(gateway.holds().await.is_empty());
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use super::stores::Stores;
 use crate::breaker::{self, Breaker};
 use crate::channel::Account;
 use crate::config::{self, Config};
+use crate::hold::Holds;
 use crate::jumper;
 use crate::jumper::client::{Client, ClientSettings};
 use crate::jumper::token::{TokenSettings, Tokens};
@@ -24,6 +25,7 @@ const REFRESH_TIMEOUT: Duration = Duration::from_secs(30);
 /// What belongs to one account.
 pub(in crate::app) struct AccountParts {
     pub(in crate::app) account: Arc<Account>,
+    pub(in crate::app) holds: Holds,
     pub(in crate::app) provider: Arc<Provider>,
     pub(in crate::app) tokens: Tokens,
     pub(in crate::app) templates: Arc<Templates>,
@@ -61,8 +63,22 @@ impl AccountParts {
             first_pause: config.breaker.open_min,
             longest_pause: config.breaker.open_max,
         });
+        let account = Arc::new(Account::new(id.clone(), limiter));
+        let own = config
+            .channels
+            .iter()
+            .filter(|channel| channel.account == *id);
+        let holds = Holds::new(
+            account.clone(),
+            own.map(|channel| channel.id.clone()).collect(),
+            outbox.clone(),
+            stores.tokens.clone(),
+            config.policy.hold_probe,
+        );
+        holds.load().await?;
         Ok(Self {
-            account: Arc::new(Account::new(id.clone(), limiter)),
+            account,
+            holds,
             provider,
             tokens,
             templates,

@@ -14,14 +14,15 @@ const ATTEMPTING: &str =
     "(state = 1 OR state = 3 OR (state = 4 AND lost = 1)) AND state = 1 AND account = ?1";
 
 /// A queued row as the claim reads it.
-struct Waiting {
-    message: Found,
+pub(super) struct Waiting {
+    pub(super) message: Found,
     /// Nothing when it is no number.
-    to: Option<Phone>,
+    pub(super) to: Option<Phone>,
     accepted_at: UnixMs,
     attempts: u32,
     /// Nothing when it is no text.
-    body: Option<String>,
+    pub(super) body: Option<String>,
+    aside: bool,
 }
 
 impl Store {
@@ -41,16 +42,16 @@ impl Store {
             let mut claims = Claims::default();
             // First each its share, then what the others left; one alone has all at once.
             let share = most.div_ceil(turns.len());
-            let rounds: &[usize] = if turns.len() > 1 {
-                &[share, most]
+            let rounds: &[(bool, usize)] = if turns.len() > 1 {
+                &[(true, share), (false, most)]
             } else {
-                &[most]
+                &[(true, most)]
             };
-            for limit in rounds {
+            for (first, limit) in rounds {
                 for turn in &turns {
                     let room = (most - claims.taken.len()).min(*limit);
                     if room > 0 {
-                        take(txn, turn, room, now, &mut claims)?;
+                        take(txn, turn, (*first, room), now, &mut claims)?;
                     }
                 }
             }
@@ -106,51 +107,82 @@ impl Store {
     }
 }
 
+/// Takes from one channel. While fresh messages wait, what was tried before gets no more than its share
+/// of `first`; what nobody else wants goes to it too.
 fn take(
     txn: &mut Txn<'_>,
     turn: &Turn,
-    most: usize,
+    (first, most): (bool, usize),
     now: UnixMs,
     claims: &mut Claims,
 ) -> Result<()> {
-    // What was tried before goes first: behind the backlog it would wait for hours.
-    let mut waiting = due(txn, RETRIES, &turn.channel, most, now)?;
-    if waiting.len() < most {
-        waiting.extend(due(txn, FRESH, &turn.channel, most - waiting.len(), now)?);
-    }
-    for one in waiting {
-        // Left in the queue, what cannot be read would hold back everything behind it, on every
-        // channel.
-        let one = match one {
-            Ok(one) => one,
-            Err(id) => {
-                damage::set_aside(txn, id, State::Queued, now)?;
-                continue;
-            }
-        };
-        let msg_id = one.message.msg_id.clone();
-        let message = one.message();
-        let refusal = match &message {
-            Ok(message) => refusal(txn, turn, (message.to, one.accepted_at))?,
-            Err(_) => Some(refusals::unreadable()),
-        };
-        if let Some(refusal) = refusal {
-            settle::fail(txn, &one.message, Writer::Worker, &refusal, now)?;
-            claims.failed.push((turn.channel.clone(), msg_id, refusal));
+    let [retries, aside] = if first {
+        [turn.retries, turn.aside]
+    } else {
+        [0, 0]
+    };
+    let rounds = [
+        (RETRIES, retries),
+        (ASIDE, aside),
+        (FRESH, most),
+        (RETRIES, most),
+        (ASIDE, most),
+    ];
+    let before = claims.taken.len();
+    for (sql, limit) in rounds {
+        let room = most.saturating_sub(claims.taken.len() - before).min(limit);
+        if room == 0 {
             continue;
         }
-        let attempt = one.attempts.saturating_add(1);
-        mark(txn, &one.message, attempt, now)?;
-        claims.taken.push(ClaimedMessage {
-            handle: one.message.id,
-            claim: attempt.into(),
-            term: 0,
-            channel: turn.channel.clone(),
-            message: message.map_err(damaged)?,
-            attempt,
-            accepted_at: one.accepted_at,
-        });
+        for one in due(txn, sql, &turn.channel, room, now)? {
+            let of = (&turn.channel, turn.expired_before);
+            begin(txn, of, one, now, claims)?;
+        }
     }
+    Ok(())
+}
+
+/// Marks one queued message as being sent, or fails it when it must not be sent any more.
+pub(super) fn begin(
+    txn: &mut Txn<'_>,
+    (channel, expired_before): (&ChannelId, UnixMs),
+    one: std::result::Result<Waiting, i64>,
+    now: UnixMs,
+    claims: &mut Claims,
+) -> Result<()> {
+    // Left in the queue, what cannot be read would hold back everything behind it, on every
+    // channel.
+    let one = match one {
+        Ok(one) => one,
+        Err(id) => return damage::set_aside(txn, id, State::Queued, now),
+    };
+    let msg_id = one.message.msg_id.clone();
+    let message = one.message();
+    let refusal = match &message {
+        Ok(message) => refusal(
+            txn,
+            (channel, expired_before),
+            (message.to, one.accepted_at),
+        )?,
+        Err(_) => Some(refusals::unreadable()),
+    };
+    if let Some(refusal) = refusal {
+        settle::fail(txn, &one.message, Writer::Worker, &refusal, now)?;
+        claims.failed.push((channel.clone(), msg_id, refusal));
+        return Ok(());
+    }
+    let attempt = one.attempts.saturating_add(1);
+    mark(txn, &one.message, attempt, now)?;
+    claims.taken.push(ClaimedMessage {
+        handle: one.message.id,
+        claim: attempt.into(),
+        term: 0,
+        channel: channel.clone(),
+        message: message.map_err(damaged)?,
+        attempt,
+        aside: one.aside,
+        accepted_at: one.accepted_at,
+    });
     Ok(())
 }
 
@@ -163,15 +195,21 @@ fn ids_where(txn: &Txn<'_>, condition: &str, account: &str) -> Result<Vec<i64>> 
 
 /// Due messages that were tried before.
 const RETRIES: &str =
-    "SELECT id, msg_id, recipient, accepted_at, attempts, body, state, resent, lost FROM message
-     WHERE channel = ?1 AND state = 0 AND attempts > 0 AND due <= ?2 ORDER BY due, id LIMIT ?3";
-/// Due messages that were not.
+    "SELECT id, msg_id, recipient, accepted_at, attempts, body, state, resent, lost, aside
+     FROM message WHERE channel = ?1 AND state = 0 AND attempts > 0 AND aside = 0 AND due <= ?2
+     ORDER BY due, id LIMIT ?3";
+/// Due messages that were put aside.
+const ASIDE: &str =
+    "SELECT id, msg_id, recipient, accepted_at, attempts, body, state, resent, lost, aside
+     FROM message WHERE channel = ?1 AND state = 0 AND aside = 1 AND due <= ?2
+     ORDER BY due, id LIMIT ?3";
+/// Due messages that were never tried.
 const FRESH: &str =
-    "SELECT id, msg_id, recipient, accepted_at, attempts, body, state, resent, lost FROM message
-     WHERE channel = ?1 AND state = 0 AND attempts = 0 AND due <= ?2
+    "SELECT id, msg_id, recipient, accepted_at, attempts, body, state, resent, lost, aside
+     FROM message WHERE channel = ?1 AND state = 0 AND attempts = 0 AND due <= ?2
      ORDER BY due, accepted_at, id LIMIT ?3";
 
-fn due(
+pub(super) fn due(
     txn: &Txn<'_>,
     sql: &str,
     channel: &ChannelId,
@@ -199,6 +237,7 @@ fn waiting(channel: &ChannelId, row: &Row<'_>) -> Result<Waiting> {
         accepted_at: UnixMs(row.get(3)?),
         attempts: damage::readable(row.get(4))?.unwrap_or(u32::MAX),
         body: damage::readable(row.get(5))?,
+        aside: damage::readable(row.get(9))?.unwrap_or_default(),
     })
 }
 
@@ -213,13 +252,13 @@ impl Waiting {
 
 fn refusal(
     txn: &Txn<'_>,
-    turn: &Turn,
+    (channel, expired_before): (&ChannelId, UnixMs),
     (to, accepted_at): (Phone, UnixMs),
 ) -> Result<Option<Refusal>> {
-    if accepted_at < turn.expired_before {
+    if accepted_at < expired_before {
         return Ok(Some(refusals::too_old()));
     }
-    if super::accept::opted_out(txn.conn, &turn.channel, to)? {
+    if super::accept::opted_out(txn.conn, channel, to)? {
         return Ok(Some(refusals::opted_out()));
     }
     Ok(None)
@@ -229,7 +268,7 @@ fn mark(txn: &mut Txn<'_>, message: &Found, attempt: u32, now: UnixMs) -> Result
     let next = message.step(txn, Writer::Worker, Step::Claim)?;
     txn.conn
         .prepare_cached(
-            "UPDATE message SET state = ?2, attempts = ?3,
+            "UPDATE message SET state = ?2, attempts = ?3, aside = 0,
                     seen = coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'event'), 0),
                     history = iif(length(history) < ?5, history || ?4, history) WHERE id = ?1",
         )?

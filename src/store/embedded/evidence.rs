@@ -8,6 +8,7 @@ use super::events;
 use super::settle::{self, Found};
 use super::writer::Txn;
 use super::{damage, damaged, signed};
+use crate::domain::proof::LastProof;
 use crate::domain::state::Step;
 use crate::domain::{AccountId, Life, Phone, ProviderId, Receipt, UnixMs, Writer};
 use crate::store::{Folded, row};
@@ -44,7 +45,7 @@ pub(super) fn weigh_recipient(
     txn.conn
         .prepare_cached(
             "UPDATE message SET state = ?2, settled_at = ?3, lost = ?4, provider_id = ?5,
-                    inferred = 1, history = history || ?6 WHERE id = ?1",
+                    inferred = 1, proof = ?7, history = history || ?6 WHERE id = ?1",
         )?
         .execute((
             message.id,
@@ -57,6 +58,7 @@ pub(super) fn weigh_recipient(
                 "receipt",
                 &format!("{} (inferred from a status)", provider_id.as_str()),
             ),
+            LastProof::Taken.number(),
         ))?;
     folded.inferred += 1;
     let receipt = Receipt {

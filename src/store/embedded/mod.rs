@@ -26,6 +26,7 @@ mod sweep;
 mod taken;
 #[cfg(test)]
 mod tests;
+mod trial;
 mod writer;
 
 pub use disk::{owner, room};

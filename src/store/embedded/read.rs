@@ -1,13 +1,14 @@
 //! Answers to "what happened to this message?".
 
 use super::{Store, channel_id, damaged, events, settle, signed};
+use crate::domain::proof::LastProof;
 use crate::domain::{AccountId, MsgId, State, UnixMs};
 use crate::store::{Record, Search, StoreError, row};
 use rusqlite::{Connection, Result, Row, ToSql};
 
 /// What a record is read from.
 pub(super) const COLUMNS: &str = "id, channel, account, msg_id, recipient, state, due, accepted_at,
-     attempts, provider_id, inferred, body, history, conversation, progress";
+     attempts, provider_id, inferred, body, history, conversation, progress, proof";
 
 impl Store {
     /// The newest messages that fit, at most `most`.
@@ -88,6 +89,7 @@ pub(super) fn record(conn: &Connection, row: &Row<'_>) -> Result<Record> {
         conversation: row.get(13)?,
         status: events::progress(row.get(14)?).status(),
         inferred: row.get(10)?,
+        proof: LastProof::from_number(row.get(15)?),
         history: row::read_history(row.get_ref(12)?.as_str()?),
         callbacks: open_callbacks(conn, id)?,
     })

@@ -30,13 +30,17 @@ CREATE TABLE message (
     body         TEXT NOT NULL,
     taps         TEXT,
     history      TEXT NOT NULL,
-    version      INTEGER NOT NULL DEFAULT 0
+    version      INTEGER NOT NULL DEFAULT 0,
+    aside        INTEGER NOT NULL DEFAULT 0,
+    proof        INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE UNIQUE INDEX message_key ON message (channel, msg_id);
 CREATE INDEX message_recipient ON message (recipient);
 CREATE INDEX message_provider ON message (account, provider_id) WHERE provider_id IS NOT NULL;
 CREATE INDEX message_queued ON message (channel, due, accepted_at) WHERE state = 0;
-CREATE INDEX message_retry ON message (channel, due) WHERE state = 0 AND attempts > 0;
+CREATE INDEX message_retry ON message (channel, due)
+    WHERE state = 0 AND attempts > 0 AND aside = 0;
+CREATE INDEX message_aside ON message (channel, due) WHERE state = 0 AND aside = 1;
 CREATE INDEX message_evidence ON message (recipient, account)
     WHERE (state = 1 OR state = 3 OR (state = 4 AND lost = 1));
 CREATE INDEX message_unknown ON message (due) WHERE state = 3;
@@ -116,7 +120,7 @@ CREATE INDEX event_unasked ON event (account, received_at) WHERE kind = 'status'
 ";
 
 /// The layout that this program writes, kept in SQLite's `user_version`.
-const LAYOUT: i64 = 3;
+const LAYOUT: i64 = 4;
 
 /// From layout 1, which knew no second home of the records, to layout 2. The two columns are added
 /// without touching a row, so it takes no longer on a large file.
@@ -152,6 +156,17 @@ UPDATE message SET seen = (SELECT coalesce(max(event.id), 0) FROM event WHERE re
  WHERE (state = 1 OR state = 3 OR (state = 4 AND lost = 1));
 UPDATE message SET seen = (SELECT coalesce(max(event.id), 0) FROM event WHERE received_at < seen)
  WHERE (lost = 1 AND (state = 0 OR state = 2));
+";
+
+/// From layout 3, in which what was put aside was not told apart, to layout 4. The columns are added
+/// without touching a row; the indexes hold only messages that wait for another try.
+const FROM_3: &str = "
+ALTER TABLE message ADD COLUMN aside INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE message ADD COLUMN proof INTEGER NOT NULL DEFAULT 0;
+DROP INDEX message_retry;
+CREATE INDEX message_retry ON message (channel, due)
+    WHERE state = 0 AND attempts > 0 AND aside = 0;
+CREATE INDEX message_aside ON message (channel, due) WHERE state = 0 AND aside = 1;
 ";
 
 /// Messages that were sent once more, though nobody ever learned what became of the attempt before:
@@ -219,11 +234,12 @@ pub(super) fn mark_changes(conn: &Connection) -> Result<()> {
 /// file of a newer one.
 pub(super) fn create(conn: &Connection) -> std::result::Result<(), LayoutError> {
     let found: i64 = conn.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    let from_2 = [EVENTS_APART, EVENTS, FROM_2];
+    let from_2 = [EVENTS_APART, EVENTS, FROM_2, FROM_3];
     let steps = match found {
         0 => vec![TABLES, EVENTS],
         1 => [&[FROM_1][..], &from_2].concat(),
         2 => from_2.to_vec(),
+        3 => vec![FROM_3],
         LAYOUT => vec![],
         newer => return Err(LayoutError::Newer(newer)),
     };

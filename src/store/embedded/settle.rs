@@ -2,6 +2,7 @@
 
 use super::writer::Txn;
 use super::{Store, callbacks, channel_id, damage, damaged, events, evidence, signed};
+use crate::domain::proof::LastProof;
 use crate::domain::state::Step;
 use crate::domain::{
     Callback, ChannelId, Life, MsgId, Phone, Receipt, Refusal, State, Status, StatusEntry, UnixMs,
@@ -52,9 +53,13 @@ impl Store {
                     keep_taps(txn, &message, taps)?;
                     events::match_early(txn, &message, receipt, now, &mut folded)?;
                 }
-                Settlement::Retry { due } => retry(txn, &message, *due, &answer, now)?,
-                Settlement::Failed(refusal) => {
+                Settlement::Retry { due, aside, proof } => {
+                    let queue = (*due, *aside, *proof);
+                    retry(txn, &message, queue, &answer, now)?;
+                }
+                Settlement::Failed { refusal, proof } => {
                     fail(txn, &message, Writer::Holder, refusal, now)?;
+                    keep_proof(txn, handle, *proof)?;
                     folded.ring.push(message.channel.clone());
                 }
                 Settlement::Unknown { until, taps } => {
@@ -76,7 +81,7 @@ fn receive(txn: &mut Txn<'_>, message: &Found, receipt: &Receipt, now: UnixMs) -
     txn.conn
         .prepare_cached(
             "UPDATE message SET state = ?2, lost = ?3, settled_at = ?4, provider_id = ?5,
-                    conversation = ?6, history = history || ?7 WHERE id = ?1",
+                    conversation = ?6, proof = ?8, history = history || ?7 WHERE id = ?1",
         )?
         .execute((
             message.id,
@@ -86,6 +91,7 @@ fn receive(txn: &mut Txn<'_>, message: &Found, receipt: &Receipt, now: UnixMs) -
             receipt.provider_id.as_str(),
             &receipt.conversation,
             row::moment(now, "receipt", receipt.provider_id.as_str()),
+            LastProof::Taken.number(),
         ))?;
     Ok(())
 }
@@ -101,12 +107,26 @@ fn keep_taps(txn: &Txn<'_>, message: &Found, taps: &[Tap]) -> Result<()> {
     Ok(())
 }
 
+/// Keeps what the attempt of a message that is given up proved.
+fn keep_proof(txn: &Txn<'_>, id: i64, proof: LastProof) -> Result<()> {
+    txn.conn
+        .prepare_cached("UPDATE message SET proof = ?2 WHERE id = ?1")?
+        .execute((id, proof.number()))
+        .map(drop)
+}
+
 /// Back to the queue.
-fn retry(txn: &mut Txn<'_>, message: &Found, due: UnixMs, answer: &str, now: UnixMs) -> Result<()> {
+fn retry(
+    txn: &mut Txn<'_>,
+    message: &Found,
+    (due, aside, proof): (UnixMs, bool, LastProof),
+    answer: &str,
+    now: UnixMs,
+) -> Result<()> {
     let next = message.step(txn, Writer::Holder, Step::Retry)?;
     txn.conn
         .prepare_cached(
-            "UPDATE message SET state = ?2, due = ?3,
+            "UPDATE message SET state = ?2, due = ?3, aside = ?6, proof = ?7,
                     history = iif(length(history) < ?5, history || ?4, history) WHERE id = ?1",
         )?
         .execute((
@@ -115,6 +135,8 @@ fn retry(txn: &mut Txn<'_>, message: &Found, due: UnixMs, answer: &str, now: Uni
             due.0,
             row::moment(now, "retry", answer),
             callbacks::HISTORY_LIMIT,
+            aside,
+            proof.number(),
         ))?;
     Ok(())
 }
@@ -130,13 +152,15 @@ pub(super) fn lose(
     let next = message.step(txn, writer, Step::Lose)?;
     txn.conn
         .prepare_cached(
-            "UPDATE message SET state = ?2, due = ?3, history = history || ?4 WHERE id = ?1",
+            "UPDATE message SET state = ?2, due = ?3, proof = ?5, history = history || ?4
+             WHERE id = ?1",
         )?
         .execute((
             message.id,
             number(next.state),
             until.0,
             row::moment(now, "unknown", answer),
+            LastProof::Unclear.number(),
         ))?;
     Ok(())
 }

@@ -5,7 +5,7 @@ use super::{Call, Home, Store};
 use crate::clock;
 use crate::domain::{ChannelId, Code, Message, MsgId, Phone, Refusal, UnixMs};
 use crate::store::row::RowError;
-use crate::store::{ClaimedMessage, Claims, Settlement, StoreError, Turn, refusals, row};
+use crate::store::{ClaimedMessage, Claims, Settlement, StoreError, Trial, Turn, refusals, row};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -14,13 +14,16 @@ const FOR_A_NEWER: Duration = Duration::from_secs(5);
 /// How often an operator is told of such.
 const TOLD_EVERY: Duration = Duration::from_secs(60);
 
-/// Number, channel, `msg_id`, phone, accept, attempt, row.
-type Taken = (i64, String, Text, Text, Text, i64, Text);
+/// Number, channel, `msg_id`, phone, accept, attempt, row, whether it was put aside.
+type Taken = (i64, String, Text, Text, Text, i64, Text, bool);
 /// Channel, `msg_id`, which refusal.
 type Failed = (String, Text, u8);
 /// What was taken, what was failed instead, how many are left for a newer program, keys that are
 /// damaged.
 type Found = (Vec<Taken>, Vec<Failed>, u32, Vec<Text>);
+
+/// Whose turn it is, the most to take, and the trial that it is, if it is one.
+type Wish<'a> = (&'a [&'a Turn], usize, Option<&'a Trial>);
 
 impl Store {
     /// Takes up to `most` due messages, the channels in the order given, each its fair share first.
@@ -39,19 +42,30 @@ impl Store {
             };
             let turns: Vec<&Turn> = turns.iter().filter(at_home).collect();
             let room = most - claims.taken.len();
-            if turns.is_empty() || room == 0 {
-                continue;
+            if !turns.is_empty() && room > 0 {
+                self.claim_at(home, (&turns, room, None), &mut claims, now)
+                    .await?;
             }
-            let claim = self.shared.hands.claim();
-            let found = self.claim_at(home, (&turns, room), claim, now).await;
-            let taken = found.iter().flat_map(|(taken, ..)| taken);
-            let handles = taken.map(|(handle, ..)| *handle).collect();
-            self.shared.hands.claimed(claim, handles);
-            let (taken, failed, newer, damaged) = found?;
-            damage::tell(damaged.iter().map(Text::shown));
-            self.tell_of_newer(home, "messages", newer);
-            self.take_in((home, claim), taken, &mut claims, now)?;
-            claims.failed.extend(failed.into_iter().filter_map(refused));
+        }
+        Ok(claims)
+    }
+
+    /// Takes one message that shows whether a held scope may send again: the newest of another
+    /// recipient and template than the last trial, or the only one.
+    pub async fn claim_trial(&self, trial: Trial, now: UnixMs) -> Result<Claims, StoreError> {
+        let mut claims = Claims::default();
+        let turn = |(channel, expired_before): &(ChannelId, UnixMs)| Turn {
+            channel: channel.clone(),
+            expired_before: *expired_before,
+            retries: 0,
+            aside: 0,
+        };
+        let turns: Vec<Turn> = trial.channels.iter().map(turn).collect();
+        let turns: Vec<&Turn> = turns.iter().collect();
+        if let Some(first) = turns.first() {
+            let home = self.home(&first.channel)?;
+            self.claim_at(home, (&turns, 1, Some(&trial)), &mut claims, now)
+                .await?;
         }
         Ok(claims)
     }
@@ -59,7 +73,27 @@ impl Store {
     async fn claim_at(
         &self,
         home: &Home,
-        (turns, most): (&[&Turn], usize),
+        wish: Wish<'_>,
+        claims: &mut Claims,
+        now: UnixMs,
+    ) -> Result<(), StoreError> {
+        let claim = self.shared.hands.claim();
+        let found = self.call_claim(home, wish, claim, now).await;
+        let taken = found.iter().flat_map(|(taken, ..)| taken);
+        let handles = taken.map(|(handle, ..)| *handle).collect();
+        self.shared.hands.claimed(claim, handles);
+        let (taken, failed, newer, damaged) = found?;
+        damage::tell(damaged.iter().map(Text::shown));
+        self.tell_of_newer(home, "messages", newer);
+        self.take_in((home, claim), taken, claims, now)?;
+        claims.failed.extend(failed.into_iter().filter_map(refused));
+        Ok(())
+    }
+
+    async fn call_claim(
+        &self,
+        home: &Home,
+        (turns, most, trial): Wish<'_>,
         claim: u64,
         now: UnixMs,
     ) -> Result<Found, StoreError> {
@@ -74,9 +108,21 @@ impl Store {
             .arg(row::write_refusal(&out))
             .arg(out.to_string())
             .arg(FOR_A_NEWER.as_millis());
+        let tried = trial.and_then(|trial| trial.tried.as_ref());
+        match (trial, tried) {
+            (None, _) => ["", "", ""].into_iter().for_each(|none| call.push(none)),
+            (Some(_), None) => ["1", "", ""].into_iter().for_each(|none| call.push(none)),
+            (Some(_), Some((to, template))) => {
+                call.push("2");
+                call.push(to.digits());
+                call.push(row::naming_template(template));
+            }
+        }
         for turn in turns {
             call.push(turn.channel.as_str());
             call.push(turn.expired_before.0);
+            call.push(turn.retries);
+            call.push(turn.aside);
         }
         if let Some(found) = self.run(&call).await? {
             return Ok(found);
@@ -95,7 +141,7 @@ impl Store {
         claims: &mut Claims,
         now: UnixMs,
     ) -> Result<(), StoreError> {
-        for (handle, channel, msg_id, to, accepted_at, attempt, row) in taken {
+        for (handle, channel, msg_id, to, accepted_at, attempt, row, aside) in taken {
             let channel = ChannelId::parse(&channel).map_err(unreadable)?;
             self.shared.ledgers.change(&channel, |ledger| {
                 ledger.queued -= 1;
@@ -110,13 +156,12 @@ impl Store {
                         channel,
                         message,
                         attempt: u32::try_from(attempt).unwrap_or(u32::MAX),
+                        aside,
                         accepted_at,
                     });
                     continue;
                 }
-                Err(RowError::Newer(_)) => Settlement::Retry {
-                    due: now.plus(FOR_A_NEWER),
-                },
+                Err(RowError::Newer(_)) => Settlement::retry(now.plus(FOR_A_NEWER)),
                 Err(RowError::Damaged(_)) => {
                     let prefix = &home.prefix;
                     damage::tell([format!("{prefix}d:{handle} or {prefix}m:{handle}").into()]);
@@ -126,7 +171,7 @@ impl Store {
                             .failed
                             .push((channel.clone(), msg_id, refusal.clone()));
                     }
-                    Settlement::Failed(refusal)
+                    Settlement::failed(refusal)
                 }
             };
             let said = "this version of the gateway cannot read it".to_owned();
@@ -175,7 +220,7 @@ impl Store {
         let mut next: Option<i64> = None;
         for channel in channels {
             let prefix = &self.home(&channel)?.prefix;
-            for queue in ["q", "rq"] {
+            for queue in ["q", "rq", "aq"] {
                 let due = self
                     .first_score(format!("{prefix}{queue}:{channel}"))
                     .await?;

@@ -17,6 +17,7 @@ mod damage;
 mod events;
 #[cfg(any(test, fuzzing))]
 pub(in crate::store) mod fuzz;
+mod give_up;
 mod keep;
 mod kept;
 mod lease;

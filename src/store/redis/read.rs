@@ -3,6 +3,7 @@
 use super::claim::unreadable;
 use super::damage::Text;
 use super::{Call, Home, Store, callbacks};
+use crate::domain::proof::LastProof;
 use crate::domain::{ChannelId, Message, MsgId, Phone, State, Status, Template, UnixMs};
 use crate::store::row::RowError;
 use crate::store::{Record, Search, StoreError, row};
@@ -137,6 +138,7 @@ pub(super) fn record(
         conversation: field("cv").map(Into::into),
         status: number("pr").and_then(status),
         inferred: field("in") == Some("1"),
+        proof: LastProof::from_number(number("pf").unwrap_or_default()),
         history: row::read_history(&history),
         callbacks: open.iter().map(spoken).collect(),
     })

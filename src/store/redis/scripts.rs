@@ -6,6 +6,7 @@
 //! up, so that what was accepted can end.
 
 use super::compose::compose;
+use crate::domain::proof::LastProof;
 use crate::domain::state::Step;
 use crate::domain::{Progress, State, Status, Writer};
 use crate::store::row;
@@ -33,6 +34,7 @@ pub(super) struct Scripts {
     pub(super) accept: Script,
     pub(super) claim: Script,
     pub(super) settle: Script,
+    pub(super) fail_queued: Script,
     pub(super) events: Script,
     pub(super) take_callbacks: Script,
     pub(super) settle_callbacks: Script,
@@ -64,6 +66,7 @@ impl Scripts {
             accept: new(include_str!("lua/accept.lua")),
             claim: new(include_str!("lua/claim.lua")),
             settle: ending(include_str!("lua/settle.lua")),
+            fail_queued: ending(include_str!("lua/fail_queued.lua")),
             events: ending(include_str!("lua/events.lua")),
             take_callbacks: ending(include_str!("lua/take_callbacks.lua")),
             settle_callbacks: ending(include_str!("lua/settle_callbacks.lua")),
@@ -148,10 +151,13 @@ fn tables(mark_dirty: bool) -> String {
     let _ = write!(
         lua,
         "local ROW_VERSION={}\nlocal MARK_DIRTY={mark_dirty}\nlocal FAILED_RANK={}\n\
-         local HOLD={HOLD_MS}\nlocal ASKED={ASKED}\nlocal STATE={{{states}}}\nlocal COUNTER={{{counters}}}\nlocal AFTER={{{after}}}\n\
+         local HOLD={HOLD_MS}\nlocal ASKED={ASKED}\nlocal TAKEN={}\nlocal UNCLEAR={}\n\
+         local STATE={{{states}}}\nlocal COUNTER={{{counters}}}\nlocal AFTER={{{after}}}\n\
          local STATUS={{{}}}\nlocal FOLD={{{fold}}}\n",
         row::VERSION,
         rank(Some(Status::Failed)),
+        LastProof::Taken.number(),
+        LastProof::Unclear.number(),
         words.join(","),
     );
     lua

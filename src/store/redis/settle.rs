@@ -43,14 +43,17 @@ impl Store {
                 call.push(receipt.conversation.as_deref().unwrap_or_default());
                 call.push(write_taps(taps)?);
             }
-            Settlement::Retry { due } => {
+            Settlement::Retry { due, aside, proof } => {
                 call.push(Step::Retry.as_str());
                 call.push(due.0);
+                call.push(proof.number());
+                call.push(u8::from(*aside));
             }
-            Settlement::Failed(refusal) => {
+            Settlement::Failed { refusal, proof } => {
                 call.push(Step::Fail.as_str());
                 call.push(row::write_refusal(refusal));
                 call.push(refusal.to_string());
+                call.push(proof.number());
             }
             Settlement::Unknown { until, taps } => {
                 call.push(Step::Lose.as_str());
@@ -69,7 +72,7 @@ impl Store {
             *match settlement {
                 Settlement::Accepted { .. } => &mut ledger.accepted_by_provider,
                 Settlement::Retry { .. } => &mut ledger.queued,
-                Settlement::Failed(_) => &mut ledger.failed,
+                Settlement::Failed { .. } => &mut ledger.failed,
                 Settlement::Unknown { .. } => &mut ledger.unknown,
             } += 1;
         });

@@ -409,6 +409,8 @@ async fn a_late_renewal_gives_back_nothing_that_was_taken_since() {
     let turn = Turn {
         channel,
         expired_before: UnixMs(0),
+        retries: usize::MAX,
+        aside: usize::MAX,
     };
     let taken = store.claim(vec![turn], 1, now()).await.unwrap().taken;
     assert_eq!(taken.len(), 1);
@@ -437,6 +439,8 @@ async fn ids_of_earlier_attempts_go_with_their_message() {
     let turn = || Turn {
         channel: channel.clone(),
         expired_before: UnixMs(0),
+        retries: usize::MAX,
+        aside: usize::MAX,
     };
     let message = message("m1", 1);
     let accepted = first.accept(&channel, &account, &message, UnixMs(1_000));

@@ -41,9 +41,9 @@ async fn a_repeat_is_a_repeat_whatever_became_of_the_first(new: NewWorld) {
     let repeat = Accepted::Repeat { same: true };
     let ends = [
         receipt("P1"),
-        Settlement::Failed(refusal()),
+        Settlement::failed(refusal()),
         unknown_until(600),
-        Settlement::Retry { due: at(9) },
+        Settlement::retry(at(9)),
     ];
     for (number, end) in ends.into_iter().enumerate() {
         let id = format!("m{number}");

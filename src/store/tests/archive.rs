@@ -90,9 +90,7 @@ async fn every_step_of_a_message_marks_it_and_counts_its_version_up(new: NewWorl
     assert_eq!(world.waiting().await, 0, "a repeat changes nothing");
     let claimed = world.claim(0).await.remove(0);
     grew(&world, "claimed").await;
-    world
-        .settle(&claimed, Settlement::Retry { due: at(2) }, 1)
-        .await;
+    world.settle(&claimed, Settlement::retry(at(2)), 1).await;
     grew(&world, "to be tried again").await;
     let claimed = world.claim(2).await.remove(0);
     grew(&world, "claimed again").await;

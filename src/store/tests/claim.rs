@@ -90,9 +90,7 @@ async fn what_is_not_due_waits(new: NewWorld) {
     };
     assert_eq!(next(&["a"]).await.unwrap(), None);
     let claimed = world.attempt("m1", 1, 0).await;
-    world
-        .settle(&claimed, Settlement::Retry { due: at(50) }, 1)
-        .await;
+    world.settle(&claimed, Settlement::retry(at(50)), 1).await;
     assert!(world.claim(49).await.is_empty());
     assert_eq!(next(&["b", "a"]).await.unwrap(), Some(at(50)));
     assert_eq!(next(&["b"]).await.unwrap(), None);
@@ -159,7 +157,7 @@ async fn many_tries_do_not_make_a_record_grow_without_end(new: NewWorld) {
     world.accept("m1", 1, 0).await;
     for second in 0..150 {
         let claimed = world.claim(second).await.remove(0);
-        let end = Settlement::Retry { due: at(second) };
+        let end = Settlement::retry(at(second));
         let settled = world
             .store
             .settle(&claimed, end, "x".repeat(300), at(second));
@@ -180,9 +178,7 @@ async fn what_was_tried_before_does_not_wait_behind_the_backlog(new: NewWorld) {
     for n in 2..50 {
         world.accept(&format!("m{n}"), n, 1).await;
     }
-    world
-        .settle(&claimed, Settlement::Retry { due: at(60) }, 2)
-        .await;
+    world.settle(&claimed, Settlement::retry(at(60)), 2).await;
     let early = world.claims(&["a"], 1, 59).await.taken;
     assert_eq!(
         early[0].message.msg_id.as_str(),

@@ -207,7 +207,7 @@ async fn a_damaged_message_of_a_lost_claim_does_not_end_the_lease() {
             assert!(taken.iter().any(|one| id_of(one) == id), "{what}: {id}");
         }
         for one in &taken {
-            world.settle(one, Settlement::Failed(refusal()), 3).await;
+            world.settle(one, Settlement::failed(refusal()), 3).await;
         }
         settled(&world, what).await;
         assert_eq!(world.store.count_open().await.unwrap(), [0; 3], "{what}");
@@ -221,7 +221,7 @@ async fn a_damaged_message_of_a_lost_claim_does_not_end_the_lease() {
 #[tokio::test]
 async fn an_attempt_whose_message_is_damaged_meanwhile_ends() {
     let (home, ..) = pair();
-    let ends = [receipt("P2"), Settlement::Failed(refusal()), unknown_until(600)];
+    let ends = [receipt("P2"), Settlement::failed(refusal()), unknown_until(600)];
     for (what, ..) in HARM {
         for end in &ends {
             let world = fresh(&home).await;

@@ -160,7 +160,7 @@ async fn a_refused_message_needs_no_evidence(new: NewWorld) {
     let world = new();
     let claimed = world.attempt("m1", 1, 0).await;
     world
-        .settle(&claimed, Settlement::Failed(refusal()), 1)
+        .settle(&claimed, Settlement::failed(refusal()), 1)
         .await;
     assert_eq!(world.event("P1", Sent, Some(1), 5).await.inferred, 0);
     assert_eq!(world.state("m1").await, State::Failed);

@@ -54,7 +54,7 @@ async fn a_message_claimed_while_the_lease_is_renewed_is_not_claimed_by_another_
 async fn an_end_that_is_said_twice_leaves_no_message_being_sent_for_ever() {
     let (_redis, first, second) = pair();
     let claimed = first.attempt("m1", 1, 0).await;
-    let retry = || Settlement::Retry { due: at(1) };
+    let retry = || Settlement::retry(at(1));
     first.settle(&claimed, retry(), 1).await;
     assert_eq!(first.claim(2).await.len(), 1);
     first.settle(&claimed, retry(), 3).await;

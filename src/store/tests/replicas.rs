@@ -95,8 +95,8 @@ async fn what_a_process_that_was_taken_for_dead_knows_of_its_attempt_counts() {
     let told = refusal();
     let ends = [
         (receipt("P1"), State::Accepted),
-        (Settlement::Retry { due: at(9) }, State::Queued),
-        (Settlement::Failed(told), State::Failed),
+        (Settlement::retry(at(9)), State::Queued),
+        (Settlement::failed(told), State::Failed),
         (unknown_until(9_000), State::Unknown),
     ];
     for (end, state) in ends {
@@ -124,8 +124,8 @@ async fn after_the_verdict_only_a_receipt_counts() {
     second.take_over(5, 600).await;
     assert_eq!(second.sweep(false, 605).await.failed.len(), 1);
     for end in [
-        Settlement::Retry { due: at(9) },
-        Settlement::Failed(refusal()),
+        Settlement::retry(at(9)),
+        Settlement::failed(refusal()),
         unknown_until(9_000),
     ] {
         assert_eq!(first.settle(&claimed, end, 606).await, Folded::default());
@@ -146,7 +146,7 @@ async fn a_stale_end_does_not_touch_a_later_claim() {
     let fresh = second.claim(605).await.remove(0);
     assert_ne!(stale.claim, fresh.claim);
     first
-        .settle(&stale, Settlement::Failed(refusal()), 606)
+        .settle(&stale, Settlement::failed(refusal()), 606)
         .await;
     assert_eq!(second.state("m1").await, State::Attempting);
     second.settle(&fresh, receipt("P2"), 607).await;

@@ -138,7 +138,7 @@ async fn a_message_of_unknown_outcome_is_answered_too(new: NewWorld) {
     );
     let claimed = world.attempt("m2", 2, 0).await;
     world
-        .settle(&claimed, Settlement::Failed(refusal()), 1)
+        .settle(&claimed, Settlement::failed(refusal()), 1)
         .await;
     assert_eq!(
         take(&world, reply(2, "Hello"), 5).await.unmatched_replies,

@@ -29,7 +29,7 @@ async fn settled_and_old_goes_and_the_ledger_stays(new: NewWorld) {
     world.sent("done", 1, "P1", 0).await;
     let claimed = world.attempt("refused", 1, 0).await;
     world
-        .settle(&claimed, Settlement::Failed(refusal()), 0)
+        .settle(&claimed, Settlement::failed(refusal()), 0)
         .await;
     world.statuses(0).await;
     world.attempt("late", 2, 0).await;

@@ -14,8 +14,8 @@ stories! {
 async fn each_end_has_its_state(new: NewWorld) {
     let cases = [
         (receipt("P1"), State::Accepted, "receipt"),
-        (Settlement::Failed(refusal()), State::Failed, "failed"),
-        (Settlement::Retry { due: at(9) }, State::Queued, "retry"),
+        (Settlement::failed(refusal()), State::Failed, "failed"),
+        (Settlement::retry(at(9)), State::Queued, "retry"),
         (unknown_until(600), State::Unknown, "unknown"),
     ];
     for (end, state, word) in cases {
@@ -40,8 +40,8 @@ async fn a_second_end_changes_nothing(new: NewWorld) {
     let ends = || {
         [
             receipt("P2"),
-            Settlement::Failed(refusal()),
-            Settlement::Retry { due: at(9) },
+            Settlement::failed(refusal()),
+            Settlement::retry(at(9)),
             unknown_until(600),
         ]
     };
@@ -70,6 +70,7 @@ async fn an_end_of_nothing_changes_nothing(new: NewWorld) {
         channel: channel("a"),
         message: message("m1", 1),
         attempt: 1,
+        aside: false,
         accepted_at: at(0),
     };
     let settled = world.settle(&nothing, receipt("P1"), 0).await;
@@ -81,7 +82,7 @@ async fn a_failure_is_told_with_its_reason(new: NewWorld) {
     let world = new();
     let claimed = world.attempt("m1", 1, 0).await;
     let folded = world
-        .settle(&claimed, Settlement::Failed(refusal()), 5)
+        .settle(&claimed, Settlement::failed(refusal()), 5)
         .await;
     assert_eq!(folded.ring, [channel("a")]);
     let told = world.relayed(&lane("a", Lane::Status), 5).await;

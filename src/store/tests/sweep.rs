@@ -168,9 +168,7 @@ async fn after_the_clock_was_set_back_nothing_waits_for_a_time_to_come_once_more
     world.end(&queue, callback, later, HOUR).await;
     let retried = world.attempt("retried", 3, HOUR).await;
     let due = at(HOUR + 300);
-    world
-        .settle(&retried, Settlement::Retry { due }, HOUR)
-        .await;
+    world.settle(&retried, Settlement::retry(due), HOUR).await;
     // A sweep that knows nothing of it lets them wait: the pause may be meant.
     world.sweep(false, 0).await;
     assert!(world.claim(0).await.is_empty());

@@ -114,6 +114,8 @@ impl World {
         let turn = |name: &&str| Turn {
             channel: channel(name),
             expired_before: at(seconds - DAY),
+            retries: usize::MAX,
+            aside: usize::MAX,
         };
         let turns = names.iter().map(turn).collect();
         self.store.claim(turns, most, at(seconds)).await.unwrap()

@@ -96,7 +96,7 @@ fn a_file_of_a_newer_program_is_refused_and_left_alone() {
     assert!(matches!(error, StoreError::Unreadable(_)), "{error:?}");
     let text = error.to_string();
     assert!(text.contains("999") && text.contains("upgrade"), "{text}");
-    beside.execute_batch("PRAGMA user_version = 3").unwrap();
+    beside.execute_batch("PRAGMA user_version = 4").unwrap();
     testing::open(dir.path());
 }
 
@@ -161,6 +161,8 @@ async fn a_nearly_full_disk_refuses_new_work_only() {
     let turns = vec![Turn {
         channel: channel("a"),
         expired_before: at(-1),
+        retries: usize::MAX,
+        aside: usize::MAX,
     }];
     assert!(full(rig.store.claim(turns, 9, at(1)).await.unwrap_err()));
     assert!(full(rig.store.writable().await.unwrap_err()));

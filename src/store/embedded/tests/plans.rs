@@ -4,7 +4,7 @@
 use super::*;
 
 /// The sources with statements; test modules at their ends hold none.
-const SOURCES: [(&str, &str); 12] = [
+const SOURCES: [(&str, &str); 13] = [
     ("accept", include_str!("../accept.rs")),
     ("adopt", include_str!("../adopt.rs")),
     ("archive", include_str!("../archive.rs")),
@@ -17,6 +17,7 @@ const SOURCES: [(&str, &str); 12] = [
     ("replies", include_str!("../replies.rs")),
     ("settle", include_str!("../settle.rs")),
     ("sweep", include_str!("../sweep.rs")),
+    ("trial", include_str!("../trial.rs")),
 ];
 
 /// Steps of a plan that read more than a look-up, and why they may.
@@ -61,7 +62,7 @@ const DOCUMENTED: [(&str, &str, &str); 9] = [
 ];
 
 /// The statements that every message pays for, by a part of their text, and the index each needs.
-const HOT: [(&str, &str, &str); 18] = [
+const HOT: [(&str, &str, &str); 22] = [
     (
         "archive",
         "SELECT message FROM dirty",
@@ -84,8 +85,28 @@ const HOT: [(&str, &str, &str); 18] = [
     ),
     (
         "claim",
-        "attempts > 0 AND due <= ?2 ORDER BY due",
+        "aside = 0 AND due <= ?2",
         "message_retry (channel=? AND due<?)",
+    ),
+    (
+        "claim",
+        "aside = 1 AND due <= ?2",
+        "message_aside (channel=? AND due<?)",
+    ),
+    (
+        "trial",
+        "attempts = 0 AND due <= ?2",
+        "message_queued (channel=? AND due<?)",
+    ),
+    (
+        "trial",
+        "aside = 0 AND due <= ?2",
+        "message_retry (channel=? AND due<?)",
+    ),
+    (
+        "trial",
+        "aside = 1 AND due <= ?2",
+        "message_aside (channel=? AND due<?)",
     ),
     (
         "claim",
@@ -151,7 +172,12 @@ const HOT: [(&str, &str, &str); 18] = [
 ];
 
 /// Conditions that a source puts into a statement of its own.
-const COMPOSED: [(&str, &str, &str); 10] = [
+const COMPOSED: [(&str, &str, &str); 11] = [
+    (
+        "trial",
+        "SELECT id, channel, msg_id, state, resent, lost FROM message WHERE ",
+        "channel = ?1 AND state = 0 ORDER BY due, accepted_at LIMIT ?2",
+    ),
     (
         "adopt",
         "SELECT id, channel, msg_id, state, resent, lost FROM message WHERE ",

@@ -1,43 +1,40 @@
 -- Write B: messages are marked as being sent before the first byte goes out.
 -- replica, claim, now, most, then the refusals for too old and for opted out (as JSON and in words),
--- how long (ms) a row of a newer program is left for one, then channel and the oldest accept of each
--- turn. Answers nothing without a lease; else what was taken, what was failed instead, how many are
--- left for a newer program, and which keys are damaged. What was taken and cannot be read is failed by
--- whoever takes it.
+-- how long (ms) a row of a newer program is left for one; for a trial "1" or "2" (somebody was tried
+-- before), whom and the part of the row that names the template, else three empty texts; then of each
+-- turn the channel, the oldest accept, and the most that were tried before and that were put aside while
+-- fresh ones wait. Answers nothing without a lease; else what was taken, what was failed instead, how many
+-- are left for a newer program, and which keys are damaged. What was taken and cannot be read is failed
+-- by whoever takes it.
 local replica, claim, now, most = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 local too_old, too_old_text, out, out_text, put_off = unpack(ARGV, 5, 9)
+local trial, tried_to, tried_template = unpack(ARGV, 10, 12)
 if not may_take(replica) then return false end
 local taken, failed, newer = {}, {}, 0
 local MOST_NEWER = 1000
 
 -- A row that only a newer program can read is put off before it is taken: it uses up no permit and
 -- no attempt, and nobody waits behind it. A row begins with its version.
-local function left_for_a_newer(id, channel, accepted, row)
+local function left_for_a_newer(id, channel, accepted, row, aside)
   local version = string.match(row, '^{"v":(%d+)')
   if not version or tonumber(version) <= ROW_VERSION then return false end
-  requeue(id, channel, tonumber(now) + put_off, accepted)
+  requeue(id, channel, tonumber(now) + put_off, accepted, aside)
   newer = newer + 1
   return true
 end
 
-local function begin(id, channel, m, row)
+local function begin(id, channel, m, row, aside)
   local attempt = number(id, m[4], 0) + 1
   call('HSET', key_m(id), 's', AFTER.worker[STATE.queued].claim, 'n', attempt, 'ta', order_now(),
     'ow', replica .. ':' .. claim)
   call('HSET', P .. 'att:' .. replica, id, claim)
   if m[2] then call('SADD', P .. 'x:' .. m[2], id) end
   note(id, now, 'attempt', tostring(attempt), HISTORY_LIMIT)
-  taken[#taken + 1] = { id, channel, m[1], m[2], m[3], attempt, row }
+  taken[#taken + 1] = { id, channel, m[1], m[2], m[3], attempt, row, aside }
   return 1
 end
 
-local function take(channel, expired_before, room)
-  local ids = call('ZRANGEBYSCORE', P .. 'rq:' .. channel, '-inf', now, 'LIMIT', 0, room)
-  -- What was tried before goes first: behind the backlog it would wait for hours.
-  if #ids < room then
-    local fresh = call('ZRANGEBYSCORE', P .. 'q:' .. channel, '-inf', now, 'LIMIT', 0, room - #ids)
-    for _, id in ipairs(fresh) do ids[#ids + 1] = id end
-  end
+local function take(channel, expired_before, ids, aside)
   local got = 0
   for _, id in ipairs(ids) do
     local m = fields(id, 'mi', 'to', 'ac', 'n', 's', 'ch')
@@ -56,7 +53,7 @@ local function take(channel, expired_before, room)
       -- In no state: nobody knows whether it was sent, so it has no row.
       local text = m[5] == state and text_at(P .. 'd:' .. id) or ''
       local row = string.match(text, '^[^\n]*')
-      if not left_for_a_newer(id, channel, m[3], row) then got = got + begin(id, channel, m, row) end
+      if not left_for_a_newer(id, channel, m[3], row, aside == 1) then got = got + begin(id, channel, m, row, aside) end
     end
   end
   count(channel, 'queued', -got)
@@ -64,21 +61,73 @@ local function take(channel, expired_before, room)
   return got
 end
 
--- Rows that are put off make room for those behind them.
-local function serve(channel, expired_before, room)
+local function due(queue, channel, room)
+  return call('ZRANGEBYSCORE', P .. queue .. channel, '-inf', now, 'LIMIT', 0, room)
+end
+
+-- While fresh messages wait, what was tried before gets no more than its share in the first round; what
+-- nobody else wants goes to it too. Rows that are put off make room for those behind them.
+local function serve(channel, expired_before, room, retries, aside)
+  local rounds = { { 'rq:', retries, 0 }, { 'aq:', aside, 1 }, { 'q:', room, 0 }, { 'rq:', room, 0 },
+    { 'aq:', room, 1 } }
   repeat
     local left = newer
-    room = room - take(channel, expired_before, room)
+    for _, round in ipairs(rounds) do
+      local wanted = math.min(room, round[2])
+      if wanted > 0 then
+        room = room - take(channel, expired_before, due(round[1], channel, wanted), round[3])
+      end
+    end
   until room <= 0 or newer == left or newer >= MOST_NEWER
 end
 
-local turns = (#ARGV - 9) / 2
+-- A trial: the newest message of another recipient and template than the last one, or the only one; due or
+-- not, since it waits for no pause.
+local NEWEST = 32
+local function fits(id)
+  if trial ~= '2' then return 2 end
+  if fields(id, 'to')[1] == tried_to then return 0 end
+  local row = text_at(P .. 'd:' .. id) or ''
+  return string.find(row, tried_template, 1, true) and 1 or 2
+end
+
+local function best(at)
+  local found
+  for turn = at, #ARGV, 4 do
+    for lane, queue in ipairs({ 'q:', 'rq:', 'aq:' }) do
+      local ids = call('ZRANGE', P .. queue .. ARGV[turn], 0, NEWEST - 1, 'REV')
+      for _, id in ipairs(ids) do
+        local fit = fits(id)
+        if not found or fit > found[1] then found = { fit, turn, id, lane == 3 and 1 or 0 } end
+        if fit == 2 then return found end
+      end
+    end
+  end
+  return found
+end
+
+if trial ~= '' then
+  -- Of those that it comes across, some may have to be failed.
+  for _ = 1, NEWEST do
+    local found = best(13)
+    if not found then break end
+    local turn = found[2]
+    take(ARGV[turn], tonumber(ARGV[turn + 1]), { found[3] }, found[4])
+    if #taken > 0 then break end
+  end
+  return { taken, failed, newer, damage }
+end
+local turns = (#ARGV - 12) / 4
 -- First each its share, then what the others left; one alone has all at once.
 local rounds = turns > 1 and { math.ceil(most / turns), most } or { most }
-for _, limit in ipairs(rounds) do
+for round, limit in ipairs(rounds) do
   for turn = 0, turns - 1 do
     local room = math.min(most - #taken, limit)
-    if room > 0 then serve(ARGV[10 + 2 * turn], tonumber(ARGV[11 + 2 * turn]), room) end
+    if room > 0 then
+      local channel, oldest, retries, aside = unpack(ARGV, 13 + 4 * turn, 16 + 4 * turn)
+      if round > 1 then retries, aside = 0, 0 end
+      serve(channel, tonumber(oldest), room, tonumber(retries), tonumber(aside))
+    end
   end
 end
 return { taken, failed, newer, damage }

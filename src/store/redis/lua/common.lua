@@ -8,6 +8,7 @@
 --   m:N                 hash: its small fields     d:N  its row, then its history, a line each
 --   t:N                 what the person can tap
 --   q:CHANNEL           queued, by due             rq:CHANNEL  the same for what was tried before
+--   aq:CHANNEL          the same for what was put aside
 --   ra:CHANNEL          tried before, by accept    u    unknown, by the end of the hold
 --   done                settled, by when           l:CHANNEL   the ledger
 --   r:PHONE             to a person, by accept     x:PHONE  those in doubt: being sent, unknown, lost
@@ -239,21 +240,21 @@ end
 
 local function dequeue(id, channel)
   if call('ZREM', P .. 'q:' .. channel, id) == 0 then
-    call('ZREM', P .. 'rq:' .. channel, id)
+    if call('ZREM', P .. 'rq:' .. channel, id) == 0 then call('ZREM', P .. 'aq:' .. channel, id) end
     call('ZREM', P .. 'ra:' .. channel, id)
   end
 end
 
--- Back to the queue, behind nothing that was never tried.
-local function requeue(id, channel, due, accepted)
+-- Back to the queue; `aside` behind the others. Not where the message may still be in another queue.
+local function requeue(id, channel, due, accepted, aside)
   call('HSET', key_m(id), 'du', due)
-  call('ZADD', P .. 'rq:' .. channel, due, id)
+  call('ZADD', P .. (aside and 'aq:' or 'rq:') .. channel, due, id)
   call('ZADD', P .. 'ra:' .. channel, number(id, accepted, due), id)
 end
 
 local function lose(id, channel, who, untl, answer, now)
   move(id, channel, who, STATE.attempting, 'lose')
-  call('HSET', key_m(id), 'du', untl)
+  call('HSET', key_m(id), 'du', untl, 'pf', UNCLEAR)
   call('ZADD', P .. 'u', untl, id)
   note(id, now, 'unknown', answer)
 end
@@ -308,7 +309,7 @@ local function receive(id, channel, who, from, step, provider_id, now)
   -- To be sent once more, and now it need not be.
   if from == STATE.queued then dequeue(id, channel) end
   clear(id)
-  call('HSET', key_m(id), 'ts', now, 'pi', provider_id)
+  call('HSET', key_m(id), 'ts', now, 'pi', provider_id, 'pf', TAKEN)
   call('SET', P .. 'p:' .. provider_id, id)
   call('ZREM', P .. 'u', id)
   call('ZADD', P .. 'done', now, id)

@@ -1,7 +1,7 @@
 -- Write C: the end of an attempt, with everything that hangs on it.
 -- replica, claim, channel, message, now, what the provider answered, the step, then by step:
---   receipt: provider id, conversation, taps       retry: due
---   fail: the refusal as JSON, in words             lose: until, taps
+--   receipt: provider id, conversation, taps        retry: due, proof, "1" when put aside
+--   fail: the refusal as JSON, in words, proof      lose: until, taps
 -- The claim is the fence: nobody else has claimed the message as long as it stands in the row, so
 -- what is known about that attempt counts, also when the lease ran out and another process has put
 -- the message down as unknown meanwhile.
@@ -48,9 +48,11 @@ local function without_receipt(what, text)
   if step == 'retry' then
     move(id, channel, who, state, step)
     clear(id)
-    requeue(id, channel, what, accepted)
+    call('HSET', key_m(id), 'pf', text)
+    requeue(id, channel, what, accepted, ARGV[10] == '1')
     note(id, now, 'retry', said, HISTORY_LIMIT)
   elseif step == 'fail' then
+    call('HSET', key_m(id), 'pf', ARGV[10])
     fail(id, channel, who, msg_id, state, what, text, now)
   else
     lose(id, channel, who, what, said, now)

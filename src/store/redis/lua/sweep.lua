@@ -23,7 +23,7 @@ local function bring_back(key, due)
 end
 
 local function look_at_ages(channel, rule)
-  for _, queue in ipairs({ 'q:', 'rq:' }) do
+  for _, queue in ipairs({ 'q:', 'rq:', 'aq:' }) do
     for _, id in ipairs(bring_back(P .. queue .. channel, tonumber(now))) do
       local accepted = number(id, fields(id, 'ac')[1], tonumber(now))
       accepted = math.min(accepted, tonumber(now))
@@ -37,6 +37,7 @@ local function look_at_ages(channel, rule)
   -- A worker sleeps while its ledger says that nothing is queued.
   local ledger = P .. 'l:' .. channel
   local queued = call('ZCARD', P .. 'q:' .. channel) + call('ZCARD', P .. 'rq:' .. channel)
+    + call('ZCARD', P .. 'aq:' .. channel)
   if (tonumber(call('HGET', ledger, 'queued') or 0)) ~= queued then
     damaged(ledger)
     call('HSET', ledger, 'queued', queued)

@@ -301,11 +301,11 @@ impl Book {
         let step = match end {
             Settlement::Accepted { .. } => Step::Receipt,
             Settlement::Retry { .. } => Step::Retry,
-            Settlement::Failed(_) => Step::Fail,
+            Settlement::Failed { .. } => Step::Fail,
             Settlement::Unknown { .. } => Step::Lose,
         };
         let words = match end {
-            Settlement::Failed(refusal) => refusal.clone(),
+            Settlement::Failed { refusal, .. } => refusal.clone(),
             _ => refusal(),
         };
         let written = self.step(n, writer, step, words);
@@ -313,7 +313,7 @@ impl Book {
         if written {
             kept.told |= writer == Writer::Holder;
             let until = match end {
-                Settlement::Retry { due } => Some(*due),
+                Settlement::Retry { due, .. } => Some(*due),
                 Settlement::Unknown { until, .. } => Some(*until),
                 _ => None,
             };

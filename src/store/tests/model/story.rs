@@ -202,6 +202,8 @@ impl Story {
         let turns = OURS.map(|name| Turn {
             channel: channel(name),
             expired_before: at(self.book.now - DAY),
+            retries: usize::MAX,
+            aside: usize::MAX,
         });
         let claims = store.claim(turns.to_vec(), most, now);
         match self.call(by, lost, claims).await {
@@ -257,7 +259,7 @@ impl Story {
         let may_be_sent = |(of, claim): &(&Claim, &Claimed)| {
             let not_sent = matches!(
                 claim.end,
-                Some(Settlement::Retry { .. } | Settlement::Failed(_))
+                Some(Settlement::Retry { .. } | Settlement::Failed { .. })
             );
             (of.n, of.birth) == (n, kept.birth) && claim.claimed.is_some() && !not_sent
         };
@@ -291,8 +293,8 @@ impl Story {
         let claim = &mut self.claims[place];
         let end = claim.end.get_or_insert_with(|| match (end, claim.sent) {
             (End::Receipt, _) | (End::Fail, true) => receipt(&claim.id),
-            (End::Retry, false) => Settlement::Retry { due: retry },
-            (End::Fail, false) => Settlement::Failed(refusal()),
+            (End::Retry, false) => Settlement::retry(retry),
+            (End::Fail, false) => Settlement::failed(refusal()),
             (End::Lose, _) | (End::Retry, true) => Settlement::Unknown {
                 until,
                 taps: Vec::new(),
@@ -321,8 +323,10 @@ impl Story {
                 Of::Claim(which) => {
                     let sent = |(_, claim): &(usize, &Claimed)| {
                         let end = &claim.end;
-                        let not =
-                            matches!(end, Some(Settlement::Retry { .. } | Settlement::Failed(_)));
+                        let not = matches!(
+                            end,
+                            Some(Settlement::Retry { .. } | Settlement::Failed { .. })
+                        );
                         claim.claimed.is_some() && !not
                     };
                     let found = newest(self.claims.iter().enumerate().filter(sent), *which);

@@ -1,0 +1,105 @@
+//! What is held, and what an operator can do about it: release it, or let what waits there fail.
+
+use super::problem::{Name, Problem};
+use super::{AccountDesk, Desk, answer, view};
+use crate::domain::circumstance::{Hold, Scope, Stage};
+use crate::hold::HoldError;
+use crate::http::{self, Payload};
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+pub(super) async fn list(State(desk): State<Desk>) -> Response {
+    let all = desk.shared.accounts.iter().flat_map(|one| {
+        let holds = one.account.holding.holds();
+        holds.into_iter().map(|hold| shown(one, &hold))
+    });
+    let items: Vec<Value> = all.collect();
+    answer(&json!({ "items": items }))
+}
+
+fn shown(desk: &AccountDesk, hold: &Hold) -> Value {
+    let next = match &hold.stage {
+        Stage::Held { next, .. } => view::time(*next),
+        Stage::Probation { .. } => Value::Null,
+    };
+    json!({
+        "id": hold.scope.to_string(),
+        "scope": hold.scope.kind(),
+        "name": hold.scope.name(),
+        "code": hold.kind.as_str(),
+        "words": hold.words,
+        "since": view::time(hold.since),
+        "next_trial": next,
+        "waiting": desk.holds.waiting(&hold.scope),
+    })
+}
+
+pub(super) async fn release(State(desk): State<Desk>, Name(id): Name) -> Result<Response, Problem> {
+    desk.change(|desk| release_one(desk, id)).await
+}
+
+async fn release_one(desk: Desk, id: String) -> Result<Response, Problem> {
+    let (one, scope) = desk.held(&id)?;
+    one.holds
+        .release_by_operator(&scope)
+        .await
+        .map_err(problem)?;
+    let body = json!({ "id": id, "released": true });
+    Ok(http::json(StatusCode::ACCEPTED, body.to_string()))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Confirmed {
+    /// How many messages the operator has seen waiting.
+    confirm: usize,
+}
+
+pub(super) async fn let_fail(
+    State(desk): State<Desk>,
+    Name(id): Name,
+    Payload(body): Payload,
+) -> Result<Response, Problem> {
+    let confirmed: Confirmed = serde_json::from_slice(&body).map_err(|error| {
+        Problem::bad_request(format!(
+            "the body must be {{\"confirm\": N}}, N being \"waiting\" of GET /api/holds: {error}"
+        ))
+    })?;
+    let (one, scope) = desk.held(&id)?;
+    let failing = one
+        .holds
+        .let_fail(&scope, confirmed.confirm)
+        .map_err(problem)?;
+    tracing::info!(
+        hold = id,
+        messages = confirmed.confirm,
+        "an operator lets the held messages fail"
+    );
+    // It may be a long queue: nobody need wait for the end of it.
+    tokio::spawn(failing);
+    let body = json!({ "id": id, "failing": confirmed.confirm });
+    Ok(http::json(StatusCode::ACCEPTED, body.to_string()))
+}
+
+fn problem(error: HoldError) -> Problem {
+    let status = match error {
+        HoldError::NotHeld => StatusCode::NOT_FOUND,
+        HoldError::OtherNumber { .. } => StatusCode::CONFLICT,
+    };
+    Problem::new(status, error.to_string())
+}
+
+impl Desk {
+    /// The hold of this id, with its account.
+    fn held(&self, id: &str) -> Result<(&AccountDesk, Scope), Problem> {
+        let found = self.shared.accounts.iter().find_map(|one| {
+            let holds = one.account.holding.holds().into_iter();
+            let mut of_id = holds.filter(|hold| hold.scope.to_string() == id);
+            of_id.next().map(|hold| (one, hold.scope))
+        });
+        found.ok_or_else(|| Problem::not_found(format!("nothing is held as {id:?} now")))
+    }
+}

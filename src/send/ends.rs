@@ -1,0 +1,148 @@
+//! The ends of an attempt: each settles the message, then counts and logs what became of it.
+
+use super::{Sender, Sending, why_given_up};
+use crate::clock;
+use crate::domain::circumstance::End;
+use crate::domain::proof::{Judgement, LastProof};
+use crate::domain::{Answer, ChannelId, Code, MsgId, Refusal};
+use crate::outbox::{Claimed, retry_delay};
+use crate::store::Folded;
+use crate::telemetry::{Outcome, count_attempt};
+use std::time::Duration;
+
+impl Sender {
+    /// Ends an attempt as its circumstances say.
+    pub(super) async fn end(
+        &self,
+        sending: Sending<'_>,
+        end: End,
+        judgement: &Judgement,
+        answer: &Answer,
+    ) {
+        let (said, proof) = (answer.summary(), LastProof::from(&judgement.proof));
+        let Sending {
+            channel,
+            claimed,
+            taps,
+        } = sending;
+        match end {
+            End::Taken(receipt) => {
+                let (msg_id, attempt) = (claimed.message().msg_id.clone(), claimed.attempt());
+                note(claimed.sent(receipt, taps, said).await);
+                count_attempt(&self.account.id, Outcome::Sent);
+                tracing::info!(channel = %channel.id, %msg_id, attempt, "sent");
+            }
+            End::Retry => self.retry(claimed, said, judgement.pause).await,
+            End::PutAside(pause) => self.put_aside(claimed, said, pause).await,
+            End::PutBack => self.put_back(claimed, said, proof).await,
+            End::Fail => {
+                let refusal = Refusal::new(Code::Other, why_given_up(proof, answer));
+                self.bury(claimed, refusal, proof, said).await;
+            }
+            End::Unknown => {
+                let until = clock::now().plus(channel.policy.ambiguous_hold);
+                let (msg_id, answer) = (claimed.message().msg_id.clone(), said.clone());
+                note(claimed.lose(until, taps, said).await);
+                count_attempt(&self.account.id, Outcome::Unknown);
+                tracing::warn!(
+                    channel = %channel.id, %msg_id, %answer,
+                    hold_s = channel.policy.ambiguous_hold.as_secs(),
+                    "outcome unknown; it waits for a status event as evidence and is not sent again"
+                );
+            }
+        }
+    }
+
+    /// Back to the queue for the usual pause, or a longer one.
+    pub(super) async fn retry(&self, claimed: Claimed, answer: String, at_least: Option<Duration>) {
+        let Attempt {
+            channel,
+            msg_id,
+            attempt,
+        } = Attempt::of(&claimed);
+        let delay = retry_delay(attempt, self.retry.base, self.retry.most, fastrand::f64());
+        let delay = delay.max(at_least.unwrap_or_default());
+        let due = clock::now().plus(delay);
+        let kept = claimed.retry(due, false, LastProof::NotTaken, answer.clone());
+        note(kept.await);
+        count_attempt(&self.account.id, Outcome::Retry);
+        self.account.work.notify_one();
+        tracing::warn!(
+            %channel, %msg_id, attempt, %answer, again_in_ms = delay.as_millis() as u64,
+            "not sent, nothing was handed on; it is tried again"
+        );
+    }
+
+    /// Back to the queue, behind the others.
+    async fn put_aside(&self, claimed: Claimed, answer: String, pause: Duration) {
+        let Attempt {
+            channel,
+            msg_id,
+            attempt,
+        } = Attempt::of(&claimed);
+        let due = clock::now().plus(pause);
+        let kept = claimed.retry(due, true, LastProof::NotTaken, answer.clone());
+        note(kept.await);
+        count_attempt(&self.account.id, Outcome::Retry);
+        self.account.work.notify_one();
+        tracing::warn!(
+            %channel, %msg_id, attempt, %answer, again_in_s = pause.as_secs(),
+            "the provider refuses this message as if it refused all; it is put aside, and others go on"
+        );
+    }
+
+    /// Back to the queue, where it waits for the end of a hold.
+    async fn put_back(&self, claimed: Claimed, answer: String, proof: LastProof) {
+        let Attempt {
+            channel,
+            msg_id,
+            attempt,
+        } = Attempt::of(&claimed);
+        note(
+            claimed
+                .retry(clock::now(), false, proof, answer.clone())
+                .await,
+        );
+        count_attempt(&self.account.id, Outcome::Retry);
+        tracing::warn!(%channel, %msg_id, attempt, %answer,
+            "not sent; it waits until its hold ends");
+    }
+
+    pub(super) async fn bury(
+        &self,
+        claimed: Claimed,
+        refusal: Refusal,
+        proof: LastProof,
+        answer: String,
+    ) {
+        let Attempt {
+            channel, msg_id, ..
+        } = Attempt::of(&claimed);
+        let told = refusal.to_string();
+        note(claimed.bury(refusal, proof, answer).await);
+        count_attempt(&self.account.id, Outcome::Failed);
+        tracing::warn!(%channel, %msg_id, refusal = told, "failed, MoEngage is told");
+    }
+}
+
+/// What a log line about an attempt names; taken before the message is settled.
+struct Attempt {
+    channel: ChannelId,
+    msg_id: MsgId,
+    attempt: u32,
+}
+
+impl Attempt {
+    fn of(claimed: &Claimed) -> Self {
+        Self {
+            channel: claimed.channel().clone(),
+            msg_id: claimed.message().msg_id.clone(),
+            attempt: claimed.attempt(),
+        }
+    }
+}
+
+/// Counts what a settlement brought about on the side.
+fn note(folded: Folded) {
+    crate::telemetry::count_folded(&folded);
+}

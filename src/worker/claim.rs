@@ -1,0 +1,55 @@
+//! The claim of the next messages: whose turn it is, and how much of it may go to what was tried before.
+
+use super::{LEAD, Worker};
+use crate::clock;
+use crate::domain::ChannelId;
+use crate::store::{Claims, StoreError, Turn};
+use std::collections::HashMap;
+use tokio::time::Instant;
+
+impl Worker {
+    pub(super) async fn claim(&mut self, most: usize) -> Result<Claims, StoreError> {
+        let now = clock::now();
+        let ledger = |channel: &ChannelId| self.outbox.store.ledger(channel);
+        let waiting = self.open_channels();
+        let waiting = waiting.filter(|channel| ledger(&channel.id).queued > 0);
+        let turns = waiting.map(|channel| Turn {
+            channel: channel.id.clone(),
+            expired_before: now.minus(channel.policy.max_age),
+            retries: 0,
+            aside: 0,
+        });
+        let mut turns = self.turns.ordered(turns.collect());
+        let share = most.div_ceil(turns.len().max(1));
+        for turn in &mut turns {
+            let shares = self.shares.get(&turn.channel).copied().unwrap_or_default();
+            [turn.retries, turn.aside] = shares.most(share);
+        }
+        let began = Instant::now();
+        let claims = self.outbox.store.claim(turns, most, now).await;
+        if let Ok(claims) = &claims {
+            self.served(claims);
+        }
+        // Twice the smoothed time leaves room for the usual spread.
+        let smoothed = (self.lead * 7 + began.elapsed() * 2) / 8;
+        self.lead = smoothed.clamp(LEAD.0, LEAD.1);
+        claims
+    }
+
+    /// Puts down whom the claim served.
+    fn served(&mut self, claims: &Claims) {
+        self.turns
+            .served(claims.taken.iter().map(|one| &one.channel));
+        let mut used: HashMap<&ChannelId, (usize, [usize; 2])> = HashMap::new();
+        for one in &claims.taken {
+            let (slots, [retries, aside]) = used.entry(&one.channel).or_default();
+            *slots += 1;
+            *aside += usize::from(one.aside);
+            *retries += usize::from(one.attempt > 1 && !one.aside);
+        }
+        for (channel, (slots, by)) in used {
+            let shares = self.shares.entry(channel.clone()).or_default();
+            shares.used(slots, by);
+        }
+    }
+}
