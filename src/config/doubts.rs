@@ -37,7 +37,9 @@ pub(super) fn without_effect(sources: &Sources, tables: &[Table]) -> Vec<String>
         }
     }
     let unread = sources.dotenv.keys().filter(|name| is_unread(name, tables));
-    for name in unread.filter(|name| similar::variable(name).is_none()) {
+    // One that is meant for another is a fault, unless that one is set too.
+    let is_set = |meant: &str| sources.variable(meant).is_some();
+    for name in unread.filter(|name| similar::variable(name).is_none_or(is_set)) {
         warnings.push(format!("{name} (.env): has no effect: no setting reads it"));
     }
     warnings

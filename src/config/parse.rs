@@ -265,7 +265,8 @@ pub(super) fn socket_addr(text: &str) -> Parsed<SocketAddr> {
 /// of a module, of which it then shows everything, and nothing of all others.
 pub(super) fn log_filter(text: &str) -> Parsed<String> {
     let directives: Vec<_> = text.split(',').map(str::trim).collect();
-    let is_level = |word: &str| word.parse::<LevelFilter>().is_ok();
+    // The library reads no word at all as a level too.
+    let is_level = |word: &str| !word.is_empty() && word.parse::<LevelFilter>().is_ok();
     let is_known = |word: &&str| word.contains('=') || is_level(word);
     let text = directives.join(",");
     let is_read = tracing_subscriber::EnvFilter::try_new(&text).is_ok();

@@ -118,7 +118,8 @@ fn secrets(sources: &Sources) -> Vec<String> {
     }
     let hides = |setting: &Setting, value| setting.shown(value) == "***";
     let secret = |(setting, value): (&Setting, String)| {
-        if hides(setting, "x") && hides(setting, "https://x.example") {
+        let places = ["x", "https://x.example", "redis://x.example"];
+        if places.iter().all(|place| hides(setting, place)) {
             return Some(value.trim().to_owned());
         }
         if setting.shown("x://u:probe@h").contains("probe") {

@@ -188,7 +188,7 @@ mod tests {
         let server = RedisServer::start();
         let shared = shared(true);
         let bodies = bodies();
-        assert_eq!(bodies.len(), 17, "the scripts of this module");
+        assert_eq!(bodies.len(), 18, "the scripts of this module");
         for (name, body) in bodies {
             let script = compose(&shared, &body);
             let idle_and_missing = idle_and_missing(&script, &shared);
