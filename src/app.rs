@@ -250,6 +250,10 @@ fn start_account(config: &Config, parts: &Parts, one: &AccountParts, crew: &Crew
         account: one.account.clone(),
         provider: one.provider.clone(),
     };
+    crew.hire(
+        "pause watch",
+        keeper::tell_of_pauses(one.account.clone(), stop()),
+    );
     let probe = config.policy.hold_probe;
     crew.hire(
         "account watch",

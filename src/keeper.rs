@@ -1,5 +1,5 @@
-//! What the clock brings about: holds that end, retention, test calls of held accounts, the
-//! subscription at the provider. Each loop ends with `stop` and never touches a message by itself.
+//! What the clock brings about: holds that end, retention, test calls of held accounts, pauses that
+//! the provider asks for, the subscription at the provider. Each loop ends with `stop` and never touches a message by itself.
 
 mod sweep;
 
@@ -137,6 +137,23 @@ pub struct Watched {
     pub account: Arc<Account>,
     /// Its provider.
     pub provider: Arc<Provider>,
+}
+
+/// Tells a person when the provider asks for a long pause.
+pub async fn tell_of_pauses(account: Arc<Account>, stop: CancellationToken) {
+    loop {
+        let left = tokio::select! {
+            left = account.limiter.long_pause() => left,
+            () = stop.cancelled() => return,
+        };
+        let seconds = left.as_secs_f64().ceil();
+        let id = &account.id;
+        crate::alert::tell(&format!(
+            "Account {id}: the provider answered \"too many\" or \"unavailable\" and asked to wait \
+             {seconds} s. Nothing is sent until then; messages wait in the queue. To send sooner: \
+             PUT /api/accounts/{id}/rate or resume a channel of it, at the ops listener."
+        ));
+    }
 }
 
 /// Tests a held account every `probe`, and at once when its token came back; holds it when its

@@ -2,15 +2,20 @@
 //!
 //! A GCRA of our own: governor works in whole intervals, loses its state when the quota changes and
 //! does not hand out permits in order. Slots are `(1 + tolerance) / rate` apart and a call starts
-//! within `tolerance` after its slot or takes a new slot, so at most `rate` calls start in any
-//! half-open second, whatever the timers do. The same holds for one process (`own`) and for many
-//! that share the pace over Redis (`shared`): there the slots are on the clock of Redis.
+//! within `tolerance` after its slot, or later and moves the slots after it, so at most `rate` calls
+//! start in any half-open second, whatever the timers do. The same holds for one process (`own`) and
+//! for many that share the pace over Redis (`shared`): there the slots are on the clock of Redis.
 
 mod bounds;
+mod gate;
+#[cfg(test)]
+mod late;
 mod own;
+mod pause;
 mod permit;
 mod shared;
 mod slot;
+mod slowed;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -39,8 +44,10 @@ pub struct Pace {
 pub struct PaceNow {
     /// What is configured or set at run time.
     pub set: Pace,
-    /// What applies after the upstream asked for less.
+    /// What applies after the upstream asked for less: a part of a set rate, or a temporary one.
     pub effective: Option<f64>,
+    /// What is left of the pause that the upstream asked for.
+    pub pause: Option<Duration>,
     /// Calls under way in this process.
     pub in_flight: usize,
     /// Calls under way in the other processes that share the pace, as last heard of.
@@ -51,6 +58,9 @@ pub struct PaceNow {
 
 /// With a tolerance of zero a call may still start this late: timers tick in milliseconds.
 const LEAST_TOLERANCE: Duration = Duration::from_millis(2);
+/// Slots are asked for this much ahead of need: half of what the worker takes at once, so that a
+/// pause of the program shorter than that costs nothing.
+const AHEAD: Duration = Duration::from_millis(10);
 
 /// The limiter of one account. Clones share it.
 #[derive(Debug, Clone)]
@@ -93,12 +103,8 @@ impl Limiter {
     pub async fn reserve(&self, most: usize, lead: Duration, horizon: Duration) -> Vec<Permit> {
         match &self.source {
             Source::Own(own) => {
-                let tickets = own.reserve(most, lead, horizon);
-                tickets
-                    .into_iter()
-                    .map(Ticket::Own)
-                    .map(Permit::new)
-                    .collect()
+                let tickets = own.reserve(most, lead, horizon).into_iter();
+                tickets.map(Ticket::Own).map(Permit::new).collect()
             }
             Source::Shared(shared) => {
                 let tickets = shared.reserve(most, lead, horizon).await;
@@ -111,24 +117,21 @@ impl Limiter {
     /// Waits for the next slot, ahead of every send that has none yet. For calls that are not
     /// sends: they count against the rate but not against the calls at once.
     pub async fn maintenance(&self) -> Permit {
-        match &self.source {
-            Source::Own(own) => {
-                let mut permit = Permit::new(Ticket::Own(own.next()));
-                permit.start_within(None).await;
-                permit
+        loop {
+            let ticket = match &self.source {
+                Source::Own(own) => Ticket::Own(own.next().await),
+                Source::Shared(shared) => Ticket::Shared(shared.next().await),
+            };
+            let mut permit = Permit::new(ticket);
+            if permit.start_within(None).await {
+                return permit;
             }
-            Source::Shared(shared) => loop {
-                let mut permit = Permit::new(Ticket::Shared(shared.next().await));
-                if permit.start_within(None).await {
-                    return permit;
-                }
-            },
         }
     }
 
-    /// How long until a slot is free and there is room for a call; zero when it is now, `None`
-    /// while all calls at once are taken (then [`Limiter::room`] tells). A hint where the pace is
-    /// shared: others may be quicker.
+    /// How long until the next slot is near and there is room for a call; zero when it is now,
+    /// `None` while all calls at once are taken (then [`Limiter::room`] tells). A hint where the
+    /// pace is shared: others may be quicker.
     pub fn opens_in(&self, lead: Duration) -> Option<Duration> {
         match &self.source {
             Source::Own(own) => own.opens_in(lead),
@@ -144,16 +147,46 @@ impl Limiter {
         }
     }
 
-    /// The upstream said "too many": halves the pace, at most once a second, and waits as long as
-    /// it asked. Where the pace is shared the others slow down with the next word from Redis.
+    /// The upstream said "too many": cuts the pace, at most once a second, and waits as long as it
+    /// asked. Without a set rate a temporary one begins. Where the pace is shared the others slow
+    /// down with the next word from Redis.
     pub fn slow_down(&self, retry_after: Option<Duration>) {
         match &self.source {
-            Source::Own(own) => own.slow_down(retry_after),
-            Source::Shared(shared) => shared.slow_down(retry_after),
+            Source::Own(own) => own.slow_down(),
+            Source::Shared(shared) => shared.slow_down(),
+        }
+        if let Some(pause) = retry_after {
+            self.wait(pause);
         }
     }
 
-    /// Sets the pace, for all that share it; what was reserved stays reserved.
+    /// The upstream asked for a pause: no call starts before it is over, an hour at most. The pace
+    /// stays as it is. An operator ends it with [`Limiter::set`] or [`Limiter::end_pause`].
+    pub fn wait(&self, pause: Duration) {
+        match &self.source {
+            Source::Own(own) => own.wait(pause),
+            Source::Shared(shared) => shared.wait(pause),
+        }
+    }
+
+    /// Ends the pause that the upstream asked for, for all that share the pace.
+    pub fn end_pause(&self) {
+        match &self.source {
+            Source::Own(own) => own.end_pause(),
+            Source::Shared(shared) => shared.end_pause(),
+        }
+    }
+
+    /// Completes once for each pause of more than a minute that this process was asked for, with
+    /// what is left of it.
+    pub async fn long_pause(&self) -> Duration {
+        match &self.source {
+            Source::Own(own) => own.long_pause().await,
+            Source::Shared(shared) => shared.long_pause().await,
+        }
+    }
+
+    /// Sets the pace, for all that share it, and ends a pause; what was reserved stays reserved.
     pub fn set(&self, pace: Pace) {
         match &self.source {
             Source::Own(own) => own.set(pace),

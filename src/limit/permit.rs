@@ -4,7 +4,7 @@ use super::{own, shared};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How long a call whose slot has passed waits for the next one.
+/// How much later than its slot a call is started; no longer is waited for it.
 const LONGEST_LATE_WAIT: Duration = Duration::from_secs(1);
 
 /// The right to start one call at its slot. Consumed by the provider call; dropping it unused gives
@@ -40,8 +40,9 @@ impl Permit {
     }
 
     /// Waits for the slot and counts the call as started. A permit that comes later than its
-    /// tolerance takes a new slot, because a late start would crowd the next second; when that one
-    /// is far (the pace fell meanwhile) or after its deadline, `false`: the call must not be made.
+    /// tolerance moves the slots after it (or, where the pace is shared, takes a new one), because
+    /// it would crowd the next second otherwise; when its start is far (the pace fell meanwhile) or
+    /// after its deadline, `false`: the call must not be made.
     #[must_use = "without its slot the call must not be made"]
     pub async fn start(&mut self) -> bool {
         self.start_within(Some(LONGEST_LATE_WAIT)).await

@@ -40,6 +40,8 @@ pub(super) struct Shared {
     talk: tokio::sync::Mutex<u64>,
     /// Rung when a call ends or the pace changes: somebody may find room now.
     pub(super) room: Notify,
+    /// Rung when a pause begins that a person should be told of.
+    long_pause: Notify,
     /// Rung when there is something to tell, and when the limiter is gone.
     tell: Arc<Notify>,
 }
@@ -57,6 +59,7 @@ impl Shared {
             state: Mutex::new(State::new(pace, tolerance)),
             talk: tokio::sync::Mutex::new(0),
             room: Notify::new(),
+            long_pause: Notify::new(),
             tell: Arc::new(Notify::new()),
         });
         let (teller, bell) = (Arc::downgrade(&shared), shared.tell.clone());
@@ -99,10 +102,9 @@ impl Shared {
     async fn step(&self, want: Want) -> Vec<Grant> {
         let mut step = self.talk.lock().await;
         *step += 1;
-        let (mut ask, slow_down) = {
+        let (mut ask, said) = {
             let mut state = self.state();
-            let now = Instant::now();
-            (state.ask(want, now), state.slowing())
+            (state.ask(want, Instant::now()), state.said())
         };
         ask.step = *step;
         let sent = Instant::now();
@@ -112,9 +114,10 @@ impl Shared {
         let was_down = state.down;
         match told {
             Ok(told) => {
-                let before = state.now().set;
-                let grants = state.learn((&ask, told), slow_down, (sent, got));
-                let changed = state.now().set != before;
+                let before = (state.now(got).set, state.opens());
+                let grants = state.learn((&ask, told), said, (sent, got));
+                // Sooner than who waits for a slot was told: a pause has ended, here or elsewhere.
+                let changed = state.now(got).set != before.0 || state.opens() < before.1;
                 drop(state);
                 if was_down {
                     tracing::info!(account = %self.account, "Redis gives permits again");
@@ -160,7 +163,9 @@ impl Shared {
                 return self.ticket(grant, false);
             }
             let wait = self.state().opens_in(FIRST_IN_LINE, Instant::now());
-            sleep(wait.unwrap_or_default().max(Duration::from_millis(1))).await;
+            // An operator may end a pause meanwhile.
+            let wait = wait.unwrap_or_default().min(FIRST_IN_LINE);
+            sleep(wait.max(Duration::from_millis(1))).await;
         }
     }
 
@@ -187,9 +192,31 @@ impl Shared {
         self.state().opens_in(lead, Instant::now())
     }
 
-    pub(super) fn slow_down(&self, retry_after: Option<Duration>) {
-        self.state().slow_down(retry_after, Instant::now());
+    pub(super) fn slow_down(&self) {
+        self.state().slow_down();
         self.tell.notify_one();
+    }
+
+    pub(super) fn wait(&self, pause: Duration) {
+        if self.state().wait(pause, Instant::now()) {
+            self.long_pause.notify_one();
+        }
+        self.tell.notify_one();
+    }
+
+    pub(super) fn end_pause(&self) {
+        self.state().end_pause();
+        self.tell.notify_one();
+        self.room.notify_one();
+    }
+
+    pub(super) async fn long_pause(&self) -> Duration {
+        loop {
+            self.long_pause.notified().await;
+            if let Some(left) = self.state().pause(Instant::now()) {
+                return left;
+            }
+        }
     }
 
     pub(super) fn set(&self, pace: Pace) {
@@ -199,7 +226,7 @@ impl Shared {
     }
 
     pub(super) fn now(&self) -> PaceNow {
-        self.state().now()
+        self.state().now(Instant::now())
     }
 }
 
@@ -254,6 +281,9 @@ impl Ticket {
         let mut state = self.shared.state();
         if let (false, Some(grant)) = (started, self.grant) {
             state.give_back(&grant);
+        }
+        if started {
+            state.count_end();
         }
         if self.counted {
             state.end_call(Instant::now());

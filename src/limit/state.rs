@@ -1,8 +1,9 @@
 //! What one replica knows of a shared pace, and what it still has to tell. Arithmetic only.
 
+use super::pause::Pause;
 use super::slot::{FURTHEST, Grant, RedisClock, Start};
-use super::{Pace, PaceNow};
-use crate::store::redis::pace::{Ask, Put, Slot, Told};
+use super::{AHEAD, Pace, PaceNow};
+use crate::store::redis::pace::{self, Ask, Put, Slot, Told};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -12,18 +13,14 @@ const LONGEST_TRIP: Duration = Duration::from_millis(150);
 const PAUSE: Duration = Duration::from_millis(250);
 /// How often is looked whether calls elsewhere have ended.
 const LOOK: Duration = Duration::from_millis(20);
-/// Slots are asked for this much ahead of need, besides the time that asking takes: half of what the
-/// worker takes at once, so that a pause of the program shorter than that costs nothing.
-const AHEAD: Duration = Duration::from_millis(10);
-
 /// What one replica knows and has to tell.
 #[derive(Debug)]
 pub(super) struct State {
     set: Pace,
     /// A pace that all shall have, until Redis knows it.
     put: Option<Put>,
-    /// Share of the pace in force, as last heard.
-    factor: f64,
+    /// Calls a second in force, as last heard.
+    effective: Option<f64>,
     clock: RedisClock,
     /// Calls under way here, and what Redis was told of them.
     pub(super) in_flight: usize,
@@ -32,8 +29,12 @@ pub(super) struct State {
     started: u64,
     /// Slots to give back.
     unused: Vec<Slot>,
-    /// "Too many" that Redis has not been told, and until when the upstream wants a pause.
-    slow_down: Option<Instant>,
+    /// What the upstream and an operator said and Redis has not been told.
+    said: Said,
+    /// Calls that ended here and Redis has not been told, less those answered with "too many".
+    taken: i64,
+    /// No call starts before this: the upstream asked for it here or elsewhere.
+    pause: Pause,
     /// When the next slot opens, on the clock of Redis.
     opens: u64,
     /// All calls at once were taken when last asked.
@@ -44,6 +45,17 @@ pub(super) struct State {
     round_trip: Duration,
     /// Redis failed last time.
     pub(super) down: bool,
+}
+
+/// What was said here.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Said {
+    /// "Too many".
+    too_many: bool,
+    /// Until when the upstream wants a pause.
+    pause: Option<Instant>,
+    /// An operator ended it.
+    pause_ends: bool,
 }
 
 /// What is asked for.
@@ -60,14 +72,16 @@ impl State {
         Self {
             set: pace,
             put: Some(Put::Start),
-            factor: 1.0,
+            effective: pace.per_second,
             clock: RedisClock::new(tolerance),
             in_flight: 0,
             told_in_flight: 0,
             elsewhere: 0,
             started: 0,
             unused: Vec::new(),
-            slow_down: None,
+            said: Said::default(),
+            taken: 0,
+            pause: Pause::default(),
             opens: 0,
             full: false,
             ask_at: Instant::now(),
@@ -88,6 +102,8 @@ impl State {
         let horizon = (want.horizon + 2 * self.round_trip).min(FURTHEST.saturating_sub(lead));
         let mut unused = std::mem::take(&mut self.unused);
         unused.sort_unstable_by_key(|slot| std::cmp::Reverse(slot.at));
+        let begins = |until: Instant| pace::Pause::Begins(until.saturating_duration_since(now));
+        let ends = self.said.pause_ends.then_some(pace::Pause::Ends);
         Ask {
             step: 0,
             in_flight: self.in_flight,
@@ -99,9 +115,9 @@ impl State {
             lead,
             horizon,
             late,
-            slow_down: self
-                .slow_down
-                .map(|until| until.saturating_duration_since(now)),
+            too_many: self.said.too_many,
+            pause: self.said.pause.map(begins).or(ends),
+            taken: std::mem::take(&mut self.taken),
             unused,
         }
     }
@@ -110,7 +126,7 @@ impl State {
     pub(super) fn learn(
         &mut self,
         (ask, told): (&Ask, Told),
-        slow_down: Option<Instant>,
+        said: Said,
         (sent, got): (Instant, Instant),
     ) -> Vec<Grant> {
         self.down = false;
@@ -121,8 +137,11 @@ impl State {
             concurrency: ask.concurrency,
         };
         // What was said or set meanwhile is still to be told.
-        if self.slow_down == slow_down {
-            self.slow_down = None;
+        if self.said == said {
+            self.said = Said::default();
+            // A second may be that of a key that was lost.
+            let left = (told.wait > FURTHEST).then_some(told.wait);
+            self.pause.heard(left, sent);
         }
         if self.set == asked && self.put == ask.put {
             self.put = None;
@@ -133,7 +152,7 @@ impl State {
                 concurrency: told.concurrency,
             };
         }
-        self.factor = told.factor;
+        self.effective = told.effective;
         self.elsewhere = told.elsewhere;
         self.opens = told.opens;
         let granted = self.clock.learn(told.now, told.per_second, (sent, got));
@@ -175,16 +194,23 @@ impl State {
         if self.down && now < self.ask_at {
             return false;
         }
-        let open = self.put.is_some() || self.slow_down.is_some() || !self.unused.is_empty();
+        let open = self.put.is_some() || self.said != Said::default() || !self.unused.is_empty();
         open || !self.clock.is_known() || self.told_in_flight != self.in_flight
     }
 
     pub(super) fn may_start(&self, grant: &Grant, now: Instant) -> Start {
-        self.clock.may_start(grant, now)
+        match self.pause(now) {
+            None => self.clock.may_start(grant, now),
+            Some(_) => Start::Void,
+        }
     }
 
     pub(super) fn count_start(&mut self) {
         self.started += 1;
+    }
+
+    pub(super) fn count_end(&mut self) {
+        self.taken += 1;
     }
 
     pub(super) fn give_back(&mut self, grant: &Grant) {
@@ -200,6 +226,11 @@ impl State {
         }
     }
 
+    /// When the next slot opens, on the clock of Redis.
+    pub(super) fn opens(&self) -> u64 {
+        self.opens
+    }
+
     pub(super) fn opens_in(&self, lead: Duration, now: Instant) -> Option<Duration> {
         if self.full && self.elsewhere == 0 {
             return None;
@@ -210,25 +241,47 @@ impl State {
         Some(opens.max(self.ask_at).saturating_duration_since(now))
     }
 
-    pub(super) fn slow_down(&mut self, retry_after: Option<Duration>, now: Instant) {
-        let until = now + retry_after.unwrap_or_default();
-        let until = self.slow_down.map_or(until, |known| known.max(until));
-        self.slow_down = Some(until);
+    /// The upstream said "too many".
+    pub(super) fn slow_down(&mut self) {
+        self.said.too_many = true;
+        self.taken -= 1;
     }
 
-    pub(super) fn slowing(&self) -> Option<Instant> {
-        self.slow_down
+    /// The upstream asked for a pause. Whether a person should be told.
+    pub(super) fn wait(&mut self, time: Duration, now: Instant) -> bool {
+        let tell = self.pause.ask(time, now);
+        self.said.pause = self.pause.left(now).map(|left| now + left);
+        tell
+    }
+
+    pub(super) fn end_pause(&mut self) {
+        self.pause.end();
+        self.said.pause = None;
+        self.said.pause_ends = true;
+    }
+
+    /// What is left of the pause that the upstream asked for.
+    pub(super) fn pause(&self, now: Instant) -> Option<Duration> {
+        self.pause.left(now)
+    }
+
+    /// What is to be told with the next step.
+    pub(super) fn said(&self) -> Said {
+        self.said
     }
 
     pub(super) fn set(&mut self, pace: Pace) {
         self.set = pace;
         self.put = Some(Put::Operator);
+        self.effective = pace.per_second;
+        self.end_pause();
     }
 
-    pub(super) fn now(&self) -> PaceNow {
+    pub(super) fn now(&self, now: Instant) -> PaceNow {
         PaceNow {
             set: self.set,
-            effective: self.set.per_second.map(|rate| rate * self.factor),
+            effective: self.effective,
+            pause: self.pause.left(now),
             in_flight: self.in_flight,
             elsewhere: self.elsewhere,
             started: self.started,
@@ -295,10 +348,12 @@ mod tests {
                 elsewhere: 0,
                 concurrency: 10,
                 per_second: Some(10.0),
-                factor: 1.0,
+                effective: Some(10.0),
+                wait: ms(0),
                 slots: slots.collect(),
             };
-            self.state.learn((&ask, told), None, (sent, sent + ms(1)))
+            self.state
+                .learn((&ask, told), Said::default(), (sent, sent + ms(1)))
         }
 
         fn may_start(&self, grant: &Grant, at: u64) -> Start {
@@ -339,10 +394,13 @@ mod tests {
                 elsewhere: 0,
                 concurrency: 10,
                 per_second: Some(10.0),
-                factor: 1.0,
+                effective: Some(10.0),
+                wait: ms(0),
                 slots: Vec::new(),
             };
-            let none = story.state.learn((&ask, told), None, (sent, sent + ms(1)));
+            let none = story
+                .state
+                .learn((&ask, told), Said::default(), (sent, sent + ms(1)));
             assert!(none.is_empty());
             story.state.opens_in(ms(0), sent + ms(1))
         };
@@ -404,11 +462,13 @@ mod tests {
     fn what_is_said_while_redis_does_not_answer_is_said_again() {
         let mut story = Story::new();
         let now = story.zero;
-        story.state.slow_down(Some(ms(7000)), now);
+        story.state.slow_down();
+        story.state.wait(ms(7000), now);
         story.state.ask(Want::default(), now);
         story.state.lose(now + ms(1));
         let ask = story.state.ask(Want::default(), now + ms(1000));
-        assert_eq!(ask.slow_down, Some(ms(6000)));
+        assert!(ask.too_many);
+        assert_eq!(ask.pause, Some(pace::Pause::Begins(ms(6000))));
         assert_eq!(ask.put, Some(Put::Start));
     }
 }

@@ -2,7 +2,7 @@
 
 use super::tests::crowd;
 use super::*;
-use crate::store::redis::pace::{Ask, Put, SharedPace, Slot, Told};
+use crate::store::redis::pace::{Ask, Pause, Put, SharedPace, Slot, Told};
 use crate::store::testing::RedisServer;
 use proptest::prelude::*;
 use std::sync::Mutex;
@@ -73,6 +73,11 @@ impl Replica {
 
 fn slots(told: &Told) -> Vec<Slot> {
     told.slots.iter().map(|slot| slot.unwrap()).collect()
+}
+
+/// The share of the pace that is in force.
+fn factor(told: &Told) -> f64 {
+    told.effective.unwrap() / told.per_second.unwrap()
 }
 
 fn ms(time: u64) -> Duration {
@@ -148,8 +153,8 @@ async fn a_clock_set_back_stops_nobody_for_longer_than_a_second() {
     let told = replica.want(1, ms(20)).await;
     assert!(told.opens <= told.now + SECOND + SECOND / 9, "{told:?}");
     assert_eq!(told.elsewhere, 10);
-    let told = replica.say(|ask| ask.slow_down = Some(ms(0))).await;
-    assert_eq!(told.factor, 0.5);
+    let told = replica.say(|ask| ask.too_many = true).await;
+    assert_eq!(told.effective, Some(5.0));
     // The dead replica is forgotten ten seconds from now, not in an hour.
     let entries = redis::cmd("HGET").arg(CALLS_KEY).arg("dead").to_owned();
     let entry: String = replica.link.command(&entries).await.unwrap();
@@ -166,20 +171,23 @@ async fn too_many_halves_once_a_second_for_all_and_pauses_all() {
     );
     let first = one.want(0, ms(0)).await;
     for _ in 0..3 {
-        one.say(|ask| ask.slow_down = Some(ms(0))).await;
-        two.say(|ask| ask.slow_down = Some(ms(7000))).await;
+        one.say(|ask| ask.too_many = true).await;
+        two.say(|ask| {
+            (ask.too_many, ask.pause) = (true, Some(Pause::Begins(ms(7000))));
+        })
+        .await;
     }
     let told = one.want(1, ms(100)).await;
     // On a machine so busy that this took long, it may have been halved once a second.
     let seconds = 1 + (told.now - first.now) / SECOND;
-    assert!(told.factor < 0.6, "{told:?}");
-    assert!(told.factor >= 0.5f64.powi(seconds as i32), "{told:?}");
+    assert!(factor(&told) < 0.6, "{told:?}");
+    assert!(factor(&told) >= 0.5f64.powi(seconds as i32), "{told:?}");
     assert!(told.slots.is_empty());
     assert!(told.opens >= first.now + 7 * SECOND);
     let long_ago = (told.now - 4 * SECOND).to_string();
     one.command(&["HSET", PACE_KEY, "factor_at", &long_ago])
         .await;
-    let recovered = two.want(0, ms(0)).await.factor - told.factor;
+    let recovered = factor(&two.want(0, ms(0)).await) - factor(&told);
     assert!((0.2..0.5).contains(&recovered), "5 % a second: {recovered}");
 }
 
@@ -241,12 +249,12 @@ async fn a_pace_set_by_an_operator_is_everybodys_and_one_that_starts_does_not_un
         Replica::of(&server, Some(10.0), 10),
         Replica::of(&server, Some(10.0), 10),
     );
-    one.say(|ask| ask.slow_down = Some(ms(0))).await;
-    assert!(two.want(0, ms(0)).await.factor < 0.6);
+    one.say(|ask| ask.too_many = true).await;
+    assert!(factor(&two.want(0, ms(0)).await) < 0.6);
     let told = two
         .say(|ask| (ask.put, ask.per_second) = (Some(Put::Operator), Some(0.1)))
         .await;
-    assert_eq!((told.per_second, told.factor), (Some(0.1), 1.0));
+    assert_eq!((told.per_second, told.effective), (Some(0.1), Some(0.1)));
     one.rest().await;
     let told = one.want(1, ms(900)).await;
     assert_eq!(told.per_second, Some(0.1));
@@ -258,6 +266,89 @@ async fn a_pace_set_by_an_operator_is_everybodys_and_one_that_starts_does_not_un
         told.opens < told.now + 2 * SECOND,
         "not after the old interval"
     );
+}
+
+#[tokio::test]
+async fn r_09_a_pause_of_all_is_shown_to_all_outlives_a_restart_and_ends_for_all() {
+    let server = RedisServer::start();
+    let mut one = Replica::of(&server, Some(10.0), 10);
+    one.say(|ask| ask.pause = Some(Pause::Begins(ms(100_000_000))))
+        .await;
+    let hour = ms(3_600_000);
+    for end in [Some(Pause::Ends), None] {
+        // A process that starts finds it, and does not end it.
+        let mut two = Replica::of(&server, Some(20.0), 10);
+        let told = two.say(|ask| ask.put = Some(Put::Start)).await;
+        assert!(told.wait > ms(1_000_000) && told.wait <= hour, "{told:?}");
+        assert!(told.opens > told.now + 1_000 * SECOND);
+        let told = two
+            .say(|ask| match end {
+                Some(end) => ask.pause = Some(end),
+                None => ask.put = Some(Put::Operator),
+            })
+            .await;
+        assert!(told.opens <= told.now + 2 * SECOND, "{told:?}");
+        assert!(one.want(0, ms(0)).await.wait <= ms(1000), "for all");
+        one.say(|ask| ask.pause = Some(Pause::Begins(hour))).await;
+    }
+    assert_eq!(factor(&one.want(0, ms(0)).await), 1.0, "no pace was cut");
+}
+
+#[tokio::test]
+async fn r_09_a_replica_hears_of_a_pause_and_of_its_end() {
+    let server = RedisServer::start();
+    let (one, two) = (
+        shared(&server, Some(1000.0), 10),
+        shared(&server, Some(1000.0), 10),
+    );
+    drop(one.maintenance().await);
+    one.slow_down(Some(ms(600_000)));
+    let told = timeout(ms(20_000), one.long_pause()).await.unwrap();
+    assert!(told > ms(500_000));
+    until("the other one hears of it", || two.now().pause.is_some()).await;
+    assert!(timeout(ms(0), two.long_pause()).await.is_err(), "one tells");
+    two.end_pause();
+    let sent = timeout(ms(20_000), one.maintenance()).await;
+    assert!(sent.is_ok(), "the pause has ended for the first one too");
+}
+
+#[tokio::test]
+async fn r_10_without_a_rate_too_many_leads_to_the_rate_that_all_took() {
+    let server = RedisServer::start();
+    let (mut one, mut two) = (
+        Replica::of(&server, None, 10),
+        Replica::of(&server, None, 10),
+    );
+    one.say(|ask| ask.taken = 7).await;
+    assert_eq!(two.say(|ask| ask.taken = 6).await.effective, None);
+    let told = two.say(|ask| (ask.taken, ask.too_many) = (-1, true)).await;
+    let rate = told.effective.unwrap();
+    // On a machine so busy that this took long, part of it is over.
+    assert!((1.0..12.1).contains(&rate), "{told:?}");
+    assert_eq!(told.per_second, None);
+    assert_eq!(
+        one.want(0, ms(0)).await.effective.map(f64::round),
+        Some(rate.round())
+    );
+    // Once a second at most, and never less than one call a second.
+    for _ in 0..3 {
+        one.say(|ask| ask.too_many = true).await;
+    }
+    for second in 0..20 {
+        one.command(&["HSET", PACE_KEY, "halved_at", "0"]).await;
+        let told = one.say(|ask| ask.too_many = true).await;
+        assert!(told.effective >= Some(1.0), "{second}: {told:?}");
+    }
+    one.rest().await;
+    let slots = slots(&one.want(3, ms(2500)).await);
+    assert!(slots[1].at - slots[0].at > SECOND / 3, "{slots:?}");
+    let long_ago = (slots[0].at - 30 * SECOND).to_string();
+    one.command(&["HSET", PACE_KEY, "factor_at", &long_ago])
+        .await;
+    let grown = two.want(0, ms(0)).await.effective;
+    assert!(grown.is_none_or(|rate| rate > 2.0), "{grown:?}");
+    let told = two.say(|ask| ask.put = Some(Put::Operator)).await;
+    assert_eq!(told.effective, None, "an operator ends it");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

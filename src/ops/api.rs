@@ -65,6 +65,9 @@ async fn set_paused(desk: Desk, id: String, paused: bool) -> Result<Response, Pr
     let differs = paused != channel.starts_paused || store.is_shared();
     let value = differs.then(|| word.to_owned());
     store.save_setting(&pause_setting(&id), value).await?;
+    if !paused {
+        channel.account.limiter.end_pause();
+    }
     channel.set_paused(paused);
     tracing::info!(channel = id, paused, "an operator changed the channel");
     Ok(answer(&view::channel(channel, &desk)))

@@ -98,6 +98,8 @@ fn read_account(desk: &AccountDesk, now: UnixMs) {
     // 0 stands for no limit, and for no token that could end.
     let rate = pace.effective.unwrap_or_default();
     gauge!("gateway_rate_per_second", "account" => account()).set(rate);
+    let pause = pace.pause.unwrap_or_default().as_secs_f64();
+    gauge!("gateway_asked_to_wait_seconds", "account" => account()).set(pause);
     let left = match desk.provider.token_state() {
         TokenState::Fresh { expires_at, .. } => expires_at.since(now).as_secs_f64(),
         TokenState::Missing | TokenState::Stale | TokenState::Dead { .. } => 0.0,

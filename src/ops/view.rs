@@ -2,6 +2,7 @@
 
 use super::{AccountDesk, Desk};
 use crate::channel::{Channel, Channels};
+use crate::clock;
 use crate::domain::phone::mask_digits;
 use crate::domain::{Lane, State, Status, UnixMs};
 use crate::outbox::Outbox;
@@ -117,6 +118,10 @@ fn not_taken((lane, trouble): &(Lane, Trouble)) -> Value {
 /// An account as it stands.
 pub(super) fn account(desk: &AccountDesk) -> Value {
     let pace = desk.account.limiter.now();
+    // In whole seconds, so that it reads the same each time.
+    let wait_until = pace
+        .pause
+        .map(|left| UnixMs(clock::now().plus(left).0 / 1000 * 1000));
     let held = desk
         .account
         .held()
@@ -124,10 +129,13 @@ pub(super) fn account(desk: &AccountDesk) -> Value {
     json!({
         "account": desk.account.id.as_str(),
         "held": held,
+        "waits": wait_until.map(waits),
         "breaker": if desk.breaker.is_open() { "open" } else { "closed" },
         "rate": {
             "per_second": per_second(pace.set.per_second),
             "effective": per_second(pace.effective),
+            "temporary": pace.set.per_second.is_none() && pace.effective.is_some(),
+            "asked_to_wait_until": wait_until.map(time),
             "concurrency": pace.set.concurrency,
             "in_flight": pace.in_flight + pace.elsewhere,
             "started": pace.started,
@@ -135,6 +143,15 @@ pub(super) fn account(desk: &AccountDesk) -> Value {
         },
         "token": token(&desk.provider.token_state()),
     })
+}
+
+/// Why nothing is sent for a while, and what ends it.
+fn waits(until: UnixMs) -> String {
+    let at = jiff::Timestamp::from_millisecond(until.0).unwrap_or_default();
+    format!(
+        "the provider asked to wait until {} UTC; a change of the rate or a resume ends it",
+        at.strftime("%H:%M:%S")
+    )
 }
 
 fn per_second(rate: Option<f64>) -> Value {

@@ -151,8 +151,10 @@ impl Sender {
         // provider as an outage does.
         let in_doubt = judgement.proof == Proof::Unclear || sent.token_generation.is_none();
         self.watch(in_doubt || self.provider.is_outage(answer), &said);
-        if judgement.about == About::Rate {
-            self.account.limiter.slow_down(judgement.pause);
+        match (judgement.about, judgement.pause) {
+            (About::Rate, pause) => self.account.limiter.slow_down(pause),
+            (_, Some(pause)) => self.account.limiter.wait(pause),
+            (_, None) => {}
         }
         if is_trial {
             return self.end_trial(sending, (&call, sent), judgement).await;

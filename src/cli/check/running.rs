@@ -99,6 +99,9 @@ fn sending(account: &Value) -> (Mark, String) {
         let words = "paused by the breaker: Jumper does not work; it is tried again by itself";
         return (Mark::Warn, words.to_owned());
     }
+    if let Some(waits) = account["waits"].as_str() {
+        return (Mark::Warn, waits.to_owned());
+    }
     let rate = &account["rate"];
     let pace = match &rate["effective"] {
         Value::Number(calls) => format!("at {calls} calls a second"),

@@ -44,8 +44,12 @@ pub(crate) struct Ask {
     pub(crate) horizon: Duration,
     /// How late after its slot a call may start here.
     pub(crate) late: Duration,
-    /// The provider said "too many" and asked for this pause.
-    pub(crate) slow_down: Option<Duration>,
+    /// Whether the provider said "too many".
+    pub(crate) too_many: bool,
+    /// The pause that it asked for, or that an operator ended.
+    pub(crate) pause: Option<Pause>,
+    /// Calls that ended here since the last step, less those answered with "too many".
+    pub(crate) taken: i64,
     /// Slots that were not used, the last first.
     pub(crate) unused: Vec<Slot>,
 }
@@ -57,6 +61,15 @@ pub(crate) enum Put {
     Start,
     /// An operator set it: the full pace applies at once.
     Operator,
+}
+
+/// A pause of all calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pause {
+    /// The provider asked for it.
+    Begins(Duration),
+    /// An operator ended it.
+    Ends,
 }
 
 /// A slot on the clock of Redis, in microseconds since 1970.
@@ -81,13 +94,15 @@ pub(crate) struct Told {
     pub(crate) concurrency: usize,
     /// Calls a second.
     pub(crate) per_second: Option<f64>,
-    /// Share of them in force.
-    pub(crate) factor: f64,
+    /// Those in force.
+    pub(crate) effective: Option<f64>,
+    /// What is left of a pause.
+    pub(crate) wait: Duration,
     /// What was granted; `None` where there is no limit.
     pub(crate) slots: Vec<Option<Slot>>,
 }
 
-type Answer = (u64, u64, u64, usize, usize, String, String, Vec<u64>);
+type Answer = (u64, u64, u64, usize, usize, String, String, u64, Vec<u64>);
 
 impl SharedPace {
     /// The pace of this account.
@@ -110,9 +125,11 @@ impl SharedPace {
             Some(Put::Start) => "start",
             Some(Put::Operator) => "set",
         };
-        let pause = ask
-            .slow_down
-            .map_or_else(String::new, |pause| pause.as_micros().to_string());
+        let pause = match ask.pause {
+            None => String::new(),
+            Some(Pause::Begins(time)) => time.as_micros().to_string(),
+            Some(Pause::Ends) => "end".to_owned(),
+        };
         let mut call = STEP.key(&self.keys);
         call.arg(self.link.replica()).arg(ask.step);
         call.arg(ask.in_flight).arg(rate).arg(ask.concurrency);
@@ -120,7 +137,7 @@ impl SharedPace {
         for time in [ask.lead, ask.horizon, ask.late] {
             call.arg(time.as_micros() as u64);
         }
-        call.arg(pause);
+        call.arg(u8::from(ask.too_many)).arg(pause).arg(ask.taken);
         for slot in &ask.unused {
             call.arg(slot.at).arg(slot.after);
         }
@@ -128,7 +145,8 @@ impl SharedPace {
     }
 }
 
-fn told((now, next, opens, elsewhere, concurrency, rate, factor, at): Answer) -> Told {
+fn told(answer: Answer) -> Told {
+    let (now, next, opens, elsewhere, concurrency, rate, effective, wait, at) = answer;
     let after = at.iter().skip(1).copied().chain([next]);
     let slots = at.iter().zip(after);
     let slots = slots.map(|(&at, after)| (at > 0).then_some(Slot { at, after }));
@@ -139,7 +157,8 @@ fn told((now, next, opens, elsewhere, concurrency, rate, factor, at): Answer) ->
         concurrency,
         // "off" is no number.
         per_second: rate.parse().ok(),
-        factor: factor.parse().unwrap_or(1.0),
+        effective: effective.parse().ok(),
+        wait: Duration::from_micros(wait),
         slots: slots.collect(),
     }
 }

@@ -6,15 +6,20 @@
 --          a second or "off", calls at once), 6 "" or "start" or "set" (that pace comes into force),
 --          7 slots wanted, 8 "1" when these are calls under way from now on, 9 no slot sooner than
 --          this, 10 and none later than that after it, 11 how late this replica may start after its
---          slot, 12 "" or how long the provider wants a pause; then pairs of an unused slot and what
---          was free after it. Times are microseconds.
+--          slot, 12 "1" when the provider said "too many", 13 "" or how long it wants a pause or
+--          "end" (an operator ends one), 14 calls that ended here since the last step and were not
+--          answered with "too many"; then pairs of an unused slot and what was free after it. Times
+--          are microseconds.
 -- Answers  now, what is free next, when it opens, calls under way elsewhere, calls at once, calls a
---          second, share of them in force, slots.
+--          second, those in force, what is left of a pause, slots.
 
 local SECOND = 1000000
 local FORGOTTEN = 10 * SECOND -- a replica that did not speak for so long is gone
 local RECOVERY = 0.05         -- of the pace, a second
 local LEAST = 1 / 64          -- of the pace
+local LEAST_RATE = 1          -- calls a second, where no rate is set
+local STEP_BACK = 0.9         -- what remains of such a temporary rate at most
+local LONGEST = 3600 * SECOND -- a pause
 local SLEW = 500              -- what a clock that is being corrected gains in a second, at most
 
 local pace, calls = KEYS[1] .. 'pace', KEYS[1] .. 'calls'
@@ -50,7 +55,7 @@ for i = 1, #elsewhere, 2 do
 end
 
 local kept = call('HMGET', pace, 'next', 'gap', 'rate', 'most', 'factor', 'factor_at',
-    'halved_at', 'wait_until', 'wait', 'late', 'late_at')
+    'halved_at', 'wait_until', 'wait', 'late', 'late_at', 'recent', 'temporary')
 local next, last_gap = tonumber(kept[1]), tonumber(kept[2]) or 0
 local rate, most = kept[3], tonumber(kept[4]) or tonumber(ARGV[5])
 -- What is no pace is not "no limit".
@@ -66,23 +71,54 @@ local late, late_at = tonumber(kept[10]) or 0, tonumber(kept[11]) or now
 local mine = tonumber(ARGV[11])
 if mine >= late or now - late_at > FORGOTTEN or late_at > now then late, late_at = mine, now end
 
-if factor < 1 then factor = math.min(1, factor + math.max(0, now - factor_at) / SECOND * RECOVERY) end
+-- What was taken lately: since when it is counted, in that second, in the one before.
+local since, taken, before = string.match(kept[12] or '', '^(%d+) (%-?%d+) (%-?%d+)$')
+since, taken, before = tonumber(since) or now, tonumber(taken) or 0, tonumber(before) or 0
+if now - since >= 2 * SECOND or since > now then
+    since, taken, before = now, 0, 0
+elseif now - since >= SECOND then
+    since, taken, before = since + SECOND, 0, taken
+end
+taken = taken + tonumber(ARGV[14])
+
+-- What stands for a rate where none is set, and what it ends at; both grow with `factor_at`.
+local passed = math.max(0, now - factor_at) / SECOND
+local temporary, ends = string.match(kept[13] or '', '^(%S+) (%S+)$')
+temporary, ends = tonumber(temporary), tonumber(ends)
+if not (temporary and ends and temporary > 0 and ends <= SECOND) then temporary, ends = nil, 0 end
+if temporary then temporary = temporary * (1 + RECOVERY) ^ passed end
+if temporary and temporary >= ends then temporary, ends = nil, 0 end
+if factor < 1 then factor = math.min(1, factor + passed * RECOVERY) end
 factor_at = now
-if ARGV[12] ~= '' then
-    if now - halved_at >= SECOND or halved_at > now then
-        factor, halved_at = math.max(LEAST, factor / 2), now
+if ARGV[12] == '1' and (now - halved_at >= SECOND or halved_at > now) then
+    halved_at = now
+    if rate ~= 'off' then
+        factor = math.max(LEAST, factor / 2)
+    else
+        local lately = math.max(0, taken + before * (1 - (now - since) / SECOND))
+        if temporary then lately = math.max(temporary / 2, math.min(lately, temporary * STEP_BACK)) end
+        temporary = math.max(LEAST_RATE, lately)
+        ends = math.max(ends, 2 * temporary)
     end
-    wait = math.max(wait, tonumber(ARGV[12]))
+end
+if ARGV[13] == 'end' then
+    wait = math.min(wait, SECOND)
+elseif ARGV[13] ~= '' then
+    wait = math.min(LONGEST, math.max(wait, tonumber(ARGV[13])))
 end
 
 local set = ARGV[6] == 'set' or ARGV[6] == 'start' and (rate ~= ARGV[4] or most ~= tonumber(ARGV[5]))
-if set then rate, most, factor = ARGV[4], tonumber(ARGV[5]), 1 end
-local a_second = tonumber(rate)
+if set then rate, most, factor, temporary = ARGV[4], tonumber(ARGV[5]), 1, nil end
+-- An operator's pace ends a pause, a process that starts does not. A second remains: it may be the
+-- one after the key was lost.
+if ARGV[6] == 'set' then wait = math.min(wait, SECOND) end
+local a_second = temporary
+if rate ~= 'off' then a_second = tonumber(rate) * factor end
 local gap = 0
-if a_second then gap = math.ceil((SECOND + SLEW + late) / (a_second * factor)) end
+if a_second then gap = math.ceil((SECOND + SLEW + late) / a_second) end
 
 -- A slot that nobody used is free again when no later one was handed out.
-for i = 13, #ARGV, 2 do
+for i = 15, #ARGV, 2 do
     if next == tonumber(ARGV[i + 1]) then next = tonumber(ARGV[i]) end
 end
 if not next then
@@ -116,7 +152,8 @@ local entry = string.format('%.0f %.0f %.0f', flight, step, now + FORGOTTEN)
 redis.call('HSET', calls, me, entry)
 redis.call('HSET', pace, 'next', next, 'gap', last_gap, 'rate', rate, 'most', most, 'factor', factor,
     'factor_at', factor_at, 'halved_at', halved_at, 'wait_until', wait_until, 'wait', wait,
-    'late', late, 'late_at', late_at)
+    'late', late, 'late_at', late_at, 'recent', string.format('%.0f %.0f %.0f', since, taken, before),
+    'temporary', temporary and string.format('%.6f %.6f', temporary, ends) or '')
 local opens = wait > 0 and wait_until or 0
 if a_second then opens = math.max(next, opens) end
-return { now, next, opens, others, most, rate, tostring(factor), slots }
+return { now, next, opens, others, most, rate, tostring(a_second or 'off'), wait, slots }
