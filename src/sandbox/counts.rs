@@ -24,6 +24,8 @@ pub struct Counts {
     pub refused: u64,
     /// Calls per route; `unauthorized` are those without a good bearer token (in the sum over merchants only).
     pub calls: BTreeMap<String, u64>,
+    /// Connections that carried a send, since the start (in the sum over merchants only).
+    pub send_connections: usize,
     /// Calls over the rate.
     pub limited: u64,
     /// Outcomes other than `ok`, rolled or scripted.
@@ -74,6 +76,7 @@ impl Counts {
             counts.add(account);
         }
         if whole {
+            counts.send_connections = world.send_connections.load(Ordering::Relaxed);
             counts.add_calls(&lock(&world.door).calls);
         }
         counts.add_callbacks(world);

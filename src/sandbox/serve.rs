@@ -1,7 +1,13 @@
 //! The listener: all routes of both fakes and of the control API on one port. Its own accept loop, because
 //! some outcomes must close the connection instead of answering. Nagle's algorithm is off.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use axum::{
     Router,
@@ -18,12 +24,14 @@ use super::{control, inspect, moengage, oauth, reply, routes, send, world::World
 
 /// Largest body taken; over MoEngage's limit, so that one over it is counted instead of cut off.
 const MAX_BODY: usize = 32 * 1024 * 1024;
+/// The route of a send.
+const SEND: &str = "/chat/send-message";
 
 fn router(world: Arc<World>) -> Router {
     Router::new()
         .route("/oauth/refresh", post(oauth::refresh))
         .route("/oauth/token", post(oauth::token))
-        .route("/chat/send-message", post(send::message))
+        .route(SEND, post(send::message))
         .route("/chat/fetch-whatsapp-templates", get(routes::list))
         .route("/chat/get-whatsapp-template", get(routes::detail))
         .route("/chat/get-social-channels", get(routes::social))
@@ -47,7 +55,7 @@ pub(super) async fn run(listener: TcpListener, world: Arc<World>) {
         };
         match accepted {
             Ok((stream, _)) => {
-                let connection = connection(stream, router.clone());
+                let connection = connection(stream, router.clone(), Arc::clone(&world));
                 let stop = world.stop.clone();
                 world.tasks.spawn(async move {
                     tokio::select! {
@@ -65,11 +73,15 @@ pub(super) async fn run(listener: TcpListener, world: Arc<World>) {
     }
 }
 
-async fn connection(stream: TcpStream, router: Router) {
+async fn connection(stream: TcpStream, router: Router, world: Arc<World>) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "no TCP_NODELAY");
     }
+    let counted = AtomicBool::new(false);
     let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+        if request.uri().path() == SEND && !counted.swap(true, Ordering::Relaxed) {
+            world.send_connections.fetch_add(1, Ordering::Relaxed);
+        }
         let answer = router.clone().oneshot(request.map(Body::new));
         async move { reply::or_cut(answer.await) }
     });

@@ -40,6 +40,8 @@ pub(super) struct World {
     pub(super) moengage: Mutex<Receiver>,
     /// Calls so far, naming the dice of things that belong to no message.
     calls: AtomicUsize,
+    /// Connections so far that carried a send.
+    pub(super) send_connections: AtomicUsize,
     pub(super) client: reqwest::Client,
     /// Places for webhook posts; replaced when the knob changes.
     slots: RwLock<Arc<Semaphore>>,
@@ -61,6 +63,7 @@ impl World {
             door: Mutex::default(),
             moengage: Mutex::default(),
             calls: AtomicUsize::new(0),
+            send_connections: AtomicUsize::new(0),
             client,
             slots: RwLock::new(Arc::new(slots)),
             stop: CancellationToken::new(),

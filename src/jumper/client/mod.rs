@@ -38,7 +38,8 @@ pub struct ClientSettings {
     pub connect_timeout: Duration,
     /// Calls at once.
     pub max_sockets: usize,
-    /// Connections kept open for the next call.
+    /// Connections kept open for the next call at least. Fewer than calls at once are never kept:
+    /// else a busy account would open one for nearly every call.
     pub max_free_sockets: usize,
     /// How long they are kept.
     pub free_socket_keepalive: Duration,
@@ -94,7 +95,9 @@ impl Client {
             settings.connect_timeout.min(settings.request_timeout / 2),
             settings.request_timeout,
         )
-        .pool_max_idle_per_host(settings.max_free_sockets)
+        // As many as there may ever be: calls at once change at run time, the pool cannot. What is
+        // idle never is more than was busy within the keepalive.
+        .pool_max_idle_per_host(settings.max_free_sockets.max(settings.max_sockets))
         .pool_idle_timeout(settings.free_socket_keepalive)
         .build()
         .map_err(|_| BuildError::Http)?;
