@@ -32,7 +32,8 @@ impl Sender {
                 count_attempt(&self.account.id, Outcome::Sent);
                 tracing::info!(channel = %channel.id, %msg_id, attempt, "sent");
             }
-            End::Retry => self.retry(claimed, said, judgement.pause).await,
+            // The limiter keeps a pause for all; a due time would outlast an operator's end of it.
+            End::Retry => self.retry(claimed, said, None).await,
             End::PutAside(pause) => self.put_aside(claimed, said, pause).await,
             End::PutBack => self.put_back(claimed, said, proof).await,
             End::Fail => {
