@@ -1,6 +1,7 @@
 //! A provider's templates, in neutral words.
 
 use super::{BusinessNumber, Phone, Template};
+use std::collections::HashSet;
 
 /// One approved language of one template at the provider.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,6 +12,17 @@ pub struct Variant {
     pub language: String,
     /// The provider's id of this variant.
     pub id: String,
+}
+
+/// What a list of templates says.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TemplateList {
+    /// The approved variants, in the provider's order.
+    pub variants: Vec<Variant>,
+    /// Whether it is all there is: what is not on a list that is not whole may be there all the same.
+    pub whole: bool,
+    /// Names of templates that are on it and could not be read to the end.
+    pub unread: HashSet<String>,
 }
 
 /// What a template wants, as far as the provider told. Absent facts are unknown, not zero.

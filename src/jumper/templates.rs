@@ -3,29 +3,50 @@
 //! Pure. What is missing, empty or contradicts itself is unknown, never zero.
 
 use super::wire::{text, truthy};
-use crate::domain::template::{ButtonShape, Detail, HeaderNeeds, Variant};
+use crate::domain::template::{ButtonShape, Detail, HeaderNeeds, TemplateList, Variant};
 use serde_json::Value;
 use std::collections::HashSet;
 
-/// The approved variants of a list, or nothing when it is no list.
-pub(super) fn variants(list: &Value) -> Option<Vec<Variant>> {
-    let data = list["data"].as_array()?;
-    Some(data.iter().flat_map(languages).collect())
+/// What a list says that was asked for `most` entries at most, or nothing when it is no list.
+pub(super) fn list(answer: &Value, most: usize) -> Option<TemplateList> {
+    let data = answer["data"].as_array()?;
+    // A cursor, or as many as were asked for: there may be more.
+    let mut list = TemplateList {
+        whole: !truthy(&answer["next"]) && data.len() < most,
+        ..TemplateList::default()
+    };
+    for item in data {
+        let name = text(&item["template_name"]);
+        let read = read(item, name.as_deref(), &mut list.variants);
+        match name {
+            _ if read => {}
+            Some(name) => {
+                list.unread.insert(name);
+            }
+            // Whose entry this is, nobody knows.
+            None => list.whole = false,
+        }
+    }
+    Some(list)
 }
 
-fn languages(item: &Value) -> impl Iterator<Item = Variant> {
-    let name = text(&item["template_name"]);
-    let variants = item["templates"].as_array().map_or(&[][..], Vec::as_slice);
-    variants
-        .iter()
-        .filter(|variant| approved(variant))
-        .filter_map(move |variant| {
-            Some(Variant {
-                name: name.clone()?,
-                language: text(&variant["language"])?,
-                id: text(&variant["id"])?,
-            })
-        })
+/// Takes the approved variants of an entry, and tells whether it could be read to its end.
+fn read(item: &Value, name: Option<&str>, variants: &mut Vec<Variant>) -> bool {
+    let (Some(name), Some(all)) = (name, item["templates"].as_array()) else {
+        return false;
+    };
+    let mut whole = true;
+    for variant in all.iter().filter(|variant| approved(variant)) {
+        match (text(&variant["language"]), text(&variant["id"])) {
+            (Some(language), Some(id)) => variants.push(Variant {
+                name: name.to_owned(),
+                language,
+                id,
+            }),
+            _ => whole = false,
+        }
+    }
+    whole
 }
 
 fn approved(variant: &Value) -> bool {
@@ -135,29 +156,65 @@ mod tests {
             { "templates": [{ "id": "10", "language": "en" }] },
             { "template_name": "b" }, null,
         ] });
-        let got: Vec<_> = variants(&list)
-            .unwrap()
-            .into_iter()
-            .map(|v| (v.language, v.id))
-            .collect();
+        let list = super::list(&list, 10).unwrap();
+        let got = list.variants.into_iter().map(|v| (v.language, v.id));
         let expected = [
             ("en", "5000000000000001"),
             ("de", "2"),
             ("it", "5"),
             ("pt", "6"),
         ];
-        assert_eq!(got, expected.map(|(a, b)| (a.to_string(), b.to_string())));
+        let expected = expected.map(|(a, b)| (a.to_string(), b.to_string()));
+        assert_eq!(got.collect::<Vec<_>>(), expected);
+        // Two entries have no name: whose they are, nobody knows.
+        assert!(!list.whole);
+        assert_eq!(list.unread, ["a", "b"].map(str::to_owned).into());
     }
 
     #[test]
     fn a_merchant_without_templates_is_no_error() {
-        assert_eq!(
-            variants(&json!({ "success": true, "data": [] })),
-            Some(vec![])
-        );
-        assert_eq!(variants(&json!({ "success": true, "data": null })), None);
-        assert_eq!(variants(&json!({ "success": true, "data": "x" })), None);
-        assert_eq!(variants(&json!({})), None);
+        let empty = TemplateList {
+            whole: true,
+            ..TemplateList::default()
+        };
+        let of = |answer: Value| list(&answer, 10);
+        assert_eq!(of(json!({ "success": true, "data": [] })), Some(empty));
+        assert_eq!(of(json!({ "success": true, "data": null })), None);
+        assert_eq!(of(json!({ "success": true, "data": "x" })), None);
+        assert_eq!(of(json!({ "success": true, "data": {} })), None);
+        assert_eq!(of(json!({ "success": true })), None);
+        assert_eq!(of(json!({})), None);
+    }
+
+    #[test]
+    fn r_07_a_list_with_a_cursor_or_as_long_as_asked_for_is_not_whole() {
+        let entry = |id: &str| json!({ "template_name": "a", "templates": [{ "id": id, "language": "en" }] });
+        let whole = |next: Value, most: usize| {
+            let answer = json!({ "success": true, "next": next, "data": [entry("1"), entry("2")] });
+            list(&answer, most).unwrap().whole
+        };
+        assert!(whole(json!(null), 3));
+        assert!(whole(json!(""), 3));
+        assert!(!whole(json!(null), 2));
+        for next in [json!("2"), json!(2), json!({ "cursor": "x" }), json!("abc")] {
+            assert!(!whole(next.clone(), 3), "{next}");
+        }
+        let pending = json!({ "language": "en", "status": "PENDING" });
+        let read = |templates: Value| {
+            let item = json!({ "template_name": "a", "templates": templates });
+            list(&json!({ "data": [item] }), 9).unwrap()
+        };
+        assert!(read(json!([pending])).unread.is_empty());
+        assert!(read(json!([])).unread.is_empty());
+        for templates in [
+            json!(null),
+            json!("x"),
+            json!([{ "id": "1" }]),
+            json!([null]),
+        ] {
+            let list = read(templates.clone());
+            assert!(list.whole && list.unread.contains("a"), "{templates}");
+        }
     }
 
     #[test]

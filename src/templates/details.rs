@@ -102,7 +102,10 @@ impl Slot {
     }
 
     fn put(&self, round: u64, detail: Detail) {
-        *self.known.write().unwrap_or_else(PoisonError::into_inner) =
-            Some((round, Arc::new(detail)));
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        // An answer that tells nothing takes nothing away of what was told before.
+        let before = known.take().map(|(_, before)| before);
+        let kept = before.filter(|_| detail == Detail::default());
+        *known = Some((round, kept.unwrap_or_else(|| Arc::new(detail))));
     }
 }

@@ -1,9 +1,10 @@
 //! Fetching the list: one fetch at a time, on a timer and when somebody asks.
 
+use super::known::{CONFIRM, Known};
 use super::{LEAST_GAP, List, Progress, Templates};
 use crate::clock::now;
 use crate::domain::Answer;
-use crate::domain::template::Variant;
+use crate::domain::template::TemplateList;
 use crate::outbox::retry_delay;
 use crate::store::CachedTemplates;
 use std::sync::PoisonError;
@@ -35,18 +36,19 @@ impl Templates {
     /// Fetches unless a fetch has ended since the caller had `seen` that many end.
     async fn fetch(&self, seen: u64) -> Result<(), Answer> {
         let mut last = self.shared.flight.lock().await;
+        let asked = Instant::now();
         {
             let mut progress = self.progress();
             if progress.ended != seen {
                 return last.clone();
             }
-            progress.began = Some(Instant::now());
+            progress.began = Some(asked);
             progress.running = true;
         }
         let account = &self.shared.account;
         *last = match self.shared.provider.list_templates().await {
-            Ok(variants) => {
-                self.take(variants).await;
+            Ok(list) => {
+                self.take(list, asked).await;
                 Ok(())
             }
             Err(answer) => {
@@ -60,17 +62,59 @@ impl Templates {
         last.clone()
     }
 
-    async fn take(&self, variants: Vec<Variant>) {
-        let (account, fetched_at) = (&self.shared.account, now());
+    async fn take(&self, list: TemplateList, asked: Instant) {
+        let (account, before) = (&self.shared.account, self.list());
+        let known = before.known.fold(list, asked, now());
+        self.tell(&before.known, &known);
         let kept = CachedTemplates {
-            fetched_at,
-            variants,
+            fetched_at: known.kept_at(),
+            variants: known.variants().cloned().collect(),
         };
         if let Err(error) = self.shared.cache.save_templates(account, &kept).await {
             warn!(%account, %error, "the templates cannot be stored");
         }
-        info!(%account, variants = kept.variants.len(), "fetched the templates");
-        self.put(List::new(kept.variants, fetched_at, self.list().round + 1));
+        if known.in_doubt {
+            self.shared.doubted.notify_one();
+        }
+        let round = before.round + 1;
+        self.put(List { known, round });
+    }
+
+    fn tell(&self, before: &Known, after: &Known) {
+        let account = &self.shared.account;
+        let variants = after.variants().count();
+        info!(%account, variants, "fetched the templates");
+        let lost = after.lost();
+        if after.in_doubt && (!before.in_doubt || lost != before.lost()) {
+            warn!(
+                %account, lost, wait_s = CONFIRM.as_secs(),
+                "the provider's template list lost templates or is empty; no template is called \
+                 missing until another list says the same, messages wait in the queue meanwhile"
+            );
+        }
+        if before.in_doubt && !after.in_doubt {
+            info!(%account, variants, "the template list is no longer in doubt");
+        }
+        if !after.whole && (before.whole || before.fetched_at.is_none()) {
+            warn!(
+                %account,
+                "the provider's template list is not whole; a template that is not on it is not \
+                 called missing, its messages wait in the queue"
+            );
+        }
+    }
+
+    /// Waits for the time of the next list: a list in doubt is followed by another soon, whoever
+    /// asked for it.
+    async fn rest(&self, interval: Duration) {
+        let second = async {
+            self.shared.doubted.notified().await;
+            tokio::time::sleep(CONFIRM).await;
+        };
+        tokio::select! {
+            () = tokio::time::sleep(interval) => {}
+            () = second => {}
+        }
     }
 
     /// Renews the list every `interval`, until `shutdown`. After a failure it is tried again soon,
@@ -82,7 +126,7 @@ impl Templates {
             loop {
                 if self.refresh().await.is_ok() {
                     failures = 0;
-                    tokio::time::sleep(interval).await;
+                    self.rest(interval).await;
                     continue;
                 }
                 failures += 1;

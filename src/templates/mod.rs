@@ -3,11 +3,12 @@
 //! The list is fetched whole, kept in the store for the next start, and renewed on a timer and on
 //! a miss. What a variant wants is fetched when it is first sent, once a renewal. A reader takes a
 //! shared list and never waits for a call, except where its name says so. Never invents a template
-//! and never calls a template missing on the word of an old list.
+//! and never calls a template missing on the word of an old list, or of a single one that lost it.
 
 mod details;
 mod fetch;
 mod fit;
+mod known;
 
 pub use fit::fit;
 
@@ -17,10 +18,11 @@ use crate::domain::{AccountId, Answer, UnixMs};
 use crate::provider::Provider;
 use crate::store::{Cache, StoreError};
 use details::Details;
-use std::collections::{HashMap, HashSet};
+use known::Known;
+use std::collections::HashSet;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify};
 use tokio::time::{Instant, timeout};
 
 /// A list younger than this may be used to refuse (DESIGN section 4).
@@ -35,7 +37,7 @@ pub enum Lookup {
     Found(Arc<Variant>),
     /// The provider does not have it.
     Missing,
-    /// The list is too old to tell, or there is none.
+    /// Nobody can tell now: there is no list, it is too old or not whole, or it lost what it had.
     Unknown,
 }
 
@@ -57,15 +59,15 @@ struct Shared {
     flight: Mutex<Result<(), Answer>>,
     /// Written by whoever has the flight; held for a moment only.
     progress: std::sync::Mutex<Progress>,
+    /// Told of every list that is in doubt, so that the next one is not an hour away.
+    doubted: Notify,
     /// What variants of the list want.
     details: Details,
 }
 
 #[derive(Debug, Default)]
 struct List {
-    by_name: HashMap<String, HashMap<String, Arc<Variant>>>,
-    /// When the provider gave it.
-    fetched_at: Option<UnixMs>,
+    known: Known,
     /// Counts the lists of this process.
     round: u64,
 }
@@ -80,33 +82,6 @@ struct Progress {
     running: bool,
 }
 
-impl List {
-    /// The first approved variant of a name and a language wins (B-12).
-    fn new(variants: Vec<Variant>, fetched_at: UnixMs, round: u64) -> Self {
-        let mut by_name: HashMap<String, HashMap<String, Arc<Variant>>> = HashMap::new();
-        for variant in variants {
-            by_name
-                .entry(variant.name.clone())
-                .or_default()
-                .entry(variant.language.clone())
-                .or_insert_with(|| Arc::new(variant));
-        }
-        Self {
-            by_name,
-            fetched_at: Some(fetched_at),
-            round,
-        }
-    }
-
-    fn get(&self, name: &str, language: &str) -> Option<&Arc<Variant>> {
-        self.by_name.get(name)?.get(language)
-    }
-
-    fn is_younger(&self, than: Duration, now: UnixMs) -> bool {
-        self.fetched_at.is_some_and(|at| now.since(at) < than)
-    }
-}
-
 impl Templates {
     /// The templates of an account, none known yet.
     pub fn new(provider: Arc<Provider>, cache: Cache, account: AccountId) -> Self {
@@ -117,6 +92,7 @@ impl Templates {
             list: RwLock::default(),
             flight: Mutex::new(Ok(())),
             progress: std::sync::Mutex::default(),
+            doubted: Notify::new(),
             details: Details::default(),
         };
         Self {
@@ -132,16 +108,17 @@ impl Templates {
             .load_templates(&self.shared.account)
             .await?
         {
-            self.put(List::new(kept.variants, kept.fetched_at, self.list().round));
+            let known = Known::kept(kept.variants, kept.fetched_at);
+            let round = self.list().round;
+            self.put(List { known, round });
         }
         Ok(())
     }
 
     fn put(&self, list: List) {
         let ids: HashSet<&str> = list
-            .by_name
-            .values()
-            .flat_map(HashMap::values)
+            .known
+            .variants()
             .map(|variant| variant.id.as_str())
             .collect();
         self.shared.details.keep(&ids);
@@ -162,13 +139,13 @@ impl Templates {
 
     /// Whether there is a list at all, however old; `None` while the first one is being fetched.
     pub fn has_list(&self) -> Option<bool> {
-        let found = self.list().fetched_at.is_some();
+        let found = self.list().known.fetched_at.is_some();
         (found || self.progress().ended > 0).then_some(found)
     }
 
     /// Whether the last successful fetch is less than 10 minutes old.
     pub fn is_fresh(&self, now: UnixMs) -> bool {
-        self.list().is_younger(FRESH, now)
+        is_younger(self.list().known.fetched_at, FRESH, now)
     }
 
     /// What memory knows. Makes no call.
@@ -178,11 +155,8 @@ impl Templates {
 
     fn look(&self, name: &str, language: &str, trusted: Duration) -> Lookup {
         let list = self.list();
-        match list.get(name, language) {
-            Some(variant) => Lookup::Found(variant.clone()),
-            None if list.is_younger(trusted, now()) => Lookup::Missing,
-            None => Lookup::Unknown,
-        }
+        let fresh = is_younger(list.known.proved_at, trusted, now());
+        list.known.look(name, language, fresh)
     }
 
     /// What memory knows; on a miss the list is fetched again unless that was done in the last
@@ -207,7 +181,8 @@ impl Templates {
     /// After the provider refused a send: whether the variant has another id by now, or none. Asks
     /// the provider when the list is older than the least gap between two fetches (B-22).
     pub async fn has_moved(&self, name: &str, language: &str, id: &str, wait: Duration) -> bool {
-        if !self.list().is_younger(LEAST_GAP, now()) && self.may_fetch() {
+        let fetched_at = self.list().known.fetched_at;
+        if !is_younger(fetched_at, LEAST_GAP, now()) && self.may_fetch() {
             let _ = tokio::time::timeout(wait, self.refresh()).await;
         }
         match self.find(name, language) {
@@ -241,6 +216,10 @@ impl Templates {
     pub fn known_detail(&self, variant: &Variant) -> Option<Arc<Detail>> {
         self.shared.details.known(variant)
     }
+}
+
+fn is_younger(at: Option<UnixMs>, than: Duration, now: UnixMs) -> bool {
+    at.is_some_and(|at| now.since(at) < than)
 }
 
 #[cfg(test)]

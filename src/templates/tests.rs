@@ -295,3 +295,86 @@ async fn a_refusal_of_an_edited_template_finds_its_new_id() {
     assert!(!templates.has_moved("a", "en", "2", WAIT).await);
     assert_eq!(fake.calls(), 1);
 }
+
+/// one list that lost templates failed everything that was queued for them.
+#[tokio::test]
+async fn r_07_a_list_that_lost_templates_is_followed_by_another_half_a_minute_later() {
+    let fake = Fake::start(|number, _| match number {
+        0 => list(&[("a", "en", "1"), ("b", "en", "2")]),
+        _ => list(&[("a", "en", "1")]),
+    })
+    .await;
+    let (_dir, store) = testing::store();
+    let templates = templates(&fake, &store).await;
+    let stop = CancellationToken::new();
+    let keeper = tokio::spawn({
+        let (templates, stop) = (templates.clone(), stop.clone());
+        async move { templates.keep_fresh(Duration::from_secs(3_600), stop).await }
+    });
+    while fake.calls() == 0 || templates.has_list().is_none() {
+        tokio::task::yield_now().await;
+    }
+    // Somebody asks, and gets the shrunken list.
+    templates.refresh().await.unwrap();
+    assert_eq!(templates.find("b", "en"), Lookup::Unknown);
+    assert_eq!(templates.find("never", "en"), Lookup::Unknown);
+    assert!(!templates.has_moved("b", "en", "2", WAIT).await);
+    let known = store.load_templates(&id_of_account()).await;
+    assert_eq!(known.unwrap().unwrap().variants.len(), 2);
+    assert_eq!(fake.calls(), 2);
+    tokio::time::pause();
+    tokio::time::advance(LEAST_GAP).await;
+    tokio::time::resume();
+    while templates.find("b", "en") != Lookup::Missing {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(fake.calls(), 3, "the keeper asked by itself");
+    assert_eq!(templates.find("never", "en"), Lookup::Missing);
+    assert!(templates.has_moved("b", "en", "2", WAIT).await);
+    stop.cancel();
+    keeper.await.unwrap();
+}
+
+#[tokio::test]
+async fn r_07_a_start_with_a_stored_list_is_not_fooled_by_an_empty_first_one() {
+    let fake = Fake::start(|_, _| list(&[])).await;
+    let (_dir, store) = testing::store();
+    let kept = CachedTemplates {
+        fetched_at: now(),
+        variants: vec![Variant {
+            name: "a".into(),
+            language: "en".into(),
+            id: "1".into(),
+        }],
+    };
+    store.save_templates(&id_of_account(), &kept).await.unwrap();
+    for _ in 0..2 {
+        let templates = templates(&fake, &store).await;
+        templates.load().await.unwrap();
+        assert_eq!(id(&templates.find("a", "en")), Some("1"));
+        templates.refresh().await.unwrap();
+        assert_eq!(templates.find("a", "en"), Lookup::Unknown);
+        assert_eq!(templates.find("never", "en"), Lookup::Unknown);
+    }
+}
+
+#[tokio::test]
+async fn r_07_a_detail_that_tells_nothing_takes_nothing_away() {
+    let fake = Fake::start(|number, _| match number {
+        0 | 2 => list(&[("a", "en", "1")]),
+        1 => detail(2),
+        _ => Reaction::Json(200, json!({ "success": true, "data": {} })),
+    })
+    .await;
+    let (_dir, store) = testing::store();
+    let templates = templates(&fake, &store).await;
+    templates.refresh().await.unwrap();
+    let Lookup::Found(variant) = templates.find("a", "en") else {
+        panic!("it is listed")
+    };
+    let before = templates.detail(&variant).await.unwrap();
+    assert_eq!(before.body_values, Some(2));
+    templates.refresh().await.unwrap();
+    assert_eq!(templates.detail(&variant).await, Some(before));
+    assert_eq!(fake.calls(), 4);
+}

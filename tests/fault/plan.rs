@@ -59,6 +59,8 @@ pub(crate) enum Class {
     Limits,
     /// Access tokens die, expire and are renewed, and the answer of a renewal is lost.
     Tokens,
+    /// The template list is empty, halved or cut, and whole again.
+    Templates,
     /// Statuses come before the receipt, out of order, twice, all at once and odd.
     Storm,
     /// MoEngage posts the same message again and again, at once and later.
@@ -76,7 +78,7 @@ pub(crate) enum Class {
 }
 
 impl Class {
-    pub(crate) const ALL: [Self; 22] = [
+    pub(crate) const ALL: [Self; 23] = [
         Self::Kill,
         Self::Freeze,
         Self::RedisKill,
@@ -92,6 +94,7 @@ impl Class {
         Self::Ambiguous,
         Self::Limits,
         Self::Tokens,
+        Self::Templates,
         Self::Storm,
         Self::Repeats,
         Self::Config,
@@ -121,6 +124,7 @@ impl Class {
             Self::Ambiguous => "jumper-unclear",
             Self::Limits => "rate-limits",
             Self::Tokens => "tokens",
+            Self::Templates => "template-list",
             Self::Storm => "status-storm",
             Self::Repeats => "repeats",
             Self::Config => "config-restart",
@@ -179,6 +183,8 @@ pub(crate) enum Harm {
     Script(Vec<&'static str>),
     /// What the log of a replica leads to takes nothing, in the way of the class.
     Log(usize),
+    /// The template list is as this word of the sandbox's rules says.
+    List(&'static str),
     /// Jumper forgets all access tokens.
     RevokeAccess,
     /// Jumper forgets all refresh tokens; its end is a new one that an operator puts in.
@@ -273,6 +279,7 @@ impl Plan {
         };
         let blows = match class {
             Class::Freeze | Class::LogStalled => 1,
+            Class::Templates => 2,
             _ => rng.usize(2..=4),
         };
         plan.keep_busy();
@@ -318,6 +325,11 @@ impl Plan {
             }
             _ => false,
         })
+    }
+
+    /// Whether the template list is spoiled for a while.
+    pub(crate) fn spoils_lists(&self) -> bool {
+        self.any(|harm| matches!(harm, Harm::List(_)))
     }
 
     /// Whether a gateway's clock is wrong for a while.
@@ -435,6 +447,8 @@ impl Plan {
                     Class::LogStalled => TRAFFIC_MS - at_ms,
                     // Renewals are seconds apart, and one of them is to be hit.
                     Class::Tokens => each / 2,
+                    // Lists are a second apart, and one of them is to be spoiled.
+                    Class::Templates => each * 2 / 3,
                     _ => rng.u64(200..=each / 2),
                 };
                 self.blow(rng, class, (at_ms, for_ms));
@@ -476,8 +490,8 @@ impl Plan {
         self.knob("rate_counts_refresh", json!(rng.bool()));
     }
 
-    /// Tokens that live for seconds are renewed all the time; one that Jumper just gave and then
-    /// refuses is not, for a minute, so that is one run in four.
+    /// Tokens that live for seconds are renewed all the time; one run in four has long ones, which
+    /// are revoked.
     fn tokens(&mut self, rng: &mut Rng) {
         if rng.u8(..4) > 0 {
             self.knob("token_ttl_s", json!(rng.u64(3..=5)));
@@ -557,6 +571,9 @@ impl Plan {
             Class::Moengage => Harm::Knobs(moengage(rng)),
             Class::Ambiguous if rng.bool() => Harm::Script(every_answer(rng)),
             Class::Ambiguous => Harm::Knobs(unclear(rng)),
+            Class::Templates => {
+                Harm::List(rng.choice(["empty", "half", "next"]).unwrap_or("empty"))
+            }
             Class::Tokens => return self.renewal(rng, (at_ms, for_ms)),
             Class::Config => Harm::Restart(replica, settings(rng)),
             Class::LogFull | Class::LogGone | Class::LogStalled => Harm::Log(replica),

@@ -247,6 +247,10 @@ impl Stage {
             Harm::FailWrites(why) => self.fail_writes(Some(*why)),
             Harm::Log(replica) => self.log_ways[*replica].harm(self.plan.class),
             Harm::Script(outcomes) => self.sandbox.script("send", outcomes).await,
+            Harm::List(list) => {
+                let rule = json!({ "route": "list", "list": list });
+                self.sandbox.post("rules", rule).await;
+            }
             Harm::RevokeAccess => {
                 self.sandbox.post("token/revoke-access", json!({})).await;
             }
@@ -276,9 +280,11 @@ impl Stage {
                 let refused = self.posted.refused.load(Ordering::Relaxed);
                 self.seen(|seen| seen.refusals) + refused as u64
             }
-            Harm::Knobs(_) | Harm::Script(_) | Harm::RevokeAccess | Harm::KillRefresh => {
-                counted(harm, &self.sandbox.counts().await)
-            }
+            Harm::Knobs(_)
+            | Harm::Script(_)
+            | Harm::List(_)
+            | Harm::RevokeAccess
+            | Harm::KillRefresh => counted(harm, &self.sandbox.counts().await),
         }
     }
 
@@ -334,6 +340,7 @@ impl Stage {
             Harm::FailWrites(_) => self.fail_writes(None),
             Harm::Log(replica) => self.log_ways[*replica].heal(),
             Harm::Freeze(replica) => self.freeze(*replica, "-CONT").await,
+            Harm::List(_) => self.sandbox.delete("rules").await,
             Harm::KillRefresh => self.new_seed().await,
             Harm::RevokeAccess | Harm::Script(_) => {}
         }
@@ -556,6 +563,7 @@ fn counted(harm: &Harm, counts: &Value) -> u64 {
             let name = |text: &&str| text.split(':').next().unwrap_or_default().to_owned();
             outcomes.iter().map(|text| outcome(&name(text))).sum()
         }
+        Harm::List(_) => outcome("list"),
         Harm::RevokeAccess => number(&counts["calls"]["unauthorized"]),
         Harm::KillRefresh => number(&counts["refreshes_denied"]),
         _ => 0,
@@ -597,7 +605,9 @@ fn filter(plan: &Plan) -> &'static str {
 
 /// The gateway's settings: the usual ones, with short pauses so that a run takes seconds.
 fn setup(plan: &Plan, sandbox: &Sandbox, jumper: &Road, moengage: &Road) -> Setup {
+    let list = if plan.spoils_lists() { "1s" } else { "10m" };
     Setup::towards(sandbox)
+        .set(&format!("jumper.template_refresh={list}"))
         .env("JUMPER_API_URL", &format!("http://{}", jumper.addr()))
         .env(
             "MOENGAGE_CALLBACK_URL",

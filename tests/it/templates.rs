@@ -71,11 +71,6 @@ async fn b_22_a_new_template_a_new_language_and_a_changed_id_are_seen_without_a_
     gateway.accept_body(&one(2, "brand_new", "en")).await;
     gateway.accept_body(&one(3, "brand_new", "fr")).await;
     gateway.drained().await;
-    put(json!([variant("72", "en")])).await;
-    assert_eq!(
-        code_of(&gateway.post(&one(4, "brand_new", "fr")).await),
-        "7001"
-    );
     gateway.drained().await;
     for (n, id) in [(1, "71"), (2, "72"), (3, "73")] {
         let sends = sandbox.sends_to(digits(&person(n))).await;
@@ -222,4 +217,97 @@ async fn a_restart_while_jumper_is_down_uses_the_stored_list() {
     let _wire = Tap::open(addr, &sandbox.url).await;
     gateway.until_state("m2", "accepted").await;
     assert_eq!(sandbox.sends_to(digits(&person(2))).await.len(), 1);
+}
+
+/// Waits until the gateway has been answered by the first rule.
+async fn ruled(sandbox: &Sandbox, times: u64) {
+    until("the rule is used", async || {
+        let rules = sandbox.get("rules").await;
+        let used = rules["rules"][0]["used"].as_u64();
+        used.is_some_and(|used| used >= times).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn r_07_an_empty_list_fails_nothing_that_is_queued_and_a_second_one_is_believed() {
+    let sandbox = Sandbox::start(json!({ "event_mode": "none" })).await;
+    let gateway = Gateway::start(&sandbox, Setup::towards(&sandbox)).await;
+    // The store knows both templates, and messages for both are queued.
+    gateway.accept_body(&one(0, "welcome_back", "en")).await;
+    gateway.until_state("m0", "accepted").await;
+    gateway.channel("pause").await;
+    for n in 1..=100 {
+        gateway.accept_body(&one(n, "welcome_back", "en")).await;
+    }
+    gateway.accept("gone", &person(101)).await;
+    // One empty list, the first after a start; then one that lacks one of the two.
+    let set = sandbox.get("templates").await;
+    let rest = set.as_array().unwrap().iter();
+    let rest: Vec<_> = rest.filter(|one| one["name"] != "order_update").collect();
+    sandbox.put("templates", json!(rest)).await;
+    let empty = json!({ "route": "list", "list": "empty", "next": 1 });
+    sandbox.post("rules", empty).await;
+    let gateway = gateway.crash_and_restart(&sandbox).await;
+    ruled(&sandbox, 1).await;
+    gateway.channel("resume").await;
+    let ledger = until_within(PATIENCE * 6, "all are settled", async || {
+        let ledger = gateway.ledger().await;
+        let settled = ledger["queued"] == 0 && ledger["in_flight"] == 0;
+        settled.then_some(ledger)
+    })
+    .await;
+    assert_eq!(ledger["accepted_by_provider"], 101, "{ledger}");
+    assert_eq!((&ledger["failed"], &ledger["lost"]), (&json!(1), &json!(0)));
+    gateway.until_state("gone", "failed").await;
+    let entry = until("MoEngage is told", async || {
+        sandbox.entries("gone").await.first().cloned()
+    })
+    .await;
+    assert_eq!(entry["error"]["code"], "7001", "{entry}");
+    assert!(
+        gateway
+            .process
+            .output()
+            .contains("the provider's template list lost templates")
+    );
+    // The keeper asked a second time by itself: the usual pause is an hour.
+    assert_eq!(
+        code_of(&gateway.post(&one(102, "order_update", "en_US")).await),
+        "7001"
+    );
+}
+
+#[tokio::test]
+async fn r_07_a_list_with_a_cursor_or_without_data_proves_no_absence() {
+    let sandbox = Sandbox::start(json!({ "event_mode": "none" })).await;
+    let set = sandbox.get("templates").await;
+    let set = set.as_array().unwrap();
+    let place = set.iter().position(|one| one["name"] == "welcome_back");
+    let variant = json!({ "language": "en", "body": "Hi {{1}}" });
+    let mut all = set.clone();
+    all.push(json!({ "name": "the_last_one", "variants": [variant] }));
+    sandbox.put("templates", json!(all)).await;
+    assert!(place.unwrap() < all.len() / 2, "in the first half");
+    let cut = json!({ "route": "list", "list": "next" });
+    sandbox.post("rules", cut).await;
+    let setup = Setup::towards(&sandbox).set("jumper.template_refresh=1s");
+    let gateway = Gateway::start(&sandbox, setup).await;
+    ruled(&sandbox, 2).await;
+    gateway.accept_body(&one(1, "welcome_back", "en")).await;
+    gateway.until_state("m1", "accepted").await;
+    gateway.accept_body(&one(2, "the_last_one", "en")).await;
+    until("it is tried and waits", async || {
+        let history = gateway.history("m2").await;
+        history.contains(&"retry".to_owned()).then_some(())
+    })
+    .await;
+    sandbox.delete("rules").await;
+    gateway.until_state("m2", "accepted").await;
+    // From now on both are known, and an answer without a list takes nothing away.
+    let nothing = json!({ "route": "list", "body": { "success": true, "data": null } });
+    sandbox.post("rules", nothing).await;
+    ruled(&sandbox, 2).await;
+    gateway.accept_body(&one(3, "the_last_one", "en")).await;
+    gateway.until_state("m3", "accepted").await;
 }
