@@ -32,6 +32,8 @@ pub enum Code {
     TokenDead,
     /// The provider does not work; it is tried again.
     CircuitOpen,
+    /// The provider asked for a long pause.
+    ProviderPause,
     /// Nothing can be stored.
     StoreUnreachable,
     /// MoEngage takes no callbacks.
@@ -53,6 +55,7 @@ impl Code {
             Self::OneRecipientRefused => "one_recipient_refused",
             Self::TokenDead => "token_dead",
             Self::CircuitOpen => "circuit_open",
+            Self::ProviderPause => "provider_pause",
             Self::StoreUnreachable => "store_unreachable",
             Self::CallbacksFailing => "callbacks_failing",
             Self::DatastoreFailing => "datastore_failing",

@@ -53,16 +53,15 @@ impl Account {
         }
     }
 
-    /// Stops sending. Returns whether it was sending until now (then somebody should be told).
+    /// Stops sending, or goes on with another reason. Returns whether it was sending until now (then
+    /// somebody should be told).
     pub fn hold(&self, reason: impl Into<String>, since: UnixMs) -> bool {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let fresh = held.is_none();
-        if fresh {
-            *held = Some(Hold {
-                reason: reason.into(),
-                since,
-            });
-        }
+        *held = Some(Hold {
+            reason: reason.into(),
+            since: held.as_ref().map_or(since, |hold| hold.since),
+        });
         fresh
     }
 

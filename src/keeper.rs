@@ -1,15 +1,17 @@
 //! What the clock brings about: holds that end, retention, test calls of held accounts, pauses that
 //! the provider asks for, the subscription at the provider. Each loop ends with `stop` and never touches a message by itself.
 
+mod hold;
 mod sweep;
 
+pub use hold::watch_hold;
 pub use sweep::sweep;
 
 use crate::alert::{self, Code};
 use crate::channel::{Account, Channels};
 use crate::clock;
 use crate::outbox::{Outbox, retry_delay};
-use crate::provider::{Provider, TokenState};
+use crate::provider::Provider;
 use metrics::counter;
 use metrics_exporter_prometheus::PrometheusHandle;
 use secrecy::SecretString;
@@ -148,57 +150,20 @@ pub async fn tell_of_pauses(account: Arc<Account>, stop: CancellationToken) {
         };
         let seconds = left.as_secs_f64().ceil();
         let id = &account.id;
-        crate::alert::tell(&format!(
-            "Account {id}: the provider answered \"too many\" or \"unavailable\" and asked to wait \
-             {seconds} s. Nothing is sent until then; messages wait in the queue. To send sooner: \
-             PUT /api/accounts/{id}/rate or resume a channel of it, at the ops listener."
-        ));
-    }
-}
-
-/// Tests a held account every `probe`, and at once when its token came back; holds it when its
-/// token is dead or missing.
-pub async fn watch_hold(watched: Watched, probe: Duration, stop: CancellationToken) {
-    let Watched { account, provider } = watched;
-    let subject = format!("account {}", account.id);
-    let mut changes = provider.token_changes();
-    loop {
-        let of_no_use = of_no_use(&provider.token_state());
-        if let Some(reason) = &of_no_use
-            && account.hold(reason.clone(), clock::now())
-        {
-            let text = format!(
-                "Account {} is held: {reason}. Messages are accepted and wait. Put in a new \
-                 refresh token: PUT /api/accounts/{}/token/seed at the ops listener, or its \
-                 seed_refresh_token or SEED_REFRESH_TOKEN and a restart.",
-                account.id, account.id
-            );
-            alert::raise(Code::TokenDead, &subject, &text);
+        let text = format!(
+            "The provider answered \"too many\" or \"unavailable\" and asked to wait {seconds} s. Nothing \
+             is sent until then; messages wait in the queue. To send sooner: PUT \
+             /api/accounts/{id}/rate or resume a channel of it, at the ops listener."
+        );
+        let subject = format!("account {id}");
+        alert::raise(Code::ProviderPause, &subject, &text);
+        // An operator may end it sooner.
+        while account.limiter.now().pause.is_some() {
+            if stopped(&stop, HOLDS_EVERY).await {
+                return;
+            }
         }
-        tokio::select! {
-            () = changes.next() => {}
-            () = sleep(probe) => {}
-            () = stop.cancelled() => return,
-        }
-        if account.held().is_none() || self::of_no_use(&provider.token_state()).is_some() {
-            continue;
-        }
-        tokio::select! {
-            verified = provider.verify() => if verified.is_ok() && account.release() {
-                tracing::info!(account = %account.id, "the test call succeeded; sending goes on");
-                alert::over(Code::TokenDead, &subject);
-                alert::over(Code::AccountHeld, &subject);
-            },
-            () = stop.cancelled() => return,
-        }
-    }
-}
-
-fn of_no_use(state: &TokenState) -> Option<String> {
-    match state {
-        TokenState::Dead { reason, .. } => Some(format!("its refresh token is dead ({reason})")),
-        TokenState::Missing => Some("no refresh token is known".into()),
-        TokenState::Fresh { .. } | TokenState::Stale => None,
+        alert::over(Code::ProviderPause, &subject);
     }
 }
 

@@ -2,13 +2,13 @@
 //!
 //! One arm a provider. Knows no wire format and decides nothing.
 
-pub use crate::jumper::SubscriptionState;
 pub use crate::jumper::token::{Changes, TokenError, TokenState};
+pub use crate::jumper::{AccessRefused, SubscriptionState};
 
 use crate::domain::Answer;
 use crate::domain::policy::Policy;
 use crate::domain::proof::Judgement;
-use crate::domain::template::{Detail, Outgoing, Variant};
+use crate::domain::template::{Detail, Outgoing, TemplateList};
 use crate::jumper;
 use crate::limit::Permit;
 use secrecy::SecretString;
@@ -26,7 +26,7 @@ pub struct Sent {
     /// The facts, for the failure policy.
     pub answer: Answer,
     /// Which access token was used; `None` when there was none and no call was made. To be given
-    /// back to [`Provider::reauthorize`].
+    /// back to [`Provider::access_refused`].
     pub token_generation: Option<u64>,
 }
 
@@ -58,8 +58,8 @@ impl Provider {
         }
     }
 
-    /// Every approved template variant. Takes a maintenance permit.
-    pub async fn list_templates(&self) -> Result<Vec<Variant>, Answer> {
+    /// Every approved template variant. Takes up to two maintenance permits.
+    pub async fn list_templates(&self) -> Result<TemplateList, Answer> {
         match self {
             Self::Jumper(account) => account.list_templates().await,
         }
@@ -72,13 +72,12 @@ impl Provider {
         }
     }
 
-    /// Gets a newer access token than the one that was refused. `Ok`: go on with it.
-    pub async fn reauthorize(&self, refused: Option<u64>) -> Result<(), TokenError> {
+    /// Tells that a call to `recipient` was refused with the access token of this generation, and
+    /// finds out whether the token or the message is meant. May make one list call; renews a token
+    /// that is refused.
+    pub async fn access_refused(&self, generation: u64, recipient: &str) -> AccessRefused {
         match self {
-            Self::Jumper(account) => match refused {
-                Some(generation) => account.tokens().refused(generation).await,
-                None => account.tokens().access().await.map(drop),
-            },
+            Self::Jumper(account) => account.access_refused(generation, recipient).await,
         }
     }
 

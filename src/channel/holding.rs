@@ -101,11 +101,6 @@ impl Holding {
         self.state().circumstances.judge_trial(call, judgement)
     }
 
-    /// Whether answers accused this message before; `Some(true)`: one more gives it up.
-    pub fn accused(&self, call: &Call) -> Option<bool> {
-        self.state().circumstances.accused_before(call, now())
-    }
-
     /// The answer to the list call that a ruling wanted.
     pub fn listed(&self, scope: &Scope, cause: &Cause, refused: bool) -> Option<Listed> {
         let mut state = self.state();

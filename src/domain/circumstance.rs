@@ -1,7 +1,7 @@
 //! Circumstances: what concerns more than one message, and so must not decide about each of them
 //! (DESIGN section 5). One account's worth; pure, with the time as an argument.
 //!
-//! Answers that accuse or refuse alike make a run ([`runs`]). A run that is long enough holds the
+//! Answers that accuse or refuse alike make a run (`runs`). A run that is long enough holds the
 //! narrowest scope that contains it: its messages wait, answers that still arrive fail nobody, and
 //! trials ([`Hold`]) end it by themselves. Never reads a clock, never stores: `hold` does.
 
@@ -155,12 +155,6 @@ impl Circumstances {
             }
         }
         ruling
-    }
-
-    /// Whether answers accused this message before; `Some(true)`: one more gives it up.
-    pub fn accused_before(&self, call: &Call, now: Now) -> Option<bool> {
-        let accused = self.accused.get(call)?;
-        Some(self.is_given_up(call, accused.again(), now.steady))
     }
 
     fn is_given_up(&self, call: &Call, accused: Accused, now: Instant) -> bool {

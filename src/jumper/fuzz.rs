@@ -26,8 +26,11 @@ pub(crate) fn answers(bytes: &[u8]) {
         tokens(&answer, &json, NOW);
         if http == 200 {
             let _ = wire::subscriptions(&json);
-            let variants = templates::variants(&json).unwrap_or_default();
-            let id = variants.first().map_or("", |variant| variant.id.as_str());
+            let list = templates::list(&json, usize::MAX).unwrap_or_default();
+            let id = list
+                .variants
+                .first()
+                .map_or("", |variant| variant.id.as_str());
             let detail = templates::detail(&json, id);
             assert!(detail.body_values.is_none_or(|count| count <= bytes.len()));
         }

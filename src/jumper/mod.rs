@@ -3,6 +3,7 @@
 //! The rest of the program sees [`Account`] through `provider` and [`webhook::parse`]; Jumper's
 //! shapes stay in here. Every foreign fact is from contracts/jumper.md.
 
+mod accused;
 pub(crate) mod classify;
 pub mod client;
 #[cfg(any(test, fuzzing))]
@@ -17,23 +18,28 @@ mod wire;
 #[cfg(test)]
 pub(crate) mod fake;
 
+pub use accused::AccessRefused;
 pub use subscription::{SubscriptionState, registered};
 
 use crate::domain::Answer;
 use crate::domain::proof::{About, Proof};
-use crate::domain::template::{Detail, Outgoing, Variant};
+use crate::domain::template::{Detail, Outgoing, TemplateList};
 use crate::limit::{Limiter, Permit};
 use crate::store::Guard;
+use accused::Accused;
 use classify::classify;
 use client::{Client, Question};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
-use token::{TokenError, Tokens};
+use std::sync::{Mutex, PoisonError};
+use token::{Access, TokenError, Tokens};
 
 /// What stands before a variant's id in the text of a template send (section 4.1).
 const TEMPLATE_MARK: &str = "s3ndt3mpl4te_";
 /// The one kind of subscription that is known (section 4.5).
 const LIVECHAT: &str = "livechat";
+/// The number of templates that is asked for where `all` is not taken.
+const MOST: usize = 1000;
 /// The fault that stands for "no call was made, because there is no access token".
 const NO_TOKEN: &str = "oauth.v2.TokenUnavailable";
 
@@ -43,6 +49,10 @@ pub struct Account {
     client: Client,
     tokens: Tokens,
     limiter: Limiter,
+    /// What is remembered of calls that were refused as if for their token.
+    accused: Accused,
+    /// The subscriptions as they were listed last; only the task that looks after them comes here.
+    listed: Mutex<Vec<wire::Subscription>>,
 }
 
 impl Account {
@@ -52,6 +62,8 @@ impl Account {
             client,
             tokens,
             limiter,
+            accused: Accused::default(),
+            listed: Mutex::default(),
         }
     }
 
@@ -66,6 +78,9 @@ impl Account {
         match self.tokens.access().await {
             Ok(access) => {
                 let answer = self.client.send(permit, &access, outgoing).await;
+                if answer.success == Some(true) {
+                    self.went_well(access.generation);
+                }
                 (answer, Some(access.generation))
             }
             Err(error) => (no_token(&error), None),
@@ -73,26 +88,22 @@ impl Account {
     }
 
     /// Every approved variant, in Jumper's order.
-    pub async fn list_templates(&self) -> Result<Vec<Variant>, Answer> {
-        let list = match self.ask(Question::Templates { limit: "all" }).await {
+    pub async fn list_templates(&self) -> Result<TemplateList, Answer> {
+        let (list, most) = match self.ask(Question::Templates { limit: "all" }).await {
             // The word is younger than the number (section 4.2).
             Err(answer) if is_about_the_word(&answer) => {
-                self.ask(Question::Templates { limit: "1000" }).await?
+                let limit = &MOST.to_string();
+                (self.ask(Question::Templates { limit }).await?, MOST)
             }
-            list => list?,
+            list => (list?, usize::MAX),
         };
-        templates::variants(&list).ok_or_else(|| unreadable("a list of templates"))
+        templates::list(&list, most).ok_or_else(|| unreadable("a list of templates"))
     }
 
     /// What one variant wants.
     pub async fn template_detail(&self, id: &str) -> Result<Detail, Answer> {
         let detail = self.ask(Question::Template { id }).await?;
         Ok(templates::detail(&detail, id))
-    }
-
-    /// The smallest call that shows whether Jumper takes our token.
-    pub async fn verify(&self) -> Result<(), Answer> {
-        self.ask(Question::Templates { limit: "1" }).await.map(drop)
     }
 
     /// Makes events reach `url` with `secret` in its path. Foreign subscriptions stay; the one of
@@ -134,7 +145,8 @@ impl Account {
         Ok(state)
     }
 
-    /// The list as it should be, and what that changes.
+    /// The list as it should be, and what that changes. A list that lost entries may be a bad one, and
+    /// writing it would take them from others: it is believed when the next one says the same.
     async fn subscriptions(
         &self,
         url: &str,
@@ -143,7 +155,33 @@ impl Account {
         let list = self.ask(Question::Subscriptions).await?;
         let list =
             wire::subscriptions(&list).ok_or_else(|| unreadable("a list of subscriptions"))?;
-        Ok(subscription::merged(list, url, secret))
+        let mut listed = self.listed.lock().unwrap_or_else(PoisonError::into_inner);
+        let lost = listed.iter().any(|before| !list.contains(before));
+        listed.clone_from(&list);
+        drop(listed);
+        match subscription::merged(list, url, secret) {
+            (SubscriptionState::Added | SubscriptionState::Replaced, _) if lost => Err(Answer {
+                http: Some(200),
+                text: Some("the list of subscriptions lost entries; it is read again first".into()),
+                ..Answer::default()
+            }),
+            merged => Ok(merged),
+        }
+    }
+
+    /// Whether there is a newer token for a question that was refused. Only the list of templates is
+    /// about nothing but the token.
+    async fn is_renewed(&self, access: &Access, question: Question<'_>, answer: &Answer) -> bool {
+        let about = match question {
+            Question::Templates { .. } => {
+                let said = answer.summary();
+                return self.tokens.refused(access.generation, &said).await.is_ok();
+            }
+            Question::Template { id } => id,
+            Question::Subscriptions | Question::Subscribe { .. } => "the subscriptions",
+        };
+        let refused = self.access_refused(access.generation, about).await;
+        refused == AccessRefused::Token(Ok(()))
     }
 
     /// Makes one call that is not a send, with a permit of its own; once more with a new token
@@ -160,14 +198,17 @@ impl Account {
             let socket = self.client.socket().await;
             let permit = self.limiter.maintenance().await;
             let answer = match self.client.ask((permit, socket), &access, question).await {
-                Ok(body) => return Ok(body),
+                Ok(body) => {
+                    self.went_well(access.generation);
+                    return Ok(body);
+                }
                 Err(answer) => answer,
             };
             let judgement = classify(&answer, &[]);
             match judgement.about {
                 About::Token if !renewed => {
                     renewed = true;
-                    if self.tokens.refused(access.generation).await.is_err() {
+                    if !self.is_renewed(&access, question, &answer).await {
                         return Err(answer);
                     }
                 }

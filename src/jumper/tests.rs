@@ -48,6 +48,7 @@ pub(crate) async fn account(
         basic: "Basic a2V5OnNlY3JldA==".into(),
         seed: Some("seed".into()),
         refresh_timeout: Duration::from_secs(5),
+        longest_probe: None,
     };
     let tokens = Tokens::new(token_settings, store, limiter.clone()).unwrap();
     tokens.start().await.unwrap();
@@ -377,7 +378,7 @@ async fn a_list_falls_back_to_a_number() {
     .await;
     let (_dir, account) = account_at(&fake).await;
     let list = account.list_templates().await.unwrap();
-    assert_eq!(list[0].id, "7");
+    assert_eq!(list.variants[0].id, "7");
     let lines: Vec<_> = fake.seen().into_iter().map(|seen| seen.line).collect();
     let path = "GET /chat/fetch-whatsapp-templates?limit=";
     assert_eq!(lines, [format!("{path}all"), format!("{path}1000")]);
@@ -533,4 +534,30 @@ async fn of_many_replicas_one_adds_the_subscription() {
     assert_eq!(count(SubscriptionState::Present), 3, "{states:?}");
     assert_eq!(added.load(Ordering::SeqCst), 1);
     assert_eq!(auth.calls(), 1);
+}
+
+/// R-7, a relative: what a bad list left out was overwritten.
+#[tokio::test]
+async fn r_07_a_subscription_list_that_lost_entries_is_read_again_before_one_is_written() {
+    let list = |webhooks: &[&str]| {
+        let entry = |webhook: &&str| json!({ "permission": "livechat", "webhook": webhook });
+        let data: Vec<_> = webhooks.iter().map(entry).collect();
+        Reaction::Json(200, json!({ "success": true, "data": data }))
+    };
+    let (ours, theirs) = ("https://g/cb/s3", "https://crm.example/hook");
+    let fake = Fake::start(move |number, _| match number {
+        0 => list(&[theirs, ours]),
+        1 => list(&[]),
+        _ => list(&[theirs]),
+    })
+    .await;
+    let (_dir, account) = account_at(&fake).await;
+    let secret = SecretString::from("s3");
+    let ensure = || account.ensure_subscription("https://g/cb", Some(&secret));
+    assert_eq!(ensure().await, Ok(SubscriptionState::Present));
+    assert!(ensure().await.is_err(), "nothing is written on its word");
+    assert_eq!(ensure().await, Ok(SubscriptionState::Added));
+    let seen = fake.seen();
+    assert_eq!(seen.len(), 4, "{seen:?}");
+    assert!(seen[3].body.contains("crm.example"), "{seen:?}");
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// How often the queue is searched for messages that grew too old; it reads the whole queue.
+/// How often the queue is searched for messages that grew too old.
 const AGE_EVERY: Duration = Duration::from_secs(60);
 
 /// Ends holds of unknown outcomes and fails what is too old. When the clock was set back, what waits

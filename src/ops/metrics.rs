@@ -102,7 +102,7 @@ fn read_account(desk: &AccountDesk, now: UnixMs) {
     gauge!("gateway_asked_to_wait_seconds", "account" => account()).set(pause);
     let left = match desk.provider.token_state() {
         TokenState::Fresh { expires_at, .. } => expires_at.since(now).as_secs_f64(),
-        TokenState::Missing | TokenState::Stale | TokenState::Dead { .. } => 0.0,
+        _ => 0.0,
     };
     gauge!("gateway_token_seconds_left", "account" => account()).set(left);
 }

@@ -169,8 +169,22 @@ pub(super) fn token(state: &TokenState) -> Value {
         } => json!({
             "state": "fresh", "expires_at": time(*expires_at), "refresh_at": time(*refresh_at),
         }),
-        TokenState::Dead { reason, since } => json!({
-            "state": "dead", "reason": reason, "since": time(*since),
+        TokenState::Refused { reason, since } => json!({
+            "state": "refused", "reason": reason, "since": time(*since),
+        }),
+        TokenState::Dead {
+            reason,
+            since,
+            sends,
+        } => json!({
+            "state": "dead", "reason": reason, "since": time(*since), "sends": sends,
+        }),
+        TokenState::WrongCredentials {
+            reason,
+            since,
+            sends,
+        } => json!({
+            "state": "wrong_credentials", "reason": reason, "since": time(*since), "sends": sends,
         }),
     }
 }

@@ -34,8 +34,10 @@ pub struct Counts {
     pub max_in_flight: usize,
     /// Successful refreshes.
     pub refreshes: u64,
-    /// Refreshes with a dead or unknown refresh token.
+    /// Refreshes with a dead refresh token.
     pub refreshes_denied: u64,
+    /// Refreshes with a refresh token that nobody was given: proofs of the credentials.
+    pub refreshes_unknown: u64,
     /// Most refreshes at once.
     pub max_refreshes_at_once: usize,
     /// Events planned by the dice.
@@ -104,6 +106,7 @@ impl Counts {
         self.refused += tally.refused;
         self.refreshes += tally.refreshes;
         self.refreshes_denied += tally.refreshes_denied;
+        self.refreshes_unknown += tally.refreshes_unknown;
         self.events_planned += tally.events_planned;
         self.events_posted += tally.events_posted;
         self.events_acknowledged += tally.events_acknowledged;

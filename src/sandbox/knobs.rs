@@ -35,7 +35,7 @@ pub struct Knobs {
     /// Milliseconds a slow call takes.
     pub slow_ms: u64,
 
-    /// Life of an access token, seconds; its refresh token lives twice as long.
+    /// Life of an access token, seconds; its refresh token lives twice as long and 10 minutes.
     pub token_ttl_s: u64,
     /// Seconds a used refresh token is still good for.
     pub refresh_grace_s: u64,

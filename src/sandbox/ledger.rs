@@ -29,6 +29,7 @@ pub(super) struct Tally {
     pub(super) events_failed: u64,
     pub(super) refreshes: u64,
     pub(super) refreshes_denied: u64,
+    pub(super) refreshes_unknown: u64,
 }
 
 /// The memory of one merchant's fake.

@@ -19,7 +19,7 @@ use super::{
     outcome::Outcome,
     reply,
     rules::{Asked, Route},
-    token::{Life, basic},
+    token::{Life, UNKNOWN_REFRESH, basic},
     world::{World, now_ms},
 };
 
@@ -32,14 +32,20 @@ pub(super) async fn refresh(
     let fields = Fields::read(&headers, &body);
     let token = fields.get("refresh_token").unwrap_or_default();
     let asked = Asked::of(Route::Refresh);
+    // The credentials first: who has wrong ones hears nothing of the token.
+    let Some(application) = application(&world, &headers) else {
+        return gate::deny(&world, &asked, bad_client()).await;
+    };
     let owner = lock(&world.desk).owner(token, now_ms());
     let account = match owner.map(|index| world.account(index)) {
         Ok(Some(account)) if is_app(&account, &headers) => account,
         Ok(_) => return gate::deny(&world, &asked, bad_client()).await,
+        Err(UNKNOWN_REFRESH) => {
+            application.ledger().tally.refreshes_unknown += 1;
+            return gate::deny(&world, &asked, bad_grant()).await;
+        }
         Err(denied) => {
-            if let Some(account) = application(&world, &headers) {
-                account.ledger().tally.refreshes_denied += 1;
-            }
+            application.ledger().tally.refreshes_denied += 1;
             let denial = reply::fault(401, denied.0, denied.1);
             return gate::deny(&world, &asked, denial).await;
         }
@@ -130,10 +136,16 @@ fn pair(world: &World, account: &Account, ttl_s: u64) -> Response {
 }
 
 fn bad_client() -> Response {
-    reply::fault(
+    reply::json(
         401,
-        "oauth.v2.InvalidClientIdentifier",
-        "Invalid client identifier",
+        json!({"error": "invalid_client", "error_description": "Invalid client identifier"}),
+    )
+}
+
+fn bad_grant() -> Response {
+    reply::json(
+        400,
+        json!({"error": "invalid_grant", "error_description": "Unknown refresh token"}),
     )
 }
 

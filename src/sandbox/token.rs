@@ -37,6 +37,9 @@ const DEAD_REFRESH: Denied = Denied(
     "Invalid Refresh Token",
 );
 
+/// A refresh token that nobody was ever given; the route answers `invalid_grant`.
+pub(super) const UNKNOWN_REFRESH: Denied = Denied("invalid_grant", "Unknown refresh token");
+
 #[derive(Debug)]
 struct Issued {
     merchant: usize,
@@ -83,7 +86,8 @@ impl Desk {
     pub(super) fn owner(&self, refresh: &str, now_ms: u64) -> Result<usize, Denied> {
         match self.refresh.get(refresh.trim()) {
             Some(issued) if !issued.revoked && issued.expires_ms > now_ms => Ok(issued.merchant),
-            _ => Err(DEAD_REFRESH),
+            Some(_) => Err(DEAD_REFRESH),
+            None => Err(UNKNOWN_REFRESH),
         }
     }
 
@@ -105,10 +109,11 @@ impl Desk {
         let mut rng = dice::rng(seed, &["token", name], self.minted);
         let access = jwt(name, 28, life, &mut rng);
         let refresh = jwt(name, 32, life, &mut rng);
-        // A refresh token that died together with its access token could never be used in need.
+        // A refresh token that died together with its access token could never be used in need, and
+        // nobody renews a pair more than once a minute for its age alone.
         let lives = [
             (&mut self.access, &access, life.ttl_s),
-            (&mut self.refresh, &refresh, 2 * life.ttl_s),
+            (&mut self.refresh, &refresh, 2 * life.ttl_s + 600),
         ];
         for (map, token, life_s) in lives {
             let issued = Issued {
@@ -232,6 +237,7 @@ mod tests {
         let mut desk = Desk::default();
         desk.seed(0, "seed");
         assert_eq!(desk.owner(" seed\n", 5), Ok(0));
+        assert_eq!(desk.owner("made-up", 5), Err(UNKNOWN_REFRESH));
         let knobs = Knobs {
             refresh_grace_s: 2,
             ..Knobs::default()

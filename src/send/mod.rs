@@ -118,7 +118,7 @@ impl Sender {
             }
             Ready::Later => {
                 drop(permit);
-                let answer = "the template list cannot be fetched now".to_owned();
+                let answer = "whether the provider has the template is not known now".to_owned();
                 self.retry(claimed, answer, None).await;
                 Tried::NotMade
             }
@@ -189,9 +189,12 @@ impl Sender {
         let end = self.account.holding.judge_trial(call, &judgement);
         let taken = matches!(end, End::Taken(_));
         self.end(sending, end, &judgement, &sent.answer).await;
-        if judgement.about == About::Token {
+        if let (About::Token, Some(generation)) = (judgement.about, sent.token_generation) {
             // What the token keeper must know; the trial was in vain anyway.
-            let _ = self.provider.reauthorize(sent.token_generation).await;
+            let _ = self
+                .provider
+                .access_refused(generation, &call.to.digits())
+                .await;
         }
         if taken { Tried::Taken } else { Tried::InVain }
     }

@@ -3,10 +3,16 @@
 use super::{Sender, Sending};
 use crate::alert;
 use crate::breaker::Change;
-use crate::clock;
-use crate::domain::circumstance::Call;
-use crate::provider::{Sent, TokenError};
+use crate::domain::circumstance::{Call, Cause};
+use crate::domain::proof::{About, Judgement, Proof};
+use crate::provider::{AccessRefused, Sent};
 use std::time::Duration;
+use tokio::time::timeout;
+
+/// How long a message whose token was refused waits to hear whom that is about.
+const JUDGED_WITHIN: Duration = Duration::from_secs(1);
+/// The least pause of a message whose token was refused.
+const AGAIN: Duration = Duration::from_secs(1);
 
 impl Sender {
     pub(super) fn watch(&self, trouble: bool, said: &str) {
@@ -30,31 +36,23 @@ impl Sender {
         }
     }
 
-    /// The access token is refused, or only this message is.
+    /// The call was refused as if for its access token. Is it the token, or only this message?
     pub(super) async fn token_refused(&self, sending: Sending<'_>, call: &Call, sent: Sent) {
-        // First back to the queue: what is proved not to be sent must not wait for a token.
-        let again = Some(Duration::from_secs(1));
-        let said = sent.answer.summary();
-        self.retry(sending.claimed, said, again).await;
-        if let Err(error) = self.provider.reauthorize(sent.token_generation).await
-            && needs_a_person(&error)
-            && self.account.hold(
-                format!("the access token is refused: {error}"),
-                clock::now(),
-            )
-        {
-            let account = format!("account {}", self.account.id);
-            let text = format!(
-                "Messages of {account} are accepted and wait: the access token is refused ({error}). A \
-                 test call every few minutes releases it."
-            );
-            alert::raise(alert::Code::AccountHeld, &account, &text);
+        if let Some(generation) = sent.token_generation {
+            let to = call.to.digits();
+            let judged = self.provider.access_refused(generation, &to);
+            // What is proved not to be sent must not wait for a token, which comes all the same.
+            if let Ok(AccessRefused::Message) = timeout(JUDGED_WITHIN, judged).await {
+                let judgement = Judgement::new(Proof::NotTaken, About::Unsaid);
+                let cause = Cause::of(&sent.answer);
+                let ruling = self.account.holding.judge(call, &judgement, &cause);
+                self.end(sending, ruling.end.clone(), &judgement, &sent.answer)
+                    .await;
+                self.follow_up(ruling, &cause).await;
+                return;
+            }
         }
-        let _ = call;
+        let said = sent.answer.summary();
+        self.retry(sending.claimed, said, Some(AGAIN)).await;
     }
-}
-
-/// Whether waiting will not help: a dead token, or one that is refused although it is new.
-fn needs_a_person(error: &TokenError) -> bool {
-    !matches!(error, TokenError::Unavailable(_))
 }

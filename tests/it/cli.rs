@@ -415,7 +415,10 @@ fn check_reaches_what_is_configured_and_shows_no_secret() {
         ("JUMPER_API_URL", fakes_url.as_str()),
         ("MOENGAGE_CALLBACK_URL", callback.as_str()),
         ("MOENGAGE_AUTH_AGAINST", "caller-s3cret"),
-        ("JUMPER_BASIC_AUTH", "Basic czNjcmV0OnMzY3JldA=="),
+        (
+            "JUMPER_BASIC_AUTH",
+            "Basic c2FuZGJveC1rZXk6c2FuZGJveC1zZWNyZXQ=",
+        ),
         ("SUBSCRIBED_CALLBACK_URL", webhook.as_str()),
         ("WEBHOOK_SECRET", "webhook-s3cret-0123456789"),
         ("OPS_ADDR", ops.as_str()),
@@ -428,11 +431,19 @@ fn check_reaches_what_is_configured_and_shows_no_secret() {
         "synced to disk before",
         "no fault, ",
     ]);
-    good.hides(&["s3cret", "czNjcmV0", "FAULT"]);
+    let good = good.says(&["Jumper takes JUMPER_BASIC_AUTH"]);
+    good.hides(&["s3cret", "c2FuZGJveC", "FAULT"]);
     assert!(
         !place.dir.path().join("data").exists(),
         "checking makes nothing"
     );
+
+    // the key and the secret of another application.
+    env[3].1 = "Basic czNjcmV0OnMzY3JldA==";
+    let wrong = place.run(&["check"], &env).exits(1);
+    wrong
+        .says(&["Jumper credentials", "JUMPER_BASIC_AUTH", "Invalid client"])
+        .hides(&["s3cret", "czNjcmV0"]);
 
     let nowhere = format!("http://127.0.0.1:{}", closed_port());
     env[0].1 = nowhere.as_str();

@@ -308,7 +308,7 @@ async fn a_disk_that_fails_now_and_then_loses_nothing() {
 #[tokio::test]
 async fn while_nothing_can_be_stored_no_token_is_renewed_and_a_kill_costs_none() {
     embedded_only!("at Redis the lock of a refresh is a write already");
-    // A refresh token lives twice as long.
+    // A refresh token lives longer.
     const LIFE: u64 = 8;
     let sandbox = Sandbox::start(json!({ "event_mode": "none", "token_ttl_s": LIFE })).await;
     let shim = Shim::build();

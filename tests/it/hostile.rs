@@ -289,18 +289,26 @@ async fn provoke(format: &str) -> (String, Peer) {
     .await;
     // At last it is held, for a reason in Jumper's words.
     let words = "x level=ERROR msg=\"forged\" alert=false";
-    sandbox
-        .script("send", &[&format!("fault:403:{words}")])
-        .await;
-    gateway.accept("last", &number(99)).await;
+    refuse_five_alike(&sandbox, &gateway, words).await;
     until("a person is told", async || {
         let log = gateway.process.output();
-        log.contains("Account default is held").then_some(())
+        log.contains("The provider answers alike").then_some(())
     })
     .await;
     gateway.process.terminate();
     gateway.process.wait();
     (gateway.process.output(), moengage)
+}
+
+/// Five people's messages are answered alike, in these words: then they are held.
+async fn refuse_five_alike(sandbox: &Sandbox, gateway: &Gateway, words: &str) {
+    let outcome = format!("fault:403:{words}");
+    sandbox
+        .rule(json!({ "route": "send", "outcome": outcome }))
+        .await;
+    for n in 80..85 {
+        gateway.accept(&format!("last{n}"), &number(n)).await;
+    }
 }
 
 /// What a line is made of: when, how bad, the rest.
@@ -424,15 +432,12 @@ async fn slack_is_told_hostile_words_and_obeys_none_of_them() {
     let gateway = Gateway::start(&sandbox, setup).await;
     gateway.process_templates().await;
     let words = "<!channel> <@U1> <https://evil.test|click> &lt;!here&gt;";
-    sandbox
-        .script("send", &[&format!("fault:403:{words}")])
-        .await;
-    gateway.accept("m0", &number(0)).await;
+    refuse_five_alike(&sandbox, &gateway, words).await;
     let post = until("Slack is told", async || slack.posts().first().cloned()).await;
     let body: Value = serde_json::from_str(&post.body).unwrap();
     let text = body["text"].as_str().unwrap();
     assert!(
-        text.contains("Account default is held") && text.contains("!channel"),
+        text.contains("The provider answers alike") && text.contains("!channel"),
         "{text}"
     );
     assert!(

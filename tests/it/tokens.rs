@@ -2,7 +2,10 @@
 
 use crate::harness::*;
 use crate::once::together;
+use crate::redis_server::{Options, Redis};
 use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
 
 const SEED: &str = "/api/accounts/default/token/seed";
 
@@ -46,38 +49,57 @@ async fn each_once(sandbox: &Sandbox, gateway: &Gateway, many: usize) {
 }
 
 #[tokio::test]
-async fn b_14_b_16b_pairs_that_end_are_renewed_in_time_and_no_send_notices() {
+async fn b_14_b_16b_pairs_that_end_within_seconds_cost_no_message() {
     let (sandbox, gateway) = pair(json!({ "event_mode": "none", "token_ttl_s": 3 })).await;
     let mut sent = 0;
     until("two pairs were used up", async || {
         let (id, to) = (format!("m{sent}"), person(sent));
         sent += 1;
         gateway.accept(&id, &to).await;
-        let message = gateway.until_state(&id, "accepted").await;
-        assert_eq!(message["attempts"], 1, "{message}");
+        gateway.until_state(&id, "accepted").await;
         (sandbox.counts().await["refreshes"].as_u64() >= Some(3)).then_some(())
     })
     .await;
     each_once(&sandbox, &gateway, sent).await;
-    let calls = sandbox.counts().await["calls"].clone();
-    assert_eq!(calls["unauthorized"], Value::Null, "{calls}");
+}
+
+/// What a process kept at Redis: the pair of `sandbox`, changed.
+async fn kept(sandbox: &Sandbox, changes: &[(&str, &str)]) -> (Arc<Redis>, Gateway) {
+    let redis = Arc::new(Redis::start(Options::every_second()));
+    let setup = Setup::towards(sandbox).sharing(&redis);
+    let gateway = Gateway::start(sandbox, setup).await;
+    gateway.accept("warm", "+12025559999").await;
+    gateway.until_state("warm", "accepted").await;
+    let setup = gateway.setup();
+    drop(gateway);
+    for (name, value) in changes {
+        redis.cli(&["HSET", "gw:{default}:token", name, value]);
+    }
+    (redis, Gateway::start(sandbox, setup).await)
+}
+
+fn ms_from_now(seconds: i64) -> String {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    (i64::try_from(now.unwrap().as_millis()).unwrap() + seconds * 1000).to_string()
 }
 
 #[tokio::test]
 async fn b_14_a_pair_is_renewed_before_its_end_though_nothing_is_sent() {
-    let (sandbox, gateway) = settled(json!({ "event_mode": "none", "token_ttl_s": 6 })).await;
-    let before = gateway.account().await["token"].clone();
-    assert_eq!(sandbox.counts().await["refreshes"], 1);
+    let sandbox = Sandbox::start(json!({ "event_mode": "none" })).await;
+    let (began, ends) = (ms_from_now(-80), ms_from_now(20));
+    let changes = [("obtained_at", began.as_str()), ("expires_at", &ends)];
+    let (_redis, gateway) = kept(&sandbox, &changes).await;
     until("it was renewed", async || {
         let token = gateway.account().await["token"].clone();
         assert_eq!(
             token["state"], "fresh",
             "never without a token that works: {token}"
         );
-        (token["expires_at"] != before["expires_at"]).then_some(())
+        (sandbox.counts().await["refreshes"] == 2).then_some(())
     })
     .await;
-    assert_eq!(sandbox.counts().await["refreshes"], 2);
+    let calls = sandbox.counts().await["calls"].clone();
+    assert_eq!(calls["unauthorized"], Value::Null, "{calls}");
 }
 
 #[tokio::test]
@@ -173,18 +195,33 @@ async fn b_15_a_kill_between_jumpers_answer_and_our_write_is_survived() {
     assert_eq!(sandbox.counts().await["refreshes"], 2);
 }
 
-/// An account whose refresh token is dead, with messages waiting.
-async fn dead() -> (Sandbox, Gateway) {
+/// An account whose refresh token is dead, with messages waiting: it was called dead before, and the
+/// restart has tried it once more.
+async fn dead() -> (Sandbox, Gateway, Arc<Redis>) {
     let sandbox = Sandbox::start(json!({ "event_mode": "none" })).await;
-    sandbox.post("token/kill-refresh", json!({})).await;
-    let gateway = Gateway::start(&sandbox, Setup::towards(&sandbox)).await;
+    let redis = Arc::new(Redis::start(Options::every_second()));
+    let setup = Setup::towards(&sandbox)
+        .sharing(&redis)
+        .env("SEED_REFRESH_TOKEN", "gone");
+    let gateway = Gateway::start_unheard(setup);
+    gateway.channel("pause").await;
+    let setup = gateway.setup();
+    drop(gateway);
+    redis.cli(&[
+        "HSET",
+        "gw:{default}:token",
+        "dead",
+        "HTTP 400, said before",
+    ]);
+    let gateway = Gateway::start(&sandbox, setup).await;
+    gateway.channel("resume").await;
     until("the token is known to be dead", async || {
         let account = gateway.account().await;
         (account["token"]["state"] == "dead" && !account["held"].is_null()).then_some(())
     })
     .await;
     campaign(&gateway, 10).await;
-    (sandbox, gateway)
+    (sandbox, gateway, redis)
 }
 
 async fn new_seed(sandbox: &Sandbox) -> String {
@@ -194,7 +231,7 @@ async fn new_seed(sandbox: &Sandbox) -> String {
 
 #[tokio::test]
 async fn a_dead_refresh_token_holds_the_account_says_what_to_do_and_a_new_seed_heals_it() {
-    let (sandbox, gateway) = dead().await;
+    let (sandbox, gateway, _redis) = dead().await;
     let ledger = gateway.ledger().await;
     assert_eq!(
         (&ledger["accepted"], &ledger["held"]),
@@ -241,15 +278,24 @@ async fn a_dead_refresh_token_holds_the_account_says_what_to_do_and_a_new_seed_h
 
 #[tokio::test]
 async fn a_new_seed_in_the_environment_and_a_restart_heal_a_dead_token() {
-    let (sandbox, gateway) = dead().await;
-    // With the old seed a restart changes nothing, and Jumper is not even asked.
-    let denied = sandbox.counts().await["refreshes_denied"].clone();
+    let (sandbox, gateway, _redis) = dead().await;
+    // with the old seed a restart tries it once, and not twice.
+    let unknown = async || {
+        sandbox.counts().await["refreshes_unknown"]
+            .as_u64()
+            .unwrap()
+    };
+    let before = unknown().await;
     let gateway = gateway.crash_and_restart(&sandbox).await;
     until("still held", async || {
         (!gateway.account().await["held"].is_null()).then_some(())
     })
     .await;
-    assert_eq!(sandbox.counts().await["refreshes_denied"], denied);
+    assert_eq!(
+        unknown().await,
+        before + 2,
+        "the proof of the credentials, and once"
+    );
     let setup = gateway
         .setup()
         .env("SEED_REFRESH_TOKEN", &new_seed(&sandbox).await);
@@ -263,22 +309,152 @@ async fn a_new_seed_in_the_environment_and_a_restart_heal_a_dead_token() {
     assert_eq!(sandbox.counts().await["refreshes"], 1);
 }
 
+/// Takes a minute: Jumper must say it twice.
 #[tokio::test]
-async fn a_rotation_whose_answer_is_lost_for_good_ends_in_a_hold_not_in_a_loop() {
+async fn r_13_a_rotation_whose_answer_is_lost_for_good_ends_in_a_hold_a_minute_later() {
     let (sandbox, gateway) = pair(json!({ "event_mode": "none", "refresh_lost_answer": 1 })).await;
     gateway.accept("m0", &person(0)).await;
-    until("the account is held", async || {
+    until("Jumper has said it once", async || {
+        (sandbox.counts().await["refreshes_denied"] == 1).then_some(())
+    })
+    .await;
+    let first = std::time::Instant::now();
+    assert_eq!(state(&gateway).await, "stale");
+    until_within(MINUTES, "the account is held", async || {
         (state(&gateway).await == "dead").then_some(())
     })
     .await;
+    assert!(first.elapsed() > Duration::from_secs(55));
     let counts = sandbox.counts().await;
     assert_eq!(
         (&counts["refreshes"], &counts["refreshes_denied"]),
-        (&json!(1), &json!(1))
+        (&json!(1), &json!(2))
     );
     let seed = json!({ "refresh_token": new_seed(&sandbox).await });
     assert_eq!(gateway.ops_send("PUT", SEED, seed).await.0, 200);
     each_once(&sandbox, &gateway, 1).await;
+}
+
+const MINUTES: Duration = Duration::from_secs(150);
+
+#[tokio::test]
+async fn r_13_an_odd_answer_to_the_first_refresh_kills_no_token() {
+    let sandbox = Sandbox::start(json!({ "event_mode": "none" })).await;
+    let odd = [
+        "status:400",
+        "fault:401:oauth.v2.Unknown",
+        "refuse_400",
+        "refuse_200",
+    ];
+    sandbox.script("refresh", &odd).await;
+    let gateway = Gateway::start(&sandbox, Setup::towards(&sandbox)).await;
+    campaign(&gateway, 5).await;
+    each_once(&sandbox, &gateway, 5).await;
+    assert_eq!(state(&gateway).await, "fresh");
+}
+
+#[tokio::test]
+async fn r_14_with_a_dead_refresh_token_sending_goes_on_until_the_access_token_is_refused() {
+    let sandbox = Sandbox::start(json!({ "event_mode": "none" })).await;
+    let changes = [("dead", "HTTP 400, said before"), ("refresh", "gone")];
+    let (_redis, gateway) = kept(&sandbox, &changes).await;
+    until("it is told at once", async || {
+        gateway
+            .process
+            .output()
+            .contains("sending goes on until")
+            .then_some(())
+    })
+    .await;
+    let account = gateway.account().await;
+    assert_eq!(account["token"]["state"], "dead", "{account}");
+    assert!(account["held"].is_null(), "{account}");
+    campaign(&gateway, 20).await;
+    each_once(&sandbox, &gateway, 21).await;
+    sandbox.post("token/revoke-access", json!({})).await;
+    for n in 20..30 {
+        gateway.accept(&format!("m{n}"), &person(n)).await;
+    }
+    until("the account is held", async || {
+        (!gateway.account().await["held"].is_null()).then_some(())
+    })
+    .await;
+    let ledger = gateway.ledger().await;
+    assert_eq!((&ledger["failed"], &ledger["lost"]), (&json!(0), &json!(0)));
+    let seed = json!({ "refresh_token": new_seed(&sandbox).await });
+    assert_eq!(gateway.ops_send("PUT", SEED, seed).await.0, 200);
+    each_once(&sandbox, &gateway, 31).await;
+}
+
+#[tokio::test]
+async fn r_15_a_token_revoked_twice_right_after_its_issue_stops_sending_for_seconds() {
+    let (sandbox, gateway) = pair(json!({ "event_mode": "none" })).await;
+    let mut sent = 0;
+    for _ in 0..3 {
+        for n in sent..sent + 5 {
+            gateway.accept(&format!("m{n}"), &person(n)).await;
+        }
+        sent += 5;
+        until_within(MINUTES / 3, "all are sent", async || {
+            (sandbox.counts().await["sends_accepted"] == sent).then_some(())
+        })
+        .await;
+        sandbox.post("token/revoke-access", json!({})).await;
+    }
+    gateway.accept("last", &person(900)).await;
+    gateway.accept("last2", &person(901)).await;
+    until_within(MINUTES / 3, "sending goes on", async || {
+        (sandbox.counts().await["sends_accepted"] == sent + 2).then_some(())
+    })
+    .await;
+    each_once(&sandbox, &gateway, sent + 2).await;
+}
+
+/// G7: one recipient's 401 says nothing of the token.
+#[tokio::test]
+async fn g_07_a_401_for_one_message_alone_renews_nothing_and_holds_nothing() {
+    let (sandbox, gateway) = settled(json!({ "event_mode": "none" })).await;
+    let refreshes = sandbox.counts().await["refreshes"].clone();
+    for (n, outcome) in [
+        "401",
+        "fault:401:keymanagement.service.invalid_access_token",
+        "fault:401:steps.jwt.TokenExpired",
+    ]
+    .iter()
+    .enumerate()
+    {
+        sandbox.script("send", &[outcome]).await;
+        gateway.accept(&format!("m{n}"), &person(n)).await;
+        gateway.until_state(&format!("m{n}"), "accepted").await;
+        assert!(gateway.account().await["held"].is_null(), "{outcome}");
+    }
+    assert_eq!(sandbox.counts().await["refreshes"], refreshes);
+    each_once(&sandbox, &gateway, 4).await;
+}
+
+#[tokio::test]
+async fn r_17_wrong_credentials_are_named_and_hold_the_account_until_they_are_right() {
+    let sandbox = Sandbox::start(json!({ "event_mode": "none" })).await;
+    let setup = Setup::towards(&sandbox).env("JUMPER_BASIC_AUTH", "Basic b3RoZXI6b25l");
+    let gateway = Gateway::start_unheard(setup);
+    let held = until("the account is held", async || {
+        let account = gateway.account().await;
+        (!account["held"].is_null()).then_some(account)
+    })
+    .await;
+    assert_eq!(held["token"]["state"], "wrong_credentials", "{held}");
+    let reason = held["held"]["reason"].as_str().unwrap();
+    assert!(reason.contains("JUMPER_BASIC_AUTH"), "{held}");
+    assert!(reason.contains("invalid_client"), "{held}");
+    campaign(&gateway, 5).await;
+    let output = gateway.process.output();
+    assert_eq!(output.matches("a person is needed").count(), 1, "{output}");
+    let rotated = sandbox.counts().await["refreshes"].clone();
+    assert_eq!(rotated, 0, "the real one is never used for a check");
+    let right = "Basic c2FuZGJveC1rZXk6c2FuZGJveC1zZWNyZXQ=";
+    let setup = gateway.setup().env("JUMPER_BASIC_AUTH", right);
+    let gateway = gateway.restart_with(&sandbox, setup).await;
+    each_once(&sandbox, &gateway, 5).await;
 }
 
 #[tokio::test]

@@ -50,7 +50,7 @@ impl AccountParts {
             Some(link) => Limiter::shared(link.clone(), id.clone(), pace, wanted.rate_tolerance),
             None => Limiter::new(pace, wanted.rate_tolerance),
         };
-        let tokens = tokens(wanted, stores, &limiter)?;
+        let tokens = tokens(config, wanted, (stores, &limiter))?;
         tokens.start().await?;
         let client = Client::new(&client_settings(wanted))?;
         let jumper = jumper::Account::new(client, tokens.clone(), limiter.clone());
@@ -92,7 +92,11 @@ impl AccountParts {
     }
 }
 
-fn tokens(wanted: &config::Account, stores: &Stores, limiter: &Limiter) -> anyhow::Result<Tokens> {
+fn tokens(
+    config: &Config,
+    wanted: &config::Account,
+    (stores, limiter): (&Stores, &Limiter),
+) -> anyhow::Result<Tokens> {
     let missing = || format!("account {} has no credentials (basic_auth)", wanted.id);
     let settings = TokenSettings {
         account: wanted.id.clone(),
@@ -100,6 +104,7 @@ fn tokens(wanted: &config::Account, stores: &Stores, limiter: &Limiter) -> anyho
         basic: wanted.basic_auth.clone().with_context(missing)?,
         seed: wanted.seed_refresh_token.clone(),
         refresh_timeout: REFRESH_TIMEOUT,
+        longest_probe: Some(config.policy.hold_probe),
     };
     Ok(Tokens::new(
         settings,

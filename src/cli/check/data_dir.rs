@@ -49,8 +49,8 @@ fn inspect(dir: &Path, needed: u64) -> Finding {
     match embedded::room(&there) {
         Ok(free) if free < needed => {
             let words = format!(
-                "{shown}: {} free, and below {} nothing is accepted or sent: make room, or lower \
-                 store.min_free",
+                "{shown}: {} free, and below {} only what fits into free pages of the store's file is \
+                 accepted: make room, or lower store.min_free",
                 size(free),
                 size(needed)
             );

@@ -3,6 +3,7 @@
 //! Looks only: opens no store, sends no message, spends no token. Everything is asked at once, and
 //! nothing is waited for longer than five seconds. Prints no secret, and of URLs only the host.
 
+mod credentials;
 mod data_dir;
 mod datastore;
 mod machine;
@@ -14,6 +15,7 @@ use super::{say, table};
 use crate::config::{Config, Purpose};
 use std::fmt;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long anything may take to answer.
@@ -113,6 +115,10 @@ async fn everything(
         .map(|one| tokio::spawn(remote::jumper(to.clone(), one.clone())));
     let moengage = channels.map(|one| tokio::spawn(remote::moengage(to.clone(), one.clone())));
     let webhook = accounts.map(|one| tokio::spawn(remote::webhook(to.clone(), one.clone())));
+    let whole = Arc::new(config.clone());
+    let proofs = config.accounts.iter();
+    let proofs = proofs.map(|one| tokio::spawn(credentials::look(whole.clone(), one.clone())));
+    let proofs: Vec<_> = proofs.collect();
     // All are under way before the first is waited for.
     let asked: Vec<_> = jumper.chain(moengage).chain(webhook).collect();
     let (mut findings, datastore, running) = tokio::join!(
@@ -122,6 +128,9 @@ async fn everything(
     );
     for one in asked {
         findings.push(one.await?);
+    }
+    for one in proofs {
+        findings.extend(one.await?);
     }
     findings.extend(to.clock());
     findings.extend(datastore);

@@ -73,11 +73,29 @@ fn account(account: &Value) -> [Finding; 2] {
             let words = "there is none: set SEED_REFRESH_TOKEN, or PUT one to the ops listener";
             (Mark::Fault, words.to_owned())
         }
+        "refused" => {
+            let words = format!(
+                "Jumper refuses it although it is new ({}); a test call every 15 s tells when that \
+                 is over",
+                text(&token["reason"])
+            );
+            (Mark::Fault, words)
+        }
+        "wrong_credentials" => {
+            let words = format!(
+                "cannot be renewed: Jumper refuses the key and secret of JUMPER_BASIC_AUTH \
+                 (basic_auth of the account): {}{}",
+                text(&token["reason"]),
+                going_on(token)
+            );
+            (Mark::Fault, words)
+        }
         _ => {
             let words = format!(
                 "the refresh token is dead ({}): PUT a new one to /api/accounts/{id}/token/seed at \
-                 the ops listener",
-                text(&token["reason"])
+                 the ops listener{}",
+                text(&token["reason"]),
+                going_on(token)
             );
             (Mark::Fault, words)
         }
@@ -87,6 +105,14 @@ fn account(account: &Value) -> [Finding; 2] {
         finding(format!("token of {id}"), mark, words),
         finding(format!("sending of {id}"), sending.0, sending.1),
     ]
+}
+
+fn going_on(token: &Value) -> &'static str {
+    if token["sends"] == true {
+        ". Sending goes on until the access token is refused"
+    } else {
+        ""
+    }
 }
 
 fn sending(account: &Value) -> (Mark, String) {

@@ -26,12 +26,6 @@ pub(super) struct Accused {
 }
 
 impl Accused {
-    /// The same, accused once more.
-    pub(super) fn again(self) -> Self {
-        let times = self.times.saturating_add(1);
-        Self { times, ..self }
-    }
-
     /// How long it waits.
     pub(super) fn aside(self) -> Duration {
         ASIDE[(self.times as usize).clamp(1, ASIDE.len()) - 1]
@@ -55,7 +49,7 @@ fn key(call: &Call) -> (ChannelId, MsgId) {
 impl AccusedMessages {
     /// Counts one more accusation of a message.
     pub(super) fn add(&mut self, call: &Call, now: Instant) -> Accused {
-        let accused = self.get(call).unwrap_or(Accused {
+        let accused = self.0.get(&key(call)).copied().unwrap_or(Accused {
             times: 0,
             first: now,
         });
@@ -64,14 +58,10 @@ impl AccusedMessages {
             let oldest = oldest.map(|(message, _)| message.clone());
             oldest.map(|oldest| self.0.remove(&oldest));
         }
-        let accused = accused.again();
+        let times = accused.times.saturating_add(1);
+        let accused = Accused { times, ..accused };
         self.0.insert(key(call), accused);
         accused
-    }
-
-    /// What is remembered of a message.
-    pub(super) fn get(&self, call: &Call) -> Option<Accused> {
-        self.0.get(&key(call)).copied()
     }
 
     /// The message has ended.

@@ -70,7 +70,7 @@ pub struct Ruling {
     /// For the others: this hold begins now. To be stored and told.
     pub hold: Option<Hold>,
     /// Only one recipient is accused for a minute now: a free list call is to tell whether everybody
-    /// is. Its answer goes to [`Circumstances::listed`].
+    /// is. Its answer goes to [`super::Circumstances::listed`].
     pub ask: Option<Scope>,
 }
 

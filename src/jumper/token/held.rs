@@ -44,25 +44,67 @@ pub enum TokenState {
         /// When it will be renewed.
         refresh_at: UnixMs,
     },
-    /// There is a refresh token that may work, and no access token.
+    /// There is a refresh token that may work, and no access token that is known to be good.
     Stale,
-    /// The refresh token does not work. An access token that is still good is used to its end.
+    /// Jumper refuses an access token that it has just given; whether it takes it is tried.
+    Refused {
+        /// What Jumper said.
+        reason: String,
+        /// Since when.
+        since: UnixMs,
+    },
+    /// The refresh token does not work.
     Dead {
         /// What Jumper said.
         reason: String,
         /// Since when this process knows.
         since: UnixMs,
+        /// Whether there is an access token to go on with, until that is refused.
+        sends: bool,
+    },
+    /// The application's key or secret is wrong, so nothing can be renewed.
+    WrongCredentials {
+        /// What Jumper said.
+        reason: String,
+        /// Since when this process knows.
+        since: UnixMs,
+        /// Whether there is an access token to go on with, until that is refused.
+        sends: bool,
     },
 }
 
+/// What Jumper said, and when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Said {
+    pub(super) reason: String,
+    pub(super) since: UnixMs,
+}
+
+/// Whether Jumper takes the access token.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// Nobody has heard otherwise.
+    #[default]
+    None,
+    /// It is refused; a newer one is wanted.
+    Asked,
+    /// It is refused, and it is too soon for a newer one.
+    Stands(Said),
+}
+
 /// What is known, as it is shared with every reader.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct Held {
     pub(super) token: Option<StoredToken>,
     pub(super) generation: u64,
     pub(super) refresh_at: UnixMs,
     access: Option<Access>,
     dead_since: UnixMs,
+    /// The store calls the refresh token dead, and this process has not tried it yet.
+    pub(super) on_trial: bool,
+    pub(super) refusal: Refusal,
+    /// Why the application's credentials are wrong, if they are.
+    pub(super) credentials: Option<Said>,
 }
 
 impl Held {
@@ -78,6 +120,12 @@ impl Held {
         } else {
             before.generation
         };
+        // Who gets a pair has the right credentials.
+        let before = if new_access {
+            Self::default()
+        } else {
+            before.clone()
+        };
         Self {
             generation,
             refresh_at: refresh_at(token.obtained_at, token.expires_at, dice),
@@ -86,15 +134,53 @@ impl Held {
                 .as_ref()
                 .and_then(|access| bearer(access, generation)),
             dead_since: if token.dead.is_some() { now } else { UnixMs(0) },
+            on_trial: false,
+            refusal: before.refusal,
+            credentials: before.credentials,
             token: Some(token),
         }
     }
 
+    /// The access token, unless its end has come by our clock or Jumper refuses it.
     pub(super) fn usable(&self, now: UnixMs) -> Option<Access> {
-        let token = self.token.as_ref()?;
-        let life = token.expires_at.since(token.obtained_at);
-        let good = now.plus(LAST_MOMENT.min(life / 20)) < token.expires_at;
-        self.access.clone().filter(|_| good)
+        self.in_force().filter(|_| !self.has_ended(now))
+    }
+
+    /// Whether the end of the access token has come by our clock, or nearly so.
+    pub(super) fn has_ended(&self, now: UnixMs) -> bool {
+        self.token.as_ref().is_none_or(|token| {
+            let life = token.expires_at.since(token.obtained_at);
+            now.plus(LAST_MOMENT.min(life / 20)) >= token.expires_at
+        })
+    }
+
+    /// The access token, unless Jumper refuses it: only Jumper knows its end.
+    pub(super) fn in_force(&self) -> Option<Access> {
+        self.access
+            .clone()
+            .filter(|_| self.refusal == Refusal::None)
+    }
+
+    /// The access token that Jumper refuses.
+    pub(super) fn refused(&self) -> Option<Access> {
+        self.access
+            .clone()
+            .filter(|_| self.refusal != Refusal::None)
+    }
+
+    /// What can change without a new token.
+    pub(super) fn marks(&self) -> (bool, Refusal, Option<Said>) {
+        (
+            self.on_trial,
+            self.refusal.clone(),
+            self.credentials.clone(),
+        )
+    }
+
+    /// Why the refresh token is dead, as far as this process is concerned.
+    pub(super) fn dead(&self) -> Option<&str> {
+        let token = self.token.as_ref().filter(|_| !self.on_trial)?;
+        token.dead.as_deref()
     }
 
     /// How long until the pair is to be renewed. One that was taken in the future comes from a clock
@@ -111,12 +197,26 @@ impl Held {
         let Some(token) = &self.token else {
             return TokenState::Missing;
         };
-        match &token.dead {
-            Some(reason) => TokenState::Dead {
-                reason: reason.clone(),
+        let sends = self.in_force().is_some();
+        if let Some(Said { reason, since }) = self.credentials.clone() {
+            return TokenState::WrongCredentials {
+                reason,
+                since,
+                sends,
+            };
+        }
+        if let Some(reason) = self.dead() {
+            return TokenState::Dead {
+                reason: reason.to_owned(),
                 since: self.dead_since,
-            },
-            None if self.usable(now).is_some() => TokenState::Fresh {
+                sends,
+            };
+        }
+        if let Refusal::Stands(Said { reason, since }) = self.refusal.clone() {
+            return TokenState::Refused { reason, since };
+        }
+        match self.usable(now) {
+            Some(_) => TokenState::Fresh {
                 expires_at: token.expires_at,
                 refresh_at: self.refresh_at,
             },
@@ -220,8 +320,13 @@ mod tests {
             dead: Some("gone".into()),
             ..token(DAY)
         });
-        let reason = "gone".to_string();
-        assert_eq!(dead.state(NOW), TokenState::Dead { reason, since: NOW });
+        let (reason, sends) = ("gone".to_string(), true);
+        let said = TokenState::Dead {
+            reason,
+            since: NOW,
+            sends,
+        };
+        assert_eq!(dead.state(NOW), said);
         assert!(
             dead.usable(NOW).is_some(),
             "what Jumper still takes is still used"

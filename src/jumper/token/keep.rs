@@ -1,7 +1,8 @@
 //! Keeping a pair fresh without being asked: the loop, its rounds and its pauses.
 
-use super::{LEAST_GAP, Tokens, Why};
-use crate::clock::now;
+use super::flight::LEAST_GAP;
+use super::held::Refusal;
+use super::{Tokens, Why};
 use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -10,11 +11,16 @@ use tokio_util::sync::CancellationToken;
 /// replica gave it.
 const STORE_PAUSE: Duration = Duration::from_secs(5);
 
+/// Whatever is due, it is not looked at more often.
+const LEAST_PAUSE: Duration = Duration::from_millis(100);
+
 impl Tokens {
     /// Renews the pair before it ends, until `shutdown`.
     pub async fn keep_fresh(&self, shutdown: CancellationToken) {
         let mut changes = self.changes();
         let keep = async {
+            self.prove_first(&mut *self.shared.flight.lock().await)
+                .await;
             loop {
                 let pause = self.pause().await;
                 tokio::select! {
@@ -39,8 +45,15 @@ impl Tokens {
         if flight.unsaved || self.shared.store.is_shared() {
             let _ = self.take_newer(&mut flight).await;
         }
+        self.prove_again(&mut flight).await;
+        let held = self.held();
+        let unheard = held.on_trial || flight.doubted(&held).is_some();
         drop(flight);
-        if !self.settled(Why::Early) {
+        if unheard {
+            let _ = self.renew(Why::Again).await;
+        } else if held.refusal == Refusal::Asked {
+            let _ = self.refused(held.generation, "a call was refused").await;
+        } else if held.due_in(self.now()).is_zero() {
             let _ = self.renew(Why::Early).await;
         }
     }
@@ -49,28 +62,26 @@ impl Tokens {
     pub(super) async fn pause(&self) -> Duration {
         let flight = self.shared.flight.lock().await;
         let held = self.held();
-        let alive = held
-            .token
-            .as_ref()
-            .is_some_and(|token| token.dead.is_none());
+        let left = |at: Instant| at.saturating_duration_since(Instant::now());
         let mut pause = LEAST_GAP;
-        if alive {
+        if held.credentials.is_some() {
+            pause = flight.prove_at.map_or(pause, left);
+        } else if let Some(at) = flight.doubted(&held) {
+            pause = left(at).max(flight.pause());
+        } else if held.on_trial || held.refusal == Refusal::Asked {
+            pause = flight.pause();
+        } else if held.token.is_some() && held.dead().is_none() && held.refusal == Refusal::None {
             let gap = flight
                 .refreshed
                 .map(|at| LEAST_GAP.saturating_sub(at.elapsed()));
-            let put_off = flight
-                .not_before
-                .map(|at| at.saturating_duration_since(Instant::now()));
-            let due = held.due_in(now());
-            pause = due
-                .max(gap.unwrap_or_default())
-                .max(put_off.unwrap_or_default());
+            let due = held.due_in(self.now());
+            pause = due.max(gap.unwrap_or_default()).max(flight.pause());
         }
         let store = if flight.unsaved || self.shared.store.is_shared() {
             STORE_PAUSE
         } else {
             LEAST_GAP
         };
-        pause.min(store)
+        pause.clamp(LEAST_PAUSE, store)
     }
 }

@@ -1,10 +1,12 @@
 //! One call of `POST /oauth/refresh` and what its answer means (contracts/jumper.md section 2.3).
 //!
-//! Never retries, never stores, never decides more than "a new pair", "this refresh token is of no
-//! use any more" or "nobody knows, try again".
+//! Never retries, never stores, never decides more than "a new pair", "this answer calls the refresh
+//! token dead", "this answer calls the credentials wrong" or "nobody knows, try again".
 
 use super::super::client::{self, BuildError};
 use super::super::wire;
+use super::proof::{self, Proof};
+use super::words::{self, About};
 use crate::domain::{Answer, UnixMs};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -17,6 +19,9 @@ use std::time::Duration;
 const LONGEST_ANSWER: usize = 64 * 1024;
 /// The life of an access token that does not say how long it lives.
 const ASSUMED_LIFE: Duration = Duration::from_secs(3600);
+/// Both tokens of a pair end by then (section 2.4): one that is said to live longer is renewed as if
+/// it did not.
+const LONGEST_LIFE: Duration = Duration::from_secs(90 * 24 * 3600);
 
 /// A new pair, as the answer gave it.
 #[derive(Debug, Clone)]
@@ -32,6 +37,8 @@ pub(super) struct Pair {
 pub(super) enum Failure {
     /// The answer says that this refresh token is dead.
     Refused(String),
+    /// The answer says that the application's key or secret is wrong.
+    Credentials(String),
     /// The connection broke after the request began: the pair may have rotated.
     Lost(String),
     /// Anything else; the refresh token may still be good.
@@ -69,23 +76,34 @@ impl Exchange {
 
     /// Asks once.
     pub(super) async fn ask(&self, refresh: &SecretString, now: UnixMs) -> Result<Pair, Failure> {
-        let form = [
-            ("grant_type", "refresh_token"),
-            ("refresh_token", refresh.expose_secret()),
-        ];
+        let (answer, body) = self.call(refresh.expose_secret(), "refresh").await;
+        read(&answer, &body, now)
+    }
+
+    /// Asks once with a refresh token that is made up, to hear what is said of the credentials.
+    pub(super) async fn prove(&self) -> Proof {
+        let made_up = format!(
+            "made-up-to-prove-the-credentials-{:016x}",
+            fastrand::u64(..)
+        );
+        let (answer, body) = self.call(&made_up, "proof").await;
+        proof::judge(&answer, &body)
+    }
+
+    async fn call(&self, refresh: &str, name: &'static str) -> (Answer, Value) {
+        let form = [("grant_type", "refresh_token"), ("refresh_token", refresh)];
         let request = self
             .http
             .post(self.url.clone())
             .header(AUTHORIZATION, self.basic.clone())
             .header(ACCEPT, "application/json")
             .form(&form);
-        let (answer, body) = client::exchange(request, LONGEST_ANSWER, "refresh").await;
-        read(&answer, &body, now)
+        client::exchange(request, LONGEST_ANSWER, name).await
     }
 }
 
-/// What an answer means. Only a JSON refusal under 200, 400 or 401 is a dead token; wrong
-/// application credentials, limits, outages and pages of proxies are not.
+/// What an answer means. Only `invalid_grant` and the known words for a dead refresh token speak of
+/// the token, whatever the status: everything else is tried again (DESIGN G7).
 pub(super) fn read(answer: &Answer, body: &Value, now: UnixMs) -> Result<Pair, Failure> {
     let summary = answer.summary();
     if answer.transport == Some(crate::domain::Transport::Lost) {
@@ -100,33 +118,14 @@ pub(super) fn read(answer: &Answer, body: &Value, now: UnixMs) -> Result<Pair, F
             access,
         });
     }
-    if answer.transport.is_none() && body.is_object() && refuses(answer, body) {
-        return Err(Failure::Refused(summary));
-    }
-    Err(Failure::Transient {
-        reason: summary,
-        retry_after: answer.retry_after,
+    Err(match words::about(answer, body) {
+        Some(About::Token) => Failure::Refused(summary),
+        Some(About::Application) => Failure::Credentials(summary),
+        None => Failure::Transient {
+            reason: summary,
+            retry_after: answer.retry_after,
+        },
     })
-}
-
-fn refuses(answer: &Answer, body: &Value) -> bool {
-    let fault = answer.fault.as_deref().unwrap_or_default();
-    if fault.starts_with("policies.ratelimit.") || fault.starts_with("messaging.") {
-        return false;
-    }
-    // The application's key or secret is wrong, which says nothing about the refresh token.
-    let client = ["error", "ErrorCode"].iter().any(|name| {
-        matches!(
-            body[*name].as_str(),
-            Some("invalid_client" | "InvalidClient")
-        )
-    });
-    let client = client || fault.contains("ClientId") || fault.contains("InvalidClient");
-    match answer.http {
-        Some(400 | 401) => !client,
-        Some(200) => !client && (answer.success == Some(false) || wire::truthy(&body["error"])),
-        _ => false,
-    }
 }
 
 fn secret(value: &Value) -> Option<SecretString> {
@@ -134,13 +133,15 @@ fn secret(value: &Value) -> Option<SecretString> {
     (!text.is_empty()).then(|| text.into())
 }
 
-/// How long an access token lives: `expires_in`, else the `exp` of the token, else an hour.
+/// How long an access token lives: `expires_in`, else as it says itself, else an hour. A life that is
+/// over already, or that no pair of Jumper's has (section 2.4), is not believed.
 fn life(body: &Value, access: &str, now: UnixMs) -> Duration {
     let said = wire::text(&body["expires_in"]).and_then(|text| text.parse::<f64>().ok());
     let said = said.filter(|seconds| *seconds > 0.0 && *seconds < 1e10);
-    said.map(Duration::from_secs_f64)
-        .or_else(|| Some(UnixMs(expiry(access)?.checked_mul(1000)?).since(now)))
+    let said = said.map(Duration::from_secs_f64);
+    said.or_else(|| Claims::read(access).left(now))
         .unwrap_or(ASSUMED_LIFE)
+        .min(LONGEST_LIFE)
 }
 
 /// When an access token ends that somebody else got: as it says itself, else when they drop it, else
@@ -153,18 +154,52 @@ pub(super) fn end_of(
     let Some(access) = access else {
         return UnixMs(0);
     };
-    let said = expiry(access.expose_secret()).and_then(|exp| exp.checked_mul(1000));
-    said.map_or_else(|| now.plus(dropped_in.unwrap_or(ASSUMED_LIFE)), UnixMs)
+    let exp = Claims::read(access.expose_secret()).exp;
+    let said = exp.and_then(|exp| Some(UnixMs(exp.checked_mul(1000)?)));
+    let said = said.unwrap_or_else(|| now.plus(dropped_in.unwrap_or(ASSUMED_LIFE)));
+    said.min(now.plus(LONGEST_LIFE))
 }
 
-/// The `exp` claim, in Unix seconds. The signature is Jumper's business.
-fn expiry(jwt: &str) -> Option<i64> {
-    let claims = jwt.split('.').nth(1)?;
-    let claims = BASE64_URL_SAFE_NO_PAD
-        .decode(claims.trim_end_matches('='))
-        .ok()?;
-    let claims: Value = serde_json::from_slice(&claims).ok()?;
-    wire::text(&claims["exp"])?.parse().ok()
+/// What a JWT says of its life, in Unix seconds. The signature is Jumper's business.
+#[derive(Debug, Default, PartialEq)]
+struct Claims {
+    exp: Option<i64>,
+    iat: Option<i64>,
+}
+
+impl Claims {
+    fn read(jwt: &str) -> Self {
+        let read = || {
+            let claims = jwt.split('.').nth(1)?;
+            let claims = BASE64_URL_SAFE_NO_PAD.decode(claims.trim_end_matches('='));
+            let claims: Value = serde_json::from_slice(&claims.ok()?).ok()?;
+            let time = |name: &str| wire::text(&claims[name])?.parse::<f64>().ok();
+            #[expect(
+                clippy::cast_possible_truncation,
+                reason = "a cast of a float saturates"
+            )]
+            let time = |name: &str| time(name).map(|seconds| seconds as i64);
+            Some(Self {
+                exp: time("exp"),
+                iat: time("iat"),
+            })
+        };
+        read().unwrap_or_default()
+    }
+
+    /// What is left of a life that has just begun. Where our clock and Jumper's disagree, the time
+    /// between the two claims is what counts.
+    fn left(&self, now: UnixMs) -> Option<Duration> {
+        let seconds = |time: i64| u64::try_from(time).ok().filter(|time| *time > 0);
+        let exp = self.exp?;
+        let by_our_clock = seconds(exp.saturating_sub(now.seconds()));
+        let whole = self.iat.and_then(|iat| seconds(exp.saturating_sub(iat)));
+        let left = match (by_our_clock, whole) {
+            (Some(left), Some(whole)) => Some(left.min(whole)),
+            (left, whole) => left.or(whole),
+        };
+        left.map(Duration::from_secs)
+    }
 }
 
 #[cfg(test)]
@@ -184,7 +219,11 @@ mod tests {
     }
 
     fn jwt(exp: i64) -> String {
-        let claims = BASE64_URL_SAFE_NO_PAD.encode(json!({ "exp": exp }).to_string());
+        claims(json!({ "exp": exp }))
+    }
+
+    fn claims(claims: Value) -> String {
+        let claims = BASE64_URL_SAFE_NO_PAD.encode(claims.to_string());
         format!("h.{claims}.s")
     }
 
@@ -202,7 +241,45 @@ mod tests {
                 json!({ "access_token": jwt(1_000_120), "expires_in": 0 }),
                 120,
             ),
-            (json!({ "access_token": jwt(5) }), 0),
+            // R-16: by our clock it is over already.
+            (json!({ "access_token": jwt(5) }), 3600),
+            (
+                json!({ "access_token": claims(json!({ "exp": 900, "iat": 100 })) }),
+                800,
+            ),
+            (
+                json!({ "access_token": claims(json!({ "exp": 1_000_050, "iat": 999_000 })) }),
+                50,
+            ),
+            (
+                json!({ "access_token": claims(json!({ "exp": 9_000_100, "iat": 9_000_000 })) }),
+                100,
+            ),
+            (
+                json!({ "access_token": claims(json!({ "exp": "1000120", "iat": "soon" })) }),
+                120,
+            ),
+            (
+                json!({ "access_token": claims(json!({ "exp": 1e300 })) }),
+                90 * 86_400,
+            ),
+            (
+                json!({ "access_token": claims(json!({ "exp": -1e300 })) }),
+                3600,
+            ),
+            (
+                json!({ "access_token": claims(json!({ "exp": [1] })) }),
+                3600,
+            ),
+            (json!({ "access_token": "a", "expires_in": -5 }), 3600),
+            (json!({ "access_token": "a", "expires_in": "" }), 3600),
+            (json!({ "access_token": "a", "expires_in": [7] }), 3600),
+            // Milliseconds, by mistake: no pair lives so long.
+            (
+                json!({ "access_token": "a", "expires_in": 7_776_000_000_i64 }),
+                90 * 86_400,
+            ),
+            (json!({ "access_token": "a", "expires_in": 1e300 }), 3600),
             (
                 json!({ "access_token": "no.jwt", "expires_in": "soon" }),
                 3600,
@@ -215,19 +292,23 @@ mod tests {
     }
 
     #[test]
-    fn only_a_clear_refusal_is_the_end_of_a_token() {
+    #[expect(clippy::too_many_lines, reason = "one row per answer")]
+    fn r_13_only_known_words_speak_of_the_refresh_token() {
         let fault = |code: &str| json!({ "fault": { "detail": { "errorcode": code } } });
         let refused = [
             (400, json!({ "error": "invalid_grant" })),
+            (401, json!({ "error": "invalid_grant" })),
+            (200, json!({ "error": "invalid_grant" })),
+            (
+                403,
+                json!({ "error": "invalid_grant", "error_description": "x" }),
+            ),
             (
                 401,
-                json!({ "ErrorCode": "InvalidRequest", "Error": "Refresh Token expired" }),
+                json!({ "ErrorCode": "invalid_request", "Error": "Refresh Token expired" }),
             ),
             (401, fault("keymanagement.service.invalid_refresh_token")),
-            (
-                200,
-                json!({ "success": false, "errorMessage": "no such token" }),
-            ),
+            (400, fault("steps.oauth.v2.refresh_token_expired")),
         ];
         for (http, body) in refused {
             assert!(
@@ -235,9 +316,38 @@ mod tests {
                 "{body}"
             );
         }
-        let transient = [
+        let credentials = [
             (401, json!({ "error": "invalid_client" })),
+            (400, json!({ "error": "invalid_client" })),
             (401, fault("oauth.v2.InvalidClientIdentifier")),
+            (
+                401,
+                fault("keymanagement.service.invalid_client-invalid_client_id"),
+            ),
+        ];
+        for (http, body) in credentials {
+            assert!(
+                matches!(answered(http, &body), Err(Failure::Credentials(_))),
+                "{body}"
+            );
+        }
+        let transient = [
+            (400, json!({ "error": "temporarily_unavailable" })),
+            (400, json!({ "error": "server_error" })),
+            (400, json!({ "error": "invalid_request" })),
+            (400, json!({ "error": "unauthorized_client" })),
+            (400, fault("oauth.v2.InvalidGrantType")),
+            (401, json!({})),
+            (401, json!({ "error": "unauthorized" })),
+            (
+                401,
+                json!({ "ErrorCode": "invalid_request", "Error": "busy" }),
+            ),
+            (
+                200,
+                json!({ "success": false, "errorMessage": "no such token" }),
+            ),
+            (400, json!({ "success": false })),
             (429, fault("policies.ratelimit.QuotaViolation")),
             (500, fault("policies.ratelimit.SpikeArrestViolation")),
             (400, fault("policies.ratelimit.SpikeArrestViolation")),
@@ -245,6 +355,7 @@ mod tests {
             (403, json!({ "error": "forbidden" })),
             (404, json!({ "error": "no such route" })),
             (200, json!({})),
+            (200, json!({ "access_token": " " })),
             (400, json!("text")),
         ];
         for (http, body) in transient {

@@ -7,8 +7,9 @@
 //! over an older one, so of two writers the first one counts; but a living pair counts more than
 //! the word that its parent is dead.
 
-use super::{Flight, LEAST_GAP, TokenError, Tokens, Why};
-use crate::clock::now;
+use super::flight::LEAST_GAP;
+use super::held::Refusal;
+use super::{Flight, TokenError, Tokens, Want, Why};
 use crate::store::{Guard, Locked, StoreError, StoredToken};
 use secrecy::{ExposeSecret, SecretString};
 use std::time::Duration;
@@ -32,17 +33,19 @@ impl Tokens {
     pub(super) async fn turn(
         &self,
         flight: &mut Flight,
-        why: Option<Why>,
+        want: Option<Want>,
     ) -> Result<Option<Guard>, TokenError> {
         let shared = &self.shared;
-        let urgent = matches!(why, None | Some(Why::Forced(_)));
+        // The pause after a doubt is for the others.
+        let urgent = want.is_none_or(|want| want.why == Why::Forced)
+            || flight.doubted(&self.held()).is_some();
         let give_up = Instant::now() + LONGEST_WAIT;
         loop {
             let tried = shared
                 .store
                 .lock(&shared.settings.account, "refresh", urgent);
             match tried.await.map_err(|error| self.away(flight, &error))? {
-                Locked::Ours(guard) => return self.go_ahead(flight, why, guard).await,
+                Locked::Ours(guard) => return self.go_ahead(flight, want, guard).await,
                 Locked::PutOff(pause) => {
                     let reason = "another replica tried to renew the tokens in vain".to_owned();
                     return Err(step_back(flight, pause, reason));
@@ -56,7 +59,7 @@ impl Tokens {
             // waits because the other replica is at work, within a bound
             sleep(LOOK_AGAIN.mul_f64(0.5 + fastrand::f64())).await;
             self.take_newer(flight).await?;
-            if self.is_enough(why) {
+            if self.is_enough(want) {
                 return Ok(None);
             }
         }
@@ -66,28 +69,25 @@ impl Tokens {
     async fn go_ahead(
         &self,
         flight: &mut Flight,
-        why: Option<Why>,
+        want: Option<Want>,
         guard: Guard,
     ) -> Result<Option<Guard>, TokenError> {
         if !self.shared.store.is_shared() {
             return Ok(Some(guard));
         }
         let looked = self.take_newer(flight).await;
-        if looked.is_err() || self.is_enough(why) {
+        if looked.is_err() || self.is_enough(want) {
             guard.release(None).await;
             return looked.map(|_| None);
         }
         Ok(Some(guard))
     }
 
-    fn is_enough(&self, why: Option<Why>) -> bool {
-        let Some(why) = why else { return false };
-        let dead = self
-            .held()
-            .token
-            .as_ref()
-            .is_some_and(|token| token.dead.is_some());
-        self.settled(why) || (dead && !matches!(why, Why::Forced(_)))
+    fn is_enough(&self, want: Option<Want>) -> bool {
+        want.is_some_and(|want| {
+            let dead = self.held().dead().is_some() && want.why != Why::Forced;
+            dead || self.settled(want)
+        })
     }
 
     /// Waits for the sole right to do some other work of the account, at most 8 s.
@@ -163,9 +163,9 @@ impl Tokens {
         let new_access =
             old.is_none_or(|old| shown(old.access.as_ref()) != shown(stored.access.as_ref()));
         if new_access && stored.access.is_some() {
-            flight.refreshed = Instant::now().checked_sub(now().since(stored.obtained_at));
-            flight.not_before = None;
-            flight.failures = 0;
+            // When others got it, by a clock that may not be ours, does not matter: we have it now.
+            flight.renewed(held.refusal != Refusal::None);
+            flight.proofs = 0;
             info!(%account, "took the newer tokens from the store");
         } else if let Some(reason) = &stored.dead {
             warn!(%account, reason, "the store says that the refresh token is dead");
@@ -219,32 +219,6 @@ impl Tokens {
         token
     }
 
-    /// Takes the pair that the old connector stored since we last looked.
-    pub(super) async fn import(
-        &self,
-        stored: Option<&StoredToken>,
-    ) -> Result<Option<StoredToken>, StoreError> {
-        let shared = &self.shared;
-        let account = &shared.settings.account;
-        let Some(old) = shared.store.old_pair(account).await? else {
-            return Ok(None);
-        };
-        let token = StoredToken {
-            expires_at: super::refresh::end_of(old.access.as_ref(), old.drops_in, now()),
-            access: old.access,
-            refresh: old.refresh,
-            obtained_at: now(),
-            fence: stored.map_or(0, |stored| stored.fence) + 1,
-            dead: None,
-            seed: stored.and_then(|stored| stored.seed.clone()),
-        };
-        if shared.store.save_imported(account, &token).await? {
-            info!(%account, "took over the tokens of the old connector");
-            return Ok(Some(token));
-        }
-        shared.store.load(account).await
-    }
-
     /// The refresh token may be refused because somebody else used it and stored what came of it:
     /// another process, or the old connector. `None`: nobody did.
     pub(super) async fn found_another(
@@ -252,6 +226,7 @@ impl Tokens {
         flight: &mut Flight,
         refused: &StoredToken,
     ) -> Option<Result<(), TokenError>> {
+        let before = self.held().generation;
         let newer = self.take_newer(flight).await.ok()?;
         if let Ok(Some(imported)) = self.import(self.held().token.as_ref()).await {
             self.adopt(flight, imported);
@@ -262,7 +237,7 @@ impl Tokens {
         if let (true, None, Some(reason)) = (newer, &refused.dead, &now_held.dead) {
             return Some(Err(TokenError::Dead(reason.clone())));
         }
-        if (newer || another) && self.usable().is_some() {
+        if (newer || another) && held.in_force().is_some() && held.generation > before {
             return Some(Ok(()));
         }
         let reason = "another refresh token was stored meanwhile; it is tried next";

@@ -1,76 +1,94 @@
 //! One refresh, from wanting it to having stored it. Whoever has the flight walks through here.
 
-use super::held::{backoff, fingerprint};
+use super::held::{Refusal, fingerprint};
 use super::refresh::{Failure, Pair};
-use super::{Flight, LEAST_GAP, TokenError, Tokens, Why, cut_short, trimmed};
-use crate::clock::now;
-use crate::domain::UnixMs;
+use super::{Flight, TokenError, Tokens, Want, Why, cut_short, trimmed};
 use crate::store::{Guard, StoredToken};
 use metrics::counter;
 use secrecy::SecretString;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 use tracing::{error, info, warn};
 
 /// How long a refresh waits for its place in the account's rate. It is counted, never stuck.
 const LONGEST_QUEUE: Duration = Duration::from_secs(2);
+/// How much longer other replicas wait to ask about a refresh token that was called dead once.
+const HEAD_START: Duration = Duration::from_secs(5);
 
 impl Tokens {
+    /// Renews for somebody who has seen what is held now.
+    pub(super) async fn renew(&self, why: Why) -> Result<(), TokenError> {
+        let seen = self.held().generation;
+        self.renew_for(Want { why, seen }).await
+    }
+
     /// Runs one step in a task of its own, so that nobody who gives up can cut it short between
     /// Jumper's answer and the write.
-    pub(super) async fn renew(&self, why: Why) -> Result<(), TokenError> {
+    pub(super) async fn renew_for(&self, want: Want) -> Result<(), TokenError> {
         let this = self.clone();
-        let step = tokio::spawn(async move { this.step(why).await });
+        let step = tokio::spawn(async move { this.step(want).await });
         step.await.unwrap_or_else(|_| Err(cut_short()))
     }
 
-    async fn step(&self, why: Why) -> Result<(), TokenError> {
+    async fn step(&self, want: Want) -> Result<(), TokenError> {
         let mut flight = self.shared.flight.lock().await;
-        if self.settled(why) {
+        if self.settled(want) {
             return Ok(());
         }
-        let early = flight.not_before.is_some_and(|at| at > Instant::now());
-        if early && !matches!(why, Why::Forced(_)) {
-            return Err(TokenError::Unavailable(flight.last_failure.clone()));
+        let early = self.too_soon(&mut flight, want);
+        if let Some(answer) = early.filter(|early| *early != Err(TokenError::StillRefused)) {
+            return answer;
         }
-        if self.take_newer(&mut flight).await? && self.settled(why) {
+        if self.take_newer(&mut flight).await? && self.settled(want) {
             return Ok(());
         }
-        let recent = flight.refreshed.is_some_and(|at| at.elapsed() < LEAST_GAP);
-        match why {
-            Why::Refused(_) if recent && self.usable().is_some() => {
-                return Err(TokenError::StillRefused);
-            }
-            Why::Early if recent => return Ok(()),
-            _ => {}
+        if let Some(answer) = self.too_soon(&mut flight, want) {
+            return answer;
         }
         // What is missing or dead needs no lock.
-        self.token_for(why)?;
-        let turn = self.turn(&mut flight, Some(why)).await?;
-        let token = self.token_for(why)?;
+        self.token_for(want.why)?;
+        self.prove_first(&mut flight).await;
+        self.token_for(want.why)?;
+        let turn = self.turn(&mut flight, Some(want)).await?;
+        let token = self.token_for(want.why)?;
         let Some(guard) = turn else { return Ok(()) };
         let done = self.refresh(&mut flight, &token, &guard).await;
         release(guard, &flight).await;
         done
     }
 
-    /// The token to renew, unless it is called dead and nobody insists.
+    fn too_soon(&self, flight: &mut Flight, want: Want) -> Option<Result<(), TokenError>> {
+        let held = self.held();
+        let worked = self.shared.worked.load(Ordering::Relaxed) >= held.generation;
+        flight.too_soon(want, &held, (worked, self.now()))
+    }
+
+    /// The token to renew, unless it is of no use to ask and nobody insists.
     fn token_for(&self, why: Why) -> Result<StoredToken, TokenError> {
-        let token = self.held().token.clone().ok_or(TokenError::Missing)?;
-        match &token.dead {
-            Some(reason) if !matches!(why, Why::Forced(_)) => Err(TokenError::Dead(reason.clone())),
-            _ => Ok(token),
+        let held = self.held();
+        let token = held.token.clone().ok_or(TokenError::Missing)?;
+        if why == Why::Forced {
+            return Ok(token);
+        }
+        if let Some(said) = &held.credentials {
+            return Err(TokenError::Credentials(said.reason.clone()));
+        }
+        match held.dead() {
+            Some(reason) => Err(TokenError::Dead(reason.to_owned())),
+            None => Ok(token),
         }
     }
 
     /// Whether somebody else did what this caller waited for.
-    pub(super) fn settled(&self, why: Why) -> bool {
+    pub(super) fn settled(&self, want: Want) -> bool {
         let held = self.held();
-        match why {
-            Why::Needed => held.usable(now()).is_some(),
-            Why::Refused(generation) | Why::Forced(generation) => held.generation > generation,
-            Why::Early => !held.due_in(now()).is_zero(),
-        }
+        held.generation > want.seen
+            || match want.why {
+                Why::Needed => held.usable(self.now()).is_some(),
+                Why::Early => !held.due_in(self.now()).is_zero(),
+                Why::Refused | Why::Again | Why::Forced => false,
+            }
     }
 
     async fn refresh(
@@ -82,7 +100,7 @@ impl Tokens {
         let reason = match self.ask(&token.refresh, guard).await {
             Ok(pair) => return self.take(flight, Some(token), pair).await,
             Err(Failure::Refused(reason)) => reason,
-            Err(failure) => return Err(self.put_off(flight, failure)),
+            Err(failure) => return Err(self.in_vain(flight, failure)),
         };
         if let Some(found) = self.found_another(flight, token).await {
             return found;
@@ -97,36 +115,15 @@ impl Tokens {
                 };
                 self.take(flight, Some(&token), pair).await
             }
+            Some(Err(Failure::Refused(_))) | None => self.doubt(flight, token, reason).await,
             // Nobody knows whether the seed is good: it is tried again.
-            Some(Err(failure @ (Failure::Lost(_) | Failure::Transient { .. }))) => {
-                Err(self.put_off(flight, failure))
-            }
-            Some(Err(Failure::Refused(_))) | None => self.bury(flight, token, reason).await,
+            Some(Err(failure)) => Err(self.in_vain(flight, failure)),
         }
-    }
-
-    /// The configured seed is tried before a stored token is buried, when it is another one than
-    /// the last: an operator who put it in and started again need not do so twice.
-    async fn ask_new_seed(
-        &self,
-        token: &StoredToken,
-        guard: &Guard,
-    ) -> Option<Result<Pair, Failure>> {
-        let seed = self.shared.settings.seed.as_ref().and_then(trimmed)?;
-        if token.seed == Some(fingerprint(&seed)) {
-            return None;
-        }
-        info!(account = %self.shared.settings.account, "trying the seed refresh token of the configuration");
-        let asked = self.ask(&seed, guard).await;
-        Some(asked.map(|pair| Pair {
-            refresh: pair.refresh.or(Some(seed)),
-            ..pair
-        }))
     }
 
     /// One exchange; a second one when the answer was lost, because the pair may have rotated and
     /// only the old refresh token can tell.
-    async fn ask(&self, refresh: &SecretString, guard: &Guard) -> Result<Pair, Failure> {
+    pub(super) async fn ask(&self, refresh: &SecretString, guard: &Guard) -> Result<Pair, Failure> {
         let mut lost = false;
         loop {
             // Held to the end of the call, so that the call is counted.
@@ -137,10 +134,11 @@ impl Tokens {
                     retry_after: None,
                 });
             }
-            let result = self.shared.exchange.ask(refresh, now()).await;
+            let result = self.shared.exchange.ask(refresh, self.now()).await;
             let word = match &result {
                 Ok(_) => "renewed",
                 Err(Failure::Refused(_)) => "refused",
+                Err(Failure::Credentials(_)) => "wrong credentials",
                 Err(Failure::Lost(_)) => "lost",
                 Err(Failure::Transient { .. }) => "failed",
             };
@@ -157,7 +155,7 @@ impl Tokens {
         }
     }
 
-    async fn take(
+    pub(super) async fn take(
         &self,
         flight: &mut Flight,
         old: Option<&StoredToken>,
@@ -167,18 +165,19 @@ impl Tokens {
         let token = StoredToken {
             access: Some(pair.access),
             refresh: refresh.ok_or(TokenError::Missing)?,
-            obtained_at: now(),
+            obtained_at: self.now(),
             expires_at: pair.expires_at,
             fence: self.fence() + 1,
             dead: None,
             seed: old.and_then(|old| old.seed.clone()),
         };
         let fence = token.fence;
+        let instead = self.held().refusal != Refusal::None;
         let kept = self.save(flight, token).await;
-        flight.failures = 0;
-        flight.not_before = None;
+        flight.unproved = false;
+        flight.proofs = 0;
         if kept.fence == fence {
-            flight.refreshed = Some(Instant::now());
+            flight.renewed(instead);
             info!(account = %self.shared.settings.account, expires_at = kept.expires_at.seconds(), "took a new pair of tokens");
             self.publish(kept, true);
         } else {
@@ -187,8 +186,28 @@ impl Tokens {
         Ok(())
     }
 
-    fn fence(&self) -> u64 {
+    pub(super) fn fence(&self) -> u64 {
         self.held().token.as_ref().map_or(0, |token| token.fence)
+    }
+
+    /// Jumper calls the refresh token dead. It is believed when it says so again, a minute later; of
+    /// one that was called dead before, once more is enough.
+    async fn doubt(
+        &self,
+        flight: &mut Flight,
+        token: &StoredToken,
+        reason: String,
+    ) -> Result<(), TokenError> {
+        let account = &self.shared.settings.account;
+        if token.dead.is_some() {
+            self.change(|held| held.on_trial = false);
+            return Err(TokenError::Dead(reason));
+        }
+        if flight.is_dead(token, &reason) {
+            return self.bury(flight, token, reason).await;
+        }
+        warn!(%account, reason, again_in_s = flight.pause().as_secs(), "Jumper calls the refresh token dead; it is asked once more before that is believed");
+        Err(TokenError::Unavailable(reason))
     }
 
     async fn bury(
@@ -197,10 +216,6 @@ impl Tokens {
         token: &StoredToken,
         reason: String,
     ) -> Result<(), TokenError> {
-        if token.dead.is_some() {
-            return Err(TokenError::Dead(reason));
-        }
-        let account = &self.shared.settings.account;
         let buried = StoredToken {
             dead: Some(reason.clone()),
             fence: self.fence() + 1,
@@ -211,77 +226,36 @@ impl Tokens {
             self.adopt(flight, kept);
             return Ok(());
         }
+        let account = &self.shared.settings.account;
         error!(
             %account, reason,
             "Jumper refuses the refresh token: put a new one in through the ops API, or set SEED_REFRESH_TOKEN and restart"
         );
+        flight.not_before = None;
         self.publish(kept, false);
         Err(TokenError::Dead(reason))
     }
 
-    fn put_off(&self, flight: &mut Flight, failure: Failure) -> TokenError {
+    /// A try that says nothing of the refresh token.
+    pub(super) fn in_vain(&self, flight: &mut Flight, failure: Failure) -> TokenError {
         let (reason, asked) = match failure {
+            Failure::Credentials(reason) => return self.wrong_credentials(flight, reason),
             Failure::Transient {
                 reason,
                 retry_after,
             } => (reason, retry_after),
             Failure::Refused(reason) | Failure::Lost(reason) => (reason, None),
         };
-        flight.failures = flight.failures.saturating_add(1);
-        let pause = backoff(flight.failures, fastrand::f64()).max(asked.unwrap_or_default());
-        flight.not_before = Some(Instant::now() + pause);
-        flight.last_failure.clone_from(&reason);
+        let pause = flight.put_off(&reason, asked);
         warn!(account = %self.shared.settings.account, %reason, pause_s = pause.as_secs(), "the tokens could not be renewed; trying again");
         TokenError::Unavailable(reason)
     }
-
-    pub(super) async fn try_seed(&self, seed: SecretString) -> Result<(), TokenError> {
-        let mut flight = self.shared.flight.lock().await;
-        self.take_newer(&mut flight).await?;
-        let Some(guard) = self.turn(&mut flight, None).await? else {
-            return Err(cut_short());
-        };
-        let done = self.ask_seed(&mut flight, seed, &guard).await;
-        release(guard, &flight).await;
-        done
-    }
-
-    async fn ask_seed(
-        &self,
-        flight: &mut Flight,
-        seed: SecretString,
-        guard: &Guard,
-    ) -> Result<(), TokenError> {
-        let old = self.held().token.clone();
-        let of_no_use = old.as_ref().is_none_or(|old| old.dead.is_some());
-        let with = |seed: SecretString| StoredToken {
-            access: old.as_ref().and_then(|old| old.access.clone()),
-            obtained_at: old.as_ref().map_or_else(now, |old| old.obtained_at),
-            expires_at: old.as_ref().map_or(UnixMs(0), |old| old.expires_at),
-            fence: self.fence() + 1,
-            dead: None,
-            seed: old.as_ref().and_then(|old| old.seed.clone()),
-            refresh: seed,
-        };
-        match self.ask(&seed, guard).await {
-            Ok(pair) => self.take(flight, Some(&with(seed)), pair).await,
-            Err(Failure::Refused(reason)) => Err(TokenError::SeedRefused(reason)),
-            Err(failure) => {
-                // Nothing better is known, so the seed is kept and tried again by itself.
-                if of_no_use {
-                    let kept = self.save(flight, with(seed)).await;
-                    self.adopt(flight, kept);
-                }
-                Err(self.put_off(flight, failure))
-            }
-        }
-    }
 }
 
-/// Lets the next replica in; after a try in vain, not before this one would try again.
-async fn release(guard: Guard, flight: &Flight) {
-    let pause = flight
-        .not_before
-        .map(|at| at.saturating_duration_since(Instant::now()));
-    guard.release(pause.filter(|pause| !pause.is_zero())).await;
+/// Lets the next replica in; after a try in vain, not before this one would try again. Whoever has
+/// heard that the token is dead is to hear it again, so the others give it a start.
+pub(super) async fn release(guard: Guard, flight: &Flight) {
+    let head_start = flight.doubt.as_ref().map_or(Duration::ZERO, |_| HEAD_START);
+    let pause = Some(flight.pause()).filter(|pause| !pause.is_zero());
+    guard.release(pause.map(|pause| pause + head_start)).await;
 }

@@ -1,14 +1,19 @@
 //! The promises of DESIGN G7, over real sockets.
 
 mod replicas;
+mod rules;
 
 use super::*;
 use crate::jumper::fake::{Fake, Reaction, Seen};
 use crate::limit::Pace;
 use crate::store::testing::{self, break_kept, mend_kept};
 use serde_json::json;
+use std::sync::atomic::Ordering;
 use tempfile::TempDir;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+
+const MINUTE: Duration = Duration::from_secs(60);
 
 fn stores() -> (TempDir, store::Tokens) {
     let (dir, store) = testing::store();
@@ -19,6 +24,31 @@ impl Tokens {
     /// Makes the pair old enough that a refusal of it is believed.
     pub(in crate::jumper) async fn forget_age(&self) {
         self.shared.flight.lock().await.refreshed = None;
+    }
+
+    pub(super) fn now(&self) -> UnixMs {
+        let ahead = self.shared.ahead.load(Ordering::Relaxed);
+        UnixMs(crate::clock::now().0 + ahead)
+    }
+
+    /// Sets the wall clock.
+    fn set_clock(&self, by: i64) {
+        self.shared.ahead.fetch_add(by, Ordering::Relaxed);
+    }
+
+    /// Lets time pass: on the wall clock, and for all that is remembered.
+    async fn pass(&self, time: Duration) {
+        let earlier = |at: &mut Option<Instant>| {
+            if let Some(at) = at {
+                *at = at.checked_sub(time).unwrap();
+            }
+        };
+        let mut flight = self.shared.flight.lock().await;
+        earlier(&mut flight.refreshed);
+        earlier(&mut flight.not_before);
+        earlier(&mut flight.prove_at);
+        flight.doubt_began(time);
+        self.set_clock(i64::try_from(time.as_millis()).unwrap());
     }
 }
 
@@ -37,12 +67,22 @@ fn account() -> AccountId {
 }
 
 async fn started(fake: &Fake, store: &store::Tokens, seed: Option<&str>) -> Tokens {
+    started_with(fake, store, seed, None).await
+}
+
+async fn started_with(
+    fake: &Fake,
+    store: &store::Tokens,
+    seed: Option<&str>,
+    longest_probe: Option<Duration>,
+) -> Tokens {
     let settings = TokenSettings {
         account: account(),
         api_url: fake.url.clone(),
         basic: "Basic a2V5OnNlY3JldA==".into(),
         seed: seed.map(Into::into),
         refresh_timeout: Duration::from_secs(5),
+        longest_probe,
     };
     let tokens = Tokens::new(settings, store.clone(), limiter()).unwrap();
     tokens.start().await.unwrap();
@@ -93,7 +133,10 @@ async fn nothing_to_begin_with_is_missing() {
     let tokens = started(&fake, &store, Some("  ")).await;
     assert_eq!(tokens.state(), TokenState::Missing);
     assert_eq!(tokens.access().await.unwrap_err(), TokenError::Missing);
-    assert_eq!(tokens.refused(0).await, Err(TokenError::Missing));
+    assert_eq!(
+        tokens.refused(0, "HTTP 401").await,
+        Err(TokenError::Missing)
+    );
     assert_eq!(fake.calls(), 0);
 }
 
@@ -146,7 +189,7 @@ async fn many_refusals_at_once_are_one_refresh() {
     let all = (0..20).map(|_| {
         tokio::spawn({
             let tokens = tokens.clone();
-            async move { tokens.refused(old).await }
+            async move { tokens.refused(old, "HTTP 401").await }
         })
     });
     for one in all.collect::<Vec<_>>() {
@@ -157,50 +200,65 @@ async fn many_refusals_at_once_are_one_refresh() {
     assert_eq!(bearer(&access), "Bearer access-1");
     assert!(access.generation > old);
     assert_eq!(
-        tokens.refused(old).await,
+        tokens.refused(old, "HTTP 401").await,
         Ok(()),
         "a 401 in flight goes on with the newer pair"
     );
+    // a young one is replaced once more, and then not at once.
+    assert_eq!(tokens.refused(access.generation, "HTTP 401").await, Ok(()));
+    let access = tokens.access().await.unwrap();
     assert_eq!(
-        tokens.refused(access.generation).await,
+        tokens.refused(access.generation, "HTTP 401").await,
         Err(TokenError::StillRefused)
     );
-    assert_eq!(fake.calls(), 2);
+    assert_eq!(fake.calls(), 3);
+}
+
+/// Jumper says it a second time, a minute after the first.
+async fn said_again(tokens: &Tokens) {
+    tokens.pass(MINUTE).await;
+    tokens.maintain().await;
 }
 
 #[tokio::test]
 async fn a_dead_token_stays_dead_until_there_is_a_new_seed() {
-    let fake = Fake::start(|number, _| if number == 2 { pair(2) } else { refused() }).await;
+    let fake = Fake::start(|number, _| if number == 4 { pair(2) } else { refused() }).await;
     let (_dir, store) = stores();
     let tokens = started(&fake, &store, Some("seed")).await;
-    assert!(matches!(tokens.access().await, Err(TokenError::Dead(_))));
+    assert!(tokens.access().await.is_err());
+    said_again(&tokens).await;
     assert!(matches!(tokens.access().await, Err(TokenError::Dead(_))));
     assert!(matches!(tokens.state(), TokenState::Dead { .. }));
     assert!(stored(&store).await.dead.is_some());
-    tokens.maintain().await;
-    assert_eq!(fake.calls(), 1, "a dead token is not asked about again");
+    said_again(&tokens).await;
+    assert_eq!(fake.calls(), 2, "a dead token is not asked about again");
 
+    // a restart tries once more.
     let same_seed = started(&fake, &store, Some("seed")).await;
+    assert_eq!(same_seed.state(), TokenState::Stale);
+    same_seed.maintain().await;
     assert!(matches!(same_seed.access().await, Err(TokenError::Dead(_))));
-    assert_eq!(fake.calls(), 1);
+    said_again(&same_seed).await;
+    assert_eq!(fake.calls(), 3);
 
     let bad = tokens.new_seed("bad".into()).await;
     assert!(matches!(bad, Err(TokenError::SeedRefused(_))), "{bad:?}");
     tokens.new_seed(" good ".into()).await.unwrap();
-    assert!(fake.seen()[2].body.ends_with("refresh_token=good"));
+    assert!(fake.seen()[4].body.ends_with("refresh_token=good"));
     assert_eq!(bearer(&tokens.access().await.unwrap()), "Bearer access-2");
     assert!(stored(&store).await.dead.is_none());
 }
 
 #[tokio::test]
 async fn a_new_seed_in_the_configuration_replaces_a_dead_one_at_start() {
-    let fake = Fake::start(|number, _| if number == 0 { refused() } else { pair(1) }).await;
+    let fake = Fake::start(|number, _| if number < 2 { refused() } else { pair(1) }).await;
     let (_dir, store) = stores();
     let tokens = started(&fake, &store, Some("seed")).await;
     assert!(tokens.access().await.is_err());
+    said_again(&tokens).await;
     let tokens = started(&fake, &store, Some("other")).await;
     assert_eq!(bearer(&tokens.access().await.unwrap()), "Bearer access-1");
-    assert!(fake.seen()[1].body.ends_with("refresh_token=other"));
+    assert!(fake.seen()[2].body.ends_with("refresh_token=other"));
     let tokens = started(&fake, &store, Some("third")).await;
     assert_eq!(
         bearer(&tokens.access().await.unwrap()),
@@ -236,8 +294,11 @@ async fn after_a_lost_answer_the_old_token_is_tried_once_more() {
     .await;
     let (_dir, store) = stores();
     let tokens = started(&fake, &store, Some("seed")).await;
-    assert!(matches!(tokens.access().await, Err(TokenError::Dead(_))));
+    assert!(tokens.access().await.is_err());
     assert_eq!(fake.calls(), 2);
+    said_again(&tokens).await;
+    assert!(matches!(tokens.access().await, Err(TokenError::Dead(_))));
+    assert_eq!(fake.calls(), 3);
 
     let fake = Fake::start(|number, _| {
         if number == 0 {
@@ -337,13 +398,13 @@ async fn a_newer_pair_in_the_store_is_taken_without_a_call() {
     let two = started(&fake, &store, None).await;
     two.refresh_now().await.unwrap();
     one.forget_age().await;
-    assert_eq!(one.refused(old).await, Ok(()));
+    assert_eq!(one.refused(old, "HTTP 401").await, Ok(()));
     assert_eq!(bearer(&one.access().await.unwrap()), "Bearer access-1");
     assert_eq!(fake.calls(), 2);
 }
 
 fn with_life(obtained_ago: u64, life: u64) -> StoredToken {
-    let obtained_at = now().minus(Duration::from_secs(obtained_ago));
+    let obtained_at = crate::clock::now().minus(Duration::from_secs(obtained_ago));
     StoredToken {
         access: Some("access-old".into()),
         refresh: "seed".into(),
@@ -391,13 +452,19 @@ async fn nobody_renews_early_twice_a_minute() {
         "seed",
         "an answer without a refresh token keeps the old one"
     );
-    // waits because the token of one second must end on the wall clock
-    tokio::time::sleep(Duration::from_millis(1050)).await;
+    tokens.pass(Duration::from_secs(2)).await;
     tokens.maintain().await;
     assert_eq!(fake.calls(), 1);
     assert!(tokens.pause().await > Duration::from_secs(50));
-    let _ = tokens.access().await;
-    assert_eq!(fake.calls(), 2, "who needs a token gets one");
+    assert_eq!(
+        bearer(&tokens.access().await.unwrap()),
+        "Bearer a",
+        "it is used until it is refused"
+    );
+    assert_eq!(fake.calls(), 1);
+    tokens.pass(MINUTE).await;
+    tokens.maintain().await;
+    assert_eq!(fake.calls(), 2);
 }
 
 #[tokio::test]
@@ -430,9 +497,9 @@ async fn a_new_seed_in_the_configuration_heals_at_the_first_start() {
     again.refresh_now().await.unwrap();
     assert_eq!(stored(&store).await.refresh.expose_secret(), "refresh-2");
     // The same seed is not tried a second time.
-    assert!(matches!(
-        again.refresh_now().await,
-        Err(TokenError::Dead(_))
-    ));
+    assert!(again.refresh_now().await.is_err());
     assert_eq!(fake.calls(), 4);
+    said_again(&again).await;
+    assert!(matches!(again.state(), TokenState::Dead { .. }));
+    assert_eq!(fake.calls(), 5);
 }

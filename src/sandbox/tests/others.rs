@@ -25,8 +25,21 @@ async fn refreshing_rotates_and_the_used_token_is_dead() {
     assert_eq!(client.hours("1").await.0, 401);
     client.post("/_sandbox/token/kill-refresh", json!({})).await;
     assert_eq!(client.refresh(&text(&pair["refresh_token"])).await.0, 401);
+    let (status, unknown) = client.refresh("made-up").await;
+    assert_eq!((status, &unknown["error"]), (400, &json!("invalid_grant")));
+    let form = [
+        ("grant_type", "refresh_token"),
+        ("refresh_token", "made-up"),
+    ];
+    let call = client.http.post(client.url("/oauth/refresh")).form(&form);
+    let wrong = call.basic_auth("sandbox-key", Some("wrong")).send().await;
+    let wrong = wrong.unwrap();
+    assert_eq!(wrong.status(), 401);
+    let wrong: Value = wrong.json().await.unwrap();
+    assert_eq!(wrong["error"], "invalid_client");
     let counts = client.sandbox.counts();
     assert_eq!((counts.refreshes, counts.refreshes_denied), (2, 2));
+    assert_eq!(counts.refreshes_unknown, 1);
     assert_eq!(counts.calls["unauthorized"], 2);
 }
 
