@@ -13,12 +13,29 @@ pub enum StoreError {
     /// It cannot write or read now; it heals by itself or an operator must look.
     #[error("the store cannot be used now: {0}")]
     Unavailable(String),
-    /// The disk has less room than `min_free`.
-    #[error("the disk is nearly full: {free} bytes free, {needed} must stay free")]
+    /// Less than `min_free` can be used for new messages; what is here is sent all the same.
+    #[error(
+        "the disk of DATA_DIR is nearly full: {} MB can be used, {} MB must be free for new messages. \
+         They are refused until there is room; messages that are here are sent. Make room on the \
+         disk, or lower store.min_free",
+        .room >> 20, .needed >> 20
+    )]
+    DiskLow {
+        /// Bytes that can be used: free ones of the disk, and free pages of the store's file.
+        room: u64,
+        /// Bytes that must be free.
+        needed: u64,
+    },
+    /// So little is free that only what is under way can end.
+    #[error(
+        "the disk of DATA_DIR is full: {} MB free, {} MB must be free. Nothing is accepted or sent \
+         until there is room; webhooks are stored as long as they fit. Make room on the disk",
+        .free >> 20, .needed >> 20
+    )]
     DiskFull {
-        /// Bytes free.
+        /// Bytes free on the disk.
         free: u64,
-        /// Bytes that must stay free.
+        /// Bytes that must be free.
         needed: u64,
     },
     /// Another process works on the same data.

@@ -137,7 +137,7 @@ async fn after_two_thousand_messages_no_more_files_are_open_than_before() {
 }
 
 #[tokio::test]
-async fn with_a_disk_nearly_full_sends_get_503_while_webhooks_are_still_stored() {
+async fn r_39_with_a_disk_nearly_full_callers_get_503_while_the_queue_is_sent() {
     embedded_only!("min_free is about the disk of DATA_DIR");
     let sandbox = Sandbox::start(json!({ "event_mode": "none" })).await;
     let roomy = Setup::towards(&sandbox);
@@ -147,13 +147,13 @@ async fn with_a_disk_nearly_full_sends_get_503_while_webhooks_are_still_stored()
         .ops_send("POST", "/api/channels/default/pause", json!({}))
         .await;
     gateway.accept("waiting", &number(1)).await;
+
+    let full = roomy.clone().set("store.min_free=500000GB");
+    let gateway = gateway.restart_with(&sandbox, full).await;
     gateway
         .ops_send("POST", "/api/channels/default/resume", json!({}))
         .await;
     gateway.until_state("waiting", "accepted").await;
-
-    let full = roomy.clone().set("store.min_free=500000GB");
-    let gateway = gateway.restart_with(&sandbox, full).await;
     let (status_code, answer) = gateway.post(&order_update("m1", &number(2))).await;
     assert_eq!(status_code, 503, "{answer}");
     assert!(
@@ -167,7 +167,7 @@ async fn with_a_disk_nearly_full_sends_get_503_while_webhooks_are_still_stored()
     assert!(
         why["reason"]
             .as_str()
-            .is_some_and(|text| text.contains("free")),
+            .is_some_and(|text| text.contains("Make room")),
         "{why}"
     );
     assert_eq!(

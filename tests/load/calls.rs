@@ -53,17 +53,32 @@ impl Done {
 }
 
 /// The body of a send of a new message: `n` tells its id and its recipient, whom nobody else has
-/// while `n` is under eight million.
+/// while `n` is under eight million. Neither rises with `n`, as in real life.
 pub(crate) fn send(prefix: &str, n: u64) -> String {
     format!(
-        r#"{{"msg_id":"{prefix}_{n:09}","from":"12025550100","to":"+1202{:07}","template":{{"name":"order_update","language":{{"code":"en_US"}},"components":[{{"type":"body","parameters":[{{"type":"text","text":"Ana"}},{{"type":"text","text":"A-1042"}}]}}]}}}}"#,
+        r#"{{"msg_id":"{prefix}_{:016x}","from":"12025550100","to":"+1202{:07}","template":{{"name":"order_update","language":{{"code":"en_US"}},"components":[{{"type":"body","parameters":[{{"type":"text","text":"Ana"}},{{"type":"text","text":"A-1042"}}]}}]}}}}"#,
+        scattered(n),
         number(n)
     )
 }
 
-/// The last digits of a recipient.
+/// A status of an id that nobody sent, about somebody else.
+pub(crate) fn status(prefix: &str, n: u64) -> String {
+    format!(
+        r#"{{"event":{{"type":"UPDATE","subscription_type":"livechat","data":{{"message_uuid":"{prefix}-{:016x}","status":"delivered","timestamp":"2024-01-01T00:00:00Z","channel":"whatsapp","to":"1213{:07}"}}}}}}"#,
+        scattered(n),
+        number(n)
+    )
+}
+
+/// Another number for each, in no order.
+fn scattered(n: u64) -> u64 {
+    n.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
+/// The last digits of a recipient: a prime scatters them.
 pub(crate) fn number(n: u64) -> u64 {
-    2_000_000 + n % 7_999_999
+    2_000_000 + n * 4_999_999 % 7_999_999
 }
 
 /// Makes the calls, `body(n)` each; `done` counts those that were answered.

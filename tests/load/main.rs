@@ -4,7 +4,7 @@
 
 mod calls;
 
-use calls::{Calls, number, send};
+use calls::{Calls, send, status};
 use std::io::{self, Write as _};
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,14 +56,6 @@ fn args() -> Args {
         args.calls.path = path.into();
     }
     args
-}
-
-/// A status of an id that nobody sent.
-fn status(prefix: &str, n: u64) -> String {
-    format!(
-        r#"{{"event":{{"type":"UPDATE","subscription_type":"livechat","data":{{"message_uuid":"{prefix}-{n:09}","status":"delivered","timestamp":"2024-01-01T00:00:00Z","channel":"whatsapp","to":"1202{:07}"}}}}}}"#,
-        number(n)
-    )
 }
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 1)]

@@ -11,8 +11,12 @@ use std::time::{Duration, Instant};
 /// What callers present.
 pub(crate) const TOKEN: &str = "tok-for-the-soak-0000";
 const SECRET: &str = "webhook-secret-of-the-soak";
+/// What a message that is queued or kept before the start is copied from.
+const SAMPLE: &str = "sample";
+/// Rows written in one transaction.
+const ROWS: u64 = 100_000;
 /// How long a process may take to start, and to stop.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A process; killed when dropped.
 struct Process {
@@ -133,10 +137,74 @@ impl Ledger {
     }
 }
 
+/// What is in the store before the load comes.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Before {
+    /// Messages that the provider took.
+    pub(crate) kept: u64,
+    pub(crate) queued: u64,
+}
+
+/// Copies the samples.
+fn copy(conn: &rusqlite::Connection, before: Before) -> rusqlite::Result<()> {
+    conn.execute_batch("PRAGMA synchronous = OFF; PRAGMA cache_size = -262144;")?;
+    let columns = "channel, account, state, accepted_at, attempts, seen, resent, lost, progress,
+                   conversation, inferred, body, taps, history, version";
+    for (name, count, due, settled, provider, person) in [
+        (
+            "sent",
+            before.kept,
+            "due",
+            "settled_at",
+            "lower(hex(randomblob(12)))",
+            1203,
+        ),
+        ("queued", before.queued, "accepted_at", "NULL", "NULL", 1212),
+    ] {
+        for from in (0..count).step_by(usize::try_from(ROWS).expect("a number")) {
+            let to = count.min(from + ROWS);
+            conn.execute_batch(&format!(
+                "WITH RECURSIVE n (i) AS
+                   (SELECT {from} UNION ALL SELECT i + 1 FROM n WHERE i + 1 < {to})
+                 INSERT INTO message (msg_id, recipient, due, settled_at, provider_id, {columns})
+                 SELECT '{name}_' || lower(hex(randomblob(8))),
+                        {person}2000000 + i * 4999999 % 7999999, {due}, {settled}, {provider},
+                        {columns}
+                   FROM n, message WHERE msg_id LIKE '{SAMPLE}-{name}%';"
+            ))?;
+        }
+    }
+    let Before { kept, queued } = before;
+    for (name, more) in [
+        ("accepted", kept + queued),
+        ("queued", queued),
+        ("accepted_by_provider", kept),
+    ] {
+        let sql = "UPDATE ledger SET n = n + ?2 WHERE name = ?1";
+        conn.execute(sql, (name, i64::try_from(more).expect("a number")))?;
+    }
+    Ok(())
+}
+
+/// Starts the gateway; where it listens, and where its operators do.
+fn gateway(env: &BTreeMap<&str, String>, dir: &Path) -> (Process, [String; 2]) {
+    let args = ["http.port=0", "http.bind=127.0.0.1", "ops.addr=127.0.0.1:0"];
+    let mut words = vec!["serve"];
+    args.iter().for_each(|pair| words.extend(["--set", pair]));
+    let (gateway, found) = Process::start(&words, env, dir, &["public=", "ops="]);
+    (gateway, found.try_into().expect("two"))
+}
+
+/// The path that the provider's events come to.
+pub(crate) fn webhook() -> String {
+    format!("/jumper_callback/{SECRET}")
+}
+
 /// Both processes.
 pub(crate) struct Pair {
     gateway: Process,
     sandbox: Process,
+    env: BTreeMap<&'static str, String>,
     /// Where the gateway listens, and where its operators do.
     public: String,
     ops: String,
@@ -146,8 +214,17 @@ pub(crate) struct Pair {
 }
 
 impl Pair {
-    /// Starts both: the provider takes `rate` calls a second and the gateway knows it.
-    pub(crate) async fn start(rate: f64) -> Self {
+    /// Starts both: the provider takes `rate` calls a second and the gateway knows it, and so many
+    /// messages are kept and queued already.
+    pub(crate) async fn start(rate: f64, before: Before) -> Self {
+        let mut pair = Self::start_empty(rate).await;
+        if before.kept + before.queued > 0 {
+            pair.fill(before).await;
+        }
+        pair
+    }
+
+    async fn start_empty(rate: f64) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let knob = format!("rate_per_second={rate}");
         // What is kept for people to look at would only take memory here.
@@ -179,26 +256,64 @@ impl Pair {
                 "warn,moengage_whatsapp_gateway::app=info".into(),
             ),
         ]);
-        let args = ["http.port=0", "http.bind=127.0.0.1", "ops.addr=127.0.0.1:0"];
-        let mut words = vec!["serve"];
-        args.iter().for_each(|pair| words.extend(["--set", pair]));
-        let (gateway, found) = Process::start(&words, &env, dir.path(), &["public=", "ops="]);
+        let (gateway, [public, ops]) = gateway(&env, dir.path());
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder().no_proxy().timeout(PATIENCE);
         let pair = Self {
             gateway,
             sandbox,
-            public: found[0].clone(),
-            ops: format!("http://{}", found[1]),
+            env,
+            public,
+            ops: format!("http://{ops}"),
             fakes,
             http: http.build().expect("a client"),
             dir,
         };
-        let webhook = format!("http://{}/jumper_callback/{SECRET}", pair.public);
-        let entry = json!([{ "permission": "livechat", "webhook": webhook, "deliver": true }]);
-        let url = format!("{}/_sandbox/subscriptions", pair.fakes);
-        pair.ask(pair.http.put(url).json(&entry)).await;
+        pair.subscribe().await;
         pair
+    }
+
+    /// The provider's events come here.
+    async fn subscribe(&self) {
+        let webhook = format!("http://{}{}", self.public, webhook());
+        let entry = json!([{ "permission": "livechat", "webhook": webhook, "deliver": true }]);
+        let url = format!("{}/_sandbox/subscriptions", self.fakes);
+        self.ask(self.http.put(url).json(&entry)).await;
+    }
+
+    /// Fills the store with copies of one message that was sent and of one that waits, under other
+    /// ids and to other people, while the gateway is down.
+    async fn fill(&mut self, before: Before) {
+        self.send_sample("sent").await;
+        while !self.is_quiet().await || self.ledger().await.accepted_by_provider == 0 {
+            // waits because other processes are at work
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        self.pause().await;
+        self.send_sample("queued").await;
+        assert_eq!(self.stop(), Some(0), "it stops");
+        let conn = rusqlite::Connection::open(self.data().join("gateway.db")).expect("its file");
+        copy(&conn, before).expect("copies are written");
+        drop(conn);
+        let (gateway, [public, ops]) = gateway(&self.env, self.dir.path());
+        (self.gateway, self.public, self.ops) = (gateway, public, format!("http://{ops}"));
+        self.subscribe().await;
+        self.resume().await;
+    }
+
+    async fn send_sample(&self, name: &str) {
+        let url = format!("http://{}/jumper_send_whatsapp", self.public);
+        let body = crate::calls::send(&format!("{SAMPLE}-{name}"), 0);
+        let request = self.http.post(url).bearer_auth(TOKEN).body(body);
+        let json = ("content-type", "application/json");
+        self.ask(request.header(json.0, json.1)).await;
+    }
+
+    /// What the gateway measured, as Prometheus would read it.
+    pub(crate) async fn metrics(&self) -> String {
+        let url = format!("{}/metrics", self.ops);
+        let answer = self.http.get(url).send().await.expect("an answer");
+        answer.text().await.expect("a text")
     }
 
     pub(crate) fn addr(&self) -> SocketAddr {

@@ -2,15 +2,16 @@
 //! memory, files, latency, the ledger; then the backlog is sent. Starts gateway and sandbox itself.
 //!
 //! `cargo bench --bench soak -- --rate 1000 --seconds 1800 --drain` is the long one,
-//! `cargo bench --bench soak -- burst --drain` is 200,000 messages in a minute. Ends with a table of
-//! what has to hold; exit code 1 if something does not.
+//! `cargo bench --bench soak -- burst --drain` is 200,000 messages in a minute,
+//! `cargo bench --bench soak -- million` is ten minutes beside a million messages that are kept and a
+//! million that are queued. Ends with a table of what has to hold; exit code 1 if something does not.
 
 mod calls;
 mod pair;
 mod sample;
 
 use calls::Calls;
-use pair::Pair;
+use pair::{Before, Pair};
 use sample::{Sample, Samples};
 use serde_json::{Value, json};
 use std::io::{self, Write as _};
@@ -22,6 +23,11 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 /// Memory that the gateway may have with a million messages queued, kilobytes (DESIGN section 10).
 const MOST_RSS_KB: f64 = 150.0 * 1024.0;
+/// What anybody may wait for beside a million messages, milliseconds: a caller, the provider with an
+/// event, a claim, the receipt of a send.
+const MOST_MS: f64 = 250.0;
+/// Events a second that come beside the sends and their statuses.
+const EVENTS: f64 = 20.0;
 /// How long what is under way may take to end when nothing new is begun.
 const QUIET: Duration = Duration::from_secs(60);
 
@@ -40,6 +46,8 @@ struct Args {
     drain_seconds: u64,
     /// Whether the messages that are sent then have statuses.
     drain_events: bool,
+    /// What is in the store before.
+    before: Before,
 }
 
 fn args() -> Args {
@@ -53,6 +61,7 @@ fn args() -> Args {
         drain_rate: json!("off"),
         drain_seconds: 1800,
         drain_events: false,
+        before: Before::default(),
     };
     let mut words = std::env::args().skip(1).filter(|word| word != "--bench");
     while let Some(word) = words.next() {
@@ -63,6 +72,12 @@ fn args() -> Args {
         let seconds = |text: String| text.parse().expect("seconds");
         match word.as_str() {
             "burst" => (args.rate, args.seconds) = (10_000.0 / 3.0, 60),
+            "million" => {
+                (args.rate, args.seconds) = (200.0, 600);
+                (args.before.kept, args.before.queued) = (1_000_000, 1_000_000);
+            }
+            "--kept" => args.before.kept = value().parse().expect("a number"),
+            "--queued" => args.before.queued = value().parse().expect("a number"),
             "--rate" => args.rate = value().parse().expect("a rate"),
             "--seconds" => args.seconds = seconds(value()),
             "--connections" => args.connections = value().parse().expect("a number"),
@@ -113,9 +128,11 @@ impl Verdict {
 #[tokio::main(flavor = "multi_thread", worker_threads = 1)]
 async fn main() -> io::Result<ExitCode> {
     let args = args();
-    let mut pair = Pair::start(args.provider).await;
+    let mut pair = Pair::start(args.provider, args.before).await;
+    let before = pair.ledger().await;
     let mut verdict = Verdict::default();
     let (samples, successes) = load(&args, &pair, &mut verdict).await?;
+    waited(&args, &pair, &mut verdict).await;
     grown(&args, &samples, &mut verdict);
     paced(&args, &pair, &mut verdict).await;
     quiet(&pair, &mut verdict).await;
@@ -127,7 +144,7 @@ async fn main() -> io::Result<ExitCode> {
     if args.drain && args.drain_events {
         told(&pair, &mut verdict).await;
     }
-    settled(successes, &pair, &mut verdict).await;
+    settled(before.accepted + successes, &pair, &mut verdict).await;
     let code = pair.stop();
     verdict.add(
         "it stops in order",
@@ -138,6 +155,7 @@ async fn main() -> io::Result<ExitCode> {
 }
 
 /// Posts at the rate, and samples meanwhile. How many were answered success is told too.
+#[expect(clippy::too_many_lines, reason = "one step after another")]
 async fn load(args: &Args, pair: &Pair, verdict: &mut Verdict) -> io::Result<(Samples, i64)> {
     let done = Arc::new(AtomicU64::new(0));
     let calls = Calls {
@@ -148,7 +166,15 @@ async fn load(args: &Args, pair: &Pair, verdict: &mut Verdict) -> io::Result<(Sa
         length: Duration::from_secs(args.seconds),
         connections: args.connections,
     };
+    let events = Calls {
+        path: pair::webhook(),
+        rate: EVENTS,
+        connections: 4,
+        ..calls.clone()
+    };
     let mut samples = Samples::default();
+    let status = |n| calls::status("nobody", n);
+    let events = tokio::spawn(calls::make(events, status, Arc::default()));
     let mut calls = tokio::spawn(calls::make(calls, |n| calls::send("soak", n), done));
     let mut clock = interval(args.every);
     clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -161,6 +187,14 @@ async fn load(args: &Args, pair: &Pair, verdict: &mut Verdict) -> io::Result<(Sa
         }
     };
     samples.take(pair, start).await?;
+    let events = events.await.expect("the events end");
+    for (what, most) in [("accept", done.ms(1.0)), ("webhook", events.ms(1.0))] {
+        let figures = format!("{most:.0} ms");
+        match what {
+            _ if args.before.kept == 0 => verdict.tell(what, figures),
+            _ => verdict.add(what, most <= MOST_MS, figures),
+        }
+    }
     writeln!(
         io::stdout(),
         "\n{} requests in {:.1} s, {} without success; ms p50 {:.2} p99 {:.2} p99.9 {:.2} max {:.2}",
@@ -185,6 +219,27 @@ async fn load(args: &Args, pair: &Pair, verdict: &mut Verdict) -> io::Result<(Sa
         format!("{took:.1} s for {}", args.seconds),
     );
     Ok((samples, done.requests() as i64 - done.failed as i64))
+}
+
+/// How long the store took at most for a claim, and for the end of an attempt, as the gateway measured.
+async fn waited(args: &Args, pair: &Pair, verdict: &mut Verdict) {
+    let metrics = pair.metrics().await;
+    for (what, step) in [("claim", "claim"), ("receipt", "settle")] {
+        let head = format!("gateway_store_seconds_bucket{{step=\"{step}\",le=\"");
+        let buckets = metrics.lines().filter_map(|line| {
+            let (bound, count) = line.strip_prefix(&head)?.split_once("\"} ")?;
+            Some((bound.parse::<f64>().ok()?, count.parse::<u64>().ok()?))
+        });
+        let buckets: Vec<_> = buckets.collect();
+        let all = buckets.last().expect("it was measured").1;
+        let most = buckets.iter().find(|(_, count)| *count == all);
+        let most = most.expect("the last has all").0 * 1e3;
+        let figures = format!("none of {all} above {most:.0} ms");
+        match args.before.kept {
+            0 => verdict.tell(what, figures),
+            _ => verdict.add(what, most <= MOST_MS, figures),
+        }
+    }
 }
 
 /// What the samples show: the ledger adds up at each, the backlog grows as it must, memory and open

@@ -20,7 +20,7 @@ impl Store {
         let (channel, account) = (channel.clone(), account.clone());
         let (msg_id, to) = (message.msg_id.clone(), message.to);
         let body = row::write_message(message);
-        self.write(move |txn| {
+        self.step("accept", move |txn| {
             if opted_out(txn.conn, &channel, to)? {
                 let known = first(txn.conn, &channel, &msg_id)?;
                 return Ok(known.map_or(Accepted::OptedOut, |first| Accepted::Repeat {

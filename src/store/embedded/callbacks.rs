@@ -15,6 +15,9 @@ use rusqlite::{Connection, OptionalExtension, Result};
 /// A history longer than this (bytes) is not appended to by what may repeat without end.
 pub(super) const HISTORY_LIMIT: i64 = 16_384;
 
+/// Callbacks whose time is changed in one transaction; bounds how long others wait.
+const AT_ONCE: i64 = 500;
+
 fn number(lane: Lane) -> i64 {
     match lane {
         Lane::Status => 0,
@@ -60,11 +63,8 @@ pub(super) fn enqueue(
 
 /// At start every waiting callback is due at once (DESIGN section 5).
 pub(super) fn all_due(conn: &Connection) -> Result<()> {
-    conn.execute(
-        "UPDATE callback SET due = created WHERE ready = 1 AND due <> created",
-        [],
-    )?;
-    Ok(())
+    let sql = "UPDATE callback SET due = created WHERE ready = 1 AND due <> created";
+    conn.execute(sql, []).map(drop)
 }
 
 impl Store {
@@ -152,17 +152,20 @@ impl Store {
 
     /// MoEngage answers again: what waits for a later try is due now.
     pub async fn hasten_callbacks(&self, queue: &LaneOf, now: UnixMs) -> Result<(), StoreError> {
-        let queue = queue.clone();
-        self.write(move |txn| {
-            txn.conn
-                .prepare_cached(
-                    "UPDATE callback SET due = ?3
-                     WHERE channel = ?1 AND lane = ?2 AND ready = 1 AND due > ?3",
-                )?
-                .execute((queue.channel.as_str(), number(queue.lane), now.0))?;
-            Ok(())
-        })
-        .await
+        let some = || {
+            let queue = queue.clone();
+            self.write(move |txn| {
+                txn.conn
+                    .prepare_cached(
+                        "UPDATE callback SET due = ?3 WHERE id IN
+                           (SELECT id FROM callback
+                            WHERE channel = ?1 AND lane = ?2 AND ready = 1 AND due > ?3 LIMIT ?4)",
+                    )?
+                    .execute((queue.channel.as_str(), number(queue.lane), now.0, AT_ONCE))
+            })
+        };
+        while some().await? > 0 {}
+        Ok(())
     }
 }
 

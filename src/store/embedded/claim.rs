@@ -9,9 +9,8 @@ use crate::store::row::RowError;
 use crate::store::{ClaimedMessage, Claims, Folded, StoreError, Turn, refusals, row};
 use rusqlite::{Result, Row};
 
-/// What an account was sending, by the one small index that has it.
-const ATTEMPTING: &str =
-    "(state = 1 OR state = 3 OR (state = 4 AND lost = 1)) AND state = 1 AND account = ?1";
+/// What an account was sending.
+const ATTEMPTING: &str = "state = 1 AND account = ?1";
 
 /// A queued row as the claim reads it.
 pub(super) struct Waiting {
@@ -34,11 +33,11 @@ impl Store {
         most: usize,
         now: UnixMs,
     ) -> Result<Claims, StoreError> {
-        self.shared.disk.check()?;
+        self.shared.disk.check_floor()?;
         if turns.is_empty() || most == 0 {
             return Ok(Claims::default());
         }
-        self.write(move |txn| {
+        self.step("claim", move |txn| {
             let mut claims = Claims::default();
             // First each its share, then what the others left; one alone has all at once.
             let share = most.div_ceil(turns.len());
@@ -63,12 +62,20 @@ impl Store {
     /// When the next queued message of these channels is due.
     pub async fn next_due(&self, channels: Vec<ChannelId>) -> Result<Option<UnixMs>, StoreError> {
         self.read(move |conn| {
-            let mut select = conn
-                .prepare_cached("SELECT min(due) FROM message WHERE channel = ?1 AND state = 0")?;
+            let mut select = conn.prepare_cached(
+                "SELECT (SELECT min(due) FROM message
+                         WHERE channel = ?1 AND state = 0 AND attempts = 0),
+                        (SELECT min(due) FROM message
+                         WHERE channel = ?1 AND state = 0 AND attempts <> 0 AND aside = 0),
+                        (SELECT min(due) FROM message
+                         WHERE channel = ?1 AND state = 0 AND attempts <> 0 AND aside = 1)",
+            )?;
             let mut next: Option<i64> = None;
             for channel in channels {
-                let due: Option<i64> = select.query_row([channel.as_str()], |row| row.get(0))?;
-                next = next.into_iter().chain(due).min();
+                let dues: [Option<i64>; 3] = select.query_row([channel.as_str()], |row| {
+                    Ok([row.get(0)?, row.get(1)?, row.get(2)?])
+                })?;
+                next = next.into_iter().chain(dues.into_iter().flatten()).min();
             }
             Ok(next.map(UnixMs))
         })
@@ -196,12 +203,12 @@ fn ids_where(txn: &Txn<'_>, condition: &str, account: &str) -> Result<Vec<i64>> 
 /// Due messages that were tried before.
 const RETRIES: &str =
     "SELECT id, msg_id, recipient, accepted_at, attempts, body, state, resent, lost, aside
-     FROM message WHERE channel = ?1 AND state = 0 AND attempts > 0 AND aside = 0 AND due <= ?2
+     FROM message WHERE channel = ?1 AND state = 0 AND attempts <> 0 AND aside = 0 AND due <= ?2
      ORDER BY due, id LIMIT ?3";
 /// Due messages that were put aside.
 const ASIDE: &str =
     "SELECT id, msg_id, recipient, accepted_at, attempts, body, state, resent, lost, aside
-     FROM message WHERE channel = ?1 AND state = 0 AND aside = 1 AND due <= ?2
+     FROM message WHERE channel = ?1 AND state = 0 AND attempts <> 0 AND aside = 1 AND due <= ?2
      ORDER BY due, id LIMIT ?3";
 /// Due messages that were never tried.
 const FRESH: &str =

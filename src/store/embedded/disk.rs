@@ -5,44 +5,96 @@ use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long a measurement of the free room is believed.
 const BELIEVED: Duration = Duration::from_millis(500);
 
+/// Bytes that stay free on the disk whatever the file has to give: the log that SQLite writes first
+/// takes up to 64 MB, and what is under way must be able to end.
+const FLOOR: u64 = 96 << 20;
+
 /// How much room there is, measured at most twice a second.
 pub(super) struct Disk {
     dir: PathBuf,
     needed: u64,
+    /// Bytes of pages of the store's file that are free to be used again, since retention does not make
+    /// the file smaller. Written by the writing thread.
+    reusable: Arc<AtomicU64>,
     /// The store's file, and which file that is: writes to a file that was deleted go nowhere.
     path: PathBuf,
     identity: (u64, u64),
-    /// The last measurement. Locked for the moment of looking only.
-    last: Mutex<Option<(Instant, Result<u64, ()>)>>,
+    /// The last look. Locked for the moment of looking only.
+    last: Mutex<Option<Seen>>,
+}
+
+/// What was seen at a moment.
+struct Seen {
+    at: Instant,
+    /// Bytes free on the disk, while the store's file is the one that was opened.
+    free: Result<u64, ()>,
+    /// What was told last.
+    told: Room,
+}
+
+/// What there is room for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Room {
+    All,
+    /// For all but new messages.
+    NothingNew,
+    /// For the end of what is under way.
+    Ends,
 }
 
 impl Disk {
-    pub(super) fn new(dir: PathBuf, path: PathBuf, needed: u64) -> std::io::Result<Self> {
+    pub(super) fn new(
+        dir: PathBuf,
+        path: PathBuf,
+        needed: u64,
+        reusable: Arc<AtomicU64>,
+    ) -> std::io::Result<Self> {
         let identity = identity(&path)?;
         Ok(Self {
             dir,
             needed,
+            reusable,
             path,
             identity,
             last: Mutex::new(None),
         })
     }
 
-    /// Whether the store's file is still the one that was opened, and as much is free as new
-    /// messages need.
+    /// Whether there is room for new messages.
     pub(super) fn check(&self) -> Result<(), StoreError> {
         let free = self.intact()?;
-        if free < self.needed {
-            return Err(StoreError::DiskFull {
-                free,
-                needed: self.needed,
-            });
+        self.enough(free, self.reusable())
+    }
+
+    /// Bytes of free pages of the store's file, at the last commit.
+    pub(super) fn reusable(&self) -> u64 {
+        self.reusable.load(Ordering::Acquire)
+    }
+
+    /// Whether there is room to send what is here.
+    pub(super) fn check_floor(&self) -> Result<(), StoreError> {
+        match self.check() {
+            Err(StoreError::DiskLow { .. }) => Ok(()),
+            checked => checked,
+        }
+    }
+
+    fn enough(&self, free: u64, reusable: u64) -> Result<(), StoreError> {
+        let floor = FLOOR.min(self.needed);
+        if free < floor {
+            let needed = floor;
+            return Err(StoreError::DiskFull { free, needed });
+        }
+        let (room, needed) = (free.saturating_add(reusable), self.needed);
+        if room < needed {
+            return Err(StoreError::DiskLow { room, needed });
         }
         Ok(())
     }
@@ -60,20 +112,42 @@ impl Disk {
 
     fn look(&self) -> Result<u64, ()> {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((at, seen)) = *last
-            && at.elapsed() < BELIEVED
+        if let Some(seen) = &*last
+            && seen.at.elapsed() < BELIEVED
         {
-            return seen;
+            return seen.free;
         }
         let same = identity(&self.path).is_ok_and(|now| now == self.identity);
         // A file system that does not answer is treated as having room: writes will tell.
-        let seen = if same {
+        let free = if same {
             Ok(room(&self.dir).unwrap_or(u64::MAX))
         } else {
             Err(())
         };
-        *last = Some((Instant::now(), seen));
-        seen
+        let before = last.as_ref().map_or(Room::All, |seen| seen.told);
+        *last = Some(Seen {
+            at: Instant::now(),
+            free,
+            told: free.map_or(before, |free| self.tell(before, free)),
+        });
+        free
+    }
+
+    /// Tells an operator when the room gets short, and when there is enough again.
+    fn tell(&self, before: Room, free: u64) -> Room {
+        let enough = self.enough(free, self.reusable());
+        let now = match &enough {
+            Ok(()) => Room::All,
+            Err(StoreError::DiskLow { .. }) => Room::NothingNew,
+            Err(_) => Room::Ends,
+        };
+        match enough {
+            _ if now == before => {}
+            Ok(()) => tracing::info!("the disk of DATA_DIR has room again: messages are accepted"),
+            Err(error @ StoreError::DiskLow { .. }) => tracing::warn!("{error}"),
+            Err(error) => tracing::error!("{error}"),
+        }
+        now
     }
 }
 
@@ -150,4 +224,41 @@ pub(super) fn make_private(path: &Path) -> std::io::Result<()> {
         .mode(0o600)
         .open(path)?;
     file.set_permissions(std::fs::Permissions::from_mode(0o600))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn r_39_free_pages_are_room_but_never_below_the_floor() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, mb) = (dir.path().join("file"), 1 << 20);
+        std::fs::write(&path, "").unwrap();
+        let needing = |needed| {
+            let dir = dir.path().to_owned();
+            Disk::new(dir, path.clone(), needed, Arc::default()).unwrap()
+        };
+        let (usual, small) = (needing(256 * mb), needing(2 * mb));
+        let (all, new, ends) = (Room::All, Room::NothingNew, Room::Ends);
+        for (disk, free, reusable, room) in [
+            (&usual, 256, 0, all),
+            (&usual, 255, 0, new),
+            (&usual, 96, 159, new),
+            (&usual, 96, 160, all),
+            (&usual, 95, 9000, ends),
+            (&small, 2, 0, all),
+            (&small, 1, 9000, ends),
+        ] {
+            let enough = disk.enough(free * mb, reusable * mb);
+            let found = match &enough {
+                Ok(()) => all,
+                Err(StoreError::DiskLow { .. }) => new,
+                Err(_) => ends,
+            };
+            assert_eq!(found, room, "{free} MB free, {reusable} MB in the file");
+            let told = enough.err().map(|error| error.to_string());
+            assert!(told.is_none_or(|text| text.contains("Make room")));
+        }
+    }
 }

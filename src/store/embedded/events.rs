@@ -30,7 +30,7 @@ impl Store {
     ) -> Result<Folded, StoreError> {
         // A nearly full disk has room left for events; a file that is gone has none.
         self.shared.disk.intact()?;
-        self.write(move |txn| {
+        self.step("events", move |txn| {
             let mut folded = Folded::default();
             let here = Here { rules: &rules, now };
             for event in &events {

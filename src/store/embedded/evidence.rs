@@ -106,7 +106,7 @@ fn only_unmatched(
     // An id that was seen before the attempt belongs to another message, whomever it named then.
     let mut select = txn.conn.prepare_cached(
         "SELECT DISTINCT provider_id FROM event AS named
-         WHERE account = ?1 AND recipient = ?2 AND kind = 'status'
+         WHERE account = ?1 AND recipient = ?2 AND id > ?3 AND kind = 'status'
            AND (SELECT min(first.id) FROM event AS first
                 WHERE first.account = ?1 AND first.provider_id = named.provider_id) > ?3
          LIMIT 2",

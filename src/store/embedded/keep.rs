@@ -7,7 +7,7 @@ use crate::store::{Purged, StoreError};
 use rusqlite::{Connection, OptionalExtension, Result};
 
 /// Rows looked at in one transaction; bounds how long others wait.
-const AT_ONCE: i64 = 500;
+const AT_ONCE: i64 = 200;
 
 impl Store {
     /// Removes messages settled before `settled_before` (unless a callback of theirs waits or is a

@@ -39,18 +39,22 @@ use rusqlite::{Connection, OpenFlags};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 use taken::Taken;
 use writer::{Txn, Writer};
 
 /// Connections that answer questions; more would only wait for the processors.
 const READERS: usize = 2;
+/// Statements that each keeps prepared, and the writer; more than there are.
+const READER_STATEMENTS: usize = 48;
+const WRITER_STATEMENTS: usize = 128;
 
 /// Where and how the embedded store keeps its file.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The directory; made when it is missing.
     pub data_dir: PathBuf,
-    /// Bytes of disk that must stay free for new messages to be accepted.
+    /// Bytes that must be free for new messages to be accepted: on the disk or in the file.
     pub min_free: u64,
     /// Whether every change of a message is marked for Datastore.
     pub mark_dirty: bool,
@@ -110,18 +114,24 @@ impl Store {
         if settings.mark_dirty {
             schema::mark_changes(&conn).map_err(unavailable)?;
         }
-        conn.set_prepared_statement_cache_capacity(96);
+        conn.set_prepared_statement_cache_capacity(WRITER_STATEMENTS);
         callbacks::all_due(&conn).map_err(unavailable)?;
         let totals = Totals::load(&conn).map_err(unavailable)?;
         let readers = (0..READERS)
             .map(|_| reader(&path))
             .collect::<Result<_, _>>()?;
-        let writer = Writer::start(conn, totals.clone()).map_err(unavailable)?;
+        let reusable = Arc::default();
+        let seen = writer::Seen {
+            totals: totals.clone(),
+            reusable: Arc::clone(&reusable),
+        };
+        let writer = Writer::start(conn, seen).map_err(unavailable)?;
+        let disk = Disk::new(dir.clone(), path.clone(), settings.min_free, reusable);
         let shared = Shared {
             writer,
             readers: Mutex::new(readers),
             totals,
-            disk: Disk::new(dir.clone(), path.clone(), settings.min_free).map_err(in_dir)?,
+            disk: disk.map_err(in_dir)?,
             path,
             mark_dirty: settings.mark_dirty,
             taken: Mutex::default(),
@@ -149,7 +159,7 @@ impl Store {
         self.write(kept::probe()).await
     }
 
-    /// Whether the disk has room for new work.
+    /// Whether the disk has room for new messages.
     pub fn has_room(&self) -> Result<(), StoreError> {
         self.shared.disk.check()
     }
@@ -165,6 +175,18 @@ impl Store {
         F: FnMut(&mut Txn<'_>) -> rusqlite::Result<T> + Send + 'static,
     {
         self.shared.writer.run(work).await
+    }
+
+    /// A write that somebody waits for at this step of a message's way, measured.
+    async fn step<T, F>(&self, step: &'static str, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut Txn<'_>) -> rusqlite::Result<T> + Send + 'static,
+    {
+        let begun = Instant::now();
+        let done = self.write(work).await;
+        metrics::histogram!("gateway_store_seconds", "step" => step).record(begun.elapsed());
+        done
     }
 
     async fn read<T, F>(&self, question: F) -> Result<T, StoreError>
@@ -222,6 +244,8 @@ fn reader(path: &Path) -> Result<Connection, StoreError> {
     let conn = Connection::open_with_flags(path, flags).map_err(unavailable)?;
     conn.execute_batch("PRAGMA busy_timeout = 5000; PRAGMA cache_size = -4096;")
         .map_err(unavailable)?;
+    schema::keep_plans(&conn).map_err(unavailable)?;
+    conn.set_prepared_statement_cache_capacity(READER_STATEMENTS);
     Ok(conn)
 }
 

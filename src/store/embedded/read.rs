@@ -51,9 +51,9 @@ impl Store {
         self.read(|conn| {
             // One statement sees one moment.
             let sql = "SELECT
-                (SELECT count(*) FROM message WHERE state = 0),
-                (SELECT count(*) FROM message
-                 WHERE (state = 1 OR state = 3 OR (state = 4 AND lost = 1)) AND state = 1),
+                (SELECT count(*) FROM message WHERE state = 0 AND attempts = 0)
+                  + (SELECT count(*) FROM message WHERE state = 0 AND attempts <> 0),
+                (SELECT count(*) FROM message WHERE state = 1),
                 (SELECT count(*) FROM message WHERE state = 3)";
             conn.query_row(sql, [], |row| Ok([row.get(0)?, row.get(1)?, row.get(2)?]))
         })

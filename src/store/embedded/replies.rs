@@ -118,7 +118,8 @@ fn remember(
 /// Messages that the person has, or may have: the provider took them or may have taken them, or is
 /// being asked to, and a reply may overtake its answer.
 const REACHED: &str = "(state IN (1, 2, 3) OR lost = 1)";
-/// How many messages are looked through for the last number that MoEngage named.
+/// How many messages are looked through: the newest of a person, for the one that is answered; the
+/// newest of all, for the last number that MoEngage named.
 const LOOKED_THROUGH: i64 = 1000;
 
 const COLUMNS: &str = "SELECT id, channel, msg_id, body, taps, recipient FROM message";
@@ -141,14 +142,18 @@ fn answered(conn: &Connection, here: &Here<'_>, reply: &Reply) -> Result<Option<
     let since = here.now.minus(here.rules.reply_window);
     let latest = conn
         .prepare_cached(&format!(
-            "{COLUMNS} WHERE recipient = ?1 AND account = ?2 AND {REACHED} AND accepted_at >= ?3
-             ORDER BY state = 1 AND lost = 0, accepted_at DESC, id DESC LIMIT 1"
+            "{COLUMNS} WHERE id =
+               (SELECT id FROM (SELECT id, account, state, lost, accepted_at FROM message
+                                WHERE recipient = ?1 ORDER BY id DESC LIMIT ?4)
+                WHERE account = ?2 AND {REACHED} AND accepted_at >= ?3
+                ORDER BY state = 1 AND lost = 0, accepted_at DESC, id DESC LIMIT 1)"
         ))?
         .query_row(
             (
                 signed(reply.from.number()),
                 here.rules.account.as_str(),
                 since.0,
+                LOOKED_THROUGH,
             ),
             |row| damage::readable(read(row)),
         )

@@ -1,12 +1,15 @@
 //! The tables of the embedded store. Readable with the `sqlite3` tool.
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, Result};
 
 /// One row a message is the record too: its history is appended in the row, so that a step of a
 /// message's life is one row write and the record can never disagree with the queue.
 ///
 /// Indexes of a part of a table are used only where a statement repeats their condition word for
-/// word. Handles of callbacks are leases in memory, so they are never used again (AUTOINCREMENT).
+/// word. Every queued message is in one of `message_fresh` and `message_retry`, whatever its row
+/// holds. `message_resent` has those sent once more, though nobody ever learned what became of the
+/// attempt before: few. Handles of callbacks are leases in memory, so they are never used again (AUTOINCREMENT).
 /// `seen` is the number of the last event that had come when the last attempt began.
 const TABLES: &str = "
 CREATE TABLE message (
@@ -37,12 +40,17 @@ CREATE TABLE message (
 CREATE UNIQUE INDEX message_key ON message (channel, msg_id);
 CREATE INDEX message_recipient ON message (recipient);
 CREATE INDEX message_provider ON message (account, provider_id) WHERE provider_id IS NOT NULL;
-CREATE INDEX message_queued ON message (channel, due, accepted_at) WHERE state = 0;
-CREATE INDEX message_retry ON message (channel, due)
-    WHERE state = 0 AND attempts > 0 AND aside = 0;
-CREATE INDEX message_aside ON message (channel, due) WHERE state = 0 AND aside = 1;
+CREATE INDEX message_fresh ON message (channel, due, accepted_at)
+    WHERE state = 0 AND attempts = 0;
+CREATE INDEX message_retry ON message (channel, aside, due)
+    WHERE state = 0 AND attempts <> 0;
+CREATE INDEX message_retry_age ON message (channel, accepted_at)
+    WHERE state = 0 AND attempts <> 0;
+CREATE INDEX message_attempting ON message (account) WHERE state = 1;
 CREATE INDEX message_evidence ON message (recipient, account)
     WHERE (state = 1 OR state = 3 OR (state = 4 AND lost = 1));
+CREATE INDEX message_resent ON message (recipient, account)
+    WHERE (lost = 1 AND (state = 0 OR state = 2));
 CREATE INDEX message_unknown ON message (due) WHERE state = 3;
 
 CREATE TABLE dirty (
@@ -83,6 +91,7 @@ CREATE TABLE callback (
 CREATE INDEX callback_ready ON callback (channel, lane, due, id) WHERE ready = 1;
 CREATE INDEX callback_order ON callback (lane, ord, id, channel) WHERE ready < 2;
 CREATE INDEX callback_dead ON callback (lane, ord, id, created) WHERE ready = 2;
+CREATE INDEX callback_dead_age ON callback (created) WHERE ready = 2;
 
 CREATE TABLE ledger (
     channel TEXT NOT NULL,
@@ -158,21 +167,25 @@ UPDATE message SET seen = (SELECT coalesce(max(event.id), 0) FROM event WHERE re
  WHERE (lost = 1 AND (state = 0 OR state = 2));
 ";
 
-/// From layout 3, in which what was put aside was not told apart, to layout 4. The columns are added
-/// without touching a row; the indexes hold only messages that wait for another try.
+/// From layout 3, where some statements read more than they changed and what was put
+/// aside was not told apart, to layout 4. The table of messages
+/// is read once for each index on it that is missing.
 const FROM_3: &str = "
 ALTER TABLE message ADD COLUMN aside INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE message ADD COLUMN proof INTEGER NOT NULL DEFAULT 0;
+DROP INDEX message_queued;
 DROP INDEX message_retry;
-CREATE INDEX message_retry ON message (channel, due)
-    WHERE state = 0 AND attempts > 0 AND aside = 0;
-CREATE INDEX message_aside ON message (channel, due) WHERE state = 0 AND aside = 1;
+CREATE INDEX message_fresh ON message (channel, due, accepted_at)
+    WHERE state = 0 AND attempts = 0;
+CREATE INDEX message_retry ON message (channel, aside, due)
+    WHERE state = 0 AND attempts <> 0;
+CREATE INDEX message_retry_age ON message (channel, accepted_at)
+    WHERE state = 0 AND attempts <> 0;
+CREATE INDEX message_attempting ON message (account) WHERE state = 1;
+CREATE INDEX IF NOT EXISTS message_resent ON message (recipient, account)
+    WHERE (lost = 1 AND (state = 0 OR state = 2));
+CREATE INDEX callback_dead_age ON callback (created) WHERE ready = 2;
 ";
-
-/// Messages that were sent once more, though nobody ever learned what became of the attempt before:
-/// few. Made where it is missing; an older program does not mind it, so the layout stays.
-const RESENT: &str = "CREATE INDEX IF NOT EXISTS message_resent ON message (recipient, account)
-    WHERE (lost = 1 AND (state = 0 OR state = 2))";
 
 /// Every change of a message counts its version up and marks it for the second home of the records,
 /// in the transaction of the change: no statement can forget it. Temporary, so a process without a
@@ -207,7 +220,11 @@ impl From<rusqlite::Error> for LayoutError {
 }
 
 /// Sets the connection up for durable writes and checks that SQLite took the settings.
+///
+/// The log goes into the file a few megabytes at a time: the pages of messages with ids at random are
+/// all over the file, and whoever waits for that commit waits for all of them to be written.
 pub(super) fn set_up(conn: &Connection) -> Result<()> {
+    keep_plans(conn)?;
     let mode: String = conn.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
     conn.execute_batch(
         "PRAGMA synchronous = FULL;
@@ -215,7 +232,7 @@ pub(super) fn set_up(conn: &Connection) -> Result<()> {
          PRAGMA cache_size = -32768;
          PRAGMA temp_store = MEMORY;
          PRAGMA journal_size_limit = 67108864;
-         PRAGMA wal_autocheckpoint = 4000;",
+         PRAGMA wal_autocheckpoint = 1000;",
     )?;
     let synchronous: i64 = conn.query_row("PRAGMA synchronous", [], |row| row.get(0))?;
     // Without these two a success answered to MoEngage could be lost with the power (DESIGN G1).
@@ -223,6 +240,13 @@ pub(super) fn set_up(conn: &Connection) -> Result<()> {
         return Err(rusqlite::Error::InvalidQuery);
     }
     Ok(())
+}
+
+/// Statements keep the plan that their text alone gives them. Else SQLite looks at the values that
+/// are bound where it weighs a partial index or a limit, and prepares the statement anew for others.
+pub(super) fn keep_plans(conn: &Connection) -> Result<()> {
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)
+        .map(drop)
 }
 
 /// From now on this connection marks what it changes.
@@ -234,13 +258,13 @@ pub(super) fn mark_changes(conn: &Connection) -> Result<()> {
 /// file of a newer one.
 pub(super) fn create(conn: &Connection) -> std::result::Result<(), LayoutError> {
     let found: i64 = conn.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    let from_2 = [EVENTS_APART, EVENTS, FROM_2, FROM_3];
+    let upgrades = [FROM_1, EVENTS_APART, EVENTS, FROM_2, FROM_3];
     let steps = match found {
-        0 => vec![TABLES, EVENTS],
-        1 => [&[FROM_1][..], &from_2].concat(),
-        2 => from_2.to_vec(),
-        3 => vec![FROM_3],
-        LAYOUT => vec![],
+        0 => &[TABLES, EVENTS][..],
+        1 => &upgrades,
+        2 => &upgrades[1..],
+        3 => &upgrades[4..],
+        LAYOUT => &[],
         newer => return Err(LayoutError::Newer(newer)),
     };
     if !steps.is_empty() {
@@ -249,5 +273,5 @@ pub(super) fn create(conn: &Connection) -> std::result::Result<(), LayoutError> 
             "BEGIN IMMEDIATE; {steps} PRAGMA user_version = {LAYOUT}; COMMIT;"
         ))?;
     }
-    Ok(conn.execute_batch(RESENT)?)
+    Ok(())
 }

@@ -41,7 +41,7 @@ impl Store {
         now: UnixMs,
     ) -> Result<Folded, StoreError> {
         let (handle, claim) = (claimed.handle, signed(claimed.claim));
-        self.write(move |txn| {
+        self.step("settle", move |txn| {
             let mut folded = Folded::default();
             let under_way = "id = ?1 AND attempts = ?2 AND state = 1";
             let Some(message) = find_where(txn.conn, under_way, (handle, claim))?.pop() else {

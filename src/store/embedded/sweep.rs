@@ -9,12 +9,47 @@ use crate::store::{Folded, Look, StoreError, SweepRule, Swept, refusals, row};
 use rusqlite::{OptionalExtension, Result, Row};
 use std::time::Duration;
 
-/// Messages of each kind dealt with in one sweep.
-const AT_ONCE: usize = 500;
-/// Messages whose time is put right in one transaction; bounds how long others wait.
-const PUT_RIGHT: usize = 2000;
+/// Rows of each kind dealt with in one transaction; bounds how long others wait.
+const AT_ONCE: usize = 250;
 /// Beyond the longest pause between tries, of ours or asked for by an upstream (an hour).
 const FARTHEST: Duration = Duration::from_secs(2 * 3600);
+
+/// Rows of a channel that may wait for a time too far ahead. `beyond` finds some by channel, time and
+/// number; `put` gives one another time, if it still waits beyond the first.
+struct Rows {
+    beyond: &'static str,
+    put: &'static str,
+}
+
+/// What was never tried is due when it is accepted, so never ahead.
+const FRESH: Rows = Rows {
+    beyond: "SELECT id FROM message WHERE channel = ?1 AND state = 0 AND attempts = 0 AND due > ?2
+     LIMIT ?3",
+    put: "UPDATE message SET due = ?3, accepted_at = min(accepted_at, ?3)
+     WHERE id = ?1 AND state = 0 AND attempts = 0 AND due > ?2",
+};
+const RETRIES: Rows = Rows {
+    beyond: "SELECT id FROM message
+     WHERE channel = ?1 AND state = 0 AND attempts <> 0 AND aside IN (0, 1) AND due > ?2 LIMIT ?3",
+    put: "UPDATE message SET due = ?3, accepted_at = min(accepted_at, ?3)
+     WHERE id = ?1 AND state = 0 AND attempts <> 0 AND due > ?2",
+};
+const CALLBACKS: Rows = Rows {
+    beyond: "SELECT id FROM callback
+     WHERE channel = ?1 AND lane IN (0, 1) AND ready = 1 AND due > ?2 LIMIT ?3",
+    put: "UPDATE callback SET due = ?3 WHERE id = ?1 AND ready = 1 AND due > ?2",
+};
+/// The plus keeps SQLite from an index of all messages of the channel.
+const HELD: Rows = Rows {
+    beyond: "SELECT id FROM message WHERE +channel = ?1 AND state = 3 AND due > ?2 LIMIT ?3",
+    put: "UPDATE message SET due = ?3 WHERE id = ?1 AND state = 3 AND due > ?2",
+};
+
+/// What was never tried is due when it was accepted, so that its index finds what is too old.
+const OLD_FRESH: &str =
+    "channel = ?1 AND state = 0 AND attempts = 0 AND due < ?2 AND accepted_at < ?2 LIMIT ?3";
+const OLD_RETRIES: &str =
+    "channel = ?1 AND state = 0 AND attempts <> 0 AND accepted_at < ?2 LIMIT ?3";
 
 impl Store {
     /// Ends holds that are over, and does what else it is to look at; fails a bounded number at
@@ -28,14 +63,13 @@ impl Store {
         let old = if look == Look::Holds {
             Vec::new()
         } else {
-            for rule in &rules {
-                self.put_right(rule, now).await?;
-            }
             let farthest = match look {
                 Look::SetBack => Duration::ZERO,
                 Look::Holds | Look::Ages => FARTHEST,
             };
-            self.bring_back(rules.clone(), farthest, now).await?;
+            for rule in &rules {
+                self.bring_back(rule, farthest, now).await?;
+            }
             self.too_old(rules.clone()).await?
         };
         let over = self
@@ -66,33 +100,48 @@ impl Store {
         .await
     }
 
-    /// What was never tried is due when it is accepted. Where that lies ahead, the clock was set back
-    /// since: it is due now.
-    async fn put_right(&self, rule: &SweepRule, now: UnixMs) -> Result<(), StoreError> {
+    /// Brings back what waits for a time that only a clock that was ahead, and has been set back, can
+    /// have written.
+    async fn bring_back(
+        &self,
+        rule: &SweepRule,
+        farthest: Duration,
+        now: UnixMs,
+    ) -> Result<(), StoreError> {
+        let far = now.plus(farthest);
+        let held = now.plus(rule.hold);
+        self.put(&FRESH, rule, (now, now)).await?;
+        self.put(&RETRIES, rule, (far, now)).await?;
+        self.put(&CALLBACKS, rule, (far, now)).await?;
+        let beyond = now.plus(rule.hold + farthest);
+        self.put(&HELD, rule, (beyond, held)).await
+    }
+
+    /// Rows that are due beyond a time are due at another.
+    async fn put(
+        &self,
+        rows: &'static Rows,
+        rule: &SweepRule,
+        (beyond, due): (UnixMs, UnixMs),
+    ) -> Result<(), StoreError> {
         loop {
             let channel = rule.channel.clone();
             let ahead = self
                 .read(move |conn| {
-                    conn.prepare_cached(
-                        "SELECT id FROM message WHERE channel = ?1 AND state = 0 AND attempts = 0
-                           AND due > ?2 LIMIT ?3",
-                    )?
-                    .query_map((channel.as_str(), now.0, limit(PUT_RIGHT)), |row| {
-                        row.get(0)
-                    })?
-                    .collect::<Result<Vec<i64>>>()
+                    conn.prepare_cached(rows.beyond)?
+                        .query_map((channel.as_str(), beyond.0, limit(AT_ONCE)), |row| {
+                            row.get(0)
+                        })?
+                        .collect::<Result<Vec<i64>>>()
                 })
                 .await?;
-            let last = ahead.len() < PUT_RIGHT;
+            let last = ahead.len() < AT_ONCE;
             if !ahead.is_empty() {
                 self.write(move |txn| {
-                    let mut update = txn.conn.prepare_cached(
-                        "UPDATE message SET due = ?2, accepted_at = min(accepted_at, ?2)
-                         WHERE id = ?1 AND state = 0 AND attempts = 0",
-                    )?;
+                    let mut update = txn.conn.prepare_cached(rows.put)?;
                     ahead
                         .iter()
-                        .try_for_each(|id| update.execute((id, now.0)).map(drop))
+                        .try_for_each(|id| update.execute((id, beyond.0, due.0)).map(drop))
                 })
                 .await?;
             }
@@ -102,59 +151,17 @@ impl Store {
         }
     }
 
-    /// What is due beyond `farthest`, which no pause of ours reaches, was written by a clock that was
-    /// ahead and has been set back: it is due now.
-    async fn bring_back(
-        &self,
-        rules: Vec<SweepRule>,
-        farthest: Duration,
-        now: UnixMs,
-    ) -> Result<(), StoreError> {
-        self.write(move |txn| {
-            for rule in &rules {
-                let channel = rule.channel.as_str();
-                let ahead = now.plus(farthest).0;
-                txn.conn
-                    .prepare_cached(
-                        "UPDATE message SET due = ?2, accepted_at = min(accepted_at, ?2)
-                         WHERE channel = ?1 AND state = 0 AND attempts > 0 AND due > ?3",
-                    )?
-                    .execute((channel, now.0, ahead))?;
-                txn.conn
-                    .prepare_cached(
-                        "UPDATE callback SET due = ?2
-                         WHERE channel = ?1 AND lane IN (0, 1) AND ready = 1 AND due > ?3",
-                    )?
-                    .execute((channel, now.0, ahead))?;
-                txn.conn
-                    .prepare_cached(
-                        "UPDATE message SET due = ?2 WHERE state = 3 AND due > ?3 AND channel = ?1",
-                    )?
-                    .execute((
-                        channel,
-                        now.plus(rule.hold).0,
-                        now.plus(rule.hold + farthest).0,
-                    ))?;
-            }
-            Ok(())
-        })
-        .await
-    }
-
+    /// Queued messages that were accepted too long ago, tried before or not.
     async fn too_old(&self, rules: Vec<SweepRule>) -> Result<Vec<i64>, StoreError> {
         self.read(move |conn| {
             let mut old = Vec::new();
             for rule in &rules {
-                let found = settle::find_where(
-                    conn,
-                    "channel = ?1 AND state = 0 AND accepted_at < ?2 LIMIT ?3",
-                    (
-                        rule.channel.as_str(),
-                        rule.expired_before.0,
-                        limit(AT_ONCE - old.len()),
-                    ),
-                )?;
-                old.extend(found.into_iter().map(|message| message.id));
+                for condition in [OLD_FRESH, OLD_RETRIES] {
+                    let (before, most) = (rule.expired_before.0, limit(AT_ONCE - old.len()));
+                    let params = (rule.channel.as_str(), before, most);
+                    let found = settle::find_where(conn, condition, params)?;
+                    old.extend(found.into_iter().map(|message| message.id));
+                }
             }
             Ok(old)
         })

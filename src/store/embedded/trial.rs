@@ -16,11 +16,11 @@ const NEWEST_FRESH: &str =
      ORDER BY due DESC, accepted_at DESC, id DESC LIMIT ?3";
 const NEWEST_TRIED: &str =
     "SELECT id, msg_id, recipient, accepted_at, attempts, body, state, resent, lost, aside
-     FROM message WHERE channel = ?1 AND state = 0 AND attempts > 0 AND aside = 0 AND due <= ?2
+     FROM message WHERE channel = ?1 AND state = 0 AND attempts <> 0 AND aside = 0 AND due <= ?2
      ORDER BY due DESC, id DESC LIMIT ?3";
 const NEWEST_ASIDE: &str =
     "SELECT id, msg_id, recipient, accepted_at, attempts, body, state, resent, lost, aside
-     FROM message WHERE channel = ?1 AND state = 0 AND aside = 1 AND due <= ?2
+     FROM message WHERE channel = ?1 AND state = 0 AND attempts <> 0 AND aside = 1 AND due <= ?2
      ORDER BY due DESC, id DESC LIMIT ?3";
 
 impl Store {
@@ -62,11 +62,19 @@ impl Store {
     ) -> Result<usize, StoreError> {
         let (channel, refusal) = (channel.clone(), refusal.clone());
         self.write(move |txn| {
-            let found = settle::find_where(
-                txn.conn,
-                "channel = ?1 AND state = 0 ORDER BY due, accepted_at LIMIT ?2",
-                (channel.as_str(), signed(most as u64)),
-            )?;
+            let mut found = Vec::new();
+            for condition in [
+                "channel = ?1 AND state = 0 AND attempts = 0 ORDER BY due, accepted_at LIMIT ?2",
+                "channel = ?1 AND state = 0 AND attempts <> 0 AND aside = 0 ORDER BY due LIMIT ?2",
+                "channel = ?1 AND state = 0 AND attempts <> 0 AND aside = 1 ORDER BY due LIMIT ?2",
+            ] {
+                let room = signed((most - found.len()) as u64);
+                found.extend(settle::find_where(
+                    txn.conn,
+                    condition,
+                    (channel.as_str(), room),
+                )?);
+            }
             for message in &found {
                 settle::fail(txn, message, Writer::Worker, &refusal, now)?;
             }

@@ -72,14 +72,17 @@ pub(super) struct Writer {
 
 impl Writer {
     /// Starts the thread on a connection that is set up.
-    pub(super) fn start(conn: Connection, totals: super::ledger::Totals) -> std::io::Result<Self> {
+    pub(super) fn start(conn: Connection, seen: Seen) -> std::io::Result<Self> {
         let (queue, waiting) = mpsc::channel(MOST_WAITING);
         let faults = Arc::new(AtomicU64::new(0));
+        let page = conn.query_row("PRAGMA page_size", [], |row| row.get::<_, i64>(0));
         let thread = Thread {
             conn,
-            totals,
+            seen,
+            page: page.map_err(std::io::Error::other)?.unsigned_abs(),
             faults: faults.clone(),
         };
+        thread.count_free_pages().map_err(std::io::Error::other)?;
         let thread = std::thread::Builder::new()
             .name("store-writer".into())
             .spawn(|| thread.run(waiting))?;
@@ -141,9 +144,18 @@ impl Drop for Writer {
     }
 }
 
+/// What others see of the last commit.
+pub(super) struct Seen {
+    pub(super) totals: super::ledger::Totals,
+    /// Bytes of free pages of the file.
+    pub(super) reusable: Arc<AtomicU64>,
+}
+
 struct Thread {
     conn: Connection,
-    totals: super::ledger::Totals,
+    seen: Seen,
+    /// Bytes of a page.
+    page: u64,
     faults: Arc<AtomicU64>,
 }
 
@@ -216,8 +228,17 @@ impl Thread {
             work.run(&mut txn)?;
         }
         deltas.write(&self.conn)?;
+        self.count_free_pages()?;
         self.conn.prepare_cached("COMMIT")?.execute([])?;
-        self.totals.add(&deltas);
+        self.seen.totals.add(&deltas);
+        Ok(())
+    }
+
+    fn count_free_pages(&self) -> rusqlite::Result<()> {
+        let mut count = self.conn.prepare_cached("PRAGMA freelist_count")?;
+        let pages: i64 = count.query_row([], |row| row.get(0))?;
+        let bytes = pages.unsigned_abs().saturating_mul(self.page);
+        self.seen.reusable.store(bytes, Ordering::Release);
         Ok(())
     }
 }

@@ -6,11 +6,12 @@ mod inside;
 mod layout;
 mod opening;
 mod plans;
+mod rows;
 
 use super::Store;
 use crate::domain::{AccountId, Incoming, Lane, Status};
 use crate::store::tests::*;
-use crate::store::{Accepted, Outbox, RelayOutcome, Turn, testing};
+use crate::store::{Accepted, Outbox, RelayOutcome, testing};
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;

@@ -132,9 +132,9 @@ fn nobody_else_may_read_the_file() {
     }
 }
 
-/// New work is refused, what is under way can end (DESIGN section 6).
+/// New messages are refused, those that are here are sent and can end (DESIGN section 6).
 #[tokio::test]
-async fn a_nearly_full_disk_refuses_new_work_only() {
+async fn r_39_a_nearly_full_disk_refuses_new_messages_only() {
     let rig = Rig::new();
     let claimed = rig.attempt("m1", 1, 0).await;
     rig.lost("m2", 2, 0, 600).await;
@@ -145,10 +145,12 @@ async fn a_nearly_full_disk_refuses_new_work_only() {
         ..testing::settings(dir.path())
     };
     let rig = Rig::over(Store::open(&settings).unwrap(), dir);
-    let full = |error: StoreError| {
+    let low = |error: StoreError| {
+        let text = error.to_string();
+        assert!(text.contains("store.min_free"), "what to do: {text}");
         matches!(
             error,
-            StoreError::DiskFull {
+            StoreError::DiskLow {
                 needed: u64::MAX,
                 ..
             }
@@ -157,21 +159,31 @@ async fn a_nearly_full_disk_refuses_new_work_only() {
     let again = message("m4", 4);
     let (name, account) = (channel("a"), account());
     let accepted = rig.store.accept(&name, &account, &again, at(1));
-    assert!(full(accepted.await.unwrap_err()));
-    let turns = vec![Turn {
-        channel: channel("a"),
-        expired_before: at(-1),
-        retries: usize::MAX,
-        aside: usize::MAX,
-    }];
-    assert!(full(rig.store.claim(turns, 9, at(1)).await.unwrap_err()));
-    assert!(full(rig.store.writable().await.unwrap_err()));
-    assert!(full(rig.store.has_room().unwrap_err()));
+    assert!(low(accepted.await.unwrap_err()));
+    assert!(low(rig.store.writable().await.unwrap_err()));
+    assert!(low(rig.store.has_room().unwrap_err()));
     rig.settle(&claimed, receipt("P1"), 1).await;
     assert_eq!(rig.event("P1", Status::Sent, None, 2).await.emitted, 1);
+    let claimed = rig.claim(2).await;
+    assert_eq!(claimed[0].message.msg_id.as_str(), "m3");
+    rig.settle(&claimed[0], receipt("P3"), 3).await;
     assert_eq!(rig.sweep(false, 600).await.failed.len(), 1);
     assert_eq!(rig.statuses(600).await, ["m1 sent", "m2 failed"]);
     rig.check().await;
+}
+
+/// Retention does not make the file smaller: what it gives back is used again.
+#[tokio::test]
+async fn r_39_what_retention_removes_is_room_for_new_messages() {
+    let rig = Rig::new();
+    let reusable = || rig.store.shared.disk.reusable();
+    let before = reusable();
+    rows::fill(&testing::beside(rig.dir.path()), 2000);
+    rig.store.purge(at(DAY), at(DAY)).await.unwrap();
+    let after = reusable();
+    assert!(after > before, "{before}, then {after}");
+    let rig = rig.reopened();
+    assert_eq!(rig.store.shared.disk.reusable(), after);
 }
 
 #[tokio::test]
