@@ -55,7 +55,9 @@ impl Outbox {
              tries again by itself; `gateway check` looks at the store."
         );
         match error {
-            StoreError::DiskFull { .. } => alert::raise(Code::StoreUnreachable, STORE, &text),
+            StoreError::DiskFull { .. } | StoreError::DiskLow { .. } => {
+                alert::raise(Code::StoreUnreachable, STORE, &text)
+            }
             StoreError::Unavailable(_) => alert::trouble(Code::StoreUnreachable, STORE, &text),
             // About one row, or about the start.
             StoreError::InUse(_) | StoreError::Unreadable(_) => {}

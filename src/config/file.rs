@@ -36,9 +36,10 @@ pub(super) fn read(file: &File<'_>, faults: &mut Vec<Fault>) -> Result<Contents,
         tables: Vec::new(),
         faults,
     };
-    // What follows on the first of them is guesswork, and so is what was read.
-    if let Some(error) = errors.first() {
-        let line = reader.line(error.span().map_or(0, |span| span.start));
+    // What follows on the first of them is guesswork, and so is what was read. They come in no order.
+    let place = |error: &toml::de::Error| error.span().map_or(0, |span| span.start);
+    if let Some(error) = errors.iter().min_by_key(|error| place(error)) {
+        let line = reader.line(place(error));
         let message = error.message().lines().next().unwrap_or_default();
         let right = format!("cannot be read as TOML: {message}; the rest is not checked yet");
         return Err(Fault::new("TOML", format_args!("{name}:{line}"), right));

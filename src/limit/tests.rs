@@ -237,6 +237,7 @@ async fn refused_in(limiter: &Limiter, seconds: u32) -> usize {
                 limiter.slow_down(None);
             }
         }
+        // waits because the clock is paused: this moves it
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     let used = taken.len() as f64 / f64::from(10 * seconds);

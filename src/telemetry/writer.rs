@@ -14,9 +14,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Lines that may wait.
-const MOST_LINES: usize = 16_384;
+const MOST_LINES: usize = 4_096;
 /// Bytes that may wait.
-const MOST_BYTES: usize = 4 << 20;
+const MOST_BYTES: usize = 1 << 20;
 /// How often it is said how many lines were lost, and looked whether it can be said.
 const TELL_EVERY: Duration = Duration::from_secs(1);
 /// How long a file that takes nothing now, and does not let us wait, is left alone.

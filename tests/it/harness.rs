@@ -313,6 +313,12 @@ impl Sandbox {
         serde_json::from_str(&text).unwrap_or(Value::Null)
     }
 
+    pub(crate) async fn delete(&self, path: &str) {
+        let url = format!("{}/_sandbox/{path}", self.url);
+        let answer = self.http.delete(url).send().await.unwrap();
+        assert!(answer.status().is_success(), "{path}: {}", answer.status());
+    }
+
     pub(crate) async fn put(&self, path: &str, body: Value) -> Value {
         let url = format!("{}/_sandbox/{path}", self.url);
         let answer = self.http.put(url).json(&body).send().await.unwrap();
