@@ -10,6 +10,9 @@ use crate::store::Folded;
 use crate::telemetry::{Outcome, count_attempt};
 use std::time::Duration;
 
+/// The longest pause of a message whose template is not known now.
+const FOR_A_TEMPLATE: Duration = Duration::from_secs(10);
+
 impl Sender {
     /// Ends an attempt as its circumstances say.
     pub(super) async fn end(
@@ -56,13 +59,26 @@ impl Sender {
 
     /// Back to the queue for the usual pause, or a longer one.
     pub(super) async fn retry(&self, claimed: Claimed, answer: String, at_least: Option<Duration>) {
+        let attempt = claimed.attempt();
+        let delay = retry_delay(attempt, self.retry.base, self.retry.most, fastrand::f64());
+        let delay = delay.max(at_least.unwrap_or_default());
+        self.retry_in(claimed, answer, delay).await;
+    }
+
+    /// Back to the queue until more is known of its template, which is looked for all the while.
+    pub(super) async fn wait_for_template(&self, claimed: Claimed) {
+        let answer = "the template is not known now".to_owned();
+        let most = self.retry.most.min(FOR_A_TEMPLATE);
+        let delay = retry_delay(claimed.attempt(), self.retry.base, most, fastrand::f64());
+        self.retry_in(claimed, answer, delay).await;
+    }
+
+    async fn retry_in(&self, claimed: Claimed, answer: String, delay: Duration) {
         let Attempt {
             channel,
             msg_id,
             attempt,
         } = Attempt::of(&claimed);
-        let delay = retry_delay(attempt, self.retry.base, self.retry.most, fastrand::f64());
-        let delay = delay.max(at_least.unwrap_or_default());
         let due = clock::now().plus(delay);
         let kept = claimed.retry(due, false, LastProof::NotTaken, answer.clone());
         note(kept.await);

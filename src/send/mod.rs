@@ -118,8 +118,7 @@ impl Sender {
             }
             Ready::Later => {
                 drop(permit);
-                let answer = "whether the provider has the template is not known now".to_owned();
-                self.retry(claimed, answer, None).await;
+                self.wait_for_template(claimed).await;
                 Tried::NotMade
             }
         }
