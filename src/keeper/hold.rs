@@ -20,6 +20,7 @@ const TRIALS: [u64; 4] = [2, 4, 8, 15];
 /// Trouble with an account's tokens.
 #[derive(Debug, PartialEq, Eq)]
 struct Trouble {
+    code: Code,
     /// What happened, in the words of the provider.
     reason: String,
     /// What a person can do.
@@ -35,6 +36,10 @@ impl Trouble {
              seed_refresh_token or SEED_REFRESH_TOKEN and a restart.",
             account.id
         );
+        let code = match state {
+            TokenState::Dead { .. } | TokenState::Missing => Code::TokenDead,
+            _ => Code::AccountHeld,
+        };
         let (reason, cure, sends) = match state {
             TokenState::Fresh { .. } | TokenState::Stale => return None,
             TokenState::Missing => ("no refresh token is known".into(), seed, false),
@@ -60,6 +65,7 @@ impl Trouble {
             }
         };
         Some(Self {
+            code,
             reason,
             cure,
             sends,
@@ -68,18 +74,15 @@ impl Trouble {
 
     fn tell(&self, account: &Account) {
         let (reason, cure) = (&self.reason, &self.cure);
-        let (code, text) = if self.sends {
-            let text = format!(
+        let text = if self.sends {
+            format!(
                 "The tokens cannot be renewed: {reason}. Sending goes on until Jumper refuses the \
                  access token. {cure}"
-            );
-            (Code::TokenDead, text)
+            )
         } else {
-            let text =
-                format!("The account is held: {reason}. Messages are accepted and wait. {cure}");
-            (Code::AccountHeld, text)
+            format!("The account is held: {reason}. Messages are accepted and wait. {cure}")
         };
-        alert::raise(code, &subject(account), &text);
+        alert::raise(self.code, &subject(account), &text);
     }
 }
 
@@ -110,7 +113,9 @@ pub async fn watch_hold(watched: Watched, probe: Duration, stop: CancellationTok
         }
         if kind != told {
             if kind.is_none() {
-                alert::over(Code::TokenDead, &subject(&account));
+                for code in [Code::TokenDead, Code::AccountHeld] {
+                    alert::over(code, &subject(&account));
+                }
             }
             (told, trials) = (kind, 0);
         }
@@ -154,7 +159,9 @@ async fn test(account: &Account, provider: &Provider) -> bool {
     let released = provider.verify().await.is_ok() && account.release();
     if released {
         tracing::info!(account = %account.id, "the test call succeeded; sending goes on");
-        alert::over(Code::AccountHeld, &subject(account));
+        for code in [Code::TokenDead, Code::AccountHeld] {
+            alert::over(code, &subject(account));
+        }
     }
     released
 }

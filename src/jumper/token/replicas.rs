@@ -14,7 +14,7 @@ use crate::store::{Guard, Locked, StoreError, StoredToken};
 use secrecy::{ExposeSecret, SecretString};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 /// How long one waits for another replica: longer than the lock of a dead one lives.
 const LONGEST_WAIT: Duration = Duration::from_secs(15);
@@ -213,7 +213,7 @@ impl Tokens {
             }
         }
         if !flight.unsaved {
-            error!(%account, error = failure, "the new tokens cannot be stored; they are used from memory and a restart now would lose them");
+            warn!(%account, error = failure, "the new tokens cannot be stored; they are used from memory and a restart now would lose them");
         }
         flight.unsaved = true;
         token
