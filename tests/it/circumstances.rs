@@ -74,7 +74,7 @@ async fn r_05_one_refused_recipient_does_not_stop_the_others() {
     assert_eq!((&ledger["failed"], &ledger["lost"]), (&json!(0), &json!(0)));
     // Once the provider takes it, it goes out like the others.
     sandbox.no_rules().await;
-    until_within("the last one goes out", LONG, async || {
+    until_within(LONG, "the last one goes out", async || {
         (gateway.message("m200").await["state"] == "accepted").then_some(())
     })
     .await;

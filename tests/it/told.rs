@@ -171,7 +171,9 @@ async fn r_42_what_needs_a_person_is_told_at_once_with_its_code() {
     let sandbox = Sandbox::start(json!({ "event_mode": "none" })).await;
     sandbox.post("token/kill-refresh", json!({})).await;
     let gateway = Gateway::start(&sandbox, Setup::towards(&sandbox)).await;
-    let line = until("it is told", async || {
+    // Jumper has to say it twice, a minute apart.
+    let two_minutes = std::time::Duration::from_secs(120);
+    let line = until_within(two_minutes, "it is told", async || {
         let log = gateway.process.output();
         let line = log.lines().find(|line| line.contains("ALERT"));
         line.map(str::to_owned)
