@@ -411,6 +411,8 @@ fn check_reaches_what_is_configured_and_shows_no_secret() {
     let callback = format!("{fakes_url}/moengage/dlr/s3cret");
     let webhook = format!("http://127.0.0.1:{}/jumper_callback", closed_port());
     let ops = format!("127.0.0.1:{}", closed_port());
+    // The usual port may be another test's just now.
+    let port = closed_port().to_string();
     let mut env = vec![
         ("JUMPER_API_URL", fakes_url.as_str()),
         ("MOENGAGE_CALLBACK_URL", callback.as_str()),
@@ -422,6 +424,7 @@ fn check_reaches_what_is_configured_and_shows_no_secret() {
         ("SUBSCRIBED_CALLBACK_URL", webhook.as_str()),
         ("WEBHOOK_SECRET", "webhook-s3cret-0123456789"),
         ("OPS_ADDR", ops.as_str()),
+        ("PORT", port.as_str()),
     ];
     let good = place.run(&["check"], &env).exits(0);
     let good = good.says(&[
