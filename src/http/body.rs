@@ -18,9 +18,9 @@ use tokio::runtime::Handle;
 use tokio::time::{Sleep, sleep, timeout};
 
 /// How long an unread rest is read and dropped.
-const LINGER: Duration = Duration::from_secs(2);
+pub(super) const LINGER: Duration = Duration::from_secs(2);
 /// How much of it.
-const LINGER_BYTES: usize = 8 * 1024 * 1024;
+pub(super) const LINGER_BYTES: usize = 8 * 1024 * 1024;
 
 /// Why a body could not be read.
 #[derive(Debug, thiserror::Error)]

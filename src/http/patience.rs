@@ -3,7 +3,11 @@
 //! hyper's own header timeout runs while a kept-alive connection lies idle, so it can only be as
 //! short as the idle time. Here the clock of the headers starts with their first byte. Never
 //! speaks during a request: bodies and handlers have limits of their own.
+//!
+//! Headers that hyper refuses by itself (431, 400) are read to their end after the answer: a socket
+//! closed with unread bytes is reset, and the reset may overtake the answer.
 
+use super::body::{LINGER, LINGER_BYTES};
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -74,6 +78,16 @@ pub(super) struct Patient<S> {
     /// Wakes at or before the deadline; moved only when it fires too early or would fire too late,
     /// so that a busy connection does not touch the timer wheel for each request.
     alarm: Pin<Box<Sleep>>,
+    /// An answer went out while headers still came in: no handler gave it.
+    refused: bool,
+    /// What is read and dropped after such an answer, and until when.
+    rest: Option<Rest>,
+}
+
+#[derive(Debug)]
+struct Rest {
+    until: Instant,
+    left: usize,
 }
 
 impl<S> Patient<S> {
@@ -84,6 +98,14 @@ impl<S> Patient<S> {
             headers,
             idle,
             alarm: Box::pin(sleep_until(Instant::now() + headers)),
+            refused: false,
+            rest: None,
+        }
+    }
+
+    fn wrote(&mut self) {
+        if matches!(self.phase.change(|doing| doing), Doing::Headers(_)) {
+            self.refused = true;
         }
     }
 
@@ -107,6 +129,34 @@ impl<S> Patient<S> {
     }
 }
 
+impl<S: AsyncRead + Unpin> Patient<S> {
+    /// Drops what the caller still sends, until it closes its side.
+    fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let rest = self.rest.get_or_insert_with(|| Rest {
+            until: Instant::now() + LINGER,
+            left: LINGER_BYTES,
+        });
+        if self.alarm.deadline() != rest.until {
+            self.alarm.as_mut().reset(rest.until);
+        }
+        let mut dropped = [0; 8 * 1024];
+        loop {
+            let mut dropped = ReadBuf::new(&mut dropped);
+            match Pin::new(&mut self.inner).poll_read(cx, &mut dropped) {
+                Poll::Pending => return self.alarm.as_mut().poll(cx),
+                Poll::Ready(Err(_)) => return Poll::Ready(()),
+                Poll::Ready(Ok(())) => {
+                    let length = dropped.filled().len();
+                    rest.left = rest.left.saturating_sub(length);
+                    if length == 0 || rest.left == 0 {
+                        return Poll::Ready(());
+                    }
+                }
+            }
+        }
+    }
+}
+
 impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -126,7 +176,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Patient<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -134,7 +184,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
     ) -> Poll<io::Result<usize>> {
         match Pin::new(&mut self.inner).poll_write(cx, buf) {
             Poll::Pending => self.wait(cx),
-            ready => ready,
+            ready => {
+                self.wrote();
+                ready
+            }
         }
     }
 
@@ -145,7 +198,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
     ) -> Poll<io::Result<usize>> {
         match Pin::new(&mut self.inner).poll_write_vectored(cx, bufs) {
             Poll::Pending => self.wait(cx),
-            ready => ready,
+            ready => {
+                self.wrote();
+                ready
+            }
         }
     }
 
@@ -158,6 +214,12 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(cx)
+        if self.rest.is_none() {
+            ready!(Pin::new(&mut self.inner).poll_shutdown(cx))?;
+        }
+        if self.refused {
+            ready!(self.poll_rest(cx));
+        }
+        Poll::Ready(Ok(()))
     }
 }

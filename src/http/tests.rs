@@ -195,6 +195,26 @@ async fn an_answer_given_before_the_body_is_read_is_not_lost() {
 }
 
 #[tokio::test]
+async fn an_answer_to_headers_that_are_refused_is_not_lost() {
+    let server = small().await;
+    let long = format!("GET / HTTP/1.1\r\nhost: x\r\nx: {}", "a".repeat(70_000));
+    let broken = "GET / HTTP/1.1\r\nno colon\r\n\r\n".to_owned();
+    for (head, status) in [(long, "431"), (broken, "400")] {
+        let mut stream = server.connect().await;
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let begun = one_answer(&mut stream, "\r\n\r\n").await;
+        assert!(begun.starts_with(&format!("HTTP/1.1 {status}")), "{begun}");
+        // A socket that is closed answers the first of these with a reset.
+        for _ in 0..3 {
+            stream.write_all(&[b'a'; 10_000]).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+        stream.shutdown().await.unwrap();
+        assert_eq!(until_closed(&mut stream).await, "");
+    }
+}
+
+#[tokio::test]
 async fn chunks_are_one_body() {
     let server = small().await;
     let mut stream = server.connect().await;
