@@ -11,7 +11,7 @@ use crate::http::{self, Limits};
 use crate::jumper::webhook::receive;
 use crate::keeper;
 use crate::moengage;
-use crate::ops::{self, Desk};
+use crate::ops;
 use crew::Crew;
 use listen::bind;
 pub(crate) use listen::cannot_listen;
@@ -119,7 +119,7 @@ impl App {
         let serving = http::serve(ops, ops_router, ops_limits(), ops_stop, OPS_DRAIN);
         ops_listener.hire("ops listener", serving);
         start_work(&config, &parts, &crew);
-        follow(&parts, desk, &crew);
+        crew.hire("follower", ops::follow(desk, crew.stop.child_token()));
         keep_lease(&parts, &lease);
 
         tokio::select! {
@@ -157,13 +157,6 @@ async fn wind_down(listener: &Crew, crew: &Crew, drain: Duration) {
             "stopped: the drain time is over; sends under way are unknown and looked after at the \
              next start"
         ),
-    }
-}
-
-/// Follows what operators set at other processes.
-fn follow(parts: &Parts, desk: Desk, crew: &Crew) {
-    if parts.outbox.store.is_shared() {
-        crew.hire("follower", ops::follow(desk, crew.stop.child_token()));
     }
 }
 

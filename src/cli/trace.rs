@@ -94,13 +94,28 @@ fn facts(message: &Value) -> Vec<[String; 2]> {
         };
         facts.push(("provider id", of("provider_id") + how));
     }
-    if !message["due"].is_null() {
-        facts.push(("due", of("due")));
-    }
+    facts.extend(waiting(&message["why"]));
     facts
         .into_iter()
         .map(|(name, value)| [name.to_owned(), value])
         .collect()
+}
+
+/// When and where in the queue a message waits.
+fn waiting(why: &Value) -> Vec<(&'static str, String)> {
+    let of = |name: &str| (!why[name].is_null()).then(|| word(&why[name]));
+    let place = of("position").map(|place| match of("expected_at") {
+        Some(at) => format!("{place}, sent at {at} at the earliest"),
+        None => place,
+    });
+    let rows = [
+        ("reason", of("code")),
+        ("since", of("since")),
+        ("until", of("until")),
+        ("place", place),
+    ];
+    let told = |(name, value): (&'static str, Option<String>)| Some((name, value?));
+    rows.into_iter().filter_map(told).collect()
 }
 
 fn step(one: &Value, start: Option<Timestamp>) -> [String; 3] {
@@ -164,10 +179,12 @@ mod tests {
     #[test]
     fn a_message_is_told_line_by_line() {
         let shown = timeline(&json!({
-            "msg_id": "m-1", "state": "accepted", "means": "the provider took it",
+            "msg_id": "m-1", "state": "waiting", "means": "the provider did not take it",
+            "why": { "code": "retry_pause", "since": null, "until": "2031-03-03T10:01:00Z",
+                "position": 3, "expected_at": "2031-03-03T10:02:00Z" },
             "to": "12*******43", "from": "12*******00", "template": "greeting", "language": "en",
             "channel": "default", "account": "default", "attempts": 2, "campaign_id": null,
-            "accepted_at": "2031-03-03T10:00:00Z", "due": null,
+            "accepted_at": "2031-03-03T10:00:00Z",
             "provider_id": "abc", "receipt_inferred": true,
             "history": [
                 { "at": "2031-03-03T10:00:00Z", "what": "accepted", "detail": "" },
@@ -177,13 +194,16 @@ mod tests {
             "callbacks": ["delivered, waiting"],
         }));
         let wanted = "\
-m-1  accepted: the provider took it
+m-1  waiting: the provider did not take it
   to           12*******43, from 12*******00
   template     greeting (en)
   accepted     2031-03-03T10:00:00Z
   channel      default, account default
   attempts     2
   provider id  abc (inferred from a status)
+  reason       retry_pause
+  until        2031-03-03T10:01:00Z
+  place        3, sent at 2031-03-03T10:02:00Z at the earliest
 
   +0.000s  accepted  stored, and MoEngage was answered success
   +1.500s  attempt   number 1 begins

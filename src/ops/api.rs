@@ -1,6 +1,7 @@
 //! The ledger, channels, accounts: look, pause, resume, renew tokens.
 
 use super::problem::{Name, Problem};
+use super::why::Site;
 use super::{Desk, answer, view};
 use crate::channel::Channel;
 use crate::http::Payload;
@@ -23,11 +24,14 @@ pub(super) async fn ledger(State(desk): State<Desk>) -> Result<Response, Problem
 }
 
 pub(super) async fn channels(State(desk): State<Desk>) -> Response {
-    answer(&json!({ "channels": desk.channels() }))
+    let site = Site::read(&desk).await;
+    answer(&json!({ "channels": desk.channels(&site) }))
 }
 
 pub(super) async fn accounts(State(desk): State<Desk>) -> Response {
-    let all: Vec<Value> = desk.shared.accounts.iter().map(view::account).collect();
+    let site = Site::read(&desk).await;
+    let all = desk.shared.accounts.iter();
+    let all: Vec<Value> = all.map(|one| view::account(one, &site)).collect();
     answer(&json!({ "accounts": all }))
 }
 
@@ -70,7 +74,8 @@ async fn set_paused(desk: Desk, id: String, paused: bool) -> Result<Response, Pr
     }
     channel.set_paused(paused);
     tracing::info!(channel = id, paused, "an operator changed the channel");
-    Ok(answer(&view::channel(channel, &desk)))
+    let site = Site::read(&desk).await;
+    Ok(answer(&view::channel(channel, &desk, &site)))
 }
 
 pub(super) async fn refresh_token(

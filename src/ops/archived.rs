@@ -1,5 +1,6 @@
 //! Datastore as the desk sees it: how many records wait, and messages that only it still knows.
 
+use super::standing::Standing;
 use super::{Desk, view};
 use crate::archive::Kept;
 use crate::clock;
@@ -52,7 +53,7 @@ pub(super) fn record(kept: &Kept) -> Value {
         "channel": named(&kept.channel),
         "account": named(&kept.account),
         "msg_id": kept.msg_id.to_string(),
-        "state": kept.state.as_str(),
+        "state": Standing::of(kept.state, kept.status).as_str(),
         "status": kept.status.map(|status| status.as_str()),
         "means": if kept.ours {
             "a record from Datastore; the gateway itself does not keep this message any more"

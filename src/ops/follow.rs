@@ -1,6 +1,7 @@
 //! What an operator sets at one process holds for all that share the store. The pace is kept with
 //! the permits and needs no looking after; the pause of a channel is looked at every second.
 
+use super::waits::tell_waits;
 use super::{Desk, stored_pause};
 use std::time::Duration;
 use tokio::time::sleep;
@@ -9,8 +10,17 @@ use tokio_util::sync::CancellationToken;
 /// How often.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// Follows what other processes set, until `stop`.
+/// Follows what other processes set, where there may be others, and tells why messages wait; until
+/// `stop`.
 pub async fn follow(desk: Desk, stop: CancellationToken) {
+    if desk.shared.outbox.store.is_shared() {
+        tokio::join!(follow_pauses(&desk, &stop), tell_waits(&desk, &stop));
+    } else {
+        tell_waits(&desk, &stop).await;
+    }
+}
+
+async fn follow_pauses(desk: &Desk, stop: &CancellationToken) {
     loop {
         tokio::select! {
             () = stop.cancelled() => return,

@@ -3,8 +3,10 @@
 //! Strangers reach the public listener: there `/readyz` says ready or not, and why in one word. What
 //! an operator wants to know besides stands in the `/readyz` of the ops listener.
 
+use super::why::Site;
 use super::{Desk, archived, view};
 use crate::http::json as respond;
+use crate::store::StoreError;
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -35,11 +37,13 @@ pub(super) async fn alive() -> Response {
 
 /// Why no message can be taken now.
 #[derive(Debug, Clone)]
-struct NotReady {
+pub(super) struct NotReady {
     /// Of a closed set, for strangers: `stopping` or `store`.
     word: &'static str,
     /// For an operator.
-    words: String,
+    pub(super) words: String,
+    /// Whether what was accepted is sent all the same.
+    pub(super) sends: bool,
 }
 
 /// What was found out last, and when.
@@ -66,14 +70,16 @@ pub(super) async fn details(State(desk): State<Desk>) -> Response {
     let not = not_ready(&desk).await;
     let shared = &desk.shared;
     let store = shared.outbox.store.report().await;
-    let accounts: Vec<Value> = shared.accounts.iter().map(view::account).collect();
+    let site = Site::read(&desk).await;
+    let accounts = shared.accounts.iter();
+    let accounts: Vec<Value> = accounts.map(|one| view::account(one, &site)).collect();
     let body = json!({
         "status": if not.is_none() { "ready" } else { "not ready" },
         "reason": not.as_ref().map(|not| &not.words),
         "store": store.summary,
         "store_warnings": store.warnings,
         "accounts": accounts,
-        "channels": desk.channels(),
+        "channels": desk.channels(&site),
         "datastore": archived::standing(&desk).await,
     });
     let status = match not {
@@ -85,7 +91,7 @@ pub(super) async fn details(State(desk): State<Desk>) -> Response {
 
 /// Needs no token on the public listener, so strangers must not be able to keep the store busy with
 /// it: many who ask cost one look.
-async fn not_ready(desk: &Desk) -> Option<NotReady> {
+pub(super) async fn not_ready(desk: &Desk) -> Option<NotReady> {
     let mut last = desk.shared.readiness.lock().await;
     let known = last.take().filter(|last| last.at.elapsed() < BELIEVED);
     let known = match known.filter(|_| !desk.shared.intake.is_closed()) {
@@ -103,20 +109,24 @@ async fn look(desk: &Desk) -> Option<NotReady> {
         return Some(NotReady {
             word: "stopping",
             words: "the gateway is stopping".to_owned(),
+            sends: false,
         });
     }
     let store = &desk.shared.outbox.store;
-    let words = match timeout(PROOF, store.writable()).await {
+    let (words, sends) = match timeout(PROOF, store.writable()).await {
         Ok(Ok(())) => return None,
-        Ok(Err(error)) => error.to_string(),
-        Err(_) => format!(
-            "{} did not write within {} s",
-            store.name(),
-            PROOF.as_secs()
-        ),
+        Ok(Err(error)) => {
+            let sends = matches!(error, StoreError::DiskLow { .. });
+            (error.to_string(), sends)
+        }
+        Err(_) => {
+            let (name, limit) = (store.name(), PROOF.as_secs());
+            (format!("{name} did not write within {limit} s"), false)
+        }
     };
     Some(NotReady {
         word: "store",
         words,
+        sends,
     })
 }

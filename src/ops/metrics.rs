@@ -1,5 +1,6 @@
 //! `/metrics` for Prometheus: the counters of the program, and gauges read at the moment of asking.
 
+use super::why::{self, AccountFacts, Code, Site};
 use super::{AccountDesk, Desk, archived};
 use crate::channel::Channel;
 use crate::clock;
@@ -13,6 +14,7 @@ use axum::response::{IntoResponse, Response};
 use metrics::gauge;
 
 pub(super) async fn render(State(desk): State<Desk>) -> Response {
+    let site = Site::read(&desk).await;
     for channel in desk.shared.channels.iter() {
         let name = channel.id.as_str().to_owned();
         let ledger = desk.shared.outbox.store.ledger(&channel.id);
@@ -21,10 +23,10 @@ pub(super) async fn render(State(desk): State<Desk>) -> Response {
             .set(f64::from(u8::from(failing)));
         read_channel(name, &ledger, channel);
     }
-    desk.shared
-        .accounts
-        .iter()
-        .for_each(|one| read_account(one, clock::now()));
+    for account in &desk.shared.accounts {
+        read_account(account, clock::now());
+        read_blocked(account, &site);
+    }
     read_archive(&desk).await;
     let writable = desk.shared.outbox.store.has_room().is_ok();
     gauge!("gateway_store_has_room").set(f64::from(u8::from(writable)));
@@ -81,6 +83,16 @@ async fn read_archive(desk: &Desk) {
         if let Some(waiting) = archived::waiting(desk, account).await {
             gauge!("gateway_datastore_waiting", "account" => name()).set(waiting as f64);
         }
+    }
+}
+
+/// 1 for the reason why an account sends nothing or less than it is set to, 0 for all others.
+fn read_blocked(desk: &AccountDesk, site: &Site) {
+    let reason = why::account(site, &AccountFacts::read(desk)).map(|reason| reason.code);
+    for code in Code::OF_ACCOUNTS {
+        let account = desk.account.id.as_str().to_owned();
+        gauge!("gateway_blocked", "account" => account, "reason" => code.as_str())
+            .set(f64::from(u8::from(reason == Some(code))));
     }
 }
 

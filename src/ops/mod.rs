@@ -13,8 +13,11 @@ mod metrics;
 pub mod problem;
 mod rate;
 mod search;
+mod standing;
 mod turns;
 mod view;
+mod waits;
+mod why;
 
 use crate::archive::Archive;
 use crate::breaker::Breaker;
@@ -39,6 +42,7 @@ pub(crate) use rate::stored as stored_pace;
 use secrecy::SecretString;
 use std::sync::Arc;
 use turns::Turns;
+use why::Site;
 
 /// What the ops listener works with. Clones share it.
 #[derive(Clone)]
@@ -111,9 +115,9 @@ impl Desk {
     }
 
     /// Every channel as it stands.
-    fn channels(&self) -> Vec<serde_json::Value> {
+    fn channels(&self, site: &Site) -> Vec<serde_json::Value> {
         let all = self.shared.channels.iter();
-        all.map(|one| view::channel(one, self)).collect()
+        all.map(|one| view::channel(one, self, site)).collect()
     }
 
     /// Makes a change of an operator's when those before it are done.

@@ -1,6 +1,7 @@
 //! The pace of an account, set at run time. What is set is stored, and stays until it is reset.
 
 use super::problem::{Name, Problem};
+use super::why::Site;
 use super::{Desk, answer, view};
 use crate::http::Payload;
 use crate::limit::Pace;
@@ -83,7 +84,7 @@ async fn set_to(desk: Desk, id: String, wish: Wish) -> Result<Response, Problem>
     account.account.work.notify_one();
     tracing::info!(account = id, per_second = ?pace.per_second, concurrency = pace.concurrency,
         "an operator set the pace");
-    Ok(answer(&view::account(account)))
+    Ok(answer(&view::account(account, &Site::read(&desk).await)))
 }
 
 pub(super) async fn reset(State(desk): State<Desk>, Name(id): Name) -> Result<Response, Problem> {
@@ -100,7 +101,7 @@ async fn set_back(desk: Desk, id: String) -> Result<Response, Problem> {
     account.account.limiter.set(account.configured);
     account.account.work.notify_one();
     tracing::info!(account = id, "an operator returned to the configured pace");
-    Ok(answer(&view::account(account)))
+    Ok(answer(&view::account(account, &Site::read(&desk).await)))
 }
 
 fn wished(wish: &Wish, now: Pace) -> Result<Pace, Problem> {

@@ -2,6 +2,7 @@
 //! the outbox and, where that knows nothing, in Datastore.
 
 use super::problem::{Name, Problem};
+use super::why::{self, ChannelFacts, Place, Reason, Site};
 use super::{Desk, answer, archived, view};
 use crate::archive::Kept;
 use crate::domain::{Phone, State};
@@ -36,7 +37,7 @@ pub(super) async fn message(
     let Some((first, others)) = found.split_first() else {
         return elsewhere(&desk, &msg_id, &on).await;
     };
-    let mut value = shown(&desk, first);
+    let mut value = shown(&desk, first, &Site::read(&desk).await).await;
     if !others.is_empty() {
         let others = others.iter().map(|record| record.channel.as_str());
         value["also_on"] = others.collect::<Vec<_>>().into();
@@ -75,33 +76,38 @@ pub(super) async fn search(
     let wanted: Wanted = serde_json::from_slice(&body)
         .map_err(|_| Problem::bad_request("the body must be {\"id\": \"...\"}"))?;
     let found = find(&desk, &wanted.id).await?;
-    let mut found: Vec<Value> = found.iter().map(|one| shown(&desk, one)).collect();
-    let mut note = None;
-    if found.is_empty() {
+    let site = Site::read(&desk).await;
+    let (mut messages, mut note) = (Vec::new(), None);
+    for one in &found {
+        messages.push(shown(&desk, one, &site).await);
+    }
+    if messages.is_empty() {
         let elsewhere = archived::find(&desk, &wanted.id).await;
-        found = elsewhere.messages.iter().map(archived::record).collect();
+        messages = elsewhere.messages.iter().map(archived::record).collect();
         note = elsewhere.note;
     }
-    Ok(answer(&json!({ "messages": found, "note": note })))
+    Ok(answer(&json!({ "messages": messages, "note": note })))
 }
 
-/// The message, and why it waits if something holds it back.
-fn shown(desk: &Desk, record: &Record) -> Value {
-    let mut value = view::record(record);
-    let channel = desk.shared.channels.get(record.channel.as_str());
-    if let (State::Queued, Some(channel)) = (record.state, channel) {
-        let held = channel
-            .account
-            .held()
-            .map(|hold| format!("the account is held: {}", hold.reason));
-        let paused = channel
-            .is_paused()
-            .then(|| "the channel is paused".to_owned());
-        if let Some(why) = paused.or(held) {
-            value["means"] = format!("waits, because {why}").into();
-        }
+/// The message, and why it waits if it does.
+async fn shown(desk: &Desk, record: &Record, site: &Site) -> Value {
+    let why = why_of(desk, record, site).await;
+    view::record(record, why.as_ref())
+}
+
+async fn why_of(desk: &Desk, record: &Record, site: &Site) -> Option<Reason> {
+    if record.state != State::Queued {
+        return None;
     }
-    value
+    let channel = desk.shared.channels.get(record.channel.as_str())?;
+    let facts = ChannelFacts::read(desk, channel)?;
+    let store = &desk.shared.outbox.store;
+    let ahead = match record.due {
+        // What waits for its turn has a place; counting is for people and may fail.
+        Some(due) if due <= site.now => store.ahead(&record.channel, due).await.ok(),
+        _ => None,
+    };
+    Some(why::message(site, &facts, &Place::of(record, ahead)))
 }
 
 async fn find(desk: &Desk, id: &str) -> Result<Vec<Record>, StoreError> {

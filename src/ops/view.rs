@@ -1,10 +1,11 @@
 //! Values as JSON, for people and for `gateway trace`. Phone numbers are masked here.
 
+use super::standing::Standing;
+use super::why::{self, AccountFacts, ChannelFacts, Reason, Site};
 use super::{AccountDesk, Desk};
 use crate::channel::{Channel, Channels};
-use crate::clock;
 use crate::domain::phone::mask_digits;
-use crate::domain::{Lane, State, Status, UnixMs};
+use crate::domain::{Lane, Status, UnixMs};
 use crate::outbox::Outbox;
 use crate::provider::TokenState;
 use crate::relay::Trouble;
@@ -90,10 +91,12 @@ impl Shown {
 }
 
 /// A channel as it stands.
-pub(super) fn channel(channel: &Channel, desk: &Desk) -> Value {
+pub(super) fn channel(channel: &Channel, desk: &Desk, site: &Site) -> Value {
     let outbox = &desk.shared.outbox;
     let troubles = desk.shared.relayed.of(&channel.id);
     let failing: Vec<Value> = troubles.iter().map(not_taken).collect();
+    let facts = ChannelFacts::read(desk, channel);
+    let why = facts.and_then(|facts| why::channel(site, &facts));
     json!({
         "channel": channel.id.as_str(),
         "account": channel.account.id.as_str(),
@@ -101,6 +104,7 @@ pub(super) fn channel(channel: &Channel, desk: &Desk) -> Value {
         "held": channel.account.holding.held(&channel.id).map(|hold| json!({
             "id": hold.scope.to_string(), "reason": hold.words, "since": time(hold.since),
         })),
+        "why": why.map(|why| why.json()),
         "queued": outbox.store.ledger(&channel.id).queued,
         "callbacks_failing": failing,
     })
@@ -116,12 +120,9 @@ fn not_taken((lane, trouble): &(Lane, Trouble)) -> Value {
 }
 
 /// An account as it stands.
-pub(super) fn account(desk: &AccountDesk) -> Value {
+pub(super) fn account(desk: &AccountDesk, site: &Site) -> Value {
     let pace = desk.account.limiter.now();
-    // In whole seconds, so that it reads the same each time.
-    let wait_until = pace
-        .pause
-        .map(|left| UnixMs(clock::now().plus(left).0 / 1000 * 1000));
+    let facts = AccountFacts::read(desk);
     let held = desk
         .account
         .held()
@@ -129,13 +130,13 @@ pub(super) fn account(desk: &AccountDesk) -> Value {
     json!({
         "account": desk.account.id.as_str(),
         "held": held,
-        "waits": wait_until.map(waits),
+        "why": why::account(site, &facts).map(|why| why.json()),
         "breaker": if desk.breaker.is_open() { "open" } else { "closed" },
         "rate": {
             "per_second": per_second(pace.set.per_second),
             "effective": per_second(pace.effective),
             "temporary": pace.set.per_second.is_none() && pace.effective.is_some(),
-            "asked_to_wait_until": wait_until.map(time),
+            "asked_to_wait_until": facts.asked_to_wait.map(time),
             "concurrency": pace.set.concurrency,
             "in_flight": pace.in_flight + pace.elsewhere,
             "started": pace.started,
@@ -143,15 +144,6 @@ pub(super) fn account(desk: &AccountDesk) -> Value {
         },
         "token": token(&desk.provider.token_state()),
     })
-}
-
-/// Why nothing is sent for a while, and what ends it.
-fn waits(until: UnixMs) -> String {
-    let at = jiff::Timestamp::from_millisecond(until.0).unwrap_or_default();
-    format!(
-        "the provider asked to wait until {} UTC; a change of the rate or a resume ends it",
-        at.strftime("%H:%M:%S")
-    )
 }
 
 fn per_second(rate: Option<f64>) -> Value {
@@ -189,16 +181,20 @@ pub(super) fn token(state: &TokenState) -> Value {
     }
 }
 
-/// A message with its history.
-pub(super) fn record(record: &Record) -> Value {
+/// A message with its history; `why` it waits, if it does.
+pub(super) fn record(record: &Record, why: Option<&Reason>) -> Value {
     let message = &record.message;
+    let standing = Standing::of(record.state, record.status);
+    let code = standing.code(&record.history);
     json!({
         "channel": record.channel.as_str(),
         "account": record.account.as_str(),
         "msg_id": message.msg_id.to_string(),
-        "state": record.state.as_str(),
+        "state": standing.as_str(),
         "status": record.status.map(Status::as_str),
-        "means": meaning(record.state),
+        "code": code,
+        "means": standing.means(&record.history, record.due, why),
+        "why": why.map(Reason::json),
         "to": message.to.to_string(),
         "from": message.from.to_string(),
         "template": message.template.name,
@@ -225,16 +221,4 @@ pub(super) fn history(moments: &[Moment]) -> Vec<Value> {
         })
     };
     moments.iter().map(line).collect()
-}
-
-fn meaning(state: State) -> &'static str {
-    match state {
-        State::Queued => "waits for its turn",
-        State::Attempting => "is being sent now",
-        State::Accepted => "the provider took it; its statuses are relayed",
-        State::Unknown => {
-            "nobody knows whether the provider took it; waits for a status as evidence"
-        }
-        State::Failed => "given up, and reported to MoEngage as failed",
-    }
 }

@@ -251,6 +251,14 @@ impl Outbox {
         }
     }
 
+    /// How many queued messages of a channel come before one that is due then.
+    pub async fn ahead(&self, channel: &ChannelId, due: UnixMs) -> Result<u64, StoreError> {
+        match self {
+            Self::Embedded(store) => store.ahead(channel, due).await,
+            Self::Redis(store) => store.ahead(channel, due).await,
+        }
+    }
+
     /// Whether a durable write can be made now.
     pub async fn writable(&self) -> Result<(), StoreError> {
         match self {

@@ -75,7 +75,7 @@ fn good() -> Shown {
             told: vec![told("sent", 1_000, None), told("delivered", 3_000, None)],
             ..Story::default()
         },
-        json!({ "state": "accepted", "provider_id": "id-1", "callbacks": [] }),
+        json!({ "state": "read", "provider_id": "id-1", "callbacks": [] }),
     )
 }
 
@@ -170,7 +170,7 @@ const WRONGS: [Wrong; 22] = [
         one.known["provider_id"] = "id-2".into();
     }),
     ("not at its end", good, |one| {
-        one.known["state"] = "queued".into();
+        one.known["state"] = "waiting".into();
     }),
     ("a status that waits", good, |one| {
         one.known["callbacks"] = json!(["read: waits for MoEngage"]);
@@ -251,7 +251,7 @@ fn whole() -> Whole {
                 "callbacks": { "waiting": 0, "dead_letters": 0 } },
             "counted": { "queued": 0, "in_flight": 0, "unknown": 0 },
         }),
-        known: vec![json!({ "state": "accepted" }), json!({ "state": "failed" })],
+        known: vec![json!({ "state": "sent" }), json!({ "state": "failed" })],
         counts: json!({ "callback_backwards": 0, "callback_invalid": 0, "events_failed": 0,
             "events_pending": 0, "max_refreshes_at_once": 1, "max_in_flight": 2 }),
         calls_in_a_second: 20,

@@ -8,7 +8,7 @@ use crate::people::{self, Said};
 use crate::plan::{Class, Plan};
 use crate::sampler::Samples;
 use crate::stage::Stage;
-use crate::story::Case;
+use crate::story::{Case, is_taken};
 use crate::table::Figures;
 use crate::traffic::{FIRST, person, twin};
 use serde_json::{Value, json};
@@ -235,10 +235,14 @@ pub(crate) fn judge_ledger(book: &Value, known: &[Value], figures: &mut Figures)
     if count("accepted") != all || ended + open != all || count("lost") != 0 {
         figures.fault(format!("the ledger does not add up to {all}: {ledger}"));
     }
-    for (counter, state) in [("accepted_by_provider", "accepted"), ("failed", "failed")] {
-        let are = known.iter().filter(|one| one["state"] == state).count() as i64;
+    let states = known.iter().filter_map(|one| one["state"].as_str());
+    let are = |is: fn(&str) -> bool| states.clone().filter(|state| is(state)).count() as i64;
+    for (counter, are) in [
+        ("accepted_by_provider", are(is_taken)),
+        ("failed", are(|state| state == "failed")),
+    ] {
         if count(counter) != are {
-            figures.fault(format!("{are} messages are {state}: {ledger}"));
+            figures.fault(format!("{are} messages are {counter}: {ledger}"));
         }
     }
     if ledger["callbacks"]["dead_letters"] != figures.dead_letters {

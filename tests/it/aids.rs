@@ -59,7 +59,7 @@ pub(crate) async fn receipt(
     msg_id: &str,
     to: &str,
 ) -> String {
-    gateway.until_state(msg_id, "accepted").await;
+    gateway.until_sent(msg_id).await;
     let sends = sandbox.sends_to(&to[1..]).await;
     sends.last().unwrap()["message_id"]
         .as_str()

@@ -74,7 +74,7 @@ async fn a_token_of_several_channels_goes_by_from_or_by_the_channel_in_the_path(
     let other = house.post("both", &from("12025550199", "m3")).await;
     assert_eq!(code_of(&other), "7000");
     for (id, channel, number) in [("m1", "uk", "442079460000"), ("m2", "us", "12025550100")] {
-        let message = house.gateway.until_state(id, "accepted").await;
+        let message = house.gateway.until_sent(id).await;
         assert_eq!(message["channel"], channel);
         let sends = a.sends_to(digits(&person(1))).await;
         assert!(
@@ -126,7 +126,7 @@ async fn b_47_a_caller_token_never_reaches_a_channel_it_is_not_listed_on() {
     named["channel"] = "birch".into();
     named["shopName"] = "birch".into();
     house.ok("tok-uk", &named).await;
-    house.gateway.until_state("x-named", "accepted").await;
+    house.gateway.until_sent("x-named").await;
     assert_eq!(house.gateway.message("x-named").await["channel"], "uk");
     let ledger = house.gateway.ops_get("/api/ledger").await.1;
     assert_eq!(ledger["total"]["accepted"], 1, "{ledger}");
@@ -140,7 +140,7 @@ async fn b_47_a_caller_token_never_reaches_a_channel_it_is_not_listed_on() {
         .await;
     let other = "/api/messages/x-named?channel=birch";
     until("it is sent", async || {
-        (house.gateway.ops_get(other).await.1["state"] == "accepted").then_some(())
+        is_sent(&house.gateway.ops_get(other).await.1).then_some(())
     })
     .await;
     assert_eq!(b.sends_to(digits(&person(9))).await.len(), 1);
@@ -174,13 +174,13 @@ async fn b_47_the_webhook_of_one_tenant_opens_and_moves_nothing_of_another() {
         assert_eq!(posted.unwrap().status(), 404);
     }
     house.send("tok-birch", "theirs", 1).await;
-    let theirs = house.gateway.until_state("theirs", "accepted").await;
+    let theirs = house.gateway.until_sent("theirs").await;
     let id = b.sends_to(digits(&person(1))).await[0]["message_id"].clone();
     assert!(theirs["provider_id"].is_string());
     // The id is right, the tenant is not.
     assert_eq!(house.event("uk", &status_of(&id, "failed")).await, 200);
     house.send("tok-uk", "ours", 2).await;
-    house.gateway.until_state("ours", "accepted").await;
+    house.gateway.until_sent("ours").await;
     let ours = a.sends_to(digits(&person(2))).await[0]["message_id"].clone();
     // Within an account any of its URLs will do.
     assert_eq!(house.event("us", &status_of(&ours, "delivered")).await, 200);
@@ -243,7 +243,7 @@ async fn an_opt_out_on_one_number_leaves_the_others_alone() {
     let house = House::open(&a, &two_tenants(&a, &b)).await;
     house.listen(&a, None, "uk", "uk").await;
     house.send("tok-uk", "m1", 1).await;
-    house.gateway.until_state("m1", "accepted").await;
+    house.gateway.until_sent("m1").await;
     a.post("reply", json!({ "to": person(1), "text": "STOP" }))
         .await;
     until("the opt-out counts", async || {
@@ -268,7 +268,7 @@ async fn served(rate: u32, little: usize) -> Vec<String> {
     }
     let house = House::open(&a, &tables).await;
     house.send("tok-idle", "warm", 9999).await;
-    house.gateway.until_state("warm", "accepted").await;
+    house.gateway.until_sent("warm").await;
     for id in numbers.iter().filter(|id| **id != "idle") {
         house.channel(id, "pause").await;
     }
@@ -330,8 +330,8 @@ async fn pause_and_rate_belong_to_one_channel_and_one_account_and_outlive_a_rest
     );
     house.send("tok-birch", "waits", 1).await;
     house.send("tok-us", "goes", 2).await;
-    house.gateway.until_state("goes", "accepted").await;
-    assert_eq!(house.gateway.message("waits").await["state"], "queued");
+    house.gateway.until_sent("goes").await;
+    assert_eq!(house.gateway.message("waits").await["state"], "waiting");
     let text = house.run(&["config"]).await.1;
     for line in [
         "account.acme.rate_per_second  7.0",
@@ -377,7 +377,7 @@ async fn a_channel_that_is_taken_out_is_told_and_one_with_open_messages_keeps_it
     }
     house = house.restart_with(&tables);
     house.channel("us", "resume").await;
-    house.gateway.until_state("left", "accepted").await;
+    house.gateway.until_sent("left").await;
 }
 
 #[tokio::test]
@@ -505,7 +505,7 @@ async fn b_16_every_merchant_of_one_application_keeps_its_tokens_fresh() {
         for n in 0..3 {
             let id = format!("{n}-{sent}");
             house.send(&format!("tok-m{n}"), &id, 100 * n + sent).await;
-            house.gateway.until_state(&id, "accepted").await;
+            house.gateway.until_sent(&id).await;
         }
         sent += 1;
         let mut fresh = true;
@@ -535,10 +535,7 @@ async fn b_40_what_is_set_at_the_same_time_on_many_accounts_is_all_kept() {
         house
             .send(&format!("tok-m{n}"), &format!("warm{n}"), 900 + n)
             .await;
-        house
-            .gateway
-            .until_state(&format!("warm{n}"), "accepted")
-            .await;
+        house.gateway.until_sent(&format!("warm{n}")).await;
     }
     for n in [1, 3] {
         house.channel(&format!("m{n}"), "pause").await;
@@ -580,10 +577,7 @@ async fn b_40_what_is_set_at_the_same_time_on_many_accounts_is_all_kept() {
         house
             .send(&format!("tok-m{n}"), &format!("after{n}"), n)
             .await;
-        house
-            .gateway
-            .until_state(&format!("after{n}"), "accepted")
-            .await;
+        house.gateway.until_sent(&format!("after{n}")).await;
         let counts = a.get(&format!("counts?merchant={}", number(n))).await;
         assert_eq!(
             counts["refreshes"], 2,
@@ -601,7 +595,7 @@ async fn b_46_nothing_that_is_shown_holds_a_secret_of_any_tenant() {
     house.listen(&a, None, "uk", "uk").await;
     for (token, id) in [("tok-uk", "m1"), ("tok-us", "m2"), ("tok-birch", "m3")] {
         house.send(token, id, 1).await;
-        house.gateway.until_state(id, "accepted").await;
+        house.gateway.until_sent(id).await;
     }
     house
         .post("a-token-of-nobody-000", &order_update("m4", &person(1)))

@@ -20,7 +20,7 @@ async fn pair() -> (Sandbox, Gateway) {
     let gateway = Gateway::start(&sandbox, steady(&sandbox)).await;
     // The template and its detail are known before anything goes wrong.
     gateway.accept("warm", &person(900)).await;
-    gateway.until_state("warm", "accepted").await;
+    gateway.until_sent("warm").await;
     (sandbox, gateway)
 }
 
@@ -28,10 +28,10 @@ async fn until_held(gateway: &Gateway) -> Value {
     until("something is held", async || gateway.holds().await.pop()).await
 }
 
-/// Waits until all of these are in this state.
-async fn until_all(gateway: &Gateway, ids: &[String], state: &str) {
+/// Waits until all of these are sent.
+async fn until_all_sent(gateway: &Gateway, ids: &[String]) {
     for id in ids {
-        gateway.until_state(id, state).await;
+        gateway.until_sent(id).await;
     }
 }
 
@@ -62,9 +62,9 @@ async fn r_05_one_refused_recipient_does_not_stop_the_others() {
         rule["recipient"] = json!(digits(&person(first)));
         sandbox.rule(rule).await;
         accept_all(&gateway, first..first + 60).await;
-        until_all(&gateway, &names(first + 1..first + 60), "accepted").await;
+        until_all_sent(&gateway, &names(first + 1..first + 60)).await;
         let poison = gateway.message(&format!("m{first}")).await;
-        assert_eq!(poison["state"], "queued", "{answer}: {poison}");
+        assert_eq!(poison["state"], "waiting", "{answer}: {poison}");
         assert_eq!(poison["proof"], "not_taken", "{answer}");
         assert!(gateway.holds().await.is_empty(), "{answer}");
         let output = gateway.process.output();
@@ -75,7 +75,7 @@ async fn r_05_one_refused_recipient_does_not_stop_the_others() {
     // Once the provider takes it, it goes out like the others.
     sandbox.no_rules().await;
     until_within(LONG, "the last one goes out", async || {
-        (gateway.message("m200").await["state"] == "accepted").then_some(())
+        is_sent(&gateway.message("m200").await).then_some(())
     })
     .await;
     assert_eq!(sandbox.counts().await["recipients_repeated"], 0);
@@ -275,7 +275,7 @@ async fn an_operator_lets_the_messages_fail_that_they_have_seen() {
     }
     assert!(gateway.holds().await.is_empty());
     gateway.accept("next", &person(50)).await;
-    gateway.until_state("next", "accepted").await;
+    gateway.until_sent("next").await;
 }
 
 #[tokio::test]
@@ -287,7 +287,7 @@ async fn r_08_fresh_messages_get_every_second_slot_beside_messages_that_are_trie
         .set("policy.retryable_texts=come back");
     let gateway = Gateway::start(&sandbox, setup).await;
     gateway.accept("warm", &person(900)).await;
-    gateway.until_state("warm", "accepted").await;
+    gateway.until_sent("warm").await;
     let busy = |n| {
         json!({ "route": "send", "recipient": digits(&person(n)), "status": 200,
             "body": { "success": false, "errorMessage": "Busy, come back" } })
@@ -302,7 +302,7 @@ async fn r_08_fresh_messages_get_every_second_slot_beside_messages_that_are_trie
     .await;
     let before = sandbox.counts().await["calls"]["send"].as_u64().unwrap();
     accept_all(&gateway, 100..160).await;
-    until_all(&gateway, &names(100..160), "accepted").await;
+    until_all_sent(&gateway, &names(100..160)).await;
     let calls = sandbox.counts().await["calls"]["send"].as_u64().unwrap() - before;
     // 60 fresh ones and as many retries, and what was under way at both ends.
     assert!(calls <= 120 + 40, "{calls} calls for 60 fresh messages");
@@ -318,14 +318,14 @@ async fn r_12_a_408_and_a_503_are_tried_again_and_a_named_pause_is_kept() {
     let (sandbox, gateway) = pair().await;
     sandbox.script("send", &["status:408", "503"]).await;
     gateway.accept("m1", &person(1)).await;
-    let message = gateway.until_state("m1", "accepted").await;
+    let message = gateway.until_sent("m1").await;
     assert_eq!(message["attempts"], 3, "{message}");
     let pause =
         json!({ "route": "send", "next": 1, "status": 503, "headers": { "retry-after": "2" } });
     sandbox.rule(pause).await;
     let began = std::time::Instant::now();
     gateway.accept("m2", &person(2)).await;
-    let message = gateway.until_state("m2", "accepted").await;
+    let message = gateway.until_sent("m2").await;
     assert_eq!(message["attempts"], 2, "{message}");
     assert!(
         began.elapsed() >= std::time::Duration::from_secs(2),

@@ -60,7 +60,7 @@ async fn every_route_of_the_old_connector_takes_a_send_and_keeps_its_campaign() 
         let path = format!("{route}?campaign_id=spring-{n}");
         let answer = gateway.post_to(&path, &order_update(&id, &to)).await;
         assert_eq!(answer, success(), "{route}");
-        let message = gateway.until_state(&id, "accepted").await;
+        let message = gateway.until_sent(&id).await;
         assert_eq!(message["campaign_id"], format!("spring-{n}"));
         assert_eq!(sandbox.sends_to(digits(&to)).await.len(), 1, "{route}");
     }
@@ -133,7 +133,7 @@ async fn b_42_a_wrong_or_missing_token_gets_7000_and_nothing_is_kept() {
 async fn each_row_of_the_decision_table_has_exactly_its_body() {
     let (sandbox, gateway) = ready(|setup| setup.env("WABA_NUMBER", BRAND)).await;
     gateway.accept("first", &person(1)).await;
-    gateway.until_state("first", "accepted").await;
+    gateway.until_sent("first").await;
     let body = |value: &str| json!([{ "type": "body", "parameters": [{ "type": "text", "text": value }] }]);
     let order = |components| send("m", "+12025550143", "order_update", "en_US", components);
     let mut other = order_update("m", "+12025550143");
@@ -255,7 +255,7 @@ async fn what_is_no_send_gets_its_4xx_with_a_message_at_once() {
     }
     assert_eq!(gateway.ledger().await["accepted"], 0);
     gateway.accept("m", "+12025550143").await;
-    gateway.until_state("m", "accepted").await;
+    gateway.until_sent("m").await;
 }
 
 #[tokio::test]
@@ -299,7 +299,7 @@ async fn who_dawdles_over_head_or_body_is_cut_off_and_hurts_nobody() {
 async fn moengage_is_answered_at_once_while_jumper_is_slow() {
     let (sandbox, gateway) = ready(|setup| setup).await;
     gateway.accept("first", &person(0)).await;
-    gateway.until_state("first", "accepted").await;
+    gateway.until_sent("first").await;
     sandbox.knobs(json!({ "latency_ms": 60_000 })).await;
     for n in 1..60 {
         let began = Instant::now();

@@ -19,7 +19,7 @@ async fn pair() -> (Sandbox, Gateway) {
     let gateway = Gateway::start(&sandbox, impatient(&sandbox)).await;
     // The template and its detail are known before anything goes wrong.
     gateway.accept("warm", "+12025559999").await;
-    gateway.until_state("warm", "accepted").await;
+    gateway.until_sent("warm").await;
     (sandbox, gateway)
 }
 
@@ -53,7 +53,7 @@ async fn b_25_what_proves_that_nothing_was_handed_on_is_sent_again_and_arrives_o
         let (id, to) = (format!("m{n}"), person(n));
         sandbox.script("send", &[outcome, outcome]).await;
         gateway.accept(&id, &to).await;
-        let message = gateway.until_state(&id, "accepted").await;
+        let message = gateway.until_sent(&id).await;
         assert_eq!(message["attempts"], 3, "{outcome}: {message}");
         assert_eq!(sandbox.sends_to(digits(&to)).await.len(), 1, "{outcome}");
         assert!(sandbox.told(&id).await.is_empty(), "{outcome}");
@@ -75,7 +75,7 @@ async fn r_05_a_refused_token_that_other_calls_go_through_with_concerns_one_mess
         let (id, to) = (format!("m{n}"), person(n));
         sandbox.script("send", &[outcome]).await;
         gateway.accept(&id, &to).await;
-        gateway.until_state(&id, "accepted").await;
+        gateway.until_sent(&id).await;
         assert_eq!(sandbox.sends_to(digits(&to)).await.len(), 1, "{outcome}");
         assert!(sandbox.told(&id).await.is_empty(), "{outcome}");
     }
@@ -184,7 +184,7 @@ async fn a_jumper_that_refuses_connections_for_a_while_costs_nothing() {
     let setup = impatient(&sandbox).env("JUMPER_API_URL", &wire.url());
     let gateway = Gateway::start(&sandbox, setup).await;
     gateway.accept("warm", "+12025559999").await;
-    gateway.until_state("warm", "accepted").await;
+    gateway.until_sent("warm").await;
     wire.cut().await;
     for n in 0..10 {
         gateway.accept(&format!("m{n}"), &person(n)).await;
@@ -213,7 +213,7 @@ async fn a_refusal_that_the_operator_listed_is_tried_again() {
         .script("send", &["refuse:Busy, TRY AGAIN LATER please"])
         .await;
     gateway.accept("m1", &person(1)).await;
-    gateway.until_state("m1", "accepted").await;
+    gateway.until_sent("m1").await;
     assert_eq!(sandbox.sends_to(digits(&person(1))).await.len(), 1);
     assert_eq!(sandbox.counts().await["refused"], 1);
 }

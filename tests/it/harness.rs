@@ -791,15 +791,25 @@ impl Gateway {
 
     /// Waits until a message is in this state.
     pub(crate) async fn until_state(&self, msg_id: &str, state: &str) -> Value {
+        self.until_message(msg_id, state, |message| message["state"] == state)
+            .await
+    }
+
+    /// Waits until the provider has taken a message, whatever became of it then.
+    pub(crate) async fn until_sent(&self, msg_id: &str) -> Value {
+        self.until_message(msg_id, "sent", is_sent).await
+    }
+
+    async fn until_message(&self, msg_id: &str, what: &str, is: impl Fn(&Value) -> bool) -> Value {
         let give_up = Instant::now() + self.home.patience();
         loop {
             let message = self.message(msg_id).await;
-            if message["state"] == state {
+            if is(&message) {
                 return message;
             }
             assert!(
                 Instant::now() < give_up,
-                "not {state}: {message}\n{}",
+                "not {what}: {message}\n{}",
                 self.process.output()
             );
             // waits because it polls another process; bounded
@@ -850,6 +860,12 @@ pub(crate) fn client() -> reqwest::Client {
         .timeout(PATIENCE)
         .build()
         .unwrap()
+}
+
+/// Whether the provider has taken a message, as the API tells it.
+pub(crate) fn is_sent(message: &Value) -> bool {
+    let state = message["state"].as_str().unwrap_or_default();
+    ["sent", "delivered", "read", "failed_at_whatsapp"].contains(&state)
 }
 
 /// Waits for something that another process brings about; polls, because it cannot tell.

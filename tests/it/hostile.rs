@@ -111,7 +111,7 @@ async fn hostile_texts_do_not_steer_the_terminal_of_who_traces_them() {
     let setup = setup.env("OPS_ADDR", gateway.ops.trim_start_matches("http://"));
     gateway.accept("plain", &number(50)).await;
     let (plain, _) = printed(&["trace", "plain"], &setup);
-    assert!(plain.starts_with("plain  queued: "), "{plain}");
+    assert!(plain.starts_with("plain  waiting: "), "{plain}");
     for n in 0..HOSTILE.len() {
         gateway.accept_body(&hostile_send(n)).await;
         let (out, err) = printed(&["trace", &number(n)], &setup);

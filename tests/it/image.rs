@@ -306,7 +306,7 @@ async fn without_rights_on_a_read_only_root_it_serves_checks_and_stops() {
         (&["gateway", "health", "--ready"], "ready"),
         (&["gateway", "check"], "writable"),
         (&["gateway", "config"], "store.data_dir"),
-        (&["gateway", "trace", "m0"], "accepted"),
+        (&["gateway", "trace", "m0"], "sent"),
     ] {
         let (code, said) = jail.run(&variables, words);
         assert_eq!(code, 0, "{words:?}: {said}");

@@ -61,7 +61,7 @@ impl Watch {
             let answer = house.send("tok-steady", &id, n).await;
             answered.push(began.elapsed());
             assert_eq!(answer.1["status"], "success");
-            house.gateway.until_state(&id, "accepted").await;
+            house.gateway.until_sent(&id).await;
             accepted.push(began.elapsed());
         }
         Seen {
@@ -125,7 +125,7 @@ async fn one_accounts_outage_pause_backlog_or_dead_token_changes_nothing_for_ano
     for id in ["steady", "out", "dead"] {
         let warm = format!("warm-{id}");
         watch.house.send(&format!("tok-{id}"), &warm, 1).await;
-        watch.house.gateway.until_state(&warm, "accepted").await;
+        watch.house.gateway.until_sent(&warm).await;
     }
     let before = watch.look().await;
 

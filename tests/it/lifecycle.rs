@@ -36,7 +36,7 @@ async fn a_second_gateway_on_the_same_data_says_so_and_exits_1() {
         "it does not say which: {said}"
     );
     gateway.accept("m0", &number(0)).await;
-    gateway.until_state("m0", "accepted").await;
+    gateway.until_sent("m0").await;
 }
 
 #[tokio::test]
@@ -198,7 +198,7 @@ async fn a_provider_that_hangs_does_not_hold_up_the_stop_and_its_messages_are_un
     sent(&gateway, &sandbox, "before", &number(1)).await;
     sandbox.script("send", &["hang:30"]).await;
     gateway.accept("m0", &number(0)).await;
-    gateway.until_state("m0", "attempting").await;
+    gateway.until_state("m0", "sending").await;
     let asked = Instant::now();
     gateway.process.terminate();
     let (gateway, code) = ended(gateway).await;
@@ -300,7 +300,7 @@ async fn while_it_stops_it_is_not_ready_takes_no_sends_and_still_stores_webhooks
     let id = sent(&gateway, &sandbox, "before", &number(1)).await;
     sandbox.script("send", &["accept_then_slow:1.5"]).await;
     gateway.accept("m0", &number(0)).await;
-    gateway.until_state("m0", "attempting").await;
+    gateway.until_state("m0", "sending").await;
     gateway.process.terminate();
     let why = until("it is not ready", async || {
         let (status, why) = gateway.ready().await;

@@ -64,3 +64,4 @@ mod unknown;
 mod upkeep;
 mod upstream;
 mod webhook;
+mod why;

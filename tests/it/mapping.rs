@@ -13,7 +13,7 @@ async fn pair(change: impl Fn(Setup) -> Setup) -> (Sandbox, Gateway) {
 async fn sent(pair: &(Sandbox, Gateway), id: &str, to: &str, body: &Value) -> Value {
     let (sandbox, gateway) = pair;
     gateway.accept_body(body).await;
-    gateway.until_state(id, "accepted").await;
+    gateway.until_sent(id).await;
     let mut sends = sandbox.sends_to(digits(to)).await;
     assert_eq!(sends.len(), 1, "{sends:?}");
     sends.remove(0)
@@ -251,7 +251,7 @@ async fn b_03_buttons_go_by_their_index_and_one_that_does_not_exist_is_refused()
     assert_eq!(code_of(&answer), "7001");
     assert!(sandbox.sends_to(digits(&person(50))).await.is_empty());
     gateway.accept("after", &person(51)).await;
-    gateway.until_state("after", "accepted").await;
+    gateway.until_sent("after").await;
 }
 
 #[tokio::test]
@@ -347,7 +347,7 @@ async fn b_28_the_recipient_goes_out_in_digits_however_it_was_written() {
             assert_eq!(code_of(&answer), "7002", "{to}");
             continue;
         }
-        pair.1.until_state(&id, "accepted").await;
+        pair.1.until_sent(&id).await;
         let sends = pair.0.sends_to(&wanted).await;
         assert_eq!(sends.len(), 1, "{to}");
         assert_eq!(sends[0]["source"], "moengage");

@@ -113,7 +113,7 @@ async fn whoever_asks_for_a_message_of_a_newer_version_is_told_what_is_known() {
     let (status, found) = gateway.ops_get("/api/messages/new").await;
     assert_eq!(
         (status, &found["state"]),
-        (200, &json!("queued")),
+        (200, &json!("waiting")),
         "{found}"
     );
     let reason = found["template"].as_str().unwrap();

@@ -39,7 +39,7 @@ async fn b_02_one_bad_campaign_stops_nothing_and_every_request_is_answered() {
     let text = json!([{ "type": "body", "parameters": [{ "type": "text", "text": "10:30" }] }]);
     let warm = send("warm", "+12025550140", "confirm_slot", "en_US", text);
     gateway.accept_body(&warm).await;
-    gateway.until_state("warm", "accepted").await;
+    gateway.until_sent("warm").await;
     for (n, bad) in bad_campaigns().iter().enumerate() {
         let (id, to) = (format!("good{n}"), person(n));
         let good = order_update(&id, &to);
@@ -64,7 +64,7 @@ async fn b_43_a_forged_address_opens_nothing_and_tokens_are_not_renewed_from_out
     let sandbox = Sandbox::start(json!({ "event_mode": "none" })).await;
     let gateway = Gateway::start(&sandbox, Setup::towards(&sandbox)).await;
     gateway.accept("m1", "+12025550143").await;
-    gateway.until_state("m1", "accepted").await;
+    gateway.until_sent("m1").await;
     let refreshes = sandbox.counts().await["refreshes"].clone();
     let forged = [("x-forwarded-for", "127.0.0.1"), ("x-real-ip", "127.0.0.1")];
     for path in [

@@ -34,7 +34,7 @@ async fn b_07_the_same_message_fifty_times_at_once_is_sent_once() {
         for answer in answers {
             assert_eq!(answer, (200, json!({ "status": "success" })));
         }
-        gateway.until_state(&id, "accepted").await;
+        gateway.until_sent(&id).await;
         assert_eq!(sandbox.sends_to(digits(&to)).await.len(), 1);
     }
     assert_eq!(gateway.drained().await["accepted"], 3);
@@ -46,7 +46,7 @@ async fn b_07_the_same_message_fifty_times_at_once_is_sent_once() {
 async fn b_07_a_repeat_answers_success_whatever_became_of_the_first() {
     let (sandbox, gateway) = pair().await;
     gateway.accept("sent", &person(1)).await;
-    gateway.until_state("sent", "accepted").await;
+    gateway.until_sent("sent").await;
     sandbox.script("send", &["refuse_200"]).await;
     gateway.accept("refused", &person(2)).await;
     gateway.until_state("refused", "failed").await;
@@ -74,7 +74,7 @@ async fn b_07_a_repeat_answers_success_whatever_became_of_the_first() {
         }
     }
     gateway.channel("resume").await;
-    gateway.until_state("waits", "accepted").await;
+    gateway.until_sent("waits").await;
     assert_eq!(gateway.drained().await["accepted"], 3);
     for (n, sends) in [(1, 1), (2, 0), (3, 1), (9, 0)] {
         let sent = sandbox.sends_to(digits(&person(n))).await;
@@ -101,7 +101,7 @@ async fn a_refused_send_may_be_corrected_under_the_same_id() {
         assert_eq!(gateway.post(&bad).await.1["status"], "failure");
     }
     gateway.accept("m", &person(1)).await;
-    gateway.until_state("m", "accepted").await;
+    gateway.until_sent("m").await;
     assert_eq!(sandbox.sends_to(digits(&person(1))).await.len(), 1);
     assert_eq!(sandbox.told("m").await, [""; 0]);
 }

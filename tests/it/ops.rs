@@ -239,7 +239,7 @@ async fn a_paused_channel_holds_its_queue_over_a_restart_and_goes_on_when_resume
     );
     let gateway = gateway.crash_and_restart(&sandbox).await;
     gateway.accept("after", &number(99)).await;
-    gateway.until_state("after", "accepted").await;
+    gateway.until_sent("after").await;
 }
 
 /// Makes these changes all at once.

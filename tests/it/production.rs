@@ -65,7 +65,7 @@ async fn a_redis_user_with_the_rules_of_the_readme_may_do_all_that_the_gateway_d
     // A send that nobody ends, taken over by the next process.
     stage.sandbox.script("send", &["accept_then_slow:60"]).await;
     gateway.accept("m2", &number(2)).await;
-    gateway.until_state("m2", "attempting").await;
+    gateway.until_state("m2", "sending").await;
     stage.until_sent(2).await;
     gateway = gateway.crash_and_restart(&stage.sandbox).await;
     // Accepted or failed: its statuses may have come while nobody listened.

@@ -27,7 +27,7 @@ async fn a_paused_message_that_grew_too_old_is_reported_failed_and_never_sent() 
     assert_eq!(gateway.message("old").await["state"], "failed");
     gateway.channel("resume").await;
     gateway.accept("young", &person(2)).await;
-    gateway.until_state("young", "accepted").await;
+    gateway.until_sent("young").await;
     assert!(sandbox.sends_to(digits(&person(1))).await.is_empty());
     let ledger = gateway.drained().await;
     assert_eq!((&ledger["failed"], &ledger["lost"]), (&json!(1), &json!(0)));
@@ -57,7 +57,7 @@ async fn held_messages_that_grew_too_old_are_reported_failed_and_never_sent() {
     sandbox.no_rules().await;
     // Nothing is queued, so the next accepted message is the trial.
     gateway.accept("young", &person(7)).await;
-    gateway.until_state("young", "accepted").await;
+    gateway.until_sent("young").await;
     assert_eq!(gateway.drained().await["failed"], 5);
     assert!(gateway.holds().await.is_empty());
 }
@@ -100,7 +100,7 @@ async fn an_outage_opens_the_breaker_which_tests_itself_and_closes_and_the_backl
         .set("policy.retry_max=100ms");
     let gateway = Gateway::start(&sandbox, setup).await;
     gateway.accept("warm", "+12025559999").await;
-    gateway.until_state("warm", "accepted").await;
+    gateway.until_sent("warm").await;
     sandbox.knobs(json!({ "share_503": 1.0 })).await;
     for n in 0..40 {
         gateway.accept(&format!("m{n}"), &person(n)).await;
@@ -140,7 +140,7 @@ async fn an_outage_of_unreadable_answers_costs_a_handful_of_unknown_sends() {
         .set("breaker.open_max=1s");
     let gateway = Gateway::start(&sandbox, setup).await;
     gateway.accept("warm", "+12025559999").await;
-    gateway.until_state("warm", "accepted").await;
+    gateway.until_sent("warm").await;
     gateway.channel("pause").await;
     for n in 0..60 {
         gateway.accept(&format!("m{n}"), &person(n)).await;

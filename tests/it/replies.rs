@@ -252,7 +252,7 @@ async fn stop_is_told_and_obeyed_and_start_undoes_it() {
     until_told(&sandbox, "waiting", &["failed"]).await;
     let told = sandbox.entries("waiting").await;
     assert_eq!(told[0]["error"]["code"], "7003");
-    gateway.until_state("others", "accepted").await;
+    gateway.until_sent("others").await;
     assert_eq!(
         sandbox.sends_to(&to[1..]).await.len(),
         1,

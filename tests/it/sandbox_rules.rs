@@ -17,7 +17,7 @@ async fn a_rule_answers_for_one_recipient_and_is_counted() {
     }
     gateway.until_state("m1", "failed").await;
     for id in ["m0", "m2"] {
-        gateway.until_state(id, "accepted").await;
+        gateway.until_sent(id).await;
     }
     assert!(sandbox.sends_to(digits(&person(1))).await.is_empty());
     let shown = sandbox.get("rules").await;

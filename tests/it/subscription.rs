@@ -99,7 +99,7 @@ async fn b_18_a_subscription_that_cannot_be_made_is_tried_again_and_sending_goes
     let (setup, url) = setup(&sandbox);
     let gateway = Gateway::start_unheard(setup);
     gateway.accept("m", &person(1)).await;
-    gateway.until_state("m", "accepted").await;
+    gateway.until_sent("m").await;
     until_webhooks(&sandbox, &[&format!("{url}/{SECRET}")]).await;
     let output = gateway.process.output();
     assert!(
@@ -115,7 +115,7 @@ async fn without_an_address_of_ours_no_subscription_is_touched() {
     sandbox.put("subscriptions", json!([entry(FOREIGN)])).await;
     let gateway = Gateway::start_unheard(Setup::towards(&sandbox));
     gateway.accept("m", &person(1)).await;
-    gateway.until_state("m", "accepted").await;
+    gateway.until_sent("m").await;
     assert_eq!(calls(&sandbox, "list_subscription").await, 0);
     assert_eq!(webhooks(&sandbox).await, [FOREIGN]);
 }

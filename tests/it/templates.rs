@@ -43,7 +43,7 @@ async fn a_template_or_language_that_is_not_approved_is_refused_with_7001() {
         assert_eq!(answer.1["error"]["message"], reason);
     }
     gateway.accept_body(&one(1, "welcome_back", "en")).await;
-    gateway.until_state("m1", "accepted").await;
+    gateway.until_sent("m1").await;
     sandbox.put("templates", json!([])).await;
     assert_eq!(gateway.drained().await["accepted"], 1);
 }
@@ -66,7 +66,7 @@ async fn b_22_a_new_template_a_new_language_and_a_changed_id_are_seen_without_a_
     };
     put(json!([variant("71", "en")])).await;
     gateway.accept_body(&one(1, "brand_new", "en")).await;
-    gateway.until_state("m1", "accepted").await;
+    gateway.until_sent("m1").await;
     put(json!([variant("72", "en"), variant("73", "fr")])).await;
     gateway.accept_body(&one(2, "brand_new", "en")).await;
     gateway.accept_body(&one(3, "brand_new", "fr")).await;
@@ -89,7 +89,7 @@ async fn b_12_two_variants_of_one_language_send_once() {
     let sandbox = Sandbox::start(json!({ "event_mode": "none", "ids_as_numbers": true })).await;
     let gateway = Gateway::start(&sandbox, Setup::towards(&sandbox)).await;
     gateway.accept_body(&one(1, "twice_approved", "en")).await;
-    gateway.until_state("m1", "accepted").await;
+    gateway.until_sent("m1").await;
     gateway.drained().await;
     let sends = sandbox.sends_to(digits(&person(1))).await;
     assert_eq!(sends.len(), 1, "{sends:?}");
@@ -124,7 +124,7 @@ async fn b_13_buttons_are_judged_by_the_language_that_is_sent() {
         gateway.accept_body(&body).await;
     }
     let buttons = async |n: usize| {
-        gateway.until_state(&format!("m{n}"), "accepted").await;
+        gateway.until_sent(&format!("m{n}")).await;
         sandbox.sends_to(digits(&person(n))).await[0]["message_params"]["BUTTONS"].clone()
     };
     assert_eq!(buttons(1).await, json!([reply]));
@@ -198,7 +198,7 @@ async fn a_restart_while_jumper_is_down_uses_the_stored_list() {
         .set("policy.retry_max=500ms");
     let gateway = Gateway::start(&sandbox, setup).await;
     gateway.accept_body(&one(0, "welcome_back", "en")).await;
-    gateway.until_state("m0", "accepted").await;
+    gateway.until_sent("m0").await;
     wire.cut().await;
     let gateway = gateway.crash_and_restart(&sandbox).await;
     assert_eq!(
@@ -215,7 +215,7 @@ async fn a_restart_while_jumper_is_down_uses_the_stored_list() {
     })
     .await;
     let _wire = Tap::open(addr, &sandbox.url).await;
-    gateway.until_state("m2", "accepted").await;
+    gateway.until_sent("m2").await;
     assert_eq!(sandbox.sends_to(digits(&person(2))).await.len(), 1);
 }
 
@@ -235,7 +235,7 @@ async fn r_07_an_empty_list_fails_nothing_that_is_queued_and_a_second_one_is_bel
     let gateway = Gateway::start(&sandbox, Setup::towards(&sandbox)).await;
     // The store knows both templates, and messages for both are queued.
     gateway.accept_body(&one(0, "welcome_back", "en")).await;
-    gateway.until_state("m0", "accepted").await;
+    gateway.until_sent("m0").await;
     gateway.channel("pause").await;
     for n in 1..=100 {
         gateway.accept_body(&one(n, "welcome_back", "en")).await;
@@ -296,7 +296,7 @@ async fn r_07_a_list_with_a_cursor_or_without_data_proves_no_absence() {
     let gateway = Gateway::start(&sandbox, setup).await;
     ruled(&sandbox, 2).await;
     gateway.accept_body(&one(1, "welcome_back", "en")).await;
-    gateway.until_state("m1", "accepted").await;
+    gateway.until_sent("m1").await;
     gateway.accept_body(&one(2, "the_last_one", "en")).await;
     until("it is tried and waits", async || {
         let history = gateway.history("m2").await;
@@ -304,11 +304,11 @@ async fn r_07_a_list_with_a_cursor_or_without_data_proves_no_absence() {
     })
     .await;
     sandbox.delete("rules").await;
-    gateway.until_state("m2", "accepted").await;
+    gateway.until_sent("m2").await;
     // From now on both are known, and an answer without a list takes nothing away.
     let nothing = json!({ "route": "list", "body": { "success": true, "data": null } });
     sandbox.post("rules", nothing).await;
     ruled(&sandbox, 2).await;
     gateway.accept_body(&one(3, "the_last_one", "en")).await;
-    gateway.until_state("m3", "accepted").await;
+    gateway.until_sent("m3").await;
 }

@@ -19,7 +19,7 @@ async fn pair(knobs: Value) -> (Sandbox, Gateway) {
 async fn settled(knobs: Value) -> (Sandbox, Gateway) {
     let (sandbox, gateway) = pair(knobs).await;
     gateway.accept("warm", "+12025559999").await;
-    gateway.until_state("warm", "accepted").await;
+    gateway.until_sent("warm").await;
     let gateway = gateway.crash_and_restart(&sandbox).await;
     gateway.process_templates().await;
     (sandbox, gateway)
@@ -56,7 +56,7 @@ async fn b_14_b_16b_pairs_that_end_within_seconds_cost_no_message() {
         let (id, to) = (format!("m{sent}"), person(sent));
         sent += 1;
         gateway.accept(&id, &to).await;
-        gateway.until_state(&id, "accepted").await;
+        gateway.until_sent(&id).await;
         (sandbox.counts().await["refreshes"].as_u64() >= Some(3)).then_some(())
     })
     .await;
@@ -69,7 +69,7 @@ async fn kept(sandbox: &Sandbox, changes: &[(&str, &str)]) -> (Arc<Redis>, Gatew
     let setup = Setup::towards(sandbox).sharing(&redis);
     let gateway = Gateway::start(sandbox, setup).await;
     gateway.accept("warm", "+12025559999").await;
-    gateway.until_state("warm", "accepted").await;
+    gateway.until_sent("warm").await;
     let setup = gateway.setup();
     drop(gateway);
     for (name, value) in changes {
@@ -421,7 +421,7 @@ async fn g_07_a_401_for_one_message_alone_renews_nothing_and_holds_nothing() {
     {
         sandbox.script("send", &[outcome]).await;
         gateway.accept(&format!("m{n}"), &person(n)).await;
-        gateway.until_state(&format!("m{n}"), "accepted").await;
+        gateway.until_sent(&format!("m{n}")).await;
         assert!(gateway.account().await["held"].is_null(), "{outcome}");
     }
     assert_eq!(sandbox.counts().await["refreshes"], refreshes);

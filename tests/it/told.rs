@@ -71,7 +71,7 @@ async fn r_48_a_stranger_learns_only_whether_the_gateway_is_ready() {
     let gateway = gateway.restart_with(&sandbox, roomy).await;
     sandbox.script("send", &["accept_then_slow:2"]).await;
     gateway.accept("m0", &person(0)).await;
-    gateway.until_state("m0", "attempting").await;
+    gateway.until_state("m0", "sending").await;
     gateway.process.terminate();
     let seen = until("it is stopping", async || {
         let seen = gateway.ready_to_strangers().await;
@@ -133,7 +133,7 @@ async fn r_42_a_blip_of_the_provider_wakes_nobody_and_its_end_is_no_error() {
     let gateway = Gateway::start(&sandbox, setup).await;
     sandbox.script("send", &["503"]).await;
     gateway.accept("m0", &person(0)).await;
-    gateway.until_state("m0", "accepted").await;
+    gateway.until_sent("m0").await;
     let log = until("the end is told", async || {
         let log = gateway.process.output();
         log.contains("the provider works again").then_some(log)

@@ -26,7 +26,7 @@ async fn b_08_a_status_proves_that_a_lost_answer_was_an_acceptance() {
         let (sandbox, gateway) = pair(knobs, "60s").await;
         sandbox.script("send", &["accept_then_close"]).await;
         gateway.accept("m", &person(n)).await;
-        let message = gateway.until_state("m", "accepted").await;
+        let message = gateway.until_sent("m").await;
         assert_eq!(message["receipt_inferred"], true, "{message}");
         told(&sandbox, "m", &["sent", "delivered"]).await;
         let ledger = gateway.drained().await;
@@ -45,7 +45,7 @@ async fn evidence_that_comes_after_the_hold_turns_failed_into_delivered() {
     let status = json!({ "to": person(1), "status": "delivered" });
     assert_eq!(sandbox.post("status", status).await["status"], 200);
     told(&sandbox, "m", &["failed", "delivered"]).await;
-    let message = gateway.until_state("m", "accepted").await;
+    let message = gateway.until_sent("m").await;
     assert_eq!(message["receipt_inferred"], true, "{message}");
     let status = json!({ "to": person(1), "status": "read" });
     assert_eq!(sandbox.post("status", status).await["status"], 200);
@@ -127,7 +127,7 @@ async fn an_unknown_send_is_sent_once_more_and_never_a_third_time_where_that_is_
         .set("breaker.failures=10000");
     let gateway = Gateway::start(&sandbox, setup).await;
     gateway.accept("fine", &person(1)).await;
-    gateway.until_state("fine", "accepted").await;
+    gateway.until_sent("fine").await;
     sandbox.script("send", &["accept_then_close"; 6]).await;
     gateway.accept("twice", &person(2)).await;
     told(&sandbox, "twice", &["failed"]).await;
@@ -143,7 +143,7 @@ async fn an_unknown_send_is_sent_once_more_and_never_a_third_time_where_that_is_
 async fn killed_while_a_send_is_under_way_it_is_not_sent_again() {
     let (sandbox, gateway) = pair(json!({ "event_mode": "none" }), "60s").await;
     gateway.accept("warm", &person(0)).await;
-    gateway.until_state("warm", "accepted").await;
+    gateway.until_sent("warm").await;
     sandbox.knobs(json!({ "latency_ms": 60_000 })).await;
     gateway.accept("m", &person(1)).await;
     until("Jumper has taken it", async || {
@@ -155,11 +155,11 @@ async fn killed_while_a_send_is_under_way_it_is_not_sent_again() {
     gateway.until_state("m", "unknown").await;
     // What comes after it is sent; it is not.
     gateway.accept("after", &person(2)).await;
-    gateway.until_state("after", "accepted").await;
+    gateway.until_sent("after").await;
     assert_eq!(sandbox.sends_to(digits(&person(1))).await.len(), 1);
     let status = json!({ "to": person(1), "status": "delivered" });
     assert_eq!(sandbox.post("status", status).await["status"], 200);
-    let message = gateway.until_state("m", "accepted").await;
+    let message = gateway.until_sent("m").await;
     assert_eq!(message["receipt_inferred"], true);
     told(&sandbox, "m", &["delivered"]).await;
 }

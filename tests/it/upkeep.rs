@@ -153,7 +153,7 @@ async fn r_39_with_a_disk_nearly_full_callers_get_503_while_the_queue_is_sent() 
     gateway
         .ops_send("POST", "/api/channels/default/resume", json!({}))
         .await;
-    gateway.until_state("waiting", "accepted").await;
+    gateway.until_sent("waiting").await;
     let (status_code, answer) = gateway.post(&order_update("m1", &number(2))).await;
     assert_eq!(status_code, 503, "{answer}");
     assert!(
@@ -188,7 +188,7 @@ async fn r_39_with_a_disk_nearly_full_callers_get_503_while_the_queue_is_sent() 
         "a refused message was kept"
     );
     gateway.accept("m1", &number(2)).await;
-    gateway.until_state("m1", "accepted").await;
+    gateway.until_sent("m1").await;
 }
 
 /// Keeps the store from writing, as a slow disk or a backup would, until it is dropped.
@@ -206,7 +206,7 @@ async fn b_39_a_store_that_is_busy_for_a_moment_delays_everybody_and_fails_nobod
     let gateway = Gateway::start(&sandbox, Setup::towards(&sandbox)).await;
     let id = sent(&gateway, &sandbox, "m0", &number(0)).await;
     gateway.accept("under_way", &number(1)).await;
-    gateway.until_state("under_way", "attempting").await;
+    gateway.until_state("under_way", "sending").await;
     let busy = block_writes(&gateway);
     let read = status(&id, "read", 1_930_000_000);
     let to = number(2);
@@ -231,7 +231,7 @@ async fn a_store_that_cannot_write_means_503_for_all_and_heals_without_a_restart
     let gateway = Gateway::start(&sandbox, Setup::towards(&sandbox)).await;
     let id = sent(&gateway, &sandbox, "m0", &number(0)).await;
     gateway.accept("under_way", &number(1)).await;
-    gateway.until_state("under_way", "attempting").await;
+    gateway.until_state("under_way", "sending").await;
     let blocked = block_writes(&gateway);
     let read = status(&id, "read", 1_930_000_000);
     let m1 = order_update("m1", &number(2));

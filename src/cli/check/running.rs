@@ -20,7 +20,17 @@ pub(super) async fn ask(config: &Config) -> anyhow::Result<Vec<Finding>> {
             let words = format!("answers at {}", ops.addr());
             let mut findings = vec![finding(ITEM, Mark::Ok, words)];
             findings.extend(list(&accounts["accounts"]).iter().flat_map(account));
-            findings.extend(list(&channels["channels"]).iter().filter_map(paused));
+            let reasons: Vec<&Value> = list(&accounts["accounts"])
+                .iter()
+                .map(|one| &one["why"])
+                .collect();
+            let own = |channel: &&Value| !reasons.contains(&&channel["why"]);
+            findings.extend(
+                list(&channels["channels"])
+                    .iter()
+                    .filter(own)
+                    .filter_map(waits),
+            );
             findings.extend(list(&channels["channels"]).iter().flat_map(not_taken));
             findings.push(queue(&ledger["total"]));
             findings
@@ -116,17 +126,8 @@ fn going_on(token: &Value) -> &'static str {
 }
 
 fn sending(account: &Value) -> (Mark, String) {
-    let held = &account["held"];
-    if !held.is_null() {
-        let (since, reason) = (text(&held["since"]), text(&held["reason"]));
-        return (Mark::Fault, format!("held since {since}: {reason}"));
-    }
-    if account["breaker"] == "open" {
-        let words = "paused by the breaker: Jumper does not work; it is tried again by itself";
-        return (Mark::Warn, words.to_owned());
-    }
-    if let Some(waits) = account["waits"].as_str() {
-        return (Mark::Warn, waits.to_owned());
+    if let Some(blocked) = blocked(&account["why"]) {
+        return blocked;
     }
     let rate = &account["rate"];
     let pace = match &rate["effective"] {
@@ -137,11 +138,31 @@ fn sending(account: &Value) -> (Mark, String) {
     (Mark::Ok, format!("{pace}, {at_once} at once ({layer})"))
 }
 
-fn paused(channel: &Value) -> Option<Finding> {
-    let id = text(&channel["channel"]);
-    let words =
-        format!("paused by an operator: POST /api/channels/{id}/resume at the ops listener");
-    (channel["paused"] == true).then(|| finding(format!("channel {id}"), Mark::Warn, words))
+/// What the gateway says of why it does not send, or sends less. What needs a person is a fault.
+fn blocked(why: &Value) -> Option<(Mark, String)> {
+    let code = why["code"].as_str()?;
+    let mark = match code {
+        "no_token" | "held" | "store_not_writable" => Mark::Fault,
+        _ => Mark::Warn,
+    };
+    let since = why["since"].as_str();
+    let since = since.map_or(String::new(), |since| format!(" (since {since})"));
+    let cure = why["cure"].as_str();
+    let cure = cure.map_or(String::new(), |cure| format!("; {cure}"));
+    Some((
+        mark,
+        format!("{code}: {}{since}{cure}", text(&why["words"])),
+    ))
+}
+
+/// Why a channel sends nothing, where that is not what its account says.
+fn waits(channel: &Value) -> Option<Finding> {
+    let (mark, words) = blocked(&channel["why"])?;
+    Some(finding(
+        format!("channel {}", text(&channel["channel"])),
+        mark,
+        words,
+    ))
 }
 
 /// Callbacks of a channel that MoEngage does not take, with what it answers.
@@ -187,32 +208,22 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn an_account_is_judged_by_its_token_and_its_hold() {
+    fn an_account_is_judged_by_its_token_and_by_why_it_does_not_send() {
         let rate = json!({ "effective": 10.0, "concurrency": 10, "layer": "configured" });
-        let with = |token: Value, held: Value, breaker: &str| {
-            let shown = json!({
-                "account": "default", "token": token, "held": held, "breaker": breaker,
-                "rate": rate,
-            });
+        let with = |token: Value, code: Option<&str>| {
+            let why = code.map(|code| json!({ "code": code, "words": "so", "cure": "do" }));
+            let shown = json!({ "account": "default", "token": token, "why": why, "rate": rate });
             account(&shown).map(|one| one.mark)
         };
         let fresh = || json!({ "state": "fresh", "expires_at": "2031-03-03T10:00:00Z" });
         let (ok, warn, fault) = (Mark::Ok, Mark::Warn, Mark::Fault);
-        let hold = json!({ "reason": "dead", "since": "2031-03-03T10:00:00Z" });
-        assert_eq!(with(fresh(), json!(null), "closed"), [ok, ok]);
-        assert_eq!(
-            with(json!({ "state": "stale" }), json!(null), "open"),
-            [warn, warn]
-        );
-        assert_eq!(
-            with(json!({ "state": "missing" }), hold.clone(), "closed"),
-            [fault, fault]
-        );
-        assert_eq!(
-            with(json!({ "state": "dead" }), hold, "open"),
-            [fault, fault]
-        );
-        assert_eq!(with(json!(null), json!(null), "closed"), [fault, ok]);
+        assert_eq!(with(fresh(), None), [ok, ok]);
+        let stale = json!({ "state": "stale" });
+        assert_eq!(with(stale, Some("circuit_open")), [warn, warn]);
+        let missing = json!({ "state": "missing" });
+        assert_eq!(with(missing, Some("no_token")), [fault, fault]);
+        assert_eq!(with(fresh(), Some("held")), [ok, fault]);
+        assert_eq!(with(json!(null), None), [fault, ok]);
     }
 
     #[test]
@@ -241,16 +252,15 @@ mod tests {
     }
 
     #[test]
-    fn only_a_paused_channel_is_told() {
-        assert_eq!(
-            paused(&json!({ "channel": "default", "paused": false })),
-            None
-        );
-        let found = paused(&json!({ "channel": "default", "paused": true })).unwrap();
+    fn r_41_a_channel_that_sends_nothing_is_told_with_the_cure() {
+        assert_eq!(waits(&json!({ "channel": "uk", "why": null })), None);
+        let why = json!({ "code": "paused", "words": "an operator paused it", "cure": "POST x" });
+        let found = waits(&json!({ "channel": "uk", "why": why })).unwrap();
         assert_eq!(
             (found.item.as_str(), found.mark),
-            ("channel default", Mark::Warn)
+            ("channel uk", Mark::Warn)
         );
+        assert_eq!(found.words, "paused: an operator paused it; POST x");
     }
 
     #[test]

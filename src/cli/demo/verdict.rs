@@ -153,21 +153,16 @@ impl Facts {
 
     fn statuses(&self) -> Check {
         let counts = &self.counts;
-        let entries: Vec<String> = ["sent", "delivered", "read", "failed"]
-            .iter()
-            .map(|name| {
-                format!(
-                    "{} {name}",
-                    counts.callback_entries.get(*name).unwrap_or(&0)
-                )
-            })
-            .collect();
+        let told = |name: &str| counts.callback_entries.get(name).copied().unwrap_or(0);
+        let entries = ["sent", "delivered", "read"].map(|name| format!("{} {name}", told(name)));
         let holds = self.same("accepted", counts.callback_messages) && counts.callback_invalid == 0;
         let words = format!(
-            "MoEngage has the status of {} of {} messages: {}",
+            "MoEngage has the status of {} of {} messages: {}, {} failed at WhatsApp, {} failed here",
             counts.callback_messages,
             self.total("accepted"),
-            entries.join(", ")
+            entries.join(", "),
+            self.undelivered(),
+            self.total("failed"),
         );
         (holds, words)
     }
@@ -202,6 +197,14 @@ impl Facts {
         )
     }
 
+    /// Messages that the provider took and WhatsApp did not deliver: what was told as failed, without
+    /// what the gateway gave up itself.
+    fn undelivered(&self) -> i64 {
+        let told = self.counts.callback_entries.get("failed");
+        let told = told.and_then(|n| i64::try_from(*n).ok()).unwrap_or(0);
+        told - self.total("failed")
+    }
+
     /// The ledger as a small table.
     pub(super) fn ledger(&self) -> String {
         let callbacks = &self.ledger["total"]["callbacks"];
@@ -209,7 +212,8 @@ impl Facts {
         let rows = [
             ("accepted", self.total("accepted")),
             ("accepted by provider", self.total("accepted_by_provider")),
-            ("failed, MoEngage told", self.total("failed")),
+            ("failed at WhatsApp later", self.undelivered()),
+            ("failed here, MoEngage told", self.total("failed")),
             ("callbacks taken", number(&callbacks["taken"])),
             ("callbacks waiting", number(&callbacks["waiting"])),
             ("dead letters", number(&callbacks["dead_letters"])),
@@ -259,6 +263,7 @@ mod tests {
             recipients: 9,
             callback_messages: 10,
             callback_inbound: 2,
+            callback_entries: [("failed".to_owned(), 3)].into(),
             outcomes: [("503".to_owned(), 2), ("accept_then_close".to_owned(), 1)].into(),
             ..Counts::default()
         };
@@ -302,11 +307,13 @@ mod tests {
             "accepted 10 = queued 0 + in flight 0 + held 0 + unknown 0 + accepted by provider 9 + \
              failed 1: lost 0"
         );
-        assert!(
-            facts
-                .ledger()
-                .contains("  failed, MoEngage told        1\n")
-        );
+        let ledger = facts.ledger();
+        for row in [
+            "  failed at WhatsApp later          2\n",
+            "  failed here, MoEngage told        1\n",
+        ] {
+            assert!(ledger.contains(row), "{ledger}");
+        }
     }
 
     #[test]

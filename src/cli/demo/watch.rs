@@ -15,7 +15,7 @@ const LINE_EVERY: Duration = Duration::from_secs(2);
 const MEASURED_OVER: Duration = Duration::from_secs(1);
 
 /// Numbers of a moment.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Snapshot {
     pub(super) accepted: u64,
     /// Taken by the provider.
@@ -23,12 +23,15 @@ pub(super) struct Snapshot {
     /// Statuses at MoEngage.
     pub(super) delivered: u64,
     pub(super) read: u64,
-    pub(super) failed: u64,
+    /// Taken by the provider, and not delivered by WhatsApp.
+    pub(super) undelivered: u64,
     /// Messages that wait or are under way.
     pub(super) open: u64,
     pub(super) callbacks_waiting: u64,
     /// Calls to the provider so far.
     pub(super) calls: u64,
+    /// Why the account sends nothing or less, as the gateway says.
+    pub(super) why: Option<String>,
 }
 
 impl Snapshot {
@@ -43,10 +46,14 @@ impl Snapshot {
             sent: number(&total["accepted_by_provider"]),
             delivered: status("delivered"),
             read: status("read"),
-            failed: status("failed"),
+            // What the gateway gave up itself is told as failed too.
+            undelivered: status("failed").saturating_sub(number(&total["failed"])),
             open: open.iter().map(|name| number(&total[name])).sum(),
             callbacks_waiting: number(&total["callbacks"]["waiting"]),
             calls: number(&accounts["accounts"][0]["rate"]["started"]),
+            why: accounts["accounts"][0]["why"]["words"]
+                .as_str()
+                .map(str::to_owned),
         }
     }
 
@@ -74,7 +81,7 @@ struct Bars {
     sent: ProgressBar,
     delivered: ProgressBar,
     read: ProgressBar,
-    failed: ProgressBar,
+    undelivered: ProgressBar,
     foot: ProgressBar,
     all: MultiProgress,
 }
@@ -134,14 +141,15 @@ impl Bars {
     /// `None` when a template of the bars is not understood, which their test rules out.
     fn new(messages: u32) -> Option<Self> {
         let all = MultiProgress::with_draw_target(ProgressDrawTarget::stdout_with_hz(10));
-        let style = ProgressStyle::with_template("  {prefix:<10} {bar:40} {pos:>6}").ok()?;
+        let style = ProgressStyle::with_template("  {prefix:<18} {bar:40} {pos:>6}").ok()?;
         let style = style.progress_chars("━╸ ");
         let bar = |name: &'static str| {
             let bar = ProgressBar::new(messages.into()).with_style(style.clone());
             all.add(bar.with_prefix(name))
         };
         let (accepted, sent) = (bar("accepted"), bar("sent"));
-        let (delivered, read, failed) = (bar("delivered"), bar("read"), bar("failed"));
+        let (delivered, read) = (bar("delivered"), bar("read"));
+        let undelivered = bar("failed at WhatsApp");
         let foot = ProgressStyle::with_template("  {msg}").ok()?;
         let foot = all.add(ProgressBar::new(1).with_style(foot));
         Some(Self {
@@ -149,7 +157,7 @@ impl Bars {
             sent,
             delivered,
             read,
-            failed,
+            undelivered,
             foot,
             all,
         })
@@ -161,7 +169,7 @@ impl Bars {
             (&self.sent, snapshot.sent),
             (&self.delivered, snapshot.delivered),
             (&self.read, snapshot.read),
-            (&self.failed, snapshot.failed),
+            (&self.undelivered, snapshot.undelivered),
         ] {
             bar.set_position(number);
         }
@@ -175,7 +183,7 @@ impl Bars {
             &self.sent,
             &self.delivered,
             &self.read,
-            &self.failed,
+            &self.undelivered,
             &self.foot,
         ] {
             bar.abandon();
@@ -185,8 +193,10 @@ impl Bars {
 }
 
 fn foot(snapshot: &Snapshot, rate: f64) -> String {
+    let why = snapshot.why.as_deref();
+    let why = why.map_or(String::new(), |why| format!("   {why}"));
     format!(
-        "{rate:.1} of {RATE} calls/s   {} queued   {} callbacks waiting",
+        "{rate:.1} of {RATE} calls/s   {} queued   {} callbacks waiting{why}",
         snapshot.open, snapshot.callbacks_waiting
     )
 }
@@ -197,12 +207,12 @@ fn line(after: Duration, snapshot: &Snapshot, rate: f64) -> String {
         sent,
         delivered,
         read,
-        failed,
+        undelivered,
         ..
     } = snapshot;
     format!(
-        "  {:>3}s  accepted {accepted}  sent {sent}  delivered {delivered}  read {read}  failed \
-         {failed}  |  {}",
+        "  {:>3}s  accepted {accepted}  sent {sent}  delivered {delivered}  read {read}  failed at \
+         WhatsApp {undelivered}  |  {}",
         after.as_secs(),
         foot(snapshot, rate)
     )
@@ -217,8 +227,10 @@ mod tests {
         let ledger = json!({ "total": {
             "accepted": 9, "accepted_by_provider": 4, "queued": 2, "in_flight": 1, "held": 0,
             "unknown": 1, "failed": 1, "callbacks": { "waiting": 3 } } });
-        let accounts = json!({ "accounts": [ { "rate": { "started": 7 } } ] });
-        let entries = [("delivered".to_owned(), 3), ("failed".to_owned(), 1)];
+        let accounts = json!({ "accounts": [ {
+            "rate": { "started": 7 }, "why": { "words": "the provider waits" },
+        } ] });
+        let entries = [("delivered".to_owned(), 3), ("failed".to_owned(), 3)];
         let counts = Counts {
             callback_entries: entries.into(),
             ..Counts::default()
@@ -229,8 +241,8 @@ mod tests {
     #[test]
     fn a_snapshot_is_read_from_both_sides() {
         let now = snapshot();
-        let statuses = (now.delivered, now.read, now.failed);
-        assert_eq!((now.accepted, now.sent, statuses), (9, 4, (3, 0, 1)));
+        let statuses = (now.delivered, now.read, now.undelivered);
+        assert_eq!((now.accepted, now.sent, statuses), (9, 4, (3, 0, 2)));
         assert_eq!((now.open, now.callbacks_waiting, now.calls), (4, 3, 7));
         assert!(!now.is_empty());
         assert!(Snapshot::default().is_empty());
@@ -240,8 +252,8 @@ mod tests {
     fn a_line_tells_all_numbers() {
         assert_eq!(
             line(Duration::from_millis(4_200), &snapshot(), 19.96),
-            "    4s  accepted 9  sent 4  delivered 3  read 0  failed 1  |  20.0 of 20 calls/s   \
-             4 queued   3 callbacks waiting"
+            "    4s  accepted 9  sent 4  delivered 3  read 0  failed at WhatsApp 2  |  20.0 of \
+             20 calls/s   4 queued   3 callbacks waiting   the provider waits"
         );
     }
 

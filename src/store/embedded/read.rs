@@ -2,9 +2,9 @@
 
 use super::{Store, channel_id, damaged, events, settle, signed};
 use crate::domain::proof::LastProof;
-use crate::domain::{AccountId, MsgId, State, UnixMs};
+use crate::domain::{AccountId, ChannelId, MsgId, State, UnixMs};
 use crate::store::{Record, Search, StoreError, row};
-use rusqlite::{Connection, Result, Row, ToSql};
+use rusqlite::{Connection, Result, Row, ToSql, params};
 
 /// What a record is read from.
 pub(super) const COLUMNS: &str = "id, channel, account, msg_id, recipient, state, due, accepted_at,
@@ -58,6 +58,30 @@ impl Store {
             conn.query_row(sql, [], |row| Ok([row.get(0)?, row.get(1)?, row.get(2)?]))
         })
         .await
+    }
+}
+
+/// More than so many that come first are not counted: of those never tried, whose index is enough, and
+/// of those tried before.
+const MOST_AHEAD: (i64, i64) = (1_000_000, 100_000);
+
+impl Store {
+    /// How many queued messages of a channel are due before `due`, those that were put aside apart;
+    /// not more than some hundred thousands.
+    pub async fn ahead(&self, channel: &ChannelId, due: UnixMs) -> Result<u64, StoreError> {
+        let channel = channel.clone();
+        self.read(move |conn| {
+            let sql = "SELECT
+                (SELECT count(*) FROM (SELECT 1 FROM message WHERE channel = ?1 AND state = 0
+                    AND attempts = 0 AND due < ?2 LIMIT ?3))
+                + (SELECT count(*) FROM (SELECT 1 FROM message WHERE channel = ?1 AND state = 0
+                    AND attempts <> 0 AND aside = 0 AND due < ?2 LIMIT ?4))";
+            let (fresh, tried) = MOST_AHEAD;
+            let values = params![channel.as_str(), due.0, fresh, tried];
+            conn.query_row(sql, values, |row| row.get::<_, i64>(0))
+        })
+        .await
+        .map(i64::unsigned_abs)
     }
 }
 

@@ -75,6 +75,16 @@ impl Store {
     }
 }
 
+impl Store {
+    /// How many queued messages of a channel are due before `due`, those that were put aside apart.
+    pub async fn ahead(&self, channel: &ChannelId, due: UnixMs) -> Result<u64, StoreError> {
+        let call = Call::new(&self.shared.scripts.ahead, self.home(channel)?)
+            .arg(channel.as_str())
+            .arg(due.0);
+        self.ask(&call).await
+    }
+}
+
 /// The version of a message.
 pub(super) fn version((_, fields, ..): &Found) -> u64 {
     let version = fields.get("vr").and_then(|text| text.as_str().parse().ok());

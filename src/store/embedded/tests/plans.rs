@@ -24,7 +24,25 @@ const LOOK_UPS: [&str; 11] = [
 
 /// What else a statement reads: its source, a part of its text, by which index or how, and why that
 /// is not much.
-const OTHERS: [(&str, &str, &str, &str); 42] = [
+const OTHERS: [(&str, &str, &str, &str); 45] = [
+    (
+        "read",
+        "AND due < ?2 LIMIT ?3",
+        "message_fresh (channel=? AND due<?)",
+        "limited, for people",
+    ),
+    (
+        "read",
+        "AND due < ?2 LIMIT ?4",
+        "message_retry (channel=? AND aside=? AND due<?)",
+        "limited, for people",
+    ),
+    (
+        "read",
+        "AND due < ?2 LIMIT",
+        "SCAN (subquery-",
+        "what the two before it found",
+    ),
     (
         "archive",
         "SELECT count(*) FROM dirty",

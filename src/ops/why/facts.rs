@@ -1,0 +1,155 @@
+//! What is read of a running gateway to say why something waits.
+
+use crate::breaker::Admission;
+use crate::channel::Channel;
+use crate::clock;
+use crate::domain::circumstance::{Hold, Scope};
+use crate::domain::{ChannelId, UnixMs};
+use crate::ops::{AccountDesk, Desk, health};
+use crate::store::Record;
+use std::time::Duration;
+
+/// The process and its store.
+#[derive(Debug, Clone)]
+pub(in crate::ops) struct Site {
+    pub(in crate::ops) now: UnixMs,
+    pub(in crate::ops) stopping: bool,
+    /// Why no send can be recorded.
+    pub(in crate::ops) store: Option<String>,
+}
+
+/// One account.
+#[derive(Debug, Clone, Default)]
+pub(in crate::ops) struct AccountFacts {
+    pub(in crate::ops) id: String,
+    pub(in crate::ops) no_token: Option<Token>,
+    /// The hold of the account itself.
+    pub(in crate::ops) held: Option<Held>,
+    /// When the breaker lets somebody try.
+    pub(in crate::ops) circuit_until: Option<UnixMs>,
+    /// Until when the provider wants to be left alone.
+    pub(in crate::ops) asked_to_wait: Option<UnixMs>,
+    pub(in crate::ops) pace: Pace,
+}
+
+/// Why there is no token to send with.
+#[derive(Debug, Clone)]
+pub(in crate::ops) struct Token {
+    pub(in crate::ops) reason: String,
+    pub(in crate::ops) since: UnixMs,
+}
+
+/// A hold that the provider's answers brought about.
+#[derive(Debug, Clone)]
+pub(in crate::ops) struct Held {
+    /// As the routes of holds take it.
+    pub(in crate::ops) id: String,
+    pub(in crate::ops) words: String,
+    pub(in crate::ops) since: UnixMs,
+    pub(in crate::ops) next_trial: Option<UnixMs>,
+}
+
+/// Calls a second; `None` is no limit.
+#[derive(Debug, Clone, Copy, Default)]
+pub(in crate::ops) struct Pace {
+    pub(in crate::ops) set: Option<f64>,
+    pub(in crate::ops) effective: Option<f64>,
+}
+
+/// One channel, with its account.
+#[derive(Debug, Clone)]
+pub(in crate::ops) struct ChannelFacts {
+    pub(in crate::ops) id: ChannelId,
+    pub(in crate::ops) paused: bool,
+    /// The hold that stops it: its own or its account's.
+    pub(in crate::ops) held: Option<Held>,
+    pub(in crate::ops) account: AccountFacts,
+}
+
+/// Where a queued message stands.
+#[derive(Debug, Clone, Default)]
+pub(in crate::ops) struct Place {
+    pub(in crate::ops) due: Option<UnixMs>,
+    pub(in crate::ops) attempts: u32,
+    /// How many of its channel come first, where that was counted.
+    pub(in crate::ops) ahead: Option<u64>,
+}
+
+impl Site {
+    pub(in crate::ops) async fn read(desk: &Desk) -> Self {
+        let not = health::not_ready(desk).await;
+        Self {
+            now: clock::now(),
+            stopping: desk.shared.intake.is_closed(),
+            store: not.filter(|not| !not.sends).map(|not| not.words),
+        }
+    }
+}
+
+impl AccountFacts {
+    pub(in crate::ops) fn read(desk: &AccountDesk) -> Self {
+        let (now, account) = (clock::now(), &desk.account);
+        let pace = account.limiter.now();
+        let scope = Scope::Account(account.id.clone());
+        let hold = account.holding.hold(&scope);
+        let circuit = desk.breaker.is_open().then(|| match desk.breaker.admits() {
+            Admission::Wait(left) => now.plus(left),
+            _ => now,
+        });
+        Self {
+            id: account.id.to_string(),
+            no_token: account.held().map(|hold| Token {
+                reason: hold.reason,
+                since: hold.since,
+            }),
+            held: hold
+                .filter(Hold::is_held)
+                .map(|hold| held(&hold, desk, now)),
+            circuit_until: circuit,
+            asked_to_wait: pace.pause.map(|left| whole_seconds(now.plus(left))),
+            pace: Pace {
+                set: pace.set.per_second,
+                effective: pace.effective,
+            },
+        }
+    }
+}
+
+impl ChannelFacts {
+    /// `None` when the account of the channel is not known, which cannot be.
+    pub(in crate::ops) fn read(desk: &Desk, channel: &Channel) -> Option<Self> {
+        let account = desk.account(channel.account.id.as_str()).ok()?;
+        let hold = channel.account.holding.held(&channel.id);
+        Some(Self {
+            id: channel.id.clone(),
+            paused: channel.is_paused(),
+            held: hold.map(|hold| held(&hold, account, clock::now())),
+            account: AccountFacts::read(account),
+        })
+    }
+}
+
+impl Place {
+    pub(in crate::ops) fn of(record: &Record, ahead: Option<u64>) -> Self {
+        Self {
+            due: record.due,
+            attempts: record.attempts,
+            ahead,
+        }
+    }
+}
+
+fn held(hold: &Hold, desk: &AccountDesk, now: UnixMs) -> Held {
+    let pause = hold.trial_in(now, desk.holds.longest_pause());
+    Held {
+        id: hold.scope.to_string(),
+        words: hold.words.clone(),
+        since: hold.since,
+        next_trial: pause.map(|left| now.plus(left)),
+    }
+}
+
+/// So that a pause that is asked for twice reads the same.
+fn whole_seconds(at: UnixMs) -> UnixMs {
+    UnixMs(at.plus(Duration::from_millis(500)).seconds() * 1000)
+}
