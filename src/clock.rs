@@ -1,227 +1,331 @@
 //! The wall clock. The only reader of it; whoever decides by time gets the time as an argument.
 //!
-//! It may be set at any moment, ahead or back, rightly or wrongly. [`set_back`] tells; [`Steady`] does
-//! not believe a leap ahead before it has lasted for a day.
+//! It may be set at any moment, ahead or back, rightly or wrongly, and it goes on while the machine
+//! sleeps, when the clock that nobody can set stands still. A leap is believed when it has lasted for
+//! five minutes (DESIGN section 5, R-11). Until then [`moment`] has two answers: what is to be failed or
+//! ended must be so by both, and what is stamped gets the later one, so that it never looks too old.
 
-use crate::domain::UnixMs;
-use std::sync::LazyLock;
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use tokio::time::Instant;
+use crate::domain::{Moment, UnixMs};
+use std::sync::{LazyLock, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// Farther than this a clock that is only corrected does not move in a while.
-const LEAP_MS: i64 = 60_000;
-/// How long a leap ahead must last to be believed.
-const BELIEVED_AFTER: Duration = Duration::from_secs(24 * 3600);
-
+/// Farther than this a clock that is only corrected does not move at once.
+const LEAP_MS: i64 = 10_000;
+/// How long a leap must last to be believed (DESIGN section 5).
+const BELIEVED_AFTER: Duration = Duration::from_secs(300);
+/// How long where a mistake could not be made good: what is forgotten could be sent again.
+const BELIEVED_SURELY: Duration = Duration::from_secs(24 * 3600);
 /// Smaller steps back are the daily work of whoever keeps the clock.
 const CORRECTION_MS: i64 = 1_000;
 
-/// The present moment.
+/// The present moment; while the clocks disagree, the later one.
 pub fn now() -> UnixMs {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    let wall = i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
-    let (start, readings) = &*READINGS;
-    readings.note(wall, start.elapsed());
-    UnixMs(wall)
+    moment().latest
 }
 
-/// By how much the wall clock was set back since the last question, if it was. Every time that was
-/// read counts, also that of a clock which was ahead for a moment only.
+/// The present moment by both clocks.
+pub fn moment() -> Moment {
+    CLOCK.read()
+}
+
+/// The present moment for whoever forgets: by both clocks, and no leap ahead is believed that has not
+/// lasted for a day.
+pub fn surely() -> UnixMs {
+    SURE_CLOCK.read().earliest
+}
+
+/// By how much [`now`] went back since the last question, if it did. Every time that was read
+/// counts, also that of a clock which was ahead for a moment only.
 pub fn set_back() -> Option<Duration> {
     now();
-    READINGS.1.taken()
+    CLOCK.readings().set_back()
 }
 
-static READINGS: LazyLock<(std::time::Instant, Readings)> =
-    LazyLock::new(|| (std::time::Instant::now(), Readings::new()));
+static CLOCK: LazyLock<Clock> = LazyLock::new(|| Clock::new(BELIEVED_AFTER));
+static SURE_CLOCK: LazyLock<Clock> = LazyLock::new(|| Clock::new(BELIEVED_SURELY));
 
-/// All readings of the wall clock, compared with the clock that nobody can set.
+/// The wall clock as it is read beside the steady one.
+#[derive(Debug)]
+struct Clock {
+    start: Instant,
+    /// Written by every reading. Held for arithmetic only.
+    readings: Mutex<Readings>,
+}
+
+impl Clock {
+    fn new(believed_after: Duration) -> Self {
+        Self {
+            start: Instant::now(),
+            readings: Mutex::new(Readings::new(believed_after)),
+        }
+    }
+
+    fn readings(&self) -> std::sync::MutexGuard<'_, Readings> {
+        self.readings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn read(&self) -> Moment {
+        let mut readings = self.readings();
+        let since = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        readings.read(millis(since), self.start.elapsed())
+    }
+}
+
+/// All readings of the wall clock, compared with the clock that nobody can set. Pure.
 #[derive(Debug)]
 struct Readings {
+    believed_after: Duration,
     /// How far the wall clock was ahead of the other one at the last reading.
-    ahead: AtomicI64,
-    /// The farthest that it was set back.
-    back: AtomicI64,
+    ahead: Option<i64>,
+    /// The oldest first.
+    leaps: Vec<Leap>,
+    /// How far the answer was ahead of the other clock at the last reading, and the farthest that it
+    /// went back.
+    answered: i64,
+    back: i64,
+}
+
+/// A leap that is not believed yet.
+#[derive(Debug, Clone, Copy)]
+struct Leap {
+    /// In milliseconds; negative when the clock was set back.
+    by: i64,
+    since: Duration,
 }
 
 impl Readings {
-    const fn new() -> Self {
+    const fn new(believed_after: Duration) -> Self {
         Self {
-            ahead: AtomicI64::new(i64::MIN),
-            back: AtomicI64::new(0),
+            believed_after,
+            ahead: None,
+            leaps: Vec::new(),
+            answered: i64::MIN,
+            back: 0,
         }
     }
 
-    fn note(&self, wall: i64, steady: Duration) {
-        let steady = i64::try_from(steady.as_millis()).unwrap_or(i64::MAX);
-        let ahead = wall.saturating_sub(steady);
-        let before = self.ahead.swap(ahead, Ordering::Relaxed);
-        let back = before.saturating_sub(ahead);
+    /// The moment at which the wall clock shows `wall` and the steady clock `steady`.
+    fn read(&mut self, wall: i64, steady: Duration) -> Moment {
+        let shown = millis(steady);
+        let ahead = wall.saturating_sub(shown);
+        let moved = ahead.saturating_sub(self.ahead.replace(ahead).unwrap_or(ahead));
+        if moved.abs() > LEAP_MS {
+            self.leapt(moved, steady);
+        }
+        let is_fresh = |leap: &Leap| steady.saturating_sub(leap.since) < self.believed_after;
+        self.leaps.retain(is_fresh);
+        let leapt: i64 = self.leaps.iter().map(|leap| leap.by).sum();
+        let believed = wall.saturating_sub(leapt);
+        let latest = wall.max(believed);
+        let answered = latest.saturating_sub(shown);
+        let back = self.answered.saturating_sub(answered);
         if back > CORRECTION_MS {
-            self.back.fetch_max(back, Ordering::Relaxed);
+            self.back = self.back.max(back);
+        }
+        self.answered = answered;
+        Moment {
+            latest: UnixMs(latest),
+            earliest: UnixMs(wall.min(believed)),
         }
     }
 
-    fn taken(&self) -> Option<Duration> {
-        let back = self.back.swap(0, Ordering::Relaxed);
+    /// The wall clock was set by so much. That takes back what it was set the other way lately.
+    fn leapt(&mut self, by: i64, since: Duration) {
+        let mut rest = by;
+        while let Some(last) = self.leaps.pop_if(|last| last.by.signum() != rest.signum()) {
+            let sum = last.by.saturating_add(rest);
+            if sum.signum() == last.by.signum() {
+                // What is left of it need not wait once more.
+                self.leaps.push(Leap { by: sum, ..last });
+                return;
+            }
+            rest = sum;
+        }
+        if rest.abs() > LEAP_MS {
+            self.leaps.push(Leap { by: rest, since });
+        }
+    }
+
+    fn set_back(&mut self) -> Option<Duration> {
+        let back = std::mem::take(&mut self.back);
         (back > 0).then(|| Duration::from_millis(back.unsigned_abs()))
     }
 }
 
-/// Notices when the wall clock is set.
-#[derive(Debug)]
-struct Watch {
-    wall: UnixMs,
-    at: Instant,
-}
-
-impl Watch {
-    fn start() -> Self {
-        Self {
-            wall: now(),
-            at: Instant::now(),
-        }
-    }
-
-    /// By how many milliseconds the clock was set since the last call: ahead, or back (negative).
-    fn moved_at(&mut self, wall: UnixMs, at: Instant) -> i64 {
-        let expected = self.wall.plus(at.saturating_duration_since(self.at));
-        (self.wall, self.at) = (wall, at);
-        wall.0.saturating_sub(expected.0)
-    }
-}
-
-/// The wall clock without its leaps ahead, as long as these are not believed.
-#[derive(Debug)]
-pub struct Steady {
-    watch: Watch,
-    /// How far it leapt, and since when.
-    leapt: Option<(Duration, Instant)>,
-}
-
-impl Steady {
-    /// Believes the clock as it is now.
-    pub fn start() -> Self {
-        Self {
-            watch: Watch::start(),
-            leapt: None,
-        }
-    }
-
-    /// The present moment.
-    pub fn now(&mut self) -> UnixMs {
-        self.now_at(now(), Instant::now())
-    }
-
-    fn now_at(&mut self, wall: UnixMs, at: Instant) -> UnixMs {
-        let moved = self.watch.moved_at(wall, at);
-        let (ahead, since) = self.leapt.unwrap_or((Duration::ZERO, at));
-        if moved > LEAP_MS {
-            self.leapt = Some((ahead + Duration::from_millis(moved.unsigned_abs()), at));
-        } else if moved < -LEAP_MS {
-            let rest = ahead.saturating_sub(Duration::from_millis(moved.unsigned_abs()));
-            self.leapt = (!rest.is_zero()).then_some((rest, since));
-        } else if at.saturating_duration_since(since) >= BELIEVED_AFTER {
-            self.leapt = None;
-        }
-        wall.minus(self.leapt.map_or(Duration::ZERO, |(ahead, _)| ahead))
-    }
+fn millis(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
-    const HOUR: i64 = 3_600_000;
+    const HOUR: i64 = 3_600;
 
-    /// Both clocks, the wall clock shifted by so much.
-    struct Clocks(Instant, i64);
+    /// Both clocks in seconds, and what was read of them.
+    struct Clocks {
+        steady: i64,
+        wall: i64,
+        readings: Readings,
+    }
 
     impl Clocks {
-        fn pass(&mut self, hours: i64) {
-            self.0 += Duration::from_millis(u64::try_from(hours * HOUR).unwrap());
-            self.1 += hours * HOUR;
+        fn new(believed_after: Duration) -> Self {
+            let mut clocks = Self {
+                steady: 0,
+                wall: 1_000 * HOUR,
+                readings: Readings::new(believed_after),
+            };
+            clocks.pass(1);
+            clocks
         }
 
-        fn steady(&self, steady: &mut Steady) -> i64 {
-            steady.now_at(UnixMs(self.1), self.0).0 / HOUR
+        /// Time passes, the wall clock read each second; the last moment in seconds.
+        fn pass(&mut self, seconds: i64) -> (i64, i64) {
+            let mut moment = (0, 0);
+            for _ in 0..seconds {
+                self.steady += 1;
+                self.wall += 1;
+                moment = self.read();
+            }
+            moment
+        }
+
+        fn read(&mut self) -> (i64, i64) {
+            let steady = Duration::from_secs(self.steady.unsigned_abs());
+            let moment = self.readings.read(self.wall * 1_000, steady);
+            (moment.earliest.0 / 1_000, moment.latest.0 / 1_000)
+        }
+
+        fn set(&mut self, by: i64) -> (i64, i64) {
+            self.wall += by;
+            self.read()
         }
     }
 
-    fn watch(clocks: &Clocks) -> Watch {
-        Watch {
-            wall: UnixMs(clocks.1),
-            at: clocks.0,
-        }
-    }
-
-    #[tokio::test]
-    async fn a_watch_tells_how_far_the_clock_was_set() {
-        let mut clocks = Clocks(Instant::now(), 0);
-        let mut watch = watch(&clocks);
-        let mut moved = |clocks: &Clocks| watch.moved_at(UnixMs(clocks.1), clocks.0);
-        clocks.pass(1);
-        assert_eq!(moved(&clocks), 0);
-        clocks.pass(1);
-        clocks.1 -= HOUR;
-        assert_eq!(moved(&clocks), -HOUR);
-        clocks.pass(1);
-        assert_eq!(moved(&clocks), 0);
-        clocks.1 += 7;
-        assert_eq!(moved(&clocks), 7);
-    }
-
-    #[tokio::test]
-    async fn a_leap_ahead_is_believed_after_a_day_and_a_step_back_at_once() {
-        let mut clocks = Clocks(Instant::now(), 0);
-        let watch = watch(&clocks);
-        let leapt = None;
-        let mut steady = Steady { watch, leapt };
-        clocks.pass(10);
-        assert_eq!(clocks.steady(&mut steady), 10);
-        clocks.1 += 1000 * HOUR;
-        assert_eq!(clocks.steady(&mut steady), 10);
-        clocks.pass(23);
-        assert_eq!(clocks.steady(&mut steady), 33);
-        // It was wrong, and is put right but for an hour.
-        clocks.1 -= 999 * HOUR;
-        assert_eq!(clocks.steady(&mut steady), 33);
-        clocks.pass(1);
-        assert_eq!(clocks.steady(&mut steady), 35, "the hour is believed");
-        clocks.1 -= 5 * HOUR;
-        assert_eq!(clocks.steady(&mut steady), 30);
-        clocks.1 += 1000 * HOUR;
-        clocks.pass(23);
-        assert_eq!(clocks.steady(&mut steady), 53);
-        clocks.pass(25);
-        assert_eq!(clocks.steady(&mut steady), 1078, "all of it is believed");
-    }
-
-    /// What readings tell of these seconds of the wall clock, one each second.
-    fn noticed(wall: &[i64]) -> Option<u64> {
-        let readings = Readings::new();
-        for (steady, wall) in (0..).zip(wall) {
-            readings.note(wall * 1_000, Duration::from_secs(steady));
-        }
-        let first = readings.taken().map(|by| by.as_secs());
-        assert_eq!(readings.taken(), None, "told once");
-        first
+    fn clocks() -> Clocks {
+        Clocks::new(BELIEVED_AFTER)
     }
 
     #[test]
-    fn a_clock_that_was_set_back_is_noticed() {
-        assert_eq!(noticed(&[1_000, 1_001, 1_002]), None);
-        assert_eq!(noticed(&[1_000, 5_001, 5_002]), None, "set forward");
-        assert_eq!(noticed(&[1_000, 1_001, 902]), Some(100));
-        assert_eq!(noticed(&[1_000, 1_001, 1_001]), None, "a correction");
+    fn r_11_a_leap_either_way_is_believed_after_five_minutes() {
+        for by in [25 * HOUR, -25 * HOUR, 60, -60] {
+            let mut clocks = clocks();
+            let right = clocks.wall;
+            let both = |right: i64| (right.min(right + by), right.max(right + by));
+            assert_eq!(clocks.set(by), both(right), "{by}");
+            assert_eq!(clocks.pass(299), both(right + 299), "{by}");
+            let now = right + 300 + by;
+            assert_eq!(clocks.pass(1), (now, now), "{by}");
+        }
     }
 
     #[test]
-    fn also_one_that_was_ahead_for_a_moment() {
-        assert_eq!(noticed(&[1_000, 1_601, 1_002]), Some(600));
-        assert_eq!(noticed(&[1_000, 1_601, 1_002, 998]), Some(600));
+    fn r_11_a_leap_that_is_taken_back_leaves_nothing_behind() {
+        for by in [25 * HOUR, -25 * HOUR] {
+            let mut clocks = clocks();
+            let right = clocks.wall;
+            clocks.set(by);
+            clocks.pass(3);
+            assert_eq!(clocks.set(-by), (right + 3, right + 3), "{by}");
+            // And the next one is as new.
+            clocks.set(by);
+            let (earliest, latest) = clocks.pass(299);
+            assert_eq!(latest - earliest, by.abs(), "{by}");
+        }
+    }
+
+    #[test]
+    fn what_is_left_of_a_leap_that_is_mostly_taken_back_is_believed_in_its_time() {
+        let mut clocks = clocks();
+        let right = clocks.wall;
+        clocks.set(1_000 * HOUR);
+        clocks.pass(200);
+        clocks.set(-999 * HOUR);
+        assert_eq!(clocks.pass(99), (right + 299, right + 299 + HOUR));
+        let now = right + 300 + HOUR;
+        assert_eq!(clocks.pass(1), (now, now));
+        // Beyond where it came from it is another leap.
+        clocks.set(2 * HOUR);
+        clocks.pass(299);
+        clocks.set(-3 * HOUR);
+        let (earliest, latest) = clocks.pass(299);
+        assert_eq!(latest - earliest, HOUR);
+    }
+
+    #[test]
+    fn a_machine_that_sleeps_again_and_again_believes_each_time_for_itself() {
+        let mut clocks = clocks();
+        for _ in 0..20 {
+            clocks.set(HOUR);
+            clocks.pass(120);
+        }
+        let (earliest, latest) = clocks.read();
+        assert_eq!(latest - earliest, 2 * HOUR);
+    }
+
+    #[test]
+    fn corrections_are_believed_at_once() {
+        let mut clocks = clocks();
+        for by in [1, 5, -5, 9, -9] {
+            let right = clocks.wall + by;
+            assert_eq!(clocks.set(by), (right, right));
+        }
+    }
+
+    #[test]
+    fn who_forgets_believes_a_leap_after_a_day() {
+        let mut clocks = Clocks::new(BELIEVED_SURELY);
+        let right = clocks.wall;
+        clocks.set(1_000 * HOUR);
+        assert_eq!(clocks.pass(24 * HOUR - 1).0, right + 24 * HOUR - 1);
+        assert_eq!(clocks.pass(1).0, right + 1_024 * HOUR);
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_is_noticed_when_it_is_believed_and_told_once() {
+        let back = |clocks: &mut Clocks| clocks.readings.set_back().map(|by| by.as_secs());
+        let mut clocks = clocks();
+        clocks.set(-HOUR);
+        assert_eq!((clocks.pass(299), back(&mut clocks)).1, None);
+        clocks.pass(1);
+        assert_eq!(back(&mut clocks), Some(HOUR.unsigned_abs()));
+        assert_eq!(back(&mut clocks), None);
+        // One that was ahead for a moment stamped things with a time that is still to come.
+        clocks.set(600);
+        assert_eq!(back(&mut clocks), None);
+        clocks.set(-600);
+        assert_eq!(back(&mut clocks), Some(600));
+        clocks.set(-5);
+        assert_eq!(back(&mut clocks), Some(5));
+        clocks.set(-1);
+        assert_eq!(back(&mut clocks), None, "a correction");
+    }
+
+    proptest! {
+        /// Whatever is done to the clock: by both clocks together no more time passes than by the steady
+        /// one, but for what was believed; and what is stamped goes back only where that is told.
+        #[test]
+        fn time_passes_by_both_clocks_as_by_the_steady_one_until_a_leap_is_believed(
+            steps in prop::collection::vec((-100_000i64..100_000, 0i64..299), 1..20)
+        ) {
+            let mut clocks = clocks();
+            for (by, seconds) in steps {
+                let before = clocks.read();
+                let leap = by.abs() > LEAP_MS / 1_000;
+                let after = clocks.set(if leap { by } else { 0 });
+                prop_assert!(after.0 <= after.1);
+                prop_assert!(after.0 <= before.1, "{after:?} after {before:?}");
+                let (told, back) = (clocks.readings.set_back(), before.1 - after.1);
+                prop_assert_eq!(told.map_or(0, |by| by.as_secs() as i64), back.max(0));
+                clocks.pass(seconds);
+                clocks.readings.set_back();
+            }
+            let last = clocks.pass(301);
+            prop_assert_eq!(last, (clocks.wall, clocks.wall), "all is believed");
+        }
     }
 }

@@ -99,9 +99,9 @@ pub async fn retain(outbox: Outbox, keep: Retention, stop: CancellationToken) {
         .min(keep.messages.min(keep.events) / 4)
         .max(HOLDS_EVERY);
     // A message that is forgotten could be sent again, so no leap of the clock may bring that about.
-    let mut steady = clock::Steady::start();
+    clock::surely();
     while !stopped(&stop, every).await {
-        let now = steady.now();
+        let now = clock::surely();
         match outbox
             .store
             .purge(now.minus(keep.messages), now.minus(keep.events))

@@ -126,9 +126,11 @@ impl Outbox {
     ) -> Result<Folded, StoreError> {
         let batch = format!("{:016x}", fastrand::u64(..));
         loop {
+            let moment = clock::moment();
+            let rules = EventRules::by(&rules, moment);
             match self
                 .store
-                .take_events(rules.clone(), events.clone(), &batch, clock::now())
+                .take_events(rules, events.clone(), &batch, moment.latest)
                 .await
             {
                 Ok(folded) => {
@@ -318,7 +320,7 @@ mod tests {
             accepted.await.unwrap();
             let turn = store::Turn {
                 channel: channel.clone(),
-                expired_before: UnixMs(0),
+                ages: UnixMs(0).into(),
                 retries: 1,
                 aside: 1,
             };

@@ -37,6 +37,8 @@ const LEAD: (Duration, Duration) = (Duration::from_millis(1), Duration::from_mil
 const STORE_PAUSE: Duration = Duration::from_secs(1);
 /// How long a missing token or template list is left alone; both are looked after elsewhere.
 const NOT_READY: Duration = Duration::from_millis(250);
+/// How long the queue is left alone while the clocks disagree and nothing of it may be sent.
+const IN_DOUBT: Duration = Duration::from_millis(250);
 /// The longest sleep: what no bell tells of is seen after this.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 
@@ -245,8 +247,15 @@ impl Worker {
             .open_channels()
             .map(|channel| channel.id.clone())
             .collect();
+        let moment = clock::moment();
+        // What is due then may be what waits until the clocks agree about its age.
+        let least = if moment.is_in_doubt() {
+            IN_DOUBT
+        } else {
+            Duration::from_millis(1)
+        };
         match self.outbox.store.next_due(channels).await {
-            Ok(Some(due)) => Next::Sleep(due.since(clock::now()).max(Duration::from_millis(1))),
+            Ok(Some(due)) => Next::Sleep(due.since(moment.latest).max(least)),
             Ok(None) => Next::Sleep(LONGEST_SLEEP),
             Err(_) => Next::Sleep(STORE_PAUSE),
         }

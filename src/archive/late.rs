@@ -54,7 +54,7 @@ impl Late {
 
     /// Asks for what waits now. Returns how long to wait before looking again.
     async fn step(&self) -> Duration {
-        let before = clock::now().minus(self.ask_after);
+        let before = clock::moment().earliest.minus(self.ask_after);
         let waiting = self.outbox.store.unmatched(&self.account, before, AT_ONCE);
         let waiting = match waiting.await {
             Ok(waiting) => waiting,

@@ -33,4 +33,4 @@ pub use outcome::{Answer, Receipt, Transport};
 pub use phone::Phone;
 pub use state::State;
 pub use status::{Progress, Status};
-pub use time::UnixMs;
+pub use time::{Ages, Moment, UnixMs};

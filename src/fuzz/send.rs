@@ -106,7 +106,7 @@ impl Sends {
         let now = crate::clock::now();
         let turn = Turn {
             channel: self.door.channel.clone(),
-            expired_before: UnixMs(0),
+            ages: UnixMs(0).into(),
             retries: usize::MAX,
             aside: usize::MAX,
         };

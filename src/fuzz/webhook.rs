@@ -58,7 +58,7 @@ impl Hooks {
         }
         let turn = Turn {
             channel: door.channel.clone(),
-            expired_before: UnixMs(0),
+            ages: UnixMs(0).into(),
             retries: usize::MAX,
             aside: usize::MAX,
         };

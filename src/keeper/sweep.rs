@@ -3,7 +3,7 @@
 use super::{HOLDS_EVERY, stopped};
 use crate::channel::{Channel, Channels};
 use crate::clock;
-use crate::domain::UnixMs;
+use crate::domain::Moment;
 use crate::outbox::Outbox;
 use crate::store::{Look, SweepRule, Swept};
 use metrics::counter;
@@ -20,6 +20,7 @@ const AGE_EVERY: Duration = Duration::from_secs(60);
 pub async fn sweep(outbox: Outbox, channels: Arc<Channels>, stop: CancellationToken) {
     let mut ages_at = Instant::now();
     let (mut wait, mut look, mut blind) = (HOLDS_EVERY, Look::Holds, false);
+    let mut doubted = false;
     while !stopped(&stop, wait).await {
         // A sweep that was not finished, or did not work, goes on with all that it looked at.
         if look == Look::Holds && Instant::now() >= ages_at {
@@ -33,7 +34,8 @@ pub async fn sweep(outbox: Outbox, channels: Arc<Channels>, stop: CancellationTo
             );
             look = Look::SetBack;
         }
-        let now = clock::now();
+        let now = clock::moment();
+        tell_of_doubt(&mut doubted, now);
         let rules = channels.iter().map(|channel| rule(channel, now)).collect();
         match outbox.store.sweep(rules, look, now).await {
             Ok(swept) => {
@@ -62,6 +64,18 @@ pub async fn sweep(outbox: Outbox, channels: Arc<Channels>, stop: CancellationTo
     }
 }
 
+/// Says once that the clocks disagree.
+fn tell_of_doubt(doubted: &mut bool, now: Moment) {
+    let told = std::mem::replace(doubted, now.is_in_doubt());
+    if now.is_in_doubt() && !told {
+        tracing::warn!(
+            seconds = now.latest.since(now.earliest).as_secs(),
+            "the clock of this machine leapt, or the machine slept. Messages about whose age its clocks \
+             disagree are neither failed nor sent, others go on. The leap is believed after 5 minutes"
+        );
+    }
+}
+
 /// Whoever sleeps until something is due looks again.
 fn wake(outbox: &Outbox, channels: &Channels) {
     for channel in channels.iter() {
@@ -75,11 +89,11 @@ fn shortest_age(channels: &Channels) -> Duration {
     ages.min().unwrap_or(AGE_EVERY).max(HOLDS_EVERY)
 }
 
-fn rule(channel: &Channel, now: UnixMs) -> SweepRule {
+fn rule(channel: &Channel, now: Moment) -> SweepRule {
     SweepRule {
         channel: channel.id.clone(),
         resend: channel.policy.ambiguous == crate::domain::policy::Ambiguous::Resend,
-        expired_before: now.minus(channel.policy.max_age),
+        expired_before: now.ages(channel.policy.max_age).failed_before,
         hold: channel.policy.ambiguous_hold,
     }
 }

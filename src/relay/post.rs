@@ -197,7 +197,9 @@ impl Post {
             Delivery::Refused { http, text } => RelayOutcome::Dead {
                 reason: format!("refused with HTTP {http}: {text}"),
             },
-            Delivery::Later { reason, .. } if now.since(one.created) > self.settings.retry_for => {
+            Delivery::Later { reason, .. }
+                if clock::moment().earliest.since(one.created) > self.settings.retry_for =>
+            {
                 RelayOutcome::Dead {
                     reason: format!("not taken in time: {reason}"),
                 }

@@ -72,7 +72,7 @@ async fn a_reply_that_waits_in_the_relay_when_its_lease_ends_is_told_by_whoever_
         hold: Duration::from_secs(600),
     };
     theirs
-        .sweep(vec![rule], Look::Holds, clock::now())
+        .sweep(vec![rule], Look::Holds, clock::now().into())
         .await
         .unwrap();
     ours.renew().await.unwrap();

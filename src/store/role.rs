@@ -8,7 +8,7 @@ use super::report::Report;
 use super::settlement::Settlement;
 use super::sweep::{Look, SweepRule, Swept};
 use super::types::*;
-use crate::domain::{AccountId, ChannelId, Incoming, Message, MsgId, Refusal, UnixMs};
+use crate::domain::{AccountId, ChannelId, Incoming, Message, Moment, MsgId, Refusal, UnixMs};
 use std::sync::Arc;
 
 /// The durable work queue and everything a decision needs.
@@ -215,8 +215,9 @@ impl Outbox {
         &self,
         rules: Vec<SweepRule>,
         look: Look,
-        now: UnixMs,
+        now: impl Into<Moment>,
     ) -> Result<Swept, StoreError> {
+        let now = now.into();
         match self {
             Self::Embedded(store) => store.sweep(rules, look, now).await,
             Self::Redis(store) => store.sweep(rules, look, now).await,

@@ -2,9 +2,11 @@
 
 use crate::domain::template::Variant;
 use crate::domain::{
-    AccountId, BusinessNumber, Callback, ChannelId, Lane, Message, MsgId, Phone, Refusal, UnixMs,
+    AccountId, Ages, BusinessNumber, Callback, ChannelId, Lane, Message, Moment, MsgId, Phone,
+    Refusal, UnixMs,
 };
 use secrecy::SecretString;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Why the store did not do it. Nothing was changed.
@@ -94,8 +96,9 @@ pub enum Accepted {
 pub struct Turn {
     /// The channel.
     pub channel: ChannelId,
-    /// Messages accepted before this are failed instead of sent.
-    pub expired_before: UnixMs,
+    /// Messages that are too old are failed instead of sent; one about whose age the clocks disagree
+    /// waits.
+    pub ages: Ages,
     /// The most that were tried before, while others wait that were not.
     pub retries: usize,
     /// The most that were put aside, while others wait.
@@ -105,8 +108,8 @@ pub struct Turn {
 /// A trial: one message, and not again the one of the last trial where there is another.
 #[derive(Debug, Clone)]
 pub struct Trial {
-    /// Channels to take it from, with the oldest accept that may still be sent.
-    pub channels: Vec<(ChannelId, UnixMs)>,
+    /// Channels to take it from, and how old a message may be.
+    pub channels: Vec<(ChannelId, Ages)>,
     /// Recipient and template of the last trial.
     pub tried: Option<(Phone, String)>,
 }
@@ -183,6 +186,21 @@ pub struct EventRules {
     pub relay_unmatched: bool,
     /// The channel's own number.
     pub waba_number: Option<BusinessNumber>,
+}
+
+impl EventRules {
+    /// The rules for a moment: while the clocks disagree, a reply is not cut off from its message by
+    /// the one that shows the later time.
+    pub fn by(rules: &Arc<Self>, moment: Moment) -> Arc<Self> {
+        if !moment.is_in_doubt() {
+            return rules.clone();
+        }
+        let reply_window = rules.reply_window + moment.latest.since(moment.earliest);
+        Arc::new(Self {
+            reply_window,
+            ..(**rules).clone()
+        })
+    }
 }
 
 /// One take of a callback: what a later take of the same callback is not.

@@ -30,6 +30,9 @@ const FRESH: Duration = Duration::from_secs(600);
 /// Between two fetches that a miss asks for lies at least this.
 const LEAST_GAP: Duration = Duration::from_secs(30);
 
+/// The clocks of two replicas do not differ by more.
+const CLOCKS_APART: Duration = Duration::from_secs(60);
+
 /// What is known about a name and a language.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Lookup {
@@ -218,8 +221,9 @@ impl Templates {
     }
 }
 
+/// A time that is still to come is of a clock that was ahead, and proves nothing.
 fn is_younger(at: Option<UnixMs>, than: Duration, now: UnixMs) -> bool {
-    at.is_some_and(|at| now.since(at) < than)
+    at.is_some_and(|at| now.since(at) < than && at.since(now) < CLOCKS_APART)
 }
 
 #[cfg(test)]

@@ -56,6 +56,20 @@ fn lists(seen: &[Seen]) -> usize {
         .count()
 }
 
+#[test]
+fn r_11_a_list_of_a_clock_that_was_ahead_does_not_stay_fresh() {
+    let (now, at) = (UnixMs(1_000_000_000), |seconds: i64| {
+        UnixMs(1_000_000_000 + seconds * 1_000)
+    });
+    for (fetched, fresh) in [(-599, true), (-600, false), (5, true), (25 * 3600, false)] {
+        assert_eq!(
+            is_younger(Some(at(fetched)), FRESH, now),
+            fresh,
+            "{fetched}"
+        );
+    }
+}
+
 /// B-12: two variants of one language were both sent. B-22: a new language was never seen.
 #[tokio::test]
 async fn a_list_is_renewed_whole_and_the_first_variant_wins() {

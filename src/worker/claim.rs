@@ -9,13 +9,13 @@ use tokio::time::Instant;
 
 impl Worker {
     pub(super) async fn claim(&mut self, most: usize) -> Result<Claims, StoreError> {
-        let now = clock::now();
+        let moment = clock::moment();
         let ledger = |channel: &ChannelId| self.outbox.store.ledger(channel);
         let waiting = self.open_channels();
         let waiting = waiting.filter(|channel| ledger(&channel.id).queued > 0);
         let turns = waiting.map(|channel| Turn {
             channel: channel.id.clone(),
-            expired_before: now.minus(channel.policy.max_age),
+            ages: moment.ages(channel.policy.max_age),
             retries: 0,
             aside: 0,
         });
@@ -26,7 +26,7 @@ impl Worker {
             [turn.retries, turn.aside] = shares.most(share);
         }
         let began = Instant::now();
-        let claims = self.outbox.store.claim(turns, most, now).await;
+        let claims = self.outbox.store.claim(turns, most, moment.latest).await;
         if let Ok(claims) = &claims {
             self.served(claims);
         }

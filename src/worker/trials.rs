@@ -227,14 +227,14 @@ impl Trials {
     }
 
     async fn take(&self, hold: &Hold) -> Result<Option<(Arc<Channel>, Claimed)>, StoreError> {
-        let now = clock::now();
+        let moment = clock::moment();
         let channels = self.channels_of(&hold.scope);
-        let channels = channels.map(|one| (one.id.clone(), now.minus(one.policy.max_age)));
+        let channels = channels.map(|one| (one.id.clone(), moment.ages(one.policy.max_age)));
         let trial = Trial {
             channels: channels.collect(),
             tried: hold.tried().cloned(),
         };
-        let claims = self.outbox.store.claim_trial(trial, now).await?;
+        let claims = self.outbox.store.claim_trial(trial, moment.latest).await?;
         for (channel, msg_id, refusal) in &claims.failed {
             self.outbox.ring(channel);
             tracing::warn!(%channel, %msg_id, %refusal, "failed before it was sent, MoEngage is told");

@@ -51,7 +51,7 @@ mod tests {
         let open = (0..waiting.len()).filter(|n| waiting[*n] > 0);
         let open = open.map(|n| Turn {
             channel: id(n),
-            expired_before: UnixMs(0),
+            ages: UnixMs(0).into(),
             retries: usize::MAX,
             aside: usize::MAX,
         });

@@ -2,22 +2,23 @@
 
 use super::settle::{self, Found};
 use super::writer::Txn;
-use super::{Store, callbacks, damage, damaged, evidence};
+use super::{Store, callbacks, damage, damaged, signed};
 use crate::domain::state::Step;
-use crate::domain::{AccountId, ChannelId, Message, MsgId, Phone, Refusal, State, UnixMs, Writer};
+use crate::domain::{Ages, ChannelId, Message, MsgId, Phone, Refusal, State, UnixMs, Writer};
 use crate::store::row::RowError;
-use crate::store::{ClaimedMessage, Claims, Folded, StoreError, Turn, refusals, row};
-use rusqlite::{Result, Row};
+use crate::store::{ClaimedMessage, Claims, StoreError, Turn, refusals, row};
+use rusqlite::{Params, Result, Row};
+use std::time::Duration;
 
-/// What an account was sending.
-const ATTEMPTING: &str = "state = 1 AND account = ?1";
+/// How long a message waits about whose age the clocks disagree.
+const LOOK_AGAIN: Duration = Duration::from_secs(15);
 
 /// A queued row as the claim reads it.
 pub(super) struct Waiting {
     pub(super) message: Found,
     /// Nothing when it is no number.
     pub(super) to: Option<Phone>,
-    accepted_at: UnixMs,
+    pub(super) accepted_at: UnixMs,
     attempts: u32,
     /// Nothing when it is no text.
     pub(super) body: Option<String>,
@@ -81,37 +82,6 @@ impl Store {
         })
         .await
     }
-
-    /// What was being sent when the process ended is unknown now, unless an event that came before
-    /// the end proves it. Called once at start, before anything is claimed; returns how many there
-    /// were.
-    pub async fn recover(
-        &self,
-        account: &AccountId,
-        until: UnixMs,
-        now: UnixMs,
-    ) -> Result<usize, StoreError> {
-        let account = account.clone();
-        self.write(move |txn| {
-            let found = settle::find_where(txn.conn, ATTEMPTING, [account.as_str()])?;
-            for message in &found {
-                let said = ("the process ended during the attempt", now);
-                settle::lose(txn, message, Writer::Successor, until, said)?;
-            }
-            // Only when all are marked: two to the same person prove nothing. Whom it concerns need
-            // not be told, since at start every relay looks for itself.
-            let mut folded = Folded::default();
-            for message in &found {
-                evidence::weigh(txn, message.id, now, &mut folded)?;
-            }
-            // What is left could not be read.
-            for id in ids_where(txn, ATTEMPTING, account.as_str())? {
-                damage::set_aside(txn, id, State::Attempting, now)?;
-            }
-            Ok(found.len())
-        })
-        .await
-    }
 }
 
 /// Takes from one channel. While fresh messages wait, what was tried before gets no more than its share
@@ -141,18 +111,35 @@ fn take(
         if room == 0 {
             continue;
         }
-        for one in due(txn, sql, &turn.channel, room, now)? {
-            let of = (&turn.channel, turn.expired_before);
-            begin(txn, of, one, now, claims)?;
+        let room = signed(room as u64);
+        let found = if sql == FRESH {
+            let params = (turn.channel.as_str(), now.0, room, fresh_from(turn.ages));
+            due(txn, sql, &turn.channel, params)?
+        } else {
+            let params = (turn.channel.as_str(), now.0, room);
+            due(txn, sql, &turn.channel, params)?
+        };
+        for one in found {
+            begin(txn, (&turn.channel, turn.ages), one, now, claims)?;
         }
     }
     Ok(())
 }
 
+/// What was never tried is due when it was accepted, so that those about whose age the clocks disagree
+/// are left where they are. Those that are too old too: a sweep finds them.
+fn fresh_from(ages: Ages) -> i64 {
+    if ages.failed_before < ages.sent_from {
+        ages.sent_from.0
+    } else {
+        i64::MIN
+    }
+}
+
 /// Marks one queued message as being sent, or fails it when it must not be sent any more.
 pub(super) fn begin(
     txn: &mut Txn<'_>,
-    (channel, expired_before): (&ChannelId, UnixMs),
+    (channel, ages): (&ChannelId, Ages),
     one: std::result::Result<Waiting, i64>,
     now: UnixMs,
     claims: &mut Claims,
@@ -163,14 +150,13 @@ pub(super) fn begin(
         Ok(one) => one,
         Err(id) => return damage::set_aside(txn, id, State::Queued, now),
     };
+    if ages.disagree(one.accepted_at) {
+        return put_off(txn, one.message.id, now);
+    }
     let msg_id = one.message.msg_id.clone();
     let message = one.message();
     let refusal = match &message {
-        Ok(message) => refusal(
-            txn,
-            (channel, expired_before),
-            (message.to, one.accepted_at),
-        )?,
+        Ok(message) => refusal(txn, (channel, ages), (message.to, one.accepted_at))?,
         Err(_) => Some(refusals::unreadable()),
     };
     if let Some(refusal) = refusal {
@@ -193,13 +179,6 @@ pub(super) fn begin(
     Ok(())
 }
 
-fn ids_where(txn: &Txn<'_>, condition: &str, account: &str) -> Result<Vec<i64>> {
-    let mut select = txn
-        .conn
-        .prepare_cached(&format!("SELECT id FROM message WHERE {condition}"))?;
-    select.query_map([account], |row| row.get(0))?.collect()
-}
-
 /// Due messages that were tried before.
 const RETRIES: &str =
     "SELECT id, msg_id, recipient, accepted_at, attempts, body, state, resent, lost, aside
@@ -213,19 +192,17 @@ const ASIDE: &str =
 /// Due messages that were never tried.
 const FRESH: &str =
     "SELECT id, msg_id, recipient, accepted_at, attempts, body, state, resent, lost, aside
-     FROM message WHERE channel = ?1 AND state = 0 AND attempts = 0 AND due <= ?2
+     FROM message WHERE channel = ?1 AND state = 0 AND attempts = 0 AND due BETWEEN ?4 AND ?2
      ORDER BY due, accepted_at, id LIMIT ?3";
 
 pub(super) fn due(
     txn: &Txn<'_>,
     sql: &str,
     channel: &ChannelId,
-    most: usize,
-    now: UnixMs,
+    params: impl Params,
 ) -> Result<Vec<std::result::Result<Waiting, i64>>> {
     let mut select = txn.conn.prepare_cached(sql)?;
-    let most = i64::try_from(most).unwrap_or(i64::MAX);
-    let rows = select.query_map((channel.as_str(), now.0, most), |row| {
+    let rows = select.query_map(params, |row| {
         let id = row.get(0)?;
         Ok(damage::readable(waiting(channel, row))?.ok_or(id))
     })?;
@@ -259,16 +236,24 @@ impl Waiting {
 
 fn refusal(
     txn: &Txn<'_>,
-    (channel, expired_before): (&ChannelId, UnixMs),
+    (channel, ages): (&ChannelId, Ages),
     (to, accepted_at): (Phone, UnixMs),
 ) -> Result<Option<Refusal>> {
-    if accepted_at < expired_before {
+    if accepted_at < ages.failed_before {
         return Ok(Some(refusals::too_old()));
     }
     if super::accept::opted_out(txn.conn, channel, to)? {
         return Ok(Some(refusals::opted_out()));
     }
     Ok(None)
+}
+
+/// A message about whose age the clocks disagree is looked at again later; others go on.
+fn put_off(txn: &mut Txn<'_>, id: i64, now: UnixMs) -> Result<()> {
+    txn.conn
+        .prepare_cached("UPDATE message SET due = ?2 WHERE id = ?1")?
+        .execute((id, now.plus(LOOK_AGAIN).0))
+        .map(drop)
 }
 
 fn mark(txn: &mut Txn<'_>, message: &Found, attempt: u32, now: UnixMs) -> Result<()> {

@@ -19,6 +19,7 @@ mod keep;
 mod kept;
 mod ledger;
 mod read;
+mod recover;
 mod replies;
 mod schema;
 mod settle;

@@ -4,7 +4,7 @@ use super::settle::{self, Found};
 use super::writer::Txn;
 use super::{Store, channel_id, damage, damaged, evidence, signed};
 use crate::domain::state::Step;
-use crate::domain::{MsgId, State, UnixMs, Writer};
+use crate::domain::{Moment, MsgId, State, UnixMs, Writer};
 use crate::store::{Folded, Look, StoreError, SweepRule, Swept, refusals, row};
 use rusqlite::{OptionalExtension, Result, Row};
 use std::time::Duration;
@@ -58,7 +58,7 @@ impl Store {
         &self,
         rules: Vec<SweepRule>,
         look: Look,
-        now: UnixMs,
+        now: Moment,
     ) -> Result<Swept, StoreError> {
         let old = if look == Look::Holds {
             Vec::new()
@@ -68,7 +68,7 @@ impl Store {
                 Look::Holds | Look::Ages => FARTHEST,
             };
             for rule in &rules {
-                self.bring_back(rule, farthest, now).await?;
+                self.bring_back(rule, farthest, now.latest).await?;
             }
             self.too_old(rules.clone()).await?
         };
@@ -77,7 +77,7 @@ impl Store {
                 conn.prepare_cached(
                     "SELECT id FROM message WHERE state = 3 AND due <= ?1 LIMIT ?2",
                 )?
-                .query_map((now.0, limit(AT_ONCE)), |row| row.get(0))?
+                .query_map((now.earliest.0, limit(AT_ONCE)), |row| row.get(0))?
                 .collect::<Result<Vec<i64>>>()
             })
             .await?;
@@ -90,7 +90,7 @@ impl Store {
                 ..Swept::default()
             };
             for id in &old {
-                expire(txn, *id, now, &mut swept)?;
+                expire(txn, *id, now.latest, &mut swept)?;
             }
             for id in &over {
                 end_hold(txn, *id, &rules, now, &mut swept)?;
@@ -185,14 +185,17 @@ fn end_hold(
     txn: &mut Txn<'_>,
     id: i64,
     rules: &[SweepRule],
-    now: UnixMs,
+    Moment {
+        latest: now,
+        earliest,
+    }: Moment,
     swept: &mut Swept,
 ) -> Result<()> {
     // A last look: an attempt to the same person may have stood in the way of the evidence.
     let mut folded = Folded::default();
     evidence::weigh(txn, id, now, &mut folded)?;
     swept.inferred += folded.inferred;
-    let Some((message, accepted_at)) = over(txn, id, now)? else {
+    let Some((message, accepted_at)) = over(txn, id, earliest)? else {
         return Ok(());
     };
     let rule = rules.iter().find(|rule| rule.channel == message.channel);

@@ -2,7 +2,7 @@
 
 use super::claim::{Waiting, begin, due};
 use super::{Store, settle, signed};
-use crate::domain::{ChannelId, Phone, Refusal, UnixMs, Writer};
+use crate::domain::{Ages, ChannelId, Phone, Refusal, UnixMs, Writer};
 use crate::store::{Claims, StoreError, Trial, row};
 
 /// The newest messages among which a trial finds one of another recipient and template.
@@ -33,10 +33,12 @@ impl Store {
             // Of those that it comes across, some may have to be failed.
             while claims.taken.is_empty() {
                 let mut found = Vec::new();
-                for (channel, expired_before) in &trial.channels {
+                for (channel, ages) in &trial.channels {
                     for sql in [NEWEST_FRESH, NEWEST_TRIED, NEWEST_ASIDE] {
-                        let rows = due(txn, sql, channel, NEWEST, UnixMs(i64::MAX))?;
-                        found.extend(rows.into_iter().map(|one| (channel, *expired_before, one)));
+                        let params = (channel.as_str(), i64::MAX, signed(NEWEST as u64));
+                        let rows = due(txn, sql, channel, params)?.into_iter();
+                        let rows = rows.filter(|one| !waits(one, *ages));
+                        found.extend(rows.map(|one| (channel, *ages, one)));
                     }
                 }
                 let best = found
@@ -44,8 +46,8 @@ impl Store {
                     .enumerate()
                     .max_by_key(|(place, (.., one))| (fits(one, &trial.tried), usize::MAX - place));
                 let Some((place, _)) = best else { break };
-                let (channel, expired_before, one) = found.swap_remove(place);
-                begin(txn, (channel, expired_before), one, now, &mut claims)?;
+                let (channel, ages, one) = found.swap_remove(place);
+                begin(txn, (channel, ages), one, now, &mut claims)?;
             }
             Ok(claims)
         })
@@ -82,6 +84,11 @@ impl Store {
         })
         .await
     }
+}
+
+/// Whether the clocks disagree about its age.
+fn waits(one: &Result<Waiting, i64>, ages: Ages) -> bool {
+    one.as_ref().is_ok_and(|one| ages.disagree(one.accepted_at))
 }
 
 /// How well a message fits a trial: of another recipient and template best.

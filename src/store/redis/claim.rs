@@ -3,7 +3,7 @@
 use super::damage::{self, Text};
 use super::{Call, Home, Store};
 use crate::clock;
-use crate::domain::{ChannelId, Code, Message, MsgId, Phone, Refusal, UnixMs};
+use crate::domain::{Ages, ChannelId, Code, Message, MsgId, Phone, Refusal, UnixMs};
 use crate::store::row::RowError;
 use crate::store::{ClaimedMessage, Claims, Settlement, StoreError, Trial, Turn, refusals, row};
 use std::time::Duration;
@@ -11,6 +11,8 @@ use tokio::time::{Instant, sleep};
 
 /// How long a message that only a newer program can read is left for one.
 const FOR_A_NEWER: Duration = Duration::from_secs(5);
+/// How long a message waits about whose age the clocks disagree.
+const LOOK_AGAIN: Duration = Duration::from_secs(15);
 /// How often an operator is told of such.
 const TOLD_EVERY: Duration = Duration::from_secs(60);
 
@@ -54,9 +56,9 @@ impl Store {
     /// recipient and template than the last trial, or the only one.
     pub async fn claim_trial(&self, trial: Trial, now: UnixMs) -> Result<Claims, StoreError> {
         let mut claims = Claims::default();
-        let turn = |(channel, expired_before): &(ChannelId, UnixMs)| Turn {
+        let turn = |(channel, ages): &(ChannelId, Ages)| Turn {
             channel: channel.clone(),
-            expired_before: *expired_before,
+            ages: *ages,
             retries: 0,
             aside: 0,
         };
@@ -107,7 +109,8 @@ impl Store {
             .arg(old.to_string())
             .arg(row::write_refusal(&out))
             .arg(out.to_string())
-            .arg(FOR_A_NEWER.as_millis());
+            .arg(FOR_A_NEWER.as_millis())
+            .arg(LOOK_AGAIN.as_millis());
         let tried = trial.and_then(|trial| trial.tried.as_ref());
         match (trial, tried) {
             (None, _) => ["", "", ""].into_iter().for_each(|none| call.push(none)),
@@ -120,7 +123,8 @@ impl Store {
         }
         for turn in turns {
             call.push(turn.channel.as_str());
-            call.push(turn.expired_before.0);
+            call.push(turn.ages.failed_before.0);
+            call.push(turn.ages.sent_from.0);
             call.push(turn.retries);
             call.push(turn.aside);
         }

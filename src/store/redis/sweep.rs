@@ -2,7 +2,7 @@
 
 use super::damage::Text;
 use super::{Call, Home, Store};
-use crate::domain::{ChannelId, MsgId, UnixMs};
+use crate::domain::{ChannelId, Moment, MsgId};
 use crate::store::{Folded, Look, StoreError, SweepRule, Swept, refusals, row};
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ impl Store {
         &self,
         rules: Vec<SweepRule>,
         look: Look,
-        now: UnixMs,
+        now: Moment,
     ) -> Result<Swept, StoreError> {
         let (mut swept, mut trouble) = (Swept::default(), None);
         for home in &self.shared.accounts {
@@ -51,7 +51,7 @@ impl Store {
         &self,
         home: &Home,
         rules: &[&SweepRule],
-        (look, now): (Look, UnixMs),
+        (look, now): (Look, Moment),
         swept: &mut Swept,
     ) -> Result<(), StoreError> {
         let mut folded = Folded::default();
@@ -59,7 +59,9 @@ impl Store {
             .iter()
             .map(|rule| (rule.channel.clone(), rule.hold))
             .collect();
-        let (lost, more) = self.take_over(home, "", (&holds, now), &mut folded).await?;
+        let (lost, more) = self
+            .take_over(home, "", (&holds, now.latest), &mut folded)
+            .await?;
         if lost > 0 {
             tracing::warn!(account = %home.account, messages = lost,
                 "another gateway process ended during these sends; their outcome is unknown and \
@@ -71,7 +73,8 @@ impl Store {
             Look::Holds | Look::Ages => FARTHEST,
         };
         let mut call = Call::new(&self.shared.scripts.sweep, home)
-            .arg(now.0)
+            .arg(now.latest.0)
+            .arg(now.earliest.0)
             .arg(AT_ONCE)
             .arg(u8::from(look != Look::Holds))
             .arg(farthest.as_millis())

@@ -408,7 +408,7 @@ async fn a_late_renewal_gives_back_nothing_that_was_taken_since() {
     assert_eq!(accepted.unwrap(), crate::store::Accepted::Stored);
     let turn = Turn {
         channel,
-        expired_before: UnixMs(0),
+        ages: UnixMs(0).into(),
         retries: usize::MAX,
         aside: usize::MAX,
     };
@@ -438,7 +438,7 @@ async fn ids_of_earlier_attempts_go_with_their_message() {
     let (first, second) = (open(), open());
     let turn = || Turn {
         channel: channel.clone(),
-        expired_before: UnixMs(0),
+        ages: UnixMs(0).into(),
         retries: usize::MAX,
         aside: usize::MAX,
     };
@@ -453,7 +453,9 @@ async fn ids_of_earlier_attempts_go_with_their_message() {
         expired_before: UnixMs(0),
         hold: Duration::ZERO,
     };
-    let swept = second.sweep(vec![rule], Look::Holds, UnixMs(2_000)).await;
+    let swept = second
+        .sweep(vec![rule], Look::Holds, UnixMs(2_000).into())
+        .await;
     assert_eq!(swept.unwrap().resent.len(), 1);
     let new = second.claim(vec![turn()], 1, UnixMs(3_000)).await.unwrap();
     for (store, claims, id) in [(&first, &old, "P1"), (&second, &new, "P2")] {

@@ -68,11 +68,12 @@ pub(in crate::store) use world::{Home, NewWorld, World};
 
 use super::{
     Accepted, ClaimedMessage, Claims, EventRules, Folded, LaneOf, Ledger, Look, Outbox,
-    PendingCallback, Record, RelayOutcome, Search, Settlement, SweepRule, Swept, Take, Turn,
+    PendingCallback, Record, RelayOutcome, Search, Settlement, SweepRule, Swept, Take, Trial, Turn,
 };
 use crate::domain::{
-    AccountId, BusinessNumber, Callback, ChannelId, Code, Incoming, Keywords, Lane, Message, MsgId,
-    Phone, ProviderId, Receipt, Refusal, Reply, State, Status, StatusEvent, Template, UnixMs,
+    AccountId, BusinessNumber, Callback, ChannelId, Code, Incoming, Keywords, Lane, Message,
+    Moment, MsgId, Phone, ProviderId, Receipt, Refusal, Reply, State, Status, StatusEvent,
+    Template, UnixMs,
 };
 use std::sync::Arc;
 use std::time::Duration;

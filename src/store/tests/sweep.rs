@@ -1,6 +1,7 @@
 //! What time alone brings about.
 
 use super::*;
+use crate::domain::proof::LastProof;
 
 stories! {
     a_hold_ends_in_a_failure_that_is_told,
@@ -13,6 +14,106 @@ stories! {
     what_was_never_tried_does_not_wait_for_a_clock_that_was_set_back,
     after_the_clock_was_set_back_nothing_waits_for_a_time_to_come_once_more,
     after_the_clock_was_set_back_no_hold_of_many_is_longer_than_meant,
+    r_11_a_message_about_whose_age_the_clocks_disagree_is_neither_failed_nor_sent,
+    r_11_a_message_that_is_too_old_for_both_clocks_is_failed,
+    r_11_no_hold_ends_by_one_clock_alone,
+}
+
+/// The wall clock shows `latest`, the steady one `earliest`, or the other way round.
+fn between(earliest: i64, latest: i64) -> Moment {
+    Moment {
+        latest: at(latest),
+        earliest: at(earliest),
+    }
+}
+
+async fn r_11_a_message_about_whose_age_the_clocks_disagree_is_neither_failed_nor_sent(
+    new: NewWorld,
+) {
+    let world = new();
+    let tried = world.attempt("tried", 1, 0).await;
+    world.settle(&tried, Settlement::retry(at(5)), 1).await;
+    let aside = world.attempt("aside", 2, 1).await;
+    let put_aside = Settlement::Retry {
+        due: at(5),
+        aside: true,
+        proof: LastProof::NotTaken,
+    };
+    world.settle(&aside, put_aside, 1).await;
+    for n in 0..300 {
+        world.accept(&format!("old{n}"), 10 + n, 2).await;
+    }
+    world.accept("young", 3, DAY + 100).await;
+    let now = between(10, DAY + 100);
+    let (ages, latest) = (now.ages(secs(DAY)), now.latest);
+    let trial = Trial {
+        channels: vec![(channel("a"), ages)],
+        tried: None,
+    };
+    // Put back: a trial tells nothing more here.
+    let tried = world
+        .store
+        .claim_trial(trial.clone(), latest)
+        .await
+        .unwrap();
+    assert_eq!(names(&tried), ["young"]);
+    world
+        .settle(&tried.taken[0], Settlement::retry(latest), DAY + 100)
+        .await;
+    for expected in [vec!["young"], vec![], vec![]] {
+        let turn = Turn {
+            channel: channel("a"),
+            ages,
+            retries: 10,
+            aside: 10,
+        };
+        let claims = world.store.claim(vec![turn], 100, latest).await.unwrap();
+        assert_eq!((names(&claims), claims.failed.len()), (expected, 0));
+    }
+    let none = world.store.claim_trial(trial, latest).await.unwrap();
+    assert_eq!((names(&none).len(), none.failed.len()), (0, 0));
+    assert!(world.sweep_by(now).await.failed.is_empty());
+    // The leap was wrong: nobody has lost anything.
+    world.set_back(11).await;
+    let mut sent = 0;
+    while let claims @ 1.. = world.claims(&["a"], 100, 11).await.taken.len() {
+        sent += claims;
+    }
+    assert_eq!(sent, 302);
+    world.check().await;
+}
+
+async fn r_11_a_message_that_is_too_old_for_both_clocks_is_failed(new: NewWorld) {
+    let world = new();
+    world.accept("m1", 1, 0).await;
+    assert!(
+        world
+            .sweep_by(between(DAY, DAY + 100))
+            .await
+            .failed
+            .is_empty()
+    );
+    let swept = world.sweep_by(between(DAY + 1, DAY + 100)).await;
+    assert_eq!(swept.failed.len(), 1);
+    world.check().await;
+}
+
+fn names(claims: &Claims) -> Vec<&str> {
+    let taken = claims.taken.iter();
+    taken.map(|one| one.message.msg_id.as_str()).collect()
+}
+
+async fn r_11_no_hold_ends_by_one_clock_alone(new: NewWorld) {
+    for resend in [false, true] {
+        let world = new();
+        world.lost("m1", 1, 0, 600).await;
+        for (earliest, over) in [(10, false), (599, false), (600, true)] {
+            let swept = world.resend_by(resend, between(earliest, HOUR)).await;
+            let ended = swept.failed.len() + swept.resent.len();
+            assert_eq!(ended > 0, over, "{resend} {earliest}");
+        }
+        world.check().await;
+    }
 }
 
 async fn a_hold_ends_in_a_failure_that_is_told(new: NewWorld) {

@@ -108,6 +108,10 @@ pub(in crate::store) fn taken() -> RelayOutcome {
     }
 }
 
+pub(in crate::store) fn secs(seconds: i64) -> Duration {
+    Duration::from_secs(seconds.unsigned_abs())
+}
+
 /// What a sweep at this moment does to a channel: 10 minutes of hold, messages live a day.
 pub(in crate::store) fn sweep_rule(name: &str, seconds: i64) -> SweepRule {
     SweepRule {

@@ -113,7 +113,7 @@ impl World {
     ) -> Claims {
         let turn = |name: &&str| Turn {
             channel: channel(name),
-            expired_before: at(seconds - DAY),
+            ages: at(seconds - DAY).into(),
             retries: usize::MAX,
             aside: usize::MAX,
         };
@@ -198,11 +198,21 @@ impl World {
     }
 
     pub(in crate::store) async fn sweep(&self, resend: bool, seconds: i64) -> Swept {
+        self.resend_by(resend, at(seconds).into()).await
+    }
+
+    /// A sweep at a moment at which the clocks may disagree.
+    pub(in crate::store) async fn sweep_by(&self, now: Moment) -> Swept {
+        self.resend_by(false, now).await
+    }
+
+    pub(in crate::store) async fn resend_by(&self, resend: bool, now: Moment) -> Swept {
         let rules = ["a", "b"].map(|name| SweepRule {
             resend,
-            ..sweep_rule(name, seconds)
+            expired_before: now.ages(secs(DAY)).failed_before,
+            ..sweep_rule(name, 0)
         });
-        let swept = self.store.sweep(rules.to_vec(), Look::Ages, at(seconds));
+        let swept = self.store.sweep(rules.to_vec(), Look::Ages, now);
         swept.await.unwrap()
     }
 

@@ -135,8 +135,8 @@ const OTHERS: [(&str, &str, &str, &str); 45] = [
     ),
     (
         "claim",
-        "attempts = 0 AND due <= ?2 ORDER BY due, accepted_at, id LIMIT",
-        "message_fresh (channel=? AND due<?)",
+        "attempts = 0 AND due BETWEEN ?4 AND ?2 ORDER BY due, accepted_at, id LIMIT",
+        "message_fresh (channel=? AND due>? AND due<?)",
         "limited",
     ),
     (
@@ -146,7 +146,7 @@ const OTHERS: [(&str, &str, &str, &str); 45] = [
         "two rows",
     ),
     (
-        "claim",
+        "recover",
         "WHERE state = 1 AND account = ?1",
         "message_attempting (account=?)",
         "what is being sent",

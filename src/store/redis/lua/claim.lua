@@ -1,16 +1,17 @@
 -- Write B: messages are marked as being sent before the first byte goes out.
 -- replica, claim, now, most, then the refusals for too old and for opted out (as JSON and in words),
--- how long (ms) a row of a newer program is left for one; for a trial "1" or "2" (somebody was tried
+-- how long (ms) a row of a newer program is left for one, and one about whose age the clocks disagree; for a trial "1" or "2" (somebody was tried
 -- before), whom and the part of the row that names the template, else three empty texts; then of each
--- turn the channel, the oldest accept, and the most that were tried before and that were put aside while
+-- turn the channel, before which accept a message is too old, from which accept one is sent, and the most that were tried before and that were put aside while
 -- fresh ones wait. Answers nothing without a lease; else what was taken, what was failed instead, how many
 -- are left for a newer program, and which keys are damaged. What was taken and cannot be read is failed
 -- by whoever takes it.
 local replica, claim, now, most = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
-local too_old, too_old_text, out, out_text, put_off = unpack(ARGV, 5, 9)
-local trial, tried_to, tried_template = unpack(ARGV, 10, 12)
+local too_old, too_old_text, out, out_text, put_off, look_again = unpack(ARGV, 5, 10)
+local trial, tried_to, tried_template = unpack(ARGV, 11, 13)
+local FIRST_TURN, TURN = 14, 5
 if not may_take(replica) then return false end
-local taken, failed, newer = {}, {}, 0
+local taken, failed, newer, disputed = {}, {}, 0, 0
 local MOST_NEWER = 1000
 
 -- A row that only a newer program can read is put off before it is taken: it uses up no permit and
@@ -34,16 +35,23 @@ local function begin(id, channel, m, row, aside)
   return 1
 end
 
-local function take(channel, expired_before, ids, aside)
+-- What the clocks disagree about is neither failed nor sent.
+local function is_disputed(accepted, ages) return accepted >= ages.failed and accepted < ages.sent end
+
+local function take(channel, ages, ids, aside)
   local got = 0
   for _, id in ipairs(ids) do
     local m = fields(id, 'mi', 'to', 'ac', 'n', 's', 'ch')
     local state = state_in(id, STATE.queued, m[5])
     dequeue(id, channel)
     if state == STATE.queued then keep_channel(id, m[6], channel) end
+    local accepted = state == STATE.queued and number(id, m[3], ages.sent)
     if state ~= STATE.queued then
       -- Not a message that waits: nothing to send.
-    elseif number(id, m[3], expired_before) < expired_before then
+    elseif is_disputed(accepted, ages) then
+      requeue(id, channel, tonumber(now) + look_again, m[3], aside == 1)
+      disputed = disputed + 1
+    elseif accepted < ages.failed then
       fail(id, channel, 'worker', m[1], state, too_old, too_old_text, now)
       failed[#failed + 1] = { channel, m[1], 0 }
     elseif m[2] and call('SISMEMBER', P .. 'oo:' .. channel, m[2]) == 1 then
@@ -61,24 +69,27 @@ local function take(channel, expired_before, ids, aside)
   return got
 end
 
-local function due(queue, channel, room)
-  return call('ZRANGEBYSCORE', P .. queue .. channel, '-inf', now, 'LIMIT', 0, room)
+-- What was never tried is due when it was accepted: those about whose age the clocks disagree stay where
+-- they are.
+local function due(queue, channel, room, ages)
+  local from = queue == 'q:' and ages.failed < ages.sent and ages.sent or '-inf'
+  return call('ZRANGEBYSCORE', P .. queue .. channel, from, now, 'LIMIT', 0, room)
 end
 
 -- While fresh messages wait, what was tried before gets no more than its share in the first round; what
 -- nobody else wants goes to it too. Rows that are put off make room for those behind them.
-local function serve(channel, expired_before, room, retries, aside)
+local function serve(channel, ages, room, retries, aside)
   local rounds = { { 'rq:', retries, 0 }, { 'aq:', aside, 1 }, { 'q:', room, 0 }, { 'rq:', room, 0 },
     { 'aq:', room, 1 } }
   repeat
-    local left = newer
+    local left = newer + disputed
     for _, round in ipairs(rounds) do
       local wanted = math.min(room, round[2])
       if wanted > 0 then
-        room = room - take(channel, expired_before, due(round[1], channel, wanted), round[3])
+        room = room - take(channel, ages, due(round[1], channel, wanted, ages), round[3])
       end
     end
-  until room <= 0 or newer == left or newer >= MOST_NEWER
+  until room <= 0 or newer + disputed == left or newer + disputed >= MOST_NEWER
 end
 
 -- A trial: the newest message of another recipient and template than the last one, or the only one; due or
@@ -91,15 +102,21 @@ local function fits(id)
   return string.find(row, tried_template, 1, true) and 1 or 2
 end
 
-local function best(at)
+local function ages_at(turn)
+  return { failed = tonumber(ARGV[turn + 1]), sent = tonumber(ARGV[turn + 2]) }
+end
+
+local function best()
   local found
-  for turn = at, #ARGV, 4 do
+  for turn = FIRST_TURN, #ARGV, TURN do
+    local ages = ages_at(turn)
     for lane, queue in ipairs({ 'q:', 'rq:', 'aq:' }) do
       local ids = call('ZRANGE', P .. queue .. ARGV[turn], 0, NEWEST - 1, 'REV')
       for _, id in ipairs(ids) do
         local fit = fits(id)
-        if not found or fit > found[1] then found = { fit, turn, id, lane == 3 and 1 or 0 } end
-        if fit == 2 then return found end
+        local waits = is_disputed(number(id, fields(id, 'ac')[1], ages.sent), ages)
+        if not waits and (not found or fit > found[1]) then found = { fit, turn, id, lane == 3 and 1 or 0 } end
+        if fit == 2 and not waits then return found end
       end
     end
   end
@@ -109,24 +126,25 @@ end
 if trial ~= '' then
   -- Of those that it comes across, some may have to be failed.
   for _ = 1, NEWEST do
-    local found = best(13)
+    local found = best()
     if not found then break end
     local turn = found[2]
-    take(ARGV[turn], tonumber(ARGV[turn + 1]), { found[3] }, found[4])
+    take(ARGV[turn], ages_at(turn), { found[3] }, found[4])
     if #taken > 0 then break end
   end
   return { taken, failed, newer, damage }
 end
-local turns = (#ARGV - 12) / 4
+local turns = (#ARGV - FIRST_TURN + 1) / TURN
 -- First each its share, then what the others left; one alone has all at once.
 local rounds = turns > 1 and { math.ceil(most / turns), most } or { most }
 for round, limit in ipairs(rounds) do
   for turn = 0, turns - 1 do
     local room = math.min(most - #taken, limit)
     if room > 0 then
-      local channel, oldest, retries, aside = unpack(ARGV, 13 + 4 * turn, 16 + 4 * turn)
+      local at = FIRST_TURN + TURN * turn
+      local channel, retries, aside = ARGV[at], ARGV[at + 3], ARGV[at + 4]
       if round > 1 then retries, aside = 0, 0 end
-      serve(channel, tonumber(oldest), room, tonumber(retries), tonumber(aside))
+      serve(channel, ages_at(at), room, tonumber(retries), tonumber(aside))
     end
   end
 end

@@ -1,13 +1,14 @@
 -- What time alone brings about: holds that end, messages that grow too old.
--- now, most, whether ages are looked at, the farthest due (ms), the refusals for too old and for an
+-- now, the moment up to which holds are over, most, whether ages are looked at, the farthest due (ms), the refusals for too old and for an
 -- unknown outcome (as JSON and in words), then channel, resend, the oldest accept, hold (ms) of each.
 -- Answers what was failed and resent (channel, msg_id, which refusal), whether there is more, what
 -- was folded.
-local now, most, ages, farthest = ARGV[1], tonumber(ARGV[2]), ARGV[3] == '1', tonumber(ARGV[4])
-local too_old, too_old_text, unknown, unknown_text = unpack(ARGV, 5, 8)
+local now, over_by, most, ages, farthest = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4] == '1',
+  tonumber(ARGV[5])
+local too_old, too_old_text, unknown, unknown_text = unpack(ARGV, 6, 9)
 local ahead = tonumber(now) + farthest
 local failed, resent, more, rules = {}, {}, 0, {}
-for at = 9, #ARGV, 4 do
+for at = 10, #ARGV, 4 do
   rules[ARGV[at]] = { resend = ARGV[at + 1] == '1', oldest = tonumber(ARGV[at + 2]),
     hold = tonumber(ARGV[at + 3]) }
 end
@@ -73,7 +74,7 @@ local function end_hold(id)
     return true
   end
   local rule = rules[m[2]]
-  if not rule and number(id, m[6], 0) + HOLD > tonumber(now) then
+  if not rule and number(id, m[6], 0) + HOLD > tonumber(over_by) then
     -- Of a channel that this process does not know; others may.
     return false
   end
@@ -117,7 +118,8 @@ if ages then
   end
 end
 -- More than are ended at once, so that those of unknown channels are not in the way.
-local over, ended = call('ZRANGEBYSCORE', P .. 'u', '-inf', now, 'LIMIT', 0, 10 * most), 0
+local over, ended = call('ZRANGEBYSCORE', P .. 'u', '-inf', over_by, 'LIMIT', 0,
+  10 * most), 0
 for _, id in ipairs(over) do
   if ended >= most then
     more = 1

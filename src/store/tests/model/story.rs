@@ -201,7 +201,7 @@ impl Story {
         let (store, now) = (self.store(by), self.now());
         let turns = OURS.map(|name| Turn {
             channel: channel(name),
-            expired_before: at(self.book.now - DAY),
+            ages: at(self.book.now - DAY).into(),
             retries: usize::MAX,
             aside: usize::MAX,
         });
