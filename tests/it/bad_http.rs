@@ -6,7 +6,7 @@ use crate::harness::*;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
@@ -537,13 +537,10 @@ async fn idle_and_half_said_connections_cost_the_others_nothing() {
         }
         held.push(raw);
     }
-    let began = Instant::now();
-    gateway.accept("among-them", &number(1)).await;
-    assert!(
-        began.elapsed() < Duration::from_secs(2),
-        "{:?}",
-        began.elapsed()
-    );
+    // They may go on saying nothing for ten minutes; who waits for them waits longer than this.
+    tokio::time::timeout(PATIENCE, gateway.accept("among-them", &number(1)))
+        .await
+        .unwrap();
     let served = normal.stop().await;
     assert!(served > 0);
     for raw in held.iter_mut().step_by(2) {

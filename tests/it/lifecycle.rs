@@ -3,7 +3,7 @@
 use crate::aids::*;
 use crate::harness::*;
 use serde_json::json;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// The end of an ordered stop; how long it took and with which code.
@@ -102,7 +102,7 @@ async fn ordered_to_stop_under_load_it_ends_in_time_and_loses_and_repeats_nothin
     // The rate makes sure that something is left to do when the order comes.
     let setup = Setup::towards(&sandbox)
         .env("RATE_PER_SECOND", "40")
-        .set("drain_timeout=10s")
+        .set("drain_timeout=5m")
         .set(&format!("http.port={}", own_port()));
     let gateway = Gateway::start(&sandbox, setup).await;
     accept_many(&gateway, MESSAGES).await;
@@ -134,7 +134,7 @@ async fn ordered_to_stop_under_load_it_ends_in_time_and_loses_and_repeats_nothin
     let (gateway, code) = ended(gateway).await;
     assert_eq!(code, Some(0), "{}", gateway.process.output());
     assert!(
-        asked.elapsed() < Duration::from_secs(5),
+        asked.elapsed() < 2 * PATIENCE,
         "it took {:?}",
         asked.elapsed()
     );
@@ -196,18 +196,14 @@ async fn a_provider_that_hangs_does_not_hold_up_the_stop_and_its_messages_are_un
         .env("AMBIGUOUS_HOLD", "1s");
     let gateway = Gateway::start(&sandbox, setup).await;
     sent(&gateway, &sandbox, "before", &number(1)).await;
-    sandbox.script("send", &["hang:30"]).await;
+    sandbox.script("send", &["hang:600"]).await;
     gateway.accept("m0", &number(0)).await;
     gateway.until_state("m0", "sending").await;
     let asked = Instant::now();
     gateway.process.terminate();
     let (gateway, code) = ended(gateway).await;
     assert_eq!(code, Some(0));
-    assert!(
-        asked.elapsed() < Duration::from_secs(4),
-        "it took {:?}",
-        asked.elapsed()
-    );
+    assert!(asked.elapsed() < PATIENCE, "it took {:?}", asked.elapsed());
     let gateway = gateway.restart(&sandbox).await;
     until_told(&sandbox, "m0", &["failed"]).await;
     assert_eq!(sandbox.entries("m0").await[0]["error"]["code"], "7004");
@@ -223,10 +219,10 @@ async fn a_provider_that_hangs_does_not_hold_up_the_stop_and_its_messages_are_un
 #[tokio::test]
 async fn moengage_that_hangs_does_not_hold_up_the_stop_and_is_told_after_the_next_start() {
     let sandbox =
-        Sandbox::start(json!({ "event_mode": "none", "moengage_latency_ms": 30_000 })).await;
+        Sandbox::start(json!({ "event_mode": "none", "moengage_latency_ms": 600_000 })).await;
     let setup = Setup::towards(&sandbox)
         .set("drain_timeout=1s")
-        .set("moengage.callback_timeout=20s");
+        .set("moengage.callback_timeout=5m");
     let gateway = Gateway::start(&sandbox, setup).await;
     let id = sent(&gateway, &sandbox, "m0", &number(0)).await;
     assert_eq!(
@@ -241,11 +237,7 @@ async fn moengage_that_hangs_does_not_hold_up_the_stop_and_is_told_after_the_nex
     gateway.process.terminate();
     let (gateway, code) = ended(gateway).await;
     assert_eq!(code, Some(0));
-    assert!(
-        asked.elapsed() < Duration::from_secs(4),
-        "it took {:?}",
-        asked.elapsed()
-    );
+    assert!(asked.elapsed() < PATIENCE, "it took {:?}", asked.elapsed());
     sandbox.knobs(json!({ "moengage_latency_ms": 0 })).await;
     let _gateway = gateway.restart(&sandbox).await;
     until_told(&sandbox, "m0", &["read"]).await;

@@ -73,12 +73,12 @@ async fn r_02_a_full_log_that_nobody_reads_delays_neither_work_nor_stop() {
     let setup = Setup::towards(&sandbox)
         .log_to(&log)
         .env("RUST_LOG", "trace")
-        .set("drain_timeout=10s");
+        .set("drain_timeout=5m");
     let gateway = Gateway::start_mute(&sandbox, setup).await;
     everything_works(&gateway, &sandbox, MANY).await;
     assert!(lost(&gateway).await > 0.0);
     let took = stopped(gateway).await;
-    assert!(took < Duration::from_secs(10), "{took:?}");
+    assert!(took < 2 * PATIENCE, "{took:?}");
 }
 
 #[tokio::test]
@@ -159,13 +159,11 @@ async fn r_38_an_ordered_stop_ends_the_wait_for_redis_at_the_start() {
             let mut process = Process::start(&args, &setup.env, dir.path());
             process.line_with("waiting for Redis");
             process.terminate();
-            let asked = Instant::now();
             let code = process.wait();
-            (code, asked.elapsed(), process.output())
+            (code, process.output())
         });
-        let (code, took, said) = waited.await.unwrap();
+        // Waited for to its end, Redis would be missed, with code 1.
+        let (code, said) = waited.await.unwrap();
         assert_eq!(code, Some(0), "{said}");
-        // The wait would last 15 s.
-        assert!(took < Duration::from_secs(8), "{took:?}: {said}");
     }
 }

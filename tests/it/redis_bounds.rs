@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 /// How long a caller may have to wait while a copy does not confirm: it is asked for 1 s, and a few
 /// others may be asking.
-const UNCONFIRMED: Duration = Duration::from_secs(6);
+const UNCONFIRMED: Duration = PATIENCE;
 
 #[tokio::test]
 async fn what_a_replica_of_redis_does_not_confirm_is_not_accepted() {
@@ -23,6 +23,8 @@ async fn what_a_replica_of_redis_does_not_confirm_is_not_accepted() {
     let copy = Redis::start(Options::every_second());
     copy.follow(port);
     let setup = stage.setup().env("REDIS_WAIT_REPLICAS", "1");
+    // Whoever is not told by the store's own deadline waits for this.
+    let setup = setup.env("RESPONSE_TIMEOUT", "10m");
     let gateway = Gateway::start(&stage.sandbox, setup).await;
     until("the copy confirms", async || {
         (gateway.ready().await.0 == 200).then_some(())

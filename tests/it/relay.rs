@@ -5,7 +5,7 @@ use crate::aids::*;
 use crate::harness::*;
 use crate::peer::{Peer, Say};
 use serde_json::{Value, json};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// A gateway that reports to `peer`, and the provider's ids of `m0..`.
 async fn reporting_to(
@@ -315,7 +315,7 @@ async fn replies_do_not_wait_behind_statuses_that_hang() {
         (sandbox.counts().await["callback_posts"] == 1).then_some(())
     })
     .await;
-    let began = Instant::now();
+    // Told before the status is: it did not wait for it.
     sandbox
         .post(
             "reply",
@@ -323,10 +323,5 @@ async fn replies_do_not_wait_behind_statuses_that_hang() {
         )
         .await;
     until_told(&sandbox, "m0", &["inbound"]).await;
-    assert!(
-        began.elapsed() < Duration::from_secs(3),
-        "the reply took {:?}",
-        began.elapsed()
-    );
     until_told(&sandbox, "m0", &["inbound", "read"]).await;
 }

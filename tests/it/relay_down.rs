@@ -4,7 +4,7 @@ use crate::aids::*;
 use crate::harness::*;
 use crate::peer::{Peer, Say};
 use serde_json::json;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 #[tokio::test]
 async fn after_a_blip_of_moengage_under_load_everything_is_told_within_seconds() {
@@ -31,14 +31,10 @@ async fn after_a_blip_of_moengage_under_load_everything_is_told_within_seconds()
     sandbox
         .knobs(json!({ "moengage_latency_ms": 0, "moengage_status": 200 }))
         .await;
-    let back = Instant::now();
     idle(&sandbox).await;
     gateway.drained().await;
-    assert!(
-        back.elapsed() < Duration::from_secs(8),
-        "it took {:?}",
-        back.elapsed()
-    );
+    let told = gateway.process.output();
+    assert!(!told.contains("failures=4"), "each counted for itself");
     assert_fold(&sandbox, MESSAGES, false).await;
 }
 
@@ -101,7 +97,12 @@ async fn moengage_down_at_the_socket_and_back_gets_everything_in_order() {
 #[tokio::test]
 async fn after_a_restart_during_an_outage_everything_is_due_at_once() {
     const MESSAGES: usize = 20;
-    let sandbox = Sandbox::start(json!({ "event_mode": "none", "moengage_status": 500 })).await;
+    let sandbox = Sandbox::start(json!({ "event_mode": "none" })).await;
+    // Longer than anybody here waits.
+    let later = json!({ "retry-after": "900" });
+    sandbox
+        .rule(json!({ "route": "dlr", "status": 503, "headers": later, "body": {} }))
+        .await;
     let gateway = Gateway::start(&sandbox, Setup::towards(&sandbox)).await;
     accept_many(&gateway, MESSAGES).await;
     for n in 0..MESSAGES {
@@ -110,24 +111,17 @@ async fn after_a_restart_during_an_outage_everything_is_due_at_once() {
             assert_eq!(gateway.event(&status(&id, word, 1_930_000_000)).await, 200);
         }
     }
-    // The third failure in a row means a pause of more than three seconds.
-    until("the third failure", async || {
+    until("the pause has begun", async || {
         gateway
             .process
             .output()
-            .contains("failures=3")
+            .contains("again_in_ms=900000")
             .then_some(())
     })
     .await;
-    sandbox.knobs(json!({ "moengage_status": 200 })).await;
+    sandbox.no_rules().await;
     let gateway = gateway.crash_and_restart(&sandbox).await;
-    let ready = Instant::now();
     gateway.drained().await;
-    let took = ready.elapsed();
-    assert!(
-        took < Duration::from_millis(1500) + take_over(),
-        "the backlog took {took:?}"
-    );
     for n in 0..MESSAGES {
         assert_eq!(
             sandbox.told(&format!("m{n}")).await,
@@ -143,7 +137,7 @@ async fn one_success_makes_the_others_due() {
         unreachable!()
     };
     let slow = Say::Slow(Duration::from_millis(500), taken);
-    let busy = Say::status("503 Busy", "retry-after: 15\r\n", "");
+    let busy = Say::status("503 Busy", "retry-after: 900\r\n", "");
     let peer = Peer::start([slow, busy]).await;
     let sandbox = Sandbox::start(json!({ "event_mode": "none" })).await;
     let setup = Setup::towards(&sandbox).env("MOENGAGE_CALLBACK_URL", &peer.url);
@@ -160,10 +154,7 @@ async fn one_success_makes_the_others_due() {
         .await;
     }
     // The first is under way while the second is turned down; its success comes after that.
-    let asked = Instant::now();
     gateway.drained().await;
-    let took = asked.elapsed();
-    assert!(took < Duration::from_secs(5), "it waited {took:?}");
     assert_eq!(peer.posts().len(), 3);
 }
 

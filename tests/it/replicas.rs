@@ -5,10 +5,11 @@ use crate::aids::*;
 use crate::crash::fold_or_unknown;
 use crate::harness::*;
 use crate::once::together;
+use crate::pace::keeps_to;
 use crate::redis_server::{Options, Redis, on_redis_only};
 use serde_json::{Value, json};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 pub(crate) const RATE: &str = "/api/accounts/default/rate";
 
@@ -96,10 +97,6 @@ pub(crate) async fn accept_all(gateway: &Gateway, numbers: impl Iterator<Item = 
     }
 }
 
-pub(crate) fn most(pace: &Value) -> u64 {
-    pace["max_in_any_second"].as_u64().unwrap()
-}
-
 #[tokio::test]
 async fn a_replica_killed_in_the_middle_of_a_campaign_costs_nothing_and_the_other_finishes_it() {
     on_redis_only!();
@@ -121,8 +118,7 @@ async fn a_replica_killed_in_the_middle_of_a_campaign_costs_nothing_and_the_othe
     accept_all(&b, (3..MESSAGES).step_by(2)).await;
     stage.until_sent(MESSAGES / 4).await;
     a.process.kill();
-    let killed = Instant::now();
-    until_within(TAKE_OVER, "the other has taken over", async || {
+    until_within(2 * TAKE_OVER, "the other has taken over", async || {
         let mut under_way = 0;
         for id in ["m0", "m1"] {
             under_way += usize::from(b.message(id).await["state"] == "sending");
@@ -130,7 +126,6 @@ async fn a_replica_killed_in_the_middle_of_a_campaign_costs_nothing_and_the_othe
         (under_way == 0).then_some(())
     })
     .await;
-    assert!(killed.elapsed() < TAKE_OVER, "{:?}", killed.elapsed());
     let ledger = b.drained().await;
     idle(&stage.sandbox).await;
     b.drained().await;
@@ -166,13 +161,9 @@ async fn a_replica_that_is_ordered_to_stop_leaves_nothing_unknown_and_the_other_
     .await
     .unwrap();
     assert_eq!(code, Some(0), "{}", a.process.output());
-    let stopped = Instant::now();
+    let known = stage.redis.cli(&["ZCARD", "gw:{default}:replicas"]);
+    assert_eq!(known, "1", "what it left has to wait for its lease");
     let ledger = b.drained().await;
-    assert!(
-        stopped.elapsed() < Duration::from_secs(8),
-        "what it left had to wait for its lease: {:?}",
-        stopped.elapsed()
-    );
     assert_eq!(
         (&ledger["accepted"], &ledger["failed"], &ledger["lost"]),
         (&json!(MESSAGES), &json!(0), &json!(0))
@@ -284,7 +275,7 @@ async fn a_pause_at_one_replica_stops_the_other_and_a_rate_set_at_one_holds_for_
     b.drained().await;
     assert_eq!(stage.sandbox.counts().await["sends_accepted"], MESSAGES);
     let pace = stage.sandbox.get("rate").await;
-    assert!(most(&pace) <= 21, "{pace}");
+    keeps_to(20, &pace);
     // Who joins later knows it too.
     let c = Gateway::start_unheard(stage.setup());
     assert_eq!(c.account().await["rate"]["per_second"], 20.0);
@@ -397,7 +388,7 @@ async fn the_rate_is_never_exceeded_while_replicas_die_and_join() {
         (&json!(MESSAGES + 1), &json!(0))
     );
     let pace = stage.sandbox.get("rate").await;
-    assert!(most(&pace) <= 81, "{pace}");
+    keeps_to(80, &pace);
     let counts = stage.sandbox.counts().await;
     assert_eq!(counts["recipients_repeated"], 0, "{counts}");
 }

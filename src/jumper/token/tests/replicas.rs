@@ -179,19 +179,21 @@ async fn killed_before_the_call_the_successor_renews() {
         server.say(&format!("EXISTS {LOCK}")).await == "1"
     })
     .await;
+    let dead = server.say(&format!("GET {LOCK}")).await;
     one.kill();
     let killed = Instant::now();
     // What has ended by our clock is used meanwhile.
-    while two.access().await.unwrap() == "Bearer access-old" {
-        assert!(killed.elapsed() < Duration::from_secs(30), "never renewed");
+    loop {
+        let access = two.access().await.unwrap();
+        if access != "Bearer access-old" {
+            let holder = server.say(&format!("GET {LOCK}")).await;
+            assert_ne!(holder, dead, "in spite of the lock");
+            break;
+        }
+        assert!(killed.elapsed() < Duration::from_secs(120), "never renewed");
     }
     assert_eq!(two.access().await.unwrap(), "Bearer access-0");
     assert_eq!(fake.calls(), 1);
-    let waited = killed.elapsed();
-    assert!(
-        (8..15).contains(&waited.as_secs()),
-        "after the lock's life: {waited:?}"
-    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -275,11 +277,10 @@ async fn killed_after_the_write_the_successor_calls_nobody() {
     let two = Replica::start(&fake, &server, None).await;
     one.access().await.unwrap();
     // It dies before it gives the lock back.
-    server.say(&format!("SET {LOCK} dead PX 10000")).await;
+    server.say(&format!("SET {LOCK} dead PX 600000")).await;
     one.kill();
-    let begun = Instant::now();
+    // Within the patience of a caller, which is much less than the life of that lock.
     assert_eq!(two.access().await.unwrap(), "Bearer access-0");
-    assert!(begun.elapsed() < Duration::from_secs(5), "no need to wait");
     assert_eq!(fake.calls(), 1);
 }
 
