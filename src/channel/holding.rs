@@ -113,6 +113,11 @@ impl Holding {
         listed
     }
 
+    /// Whether one recipient of this scope is refused, and nobody else.
+    pub fn one_is_refused(&self, scope: &Scope) -> bool {
+        self.state().circumstances.one_is_refused(scope, now())
+    }
+
     /// Puts in what the hold of a scope is from now on, as this process says.
     pub fn put(&self, scope: &Scope, hold: Option<Hold>) {
         let mut state = self.state();

@@ -209,6 +209,12 @@ impl Circumstances {
         })
     }
 
+    /// Whether what [`Listed::OneRecipient`] told of this scope still holds.
+    pub fn one_is_refused(&self, scope: &Scope, now: Now) -> bool {
+        let runs = self.runs.get(scope);
+        runs.is_some_and(|runs| runs.one_is_refused(now.steady))
+    }
+
     /// The answer to the list call that a ruling wanted. `refused`: it is refused like the sends, so
     /// it is not about one recipient. `None`: nothing follows that was not told before.
     pub fn listed(

@@ -239,6 +239,9 @@ impl Holds {
                 if over {
                     holding.put(&scope, None);
                 }
+                if !holding.one_is_refused(&scope) {
+                    alert::over(alert::Code::OneRecipientRefused, &subject(&scope));
+                }
             }
             if !holding.unsaved().is_empty() {
                 self.save().await;

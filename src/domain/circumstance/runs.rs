@@ -87,6 +87,13 @@ impl Runs {
             .retain(|run| run.accused_since.is_some() || !run.refused.is_empty());
     }
 
+    /// Whether it was told of a recipient, and not of everybody, that the provider refuses what goes there,
+    /// and nothing has been taken since.
+    pub(super) fn one_is_refused(&self, now: Instant) -> bool {
+        let lasts = |run: &&Run| now.saturating_duration_since(run.last) < FORGOTTEN;
+        self.all.iter().filter(lasts).any(|run| run.told)
+    }
+
     /// Whether a message was taken whose call began after `since`.
     pub(super) fn took_since(&self, since: Instant) -> bool {
         self.took.is_some_and(|took| took > since)

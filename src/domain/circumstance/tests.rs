@@ -180,9 +180,32 @@ fn a_minute_of_two_recipients_holds_and_of_one_asks_for_a_list() {
         |story: &mut Story, refused| story.circumstances.listed(&scope, &reason, refused, now);
     assert_eq!(listed(&mut story, false), Some(Listed::OneRecipient));
     assert_eq!(listed(&mut story, false), None, "told once");
+    assert!(story.circumstances.one_is_refused(&scope, now));
     assert!(!story.is_held("a"));
     assert!(matches!(listed(&mut story, true), Some(Listed::Hold(_))));
     assert!(story.is_held("a"));
+}
+
+#[test]
+fn what_was_told_of_one_recipient_is_over_when_a_message_is_taken_or_nothing_more_is_heard() {
+    for success in [true, false] {
+        let mut story = Story::new();
+        story.answer("a", ("m", 1), &accused());
+        story.pass(60);
+        let scope = story.answer("a", ("m", 1), &accused()).ask.unwrap();
+        let (now, reason) = (story.now(), cause("http 403"));
+        let told = story.circumstances.listed(&scope, &reason, false, now);
+        assert_eq!(told, Some(Listed::OneRecipient));
+        story.pass(1);
+        let stands = |story: &Story| story.circumstances.one_is_refused(&scope, story.now());
+        assert!(stands(&story));
+        if success {
+            story.fresh("a", 2, &taken());
+        } else {
+            story.pass(900);
+        }
+        assert!(!stands(&story), "taken: {success}");
+    }
 }
 
 #[test]
