@@ -17,7 +17,8 @@ call('HSET', key_m(id), 'ch', channel, 'mi', msg_id, 'to', to, 's', STATE.queued
 call('SET', P .. 'd:' .. id, row .. '\n' .. line(now, 'accepted'))
 call('ZADD', P .. 'q:' .. channel, now, id)
 call('ZADD', P .. 'r:' .. to, now, id)
-call('HSET', P .. 'num', channel, from)
+-- It seldom changes, and a write costs more than a question: it goes to the disk and to copies too.
+if call('HGET', P .. 'num', channel) ~= from then call('HSET', P .. 'num', channel, from) end
 count(channel, 'accepted', 1)
 count(channel, 'queued', 1)
 if MARK_DIRTY then

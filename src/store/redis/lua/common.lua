@@ -158,12 +158,13 @@ local function redis_ms() return math.floor(redis_us() / 1000) end
 -- The next number of a sequence, at least the time in microseconds: no number is given twice, also
 -- when Redis was wiped or went back to an older state, and all are of the same length.
 local function next_of(sequence)
-  local n, clock = redis.pcall('INCR', P .. sequence), redis_us()
-  if type(n) ~= 'number' or n < clock then
-    n = clock
-    call('SET', P .. sequence, whole(n))
-  end
-  return whole(n)
+  local key, clock = P .. sequence, whole(redis_us())
+  local last = call('SET', key, clock, 'GET')
+  -- Texts of one length compare as their numbers do. What is none of ours counts for nothing.
+  if not last or #last ~= #clock or last < clock or string.find(last, '%D') then return clock end
+  local n = whole(tonumber(last) + 1)
+  call('SET', key, n)
+  return n
 end
 
 -- The number of this step: what came before what, also when the clock of Redis was set back.
