@@ -3,10 +3,13 @@
 use super::{Call, Home, Store};
 use crate::domain::UnixMs;
 use crate::store::{Purged, StoreError};
-use redis::ToRedisArgs;
 
 /// Entries looked at in one step; bounds how long Redis does nothing else.
 const AT_ONCE: usize = 100;
+
+/// How many went, how many statuses, whether there is more, and for messages since when to look next
+/// and how many of that moment to pass over.
+type Step = (usize, usize, bool, String, usize);
 
 impl Store {
     /// Removes messages settled before `settled_before` (unless a callback of theirs waits or is a
@@ -56,23 +59,25 @@ impl Store {
     }
 
     async fn purge_messages(&self, home: &Home, before: UnixMs) -> Result<usize, StoreError> {
-        let (mut removed, mut passed) = (0, 0);
+        let (mut removed, mut since, mut pass) = (0, "-inf".to_owned(), 0);
         loop {
-            let (went, stayed) = self.step(home, ("messages", before), passed).await?;
+            let from = (since.as_str(), pass);
+            let step = self.step(home, ("messages", before), from).await?;
+            let (went, _, more, next, passed) = step;
             removed += went;
-            passed += stayed;
-            if went + stayed < AT_ONCE {
+            if !more {
                 return Ok(removed);
             }
+            (since, pass) = (next, passed);
         }
     }
 
     async fn purge_events(&self, home: &Home, before: UnixMs) -> Result<usize, StoreError> {
         let mut statuses = 0;
         loop {
-            let (ids, of_ids) = self.step(home, ("events", before), 0).await?;
-            statuses += of_ids;
-            if ids < AT_ONCE {
+            let (_, went, more, ..) = self.step(home, ("events", before), ("", 0)).await?;
+            statuses += went;
+            if !more {
                 return Ok(statuses);
             }
         }
@@ -87,9 +92,9 @@ impl Store {
     ) -> Result<usize, StoreError> {
         let mut removed = 0;
         loop {
-            let (went, _) = self.step(home, what, of).await?;
+            let (went, _, more, ..) = self.step(home, what, (of, 0)).await?;
             removed += went;
-            if went < AT_ONCE {
+            if !more {
                 return Ok(removed);
             }
         }
@@ -99,13 +104,14 @@ impl Store {
         &self,
         home: &Home,
         (what, before): (&str, UnixMs),
-        more: impl ToRedisArgs,
-    ) -> Result<(usize, usize), StoreError> {
+        (of, pass): (&str, usize),
+    ) -> Result<Step, StoreError> {
         let call = Call::new(&self.shared.scripts.purge, home)
             .arg(what)
             .arg(before.0)
             .arg(AT_ONCE)
-            .arg(more);
+            .arg(of)
+            .arg(pass);
         self.ask(&call).await
     }
 }

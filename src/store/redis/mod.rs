@@ -9,6 +9,8 @@
 
 mod accept;
 mod archive;
+#[cfg(test)]
+mod bounds;
 mod callbacks;
 mod claim;
 mod compose;

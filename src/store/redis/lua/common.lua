@@ -326,25 +326,39 @@ local function counts_earlier(id, channel, said, now)
   return true
 end
 
+-- Of somebody who is in doubt so often, or of whom so many statuses match nothing, nothing is inferred:
+-- to look through all would hold up everybody.
+local MOST_WEIGHED = 100
+
+-- The message of a person that is in doubt, where it is the only one.
+local function only_doubt(to)
+  local key, found = P .. 'x:' .. to, nil
+  for _, id in ipairs(call('SRANDMEMBER', key, MOST_WEIGHED)) do
+    if call('EXISTS', key_m(id)) == 0 then
+      -- Of a message that is gone: nobody else would ever take it out.
+      call('SREM', key, id)
+    elseif found then
+      return nil
+    else
+      found = id
+    end
+  end
+  -- Beside it there may be some that were not looked at.
+  return found and call('SCARD', key) == 1 and found
+end
+
 -- Evidence for a send whose outcome nobody knows (DESIGN G3): exactly one message to the person in
 -- doubt, not being sent right now, exactly one unmatched provider id that names the person.
 local function weigh(to, now)
-  if not to then return end
-  local candidates = call('SMEMBERS', P .. 'x:' .. to)
-  for at = #candidates, 1, -1 do
-    -- Of a message that is gone: nobody else would ever take it out.
-    if call('EXISTS', key_m(candidates[at])) == 0 then
-      call('SREM', P .. 'x:' .. to, table.remove(candidates, at))
-    end
-  end
-  if #candidates ~= 1 then return end
-  local id = candidates[1]
+  local id = to and only_doubt(to)
+  if not id then return end
   local m = fields(id, 's', 'ta', 'ch', 'lo')
   local may = AFTER.status[m[1]] and AFTER.status[m[1]].evidence
   if not may or not (m[1] == STATE.unknown or m[4] == '1') then return end
   local begun = number(id, m[2])
   if not (begun and m[3]) then return damaged(key_m(id)) end
   local found
+  if call('SCARD', P .. 'er:' .. to) > MOST_WEIGHED then return end
   for _, provider_id in ipairs(call('SMEMBERS', P .. 'er:' .. to)) do
     local first = call('LINDEX', P .. 'e:' .. provider_id, 0)
     local came = first and select(6, split_event(first))

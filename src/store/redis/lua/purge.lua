@@ -1,9 +1,10 @@
 -- Retention: what is settled and old goes, a bounded number at once.
--- What (messages, events, others, dead), before, most. Messages: how many to pass over (they must
--- stay). Others: which. Dead: lane and channel.
--- Answers how many went, how many were passed over or, for events, how many statuses.
+-- What (messages, events, others, dead), before, most. Messages: since when to look, and how many of
+-- that very moment to pass over (they must stay). Others: which. Dead: lane and channel.
+-- Answers how many went, how many statuses of events went, whether there is more, and for messages where
+-- to go on: counted from the first, what must stay would be walked through again at every step.
 local what, before, most = ARGV[1], ARGV[2], tonumber(ARGV[3])
-local went, stayed = 0, 0
+local went, statuses, more, since, pass = 0, 0, 0, ARGV[4], tonumber(ARGV[5])
 
 local function purge_message(id)
   local m = fields(id, 'ch', 'mi', 'to', 'pi', 's')
@@ -29,22 +30,32 @@ local function purge_message(id)
 end
 
 if what == 'messages' then
-  local old = call('ZRANGEBYSCORE', P .. 'done', '-inf', '(' .. before, 'LIMIT', ARGV[4], most)
-  for _, id in ipairs(old) do
-    if purge_message(id) then went = went + 1 else stayed = stayed + 1 end
+  local old = call('ZRANGEBYSCORE', P .. 'done', since, '(' .. before, 'WITHSCORES', 'LIMIT', pass, most)
+  for at = 1, #old, 2 do
+    if old[at + 1] ~= since then since, pass = old[at + 1], 0 end
+    if purge_message(old[at]) then went = went + 1 else pass = pass + 1 end
   end
+  if #old == 2 * most then more = 1 end
 elseif what == 'events' then
-  local old = call('ZRANGEBYSCORE', P .. 'ez', '-inf', '(' .. before, 'LIMIT', 0, most)
-  for _, provider_id in ipairs(old) do
-    for _, entry in ipairs(call('LRANGE', P .. 'e:' .. provider_id, 0, -1)) do
+  -- An id may have any number of statuses.
+  local room = 5 * most
+  for _, provider_id in ipairs(call('ZRANGEBYSCORE', P .. 'ez', '-inf', '(' .. before, 'LIMIT', 0, most)) do
+    local key = P .. 'e:' .. provider_id
+    local entries = call('LRANGE', key, 0, room - statuses - 1)
+    for _, entry in ipairs(entries) do
       local status, _, _, to, channel = split_event(entry)
       if status then
         if to ~= '' then call('SREM', P .. 'er:' .. to, provider_id) end
         count(channel, 'expired_events', 1)
       end
-      stayed = stayed + 1
     end
-    call('DEL', P .. 'e:' .. provider_id)
+    statuses = statuses + #entries
+    if statuses >= room then
+      call('LTRIM', key, #entries, -1)
+      more = 1
+      break
+    end
+    call('DEL', key)
     call('ZREM', P .. 'ez', provider_id)
     call('ZREM', P .. 'ask', provider_id)
     went = went + 1
@@ -65,4 +76,5 @@ else
     went = went + 1
   end
 end
-return { went, stayed }
+if went >= most then more = 1 end
+return { went, statuses, more, since, pass }

@@ -1,14 +1,17 @@
 -- The lease of a process goes on. What it has taken and does not hold in its hands (the answer to
--- its claim was lost) goes back.
+-- its claim was lost) goes back, a bounded number at once: the next renewal goes on.
 -- replica, life (ms), now, the last claim it has made, number of claims it knows of, those claims.
 -- Answers how much went back, whether the lease stood until now, and which keys are damaged.
 local replica, life, now = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 local last, claims = tonumber(ARGV[4]), tonumber(ARGV[5])
 local known, back, freed = {}, 0, {}
+local MOST_BACK = 200
 for at = 6, 5 + claims do known[ARGV[at]] = true end
 
 -- A claim made after this was asked for is not of our business.
-local function is_lost(claim) return not known[claim] and (tonumber(claim) or 0) <= last end
+local function is_lost(claim)
+  return back < MOST_BACK and not known[claim] and (tonumber(claim) or 0) <= last
+end
 
 is_calm()
 local stood = may_take(replica) and 1 or 0

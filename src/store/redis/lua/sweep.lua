@@ -7,7 +7,7 @@ local now, over_by, most, ages, farthest = ARGV[1], ARGV[2], tonumber(ARGV[3]), 
   tonumber(ARGV[5])
 local too_old, too_old_text, unknown, unknown_text = unpack(ARGV, 6, 9)
 local ahead = tonumber(now) + farthest
-local failed, resent, more, rules = {}, {}, 0, {}
+local failed, resent, more, brought, rules = {}, {}, 0, 0, {}
 for at = 10, #ARGV, 4 do
   rules[ARGV[at]] = { resend = ARGV[at + 1] == '1', oldest = tonumber(ARGV[at + 2]),
     hold = tonumber(ARGV[at + 3]) }
@@ -17,9 +17,11 @@ end
 -- has been set back: it is due now. Clocks of replicas differ, so only one that was seen to be set
 -- back leaves nothing ahead.
 local function bring_back(key, due)
-  local late = call('ZRANGEBYSCORE', key, '(' .. due + farthest, '+inf', 'LIMIT', 0, most)
+  local late = call('ZRANGEBYSCORE', key, '(' .. due + farthest, '+inf', 'LIMIT', 0,
+    most - brought)
   for _, id in ipairs(late) do call('ZADD', key, due, id) end
-  if #late >= most then more = 1 end
+  brought = brought + #late
+  if brought >= most then more = 1 end
   return late
 end
 

@@ -3,12 +3,13 @@
 -- replica to leave or nothing, now, most, then channel and hold (ms) of each.
 -- Answers how many sends, whether there is more, what was folded.
 local leaving, now, most = ARGV[1], ARGV[2], tonumber(ARGV[3])
-local holds, lost, more = {}, {}, 0
+local holds, lost, done = {}, {}, 0
 for at = 4, #ARGV, 2 do holds[ARGV[at]] = tonumber(ARGV[at + 1]) end
 
 local function take_over(replica)
   for id, claim in pairs_of(P .. 'att:' .. replica) do
-    if #lost >= most then return end
+    if done >= most then return end
+    done = done + 1
     local m = fields(id, 's', 'ch', 'to', 'ow')
     local state = state_in(id, STATE.attempting, m[1])
     if state == STATE.attempting and is_of(m[4], replica .. ':' .. claim) then
@@ -22,14 +23,10 @@ local function take_over(replica)
     end
     call('HDEL', P .. 'att:' .. replica, id)
   end
-  local released = 0
   for cid, claim in pairs_of(P .. 'ct:' .. replica) do
-    if released >= most then
-      more = 1
-      return
-    end
+    if done >= most then return end
+    done = done + 1
     release_callback(replica, cid, claim, now)
-    released = released + 1
   end
   call('ZREM', P .. 'replicas', replica)
 end
@@ -38,10 +35,10 @@ if leaving ~= '' then
   take_over(leaving)
 elseif not is_calm() then
   for _, replica in ipairs(call('ZRANGEBYSCORE', P .. 'replicas', '-inf', redis_ms())) do
+    if done >= most then break end
     take_over(replica)
   end
 end
 -- Only when all are marked: two to the same person prove nothing.
 for _, to in ipairs(lost) do weigh(to, now) end
-if #lost >= most then more = 1 end
-return { #lost, more, answer() }
+return { #lost, done >= most and 1 or 0, answer() }

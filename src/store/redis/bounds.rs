@@ -1,0 +1,176 @@
+//! No script does more at once than a bounded number of commands, however much is kept, queued or
+//! in doubt; Redis does nothing else meanwhile. Counted, not timed, so a slow machine changes nothing.
+
+use super::*;
+use crate::domain::UnixMs;
+use crate::store::testing::RedisServer;
+use crate::store::{Look, SweepRule};
+use std::time::Duration;
+
+/// The most commands of one script; about 10 ms.
+const MOST: u64 = 8_000;
+const PREFIX: &str = "gw:{default}:";
+const NOW: UnixMs = UnixMs(1_000_000_000);
+
+async fn lua<T: FromRedisValue>(server: &RedisServer, script: &str) -> T {
+    let mut eval = redis::cmd("EVAL");
+    eval.arg(format!("local P = KEYS[1]\n{script}"));
+    eval.arg(1).arg(PREFIX);
+    server.link().command(&eval).await.unwrap()
+}
+
+/// The commands that Redis has carried out since this was asked last, by name.
+async fn commands(server: &RedisServer, name: &str) -> u64 {
+    let stats = server.say("INFO commandstats").await;
+    server.say("CONFIG RESETSTAT").await;
+    let calls = stats.lines().filter_map(|line| {
+        let (command, rest) = line.strip_prefix("cmdstat_")?.split_once(":calls=")?;
+        let is_asked = name.is_empty() || command == name;
+        is_asked.then(|| rest.split(',').next()?.parse::<u64>().ok())?
+    });
+    calls.sum()
+}
+
+fn store(server: &RedisServer, channels: usize) -> (Store, Vec<ChannelId>) {
+    let account = AccountId::parse("default").unwrap();
+    let channels: Vec<_> = (0..channels)
+        .map(|n| ChannelId::parse(&format!("c{n}")).unwrap())
+        .collect();
+    let of_account = channels.iter().cloned();
+    let of_account = of_account.map(|channel| (channel, account.clone()));
+    let store = Store::open(server.link(), of_account.collect(), false);
+    (store, channels)
+}
+
+/// Forty channels with a backlog that a clock which was ahead has put off, sixty processes that ended
+/// with their hands full, and one person with a thousand sends in doubt.
+#[tokio::test]
+async fn a_sweep_after_everything_went_wrong_at_once_comes_in_small_steps() {
+    let server = RedisServer::start();
+    let (store, channels) = store(&server, 40);
+    let _: () = lua(
+        &server,
+        "for c = 0, 39 do for n = 1, 250 do
+            local id = 1000 * c + n
+            redis.call('HSET', P..'m:'..id, 'ch', 'c'..c, 's', 0, 'ac', 9e9, 'du', 9e9)
+            redis.call('ZADD', P..'q:c'..c, 9e9, id)
+            redis.call('ZADD', P..'cr:0:c'..c, 9e9, id)
+        end redis.call('HSET', P..'l:c'..c, 'queued', 250) end
+        for r = 1, 60 do
+            redis.call('ZADD', P..'replicas', 1, 'dead'..r)
+            for n = 1, 150 do redis.call('HSET', P..'ct:dead'..r, n, '1|0|c1') end
+        end
+        for n = 1, 1000 do
+            local id = 900000 + n
+            redis.call('HSET', P..'m:'..id, 'ch', 'c1', 'to', '12', 's', 1, 'ow', 'dead1:1')
+            redis.call('SET', P..'d:'..id, 'row')
+            redis.call('SADD', P..'x:12', id)
+            redis.call('HSET', P..'att:dead1', id, 1)
+        end
+        redis.call('HSET', P..'l:c1', 'attempting', 1000)",
+    )
+    .await;
+    let rules: Vec<SweepRule> = channels
+        .iter()
+        .map(|channel| SweepRule {
+            channel: channel.clone(),
+            resend: false,
+            expired_before: UnixMs(0),
+            hold: Duration::from_secs(600),
+        })
+        .collect();
+    commands(&server, "").await;
+    let mut steps = 0;
+    while {
+        let swept = store.sweep(rules.clone(), Look::SetBack, NOW.into());
+        swept.await.unwrap().more
+    } {
+        steps += 1;
+        let done = commands(&server, "").await;
+        // A sweep is two scripts.
+        assert!(done < 2 * MOST, "{done} commands in step {steps}");
+    }
+    assert!(steps > 40, "{steps}");
+    let left: u64 = lua(
+        &server,
+        "local left = redis.call('ZCARD', P..'replicas') + redis.call('HLEN', P..'att:dead1')
+        for c = 0, 39 do
+            left = left + redis.call('ZCOUNT', P..'q:c'..c, '(1000000000', '+inf')
+                + redis.call('ZCOUNT', P..'cr:0:c'..c, '(1000000000', '+inf')
+        end
+        return left",
+    )
+    .await;
+    assert_eq!(left, 0, "all is done in the end");
+}
+
+/// What must stay, here for its dead letters, is passed over once, not once a step; behind it all
+/// goes. Several of one moment, as a campaign ends them.
+#[tokio::test]
+async fn retention_passes_what_must_stay_once_and_takes_what_is_behind() {
+    let server = RedisServer::start();
+    let (store, _) = store(&server, 1);
+    let _: () = lua(
+        &server,
+        "for n = 1, 1500 do
+            redis.call('HSET', P..'m:'..n, 'ch', 'c0', 'mi', 'm'..n, 'to', n, 's', 2)
+            if n % 5 > 0 then redis.call('SADD', P..'dm:'..n, 1) end
+            redis.call('ZADD', P..'done', math.floor(n / 170), n)
+        end",
+    )
+    .await;
+    commands(&server, "").await;
+    let purged = store.purge(NOW, NOW).await.unwrap();
+    assert_eq!(purged.messages, 300);
+    assert_eq!(
+        commands(&server, "hmget").await,
+        1500,
+        "each is looked at once"
+    );
+    assert_eq!(server.say("ZCARD gw:{default}:done").await, "1200");
+    assert_eq!(store.purge(NOW, NOW).await.unwrap().messages, 0);
+}
+
+/// An id that thousands of statuses name goes in pieces too.
+#[tokio::test]
+async fn retention_takes_many_statuses_of_one_id_in_pieces() {
+    let server = RedisServer::start();
+    let (store, _) = store(&server, 1);
+    let _: () = lua(
+        &server,
+        "for n = 1, 3000 do redis.call('RPUSH', P..'e:P1', '1||5|12|c0|7|4|null') end
+        redis.call('RPUSH', P..'e:P2', '1||5|13|c0|7|4|null')
+        redis.call('ZADD', P..'ez', 5, 'P1', 6, 'P2')
+        redis.call('SADD', P..'er:12', 'P1')
+        redis.call('SADD', P..'er:13', 'P2')",
+    )
+    .await;
+    commands(&server, "").await;
+    assert_eq!(store.purge(NOW, NOW).await.unwrap().early_statuses, 3001);
+    assert_eq!(commands(&server, "ltrim").await, 6);
+    let left = server.say("KEYS gw:*e*:*").await;
+    assert!(!left.contains(":e"), "{left}");
+    let told = server.say("HGET gw:{default}:l:c0 expired_events").await;
+    assert_eq!(told, "3001");
+}
+
+/// Thousands of answers to claims were lost: what they took goes back over a few renewals.
+#[tokio::test]
+async fn a_renewal_gives_back_a_bounded_number_at_once() {
+    let server = RedisServer::start();
+    let (store, _) = store(&server, 1);
+    let key = format!("ct:{}", store.replica());
+    let fill = format!("for n = 1, 3000 do redis.call('HSET', P..'{key}', n, '1|0|c0') end");
+    let _: () = lua(&server, &fill).await;
+    let left = async || -> u64 {
+        let left = server.say(&format!("HLEN {PREFIX}{key}")).await;
+        left.parse().unwrap()
+    };
+    for renewals in 1..=15 {
+        commands(&server, "").await;
+        store.renew().await.unwrap();
+        let done = commands(&server, "").await;
+        assert!(done < MOST, "{done}");
+        assert_eq!(left().await, 3000 - 200 * renewals);
+    }
+}
