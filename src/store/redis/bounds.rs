@@ -19,7 +19,7 @@ async fn lua<T: FromRedisValue>(server: &RedisServer, script: &str) -> T {
     server.link().command(&eval).await.unwrap()
 }
 
-/// The commands that Redis has carried out since this was asked last, by name.
+/// How many commands Redis has carried out since this was asked last, of that name or of any.
 async fn commands(server: &RedisServer, name: &str) -> u64 {
     let stats = server.say("INFO commandstats").await;
     server.say("CONFIG RESETSTAT").await;

@@ -96,12 +96,15 @@ local function is_of(owner, claim)
   return owner == claim or not (owner and string.find(owner, '^%x+:%d+$'))
 end
 
+-- A number as text: `..` would round it, and Redis takes longer for what is no text.
+local function whole(n) return string.format('%d', n) end
+
 -- What is no number counts anew from here. Which of the ledger's that was, `lost` shows; `queued`
 -- is put right by the sweep.
 local function count(channel, name, n)
   if n == 0 then return end
   local key = P .. 'l:' .. channel
-  if type(redis.pcall('HINCRBY', key, name, n)) ~= 'number' then
+  if type(redis.pcall('HINCRBY', key, name, whole(n))) ~= 'number' then
     damaged(key)
     call('HSET', key, name, math.max(n, 0))
   end
@@ -118,9 +121,6 @@ local function redis_us()
   local time = call('TIME')
   return tonumber(time[1]) * 1000000 + tonumber(time[2])
 end
-
--- A number as text: `..` would round it.
-local function whole(n) return string.format('%.0f', n) end
 
 -- Every change of a message passes here: its history grows (up to `limit` bytes, if given), and its
 -- record is to be written elsewhere again.
