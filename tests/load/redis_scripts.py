@@ -26,7 +26,7 @@ for n = from, to do
   local m = P .. 'm:' .. id
   redis.call('SET', P .. 'i:default:' .. mi, id)
   redis.call('ZADD', P .. 'r:' .. phone, now, id)
-  redis.call('SET', P .. 'd:' .. id, '{"v":1,"from":"+12025550100","template":{"name":"order_update","language":"en_US","body":["Ana","A-1042"]}}\\n')
+  redis.call('SET', P .. 'd:' .. id, '{"v":1,"from":"+12025550100","name":"order_update","lang":"en_US","body":["Ana","A-1042"]}\\n')
   if kind == 'queued' then
     local due = string.format('%.0f', now - n % 3000000)
     redis.call('HSET', m, 'ch', 'default', 'mi', mi, 'to', phone, 's', 0, 'du', due, 'ac', due)

@@ -2,9 +2,9 @@
 //! in doubt; Redis does nothing else meanwhile. Counted, not timed, so a slow machine changes nothing.
 
 use super::*;
-use crate::domain::UnixMs;
+use crate::domain::{Ages, Phone, UnixMs};
 use crate::store::testing::RedisServer;
-use crate::store::{Look, SweepRule};
+use crate::store::{Claims, Look, SweepRule, Trial, Turn};
 use std::time::Duration;
 
 /// The most commands of one script; about 10 ms.
@@ -13,10 +13,8 @@ const PREFIX: &str = "gw:{default}:";
 const NOW: UnixMs = UnixMs(1_000_000_000);
 
 async fn lua<T: FromRedisValue>(server: &RedisServer, script: &str) -> T {
-    let mut eval = redis::cmd("EVAL");
-    eval.arg(format!("local P = KEYS[1]\n{script}"));
-    eval.arg(1).arg(PREFIX);
-    server.link().command(&eval).await.unwrap()
+    let script = Script::new(&format!("local P = KEYS[1]\n{script}"));
+    server.link().run(&script.key(PREFIX)).await.unwrap()
 }
 
 /// How many commands Redis has carried out since this was asked last, of that name or of any.
@@ -147,7 +145,11 @@ async fn retention_takes_many_statuses_of_one_id_in_pieces() {
     .await;
     commands(&server, "").await;
     assert_eq!(store.purge(NOW, NOW).await.unwrap().early_statuses, 3001);
-    assert_eq!(commands(&server, "ltrim").await, 6);
+    assert_eq!(
+        commands(&server, "lrem").await,
+        3000,
+        "all but the last, in pieces"
+    );
     let left = server.say("KEYS gw:*e*:*").await;
     assert!(!left.contains(":e"), "{left}");
     let told = server.say("HGET gw:{default}:l:c0 expired_events").await;
@@ -172,5 +174,150 @@ async fn a_renewal_gives_back_a_bounded_number_at_once() {
         let done = commands(&server, "").await;
         assert!(done < MOST, "{done}");
         assert_eq!(left().await, 3000 - 200 * renewals);
+    }
+}
+
+/// Puts messages into a queue; of a person each, with the row of a version.
+const QUEUE: &str = r#"
+local function put(queue, from, to, version, accepted)
+    local row = '{"v":' .. version .. ',"from":"+12025550100",'
+        .. '"name":"t","lang":"en","body":["Ana"]}\n'
+    for id = from, to do
+        redis.call('HSET', P..'m:'..id, 'ch', 'c0', 'mi', 'm'..id, 'to', 12025550000 + id,
+            's', 0, 'ac', accepted, 'du', accepted)
+        redis.call('SET', P..'d:'..id, row)
+        redis.call('ZADD', P..queue, accepted, id)
+    end
+end
+"#;
+
+fn ages(oldest: i64) -> Ages {
+    Ages {
+        failed_before: UnixMs(oldest),
+        sent_from: UnixMs(oldest),
+    }
+}
+
+fn turn(channel: &ChannelId) -> Turn {
+    Turn {
+        channel: channel.clone(),
+        ages: ages(100_000),
+        retries: 8,
+        aside: 8,
+    }
+}
+
+fn taken(claims: &Claims) -> Vec<i64> {
+    claims.taken.iter().map(|one| one.handle).collect()
+}
+
+/// Five times as many as one claim gets out of the way, of each kind: too old, opted out, of a newer
+/// program, sent already. What may be sent stands behind all of them, and in another channel.
+#[tokio::test]
+async fn a_claim_gets_a_bounded_number_out_of_the_way_and_goes_on_next_time() {
+    let server = RedisServer::start();
+    let (store, channels) = store(&server, 2);
+    let fill = "put('q:c0', 1, 1000, 1, 50000)
+        put('q:c0', 1001, 2000, 1, 200000)
+        for id = 1001, 2000 do redis.call('SADD', P..'oo:c0', 12025550000 + id) end
+        put('q:c0', 2001, 3000, 99, 200001)
+        put('q:c0', 3001, 4000, 1, 200002)
+        for id = 3001, 4000 do redis.call('HSET', P..'m:'..id, 's', 2) end
+        put('aq:c0', 4001, 4900, 1, 50000)
+        put('aq:c0', 4901, 4903, 1, 200002)
+        put('q:c0', 5001, 5005, 1, 200003)
+        put('q:c1', 6001, 6002, 1, 200003)
+        for id = 6001, 6002 do redis.call('HSET', P..'m:'..id, 'ch', 'c1') end
+        redis.call('HSET', P..'l:c0', 'queued', 4908)
+        redis.call('HSET', P..'l:c1', 'queued', 2)";
+    let _: () = lua(&server, &format!("{QUEUE}{fill}")).await;
+    store.renew().await.unwrap();
+    let (mut sent, mut failed, mut claims) = (Vec::new(), Vec::new(), 0);
+    while sent.len() < 10 {
+        claims += 1;
+        assert!(claims < 60, "{sent:?}");
+        commands(&server, "").await;
+        let turns = channels.iter().map(turn).collect();
+        let claim = store.claim(turns, 100, NOW).await.unwrap();
+        let done = commands(&server, "").await;
+        assert!(done < MOST, "{done} commands");
+        assert!(claim.failed.len() <= 200, "{}", claim.failed.len());
+        if claims == 1 {
+            assert_eq!(
+                taken(&claim),
+                [6001, 6002],
+                "another channel waits for none"
+            );
+        }
+        sent.extend(taken(&claim));
+        let names = claim.failed.iter();
+        failed.extend(names.map(|(_, msg_id, _)| msg_id.to_string()));
+    }
+    assert!(claims > 20, "{claims}");
+    sent.sort_unstable();
+    assert_eq!(
+        sent,
+        [4901, 4902, 4903, 5001, 5002, 5003, 5004, 5005, 6001, 6002]
+    );
+    let told = failed.len();
+    failed.sort_unstable();
+    failed.dedup();
+    assert_eq!((failed.len(), told), (2900, 2900), "each is told once");
+    let left: Vec<u64> = lua(
+        &server,
+        "return { redis.call('ZCARD', P..'q:c0'), redis.call('ZCARD', P..'rq:c0'),
+            redis.call('ZCARD', P..'aq:c0'), redis.call('HGET', P..'l:c0', 'failed') }",
+    )
+    .await;
+    assert_eq!(left, [0, 1000, 0, 2900], "a newer program finds its own");
+}
+
+/// Nobody but the person of the last trial waits, in many channels; one message each time.
+#[tokio::test]
+async fn a_trial_looks_at_a_bounded_number_and_still_takes_one() {
+    let server = RedisServer::start();
+    let (store, channels) = store(&server, 60);
+    let fill = "for c = 0, 59 do
+            for n, queue in ipairs({ 'q:c', 'rq:c', 'aq:c' }) do
+                local from = 1000 * c + 100 * n
+                put(queue..c, from, from + 31, 1, 200000)
+                for id = from, from + 31 do
+                    redis.call('HSET', P..'m:'..id, 'to', 12025550100, 'ch', 'c'..c)
+                end
+            end
+            redis.call('HSET', P..'l:c'..c, 'queued', 96)
+        end";
+    let _: () = lua(&server, &format!("{QUEUE}{fill}")).await;
+    store.renew().await.unwrap();
+    let last = (Phone::from_number(12_025_550_100).unwrap(), "t".to_owned());
+    let trial = |oldest, tried: Option<_>| {
+        let channels = channels.iter();
+        let channels = channels.map(|channel| (channel.clone(), ages(oldest)));
+        Trial {
+            channels: channels.collect(),
+            tried,
+        }
+    };
+    for _ in 0..3 {
+        commands(&server, "").await;
+        let claims = store
+            .claim_trial(trial(0, Some(last.clone())), NOW)
+            .await
+            .unwrap();
+        assert_eq!(claims.taken.len(), 1);
+        let looks = commands(&server, "").await;
+        assert!(looks < 1200, "{looks} commands");
+    }
+    // All of them are too old now: each trial ends some, until none is left.
+    let (mut failed, mut trials) = (0, 0);
+    while failed < 60 * 96 - 3 {
+        trials += 1;
+        assert!(trials < 1500, "{failed} failed");
+        commands(&server, "").await;
+        let claims = store.claim_trial(trial(300_000, None), NOW).await.unwrap();
+        let done = commands(&server, "").await;
+        assert!(done < MOST, "{done} commands");
+        assert!(!claims.failed.is_empty() && claims.taken.is_empty());
+        failed += claims.failed.len();
     }
 }

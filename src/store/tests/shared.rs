@@ -382,3 +382,34 @@ async fn a_message_that_goes_takes_no_provider_id_of_another_with_it() {
     first.event("P1", Status::Read, None, 11).await;
     assert_eq!(first.statuses(12).await, ["m2 read"]);
 }
+
+/// The safe side of G3: what stays unknown is reported as such; later evidence moves it.
+#[tokio::test]
+async fn nothing_is_inferred_for_a_person_whom_more_than_a_hundred_ids_name() {
+    for (before, inferred) in [(100, 1), (101, 0)] {
+        let (_redis, world, _) = pair();
+        // None of these proves anything, being older than the attempt.
+        for n in 0..before - 1 {
+            world.event(&format!("A{n}"), Status::Sent, Some(1), 0).await;
+        }
+        world.lost("m1", 1, 10, 600).await;
+        let folded = world.event("P1", Status::Sent, Some(1), 20).await;
+        assert_eq!(folded.inferred, inferred, "{before} ids");
+        let swept = world.sweep(false, 600).await;
+        assert_eq!(swept.inferred, 0);
+        if inferred == 1 {
+            assert_eq!(world.statuses(600).await, ["m1 sent"]);
+            continue;
+        }
+        assert_eq!(swept.failed[0].2, crate::store::refusals::outcome_unknown());
+        assert_eq!(world.statuses(600).await, ["m1 failed"]);
+        // The ids go, and the next one is the only one.
+        let purged = world.store.purge(at(0), at(700)).await.unwrap();
+        assert_eq!(purged.early_statuses, before);
+        let folded = world.event("P2", Status::Delivered, Some(1), 800).await;
+        assert_eq!(folded.inferred, 1);
+        assert_eq!(world.statuses(800).await, ["m1 delivered"]);
+        assert_eq!(world.state("m1").await, State::Accepted);
+        world.check().await;
+    }
+}

@@ -11,8 +11,11 @@ local too_old, too_old_text, out, out_text, put_off, look_again = unpack(ARGV, 5
 local trial, tried_to, tried_template = unpack(ARGV, 11, 13)
 local FIRST_TURN, TURN = 14, 5
 if not may_take(replica) then return false end
-local taken, failed, newer, disputed = {}, {}, 0, 0
-local MOST_NEWER = 1000
+local taken, failed, newer = {}, {}, 0
+-- Of those that are not taken (too old, opted out, of a newer program, of a disputed age, no messages) no
+-- more are got out of the way at once, over all turns. They are not due then, so whoever asks again gets
+-- further.
+local MOST_PASSED = 200
 
 -- A row that only a newer program can read is put off before it is taken: it uses up no permit and
 -- no attempt, and nobody waits behind it. A row begins with its version.
@@ -50,7 +53,6 @@ local function take(channel, ages, ids, aside)
       -- Not a message that waits: nothing to send.
     elseif is_disputed(accepted, ages) then
       requeue(id, channel, tonumber(now) + look_again, m[3], aside == 1)
-      disputed = disputed + 1
     elseif accepted < ages.failed then
       fail(id, channel, 'worker', m[1], state, too_old, too_old_text, now)
       failed[#failed + 1] = { channel, m[1], 0 }
@@ -77,27 +79,33 @@ local function due(queue, channel, room, ages)
 end
 
 -- While fresh messages wait, what was tried before gets no more than its share in the first round; what
--- nobody else wants goes to it too. Rows that are put off make room for those behind them.
-local function serve(channel, ages, room, retries, aside)
+-- nobody else wants goes to it too. What is passed over makes room for those behind it. Answers how many
+-- more may be.
+local function serve(channel, ages, room, retries, aside, patience)
   local rounds = { { 'rq:', retries, 0 }, { 'aq:', aside, 1 }, { 'q:', room, 0 }, { 'rq:', room, 0 },
     { 'aq:', room, 1 } }
-  repeat
-    local left = newer + disputed
-    for _, round in ipairs(rounds) do
-      local wanted = math.min(room, round[2])
-      if wanted > 0 then
-        room = room - take(channel, ages, due(round[1], channel, wanted, ages), round[3])
-      end
+  for _, round in ipairs(rounds) do
+    local wanted = math.min(room, round[2])
+    while wanted > 0 and patience > 0 do
+      local ids = due(round[1], channel, math.min(wanted, patience), ages)
+      if #ids == 0 then break end
+      local got = take(channel, ages, ids, round[3])
+      room, wanted, patience = room - got, wanted - got, patience - #ids + got
     end
-  until room <= 0 or newer + disputed == left or newer + disputed >= MOST_NEWER
+  end
+  return patience
 end
 
 -- A trial: the newest message of another recipient and template than the last one, or the only one; due or
 -- not, since it waits for no pause.
 local NEWEST = 32
-local function fits(id)
+-- Where that takes long (queues count too), the best so far.
+local MOST_LOOKED_AT = 1000
+local looked_at = 0
+local function fits(id, to)
+  looked_at = looked_at + 1
   if trial ~= '2' then return 2 end
-  if fields(id, 'to')[1] == tried_to then return 0 end
+  if to == tried_to then return 0 end
   local row = text_at(P .. 'd:' .. id) or ''
   return string.find(row, tried_template, 1, true) and 1 or 2
 end
@@ -111,12 +119,13 @@ local function best()
   for turn = FIRST_TURN, #ARGV, TURN do
     local ages = ages_at(turn)
     for lane, queue in ipairs({ 'q:', 'rq:', 'aq:' }) do
+      looked_at = looked_at + 1
       local ids = call('ZRANGE', P .. queue .. ARGV[turn], 0, NEWEST - 1, 'REV')
       for _, id in ipairs(ids) do
-        local fit = fits(id)
-        local waits = is_disputed(number(id, fields(id, 'ac')[1], ages.sent), ages)
+        local m = fields(id, 'to', 'ac')
+        local fit, waits = fits(id, m[1]), is_disputed(number(id, m[2], ages.sent), ages)
         if not waits and (not found or fit > found[1]) then found = { fit, turn, id, lane == 3 and 1 or 0 } end
-        if fit == 2 and not waits then return found end
+        if fit == 2 and not waits or looked_at >= MOST_LOOKED_AT then return found end
       end
     end
   end
@@ -130,11 +139,14 @@ if trial ~= '' then
     if not found then break end
     local turn = found[2]
     take(ARGV[turn], ages_at(turn), { found[3] }, found[4])
-    if #taken > 0 then break end
+    if #taken > 0 or looked_at >= MOST_LOOKED_AT then break end
   end
   return { taken, failed, newer, damage }
 end
 local turns = (#ARGV - FIRST_TURN + 1) / TURN
+-- A share each, so that nobody waits behind what another one has to get out of the way.
+local patience = {}
+for turn = 0, turns - 1 do patience[turn] = math.ceil(MOST_PASSED / turns) end
 -- First each its share, then what the others left; one alone has all at once.
 local rounds = turns > 1 and { math.ceil(most / turns), most } or { most }
 for round, limit in ipairs(rounds) do
@@ -144,7 +156,8 @@ for round, limit in ipairs(rounds) do
       local at = FIRST_TURN + TURN * turn
       local channel, retries, aside = ARGV[at], ARGV[at + 3], ARGV[at + 4]
       if round > 1 then retries, aside = 0, 0 end
-      serve(channel, ages_at(at), room, tonumber(retries), tonumber(aside))
+      patience[turn] =
+        serve(channel, ages_at(at), room, tonumber(retries), tonumber(aside), patience[turn])
     end
   end
 end

@@ -51,7 +51,7 @@ elseif what == 'events' then
     end
     statuses = statuses + #entries
     if statuses >= room then
-      call('LTRIM', key, #entries, -1)
+      for _, entry in ipairs(entries) do call('LREM', key, 1, entry) end
       more = 1
       break
     end

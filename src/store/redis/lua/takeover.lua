@@ -29,6 +29,7 @@ local function take_over(replica)
     release_callback(replica, cid, claim, now)
   end
   call('ZREM', P .. 'replicas', replica)
+  done = done + 1
 end
 
 if leaving ~= '' then
