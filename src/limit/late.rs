@@ -92,12 +92,12 @@ impl<L: FnMut(Instant) -> Duration> Story<L> {
 }
 
 /// Each timer late by itself: exponential, one in a hundred by more than 10 ms.
-fn each_by_itself(mut dice: fastrand::Rng) -> impl FnMut(Instant) -> Duration {
+pub(super) fn each_by_itself(mut dice: fastrand::Rng) -> impl FnMut(Instant) -> Duration {
     move |_| Duration::from_secs_f64(-(1.0 - dice.f64()).ln() * 0.010 / 100f64.ln())
 }
 
 /// All timers late together: one call in a hundred comes upon a process that stands still for 10 ms.
-fn all_together(
+pub(super) fn all_together(
     mut dice: fastrand::Rng,
     per_second: f64,
     begin: Instant,

@@ -4,12 +4,16 @@
 //! does not hand out permits in order. Slots are `(1 + tolerance) / rate` apart and a call starts
 //! within `tolerance` after its slot, or later and moves the slots after it, so at most `rate` calls
 //! start in any half-open second, whatever the timers do. The same holds for one process (`own`) and
-//! for many that share the pace over Redis (`shared`): there the slots are on the clock of Redis.
+//! for many that share the pace over Redis (`shared`): there the slots are on the clock of Redis, and
+//! the tolerance grows to what the starts need (`lateness`), since nobody moves the slots of others.
 
 mod bounds;
 mod gate;
 #[cfg(test)]
 mod late;
+#[cfg(test)]
+mod late_together;
+mod lateness;
 mod own;
 mod pause;
 mod permit;
@@ -89,7 +93,7 @@ impl Limiter {
     }
 
     /// A limiter that all processes on the same Redis share. `pace` applies to all of them from now
-    /// on; the first permit comes a second and an interval after Redis first answered. Must be
+    /// on; the first permit comes 1.25 s and an interval after Redis first answered. Must be
     /// called inside a runtime.
     pub fn shared(link: Link, account: AccountId, pace: Pace, tolerance: Duration) -> Self {
         Self {

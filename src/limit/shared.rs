@@ -257,8 +257,10 @@ impl Ticket {
                 let now = Instant::now();
                 let start = state.may_start(&grant, now);
                 if start == Start::Now && !over(now) {
-                    state.count_start();
+                    state.count_start(&grant, now);
                     return Some(now);
+                } else if start == Start::Late {
+                    state.came_late(&grant, now);
                 }
                 start
             };
@@ -268,7 +270,6 @@ impl Ticket {
                 Start::Void => self.grant = None,
                 Start::Late => {
                     self.grant = None;
-                    self.shared.state().give_back(&grant);
                     self.grant = self.shared.one().await;
                 }
             }

@@ -2,11 +2,12 @@
 //!
 //! A call starts when that clock surely shows the slot, and as long as it surely does not show more
 //! than the lateness that was told when the slot was asked for. Whoever has just met that clock, or
-//! has seen it set or the connection lost, takes no slots for a second and an interval: slots of
-//! before may still be about.
+//! has seen it set or the connection lost, takes no slots for as long as slots of before may still be
+//! about.
 
 use super::LEAST_TOLERANCE;
 use super::bounds::{self, Bounds};
+use super::lateness::Lateness;
 use crate::store::redis::pace::Slot;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -26,6 +27,8 @@ pub(super) struct RedisClock {
     bounds: Option<Bounds>,
     /// How far they are apart after an answer, smoothed.
     width: Duration,
+    /// How late calls came lately.
+    lateness: Lateness,
     /// Counts the times that they began anew: slots of before are void.
     epoch: u64,
     /// No slots are taken before this.
@@ -62,6 +65,7 @@ impl RedisClock {
             tolerance,
             bounds: None,
             width: Duration::ZERO,
+            lateness: Lateness::new(),
             epoch: 0,
             new_until: None,
         }
@@ -81,11 +85,13 @@ impl RedisClock {
         self.new_until.map_or(at, |until| until.max(at))
     }
 
-    /// How late a call may start here, so that both bounds of the clock and a timer fit in.
+    /// How late a call may start here, so that both bounds of the clock and a timer fit in, and what is
+    /// worth allowing.
     pub(super) fn late(&self, ahead: Duration) -> Duration {
         let least = self.tolerance.max(LEAST_TOLERANCE);
         let needed = self.width * 9 / 8 + bounds::drift_in(ahead) + WAKE;
-        least.max(needed).min(MOST_LATE)
+        let worth = self.lateness.worth_allowing();
+        least.max(needed).max(worth).min(MOST_LATE)
     }
 
     /// Takes in what the clock showed between two instants. Tells whether it is what it was, so that
@@ -112,7 +118,7 @@ impl RedisClock {
         self.width = newer.width_in(Duration::ZERO);
         self.epoch += 1;
         let interval = per_second.map_or(0.0, |rate| 1.1 / rate);
-        self.new_until = Some(got + FURTHEST + Duration::from_secs_f64(interval));
+        self.new_until = Some(got + FURTHEST + MOST_LATE + Duration::from_secs_f64(interval));
         false
     }
 
@@ -126,6 +132,15 @@ impl RedisClock {
     pub(super) fn grant(&self, slot: Option<Slot>, late: Duration) -> Grant {
         let epoch = self.epoch;
         Grant { slot, late, epoch }
+    }
+
+    /// A call came to start in its slot, in time or not.
+    pub(super) fn came(&mut self, grant: &Grant, now: Instant) {
+        if let (Some(slot), Some(bounds)) = (self.slot_of(grant), self.bounds) {
+            let late = bounds.most(now) - slot.at as i64;
+            let late = u64::try_from(late).unwrap_or_default();
+            self.lateness.saw(Duration::from_micros(late));
+        }
     }
 
     /// The slot of a grant, while it means anything.

@@ -102,6 +102,22 @@ async fn after_the_key_was_lost_the_first_slot_is_a_full_second_ahead() {
 }
 
 #[tokio::test]
+async fn after_the_key_was_lost_room_is_left_for_a_start_as_late_as_is_allowed() {
+    let server = RedisServer::start();
+    let (mut one, mut two) = (
+        Replica::of(&server, Some(1.1), 10),
+        Replica::of(&server, Some(1.1), 10),
+    );
+    one.ask.late = ms(50);
+    one.want(0, ms(0)).await;
+    one.rest().await;
+    let last = slots(&one.want(2, ms(1000)).await)[1];
+    one.command(&["DEL", PACE_KEY]).await;
+    let first = slots(&two.want(1, ms(2500)).await)[0];
+    assert!(first.at >= last.at + 50_000 + SECOND, "{last:?} {first:?}");
+}
+
+#[tokio::test]
 async fn a_damaged_pace_is_neither_no_limit_nor_the_end() {
     let server = RedisServer::start();
     let mut replica = Replica::of(&server, Some(10.0), 10);

@@ -17,6 +17,7 @@ static STEP: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/p
 #[derive(Debug, Clone)]
 pub(crate) struct SharedPace {
     link: Link,
+    script: &'static Script,
     /// What the account's keys begin with.
     keys: String,
 }
@@ -107,8 +108,22 @@ type Answer = (u64, u64, u64, usize, usize, String, String, u64, Vec<u64>);
 impl SharedPace {
     /// The pace of this account.
     pub(crate) fn new(link: Link, account: &AccountId) -> Self {
-        let keys = keys_of(account);
-        Self { link, keys }
+        let (script, keys) = (&*STEP, keys_of(account));
+        Self { link, script, keys }
+    }
+
+    /// The same on a clock that the test sets: `{keys}clock`, in microseconds.
+    #[cfg(test)]
+    pub(crate) fn on_a_clock(link: Link, account: &AccountId) -> Self {
+        static ON_A_CLOCK: LazyLock<Script> = LazyLock::new(|| {
+            let clock = "(function() local c = redis.call('GET', KEYS[1] .. 'clock')
+                return { string.sub(c, 1, -7), string.sub(c, -6) } end)()";
+            let text = include_str!("lua/pace.lua");
+            assert_eq!(text.matches("redis.call('TIME')").count(), 1);
+            Script::new(&text.replace("redis.call('TIME')", clock))
+        });
+        let (script, keys) = (&*ON_A_CLOCK, keys_of(account));
+        Self { link, script, keys }
     }
 
     /// Makes one step.
@@ -130,7 +145,7 @@ impl SharedPace {
             Some(Pause::Begins(time)) => time.as_micros().to_string(),
             Some(Pause::Ends) => "end".to_owned(),
         };
-        let mut call = STEP.key(&self.keys);
+        let mut call = self.script.key(&self.keys);
         call.arg(self.link.replica()).arg(ask.step);
         call.arg(ask.in_flight).arg(rate).arg(ask.concurrency);
         call.arg(put).arg(ask.most).arg(u8::from(ask.counted));

@@ -20,6 +20,7 @@ local LEAST = 1 / 64          -- of the pace
 local LEAST_RATE = 1          -- calls a second, where no rate is set
 local STEP_BACK = 0.9         -- what remains of such a temporary rate at most
 local LONGEST = 3600 * SECOND -- a pause
+local MOST_LATE = 250000      -- a start after its slot, at whatever replica
 local SLEW = 500              -- what a clock that is being corrected gains in a second, at most
 
 local pace, calls = KEYS[1] .. 'pace', KEYS[1] .. 'calls'
@@ -122,13 +123,14 @@ for i = 15, #ARGV, 2 do
     if next == tonumber(ARGV[i + 1]) then next = tonumber(ARGV[i]) end
 end
 if not next then
-    -- The key is new or was lost: others may hold slots that nobody remembers.
-    next = now + SECOND + gap
+    -- The key is new or was lost: others may hold slots that nobody remembers, and be late.
+    next = now + SECOND + MOST_LATE + gap
     wait = math.max(wait, SECOND)
-elseif next > now + SECOND + last_gap then
-    next = now + SECOND + last_gap -- the clock was set back
+else
+    -- The clock was set back.
+    next = math.min(next, now + SECOND + last_gap)
+    if set then next = math.min(next, now + SECOND + gap) end
 end
-if set then next = math.min(next, now + SECOND + gap) end
 local wait_until = now + wait
 
 local wanted, counted = tonumber(ARGV[7]), ARGV[8] == '1'
