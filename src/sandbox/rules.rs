@@ -96,6 +96,8 @@ pub(super) struct Rule {
     pub(super) left: Option<u64>,
     /// When it ends.
     pub(super) until: Option<Instant>,
+    /// Calls that fitted, whether it answered them or not.
+    pub(super) met: u64,
     /// Calls it has answered.
     pub(super) used: u64,
 }
@@ -115,6 +117,13 @@ impl Rule {
                 .as_deref()
                 .is_none_or(|wanted| wanted == asked.recipient)
             && self.wish.template.as_deref().is_none_or(template)
+    }
+
+    /// Whether a call that fits is one that it answers.
+    fn answers(&mut self) -> bool {
+        self.met += 1;
+        self.met
+            .is_multiple_of(self.wish.every.map_or(1, std::num::NonZeroU64::get))
     }
 
     fn shown(&self, over: bool) -> Value {
@@ -161,7 +170,8 @@ impl Rules {
     /// What the oldest rule that fits answers; `name` is the name of the template that is asked for.
     pub(super) fn take(&mut self, asked: &Asked<'_>, name: Option<&str>) -> Option<Outcome> {
         self.sort(Instant::now());
-        let rule = self.active.iter_mut().find(|rule| rule.fits(asked, name))?;
+        let mut fitting = self.active.iter_mut().filter(|rule| rule.fits(asked, name));
+        let rule = fitting.find_map(|rule| rule.answers().then_some(rule))?;
         rule.used += 1;
         if let Some(left) = &mut rule.left {
             *left -= 1;
@@ -239,6 +249,22 @@ mod tests {
         let used: Vec<_> = shown.iter().map(|one| one["used"].clone()).collect();
         assert_eq!(used, [1, 1, 1, 2]);
         assert!(rules.is_empty());
+    }
+
+    #[test]
+    fn one_node_of_several_answers_its_share() {
+        let mut rules = rules(json!([
+            { "route": "list", "every": 3, "outcome": "503" },
+            { "route": "list", "every": 2, "next": 2, "status": 403 },
+        ]));
+        let names: Vec<_> = (0..9)
+            .map(|_| name(&mut rules, Asked::of(Route::List)))
+            .collect();
+        let third = ["none", "rule", "503", "none", "rule", "503"];
+        assert_eq!(names[..6], third);
+        assert_eq!(names[6..], ["none", "none", "503"]);
+        let none = Wish::read(br#"{"route": "list", "every": 0, "status": 403}"#);
+        assert!(none.unwrap_err().contains("every"));
     }
 
     #[test]

@@ -40,6 +40,8 @@ pub(super) struct Wish {
     #[serde(skip_serializing_if = "Option::is_none")]
     for_s: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) every: Option<std::num::NonZeroU64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<u16>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     headers: BTreeMap<String, Value>,
@@ -68,7 +70,7 @@ pub(super) enum ListMode {
 }
 
 /// The members of a rule and what they mean.
-const MEMBERS: [(&str, &str); 12] = [
+const MEMBERS: [(&str, &str); 13] = [
     (
         "route",
         "the calls it is about, by a name of the table of routes",
@@ -86,6 +88,7 @@ const MEMBERS: [(&str, &str); 12] = [
         "for_s",
         "it answers for this many seconds; without next and for_s it answers until it is deleted",
     ),
+    ("every", "it answers every so many-th of these calls"),
     ("status", "HTTP status, 200 to 599; 200 if not given"),
     ("headers", "object of headers, such as {\"Retry-After\": 7}"),
     ("body", "JSON, or a text that is sent as it is"),
@@ -202,6 +205,7 @@ impl Wish {
             outcome,
             left: self.next,
             until,
+            met: 0,
             used: 0,
             wish: self,
         })

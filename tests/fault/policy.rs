@@ -1,0 +1,79 @@
+//! Did a bad answer, or a bad clock, decide about others? Asks the fakes: when was what taken (DESIGN
+//! section 5).
+
+use crate::answers::is_final;
+use crate::books::Books;
+use crate::plan::{Class, Harm, Plan};
+use crate::table::Figures;
+use std::collections::BTreeMap;
+
+/// Messages of a process that may fail before a hold, and after each release on probation.
+const MOST_FAILED: (usize, usize) = (20, 3);
+/// What the log says when a hold ends by a trial.
+const RELEASED: &str = "the provider took the message that was tried";
+/// Accepted messages may be at most so old; a clock that is farther off says that they are too old.
+const MAX_AGE_S: i64 = 24 * 3600;
+/// After a leap, what was claimed before is still on its way for so long, in milliseconds.
+const ON_ITS_WAY_MS: i64 = 1_300;
+/// The least share of what the rate allows that goes through the nodes that work.
+const LEAST_SHARE: f64 = 0.1;
+
+/// No more good messages were failed than it takes to see that it is not about them.
+pub(crate) fn judge_failed(plan: &Plan, logs: &[String], figures: &mut Figures) {
+    let releases = logs.iter().map(|log| log.matches(RELEASED).count());
+    let releases: usize = releases.sum();
+    let most = plan.replicas * (MOST_FAILED.0 + MOST_FAILED.1 * releases);
+    if figures.refused > most {
+        figures.fault(format!(
+            "{} good messages were failed, at most {most} expected with {releases} releases",
+            figures.refused
+        ));
+    }
+}
+
+/// What a harm must not do to others while it lasts. `accepted` says when each message was.
+pub(crate) fn judge_harm(
+    plan: &Plan,
+    (books, accepted): (&Books, &BTreeMap<usize, i64>),
+    (harm, from_ms, to_ms): (&Harm, i64, i64),
+    figures: &mut Figures,
+) {
+    let sends = || {
+        let stories = books.stories.iter().enumerate();
+        stories.flat_map(|(n, story)| story.sends.iter().map(move |send| (n, send.at_ms as i64)))
+    };
+    match harm {
+        // Others may have a clock that is right.
+        Harm::Clock(_, by) | Harm::Sleep(_, by) if by.abs() > MAX_AGE_S && plan.replicas == 1 => {
+            let old = |n: &usize| accepted.get(n).is_some_and(|at| *at < from_ms);
+            let doubted = from_ms + ON_ITS_WAY_MS..to_ms;
+            let sent = sends().filter(|(n, at)| *by > 0 && old(n) && doubted.contains(at));
+            let sent = sent.count();
+            if sent > 0 {
+                figures.fault(format!("{sent} sent while their age was in doubt"));
+            }
+        }
+        Harm::Answer(answer) if answer["recipient"].is_string() => {
+            let poisoned = |n: &usize| answer["recipient"] == crate::traffic::person(*n)[1..];
+            let late = (0..plan.messages).filter(|n| !poisoned(n));
+            let late = late.filter(|n| !sends().any(|(sent, at)| sent == *n && at < to_ms));
+            let late = late.count();
+            if late > 0 {
+                figures.fault(format!("{late} others waited for one refused recipient"));
+            }
+        }
+        Harm::Answer(answer) if plan.class == Class::OneNode && !is_final(answer) => {
+            let during = sends()
+                .filter(|(_, at)| (from_ms..to_ms).contains(at))
+                .count();
+            let seconds = (to_ms - from_ms) as f64 / 1_000.0;
+            let least = LEAST_SHARE * plan.rate as f64 * seconds;
+            if (during as f64) < least {
+                figures.fault(format!(
+                    "{during} sent by the node that works, at least {least:.0}"
+                ));
+            }
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,105 @@
+//! Which settings of the gateways were not the defaults, by what they were really started with.
+
+use crate::harness::Setup;
+use crate::plan::Class;
+use moengage_whatsapp_gateway::config::SETTINGS;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+/// The most values of one setting that are listed one by one.
+const LISTED: usize = 4;
+
+/// A setting and a value that is not its default.
+pub(crate) type Pair = (String, String);
+
+/// What these gateways were started with, but for what has no default: addresses and secrets.
+pub(crate) fn of(setups: &[Setup]) -> BTreeSet<Pair> {
+    let defaults = defaults();
+    let mut pairs = BTreeSet::new();
+    for setup in setups {
+        let env = setup.env.iter().filter_map(|(var, value)| {
+            let of_var = SETTINGS.iter().find(|one| one.var == Some(var));
+            of_var.map(|one| (one.key.to_owned(), value.clone()))
+        });
+        let set = setup.set.iter().filter_map(|pair| pair.split_once('='));
+        let set = set.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        for (key, value) in env.chain(set) {
+            if defaults.get(&key).is_some_and(|default| *default != value) {
+                pairs.insert((key, value));
+            }
+        }
+    }
+    pairs
+}
+
+/// The defaults that are not empty, as text.
+fn defaults() -> BTreeMap<String, String> {
+    let text = include_str!("../../config/default.toml");
+    let tables: toml::Table = text.parse().expect("the defaults are TOML");
+    let mut defaults = BTreeMap::new();
+    let mut put = |key: String, value: &toml::Value| {
+        let text = match value {
+            toml::Value::String(text) => text.clone(),
+            toml::Value::Integer(number) => number.to_string(),
+            toml::Value::Float(number) => number.to_string(),
+            toml::Value::Boolean(is) => is.to_string(),
+            // Lists and times are none of a run's settings.
+            _ => return,
+        };
+        if !text.is_empty() {
+            defaults.insert(key, text);
+        }
+    };
+    for (name, value) in &tables {
+        match value.as_table() {
+            Some(table) => table
+                .iter()
+                .for_each(|(key, value)| put(format!("{name}.{key}"), value)),
+            None => put(name.clone(), value),
+        }
+    }
+    defaults
+}
+
+/// All runs' settings.
+#[derive(Default)]
+pub(crate) struct Used {
+    classes: BTreeSet<Class>,
+    by_key: BTreeMap<String, BTreeMap<String, BTreeSet<Class>>>,
+}
+
+impl Used {
+    pub(crate) fn add(&mut self, class: Class, pairs: &BTreeSet<Pair>) {
+        self.classes.insert(class);
+        for (key, value) in pairs {
+            let values = self.by_key.entry(key.clone()).or_default();
+            values.entry(value.clone()).or_default().insert(class);
+        }
+    }
+
+    /// A row for each setting.
+    pub(crate) fn text(&self) -> String {
+        let defaults = defaults();
+        let mut text = String::from("| setting | default | here | in |\n|---|---|---|---|\n");
+        for (key, values) in &self.by_key {
+            let names: Vec<&str> = values.keys().map(String::as_str).collect();
+            let here = match names.len() {
+                0..=LISTED => names.join(", "),
+                many => format!("{many} values, such as {}", names[..LISTED].join(", ")),
+            };
+            let classes: BTreeSet<&Class> = values.values().flatten().collect();
+            let classes: Vec<&str> = match classes.len() == self.classes.len() {
+                true => vec!["all"],
+                false => classes.iter().map(|class| class.name()).collect(),
+            };
+            let default = defaults.get(key).map_or("", String::as_str);
+            // Writing to a text does not fail.
+            let _ = writeln!(
+                text,
+                "| `{key}` | {default} | {here} | {} |",
+                classes.join(", ")
+            );
+        }
+        text
+    }
+}
