@@ -3,7 +3,8 @@
 use crate::books::{Books, Event, Heard, Send, Story, Told};
 use crate::doubt::{Doubt, With};
 use crate::people::Said;
-use crate::plan::{Class, Plan, Store};
+use crate::plan::{Class, Harm, Plan, Store};
+use crate::policy;
 use crate::run::{Usage, judge_usage};
 use crate::story::Case;
 use crate::table::Figures;
@@ -12,6 +13,7 @@ use crate::verdict::{
     judge_counts, judge_ledger, judge_log, judge_orphans, judge_pace, judge_repeats, judge_words,
 };
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 /// When the made-up message was sent, in milliseconds since 1970.
 const SENT_MS: u64 = 1_900_000_000_000;
@@ -345,6 +347,88 @@ const WRONGS_OF_ALL: [WrongOfAll; 22] = [
     ("a gateway is gone", |all| all.usage.clear()),
 ];
 
+/// A harm of ten seconds, and the message that is sent while it lasts, or not.
+struct Harmed {
+    harm: Harm,
+    class: Class,
+    /// After the beginning of the harm, in milliseconds; negative before.
+    accepted_ms: i64,
+    sent_ms: Option<i64>,
+    /// Good messages that were failed.
+    refused: usize,
+    log: String,
+}
+
+fn harmed(harm: Harm, class: Class) -> Harmed {
+    Harmed {
+        harm,
+        class,
+        accepted_ms: -500,
+        sent_ms: Some(-100),
+        refused: 20,
+        log: String::new(),
+    }
+}
+
+/// One message of another than the recipient who is refused.
+fn poison() -> Harmed {
+    let answer = json!({ "recipient": person(8)[1..] });
+    harmed(Harm::Answer(answer), Class::Poison)
+}
+
+fn leap() -> Harmed {
+    harmed(Harm::Clock(0, 90_000), Class::Clock)
+}
+
+fn node() -> Harmed {
+    let mut node = harmed(Harm::Answer(json!({ "status": 403 })), Class::OneNode);
+    node.sent_ms = Some(6_000);
+    node
+}
+
+fn faults_of_harm(harmed: &Harmed) -> Vec<String> {
+    let mut plan = Plan::new(0, harmed.class, Store::Embedded, 100);
+    (plan.messages, plan.concurrency) = (1, 0);
+    let from_ms = SENT_MS as i64;
+    let sends = harmed.sent_ms.iter().map(|after| Send {
+        at_ms: (from_ms + after) as u64,
+        id: "id-1".into(),
+    });
+    let story = Story {
+        sends: sends.collect(),
+        ..Story::default()
+    };
+    let books = Books {
+        stories: vec![story],
+        ..Books::default()
+    };
+    let accepted = BTreeMap::from([(0, from_ms + harmed.accepted_ms)]);
+    let mut figures = Figures {
+        refused: harmed.refused,
+        ..Figures::default()
+    };
+    let done = (&harmed.harm, from_ms, from_ms + 10_000);
+    policy::judge_harm(&plan, (&books, &accepted), done, &mut figures);
+    policy::judge_failed(&plan, std::slice::from_ref(&harmed.log), &mut figures);
+    figures.faults
+}
+
+type WrongHarm = (&'static str, fn() -> Harmed, fn(&mut Harmed));
+
+const WRONGS_OF_HARM: [WrongHarm; 5] = [
+    ("another waits for a refused recipient", poison, |one| {
+        one.sent_ms = Some(11_000);
+    }),
+    ("another is never sent", poison, |one| one.sent_ms = None),
+    ("sent while its age is in doubt", leap, |one| {
+        one.sent_ms = Some(5_000);
+    }),
+    ("the node that works gets nothing", node, |one| {
+        one.sent_ms = Some(11_000);
+    }),
+    ("many good messages fail", node, |one| one.refused = 21),
+];
+
 /// What the verdict does not see, or sees where nothing is.
 pub(crate) fn blind() -> Vec<String> {
     let mut blind = Vec::new();
@@ -364,6 +448,32 @@ pub(crate) fn blind() -> Vec<String> {
         let mut shown = made();
         change(&mut shown);
         if faults(&shown).is_empty() {
+            blind.push(format!("{name} is called right"));
+        }
+    }
+    for harmed in [poison(), leap(), node()] {
+        for fault in faults_of_harm(&harmed) {
+            blind.push(format!("a good run is called wrong: {fault}"));
+        }
+    }
+    let mut released = node();
+    released.refused = 23;
+    released.log = "INFO the provider took the message that was tried; sent".into();
+    let leapt = leap();
+    let after = Harmed {
+        accepted_ms: 100,
+        sent_ms: Some(5_000),
+        ..leapt
+    };
+    for harmed in [released, after] {
+        for fault in faults_of_harm(&harmed) {
+            blind.push(format!("what may be is called wrong: {fault}"));
+        }
+    }
+    for (name, made, change) in WRONGS_OF_HARM {
+        let mut harmed = made();
+        change(&mut harmed);
+        if faults_of_harm(&harmed).is_empty() {
             blind.push(format!("{name} is called right"));
         }
     }

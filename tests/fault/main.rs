@@ -6,6 +6,7 @@
 #[path = "../it/aids.rs"]
 #[expect(dead_code, reason = "shared with tests/it")]
 mod aids;
+mod answers;
 mod books;
 mod disk;
 mod doubt;
@@ -23,6 +24,7 @@ mod harness;
 mod log;
 mod people;
 mod plan;
+mod policy;
 mod quiet;
 #[path = "../it/redis_server.rs"]
 #[expect(
@@ -36,6 +38,7 @@ mod redis_server;
 mod road;
 mod run;
 mod sampler;
+mod settings;
 #[expect(dead_code, reason = "tests/it has more use for it")]
 mod shim;
 mod stage;
@@ -45,6 +48,7 @@ mod traffic;
 mod verdict;
 
 use plan::{Class, Plan, Store};
+use settings::Used;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -221,7 +225,8 @@ async fn all(plans: Vec<Plan>, args: &Args) -> ExitCode {
             (kept, figures)
         });
     }
-    let (mut table, mut failed, mut done) = (Table::default(), 0, 0);
+    let (mut table, mut used) = (Table::default(), Used::default());
+    let (mut failed, mut done) = (0, 0);
     while let Some(run) = runs.join_next().await {
         let (plan, figures) = run.expect("caught above");
         done += 1;
@@ -235,9 +240,11 @@ async fn all(plans: Vec<Plan>, args: &Args) -> ExitCode {
                 started.elapsed().as_secs_f64()
             );
         }
+        used.add(plan.class, &figures.settings);
         table.add(plan.store, plan.class, figures);
     }
     println!("\n{}", table.text());
+    println!("Settings that are not the defaults:\n{}", used.text());
     let harmless = table.harmless();
     harmless.iter().for_each(|line| println!("{line}"));
     match failed + harmless.len() {

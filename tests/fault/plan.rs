@@ -1,7 +1,9 @@
 //! What a seed means: the store, the knobs, and which harm is done when. Pure, so that a seed is
 //! replayed exactly as far as one machine can repeat what several processes do at once.
 
+use crate::answers;
 use crate::road::{Direction, Way};
+use crate::traffic::person;
 use fastrand::Rng;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -49,7 +51,7 @@ pub(crate) enum Class {
     DiskFull,
     /// Each sync of the disk takes long.
     DiskSlow,
-    /// The clock of the machine jumps by minutes to a day, forth and back.
+    /// The clock of the machine jumps by minutes to days, forth and back, or the machine sleeps.
     Clock,
     /// MoEngage is down, slow, refuses, fails, says 200 and "failure", loses its answers.
     Moengage,
@@ -73,12 +75,22 @@ pub(crate) enum Class {
     LogGone,
     /// Whoever reads the log stands still.
     LogStalled,
+    /// One recipient's messages are refused as if everybody's were.
+    Poison,
+    /// One of the provider's two nodes answers badly.
+    OneNode,
+    /// For some seconds, up to a minute, every send is answered by an error page, or as if for its token.
+    BurstBlocked,
+    /// The same, refused for good.
+    BurstRefused,
+    /// The same, not now.
+    BurstBusy,
     /// Several of the above at once.
     Together,
 }
 
 impl Class {
-    pub(crate) const ALL: [Self; 23] = [
+    pub(crate) const ALL: [Self; 28] = [
         Self::Kill,
         Self::Freeze,
         Self::RedisKill,
@@ -101,11 +113,25 @@ impl Class {
         Self::LogFull,
         Self::LogGone,
         Self::LogStalled,
+        Self::Poison,
+        Self::OneNode,
+        Self::BurstBlocked,
+        Self::BurstRefused,
+        Self::BurstBusy,
         Self::Together,
     ];
 
     /// Those that harm the log.
     pub(crate) const OF_LOGS: [Self; 3] = [Self::LogFull, Self::LogGone, Self::LogStalled];
+
+    /// Those whose answers say more than what becomes of one message (DESIGN section 5).
+    pub(crate) const OF_POLICY: [Self; 5] = [
+        Self::Poison,
+        Self::OneNode,
+        Self::BurstBlocked,
+        Self::BurstRefused,
+        Self::BurstBusy,
+    ];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -131,6 +157,11 @@ impl Class {
             Self::LogFull => "log-disk-full",
             Self::LogGone => "log-reader-gone",
             Self::LogStalled => "log-reader-stalled",
+            Self::Poison => "poison",
+            Self::OneNode => "one-node",
+            Self::BurstBlocked => "burst-blocked",
+            Self::BurstRefused => "burst-refused",
+            Self::BurstBusy => "burst-busy",
             Self::Together => "together",
         }
     }
@@ -173,6 +204,10 @@ pub(crate) enum Harm {
     Knobs(Value),
     /// The clock of a replica is off by so many seconds.
     Clock(usize, i64),
+    /// The machine of a replica sleeps for so many seconds; its end is a clock that was wrong.
+    Sleep(usize, i64),
+    /// What Jumper answers while it lasts, by a rule of the sandbox.
+    Answer(Value),
     /// Each sync to disk takes so many milliseconds more.
     SlowDisk(i64),
     /// So many bytes are left on the disk.
@@ -248,6 +283,8 @@ const MOST_LATENCY_MS: f64 = 300.0;
 /// When statuses come that are to be late for a gateway that stood still, in milliseconds after the
 /// send.
 const LATE_EVENT_MS: u64 = 15_000;
+/// How long one recipient is refused, in milliseconds: all others are served meanwhile.
+const POISON_MS: u64 = 14_000;
 /// The shortest hold that an operator sets.
 const LEAST_HOLD_MS: i64 = 1_000;
 
@@ -279,6 +316,8 @@ impl Plan {
         };
         let blows = match class {
             Class::Freeze | Class::LogStalled => 1,
+            _ if Class::OF_POLICY.contains(&class) => 1,
+            Class::Clock => rng.usize(2..=3),
             Class::Templates => 2,
             _ => rng.usize(2..=4),
         };
@@ -327,6 +366,20 @@ impl Plan {
         })
     }
 
+    /// Whether a road is harmed.
+    pub(crate) fn harms_road_to(&self, party: Party) -> bool {
+        self.any(|harm| matches!(harm, Harm::Road(of, _) if *of == party))
+    }
+
+    /// Whether callbacks are kept from MoEngage for a while.
+    pub(crate) fn harms_moengage(&self) -> bool {
+        self.any(|harm| match harm {
+            Harm::Road(party, _) => *party == Party::Moengage,
+            Harm::Knobs(knobs) => knobs.to_string().contains("moengage_"),
+            _ => false,
+        })
+    }
+
     /// Whether the template list is spoiled for a while.
     pub(crate) fn spoils_lists(&self) -> bool {
         self.any(|harm| matches!(harm, Harm::List(_)))
@@ -334,7 +387,12 @@ impl Plan {
 
     /// Whether a gateway's clock is wrong for a while.
     pub(crate) fn shifts_clocks(&self) -> bool {
-        self.any(|harm| matches!(harm, Harm::Clock(..)))
+        self.any(|harm| matches!(harm, Harm::Clock(..) | Harm::Sleep(..)))
+    }
+
+    /// Whether Jumper's own words make messages fail that are as good as others.
+    pub(crate) fn refuses_good_ones(&self) -> bool {
+        self.any(|harm| matches!(harm, Harm::Answer(answer) if answers::is_final(answer)))
     }
 
     /// The shortest time that an unknown outcome has to wait.
@@ -406,7 +464,11 @@ impl Plan {
                     false => [Class::Kill, Class::RedisKill],
                 };
                 let apart = [Class::Together, Class::DiskFull, Class::Freeze];
-                let apart = apart.into_iter().chain(Class::OF_LOGS);
+                // Others would blur how many may fail.
+                let apart = apart
+                    .into_iter()
+                    .chain(Class::OF_LOGS)
+                    .chain(Class::OF_POLICY);
                 others.retain(|one| !either.contains(one) && apart.clone().all(|not| not != *one));
                 rng.shuffle(&mut others);
                 for class in others.into_iter().take(4) {
@@ -414,6 +476,7 @@ impl Plan {
                 }
             }
             Class::Freeze => return self.standstill(rng),
+            _ if Class::OF_POLICY.contains(&class) => return self.answers(rng, class),
             // Some holds end before the evidence comes.
             Class::Ambiguous => {
                 self.hold_ms = if rng.bool() { LEAST_HOLD_MS } else { 4_000 };
@@ -447,8 +510,9 @@ impl Plan {
                     Class::LogStalled => TRAFFIC_MS - at_ms,
                     // Renewals are seconds apart, and one of them is to be hit.
                     Class::Tokens => each / 2,
-                    // Lists are a second apart, and one of them is to be spoiled.
-                    Class::Templates => each * 2 / 3,
+                    // Lists are a second apart, and one of them is to be spoiled; and some sends are to
+                    // stand still.
+                    Class::Templates | Class::Clock => each * 2 / 3,
                     _ => rng.u64(200..=each / 2),
                 };
                 self.blow(rng, class, (at_ms, for_ms));
@@ -473,6 +537,34 @@ impl Plan {
                 "share_read": 0,
                 "share_never": 0.4,
             })),
+        });
+    }
+
+    /// Jumper answers badly, and pauses that are fixed pass until all is well.
+    fn answers(&mut self, rng: &mut Rng, class: Class) {
+        let (mut answer, for_ms) = match class {
+            Class::Poison => (answers::of_a_recipient(rng), POISON_MS),
+            Class::OneNode => (answers::of_a_node(rng), rng.u64(4_000..=8_000)),
+            Class::BurstBlocked => (answers::blocked(rng), burst_ms(rng)),
+            Class::BurstRefused => (answers::refused(rng), burst_ms(rng)),
+            _ => (answers::busy(rng), burst_ms(rng)),
+        };
+        answer["route"] = json!("send");
+        let mut at_ms = rng.u64(1_000..2_500);
+        match class {
+            Class::Poison => {
+                // Before its message comes, so that it is never taken.
+                at_ms = 0;
+                let n = self.messages / 5 + rng.usize(..self.messages / 10);
+                answer["recipient"] = json!(person(n)[1..]);
+            }
+            Class::OneNode => answer["every"] = json!(2),
+            _ => {}
+        }
+        self.blows.push(Blow {
+            at_ms,
+            for_ms,
+            harm: Harm::Answer(answer),
         });
     }
 
@@ -567,6 +659,7 @@ impl Plan {
                 _ => Harm::FailWrites(if rng.bool() { NO_SPACE } else { IO_FAULT }),
             },
             Class::DiskSlow => Harm::SlowDisk(rng.i64(20..400)),
+            Class::Clock if rng.u8(..3) == 0 => Harm::Sleep(replica, slept(rng)),
             Class::Clock => Harm::Clock(replica, clock(rng)),
             Class::Moengage => Harm::Knobs(moengage(rng)),
             Class::Ambiguous if rng.bool() => Harm::Script(every_answer(rng)),
@@ -578,6 +671,11 @@ impl Plan {
             Class::Config => Harm::Restart(replica, settings(rng)),
             Class::LogFull | Class::LogGone | Class::LogStalled => Harm::Log(replica),
             Class::Limits | Class::Storm | Class::Repeats | Class::Together => return,
+            Class::Poison
+            | Class::OneNode
+            | Class::BurstBlocked
+            | Class::BurstRefused
+            | Class::BurstBusy => return,
         };
         self.blows.push(Blow {
             at_ms,
@@ -632,10 +730,24 @@ fn way(rng: &mut Rng) -> Way {
     }
 }
 
-/// Seconds that a clock may be off: less than a message may wait (24 h).
+/// Seconds that a clock may be off: also more than a message may wait (24 h), and a callback (8 days).
 fn clock(rng: &mut Rng) -> i64 {
-    let size = *rng.choice(&[1, 30, 600, 3_600, 20 * 3_600]).unwrap_or(&1);
+    let sizes = [1, 30, 600, 3_600, 20 * 3_600, 25 * 3_600, 240 * 3_600];
+    let size = *rng.choice(&sizes).unwrap_or(&1);
     if rng.bool() { size } else { -size }
+}
+
+/// Seconds that a machine sleeps.
+fn slept(rng: &mut Rng) -> i64 {
+    *rng.choice(&[60, 3_600, 25 * 3_600]).unwrap_or(&60)
+}
+
+/// Milliseconds that a burst of refusals lasts.
+fn burst_ms(rng: &mut Rng) -> u64 {
+    match rng.u8(..8) {
+        0 => rng.u64(20_000..=60_000),
+        _ => rng.u64(5_000..=10_000),
+    }
 }
 
 fn moengage(rng: &mut Rng) -> Value {

@@ -15,9 +15,6 @@ const RELEASED: &str = "the provider took the message that was tried";
 const MAX_AGE_S: i64 = 24 * 3600;
 /// After a leap, what was claimed before is still on its way for so long, in milliseconds.
 const ON_ITS_WAY_MS: i64 = 1_300;
-/// The least share of what the rate allows that goes through the nodes that work.
-const LEAST_SHARE: f64 = 0.1;
-
 /// No more good messages were failed than it takes to see that it is not about them.
 pub(crate) fn judge_failed(plan: &Plan, logs: &[String], figures: &mut Figures) {
     let releases = logs.iter().map(|log| log.matches(RELEASED).count());
@@ -49,13 +46,17 @@ pub(crate) fn judge_harm(
             let doubted = from_ms + ON_ITS_WAY_MS..to_ms;
             let sent = sends().filter(|(n, at)| *by > 0 && old(n) && doubted.contains(at));
             let sent = sent.count();
-            if sent > 0 {
+            // What was under way may have stood still with the machine.
+            if sent > plan.most_at_once() {
                 figures.fault(format!("{sent} sent while their age was in doubt"));
             }
         }
         Harm::Answer(answer) if answer["recipient"].is_string() => {
             let poisoned = |n: &usize| answer["recipient"] == crate::traffic::person(*n)[1..];
             let late = (0..plan.messages).filter(|n| !poisoned(n));
+            // Some people are refused for good, by a word about them.
+            let ended = |n: &usize| books.stories[*n].spoiled.iter().any(|by| by == "refuse");
+            let late = late.filter(|n| !ended(n));
             let late = late.filter(|n| !sends().any(|(sent, at)| sent == *n && at < to_ms));
             let late = late.count();
             if late > 0 {
@@ -63,15 +64,10 @@ pub(crate) fn judge_harm(
             }
         }
         Harm::Answer(answer) if plan.class == Class::OneNode && !is_final(answer) => {
-            let during = sends()
-                .filter(|(_, at)| (from_ms..to_ms).contains(at))
-                .count();
-            let seconds = (to_ms - from_ms) as f64 / 1_000.0;
-            let least = LEAST_SHARE * plan.rate as f64 * seconds;
-            if (during as f64) < least {
-                figures.fault(format!(
-                    "{during} sent by the node that works, at least {least:.0}"
-                ));
+            // Not how many: that is the machine's. A hold would stop all.
+            let late = from_ms + (to_ms - from_ms) / 2..to_ms;
+            if !sends().any(|(_, at)| late.contains(&at)) {
+                figures.fault("nothing is sent by the node that works".to_owned());
             }
         }
         _ => {}

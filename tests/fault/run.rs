@@ -56,9 +56,11 @@ pub(crate) async fn run(plan: Plan, keep: PathBuf, patience: Duration) -> Figure
     let times = done
         .iter()
         .map(|one| (&stage.plan.blows[one.n].harm, one.from_ms, one.to_ms));
+    let times: Vec<_> = times.collect();
     let evidence = Evidence {
         stage: &stage,
-        doubts: doubts(&times.collect::<Vec<_>>()),
+        doubts: doubts(&times),
+        times: &times,
         said: &said,
         ledger,
         samples: &samples,
@@ -66,6 +68,7 @@ pub(crate) async fn run(plan: Plan, keep: PathBuf, patience: Duration) -> Figure
     let mut figures = evidence.judge().await;
     let times = done.iter().filter_map(|one| samples.recovery(&one.end));
     figures.recoveries = times.collect();
+    figures.settings = stage.settings();
     figures.harms += done.len();
     figures.bit += done.iter().filter(|one| one.bit).count();
     figures.drains = vec![drained];
@@ -135,7 +138,8 @@ async fn blows(stage: &mut Stage) -> Vec<Done> {
     done
 }
 
-fn now_ms() -> i64 {
+/// Milliseconds since 1970.
+pub(crate) fn now_ms() -> i64 {
     jiff::Timestamp::now().as_millisecond()
 }
 

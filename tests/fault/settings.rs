@@ -12,7 +12,7 @@ const LISTED: usize = 4;
 /// A setting and a value that is not its default.
 pub(crate) type Pair = (String, String);
 
-/// What these gateways were started with, but for what has no default: addresses and secrets.
+/// What these gateways were started with, but for places on this machine and for what has no default.
 pub(crate) fn of(setups: &[Setup]) -> BTreeSet<Pair> {
     let defaults = defaults();
     let mut pairs = BTreeSet::new();
@@ -24,12 +24,18 @@ pub(crate) fn of(setups: &[Setup]) -> BTreeSet<Pair> {
         let set = setup.set.iter().filter_map(|pair| pair.split_once('='));
         let set = set.map(|(key, value)| (key.to_owned(), value.to_owned()));
         for (key, value) in env.chain(set) {
-            if defaults.get(&key).is_some_and(|default| *default != value) {
+            let differs = defaults.get(&key).is_some_and(|default| *default != value);
+            if differs && !is_place(&value) {
                 pairs.insert((key, value));
             }
         }
     }
     pairs
+}
+
+/// Whether a value is an address or a folder of this machine.
+fn is_place(value: &str) -> bool {
+    value.contains("127.0.0.1") || value.starts_with('/')
 }
 
 /// The defaults that are not empty, as text.

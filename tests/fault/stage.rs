@@ -9,9 +9,11 @@ use crate::plan::{Class, Harm, Party, Plan, Store};
 use crate::quiet::quietly;
 use crate::redis_server::{Options, Redis};
 use crate::road::{Road, Target, Way};
+use crate::settings::{self, Pair};
 use crate::shim::{Seen, Shim};
 use crate::traffic::Posted;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::process::Command;
 use std::sync::atomic::Ordering;
@@ -25,7 +27,7 @@ use tokio_util::task::AbortOnDropHandle;
 /// How long a gateway may take to come back, whatever else is broken meanwhile.
 const COME_BACK: Duration = Duration::from_secs(60);
 /// The free space below which the gateway stops accepting, on the small disk.
-const MIN_FREE: &str = "2MB";
+const MIN_FREE: &str = "store.min_free=2MB";
 /// The small disk.
 const DISK_MB: u64 = 96;
 /// The disk of a log: more than all logs of a run.
@@ -34,6 +36,14 @@ const LOG_DISK_MB: u64 = 64;
 const PING: Duration = Duration::from_millis(300);
 /// How long a gateway may take to show its metrics.
 const METRICS: Duration = Duration::from_secs(2);
+/// How long a machine sleeps by its own steady clock.
+const ASLEEP: Duration = Duration::from_millis(300);
+/// How long the messages of all others may take, however busy the machine is.
+const OTHERS: Duration = Duration::from_secs(150);
+/// How long none of them may go on.
+const STALL: Duration = Duration::from_secs(20);
+/// The most messages that one person gets.
+const OF_ONE_PERSON: u64 = 2;
 /// How long callers stay with a gateway.
 const TURN: Duration = Duration::from_millis(100);
 /// After so many turns callers are led to a gateway that stands still too.
@@ -242,6 +252,16 @@ impl Stage {
             Harm::Road(party, way) => self.road(*party).set(*way),
             Harm::Knobs(knobs) => self.sandbox.knobs(knobs.clone()).await,
             Harm::Clock(replica, seconds) => self.shims[*replica].clock(seconds * 1_000),
+            Harm::Sleep(replica, seconds) => {
+                self.freeze(*replica, "-STOP").await;
+                // waits because what is under way when a machine falls asleep stands still
+                tokio::time::sleep(ASLEEP).await;
+                self.shims[*replica].clock(seconds * 1_000);
+                self.freeze(*replica, "-CONT").await;
+            }
+            Harm::Answer(answer) => {
+                self.sandbox.post("rules", answer.clone()).await;
+            }
             Harm::SlowDisk(ms) => self.slow(*ms),
             Harm::FullDisk(leave) => self.fill(Some(*leave)),
             Harm::FailWrites(why) => self.fail_writes(Some(*why)),
@@ -272,7 +292,7 @@ impl Stage {
             }
             Harm::RedisKill | Harm::RedisPause => u64::from(!self.redis_answers().await),
             Harm::Road(party, _) => self.road(*party).harmed() as u64,
-            Harm::Clock(replica, _) => self.shims[*replica].seen().clocks,
+            Harm::Clock(replica, _) | Harm::Sleep(replica, _) => self.shims[*replica].seen().clocks,
             Harm::Log(replica) => self.lost_lines(*replica).await,
             Harm::SlowDisk(_) => self.seen(|seen| seen.syncs),
             // Also where the gateway lets nothing in because there is little room.
@@ -283,6 +303,7 @@ impl Stage {
             Harm::Knobs(_)
             | Harm::Script(_)
             | Harm::List(_)
+            | Harm::Answer(_)
             | Harm::RevokeAccess
             | Harm::KillRefresh => counted(harm, &self.sandbox.counts().await),
         }
@@ -334,12 +355,18 @@ impl Stage {
             Harm::RedisPause => self.redis(Redis::resume),
             Harm::Road(party, _) => self.road(*party).set(Way::Open),
             Harm::Knobs(knobs) => self.sandbox.knobs(self.usual(knobs)).await,
-            Harm::Clock(replica, _) => self.shims[*replica].clock(0),
+            Harm::Clock(replica, _) | Harm::Sleep(replica, _) => self.shims[*replica].clock(0),
             Harm::SlowDisk(_) => self.slow(0),
             Harm::FullDisk(_) => self.fill(None),
             Harm::FailWrites(_) => self.fail_writes(None),
             Harm::Log(replica) => self.log_ways[*replica].heal(),
             Harm::Freeze(replica) => self.freeze(*replica, "-CONT").await,
+            Harm::Answer(answer) => {
+                if answer["recipient"].is_string() {
+                    self.others_ended().await;
+                }
+                self.sandbox.delete("rules").await;
+            }
             Harm::List(_) => self.sandbox.delete("rules").await,
             Harm::KillRefresh => self.new_seed().await,
             Harm::RevokeAccess | Harm::Script(_) => {}
@@ -415,8 +442,9 @@ impl Stage {
 
     /// An operator gets a new refresh token from Jumper and puts it in, until a gateway took it.
     async fn new_seed(&mut self) {
-        let seed = self.sandbox.post("token/new-seed", json!({})).await;
-        let slots = self.slots.clone();
+        let mut seed = self.sandbox.post("token/new-seed", json!({})).await;
+        let (control, slots) = (self.sandbox.http.clone(), self.slots.clone());
+        let path = format!("{}/_sandbox/token/new-seed", self.sandbox.url);
         self.errands.spawn(async move {
             let give_up = Instant::now() + COME_BACK;
             for turn in 0.. {
@@ -427,8 +455,15 @@ impl Stage {
                 if let Some((http, ops)) = there {
                     let put = http.put(format!("{ops}/api/accounts/default/token/seed"));
                     let answer = put.json(&seed).send().await;
-                    if answer.is_ok_and(|answer| answer.status().is_success()) {
-                        return;
+                    match answer.map(|answer| answer.status()) {
+                        Ok(status) if status.is_success() => return,
+                        // Jumper may have forgotten this one too by now.
+                        Ok(status) if status.is_client_error() => {
+                            let another = control.post(&path).json(&json!({})).send().await;
+                            let another = another.expect("the sandbox answers");
+                            seed = another.json().await.expect("a seed");
+                        }
+                        _ => {}
                     }
                 }
                 assert!(Instant::now() < give_up, "no gateway takes the new seed");
@@ -471,6 +506,27 @@ impl Stage {
         }));
     }
 
+    /// Waits until nothing is open but the messages of one recipient, or for too long.
+    async fn others_ended(&self) {
+        let give_up = Instant::now() + OTHERS;
+        let (mut least, mut stalled_at) = (u64::MAX, Instant::now() + STALL);
+        while Instant::now() < give_up.min(stalled_at) {
+            let unposted = self.plan.messages - self.posted.accepted_at().len();
+            let ledger = self.ledger().await;
+            let open = ["queued", "in_flight", "held", "unknown"];
+            let open = open.map(|name| ledger["total"][name].as_u64().unwrap_or(u64::MAX / 8));
+            let left = unposted as u64 + open.iter().sum::<u64>();
+            if left <= OF_ONE_PERSON {
+                return;
+            }
+            if left < least {
+                (least, stalled_at) = (left, Instant::now() + STALL);
+            }
+            // waits because it polls another process; bounded
+            tokio::time::sleep(TURN).await;
+        }
+    }
+
     /// Waits until a replica that is being started is there.
     async fn started(&mut self, replica: usize) {
         if let Some(start) = self.starting[replica].take() {
@@ -505,12 +561,23 @@ impl Stage {
         self.ask(&format!("/api/messages/{msg_id}")).await
     }
 
+    /// What a gateway that lives holds; nothing of one that does not know.
+    pub(crate) async fn holds(&self) -> Vec<Value> {
+        let holds = self.ask("/api/holds").await;
+        holds["items"].as_array().cloned().unwrap_or_default()
+    }
+
     async fn ask(&self, path: &str) -> Value {
         let request = self.with(|gateway| gateway.http.get(format!("{}{path}", gateway.ops)));
         match request.send().await {
             Ok(answer) => answer.json().await.unwrap_or_default(),
             Err(_) => Value::Null,
         }
+    }
+
+    /// Which settings of the gateways are not the defaults.
+    pub(crate) fn settings(&self) -> BTreeSet<Pair> {
+        settings::of(&self.setups)
     }
 
     /// The process ids of all gateways.
@@ -564,6 +631,7 @@ fn counted(harm: &Harm, counts: &Value) -> u64 {
             outcomes.iter().map(|text| outcome(&name(text))).sum()
         }
         Harm::List(_) => outcome("list"),
+        Harm::Answer(answer) => outcome(answer["outcome"].as_str().unwrap_or("rule")),
         Harm::RevokeAccess => number(&counts["calls"]["unauthorized"]),
         Harm::KillRefresh => number(&counts["refreshes_denied"]),
         _ => 0,
@@ -603,11 +671,9 @@ fn filter(plan: &Plan) -> &'static str {
     }
 }
 
-/// The gateway's settings: the usual ones, with short pauses so that a run takes seconds.
+/// The gateway's settings: the defaults, but for what makes a run of this class take minutes.
 fn setup(plan: &Plan, sandbox: &Sandbox, jumper: &Road, moengage: &Road) -> Setup {
-    let list = if plan.spoils_lists() { "1s" } else { "10m" };
-    Setup::towards(sandbox)
-        .set(&format!("jumper.template_refresh={list}"))
+    let mut setup = Setup::towards(sandbox)
         .env("JUMPER_API_URL", &format!("http://{}", jumper.addr()))
         .env(
             "MOENGAGE_CALLBACK_URL",
@@ -616,14 +682,33 @@ fn setup(plan: &Plan, sandbox: &Sandbox, jumper: &Road, moengage: &Road) -> Setu
         .env("RATE_PER_SECOND", &plan.rate.to_string())
         .env("RUST_LOG", filter(plan))
         .env("CONCURRENT_API_CALLS", &plan.concurrency.to_string())
-        .env("AMBIGUOUS_HOLD", &format!("{}ms", plan.hold_ms))
-        .set("breaker.open_max=2s")
-        .set("policy.retry_max=1s")
-        .set("policy.hold_probe=1s")
-        .set("jumper.socket_timeout=3s")
-        .set("jumper.connect_timeout=2s")
-        .set("moengage.max_pause=1s")
-        .set("moengage.callback_timeout=2s")
-        .set("drain_timeout=3s")
-        .set(&format!("store.min_free={MIN_FREE}"))
+        .env("AMBIGUOUS_HOLD", &format!("{}ms", plan.hold_ms));
+    if Class::OF_POLICY.contains(&plan.class) {
+        setup.set.retain(|pair| !pair.starts_with("policy."));
+    }
+    setup
+        .set
+        .extend(short(plan).iter().map(|one| (*one).to_owned()));
+    setup
+}
+
+/// What has to be shorter than by default.
+fn short(plan: &Plan) -> Vec<&'static str> {
+    let mut short = Vec::new();
+    if plan.spoils_lists() {
+        short.push("jumper.template_refresh=1s");
+    }
+    // Calls that are never answered.
+    if plan.is_doubtful() || plan.harms_road_to(Party::Jumper) {
+        short.extend(["jumper.socket_timeout=3s", "jumper.connect_timeout=2s"]);
+    }
+    // Pauses that would outlast a MoEngage that is down for seconds.
+    if plan.harms_moengage() {
+        short.extend(["moengage.max_pause=1s", "moengage.callback_timeout=2s"]);
+    }
+    // The small disk is smaller than that.
+    if plan.class == Class::DiskFull {
+        short.push(MIN_FREE);
+    }
+    short
 }

@@ -18,7 +18,7 @@ const UNKNOWN: &str = "Outcome unknown";
 /// Evidence this long before the end of a hold counts, whatever the machine is busy with.
 const IN_TIME_MS: i64 = 500;
 /// What an outcome may be that leaves no doubt: the provider did not take it.
-const CLEAR: [&str; 3] = ["refuse", "503", "401"];
+const CLEAR: [&str; 4] = ["refuse", "503", "401", "rule"];
 
 /// A message with all that is known of it.
 pub(crate) struct Case<'a> {
@@ -75,7 +75,7 @@ impl Case<'_> {
         let own = self.own_failure();
         if let Some(failure) = own {
             figures.unclear += usize::from(!self.story.sends.is_empty());
-            self.judge_failure(failure, faults);
+            self.judge_failure(failure, figures, faults);
         } else if self.story.sends.is_empty() {
             figures.lost += 1;
             faults.push("never sent, and nobody was told".to_owned());
@@ -110,11 +110,13 @@ impl Case<'_> {
     }
 
     /// Was there a reason for a `failed` of our own?
-    fn judge_failure(&self, failure: &Told, faults: &mut Vec<String>) {
+    fn judge_failure(&self, failure: &Told, figures: &mut Figures, faults: &mut Vec<String>) {
         let why = failure.why.as_deref().unwrap_or_default();
         let spoiled = &self.story.spoiled;
         if why.starts_with(REFUSED) {
-            if !spoiled.iter().any(|outcome| outcome == "refuse") {
+            let by_rule = self.plan.refuses_good_ones() && spoiled.iter().any(|by| by == "rule");
+            figures.refused += usize::from(by_rule);
+            if !by_rule && !spoiled.iter().any(|outcome| outcome == "refuse") {
                 faults.push("nobody refused it".to_owned());
             }
         } else if why.starts_with(UNKNOWN) {

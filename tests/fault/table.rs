@@ -1,7 +1,8 @@
 //! The figures of all runs, a row for each store and class.
 
 use crate::plan::{Class, Store};
-use std::collections::BTreeMap;
+use crate::settings::Pair;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 /// Runs of a class in which some harm has to hit something.
@@ -39,6 +40,10 @@ pub(crate) struct Figures {
     pub(crate) over_rate: f64,
     /// How much more resident memory a gateway has at the end than at its start, in MB.
     pub(crate) grown_mb: f64,
+    /// Messages that failed by the provider's own words which were about more than one message.
+    pub(crate) refused: usize,
+    /// Settings of its gateways that are not the defaults.
+    pub(crate) settings: BTreeSet<Pair>,
     /// What else was wrong, in words.
     pub(crate) faults: Vec<String>,
 }

@@ -5,8 +5,10 @@ use crate::books::tag;
 use crate::harness::{TOKEN, send};
 use crate::people::stranger;
 use crate::plan::Plan;
+use crate::run::now_ms;
 use fastrand::Rng;
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -49,10 +51,18 @@ pub(crate) const FIRST: usize = 2_000_000;
 pub(crate) struct Posted {
     /// Posts that were answered `success`, repeats included.
     pub(crate) successes: AtomicUsize,
+    /// When each was first answered so, in milliseconds since 1970.
+    accepted: std::sync::Mutex<BTreeMap<usize, i64>>,
     /// Answers that the message cannot be stored now.
     pub(crate) refused: AtomicUsize,
     /// Answers that a good message must not get, the first few.
     pub(crate) wrong: std::sync::Mutex<Vec<String>>,
+}
+
+impl Posted {
+    pub(crate) fn accepted_at(&self) -> BTreeMap<usize, i64> {
+        self.accepted.lock().expect("no panic holds it").clone()
+    }
 }
 
 /// Posts all messages of a plan; returns when each has been answered `success`.
@@ -127,6 +137,8 @@ async fn until_taken(
         match answer {
             Some((200, text)) if text == r#"{"status":"success"}"# => {
                 posted.successes.fetch_add(1, Ordering::Relaxed);
+                let mut accepted = posted.accepted.lock().expect("no panic holds it");
+                accepted.entry(n).or_insert_with(now_ms);
                 return;
             }
             // What MoEngage tries again: no answer, and the 5xx.

@@ -5,7 +5,8 @@ use crate::books::{Books, Story};
 use crate::doubt::Doubt;
 use crate::harness::{SECRET, TOKEN};
 use crate::people::{self, Said};
-use crate::plan::{Class, Plan};
+use crate::plan::{Class, Harm, Plan};
+use crate::policy;
 use crate::sampler::Samples;
 use crate::stage::Stage;
 use crate::story::{Case, is_taken};
@@ -36,6 +37,8 @@ pub(crate) struct Evidence<'a> {
     pub(crate) stage: &'a Stage,
     /// When answers may have got lost.
     pub(crate) doubts: Vec<Doubt>,
+    /// Each harm, from and until when it was done, in milliseconds since 1970.
+    pub(crate) times: &'a [(&'a Harm, i64, i64)],
     pub(crate) said: &'a [Said],
     /// The gateway's ledger, drained or not.
     pub(crate) ledger: Value,
@@ -67,6 +70,7 @@ impl Evidence<'_> {
             case.judge(&mut figures);
         }
         judge_orphans(plan, &mut figures);
+        self.policy(&books, &mut figures).await;
         figures
             .faults
             .extend(books.strays.iter().take(TOLD).cloned());
@@ -107,6 +111,20 @@ impl Evidence<'_> {
             if !people::is_refused(&self.stage.sandbox, &door, said).await {
                 figures.fault(format!("{said:?}, and yet may be sent to"));
             }
+        }
+    }
+
+    /// What became of others because of some answers, or of a clock.
+    async fn policy(&self, books: &Books, figures: &mut Figures) {
+        let logs = self.stage.logs();
+        policy::judge_failed(&self.stage.plan, &logs, figures);
+        let accepted = self.stage.posted.accepted_at();
+        for harm in self.times {
+            policy::judge_harm(&self.stage.plan, (books, &accepted), *harm, figures);
+        }
+        let holds = self.stage.holds().await;
+        if !holds.is_empty() {
+            figures.fault(format!("held although the provider is well: {holds:?}"));
         }
     }
 
