@@ -272,6 +272,23 @@ async fn a_claim_gets_a_bounded_number_out_of_the_way_and_goes_on_next_time() {
     assert_eq!(left, [0, 1000, 0, 2900], "a newer program finds its own");
 }
 
+/// More that was tried before, and is to be got out of the way, than several claims can: what was never tried
+/// goes with the first of them.
+#[tokio::test]
+async fn fresh_messages_do_not_wait_behind_what_is_got_out_of_the_way() {
+    let server = RedisServer::start();
+    let (store, channels) = store(&server, 1);
+    let fill = "put('rq:c0', 1, 3000, 99, 200000)
+        put('aq:c0', 3001, 6000, 1, 50000)
+        put('q:c0', 7001, 7005, 1, 200003)
+        redis.call('HSET', P..'l:c0', 'queued', 6005)";
+    let _: () = lua(&server, &format!("{QUEUE}{fill}")).await;
+    store.renew().await.unwrap();
+    let turns = channels.iter().map(turn).collect();
+    let claim = store.claim(turns, 100, NOW).await.unwrap();
+    assert_eq!(taken(&claim), [7001, 7002, 7003, 7004, 7005]);
+}
+
 /// Nobody but the person of the last trial waits, in many channels; one message each time.
 #[tokio::test]
 async fn a_trial_looks_at_a_bounded_number_and_still_takes_one() {

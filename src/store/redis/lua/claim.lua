@@ -79,18 +79,20 @@ local function due(queue, channel, room, ages)
 end
 
 -- While fresh messages wait, what was tried before gets no more than its share in the first round; what
--- nobody else wants goes to it too. What is passed over makes room for those behind it. Answers how many
--- more may be.
+-- nobody else wants goes to it too. What is passed over makes room for those behind it, but no more than a
+-- quarter of the patience before the fresh ones had their turn. Answers how many more may be passed over.
 local function serve(channel, ages, room, retries, aside, patience)
-  local rounds = { { 'rq:', retries, 0 }, { 'aq:', aside, 1 }, { 'q:', room, 0 }, { 'rq:', room, 0 },
-    { 'aq:', room, 1 } }
+  local quarter = math.ceil(patience / 4)
+  local rounds = { { 'rq:', retries, 0, quarter }, { 'aq:', aside, 1, quarter },
+    { 'q:', room, 0, patience }, { 'rq:', room, 0, patience }, { 'aq:', room, 1, patience } }
   for _, round in ipairs(rounds) do
-    local wanted = math.min(room, round[2])
-    while wanted > 0 and patience > 0 do
-      local ids = due(round[1], channel, math.min(wanted, patience), ages)
+    local wanted, left = math.min(room, round[2]), math.min(patience, round[4])
+    while wanted > 0 and left > 0 do
+      local ids = due(round[1], channel, math.min(wanted, left), ages)
       if #ids == 0 then break end
       local got = take(channel, ages, ids, round[3])
-      room, wanted, patience = room - got, wanted - got, patience - #ids + got
+      room, wanted = room - got, wanted - got
+      patience, left = patience - #ids + got, left - #ids + got
     end
   end
   return patience
