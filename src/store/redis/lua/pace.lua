@@ -124,7 +124,7 @@ for i = 15, #ARGV, 2 do
 end
 if not next then
     -- The key is new or was lost: others may hold slots that nobody remembers, and be late.
-    next = now + SECOND + MOST_LATE + gap
+    next, last_gap = now + SECOND + MOST_LATE + gap, MOST_LATE + gap
     wait = math.max(wait, SECOND)
 else
     -- The clock was set back.
