@@ -20,6 +20,8 @@ use tokio::time::timeout;
 const PROOF: Duration = Duration::from_secs(2);
 /// How long an answer stands for who asks next.
 const BELIEVED: Duration = Duration::from_millis(50);
+/// The same for what is told beside other things.
+const LATELY: Duration = Duration::from_secs(1);
 
 /// The health routes of the public listener.
 pub fn routes(desk: Desk) -> Router {
@@ -70,7 +72,7 @@ pub(super) async fn details(State(desk): State<Desk>) -> Response {
     let not = not_ready(&desk).await;
     let shared = &desk.shared;
     let store = shared.outbox.store.report().await;
-    let site = Site::read(&desk).await;
+    let site = Site::of(&desk, not.clone());
     let accounts = shared.accounts.iter();
     let accounts: Vec<Value> = accounts.map(|one| view::account(one, &site)).collect();
     let body = json!({
@@ -91,9 +93,18 @@ pub(super) async fn details(State(desk): State<Desk>) -> Response {
 
 /// Needs no token on the public listener, so strangers must not be able to keep the store busy with
 /// it: many who ask cost one look.
-pub(super) async fn not_ready(desk: &Desk) -> Option<NotReady> {
+async fn not_ready(desk: &Desk) -> Option<NotReady> {
+    found(desk, BELIEVED).await
+}
+
+/// The same for who can do with an answer of a second ago.
+pub(super) async fn not_ready_lately(desk: &Desk) -> Option<NotReady> {
+    found(desk, LATELY).await
+}
+
+async fn found(desk: &Desk, believed: Duration) -> Option<NotReady> {
     let mut last = desk.shared.readiness.lock().await;
-    let known = last.take().filter(|last| last.at.elapsed() < BELIEVED);
+    let known = last.take().filter(|last| last.at.elapsed() < believed);
     let known = match known.filter(|_| !desk.shared.intake.is_closed()) {
         Some(known) => known,
         None => Readiness {

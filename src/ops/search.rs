@@ -37,7 +37,7 @@ pub(super) async fn message(
     let Some((first, others)) = found.split_first() else {
         return elsewhere(&desk, &msg_id, &on).await;
     };
-    let mut value = shown(&desk, first, &Site::read(&desk).await).await;
+    let mut value = shown(&desk, first, &Site::read(&desk).await, true).await;
     if !others.is_empty() {
         let others = others.iter().map(|record| record.channel.as_str());
         value["also_on"] = others.collect::<Vec<_>>().into();
@@ -79,7 +79,7 @@ pub(super) async fn search(
     let site = Site::read(&desk).await;
     let (mut messages, mut note) = (Vec::new(), None);
     for one in &found {
-        messages.push(shown(&desk, one, &site).await);
+        messages.push(shown(&desk, one, &site, found.len() == 1).await);
     }
     if messages.is_empty() {
         let elsewhere = archived::find(&desk, &wanted.id).await;
@@ -89,13 +89,14 @@ pub(super) async fn search(
     Ok(answer(&json!({ "messages": messages, "note": note })))
 }
 
-/// The message, and why it waits if it does.
-async fn shown(desk: &Desk, record: &Record, site: &Site) -> Value {
-    let why = why_of(desk, record, site).await;
+/// The message, and why it waits if it does; with its place in the queue, which is counted, where it is
+/// the only one that is shown.
+async fn shown(desk: &Desk, record: &Record, site: &Site, alone: bool) -> Value {
+    let why = why_of(desk, record, site, alone).await;
     view::record(record, why.as_ref())
 }
 
-async fn why_of(desk: &Desk, record: &Record, site: &Site) -> Option<Reason> {
+async fn why_of(desk: &Desk, record: &Record, site: &Site, alone: bool) -> Option<Reason> {
     if record.state != State::Queued {
         return None;
     }
@@ -104,7 +105,7 @@ async fn why_of(desk: &Desk, record: &Record, site: &Site) -> Option<Reason> {
     let store = &desk.shared.outbox.store;
     let ahead = match record.due {
         // What waits for its turn has a place; counting is for people and may fail.
-        Some(due) if due <= site.now => store.ahead(&record.channel, due).await.ok(),
+        Some(due) if alone && due <= site.now => store.ahead(&record.channel, due).await.ok(),
         _ => None,
     };
     Some(why::message(site, &facts, &Place::of(record, ahead)))

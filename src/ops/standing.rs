@@ -75,7 +75,8 @@ impl Standing {
     /// The code of a failure: ours, or the provider's.
     pub(super) fn code(self, history: &[Moment]) -> Option<&str> {
         let first = self.cause(history)?.split(' ').next()?;
-        let is_code = !first.is_empty() && first.bytes().all(|byte| byte.is_ascii_digit());
+        // Codes are short; a number at the beginning may be somebody's.
+        let is_code = (1..=6).contains(&first.len()) && first.bytes().all(|b| b.is_ascii_digit());
         is_code.then_some(first)
     }
 
@@ -183,5 +184,10 @@ mod tests {
             assert_eq!(at_whatsapp.code(history), None);
         }
         assert_eq!(Standing::Delivered.code(&later), None);
+        let person = [moment(
+            "status",
+            "failed: Failed after acceptance: 12025550142 is not on WhatsApp",
+        )];
+        assert_eq!(at_whatsapp.code(&person), None, "a number is no code");
     }
 }

@@ -193,7 +193,7 @@ pub(super) fn record(record: &Record, why: Option<&Reason>) -> Value {
         "state": standing.as_str(),
         "status": record.status.map(Status::as_str),
         "code": code,
-        "means": standing.means(&record.history, record.due, why),
+        "means": mask_digits(&standing.means(&record.history, record.due, why)),
         "why": why.map(Reason::json),
         "to": message.to.to_string(),
         "from": message.from.to_string(),

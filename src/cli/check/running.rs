@@ -20,18 +20,10 @@ pub(super) async fn ask(config: &Config) -> anyhow::Result<Vec<Finding>> {
             let words = format!("answers at {}", ops.addr());
             let mut findings = vec![finding(ITEM, Mark::Ok, words)];
             findings.extend(list(&accounts["accounts"]).iter().flat_map(account));
-            let reasons: Vec<&Value> = list(&accounts["accounts"])
-                .iter()
-                .map(|one| &one["why"])
-                .collect();
-            let own = |channel: &&Value| !reasons.contains(&&channel["why"]);
-            findings.extend(
-                list(&channels["channels"])
-                    .iter()
-                    .filter(own)
-                    .filter_map(waits),
-            );
-            findings.extend(list(&channels["channels"]).iter().flat_map(not_taken));
+            let all = list(&channels["channels"]);
+            let own = |channel: &&Value| !is_told(list(&accounts["accounts"]), channel);
+            findings.extend(all.iter().filter(own).filter_map(waits));
+            findings.extend(all.iter().flat_map(not_taken));
             findings.push(queue(&ledger["total"]));
             findings
         }
@@ -126,7 +118,8 @@ fn going_on(token: &Value) -> &'static str {
 }
 
 fn sending(account: &Value) -> (Mark, String) {
-    if let Some(blocked) = blocked(&account["why"]) {
+    let blocked = blocked(&account["why"]).or_else(|| blocked_before(account));
+    if let Some(blocked) = blocked {
         return blocked;
     }
     let rate = &account["rate"];
@@ -153,6 +146,27 @@ fn blocked(why: &Value) -> Option<(Mark, String)> {
         mark,
         format!("{code}: {}{since}{cure}", text(&why["words"])),
     ))
+}
+
+/// The same of a gateway of version 0.1, which has no `why`.
+fn blocked_before(account: &Value) -> Option<(Mark, String)> {
+    if account.get("why").is_some() {
+        return None;
+    }
+    let held = &account["held"];
+    if !held.is_null() {
+        let (since, reason) = (text(&held["since"]), text(&held["reason"]));
+        return Some((Mark::Fault, format!("held since {since}: {reason}")));
+    }
+    let words = "paused by the breaker: Jumper does not work; it is tried again by itself";
+    (account["breaker"] == "open").then(|| (Mark::Warn, words.to_owned()))
+}
+
+/// Whether a channel waits for what its account says already. Times may be apart: these are two answers.
+fn is_told(accounts: &[Value], channel: &Value) -> bool {
+    let mut accounts = accounts.iter();
+    let account = accounts.find(|one| one["account"] == channel["account"]);
+    account.is_some_and(|account| account["why"]["code"] == channel["why"]["code"])
 }
 
 /// Why a channel sends nothing, where that is not what its account says.
@@ -224,6 +238,36 @@ mod tests {
         assert_eq!(with(missing, Some("no_token")), [fault, fault]);
         assert_eq!(with(fresh(), Some("held")), [ok, fault]);
         assert_eq!(with(json!(null), None), [fault, ok]);
+        // Version 0.1 has no `why`.
+        for (held, breaker, mark) in [
+            (
+                json!({ "reason": "dead", "since": "2031-03-03T10:00:00Z" }),
+                "open",
+                fault,
+            ),
+            (json!(null), "open", warn),
+            (json!(null), "closed", ok),
+        ] {
+            let shown = json!({
+                "account": "default", "token": fresh(), "held": held, "breaker": breaker,
+                "rate": rate,
+            });
+            assert_eq!(account(&shown).map(|one| one.mark), [ok, mark]);
+        }
+    }
+
+    #[test]
+    fn what_the_account_says_is_not_told_once_more_of_each_channel() {
+        let why = |code: &str, until: &str| json!({ "code": code, "until": until });
+        let accounts = [
+            json!({ "account": "acme", "why": why("circuit_open", "10:00") }),
+            json!({ "account": "birch", "why": null }),
+        ];
+        let channel =
+            |account: &str, code| json!({ "account": account, "why": why(code, "10:01") });
+        assert!(is_told(&accounts, &channel("acme", "circuit_open")));
+        assert!(!is_told(&accounts, &channel("acme", "paused")));
+        assert!(!is_told(&accounts, &channel("birch", "circuit_open")));
     }
 
     #[test]

@@ -202,7 +202,7 @@ impl Facts {
     fn undelivered(&self) -> i64 {
         let told = self.counts.callback_entries.get("failed");
         let told = told.and_then(|n| i64::try_from(*n).ok()).unwrap_or(0);
-        told - self.total("failed")
+        (told - self.total("failed")).max(0)
     }
 
     /// The ledger as a small table.

@@ -5,7 +5,8 @@ use crate::channel::Channel;
 use crate::clock;
 use crate::domain::circumstance::{Hold, Scope};
 use crate::domain::{ChannelId, UnixMs};
-use crate::ops::{AccountDesk, Desk, health};
+use crate::ops::health::{self, NotReady};
+use crate::ops::{AccountDesk, Desk};
 use crate::store::Record;
 use std::time::Duration;
 
@@ -25,11 +26,18 @@ pub(in crate::ops) struct AccountFacts {
     pub(in crate::ops) no_token: Option<Token>,
     /// The hold of the account itself.
     pub(in crate::ops) held: Option<Held>,
-    /// When the breaker lets somebody try.
-    pub(in crate::ops) circuit_until: Option<UnixMs>,
+    /// The breaker, when it is open.
+    pub(in crate::ops) circuit: Option<Circuit>,
     /// Until when the provider wants to be left alone.
     pub(in crate::ops) asked_to_wait: Option<UnixMs>,
     pub(in crate::ops) pace: Pace,
+}
+
+/// A breaker that is open.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::ops) struct Circuit {
+    /// When the provider is tried again; nothing while it is being tried.
+    pub(in crate::ops) until: Option<UnixMs>,
 }
 
 /// Why there is no token to send with.
@@ -77,7 +85,11 @@ pub(in crate::ops) struct Place {
 
 impl Site {
     pub(in crate::ops) async fn read(desk: &Desk) -> Self {
-        let not = health::not_ready(desk).await;
+        Self::of(desk, health::not_ready_lately(desk).await)
+    }
+
+    /// The same when it was asked already whether the store can write.
+    pub(in crate::ops) fn of(desk: &Desk, not: Option<NotReady>) -> Self {
         Self {
             now: clock::now(),
             stopping: desk.shared.intake.is_closed(),
@@ -92,9 +104,11 @@ impl AccountFacts {
         let pace = account.limiter.now();
         let scope = Scope::Account(account.id.clone());
         let hold = account.holding.hold(&scope);
-        let circuit = desk.breaker.is_open().then(|| match desk.breaker.admits() {
-            Admission::Wait(left) => now.plus(left),
-            _ => now,
+        let circuit = desk.breaker.is_open().then(|| Circuit {
+            until: match desk.breaker.admits() {
+                Admission::Wait(left) => Some(whole_seconds(now.plus(left))),
+                _ => None,
+            },
         });
         Self {
             id: account.id.to_string(),
@@ -105,7 +119,7 @@ impl AccountFacts {
             held: hold
                 .filter(Hold::is_held)
                 .map(|hold| held(&hold, desk, now)),
-            circuit_until: circuit,
+            circuit,
             asked_to_wait: pace.pause.map(|left| whole_seconds(now.plus(left))),
             pace: Pace {
                 set: pace.set.per_second,

@@ -10,7 +10,7 @@ mod reason;
 #[cfg(test)]
 mod tests;
 
-pub(super) use facts::{AccountFacts, ChannelFacts, Held, Pace, Place, Site, Token};
+pub(super) use facts::{AccountFacts, ChannelFacts, Circuit, Held, Pace, Place, Site, Token};
 pub(super) use reason::clock_time;
 pub(super) use reason::{Code, Reason};
 
@@ -103,20 +103,19 @@ fn held(held: &Held) -> Option<Reason> {
 
 /// What ends by itself: the breaker's pause and the provider's own, the longer one first.
 fn passing(site: &Site, account: &AccountFacts) -> Option<Reason> {
-    let open = account.circuit_until.map(|until| {
-        let words = match until > site.now {
-            true => format!(
-                "the provider of account {} does not work; the gateway tries it again at {}",
-                account.id,
+    let open = account.circuit.map(|Circuit { until }| {
+        let id = &account.id;
+        let words = match until.filter(|until| *until > site.now) {
+            Some(until) => format!(
+                "the provider of account {id} does not work; the gateway tries it again at {}",
                 clock_time(until)
             ),
-            false => format!(
-                "the provider of account {} did not work; the gateway is trying it now",
-                account.id
-            ),
+            None => {
+                format!("the provider of account {id} did not work; the gateway is trying it now")
+            }
         };
         Reason::of(Code::CircuitOpen, words)
-            .until(Some(until))
+            .until(until)
             .cured("sending goes on by itself as soon as the provider answers")
     });
     let asked = account.asked_to_wait.map(|until| {

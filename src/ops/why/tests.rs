@@ -60,7 +60,9 @@ const HARMS: [Harm; 7] = [
         channel.held = Some(hold("channel:uk"));
     }),
     (Code::CircuitOpen, |_, channel| {
-        channel.account.circuit_until = Some(at(30));
+        channel.account.circuit = Some(Circuit {
+            until: Some(at(30)),
+        });
     }),
     (Code::AskedToWait, |_, channel| {
         channel.account.asked_to_wait = Some(at(20));
@@ -135,7 +137,9 @@ fn a_retry_is_told_when_its_pause_is_the_longer_one() {
     let code = |channel: &ChannelFacts, due| super::message(&site(), channel, &place(due)).code;
     assert_eq!(code(&channel, 8), Code::RetryPause);
     assert_eq!(code(&channel, -8), Code::Turn);
-    channel.account.circuit_until = Some(at(30));
+    channel.account.circuit = Some(Circuit {
+        until: Some(at(30)),
+    });
     assert_eq!(code(&channel, 8), Code::CircuitOpen);
     assert_eq!(code(&channel, 60), Code::RetryPause);
     // Nobody knows when a pause of an operator's ends.

@@ -67,7 +67,7 @@ const MOST_AHEAD: (i64, i64) = (1_000_000, 100_000);
 
 impl Store {
     /// How many queued messages of a channel are due before `due`, those that were put aside apart;
-    /// not more than some hundred thousands.
+    /// no more are counted than 1,100,000.
     pub async fn ahead(&self, channel: &ChannelId, due: UnixMs) -> Result<u64, StoreError> {
         let channel = channel.clone();
         self.read(move |conn| {
