@@ -104,9 +104,8 @@ impl<S> Patient<S> {
     }
 
     fn wrote(&mut self) {
-        if matches!(self.phase.change(|doing| doing), Doing::Headers(_)) {
-            self.refused = true;
-        }
+        let doing = self.phase.change(|doing| doing);
+        self.refused = matches!(doing, Doing::Headers(_));
     }
 
     /// Called whenever the socket has nothing to give or to take.
