@@ -352,6 +352,7 @@ async fn calls_at_once_are_bounded_by_the_sockets() {
 
 #[tokio::test]
 async fn addresses_are_checked() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
     for bad in ["", "api.jumper.ai", "ftp://x", "http://", "https://x?a=b"] {
         let error = Client::new(&settings(bad)).unwrap_err();
         assert_eq!(error, client::BuildError::Address, "{bad}");
