@@ -83,6 +83,14 @@ pub(crate) async fn idle(sandbox: &Sandbox) {
     .await;
 }
 
+/// Waits until all is sent, has its events, and these are told; the ledger then.
+pub(crate) async fn settled(gateway: &Gateway, sandbox: &Sandbox) -> Value {
+    // What is sent last has its events after that, and these their callbacks.
+    gateway.drained().await;
+    idle(sandbox).await;
+    gateway.drained().await
+}
+
 /// What MoEngage has to be told for these events in this order: forwards only.
 pub(crate) fn fold(events: &[String]) -> Vec<String> {
     const RANKS: [&str; 4] = ["sent", "failed", "delivered", "read"];

@@ -28,8 +28,7 @@ async fn storm(knobs: Value, seed: u64) -> (Sandbox, Gateway) {
         tokio::time::sleep(std::time::Duration::from_millis(dice.u64(20..150))).await;
         gateway = gateway.crash_and_restart(&sandbox).await;
     }
-    idle(&sandbox).await;
-    let ledger = gateway.drained().await;
+    let ledger = settled(&gateway, &sandbox).await;
     assert_eq!(ledger["accepted"], MESSAGES);
     assert_eq!(ledger["lost"], 0);
     let counts = sandbox.counts().await;

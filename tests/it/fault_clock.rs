@@ -45,9 +45,7 @@ async fn a_clock_that_jumps_to_and_fro_loses_and_repeats_nothing() {
         }
         a_moment().await;
     }
-    gateway.drained().await;
-    idle(&sandbox).await;
-    let ledger = gateway.drained().await;
+    let ledger = settled(&gateway, &sandbox).await;
     assert_eq!(
         (&ledger["accepted"], &ledger["lost"]),
         (&json!(sent), &json!(0))

@@ -98,10 +98,7 @@ async fn lively() -> Sandbox {
 
 /// The balance after the harm: what was answered 200 is known, sent once, and told as it was.
 async fn assert_nothing_lost(sandbox: &Sandbox, gateway: &Gateway, answers: &Answers) {
-    // What is sent last has its events after that, and these their callbacks.
-    gateway.drained().await;
-    idle(sandbox).await;
-    let ledger = gateway.drained().await;
+    let ledger = settled(gateway, sandbox).await;
     let taken: Vec<usize> = answers
         .iter()
         .filter(|(_, (code, _))| *code == 200)

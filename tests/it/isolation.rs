@@ -129,6 +129,11 @@ async fn one_accounts_outage_pause_backlog_or_dead_token_changes_nothing_for_ano
     }
     let before = watch.look().await;
 
+    // Jumper must say it twice, a minute apart; meanwhile come the others.
+    dead.post("token/kill-refresh", json!({})).await;
+    dead.post("token/revoke-access", json!({})).await;
+    watch.house.load("dead", 1, 200).await;
+
     out.knobs(json!({ "share_503": 0.5, "share_500_before": 0.5 }))
         .await;
     watch.house.load("out", 1, 200).await;
@@ -136,23 +141,6 @@ async fn one_accounts_outage_pause_backlog_or_dead_token_changes_nothing_for_ano
 
     watch.house.load("gone", 1, 200).await;
     watch.same_as(&before, "nobody listens").await;
-
-    dead.post("token/kill-refresh", json!({})).await;
-    dead.post("token/revoke-access", json!({})).await;
-    watch.house.load("dead", 1, 200).await;
-    // Jumper must say it twice, a minute apart.
-    until_within(
-        Duration::from_secs(150),
-        "the account with the dead token is held",
-        async || {
-            let accounts = watch.house.gateway.ops_get("/api/accounts").await.1;
-            let mut all = accounts["accounts"].as_array().unwrap().iter();
-            let dead = all.find(|one| one["account"] == "dead").unwrap();
-            (!dead["held"].is_null()).then_some(())
-        },
-    )
-    .await;
-    watch.same_as(&before, "a dead token").await;
 
     watch.house.channel("stood", "pause").await;
     watch.house.load("stood", 1, 200).await;
@@ -171,6 +159,19 @@ async fn one_accounts_outage_pause_backlog_or_dead_token_changes_nothing_for_ano
             "it was there all the time"
         );
     }
+
+    until_within(
+        Duration::from_secs(150),
+        "the account with the dead token is held",
+        async || {
+            let accounts = watch.house.gateway.ops_get("/api/accounts").await.1;
+            let mut all = accounts["accounts"].as_array().unwrap().iter();
+            let dead = all.find(|one| one["account"] == "dead").unwrap();
+            (!dead["held"].is_null()).then_some(())
+        },
+    )
+    .await;
+    watch.same_as(&before, "a dead token").await;
 
     for (id, most_sent) in [("gone", 0), ("stood", 0)] {
         let sent = &watch.house.ledger(id).await["accepted_by_provider"];

@@ -13,8 +13,7 @@ const LOST: &str = "gateway_log_lines_lost_total";
 /// Sends messages and waits for everything: each is sent once, its statuses are told, nothing waits.
 async fn everything_works(gateway: &Gateway, sandbox: &Sandbox, messages: usize) {
     accept_many(gateway, messages).await;
-    idle(sandbox).await;
-    let ledger = gateway.drained().await;
+    let ledger = settled(gateway, sandbox).await;
     assert_eq!(ledger["accepted_by_provider"], messages, "{ledger}");
     assert_eq!(ledger["lost"], 0, "{ledger}");
     assert_fold(sandbox, messages, false).await;

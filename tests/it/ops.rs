@@ -108,8 +108,7 @@ async fn metrics_are_well_formed_and_never_hold_an_id_or_a_number() {
     gateway.ops_get("/api/messages/unmistakable-1").await;
     post_raw(&gateway, "/jumper_callback/some-guess", "{}").await;
     post_raw(&gateway, "/nowhere/unmistakable", "{}").await;
-    idle(&sandbox).await;
-    gateway.drained().await;
+    settled(&gateway, &sandbox).await;
     let metrics = gateway.metrics().await;
     for banned in ["unmistakable", "2025550", SECRET, "some-guess", TOKEN] {
         assert!(!metrics.contains(banned), "{banned} is in the metrics");
@@ -200,8 +199,7 @@ async fn b_39_under_load_no_step_fails_for_others_sake_and_the_ledger_adds_up_at
     .await;
     assert!(looks > 5, "the load was over too soon to see anything");
     assert!(posts.join_all().await.iter().all(|status| *status == 200));
-    idle(&sandbox).await;
-    gateway.drained().await;
+    settled(&gateway, &sandbox).await;
     let counted = gateway.ops_get("/api/ledger").await.1["counted"].clone();
     assert_eq!(
         counted,

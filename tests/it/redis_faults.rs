@@ -75,9 +75,7 @@ async fn storm(also_the_gateway: bool) -> (Stage, usize) {
     }
     poster.until_accepted(MESSAGES).await;
     poster.task.await.unwrap();
-    gateway.drained().await;
-    idle(&stage.sandbox).await;
-    let ledger = gateway.drained().await;
+    let ledger = settled(&gateway, &stage.sandbox).await;
     assert_eq!(
         (&ledger["accepted"], &ledger["lost"]),
         (&json!(MESSAGES), &json!(0))

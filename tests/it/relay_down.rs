@@ -31,8 +31,7 @@ async fn after_a_blip_of_moengage_under_load_everything_is_told_within_seconds()
     sandbox
         .knobs(json!({ "moengage_latency_ms": 0, "moengage_status": 200 }))
         .await;
-    idle(&sandbox).await;
-    gateway.drained().await;
+    settled(&gateway, &sandbox).await;
     let told = gateway.process.output();
     assert!(!told.contains("failures=4"), "each counted for itself");
     assert_fold(&sandbox, MESSAGES, false).await;

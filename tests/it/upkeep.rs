@@ -46,8 +46,7 @@ async fn settled_messages_go_after_their_time_the_ledger_stays_and_the_directory
     let mut sizes = Vec::new();
     for round in 0..4 {
         accept_at_once(&gateway, round * ROUND..(round + 1) * ROUND).await;
-        idle(&sandbox).await;
-        gateway.drained().await;
+        settled(&gateway, &sandbox).await;
         for n in [round * ROUND, (round + 1) * ROUND - 1] {
             until("it is forgotten", async || {
                 let (status, _) = gateway.ops_get(&format!("/api/messages/m{n}")).await;
@@ -121,12 +120,10 @@ async fn after_two_thousand_messages_no_more_files_are_open_than_before() {
     let sandbox = Sandbox::start(json!({ "event_delay_ms": 1 })).await;
     let gateway = Gateway::start(&sandbox, Setup::towards(&sandbox)).await;
     accept_at_once(&gateway, 0..50).await;
-    idle(&sandbox).await;
-    gateway.drained().await;
+    settled(&gateway, &sandbox).await;
     let before = open_files(&gateway);
     accept_at_once(&gateway, 50..2_050).await;
-    idle(&sandbox).await;
-    let ledger = gateway.drained().await;
+    let ledger = settled(&gateway, &sandbox).await;
     assert_eq!(ledger["accepted_by_provider"], 2_050);
     until("the files are closed", async || {
         let now = open_files(&gateway);
