@@ -99,6 +99,7 @@ pub async fn retain(outbox: Outbox, keep: Retention, stop: CancellationToken) {
         .min(keep.messages.min(keep.events) / 4)
         .max(HOLDS_EVERY);
     // A message that is forgotten could be sent again, so no leap of the clock may bring that about.
+    // A leap is one from the first reading on, so that is taken now.
     clock::surely();
     while !stopped(&stop, every).await {
         let now = clock::surely();

@@ -1,9 +1,10 @@
 -- Write B: messages are marked as being sent before the first byte goes out.
 -- replica, claim, now, most, then the refusals for too old and for opted out (as JSON and in words),
--- how long (ms) a row of a newer program is left for one, and one about whose age the clocks disagree; for a trial "1" or "2" (somebody was tried
--- before), whom and the part of the row that names the template, else three empty texts; then of each
--- turn the channel, before which accept a message is too old, from which accept one is sent, and the most that were tried before and that were put aside while
--- fresh ones wait. Answers nothing without a lease; else what was taken, what was failed instead, how many
+-- how long (ms) a row of a newer program is left for one, and one about whose age the clocks disagree; for
+-- a trial "1" or "2" (somebody was tried before), whom and the part of the row that names the template,
+-- else three empty texts; then of each turn the channel, before which accept a message is too old, from
+-- which accept one is sent, and the most that were tried before and that were put aside while fresh ones
+-- wait. Answers nothing without a lease; else what was taken, what was failed instead, how many
 -- are left for a newer program, and which keys are damaged. What was taken and cannot be read is failed
 -- by whoever takes it.
 local replica, claim, now, most = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])

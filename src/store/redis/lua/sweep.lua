@@ -1,6 +1,7 @@
 -- What time alone brings about: holds that end, messages that grow too old.
--- now, the moment up to which holds are over, most, whether ages are looked at, the farthest due (ms), the refusals for too old and for an
--- unknown outcome (as JSON and in words), then channel, resend, the oldest accept, hold (ms) of each.
+-- now, the moment up to which holds are over, most, whether ages are looked at, the farthest due (ms), the
+-- refusals for too old and for an unknown outcome (as JSON and in words), then channel, resend, the oldest
+-- accept, hold (ms) of each.
 -- Answers what was failed and resent (channel, msg_id, which refusal), whether there is more, what
 -- was folded.
 local now, over_by, most, ages, farthest = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4] == '1',
