@@ -21,7 +21,7 @@ const PROOF: Duration = Duration::from_secs(2);
 /// How long an answer stands for who asks next.
 const BELIEVED: Duration = Duration::from_millis(50);
 /// The same for what is told beside other things.
-const LATELY: Duration = Duration::from_secs(1);
+const LATELY: Duration = Duration::from_secs(5);
 
 /// The health routes of the public listener.
 pub fn routes(desk: Desk) -> Router {
@@ -97,7 +97,7 @@ async fn not_ready(desk: &Desk) -> Option<NotReady> {
     found(desk, BELIEVED).await
 }
 
-/// The same for who can do with an answer of a second ago.
+/// The same for who can do with an answer of some seconds ago: each costs a write.
 pub(super) async fn not_ready_lately(desk: &Desk) -> Option<NotReady> {
     found(desk, LATELY).await
 }

@@ -29,6 +29,9 @@ pub(super) enum Standing {
 /// What the history writes before the provider's words about a failed delivery.
 const FAILED_LATER: &str = "failed: Failed after acceptance: ";
 
+/// Why a message waits whose channel is not in the configuration.
+const UNKNOWN_CHANNEL: &str = "this process does not know its channel, and does not send it";
+
 impl Standing {
     pub(super) fn of(state: State, status: Option<Status>) -> Self {
         match (state, status) {
@@ -89,7 +92,7 @@ impl Standing {
     ) -> String {
         let cause = self.cause(history).unwrap_or("no reason is known");
         match self {
-            Self::Waiting => why.map_or_else(|| "it is queued".to_owned(), Reason::sentence),
+            Self::Waiting => why.map_or_else(|| UNKNOWN_CHANNEL.to_owned(), Reason::sentence),
             Self::Sending => "the gateway is sending it now".to_owned(),
             Self::Unknown => {
                 let until = due.map_or(String::new(), |due| {
@@ -106,7 +109,7 @@ impl Standing {
             Self::FailedAtWhatsApp => {
                 format!("the provider took it, and WhatsApp could not deliver it: {cause}")
             }
-            Self::Failed => format!("the gateway gave it up and told MoEngage: {cause}"),
+            Self::Failed => format!("the gateway gave it up and tells MoEngage: {cause}"),
         }
     }
 }
@@ -172,7 +175,7 @@ mod tests {
         assert_eq!(Standing::Failed.code(&here), Some("7004"));
         let means = Standing::Failed.means(&here, None, None);
         assert!(
-            means.contains("gave it up and told MoEngage: 7004 Outcome"),
+            means.contains("gave it up and tells MoEngage: 7004 Outcome"),
             "{means}"
         );
         // The provider gave no code, or the line is gone from the history.

@@ -239,6 +239,17 @@ async fn r_40_a_message_that_whatsapp_failed_does_not_look_well() {
         assert_eq!(gateway.event(&event).await, 200);
         gateway.until_state(&format!("m{n}"), word).await;
     }
+    // What the provider says about it may name the person.
+    let mut failed = meta_status(&ids[3], "failed", 1_930_000_000);
+    let named = format!("cannot reach {}", digits(&person(3)));
+    failed["errors"] = json!([{ "code": 131_026, "title": named }]);
+    assert_eq!(gateway.event(&meta(&[vec![change(&[failed])]])).await, 200);
+    let message = gateway.until_state("m3", "failed_at_whatsapp").await;
+    let traced = said(&gateway, &["trace", "m3"]) + &message.to_string();
+    assert!(
+        traced.contains("131026") && !traced.contains(digits(&person(3))),
+        "{traced}"
+    );
     // Refused by the provider: failed here, with our code and its words.
     let refusal = json!({ "success": false, "errorMessage": "no such person" });
     sandbox

@@ -31,14 +31,19 @@ pub(super) fn message(site: &Site, facts: &ChannelFacts, place: &Place) -> Reaso
     let stopped = stopped(site, Some(facts), &facts.account);
     let pause = place.due.filter(|due| *due > site.now);
     match (stopped, pause) {
-        // It ends before the pause of this message does.
-        (Some(reason), Some(due)) if reason.until.is_some_and(|until| until < due) => {
-            retry(place, due)
-        }
+        // It may end before the pause of this message does.
+        (Some(reason), Some(due)) if passes_before(&reason, due) => retry(place, due),
         (Some(reason), _) => reason,
         (None, Some(due)) => retry(place, due),
         (None, None) => turn(site, facts, place),
     }
+}
+
+/// Whether a reason ends by itself, and sooner than that. A hold has a time as well: of its next trial,
+/// which may not be its end.
+fn passes_before(reason: &Reason, due: UnixMs) -> bool {
+    matches!(reason.code, Code::CircuitOpen | Code::AskedToWait)
+        && reason.until.is_some_and(|until| until < due)
 }
 
 /// What stops sending altogether.

@@ -142,6 +142,9 @@ fn a_retry_is_told_when_its_pause_is_the_longer_one() {
     });
     assert_eq!(code(&channel, 8), Code::CircuitOpen);
     assert_eq!(code(&channel, 60), Code::RetryPause);
+    // A trial in 15 s may not be the end of a hold.
+    channel.held = Some(hold("channel:uk"));
+    assert_eq!(code(&channel, 60), Code::Held);
     // Nobody knows when a pause of an operator's ends.
     channel.paused = true;
     assert_eq!(code(&channel, 60), Code::Paused);
