@@ -8,22 +8,12 @@ the difference of used_memory (INFO memory) before and after, divided by the mes
 told otherwise, fewer say more about Redis' tables, which grow in steps. Only Python's own library."""
 
 import http.client, json, os, re, signal, subprocess, sys, tempfile, threading, time, urllib.request
+from processes import start
 
 BINARY = os.path.abspath(sys.argv[1])
 MESSAGES = int(sys.argv[2]) if len(sys.argv) > 2 else 100_000
 POSTERS = 8
 BODIES = {"small (2 values, 9 bytes)": ["Ana", "A-1042"], "1 KB of values": ["x" * 512, "y" * 512]}
-
-
-def start(args, env, directory, line):
-    """A process, and what it says in a line; what it says later is thrown away."""
-    child = subprocess.Popen([BINARY, *args], env=env, cwd=directory, text=True,
-                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    for said in child.stdout:
-        if line in said:
-            threading.Thread(target=lambda: [None for _ in child.stdout], daemon=True).start()
-            return child, said
-    sys.exit(f"{args[0]} ended without {line!r}")
 
 
 class Run:
@@ -34,7 +24,7 @@ class Run:
              "--appendonly", "no"], cwd=directory, stdout=subprocess.DEVNULL)]
         knobs = ["rate_per_second=0", "event_delay_ms=1", "share_read=1", "keep=1", "latency_ms=5"]
         words = [word for knob in knobs for word in ("--knob", knob)]
-        child, said = start(["sandbox", "--port", "0", *words], {}, directory, "Jumper at")
+        child, said = start([BINARY, "sandbox", "--port", "0", *words], {}, directory, "Jumper at")
         self.children.append(child)
         jumper = self.jumper = said.split()[-1]
         env = {
@@ -46,7 +36,7 @@ class Run:
         }
         args = ["serve", "--set", "http.port=0", "--set", "http.bind=127.0.0.1",
                 "--set", "ops.addr=127.0.0.1:0"]
-        child, said = start(args, env, directory, "the gateway is ready")
+        child, said = start([BINARY, *args], env, directory, "the gateway is ready")
         self.children.append(child)
         said = re.sub(r"\x1b\[[0-9;]*m", "", said)
         self.public, self.ops = (re.search(rf"{name}=(\S+)", said)[1] for name in ("public", "ops"))

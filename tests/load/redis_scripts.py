@@ -8,7 +8,8 @@ each unless told otherwise; ids scattered, half of the settled ones past `store.
 those with a dead letter that makes them stay), lets one gateway work on it beside the sandbox, and
 prints the slowest runs of each script as SLOWLOG has them. Only Python's own library."""
 
-import os, re, signal, subprocess, sys, tempfile, threading, time
+import os, re, signal, subprocess, sys, tempfile, time
+from processes import start
 
 BINARY = os.path.abspath(sys.argv[1])
 ROWS = int(sys.argv[2]) if len(sys.argv) > 2 else 1_000_000
@@ -49,17 +50,6 @@ return 0
 """
 
 
-def start(args, env, directory, line):
-    """A process, and what it says in a line; what it says later is thrown away."""
-    child = subprocess.Popen([BINARY, *args], env=env, cwd=directory, text=True,
-                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    for said in child.stdout:
-        if line in said:
-            threading.Thread(target=lambda: [None for _ in child.stdout], daemon=True).start()
-            return child, said
-    sys.exit(f"{args[0]} ended without {line!r}")
-
-
 def main(directory, children):
     socket = os.path.join(directory, "redis.sock")
     children.append(subprocess.Popen(
@@ -86,7 +76,7 @@ def main(directory, children):
     redis("CONFIG", "SET", "slowlog-max-len", 100_000)
     redis("SLOWLOG", "RESET")
     words = ["--knob", "rate_per_second=0", "--knob", "event_mode=none", "--knob", "latency_ms=5"]
-    child, said = start(["sandbox", "--port", "0", *words], {}, directory, "Jumper at")
+    child, said = start([BINARY, "sandbox", "--port", "0", *words], {}, directory, "Jumper at")
     children.append(child)
     jumper = said.split()[-1]
     env = {
@@ -98,7 +88,7 @@ def main(directory, children):
     args = ["serve", "--set", "http.port=0", "--set", "http.bind=127.0.0.1", "--set", "ops.addr=127.0.0.1:0",
             # Retention looks four times in this time.
             "--set", "store.event_retention=60s"]
-    children.append(start(args, env, directory, "the gateway is ready")[0])
+    children.append(start([BINARY, *args], env, directory, "the gateway is ready")[0])
     time.sleep(SECONDS)
     # A line each: number, when, microseconds, then the words of the command.
     slow = re.findall(r"^\d+\) 1\).*?(?=^\d+\) 1\)|\Z)", redis("--no-raw", "SLOWLOG", "GET", -1), re.M | re.S)
