@@ -386,8 +386,6 @@ pub(crate) async fn in_a_namespace(test: &str) -> bool {
     if std::env::var_os(INSIDE).is_some() {
         return true;
     }
-    // As any test that starts a gateway does, it shares the machine; this process holds its place.
-    let _place = Sandbox::start(json!({})).await;
     let test = test.to_owned();
     let run = tokio::task::spawn_blocking(move || {
         let unshare = |command: &std::ffi::OsStr, args: &[&str]| {

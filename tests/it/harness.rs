@@ -5,14 +5,12 @@ use crate::aids::own_port;
 use crate::log::Log;
 use crate::redis_server::{Options, Redis};
 use serde_json::{Value, json};
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, LazyLock, Mutex, Weak};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 
 /// The token that the test gateways take.
 pub(crate) const TOKEN: &str = "tok-for-tests-000000";
@@ -67,34 +65,6 @@ pub(crate) use embedded_only;
 #[expect(clippy::print_stderr, reason = "who runs the tests wants to know")]
 pub(crate) fn say_skipped(why: &str) {
     eprintln!("skipped: {why}");
-}
-
-/// A test that measures a pace has the machine to itself; all others share it.
-static MACHINE: LazyLock<Arc<RwLock<()>>> = LazyLock::new(Arc::default);
-
-thread_local! {
-    /// What the test of this thread has: a second sandbox of the same test must not queue again.
-    static HERE: RefCell<Weak<Room>> = RefCell::default();
-}
-
-#[expect(dead_code, reason = "held, not read")]
-enum Room {
-    Shared(OwnedRwLockReadGuard<()>),
-    Alone(OwnedRwLockWriteGuard<()>),
-}
-
-impl Room {
-    async fn enter(alone: bool) -> Arc<Self> {
-        if let Some(room) = HERE.with_borrow(Weak::upgrade) {
-            return room;
-        }
-        let room = Arc::new(match alone {
-            true => Self::Alone(MACHINE.clone().write_owned().await),
-            false => Self::Shared(MACHINE.clone().read_owned().await),
-        });
-        HERE.set(Arc::downgrade(&room));
-        room
-    }
 }
 
 /// A child process whose lines are kept; killed when dropped.
@@ -240,7 +210,6 @@ pub(crate) struct Sandbox {
     pub(crate) url: String,
     pub(crate) http: reqwest::Client,
     _dir: tempfile::TempDir,
-    _room: Arc<Room>,
 }
 
 impl Sandbox {
@@ -251,15 +220,6 @@ impl Sandbox {
 
     /// The same with other dice.
     pub(crate) async fn start_seeded(seed: u64, knobs: Value) -> Self {
-        Self::start_in(Room::enter(false).await, seed, knobs).await
-    }
-
-    /// The same, for a test that measures a pace: no other test runs meanwhile.
-    pub(crate) async fn start_alone(knobs: Value) -> Self {
-        Self::start_in(Room::enter(true).await, SEED, knobs).await
-    }
-
-    async fn start_in(room: Arc<Room>, seed: u64, knobs: Value) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let seed = seed.to_string();
         let args = [
@@ -281,7 +241,6 @@ impl Sandbox {
             url,
             http: client(),
             _dir: dir,
-            _room: room,
         };
         sandbox.knobs(knobs).await;
         sandbox

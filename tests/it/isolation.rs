@@ -101,10 +101,10 @@ fn median(mut times: Vec<Duration>) -> Duration {
 )]
 async fn one_accounts_outage_pause_backlog_or_dead_token_changes_nothing_for_another() {
     let quiet = || json!({ "event_mode": "none" });
-    let steady = Sandbox::start_alone(quiet()).await;
-    let out = Sandbox::start_alone(quiet()).await;
-    let dead = Sandbox::start_alone(quiet()).await;
-    let busy = Sandbox::start_alone(quiet()).await;
+    let steady = Sandbox::start(quiet()).await;
+    let out = Sandbox::start(quiet()).await;
+    let dead = Sandbox::start(quiet()).await;
+    let busy = Sandbox::start(quiet()).await;
     let token = |id: &str| format!("auth_against = \"tok-{id}\"");
     let mut tables = account("steady", &steady.url, &format!("rate_per_second = {RATE}"));
     tables += &account("out", &out.url, "");

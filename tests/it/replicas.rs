@@ -244,7 +244,7 @@ async fn statuses_and_replies_that_come_to_another_replica_are_told_once_and_in_
 async fn a_pause_at_one_replica_stops_the_other_and_a_rate_set_at_one_holds_for_both() {
     on_redis_only!();
     const MESSAGES: usize = 60;
-    let sandbox = Sandbox::start_alone(json!({ "event_mode": "none" })).await;
+    let sandbox = Sandbox::start(json!({ "event_mode": "none" })).await;
     let stage = Stage::on(sandbox, Options::every_second());
     let (a, b) = stage.pair().await;
     sent(&b, &stage.sandbox, "warm", "+12025559999").await;
@@ -367,7 +367,7 @@ async fn four_replicas_and_a_token_that_is_refused_make_one_refresh() {
 async fn the_rate_is_never_exceeded_while_replicas_die_and_join() {
     on_redis_only!();
     const MESSAGES: usize = 600;
-    let sandbox = Sandbox::start_alone(json!({ "event_mode": "none" })).await;
+    let sandbox = Sandbox::start(json!({ "event_mode": "none" })).await;
     let stage = Stage::on(sandbox, Options::every_second());
     let setup = stage.setup().env("RATE_PER_SECOND", "80");
     let mut replicas = start_together(&setup, 3).await;

@@ -85,8 +85,8 @@ async fn accounts_for_all(house: &House, sandboxes: [&Sandbox; 2], failed_at_mos
 #[tokio::test]
 async fn what_one_replica_took_for_two_accounts_is_sent_at_each_ones_own_rate_by_both() {
     on_redis_only!();
-    let acme = Sandbox::start_alone(json!({ "event_mode": "none" })).await;
-    let birch = Sandbox::start_alone(json!({ "event_mode": "none" })).await;
+    let acme = Sandbox::start(json!({ "event_mode": "none" })).await;
+    let birch = Sandbox::start(json!({ "event_mode": "none" })).await;
     let (a, b) = two(&acme, &birch).await;
     fill(&a, &b).await;
     for sandbox in [&acme, &birch] {
