@@ -101,10 +101,10 @@ count
 stage "conventions" cargo test --locked --no-fail-fast --test tidy
 count
 # More at once than there are processors: these tests mostly wait for another process.
-stage "integration" cargo test --locked --no-fail-fast --test it -- --test-threads=8
+stage "integration" cargo test --locked --no-fail-fast --test it -- --test-threads=6
 count
 # The same on Redis; those that are always on Redis, or never, are done.
-stage "integration, Redis" env GATEWAY_TEST_STORE=redis cargo test --locked --no-fail-fast --test it -- --test-threads=8 \
+stage "integration, Redis" env GATEWAY_TEST_STORE=redis cargo test --locked --no-fail-fast --test it -- --test-threads=6 \
     --skip cli:: --skip replicas --skip redis_ --skip tokens_killed:: --skip mixed_versions:: --skip lost_answers:: \
     --skip production:: --skip shared::
 count

@@ -99,13 +99,15 @@ async fn ordered_to_stop_under_load_it_ends_in_time_and_loses_and_repeats_nothin
     let sandbox =
         Sandbox::start(json!({ "latency_ms": 80, "webhook_retries": 10, "webhook_retry_ms": 50 }))
             .await;
-    // The rate makes sure that something is left to do when the order comes.
+    // The rate, and that it begins when all are taken, leave something to do when the order comes.
     let setup = Setup::towards(&sandbox)
         .env("RATE_PER_SECOND", "40")
         .set("drain_timeout=5m")
         .set(&format!("http.port={}", own_port()));
     let gateway = Gateway::start(&sandbox, setup).await;
+    gateway.channel("pause").await;
     accept_many(&gateway, MESSAGES).await;
+    gateway.channel("resume").await;
     gateway.process.terminate();
     let asked = Instant::now();
     let refused = until("new sends are refused", async || {

@@ -2,7 +2,6 @@
 
 use crate::harness::*;
 use serde_json::{Value, json};
-use tokio::task::JoinSet;
 
 async fn pair() -> (Sandbox, Gateway) {
     let sandbox = Sandbox::start(json!({ "event_mode": "none" })).await;
@@ -12,16 +11,11 @@ async fn pair() -> (Sandbox, Gateway) {
 
 /// Posts all at once; the answers.
 pub(crate) async fn together(gateway: &Gateway, bodies: Vec<Value>) -> Vec<(u16, Value)> {
-    let mut posts = JoinSet::new();
-    for body in bodies {
+    let request = |body: Value| {
         let request = gateway.http.post(format!("{}/send_whatsapp", gateway.url));
-        let request = request.header("apikey", TOKEN).body(body.to_string());
-        posts.spawn(async move {
-            let answer = request.send().await.unwrap();
-            (answer.status().as_u16(), answer.json().await.unwrap())
-        });
-    }
-    posts.join_all().await
+        request.header("apikey", TOKEN).body(body.to_string())
+    };
+    answers(bodies.into_iter().map(request)).await
 }
 
 #[tokio::test]
