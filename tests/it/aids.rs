@@ -218,11 +218,6 @@ pub(crate) fn run_to_end(args: &[&str], setup: &Setup, dir: &std::path::Path) ->
     }
     let mut process = Process::start(&all, &setup.env, dir);
     let code = process.wait().expect("no signal ended it");
-    // Both pipes end with the process; the readers may be a moment behind.
-    let give_up = std::time::Instant::now() + PATIENCE;
-    while process.output().is_empty() && std::time::Instant::now() < give_up {
-        std::thread::yield_now();
-    }
     (code, process.output())
 }
 

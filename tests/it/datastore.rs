@@ -109,18 +109,18 @@ async fn while_datastore_is_down_all_goes_on_and_nothing_is_missing_later() {
     const MESSAGES: usize = 300;
     let (sandbox, mut emulator, gateway) = recording(json!({ "share_read": 0 })).await;
     gateway.accept("before", &person(9)).await;
+    settled(&gateway, &sandbox).await;
     until_all_written(&gateway).await;
     emulator.kill();
     accept_many(&gateway, MESSAGES).await;
-    gateway.drained().await;
+    settled(&gateway, &sandbox).await;
     for n in 0..MESSAGES {
         assert_eq!(sandbox.told(&format!("m{n}")).await, ["sent", "delivered"]);
     }
     let (status, ready) = until("its absence is told", async || {
         let ready = gateway.ready().await;
-        ready.1["datastore"][0]["trouble"]
-            .is_object()
-            .then_some(ready)
+        let told = &ready.1["datastore"][0];
+        (told["trouble"].is_object() && told["waiting"].is_number()).then_some(ready)
     })
     .await;
     assert_eq!(status, 200, "{ready}");
@@ -138,7 +138,10 @@ async fn while_datastore_is_down_all_goes_on_and_nothing_is_missing_later() {
     );
     // The marks are durable.
     let gateway = gateway.crash_and_restart(&sandbox).await;
-    assert_eq!(waiting(&gateway).await, MESSAGES);
+    until("the marks are counted", async || {
+        (waiting(&gateway).await == MESSAGES).then_some(())
+    })
+    .await;
     emulator.start_again().await;
     until_all_written(&gateway).await;
     for n in 0..MESSAGES {
@@ -314,12 +317,15 @@ async fn a_status_of_a_message_that_the_old_connector_sent_reaches_moengage() {
         (&json!(0), &json!(0))
     );
     // What nobody knows is asked for once.
-    let metrics = gateway.metrics().await;
-    let asked = |outcome: &str| {
-        let line = format!("gateway_datastore_asked_total{{outcome=\"{outcome}\"}}");
-        figure(&metrics, &line)
-    };
-    assert_eq!((asked("found"), asked("not_found")), (1.0, 1.0));
+    until("each was asked for once", async || {
+        let metrics = gateway.metrics().await;
+        let asked = |outcome: &str| {
+            let line = format!("gateway_datastore_asked_total{{outcome=\"{outcome}\"}}");
+            figure(&metrics, &line)
+        };
+        ((asked("found"), asked("not_found")) == (1.0, 1.0)).then_some(())
+    })
+    .await;
     // Asked for once more by MoEngage, it is not sent twice.
     gateway.accept("old-1", "+12025550143").await;
     gateway.drained().await;

@@ -78,7 +78,8 @@ async fn much_that_waits(shift: i64) -> (Sandbox, Gateway, Shim) {
     sandbox.script("send", &["accept_then_close"]).await;
     gateway.accept("unknown", &number(101)).await;
     gateway.until_state("unknown", "unknown").await;
-    sandbox.script("send", &["503"; 3]).await;
+    let busy = json!({ "route": "send", "recipient": &number(102)[1..], "status": 503 });
+    sandbox.rule(busy).await;
     gateway.accept("retried", &number(102)).await;
     until("it waits for another try", async || {
         let history = gateway.history("retried").await;
@@ -94,6 +95,7 @@ async fn much_that_waits(shift: i64) -> (Sandbox, Gateway, Shim) {
 
 /// After the clock is right again: all are sent, none was failed, none was told wrongly.
 async fn nothing_is_amiss(sandbox: &Sandbox, gateway: &Gateway, sent: usize) {
+    sandbox.no_rules().await;
     sandbox.knobs(json!({ "moengage_status": 200 })).await;
     let proof = json!({ "to": number(101), "status": "delivered" });
     assert_eq!(sandbox.post("status", proof).await["status"], 200);

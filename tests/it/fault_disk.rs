@@ -184,7 +184,7 @@ async fn a_disk_full_to_the_last_byte_loses_nothing_that_was_answered_200() {
             disk.fill(0);
             let told = async {
                 if let Some(code) = event {
-                    assert_eq!(gateway.event(&strange_status()).await, code);
+                    assert_eq!(gateway.event_once(&strange_status()).await, code);
                 }
             };
             tokio::join!(assert_not_ready(&gateway, time), told);
@@ -194,7 +194,7 @@ async fn a_disk_full_to_the_last_byte_loses_nothing_that_was_answered_200() {
         let answers = callers.stop().await;
         let (taken, refused) = (times(&answers, 200), times(&answers, 503));
         assert_eq!(taken + refused, answers.len(), "{answers:?}");
-        assert!(taken > 20 && refused > 20, "{taken} and {refused}");
+        assert!(taken > 20 && refused > 5, "{taken} and {refused}");
         let said = gateway.process.output();
         // With 1 it is luck whether something that must be written comes to SQLite meanwhile.
         assert!(
@@ -271,7 +271,7 @@ async fn a_slow_disk_makes_accepts_slower_and_loses_nothing() {
         // waits because the disk is to be slow for a while
         let meanwhile = tokio::time::sleep(2 * delay + HARM);
         let event = strange_status();
-        let (code, ()) = tokio::join!(gateway.event(&event), meanwhile);
+        let (code, ()) = tokio::join!(gateway.event_once(&event), meanwhile);
         let long = delay > Duration::from_secs(3);
         assert_eq!(code, if long { 503 } else { 200 });
         let answers = callers.stop().await;

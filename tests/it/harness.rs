@@ -10,6 +10,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
@@ -72,6 +73,7 @@ pub(crate) fn say_skipped(why: &str) {
 pub(crate) struct Process {
     child: Child,
     lines: Arc<Mutex<Vec<String>>>,
+    readers: Vec<JoinHandle<()>>,
 }
 
 impl Process {
@@ -113,11 +115,18 @@ impl Process {
         let mut child = command.stderr(stderr).spawn().expect("the binary starts");
         // Ours is the only other handle of what it writes to.
         drop(command);
-        keep(BufReader::new(child.stdout.take().unwrap()), lines.clone());
+        let mut readers = vec![keep(
+            BufReader::new(child.stdout.take().unwrap()),
+            lines.clone(),
+        )];
         if let Some(err) = child.stderr.take() {
-            keep(BufReader::new(err), lines.clone());
+            readers.push(keep(BufReader::new(err), lines.clone()));
         }
-        Self { child, lines }
+        Self {
+            child,
+            lines,
+            readers,
+        }
     }
 
     /// Everything that was printed so far.
@@ -168,11 +177,12 @@ impl Process {
         assert!(sent.unwrap().success(), "kill {name} {pid}");
     }
 
-    /// Waits for the end; the exit code.
+    /// Waits for the end, and until all that was printed is read; the exit code.
     pub(crate) fn wait(&mut self) -> Option<i32> {
         let give_up = Instant::now() + PATIENCE + PATIENCE;
         loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
+            let read = self.readers.iter().all(JoinHandle::is_finished);
+            if let (Some(status), true) = (self.child.try_wait().unwrap(), read) {
                 return status.code();
             }
             assert!(
@@ -197,12 +207,12 @@ impl Drop for Process {
     }
 }
 
-fn keep(reader: impl BufRead + Send + 'static, lines: Arc<Mutex<Vec<String>>>) {
+fn keep(reader: impl BufRead + Send + 'static, lines: Arc<Mutex<Vec<String>>>) -> JoinHandle<()> {
     std::thread::spawn(move || {
         for line in reader.lines().map_while(Result::ok) {
             lines.lock().unwrap().push(line);
         }
-    });
+    })
 }
 
 /// The fakes of Jumper and MoEngage, as a process of their own.
@@ -662,15 +672,23 @@ impl Gateway {
 
     /// Sends this and expects success.
     pub(crate) async fn accept_body(&self, body: &Value) {
-        assert_eq!(
-            self.post(body).await,
-            (200, json!({ "status": "success" })),
-            "{body}"
-        );
+        let request = self
+            .http
+            .post(format!("{}/jumper_send_whatsapp", self.url))
+            .bearer_auth(TOKEN)
+            .body(body.to_string());
+        let success = (200, json!({ "status": "success" }));
+        assert_eq!(answer_in_the_end(request).await, success, "{body}");
     }
 
-    /// Posts to the webhook, as Jumper would.
+    /// Posts to the webhook, as Jumper would, which repeats what is answered 503.
     pub(crate) async fn event(&self, body: &Value) -> u16 {
+        let request = self.http.post(self.webhook()).json(body);
+        answer_in_the_end(request).await.0
+    }
+
+    /// The same, and does not repeat it.
+    pub(crate) async fn event_once(&self, body: &Value) -> u16 {
         let request = self.http.post(self.webhook()).json(body);
         answer(request).await.0
     }
@@ -856,6 +874,8 @@ pub(crate) fn client() -> reqwest::Client {
     reqwest::Client::builder()
         .no_proxy()
         .timeout(PATIENCE)
+        // Shorter than the gateway keeps an idle connection: no request meets its end.
+        .pool_idle_timeout(Duration::from_secs(30))
         .build()
         .unwrap()
 }

@@ -111,7 +111,7 @@ async fn one_accounts_outage_pause_backlog_or_dead_token_changes_nothing_for_ano
     let gone = account("gone", &format!("http://{}", nowhere()), "");
     tables += &gone.replace("sandbox-refresh-token", "a-token-of-gone");
     tables += &account("dead", &dead.url, "");
-    tables += &merchants(&busy, BUSY, "rate_per_second = 20").await;
+    tables += &merchants(&busy, BUSY, "rate_per_second = 10").await;
     for id in ["steady", "out", "gone", "dead"] {
         tables += &channel(id, id, &steady.url, &token(id));
     }
@@ -149,7 +149,11 @@ async fn one_accounts_outage_pause_backlog_or_dead_token_changes_nothing_for_ano
     let busy = (0..BUSY).map(|n| format!("m{n}"));
     let busy: Vec<_> = busy.collect();
     for id in &busy {
+        watch.house.channel(id, "pause").await;
         watch.house.load(id, 1000, backlog() / BUSY).await;
+    }
+    for id in &busy {
+        watch.house.channel(id, "resume").await;
     }
     let trouble = format!("a backlog of {}", backlog());
     watch.same_as(&before, &trouble).await;

@@ -167,13 +167,15 @@ async fn a_request_that_is_still_coming_in_when_it_stops_is_answered_503() {
         .await
         .unwrap();
     let head = format!(
-        "POST /jumper_send_whatsapp HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {TOKEN}\r\ncontent-length: {}\r\n\r\n",
+        "POST /jumper_send_whatsapp HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {TOKEN}\r\nexpect: 100-continue\r\ncontent-length: {}\r\n\r\n",
         body.len()
     );
     stream.write_all(head.as_bytes()).await.unwrap();
+    // This says that it reads the body.
+    let mut go = [0; b"HTTP/1.1 100 Continue\r\n\r\n".len()];
+    stream.read_exact(&mut go).await.unwrap();
+    assert!(go.starts_with(b"HTTP/1.1 100"), "{go:?}");
     stream.write_all(&body.as_bytes()[..10]).await.unwrap();
-    // Nothing shows from outside that the head was read; a request behind it in time was.
-    gateway.ready().await;
     gateway.process.terminate();
     until("it is stopping", async || {
         gateway.process.output().contains("stopping").then_some(())
@@ -288,11 +290,12 @@ async fn b_50_each_route_answers_once_and_a_wrong_token_gets_moengages_own_answe
 async fn while_it_stops_it_is_not_ready_takes_no_sends_and_still_stores_webhooks() {
     let sandbox = Sandbox::start(json!({ "event_mode": "none" })).await;
     let setup = Setup::towards(&sandbox)
-        .set("drain_timeout=3s")
+        .set("drain_timeout=5m")
         .env("AMBIGUOUS_HOLD", "1s");
     let gateway = Gateway::start(&sandbox, setup).await;
     let id = sent(&gateway, &sandbox, "before", &number(1)).await;
-    sandbox.script("send", &["accept_then_slow:1.5"]).await;
+    // So long it keeps its listeners open.
+    sandbox.script("send", &["accept_then_slow:10"]).await;
     gateway.accept("m0", &number(0)).await;
     gateway.until_state("m0", "sending").await;
     gateway.process.terminate();

@@ -39,7 +39,10 @@ pub(crate) fn keeps_to(rate: u64, pace: &Value) {
 async fn b_19_the_rate_is_never_exceeded() {
     for (rate, many) in [(10, 25), (80, 200)] {
         let sandbox = Sandbox::start(json!({ "event_mode": "none" })).await;
-        let setup = Setup::towards(&sandbox).env("RATE_PER_SECOND", &rate.to_string());
+        // What is held up on its way comes in a bunch of as many at most.
+        let setup = Setup::towards(&sandbox)
+            .env("RATE_PER_SECOND", &rate.to_string())
+            .env("CONCURRENT_API_CALLS", "4");
         let gateway = Gateway::start(&sandbox, setup).await;
         warm(&gateway).await;
         let pace = campaign(&sandbox, &gateway, 0, many).await;
@@ -49,10 +52,11 @@ async fn b_19_the_rate_is_never_exceeded() {
 
 #[tokio::test]
 async fn b_19_every_call_counts_against_the_rate_not_only_sends() {
-    let knobs = json!({ "event_mode": "none", "rate_per_second": 10, "rate_mode": "bucket" });
+    let knobs = json!({ "event_mode": "none" });
     let sandbox = Sandbox::start(knobs).await;
     let setup = Setup::towards(&sandbox)
         .env("RATE_PER_SECOND", "10")
+        .env("CONCURRENT_API_CALLS", "4")
         .env(
             "SUBSCRIBED_CALLBACK_URL",
             "http://127.0.0.1:9/jumper_callback",
@@ -84,7 +88,6 @@ async fn b_19_every_call_counts_against_the_rate_not_only_sends() {
     assert!(calls["list"].as_u64() >= Some(2), "{calls}");
     assert!(calls["detail"].as_u64() >= Some(4), "{calls}");
     assert!(calls["list_subscription"].as_u64() >= Some(2), "{calls}");
-    assert_eq!(pace["limited"], 0, "{pace}");
     keeps_to(10, &pace);
     assert_eq!(calls["send"], 18);
 }

@@ -176,7 +176,7 @@ async fn of_messages_settled_long_ago_nothing_is_left_in_redis() {
     let stage = Stage::new(json!({ "share_read": 1 }), Options::every_second()).await;
     let setup = stage
         .setup()
-        .set("store.retention=1s")
+        .set("store.retention=10s")
         .set("store.event_retention=1s")
         .env("AMBIGUOUS_SEND", "resend")
         .env("AMBIGUOUS_HOLD", "1s");

@@ -128,7 +128,7 @@ async fn refuses(gateway: &Gateway, id: &str, words: &[&str]) {
     };
     in_time("a send", send).await;
     let event = status(id, "read", 1_930_000_000);
-    in_time("an event", gateway.event(&event)).await;
+    in_time("an event", gateway.event_once(&event)).await;
     let ready = async {
         let (status, shown) = gateway.ready().await;
         let reason = shown["reason"].as_str().unwrap_or_default().to_lowercase();

@@ -262,7 +262,7 @@ async fn a_pause_at_one_replica_stops_the_other_and_a_rate_set_at_one_holds_for_
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(stage.sandbox.counts().await["sends_accepted"], 1);
     assert_eq!(b.ledger().await["held"], MESSAGES);
-    let wish = json!({ "per_second": 20 });
+    let wish = json!({ "per_second": 20, "concurrency": 8 });
     assert_eq!(a.ops_send("PUT", RATE, wish).await.0, 200);
     until("the other has the rate", async || {
         let rate = b.account().await["rate"].clone();

@@ -223,6 +223,7 @@ async fn timestamps_are_milliseconds_where_moengage_wants_them() {
 #[tokio::test]
 async fn what_was_refused_in_the_reply_gets_no_failed_callback() {
     let (sandbox, gateway) = quiet().await;
+    gateway.process_templates().await;
     let refused: [(&str, Value); 2] = [
         (
             "7001",

@@ -28,6 +28,7 @@ async fn renewed(sandbox: &Sandbox) {
 async fn a_template_or_language_that_is_not_approved_is_refused_with_7001() {
     let sandbox = Sandbox::start(json!({ "event_mode": "none" })).await;
     let gateway = Gateway::start(&sandbox, Setup::towards(&sandbox)).await;
+    gateway.process_templates().await;
     for (template, language) in [
         ("no_such_template", "en"),
         ("coming_soon", "en"),
@@ -53,6 +54,7 @@ async fn b_22_a_new_template_a_new_language_and_a_changed_id_are_seen_without_a_
     let sandbox = Sandbox::start(json!({ "event_mode": "none" })).await;
     let setup = Setup::towards(&sandbox).set("jumper.template_refresh=1s");
     let gateway = Gateway::start(&sandbox, setup).await;
+    gateway.process_templates().await;
     assert_eq!(
         code_of(&gateway.post(&one(1, "brand_new", "en")).await),
         "7001"

@@ -86,7 +86,7 @@ fn ms_from_now(seconds: i64) -> String {
 #[tokio::test]
 async fn b_14_a_pair_is_renewed_before_its_end_though_nothing_is_sent() {
     let sandbox = Sandbox::start(json!({ "event_mode": "none" })).await;
-    let (began, ends) = (ms_from_now(-80), ms_from_now(20));
+    let (began, ends) = (ms_from_now(-800), ms_from_now(200));
     let changes = [("obtained_at", began.as_str()), ("expires_at", &ends)];
     let (_redis, gateway) = kept(&sandbox, &changes).await;
     until("it was renewed", async || {

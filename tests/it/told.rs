@@ -50,7 +50,7 @@ fn hides(text: &str, parts: &[&str]) {
 async fn r_48_a_stranger_learns_only_whether_the_gateway_is_ready() {
     embedded_only!("min_free is about the disk of DATA_DIR");
     let sandbox = Sandbox::start(json!({ "event_mode": "none" })).await;
-    let roomy = Setup::towards(&sandbox).set("drain_timeout=3s");
+    let roomy = Setup::towards(&sandbox).set("drain_timeout=1m");
     let gateway = Gateway::start(&sandbox, roomy.clone()).await;
     let seen = gateway.ready_to_strangers().await;
     assert_eq!(seen, (200, json!({ "status": "ready" })));
@@ -69,7 +69,7 @@ async fn r_48_a_stranger_learns_only_whether_the_gateway_is_ready() {
     assert!(status == 503 && reason.contains("free"), "{details}");
 
     let gateway = gateway.restart_with(&sandbox, roomy).await;
-    sandbox.script("send", &["accept_then_slow:2"]).await;
+    sandbox.script("send", &["accept_then_slow:10"]).await;
     gateway.accept("m0", &person(0)).await;
     gateway.until_state("m0", "sending").await;
     gateway.process.terminate();

@@ -58,7 +58,7 @@ async fn evidence_that_comes_after_the_hold_turns_failed_into_delivered() {
 
 #[tokio::test]
 async fn two_unknown_sends_to_one_person_are_not_guessed_at() {
-    let (sandbox, gateway) = pair(json!({ "event_mode": "none" }), "2s").await;
+    let (sandbox, gateway) = pair(json!({ "event_mode": "none" }), "15s").await;
     sandbox
         .script("send", &["accept_then_close", "accept_then_close"])
         .await;

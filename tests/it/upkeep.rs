@@ -198,18 +198,23 @@ async fn b_39_a_store_that_is_busy_for_a_moment_delays_everybody_and_fails_nobod
     let gateway = Gateway::start(&sandbox, Setup::towards(&sandbox)).await;
     let id = sent(&gateway, &sandbox, "m0", &number(0)).await;
     gateway.accept("under_way", &number(1)).await;
-    gateway.until_state("under_way", "sending").await;
+    until("Jumper has it", async || {
+        let sends = sandbox.sends_to(&number(1)[1..]).await;
+        (sends.len() == 1).then_some(())
+    })
+    .await;
     let busy = block_writes(&gateway);
     let read = status(&id, "read", 1_930_000_000);
     let to = number(2);
-    let both = async { tokio::join!(gateway.accept("m1", &to), gateway.event(&read)) };
+    let m1 = order_update("m1", &to);
+    let both = async { tokio::join!(gateway.post(&m1), gateway.event_once(&read)) };
     let freed = async {
         // waits because the store is to be busy for so long
-        tokio::time::sleep(Duration::from_millis(1200)).await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
         drop(busy);
     };
-    let (((), taken), ()) = tokio::join!(both, freed);
-    assert_eq!(taken, 200);
+    let ((sent_now, event), ()) = tokio::join!(both, freed);
+    assert_eq!((sent_now.0, event), (200, 200), "{sent_now:?}");
     until_told(&sandbox, "m0", &["read"]).await;
     let ledger = gateway.drained().await;
     assert_eq!(ledger["accepted_by_provider"], 3);
@@ -223,11 +228,15 @@ async fn a_store_that_cannot_write_means_503_for_all_and_heals_without_a_restart
     let gateway = Gateway::start(&sandbox, Setup::towards(&sandbox)).await;
     let id = sent(&gateway, &sandbox, "m0", &number(0)).await;
     gateway.accept("under_way", &number(1)).await;
-    gateway.until_state("under_way", "sending").await;
+    until("Jumper has it", async || {
+        let sends = sandbox.sends_to(&number(1)[1..]).await;
+        (sends.len() == 1).then_some(())
+    })
+    .await;
     let blocked = block_writes(&gateway);
     let read = status(&id, "read", 1_930_000_000);
     let m1 = order_update("m1", &number(2));
-    let (sent_now, event) = tokio::join!(gateway.post(&m1), gateway.event(&read));
+    let (sent_now, event) = tokio::join!(gateway.post(&m1), gateway.event_once(&read));
     assert_eq!((sent_now.0, event), (503, 503), "{sent_now:?}");
     assert!(sent_now.1["message"].is_string(), "{sent_now:?}");
     assert_eq!(gateway.ready().await.0, 503);
@@ -263,7 +272,9 @@ async fn a_data_file_that_was_deleted_while_it_runs_stops_success_at_once() {
     let answer = gateway.post(&order_update("m2", &number(2))).await;
     assert_eq!(answer.0, 503, "{answer:?}");
     assert_eq!(
-        gateway.event(&status("P", "read", 1_930_000_000)).await,
+        gateway
+            .event_once(&status("P", "read", 1_930_000_000))
+            .await,
         503
     );
 }
