@@ -144,7 +144,7 @@ impl Circumstances {
         for scope in self.counted_in(call, judgement) {
             let alike = self.alike(&scope, cause, now.wall);
             let runs = self.runs.entry(scope.clone()).or_default();
-            let reach = runs.accuse(&call.channel, call.to, &cause.reason, (alike, now.steady));
+            let reach = runs.accuse(call, &cause.reason, (alike, now.steady));
             match reach {
                 Reach::Hold if alike || self.may_hold(&scope, judgement, cause) => {
                     let hold = self.begin(scope, Kind::Accused, cause, now);

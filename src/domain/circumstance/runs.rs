@@ -1,5 +1,6 @@
 //! The runs of one scope: answers that are alike, since the provider last took a message of it.
 
+use super::Call;
 use crate::domain::{ChannelId, Phone};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -105,18 +106,19 @@ impl Runs {
         run.map_or(0, |run| run.channels.len())
     }
 
-    /// An answer accuses this recipient's message, `alike` those of a hold that ended a short time ago.
+    /// An answer accuses the message of this call, `alike` those of a hold that ended a short time ago.
+    /// A run begins with its first call, not with the answer: what the provider takes in between
+    /// ends it, however late either answer comes.
     pub(super) fn accuse(
         &mut self,
-        channel: &ChannelId,
-        to: Phone,
+        call: &Call,
         reason: &str,
         (alike, now): (bool, Instant),
     ) -> Reach {
-        let run = self.run(channel, reason, now);
-        let since = *run.accused_since.get_or_insert(now);
-        if run.accused.len() < ACCUSED && !run.accused.contains(&to) {
-            run.accused.push(to);
+        let run = self.run(&call.channel, reason, now);
+        let since = *run.accused_since.get_or_insert(call.began);
+        if run.accused.len() < ACCUSED && !run.accused.contains(&call.to) {
+            run.accused.push(call.to);
         }
         let most = if alike { ON_PROBATION.0 } else { ACCUSED };
         let recipients = run.accused.len();

@@ -162,6 +162,28 @@ fn a_success_that_began_before_the_run_does_not_end_it() {
 }
 
 #[test]
+fn a_success_that_began_between_the_first_refused_call_and_its_answer_ends_the_run() {
+    let mut story = Story::new();
+    let first = story.call("a", "first", 1);
+    story.at += Duration::from_millis(10);
+    let good = story.call("a", "good", 9);
+    story.at += Duration::from_millis(10);
+    let judge = |story: &mut Story, call: &Call, judged: &Judgement| {
+        let now = story.now();
+        story
+            .circumstances
+            .judge(call, judged, &cause("http 403"), now)
+    };
+    judge(&mut story, &first, &accused());
+    for to in 2..=4 {
+        story.fresh("a", to, &accused());
+    }
+    judge(&mut story, &good, &taken());
+    assert!(story.fresh("a", 5, &accused()).hold.is_none());
+    assert!(!story.is_held("a"));
+}
+
+#[test]
 fn a_minute_of_two_recipients_holds_and_of_one_asks_for_a_list() {
     let mut story = Story::new();
     story.fresh("a", 1, &accused());
