@@ -107,16 +107,17 @@ impl Runs {
     }
 
     /// An answer accuses the message of this call, `alike` those of a hold that ended a short time ago.
-    /// A run begins with its first call, not with the answer: what the provider takes in between
-    /// ends it, however late either answer comes.
+    /// A run begins with its first call, not with the answer, as what is taken in between speaks against
+    /// it; but not before what was taken already.
     pub(super) fn accuse(
         &mut self,
         call: &Call,
         reason: &str,
         (alike, now): (bool, Instant),
     ) -> Reach {
+        let began = self.took.map_or(call.began, |took| took.max(call.began));
         let run = self.run(&call.channel, reason, now);
-        let since = *run.accused_since.get_or_insert(call.began);
+        let since = *run.accused_since.get_or_insert(began);
         if run.accused.len() < ACCUSED && !run.accused.contains(&call.to) {
             run.accused.push(call.to);
         }

@@ -184,6 +184,23 @@ fn a_success_that_began_between_the_first_refused_call_and_its_answer_ends_the_r
 }
 
 #[test]
+fn a_minute_counts_from_what_was_taken_last_though_the_refused_call_began_before() {
+    let mut story = Story::new();
+    let slow = story.call("a", "slow", 1);
+    story.pass(25);
+    story.fresh("a", 9, &taken());
+    story.pass(4);
+    let now = story.now();
+    story
+        .circumstances
+        .judge(&slow, &accused(), &cause("http 403"), now);
+    story.pass(34);
+    assert!(story.fresh("a", 2, &accused()).hold.is_none());
+    story.pass(24);
+    assert!(story.fresh("a", 3, &accused()).hold.is_some());
+}
+
+#[test]
 fn a_minute_of_two_recipients_holds_and_of_one_asks_for_a_list() {
     let mut story = Story::new();
     story.fresh("a", 1, &accused());
