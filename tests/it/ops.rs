@@ -2,6 +2,7 @@
 
 use crate::aids::*;
 use crate::harness::*;
+use crate::once::together;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use tokio::task::JoinSet;
@@ -168,14 +169,8 @@ async fn b_39_under_load_no_step_fails_for_others_sake_and_the_ledger_adds_up_at
     )
     .await;
     let gateway = Gateway::start(&sandbox, Setup::towards(&sandbox)).await;
-    let post = |n| {
-        gateway
-            .http
-            .post(format!("{}/jumper_send_whatsapp", gateway.url))
-            .header("authorization", format!("Bearer {TOKEN}"))
-            .body(order_update(&format!("m{n}"), &number(n)).to_string())
-    };
-    let posts = answers((0..MESSAGES).map(post));
+    let body = |n| order_update(&format!("m{n}"), &number(n));
+    let posts = together(&gateway, (0..MESSAGES).map(body).collect());
     let mut looks = 0;
     let look = until_within(3 * PATIENCE, "all came to an end", async || {
         let ledger = gateway.ledger().await;

@@ -2,6 +2,7 @@
 
 use crate::aids::*;
 use crate::harness::*;
+use crate::once::together;
 use serde_json::json;
 use std::time::Duration;
 
@@ -20,13 +21,8 @@ fn bytes_kept(gateway: &Gateway) -> u64 {
 
 /// Accepts `m<from>..` many at once.
 async fn accept_at_once(gateway: &Gateway, numbers: std::ops::Range<usize>) {
-    let http = client();
-    let post = |n| {
-        http.post(format!("{}/jumper_send_whatsapp", gateway.url))
-            .header("authorization", format!("Bearer {TOKEN}"))
-            .body(order_update(&format!("m{n}"), &number(n % 10_000)).to_string())
-    };
-    let answers = answers(numbers.map(post)).await;
+    let body = |n| order_update(&format!("m{n}"), &number(n % 10_000));
+    let answers = together(gateway, numbers.map(body).collect()).await;
     assert!(answers.iter().all(|(status, _)| *status == 200));
 }
 
