@@ -30,7 +30,8 @@ use tokio_util::task::TaskTracker;
 use tower::{Layer, Service};
 use tower_http::catch_panic::CatchPanicLayer;
 
-/// The most a connection buffers: longer headers are answered 431.
+/// What a connection buffers: headers of twice this are answered 431 for sure, shorter ones that
+/// are longer than this only when they come in several pieces.
 const BUFFER: usize = 64 * 1024;
 /// After a failed accept (no file descriptors left), before the next try.
 const PAUSE: Duration = Duration::from_millis(50);

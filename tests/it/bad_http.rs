@@ -205,7 +205,8 @@ fn no_requests() -> Vec<Case> {
         (
             "a path of 70 KB",
             get(&format!("GET /{}", "a".repeat(70_000))),
-            &[414],
+            // The second when it comes in pieces that fill the buffer before its end.
+            &[414, 431],
             Closed,
         ),
         ("half a head", b"POST /jumper_send".to_vec(), &[], Closed),
