@@ -11,6 +11,7 @@ use crate::domain::circumstance::{
 use crate::domain::proof::Judgement;
 use crate::domain::{AccountId, ChannelId};
 use std::collections::BTreeMap;
+use std::ops::Deref;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -40,6 +41,27 @@ struct Said {
 /// How often this process had said something about a scope at a moment.
 #[derive(Debug, Clone, Copy)]
 pub struct HoldSeen(u64);
+
+/// A call to the provider that is under way, until this is dropped at the latest.
+#[derive(Debug)]
+pub struct Calling<'a> {
+    holding: &'a Holding,
+    call: Call,
+}
+
+impl Deref for Calling<'_> {
+    type Target = Call;
+
+    fn deref(&self) -> &Call {
+        &self.call
+    }
+}
+
+impl Drop for Calling<'_> {
+    fn drop(&mut self) {
+        self.holding.state().circumstances.ended(&self.call);
+    }
+}
 
 fn now() -> Now {
     Now {
@@ -82,6 +104,15 @@ impl Holding {
     /// The hold of this very scope, also one on probation.
     pub fn hold(&self, scope: &Scope) -> Option<Hold> {
         self.state().circumstances.hold(scope).cloned()
+    }
+
+    /// A call begins; it is under way until it is judged or what this returns is dropped.
+    pub fn begin(&self, call: Call) -> Calling<'_> {
+        self.state().circumstances.began(&call);
+        Calling {
+            holding: self,
+            call,
+        }
     }
 
     /// Judges the answer to a send.

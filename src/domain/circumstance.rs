@@ -11,6 +11,7 @@ mod ruling;
 mod runs;
 #[cfg(test)]
 mod tests;
+mod under_way;
 
 pub use hold::{Hold, Kind, Scope, Stage};
 pub use ruling::{Call, Cause, End, Listed, Now, Ruling};
@@ -21,6 +22,7 @@ use accused::{Accused, AccusedMessages};
 use runs::{Reach, Runs};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
+use under_way::UnderWay;
 
 /// A second scope held for the same reason within this time holds the wider one.
 const SPREADS_WITHIN: Duration = Duration::from_secs(600);
@@ -31,6 +33,7 @@ pub struct Circumstances {
     account: AccountId,
     runs: BTreeMap<Scope, Runs>,
     accused: AccusedMessages,
+    under_way: UnderWay,
     /// Held scopes, and those on probation.
     holds: BTreeMap<Scope, Hold>,
 }
@@ -43,6 +46,7 @@ impl Circumstances {
             account,
             runs: BTreeMap::new(),
             accused: AccusedMessages::default(),
+            under_way: UnderWay::default(),
             holds: holds.collect(),
         }
     }
@@ -93,8 +97,19 @@ impl Circumstances {
         }
     }
 
+    /// A call begins. What is under way may be taken, which speaks against a hold: see [`Self::ended`].
+    pub fn began(&mut self, call: &Call) {
+        self.under_way.add(call);
+    }
+
+    /// A call has ended, however. Judging its answer does this too.
+    pub fn ended(&mut self, call: &Call) {
+        self.under_way.remove(call);
+    }
+
     /// Judges the answer to a send that is no trial.
     pub fn judge(&mut self, call: &Call, judgement: &Judgement, cause: &Cause, now: Now) -> Ruling {
+        self.ended(call);
         match &judgement.proof {
             Proof::Taken(receipt) => {
                 self.taken(call);
@@ -109,6 +124,7 @@ impl Circumstances {
 
     /// Judges the answer to the trial of a scope: the end of its message.
     pub fn judge_trial(&mut self, call: &Call, judgement: &Judgement) -> End {
+        self.ended(call);
         match &judgement.proof {
             Proof::Taken(receipt) => {
                 self.taken(call);
@@ -144,7 +160,8 @@ impl Circumstances {
         for scope in self.counted_in(call, judgement) {
             let alike = self.alike(&scope, cause, now.wall);
             let runs = self.runs.entry(scope.clone()).or_default();
-            let reach = runs.accuse(call, &cause.reason, (alike, now.steady));
+            let under_way = |began| self.under_way.any(&scope, &began);
+            let reach = runs.accuse(call, &cause.reason, (alike, now.steady), under_way);
             match reach {
                 Reach::Hold if alike || self.may_hold(&scope, judgement, cause) => {
                     let hold = self.begin(scope, Kind::Accused, cause, now);

@@ -131,7 +131,7 @@ impl Sender {
         outgoing: Outgoing,
         is_trial: bool,
     ) -> Tried {
-        let call = call_of(&sending.claimed);
+        let call = self.account.holding.begin(call_of(&sending.claimed));
         let began = Instant::now();
         // Later, another process may have put it down as unknown.
         permit.until(sending.claimed.lease_until());

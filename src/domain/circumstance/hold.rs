@@ -35,6 +35,11 @@ impl Scope {
         }
     }
 
+    /// Whether it is this channel.
+    pub(super) fn is(&self, channel: &ChannelId) -> bool {
+        matches!(self, Self::Channel(id) if id == channel)
+    }
+
     /// The name of the channel or account.
     pub fn name(&self) -> &str {
         match self {

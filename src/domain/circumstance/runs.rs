@@ -3,6 +3,7 @@
 use super::Call;
 use crate::domain::{ChannelId, Phone};
 use std::collections::VecDeque;
+use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 /// Recipients accused alike that make a hold.
@@ -54,6 +55,8 @@ struct Run {
     accused_since: Option<Instant>,
     /// Distinct, no more than matter.
     accused: Vec<Phone>,
+    /// Since when they are enough for a hold.
+    enough_since: Option<Instant>,
     /// When a list call was last wanted, and whether its answer was told.
     asked: Option<Instant>,
     told: bool,
@@ -79,6 +82,7 @@ impl Runs {
             if run.accused_since.is_some_and(|since| began > since) {
                 run.accused_since = None;
                 run.accused.clear();
+                run.enough_since = None;
                 run.asked = None;
                 run.told = false;
                 run.channels.clear();
@@ -108,12 +112,15 @@ impl Runs {
 
     /// An answer accuses the message of this call, `alike` those of a hold that ended a short time ago.
     /// A run begins with its first call, not with the answer, as what is taken in between speaks against
-    /// it; but not before what was taken already.
+    /// it; but not before what was taken already. While a call is `under_way` that began in the run and
+    /// before there were enough recipients, only time makes a hold: a node that refuses at once does not
+    /// speak for one that takes its time and takes everything.
     pub(super) fn accuse(
         &mut self,
         call: &Call,
         reason: &str,
         (alike, now): (bool, Instant),
+        under_way: impl Fn(RangeInclusive<Instant>) -> bool,
     ) -> Reach {
         let began = self.took.map_or(call.began, |took| took.max(call.began));
         let run = self.run(&call.channel, reason, now);
@@ -123,7 +130,7 @@ impl Runs {
         }
         let most = if alike { ON_PROBATION.0 } else { ACCUSED };
         let recipients = run.accused.len();
-        if recipients >= most {
+        if recipients >= most && !under_way(since..=*run.enough_since.get_or_insert(now)) {
             return Reach::Hold;
         }
         let a_minute = |since| now.saturating_duration_since(since) >= ACCUSED_FOR;
@@ -189,6 +196,7 @@ impl Runs {
                 last: now,
                 accused_since: None,
                 accused: Vec::new(),
+                enough_since: None,
                 asked: None,
                 told: false,
                 channels: Vec::new(),

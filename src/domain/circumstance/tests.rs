@@ -162,6 +162,96 @@ fn a_success_that_began_before_the_run_does_not_end_it() {
 }
 
 #[test]
+fn while_a_call_of_the_run_is_under_way_five_alike_do_not_hold_and_its_end_decides() {
+    for is_taken in [true, false] {
+        let mut story = Story::new();
+        story.fresh("a", 1, &accused());
+        let slow = story.call("a", "slow", 9);
+        story.circumstances.began(&slow);
+        for to in 2..=6 {
+            assert_eq!(story.fresh("a", to, &accused()).hold, None);
+        }
+        // What begins later does not put the hold off.
+        let later = story.call("a", "later", 10);
+        story.circumstances.began(&later);
+        if is_taken {
+            let now = story.now();
+            story.circumstances.judge(&slow, &taken(), &cause(""), now);
+        } else {
+            story.circumstances.ended(&slow);
+        }
+        let ruling = story.fresh("a", 7, &accused());
+        assert_eq!(ruling.hold.is_some(), !is_taken);
+    }
+}
+
+#[test]
+fn a_call_that_hangs_puts_a_hold_off_for_a_minute_at_most() {
+    let mut story = Story::new();
+    story.fresh("a", 1, &accused());
+    let hangs = story.call("a", "hangs", 9);
+    story.circumstances.began(&hangs);
+    for to in 2..=9 {
+        assert_eq!(story.fresh("a", to, &accused()).hold, None);
+    }
+    story.pass(60);
+    assert!(story.fresh("a", 10, &accused()).hold.is_some());
+}
+
+#[test]
+fn a_call_of_another_channel_puts_no_hold_off() {
+    let mut story = Story::new();
+    story.fresh("a", 1, &accused());
+    let other = story.call("b", "other", 9);
+    story.circumstances.began(&other);
+    (2..=4).for_each(|to| drop(story.fresh("a", to, &accused())));
+    assert!(story.fresh("a", 5, &accused()).hold.is_some());
+}
+
+/// Calls at the same time, as the worker makes them: the next one begins when its slot of the rate has
+/// come and fewer than `at_once` are under way. Calls and accusations until the hold, if there was one.
+struct Concurrent {
+    at_once: usize,
+    gap_ms: u64,
+    /// How long the n-th call takes, and whether it is taken.
+    answers: Box<dyn Fn(u64) -> (u64, bool)>,
+}
+
+impl Concurrent {
+    fn until_held(&self, calls: u64) -> Option<usize> {
+        let mut story = Story::new();
+        let mut under_way: Vec<(Duration, Call, bool)> = Vec::new();
+        let (mut slot, mut accusations) = (Duration::ZERO, 0);
+        for n in 0..calls {
+            while under_way.len() >= self.at_once
+                || under_way.iter().any(|(ends, ..)| *ends <= slot)
+            {
+                let first = under_way.iter().enumerate().min_by_key(|(_, one)| one.0);
+                let first = first.map(|(place, _)| place).unwrap();
+                let (ends, call, is_taken) = under_way.swap_remove(first);
+                story.at = ends;
+                slot = slot.max(ends);
+                let judged = if is_taken { taken() } else { accused() };
+                accusations += usize::from(!is_taken);
+                let now = story.now();
+                let reason = cause("http 404");
+                story.circumstances.judge(&call, &judged, &reason, now);
+                if story.is_held("a") {
+                    return Some(accusations);
+                }
+            }
+            story.at = slot;
+            let call = story.call("a", &format!("c{n}"), n);
+            story.circumstances.began(&call);
+            let (takes_ms, is_taken) = (self.answers)(n);
+            under_way.push((slot + Duration::from_millis(takes_ms), call, is_taken));
+            slot += Duration::from_millis(self.gap_ms);
+        }
+        None
+    }
+}
+
+#[test]
 fn a_success_that_began_between_the_first_refused_call_and_its_answer_ends_the_run() {
     let mut story = Story::new();
     let first = story.call("a", "first", 1);
@@ -557,6 +647,41 @@ proptest! {
         prop_assert!(refused <= 19 * runs, "{refused} refused in {runs} runs");
         let ended = world.sent + world.failed.len() + world.unknown + world.queue.len();
         prop_assert_eq!(ended as u64, PEOPLE);
+    }
+
+    /// However quick the refusals of a node that is broken, and however slow the answers of the one that
+    /// works: nothing is held as long as every second call is taken. Once none is, a handful decides.
+    #[test]
+    fn a_quick_refusal_does_not_outrun_a_slow_success(
+        at_once in 1usize..=32,
+        gap_ms in 1u64..=100,
+        refused_ms in 1u64..=100,
+        taken_ms in 1u64..=5_000,
+    ) {
+        let half = Concurrent {
+            at_once,
+            gap_ms,
+            answers: Box::new(move |n| match n.is_multiple_of(2) {
+                true => (refused_ms, false),
+                false => (taken_ms, true),
+            }),
+        };
+        prop_assert_eq!(half.until_held(400), None);
+        let none = Concurrent {
+            at_once,
+            gap_ms,
+            answers: Box::new(move |n| match n.is_multiple_of(2) {
+                true => (refused_ms, false),
+                false => (taken_ms, false),
+            }),
+        };
+        let accusations = none.until_held(20_000);
+        // Five, and what is answered until those under way by then have ended.
+        let meanwhile = at_once + usize::try_from(taken_ms / gap_ms).unwrap() + 1;
+        prop_assert!(
+            accusations.is_some_and(|accusations| accusations <= 5 + meanwhile),
+            "{accusations:?}"
+        );
     }
 
     /// While the provider refuses everybody, few are failed, however long that lasts and whoever releases.
