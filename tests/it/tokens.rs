@@ -122,7 +122,7 @@ async fn b_14_a_revoked_token_under_load_costs_one_refresh_and_no_message() {
 
 #[tokio::test]
 async fn b_15_however_many_want_a_token_there_is_one_refresh_at_a_time() {
-    let sandbox = Sandbox::start(json!({ "event_mode": "none", "refresh_slow_ms": 300 })).await;
+    let sandbox = Sandbox::start(json!({ "event_mode": "none", "refresh_slow_ms": 1_000 })).await;
     let gateway = Gateway::start(&sandbox, Setup::towards(&sandbox)).await;
     campaign(&gateway, 30).await;
     let forced = (0..10).map(|_| {
