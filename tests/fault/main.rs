@@ -66,7 +66,7 @@ Runs the gateway under faults and prints a table. A seed decides store, class of
   --seed N        this one alone, to see a failure again
   --messages N    messages of each run (1700)
   --jobs N        runs at once (6)
-  --patience S    seconds in which all work has to end after the last harm (180)
+  --patience S    seconds for which nothing may stand still until all work has ended (180)
   --store NAME    embedded or redis alone
   --class NAME    this class of faults alone
   --plan          print the plans and run nothing

@@ -8,7 +8,7 @@ use crate::stage::Stage;
 use crate::table::Figures;
 use crate::traffic::post_all;
 use crate::verdict::Evidence;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,8 +24,8 @@ const SLACK: usize = 4;
 /// Resident memory that a run of some thousand messages may add to a gateway, in MB.
 const MOST_GROWN: f64 = 64.0;
 
-/// Runs a plan; the logs of a run that was not clean are kept below `keep`. All work has to end
-/// within `patience` after the last harm.
+/// Runs a plan; the logs of a run that was not clean are kept below `keep`. Until all work has ended,
+/// nothing may stand still for longer than `patience`.
 pub(crate) async fn run(plan: Plan, keep: PathBuf, patience: Duration) -> Figures {
     let plan = Arc::new(plan);
     let mut stage = Stage::build(plan.clone()).await;
@@ -46,11 +46,11 @@ pub(crate) async fn run(plan: Plan, keep: PathBuf, patience: Duration) -> Figure
     stage.all_started().await;
     posts.await.expect("the traffic does not panic");
     let last = Instant::now();
-    let give_up = last + patience;
-    until_all_are_sent(&stage, give_up).await;
+    let mut patience = Patience::new(patience);
+    until_all_are_sent(&stage, &mut patience).await;
     all_sent.cancel();
     let said = people.await.expect("people do not panic");
-    let ledger = drained(&stage, give_up).await;
+    let ledger = drained(&stage, &mut patience).await;
     let drained = last.elapsed().as_secs_f64();
     let samples = sampler.stop().await;
     let times = done
@@ -151,27 +151,62 @@ fn stops_callbacks(harm: &Harm) -> bool {
     }
 }
 
+/// What is not done yet, by the ledger.
+const OPEN: [&str; 4] = ["queued", "in_flight", "held", "unknown"];
+
+/// How long nothing may change. A slow machine takes long for everything, so the whole is not timed.
+struct Patience {
+    most: Duration,
+    last: Value,
+    since: Instant,
+}
+
+impl Patience {
+    fn new(most: Duration) -> Self {
+        Self {
+            most,
+            last: Value::Null,
+            since: Instant::now(),
+        }
+    }
+
+    /// Whether nothing has changed for too long. Told what the ledger and the fakes show now.
+    fn is_over(&mut self, total: &Value, pending: &Value) -> bool {
+        let open: Vec<&Value> = OPEN.iter().map(|name| &total[*name]).collect();
+        let now = json!([open, total["callbacks"], pending]);
+        if now != self.last {
+            (self.last, self.since) = (now, Instant::now());
+        }
+        self.since.elapsed() > self.most
+    }
+}
+
 /// Waits until no message is to be sent any more.
-async fn until_all_are_sent(stage: &Stage, give_up: Instant) {
-    while has_open(&stage.ledger().await["total"]) && Instant::now() < give_up {
+async fn until_all_are_sent(stage: &Stage, patience: &mut Patience) {
+    loop {
+        let total = &stage.ledger().await["total"];
+        if !has_open(total) || patience.is_over(total, &Value::Null) {
+            return;
+        }
         // waits because it polls other processes; bounded
         tokio::time::sleep(TICK).await;
     }
 }
 
 fn has_open(total: &Value) -> bool {
-    let open = ["queued", "in_flight", "held", "unknown"];
-    open.iter().any(|name| total[*name] != 0)
+    OPEN.iter().any(|name| total[*name] != 0)
 }
 
 /// Waits until nothing waits any more; the ledger then, or when patience is over.
-async fn drained(stage: &Stage, give_up: Instant) -> Value {
+async fn drained(stage: &Stage, patience: &mut Patience) -> Value {
     loop {
-        let idle = stage.sandbox.get("idle").await["idle"] == true;
+        let fakes = stage.sandbox.get("idle").await;
+        let idle = fakes["idle"] == true;
         let ledger = stage.ledger().await;
         let total = &ledger["total"];
         let waiting = total["callbacks"]["waiting"] != 0;
-        if (idle && !has_open(total) && !waiting) || Instant::now() > give_up {
+        let done = idle && !has_open(total) && !waiting;
+        if done || patience.is_over(total, &fakes["pending"]) {
             return ledger;
         }
         // waits because it polls other processes; bounded
