@@ -182,10 +182,20 @@ pub(super) fn target(url: &str) -> Target<'_> {
     let path = url.split(['?', '#']).next().unwrap_or(url);
     let parts: Vec<_> = path.split('/').collect();
     let named = parts.windows(3).find_map(|part| match part {
-        ["channels", id, "callback"] => Some(Target::Channel(id)),
+        [channels, id, callback]
+            if channels.eq_ignore_ascii_case("channels")
+                && callback.eq_ignore_ascii_case("callback") =>
+        {
+            Some(Target::Channel(id))
+        }
         _ => None,
     });
-    let plain = || parts.contains(&"jumper_callback").then_some(Target::First);
+    let is_plain = |part: &&str| {
+        ["jumper_callback", "jumper_callback_2"]
+            .iter()
+            .any(|ours| part.eq_ignore_ascii_case(ours))
+    };
+    let plain = || parts.iter().any(is_plain).then_some(Target::First);
     named.or_else(plain).unwrap_or(Target::Other)
 }
 

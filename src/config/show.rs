@@ -10,7 +10,14 @@ use std::collections::BTreeMap;
 /// What is shown in place of a secret.
 pub(super) const MASK: &str = "***";
 /// Parts of our own webhook path that are no secrets (DESIGN section 7).
-const PUBLIC_PARTS: [&str; 5] = ["", "jumper_callback", "channels", "default", "callback"];
+const PUBLIC_PARTS: [&str; 6] = [
+    "",
+    "jumper_callback",
+    "jumper_callback_2",
+    "channels",
+    "default",
+    "callback",
+];
 
 /// Every setting as it is in force, then what the tables say.
 pub(super) fn effective(given: &BTreeMap<&'static str, Given>, tables: &[Table]) -> Vec<Effective> {

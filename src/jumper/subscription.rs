@@ -2,6 +2,7 @@
 
 use super::LIVECHAT;
 use super::wire::Subscription;
+use reqwest::Url;
 
 /// What had to be done so that events reach us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,14 +34,18 @@ pub(super) fn merged(
 ) -> (SubscriptionState, Vec<Subscription>) {
     let ours = registered(url, secret);
     let wanted = |s: &Subscription| s.permission.eq_ignore_ascii_case(LIVECHAT);
-    if list.iter().any(|s| s.webhook == ours && wanted(s)) {
+    let known = canonical(&ours);
+    if list
+        .iter()
+        .any(|s| canonical(&s.webhook) == known && wanted(s))
+    {
         return (SubscriptionState::Present, list);
     }
-    let stem = stem(&ours, secret);
+    let stem = stem(&known, secret);
     let before = list.len();
     let mut entries: Vec<_> = list
         .into_iter()
-        .filter(|s| !(wanted(s) && is_of(stem, &s.webhook)))
+        .filter(|s| !(wanted(s) && is_of(stem, &canonical(&s.webhook))))
         .collect();
     let replaced = entries.len() < before;
     entries.push(Subscription {
@@ -53,6 +58,18 @@ pub(super) fn merged(
         SubscriptionState::Added
     };
     (state, entries)
+}
+
+/// One spelling for all spellings of an address, as the provider may keep ours in one of its own: with
+/// the host in lower case, without the usual port, with a slash at the end.
+fn canonical(address: &str) -> String {
+    let Ok(mut url) = Url::parse(address.trim()) else {
+        return address.to_owned();
+    };
+    let path = url.path().trim_end_matches('/').to_owned();
+    url.set_path(&path);
+    url.set_fragment(None);
+    url.into()
 }
 
 /// The address that Jumper is told: the secret is its last path segment unless it is in it already.
@@ -192,6 +209,41 @@ mod tests {
         ];
         let (state, after) = addresses(&list, "https://g/jumper_callback", Some("s3"));
         assert_eq!((state, after.len()), (SubscriptionState::Present, 2));
+    }
+
+    #[test]
+    fn r_32_ours_in_another_spelling_is_ours() {
+        let ours = "https://Gw.Example.com:443/jumper_callback";
+        for kept in [
+            "https://gw.example.com/jumper_callback/s3",
+            "https://gw.example.com/jumper_callback/s3/",
+            "HTTPS://GW.EXAMPLE.COM:443/jumper_callback/s3#x",
+            " https://gw.example.com/jumper_callback/s3 ",
+        ] {
+            let (state, _) = addresses(&[kept], ours, Some("s3"));
+            assert_eq!(state, SubscriptionState::Present, "{kept}");
+        }
+        for (kept, state) in [
+            (
+                "https://gw.example.com/jumper_callback/old/",
+                SubscriptionState::Replaced,
+            ),
+            (
+                "https://GW.example.com/jumper_callback/",
+                SubscriptionState::Replaced,
+            ),
+            (
+                "https://gw.example.com:8443/jumper_callback/s3",
+                SubscriptionState::Added,
+            ),
+            (
+                "http://gw.example.com/jumper_callback/s3",
+                SubscriptionState::Added,
+            ),
+            ("no address", SubscriptionState::Added),
+        ] {
+            assert_eq!(addresses(&[kept], ours, Some("s3")).0, state, "{kept}");
+        }
     }
 
     #[test]

@@ -66,6 +66,28 @@ async fn b_17_the_webhook_is_added_once_beside_foreign_ones_and_statuses_come() 
 }
 
 #[tokio::test]
+async fn r_32_an_address_that_jumper_keeps_in_its_own_spelling_is_ours_and_is_served() {
+    let knobs = json!({ "subscription_url": "rewritten", "share_read": 0 });
+    let sandbox = Sandbox::start(knobs).await;
+    let (setup, url) = setup(&sandbox);
+    let setup = setup.env("SUBSCRIBED_CALLBACK_URL", &url.replace("http", "HTTP"));
+    let gateway = Gateway::start_unheard(setup);
+    let kept = format!("{url}/{SECRET}/");
+    until_webhooks(&sandbox, &[&kept]).await;
+    gateway.accept("m", &person(1)).await;
+    until("its statuses have come", async || {
+        (sandbox.told("m").await == ["sent", "delivered"]).then_some(())
+    })
+    .await;
+    until("it was looked at again", async || {
+        (calls(&sandbox, "list_subscription").await >= 3).then_some(())
+    })
+    .await;
+    assert_eq!(webhooks(&sandbox).await, [kept]);
+    assert_eq!(calls(&sandbox, "subscribe").await, 1);
+}
+
+#[tokio::test]
 async fn b_17_an_entry_of_ours_with_an_old_secret_is_replaced_and_a_lost_one_comes_back() {
     let sandbox = Sandbox::start(json!({ "event_mode": "none" })).await;
     let (setup, url) = setup(&sandbox);
