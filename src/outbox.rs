@@ -21,6 +21,8 @@ const SETTLE_AGAIN: Duration = Duration::from_secs(1);
 const STORE: &str = "store";
 /// How long a webhook waits for a store that is down before it is answered 503 (DESIGN G4).
 const EVENTS_WAIT: Duration = Duration::from_secs(3);
+/// Events that the store takes at once.
+const MOST_TOGETHER: usize = 64;
 
 /// The outbox. Clones share it.
 #[derive(Debug, Clone)]
@@ -95,7 +97,8 @@ impl Outbox {
         }
     }
 
-    /// Stores events, trying for up to three seconds while the store is down. What is stored after
+    /// Stores events, a few at once, as everybody else waits for what the store does at once; tries for
+    /// up to three seconds while the store is down. What is stored after
     /// the caller was told that it is not still rings its bells: it runs in a task of its own.
     pub async fn take_events(
         &self,
@@ -124,19 +127,30 @@ impl Outbox {
         events: Vec<Incoming>,
         give_up: Instant,
     ) -> Result<Folded, StoreError> {
-        let batch = format!("{:016x}", fastrand::u64(..));
+        let mut all = Folded::default();
+        for together in events.chunks(MOST_TOGETHER) {
+            let folded = self.store_together(&rules, together, give_up).await?;
+            folded.ring.iter().for_each(|channel| self.ring(channel));
+            all.add(folded);
+        }
+        Ok(all)
+    }
+
+    async fn store_together(
+        &self,
+        rules: &Arc<EventRules>,
+        events: &[Incoming],
+        give_up: Instant,
+    ) -> Result<Folded, StoreError> {
         loop {
             let moment = clock::moment();
-            let rules = EventRules::by(&rules, moment);
+            let rules = EventRules::by(rules, moment);
             match self
                 .store
-                .take_events(rules, events.clone(), &batch, moment.latest)
+                .take_events(rules, events.to_vec(), moment.latest)
                 .await
             {
-                Ok(folded) => {
-                    folded.ring.iter().for_each(|channel| self.ring(channel));
-                    return Ok(folded);
-                }
+                Ok(folded) => return Ok(folded),
                 Err(error) if Instant::now() >= give_up => return Err(error),
                 Err(_) => sleep(Duration::from_millis(200)).await,
             }

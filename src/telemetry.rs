@@ -138,8 +138,8 @@ pub fn count_folded(folded: &Folded) {
             counter!("gateway_replies_total", "outcome" => outcome).increment(n.into());
         }
     }
-    for kind in &folded.other {
-        counter!("gateway_other_events_total", "kind" => *kind).increment(1);
+    for (kind, n) in &folded.other {
+        counter!("gateway_other_events_total", "kind" => *kind).increment((*n).into());
     }
     let rest = [
         ("gateway_opt_outs_total", folded.opted_out),

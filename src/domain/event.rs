@@ -17,6 +17,8 @@ pub enum Incoming {
         kind: &'static str,
         /// What came, as text.
         raw: String,
+        /// How often in one body; the first of them is kept.
+        times: u32,
     },
 }
 

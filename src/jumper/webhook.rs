@@ -5,46 +5,41 @@
 //! in its order. Pure: never panics, never yields nothing, never decides what an event means for a
 //! message.
 
+mod found;
 pub mod receive;
+
+pub use found::{MOST_ELEMENTS, TooMany};
 
 use super::wire::{readable, text, truthy};
 use crate::domain::{Incoming, Phone, ProviderId, Reply, Status, StatusEvent, UnixMs};
+use found::{Found, UNREADABLE, other};
 use serde_json::Value;
 
-/// The most that is kept of what is not understood, in bytes.
-const LONGEST_RAW: usize = 8 * 1024;
 /// What a template send of ours looks like as a chat message.
 const TEMPLATE_MARK: &str = super::TEMPLATE_MARK;
 
 /// Reads one webhook body. The result is never empty.
-pub fn parse(body: &Value) -> Vec<Incoming> {
-    let mut found = Vec::new();
+pub fn parse(body: &Value) -> Result<Vec<Incoming>, TooMany> {
+    let mut found = Found::default();
     match body {
-        Value::Array(items) => items.iter().for_each(|item| envelope(item, &mut found)),
-        _ => envelope(body, &mut found),
+        Value::Array(items) => {
+            for item in items {
+                envelope(item, &mut found)?;
+            }
+        }
+        _ => envelope(body, &mut found)?,
     }
-    if found.is_empty() {
-        found.push(other("unreadable", body));
+    if found.events.is_empty() {
+        found.push(other(UNREADABLE, body))?;
     }
-    found
+    Ok(found.events)
 }
 
-/// A word for the kind and what came, cut.
-fn other(kind: &'static str, what: &Value) -> Incoming {
-    let mut raw = what.to_string();
-    let mut end = raw.len().min(LONGEST_RAW);
-    while !raw.is_char_boundary(end) {
-        end -= 1;
-    }
-    raw.truncate(end);
-    Incoming::Other { kind, raw }
-}
-
-fn envelope(body: &Value, found: &mut Vec<Incoming>) {
+fn envelope(body: &Value, found: &mut Found) -> Result<(), TooMany> {
     let event = body.get("event").unwrap_or(body);
     let data = event.get("data").unwrap_or(event);
     if !data.is_object() {
-        return found.push(other("unreadable", body));
+        return found.push(other(UNREADABLE, body));
     }
     let kind = text(&event["type"]).map(|kind| kind.to_ascii_uppercase());
     if !matches!(kind.as_deref(), None | Some("NEW" | "UPDATE")) {
@@ -59,7 +54,7 @@ fn envelope(body: &Value, found: &mut Vec<Incoming>) {
     found.push(match kind.as_deref() {
         Some("UPDATE") => chat_status(data),
         _ => chat_message(data),
-    });
+    })
 }
 
 /// Reads a provider's word for a status (contracts/jumper.md section 6.2, normalisation).
@@ -96,20 +91,23 @@ fn phone(value: &Value) -> Option<Phone> {
 }
 
 /// Meta's webhook passed through: every status of every change of every entry.
-fn meta(entries: &Value, found: &mut Vec<Incoming>) {
-    let before = found.len();
+fn meta(entries: &Value, found: &mut Found) -> Result<(), TooMany> {
+    let before = found.elements;
     for entry in items(entries) {
         for change in items(&entry["changes"]) {
             let statuses = items(&change["value"]["statuses"]);
             if statuses.is_empty() {
-                found.push(other("no_status", change));
+                found.push(other("no_status", change))?;
             }
-            found.extend(statuses.iter().map(meta_status));
+            for one in statuses {
+                found.push(meta_status(one))?;
+            }
         }
     }
-    if found.len() == before {
-        found.push(other("no_status", entries));
+    if found.elements == before {
+        found.push(other("no_status", entries))?;
     }
+    Ok(())
 }
 
 fn items(value: &Value) -> &[Value] {
@@ -122,7 +120,7 @@ fn meta_status(one: &Value) -> Incoming {
         Err(kind) => return other(kind, one),
     };
     let Some(provider_id) = provider_id(&one["id"]) else {
-        return other("unreadable", one);
+        return other(UNREADABLE, one);
     };
     let errors: Vec<String> = items(&one["errors"]).iter().filter_map(failure).collect();
     Incoming::Status(StatusEvent {
@@ -141,7 +139,7 @@ fn vonage(data: &Value) -> Incoming {
         Err(kind) => return other(kind, data),
     };
     let Some(provider_id) = provider_id(&data["message_uuid"]) else {
-        return other("unreadable", data);
+        return other(UNREADABLE, data);
     };
     Incoming::Status(StatusEvent {
         provider_id,
@@ -173,7 +171,7 @@ fn chat_status(data: &Value) -> Incoming {
     let (status, provider_id) = match (status, provider_id(&data["messageid"])) {
         (Ok(status), Some(id)) => (status, id),
         (Err(kind), _) => return other(kind, data),
-        (_, None) => return other("unreadable", data),
+        (_, None) => return other(UNREADABLE, data),
     };
     // A chat that an agent leads must never count as evidence for a send of ours (DESIGN G3).
     let recipient = if template || words.is_none() {
@@ -223,7 +221,7 @@ fn chat_message(data: &Value) -> Incoming {
                 .iter()
                 .find_map(|name| moment(&data[*name])),
         }),
-        _ => other("unreadable", data),
+        _ => other(UNREADABLE, data),
     }
 }
 

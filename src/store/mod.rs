@@ -14,6 +14,7 @@ mod refusals;
 mod report;
 mod role;
 mod row;
+mod seen;
 mod settlement;
 mod sweep;
 #[cfg(test)]

@@ -153,18 +153,16 @@ impl Outbox {
         }
     }
 
-    /// Stores what a webhook brought, in its order. A `batch` that was stored before, though its
-    /// answer was lost, is not stored again.
+    /// Stores what a webhook brought, in its order, all or nothing.
     pub async fn take_events(
         &self,
         rules: Arc<EventRules>,
         events: Vec<Incoming>,
-        batch: &str,
         now: UnixMs,
     ) -> Result<Folded, StoreError> {
         match self {
             Self::Embedded(store) => store.take_events(rules, events, now).await,
-            Self::Redis(store) => store.take_events(rules, events, batch, now).await,
+            Self::Redis(store) => store.take_events(rules, events, now).await,
         }
     }
 

@@ -159,8 +159,8 @@ pub struct Folded {
     pub repeated_replies: u32,
     /// Replies that answer no message of ours.
     pub unmatched_replies: u32,
-    /// Kinds of events that were kept and left alone.
-    pub other: Vec<&'static str>,
+    /// Kinds of events that were kept and left alone, and how many.
+    pub other: Vec<(&'static str, u32)>,
     /// People who do not want messages any more.
     pub opted_out: u32,
     /// People who want messages again.
@@ -169,6 +169,23 @@ pub struct Folded {
     pub inferred: u32,
     /// Channels that have something to relay now.
     pub ring: Vec<ChannelId>,
+}
+
+impl Folded {
+    /// Adds what more events became.
+    pub fn add(&mut self, more: Self) {
+        self.emitted += more.emitted;
+        self.superseded += more.superseded;
+        self.unmatched += more.unmatched;
+        self.replies += more.replies;
+        self.repeated_replies += more.repeated_replies;
+        self.unmatched_replies += more.unmatched_replies;
+        self.other.extend(more.other);
+        self.opted_out += more.opted_out;
+        self.opted_in += more.opted_in;
+        self.inferred += more.inferred;
+        self.ring.extend(more.ring);
+    }
 }
 
 /// Where events come in, and how they are read there.

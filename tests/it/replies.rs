@@ -320,6 +320,24 @@ async fn a_reply_that_comes_twice_is_told_once() {
 }
 
 #[tokio::test]
+async fn r_72_a_reply_without_an_id_that_comes_again_within_a_minute_is_told_once() {
+    let (sandbox, gateway) = quiet().await;
+    let id = sent(&gateway, &sandbox, "m0", &number(0)).await;
+    let event = |text: &str| {
+        json!({ "event": { "type": "NEW", "subscription_type": "livechat", "data": {
+            "message": text, "mobilecountrycode": "+1", "mobile": "2025550000", "agent": null,
+            "replytomessage": { "messageid": id, "replied": true } } } })
+    };
+    for text in ["Yes", "Yes", "No", "Yes"] {
+        assert_eq!(gateway.event(&event(text)).await, 200);
+    }
+    gateway.drained().await;
+    let told = sandbox.entries("m0").await;
+    let texts: Vec<&Value> = told.iter().map(|one| &one["text"]["body"]).collect();
+    assert_eq!(texts, [&json!("Yes"), &json!("No")]);
+}
+
+#[tokio::test]
 async fn replies_of_one_person_keep_their_order_while_moengage_fails() {
     let sandbox = Sandbox::start(json!({ "event_mode": "none", "moengage_fail_share": 0.5 })).await;
     let setup = Setup::towards(&sandbox).set("moengage.max_pause=30ms");

@@ -24,6 +24,8 @@ use std::sync::Arc;
 /// Lines about events that cannot be stored.
 static LOG: OncePerSecond = OncePerSecond::new();
 
+const TOO_MANY: &str = "Body holds more than 2000 events";
+
 /// What the webhook works with. Clones share it.
 #[derive(Clone)]
 pub struct Receiver {
@@ -110,7 +112,10 @@ impl Receiver {
             count(Some(&door.rules), "not_json");
             return error(StatusCode::BAD_REQUEST, "Body is not valid JSON");
         };
-        let events = super::parse(&body);
+        let Ok(events) = super::parse(&body) else {
+            count(Some(&door.rules), "too_many");
+            return error(StatusCode::PAYLOAD_TOO_LARGE, TOO_MANY);
+        };
         match self.shared.outbox.take_events(&door.rules, events).await {
             Ok(folded) => {
                 count(Some(&door.rules), "stored");
@@ -156,19 +161,30 @@ fn error(status: StatusCode, message: &'static str) -> Response {
     because(json(status, body.to_string()), message)
 }
 
+/// Where Jumper posts without a channel and without a secret: the old connector's addresses.
+const PLAIN: [&str; 2] = ["/jumper_callback", "/jumper_callback_2"];
+/// The same with a secret.
+const SECRET: [&str; 2] = ["/jumper_callback/{secret}", "/jumper_callback_2/{secret}"];
+const CHANNEL: &str = "/channels/{id}/callback";
+const CHANNEL_SECRET: &str = "/channels/{id}/callback/{secret}";
+
+/// The paths of [`routes`].
+pub fn paths() -> Vec<&'static str> {
+    [&PLAIN[..], &SECRET, &[CHANNEL, CHANNEL_SECRET]].concat()
+}
+
 /// The routes that Jumper posts to. `GET` answers for people who try the URL in a browser.
 pub fn routes(receiver: Receiver) -> Router {
-    Router::new()
-        .route("/jumper_callback", get(probe).post(plain))
-        .route(
-            "/jumper_callback/{secret}",
-            get(probe_secret).post(with_secret),
-        )
-        .route("/channels/{id}/callback", get(probe).post(channel_plain))
-        .route(
-            "/channels/{id}/callback/{secret}",
-            get(probe_channel).post(channel_with_secret),
-        )
+    let mut router = Router::new();
+    for path in PLAIN {
+        router = router.route(path, get(probe).post(plain));
+    }
+    for path in SECRET {
+        router = router.route(path, get(probe_secret).post(with_secret));
+    }
+    router
+        .route(CHANNEL, get(probe).post(channel_plain))
+        .route(CHANNEL_SECRET, get(probe_channel).post(channel_with_secret))
         .with_state(receiver)
 }
 

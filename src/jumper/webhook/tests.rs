@@ -1,5 +1,6 @@
 //! Tables over the shapes of contracts/jumper.md section 6, and properties over any JSON at all.
 
+use super::found::LONGEST_RAW;
 use super::*;
 use proptest::prelude::*;
 use serde_json::json;
@@ -9,7 +10,7 @@ fn event(kind: &str, data: &Value) -> Value {
 }
 
 fn one(body: &Value) -> Incoming {
-    let mut found = parse(body);
+    let mut found = parse(body).unwrap();
     assert_eq!(found.len(), 1, "{found:?}");
     found.remove(0)
 }
@@ -131,7 +132,7 @@ fn a_batch_keeps_every_element_in_order() {
         {},
         { "changes": [change(&["4"])] },
     ]);
-    let found = parse(&event("UPDATE", &json!({ "entry": entry })));
+    let found = parse(&event("UPDATE", &json!({ "entry": entry }))).unwrap();
     let names: Vec<&str> = found
         .iter()
         .map(|incoming| match incoming {
@@ -341,11 +342,50 @@ fn any_json() -> impl Strategy<Value = Value> {
     })
 }
 
+#[test]
+fn of_what_cannot_be_read_one_sample_is_kept_and_the_rest_is_counted() {
+    let body = json!([0, status_event("P1"), "x", null, status_event("P2")]);
+    let found = parse(&body).unwrap();
+    let sample = Incoming::Other {
+        kind: "unreadable",
+        raw: "0".into(),
+        times: 3,
+    };
+    assert_eq!(found.len(), 3, "{found:?}");
+    assert_eq!(found[0], sample);
+}
+
+#[test]
+fn a_body_of_more_elements_than_any_batch_has_is_refused() {
+    let zeros = |n: usize| Value::Array(vec![json!(0); n]);
+    let statuses = |n: usize| {
+        let one = json!({ "id": "P1", "status": "sent" });
+        meta_event(&Value::Array(vec![one; n]))
+    };
+    let changes = |n: usize| {
+        let entry = json!([{ "changes": vec![json!({}); n] }]);
+        event("UPDATE", &json!({ "entry": entry }))
+    };
+    assert_eq!(
+        parse(&statuses(MOST_ELEMENTS)).unwrap().len(),
+        MOST_ELEMENTS
+    );
+    let bodies: [&dyn Fn(usize) -> Value; 3] = [&zeros, &statuses, &changes];
+    for body in bodies {
+        assert!(parse(&body(MOST_ELEMENTS)).is_ok());
+        assert_eq!(parse(&body(MOST_ELEMENTS + 1)), Err(TooMany));
+    }
+}
+
+fn status_event(id: &str) -> Value {
+    meta_event(&json!([{ "id": id, "status": "sent" }]))
+}
+
 proptest! {
     #[test]
     fn no_body_panics_or_vanishes(body in any_json()) {
-        prop_assert!(!parse(&body).is_empty());
-        let found = parse(&event("UPDATE", &body));
+        prop_assert!(!parse(&body).unwrap().is_empty());
+        let found = parse(&event("UPDATE", &body)).unwrap();
         prop_assert!(!found.is_empty());
     }
 
@@ -360,7 +400,7 @@ proptest! {
             1 => event("UPDATE", &json!({ "message_uuid": id, "status": words[*word].0, "timestamp": at })),
             _ => meta_event(&json!([{ "id": id, "status": words[*word].0, "timestamp": at.to_string() }])),
         }).collect();
-        let found = parse(&body);
+        let found = parse(&body).unwrap();
         prop_assert_eq!(found.len(), shapes.len());
         for (incoming, (_, id, word, at)) in found.iter().zip(&shapes) {
             let Incoming::Status(event) = incoming else { panic!("{incoming:?}") };

@@ -34,17 +34,20 @@ impl Store {
             let mut folded = Folded::default();
             let here = Here { rules: &rules, now };
             for event in &events {
-                txn.deltas.add(&rules.channel, Counter::Events, 1);
+                let mut count = 1;
                 match event {
                     Incoming::Status(status) => take_status(txn, &here, status, &mut folded)?,
                     Incoming::Reply(reply) => {
                         super::replies::take(txn, &here, reply, &mut folded)?;
                     }
-                    Incoming::Other { kind, raw } => {
+                    Incoming::Other { kind, raw, times } => {
                         keep_other(txn, &here, kind, raw)?;
-                        folded.other.push(kind);
+                        folded.other.push((kind, *times));
+                        count = *times;
                     }
                 }
+                txn.deltas
+                    .add(&rules.channel, Counter::Events, count.into());
             }
             Ok(folded)
         })

@@ -6,6 +6,7 @@ use super::{callbacks, channel_id, damage, damaged, settle, signed};
 use crate::domain::{
     Callback, ChannelId, InboundEntry, Keyword, MsgId, Phone, Reply, ReplyKind, UnixMs,
 };
+use crate::store::seen::Mark;
 use crate::store::{Folded, row};
 use rusqlite::{Connection, OptionalExtension, Result, Row};
 
@@ -29,7 +30,10 @@ pub(super) fn take(
     reply: &Reply,
     folded: &mut Folded,
 ) -> Result<()> {
-    if seen_before(txn.conn, here, reply)? {
+    let mark = Mark::of(&here.rules.channel, reply);
+    let keyword = here.rules.keywords.meaning(&reply.text);
+    let repeated = seen_before(txn.conn, here, &mark)?;
+    if repeated && !mark.counts_again(keyword) {
         folded.repeated_replies += 1;
         return Ok(());
     }
@@ -38,13 +42,16 @@ pub(super) fn take(
         .as_ref()
         .map_or(&here.rules.channel, |message| &message.channel)
         .clone();
-    let keyword = here.rules.keywords.meaning(&reply.text);
     let from = answered
         .as_ref()
         .and_then(|message| message.recipient)
         .unwrap_or(reply.from);
     for spelling in [reply.from, from] {
         remember(txn.conn, &channel, spelling, keyword, here.now)?;
+    }
+    if repeated {
+        folded.repeated_replies += 1;
+        return Ok(());
     }
     match keyword {
         Some(Keyword::Stop) => folded.opted_out += 1,
@@ -80,15 +87,18 @@ pub(super) fn take(
     Ok(())
 }
 
-fn seen_before(conn: &Connection, here: &Here<'_>, reply: &Reply) -> Result<bool> {
-    let Some(id) = &reply.id else {
-        return Ok(false);
-    };
+fn seen_before(conn: &Connection, here: &Here<'_>, mark: &Mark) -> Result<bool> {
     let fresh = conn
         .prepare_cached(
-            "INSERT INTO reply_seen (account, id, at) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
+            "INSERT INTO reply_seen (account, id, at) VALUES (?1, ?2, ?3)
+             ON CONFLICT DO UPDATE SET at = ?3 WHERE abs(at - ?3) > ?4",
         )?
-        .execute((here.rules.account.as_str(), id.as_str(), here.now.0))?;
+        .execute((
+            here.rules.account.as_str(),
+            &mark.name,
+            here.now.0,
+            mark.life_ms.unwrap_or(i64::MAX),
+        ))?;
     Ok(fresh == 0)
 }
 

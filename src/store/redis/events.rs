@@ -8,12 +8,9 @@ use super::{Call, Store};
 use crate::domain::{
     ChannelId, Code, Incoming, Keyword, Refusal, Reply, Status, StatusEvent, UnixMs,
 };
+use crate::store::seen::Mark;
 use crate::store::{EventRules, Folded, StoreError, row};
 use std::sync::Arc;
-use std::time::Duration;
-
-/// How long a batch is known again, whose answer was lost.
-const BATCHES: Duration = Duration::from_secs(60);
 
 /// Emitted, superseded, unmatched, inferred, channels to ring, keys that are damaged.
 pub(super) type Fold = (u32, u32, u32, u32, Vec<Text>, Vec<Text>);
@@ -40,36 +37,27 @@ impl Store {
         &self,
         rules: Arc<EventRules>,
         events: Vec<Incoming>,
-        batch: &str,
         now: UnixMs,
     ) -> Result<Folded, StoreError> {
         let own = rules
             .waba_number
             .as_ref()
             .map_or("", |number| number.as_written());
-        let nameless = |event: &Incoming| matches!(event, Incoming::Reply(Reply { id: None, .. }));
-        // Only replies without an id could be told twice.
-        let batch = if events.iter().any(nameless) {
-            batch
-        } else {
-            ""
-        };
         let mut call = Call::new(&self.shared.scripts.events, self.home(&rules.channel)?)
             .arg(rules.channel.as_str())
             .arg(now.0)
             .arg(now.minus(rules.reply_window).0)
             .arg(u8::from(rules.relay_unmatched))
-            .arg(own)
-            .arg(batch)
-            .arg(BATCHES.as_secs());
+            .arg(own);
         let mut folded = Folded::default();
         for event in &events {
             match event {
                 Incoming::Status(status) => push_status(&mut call, status),
                 Incoming::Reply(reply) => push_reply(&mut call, &rules, reply)?,
-                Incoming::Other { kind, raw } => {
-                    push(&mut call, ["o", kind, raw, "", "", "", "", "", ""]);
-                    folded.other.push(kind);
+                Incoming::Other { kind, raw, times } => {
+                    let count = times.to_string();
+                    push(&mut call, ["o", kind, raw, &count, "", "", "", "", "", ""]);
+                    folded.other.push((kind, *times));
                 }
             }
         }
@@ -86,7 +74,7 @@ impl Store {
     }
 }
 
-fn push(call: &mut Call<'_>, fields: [&str; 9]) {
+fn push(call: &mut Call<'_>, fields: [&str; 10]) {
     fields.iter().for_each(|field| call.push(*field));
 }
 
@@ -104,11 +92,15 @@ fn push_status(call: &mut Call<'_>, event: &StatusEvent) {
         .recipient
         .map_or_else(String::new, |to| to.number().to_string());
     let id = event.provider_id.as_str();
-    push(call, ["s", id, &rank, &at, &to, &failure, &said, "", ""]);
+    push(
+        call,
+        ["s", id, &rank, &at, &to, &failure, &said, "", "", ""],
+    );
 }
 
 fn push_reply(call: &mut Call<'_>, rules: &EventRules, reply: &Reply) -> Result<(), StoreError> {
-    let id = reply.id.as_ref().map_or("", |id| id.as_str());
+    let mark = Mark::of(&rules.channel, reply);
+    let life = mark.life_ms.map_or_else(String::new, |ms| ms.to_string());
     let context = reply.context.as_ref().map_or("", |id| id.as_str());
     let from = reply.from.number().to_string();
     let masked = reply.from.to_string();
@@ -122,7 +114,9 @@ fn push_reply(call: &mut Call<'_>, rules: &EventRules, reply: &Reply) -> Result<
     let text = reply.text.trim();
     push(
         call,
-        ["r", id, &from, &masked, context, text, &json, &at, keyword],
+        [
+            "r", &mark.name, &life, &from, &masked, context, text, &json, &at, keyword,
+        ],
     );
     Ok(())
 }

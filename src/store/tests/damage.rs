@@ -417,7 +417,7 @@ async fn a_damaged_ledger_stops_nothing_and_its_queue_is_counted_anew() {
             world.settle(one, receipt(&format!("P{n}")), 2).await;
         }
         home.say(what).await;
-        // What has no id of its own is not told twice when the batch comes again.
+        // What has no id of its own is known by its content.
         let folded = world.events(vec![Incoming::Reply(reply(1, "hello"))], 3).await;
         assert_eq!(folded.replies, 1, "{what}");
         world.event("P0", Status::Sent, None, 4).await;

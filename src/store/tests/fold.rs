@@ -101,10 +101,11 @@ async fn other_events_are_kept_and_counted(new: NewWorld) {
     let other = Incoming::Other {
         kind: "media",
         raw: "{}".into(),
+        times: 3,
     };
     let folded = world.events(vec![other], 0).await;
-    assert_eq!(folded.other, ["media"]);
-    assert_eq!(world.ledger().await.events, 1);
+    assert_eq!(folded.other, [("media", 3)]);
+    assert_eq!(world.ledger().await.events, 3);
 }
 
 async fn endless_repeats_do_not_make_a_record_grow_without_end(new: NewWorld) {

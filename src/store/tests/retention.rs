@@ -91,6 +91,7 @@ async fn early_statuses_without_a_receipt_go_and_are_counted(new: NewWorld) {
     let media = Incoming::Other {
         kind: "media",
         raw: "{}".into(),
+        times: 1,
     };
     world.events(vec![media], 0).await;
     world.event("P1", Status::Sent, Some(1), 0).await;

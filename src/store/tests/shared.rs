@@ -355,18 +355,18 @@ async fn retention_lets_redis_breathe_however_much_is_old() {
     );
 }
 
-/// The answer to a webhook's write may be lost. A reply without an id is told by its batch.
+/// The answer to a webhook's write may be lost. A reply without an id is known by its content.
 #[tokio::test]
-async fn a_reply_without_an_id_is_told_once_though_its_batch_comes_again() {
+async fn a_reply_without_an_id_is_told_once_though_it_comes_again_within_a_minute() {
     let (_redis, first, second) = pair();
     first.sent("m1", 1, "P1", 0).await;
-    for (batch, replies) in [("one", 1), ("one", 0), ("two", 1)] {
+    for (seconds, replies) in [(5, 1), (65, 0), (66, 1)] {
         let said = vec![Incoming::Reply(reply(1, "Hello"))];
         let rules = Arc::new(rules("a"));
-        let taken = first.store.take_events(rules, said, batch, at(5));
+        let taken = first.store.take_events(rules, said, at(seconds));
         taken.await.unwrap();
-        let told = second.relayed(&lane("a", Lane::Inbound), 6).await;
-        assert_eq!(told.len(), replies, "{batch}");
+        let told = second.relayed(&lane("a", Lane::Inbound), seconds + 1).await;
+        assert_eq!(told.len(), replies, "{seconds}");
     }
     first.check().await;
 }

@@ -171,8 +171,7 @@ impl World {
         events: Vec<Incoming>,
         seconds: i64,
     ) -> Folded {
-        let (rules, batch) = (Arc::new(rules), batch());
-        let taken = self.store.take_events(rules, events, &batch, at(seconds));
+        let taken = self.store.take_events(Arc::new(rules), events, at(seconds));
         taken.await.unwrap()
     }
 
@@ -296,9 +295,4 @@ impl World {
         assert_eq!(open, rows, "the ledger is not what the rows say");
         self.home.look_inside(&ledgers);
     }
-}
-
-/// A name that no batch had before.
-fn batch() -> String {
-    format!("{:016x}", fastrand::u64(..))
 }

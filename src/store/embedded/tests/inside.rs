@@ -77,6 +77,7 @@ async fn other_events_are_kept_whole() {
     let other = Incoming::Other {
         kind: "media",
         raw: "{}".into(),
+        times: 1,
     };
     rig.events(vec![other], 0).await;
     let kept: String = testing::beside(rig.dir.path())

@@ -27,7 +27,6 @@
 --   channels            all channels that may have something retention looks for
 --   att:REPLICA         hash: message -> claim     ct:REPLICA  hash: callback -> claim|lane|channel
 --   dirty               messages whose record is to be written elsewhere, by due
---   b:BATCH             a batch of events that is stored
 -- Kept by others: pace, calls (pace.lua), token, templates, lock:NAME.
 local P = KEYS[1]
 local HISTORY_LIMIT = 16384

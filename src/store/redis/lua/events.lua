@@ -1,15 +1,12 @@
 -- Writes D and E in one: an event is stored, matched, folded and queued for MoEngage together.
 -- channel, now, the oldest message that a reply without context may answer, whether replies that
--- answer nothing are told, the channel's own number, the name of this batch or nothing, its life (s),
--- then nine fields an event:
+-- answer nothing are told, the channel's own number, then ten fields an event:
 --   s provider id, status, at, phone, failure as JSON, failure in words
---   r id, phone, the same masked, context, text, text as JSON, at, stop/start/nothing
---   o kind, what came
-local channel, now, since, relay_unmatched, own, batch, batch_life = unpack(ARGV, 1, 7)
+--   r what it is known by, for how long (ms) or nothing, phone, the same masked, context, text,
+--     text as JSON, at, stop/start/nothing
+--   o kind, what came, how often
+local channel, now, since, relay_unmatched, own = unpack(ARGV, 1, 5)
 local replies = { told = 0, repeated = 0, unmatched = 0, stop = 0, start = 0 }
-
--- A batch whose answer was lost comes again; replies without an id would be told twice.
-if batch ~= '' and call('EXISTS', P .. 'b:' .. batch) == 1 then return { answer(), {} } end
 
 local function keep_other(kind, raw)
   local key = P .. 'oe:' .. channel
@@ -79,8 +76,16 @@ local function tapped(id, text)
   return 'null'
 end
 
-local function take_reply(reply_id, from, masked, context, text, text_json, at, keyword)
-  if reply_id ~= '' and call('ZADD', P .. 'rs', 'NX', now, reply_id) == 0 then
+-- Whether a reply of this name came before: ever, or within its life.
+local function seen_before(name, life)
+  local seen = tonumber(call('ZSCORE', P .. 'rs', name) or nil)
+  return seen and (life == '' or math.abs(now - seen) <= tonumber(life))
+end
+
+local function take_reply(name, life, from, masked, context, text, text_json, at, keyword)
+  local repeated = seen_before(name, life)
+  -- By its content alone it may be another STOP, written after a START (seen.rs).
+  if repeated and not (life ~= '' and keyword == 'stop') then
     replies.repeated = replies.repeated + 1
     return
   end
@@ -99,11 +104,16 @@ local function take_reply(reply_id, from, masked, context, text, text_json, at, 
   if keyword ~= '' then
     local step = keyword == 'stop' and 'SADD' or 'SREM'
     call(step, P .. 'oo:' .. home, from, person)
-    replies[keyword] = replies[keyword] + 1
+    if not repeated then replies[keyword] = replies[keyword] + 1 end
+  end
+  if repeated then
+    replies.repeated = replies.repeated + 1
+    return
   end
   if not id and keyword == '' and relay_unmatched ~= '1' then
     replies.unmatched = replies.unmatched + 1
-    return keep_other('unmatched_reply', text)
+    keep_other('unmatched_reply', text)
+    return call('ZADD', P .. 'rs', now, name)
   end
   if id then note(id, now, 'reply', 'from ' .. masked, HISTORY_LIMIT) end
   local row = '{"v":' .. ROW_VERSION .. ',"at":' .. (at == '' and now or at)
@@ -112,21 +122,23 @@ local function take_reply(reply_id, from, masked, context, text, text_json, at, 
     .. ',"text":' .. text_json .. ',"payload":' .. payload .. '}}'
   enqueue(home, 1, person, id or '', row, now)
   replies.told = replies.told + 1
+  -- Last: what failed in its middle is to be done again.
+  call('ZADD', P .. 'rs', now, name)
 end
 
 local events = 0
-for at = 8, #ARGV, 9 do
+for at = 6, #ARGV, 10 do
   local kind = ARGV[at]
-  events = events + 1
   if kind == 's' then
     take_status(unpack(ARGV, at + 1, at + 6))
+    events = events + 1
   elseif kind == 'r' then
-    take_reply(unpack(ARGV, at + 1, at + 8))
+    take_reply(unpack(ARGV, at + 1, at + 9))
+    events = events + 1
   else
     keep_other(ARGV[at + 1], ARGV[at + 2])
+    events = events + tonumber(ARGV[at + 3])
   end
 end
 count(channel, 'events', events)
--- Last: what failed in its middle is to be done again.
-if batch ~= '' then call('SET', P .. 'b:' .. batch, 1, 'EX', batch_life) end
 return { answer(), { replies.told, replies.repeated, replies.unmatched, replies.stop, replies.start } }

@@ -419,7 +419,12 @@ impl Book {
         }
     }
 
-    pub(super) fn reply(&mut self, channel: usize, person: u64, word: &str) {
+    /// Replies that came again: counted, and nothing else.
+    pub(super) fn repeated(&mut self, channel: usize, replies: usize) {
+        self.ledgers[channel].events += i64::try_from(replies).unwrap();
+    }
+
+    pub(super) fn reply(&mut self, channel: usize, person: u64, word: &str, sent: UnixMs) {
         self.ledgers[channel].events += 1;
         let reached = |(n, kept): &(&u64, &Kept)| {
             let may_have = !matches!(kept.life.state, State::Queued | State::Failed);
@@ -456,7 +461,7 @@ impl Book {
         let entry = Callback::Inbound(InboundEntry {
             from: phone(person),
             waba_number: BRAND.into(),
-            at: at(self.now),
+            at: sent,
             kind: ReplyKind::Text,
             text: word.into(),
             msg_id: answered.map(|n| MsgId::parse(&name_of(n)).unwrap()),

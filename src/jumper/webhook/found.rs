@@ -1,0 +1,66 @@
+//! What was read of one body so far, within bounds.
+
+use crate::domain::Incoming;
+use serde_json::Value;
+
+/// The most that is kept of what is not understood, in bytes.
+pub(super) const LONGEST_RAW: usize = 8 * 1024;
+/// The kind of what has no shape that we know.
+pub(super) const UNREADABLE: &str = "unreadable";
+/// The most elements of one body. What is on it is small; a batch of the provider's has a handful.
+pub const MOST_ELEMENTS: usize = 2000;
+
+/// A body has more than [`MOST_ELEMENTS`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TooMany;
+
+/// What was read of a body so far.
+#[derive(Default)]
+pub(super) struct Found {
+    pub(super) events: Vec<Incoming>,
+    pub(super) elements: usize,
+}
+
+impl Found {
+    pub(super) fn push(&mut self, event: Incoming) -> Result<(), TooMany> {
+        self.elements += 1;
+        if self.elements > MOST_ELEMENTS {
+            return Err(TooMany);
+        }
+        if !self.is_one_more(&event) {
+            self.events.push(event);
+        }
+        Ok(())
+    }
+
+    /// Of what cannot be read the first is kept as a sample, and how many there were.
+    fn is_one_more(&mut self, event: &Incoming) -> bool {
+        let unreadable =
+            |event: &Incoming| matches!(event, Incoming::Other { kind, .. } if *kind == UNREADABLE);
+        if !unreadable(event) {
+            return false;
+        }
+        match self.events.iter_mut().find(|event| unreadable(event)) {
+            Some(Incoming::Other { times, .. }) => {
+                *times += 1;
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
+/// A word for the kind and what came, cut.
+pub(super) fn other(kind: &'static str, what: &Value) -> Incoming {
+    let mut raw = what.to_string();
+    let mut end = raw.len().min(LONGEST_RAW);
+    while !raw.is_char_boundary(end) {
+        end -= 1;
+    }
+    raw.truncate(end);
+    Incoming::Other {
+        kind,
+        raw,
+        times: 1,
+    }
+}
