@@ -104,6 +104,12 @@ impl App {
             moengage::routes(parts.send_state())
                 .merge(receive::routes(parts.receiver(&config)))
                 .merge(ops::health::routes(desk.clone())),
+            [
+                moengage::paths(),
+                receive::paths(),
+                ops::health::PATHS.into(),
+            ]
+            .concat(),
         );
         let drain = config.drain_timeout;
         let serving = http::serve(

@@ -78,7 +78,10 @@ impl Door {
             channels,
             intake: Intake::new(outbox, HashMap::new()),
         };
-        let router = finish(moengage::routes(state).merge(receive::routes(receiver)));
+        let router = finish(
+            moengage::routes(state).merge(receive::routes(receiver)),
+            [moengage::paths(), receive::paths()].concat(),
+        );
         let log = Log::default();
         let writer = log.clone();
         let dispatch = Dispatch::new(

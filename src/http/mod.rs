@@ -1,7 +1,7 @@
 //! The HTTP ground under every listener: accepting connections, limits, and plain error answers.
 //!
 //! `serve` runs one listener, `crowd` and `patience` look after its connections, `body` bounds what a
-//! request may carry, `measure` counts requests by route. Knows no counterparty, no channel and no store; never logs a path, a header or a body,
+//! request may carry, `spelling` reads other spellings of a path, `measure` counts requests by route. Knows no counterparty, no channel and no store; never logs a path, a header or a body,
 //! because all three may hold secrets; `refusals` tells of refused requests by their routes.
 
 mod body;
@@ -10,6 +10,7 @@ mod measure;
 mod patience;
 mod refusals;
 mod serve;
+mod spelling;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
@@ -22,10 +23,12 @@ pub use serve::serve;
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::Request;
 use axum::http::header::{CONNECTION, CONTENT_TYPE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use std::time::Duration;
+use tower::ServiceExt;
 
 /// What one listener allows its callers.
 #[derive(Debug, Clone)]
@@ -58,9 +61,10 @@ impl Default for Limits {
     }
 }
 
-/// Ends a public router: unknown paths and methods get a readable answer, requests are counted.
-pub fn finish(router: Router) -> Router {
-    router
+/// Ends a public router: unknown paths and methods get a readable answer, other spellings of `routes`
+/// are taken for them, requests are counted.
+pub fn finish(router: Router, routes: Vec<&'static str>) -> Router {
+    let router = router
         .fallback(async || no_such_route())
         .method_not_allowed_fallback(async || {
             message(
@@ -68,7 +72,15 @@ pub fn finish(router: Router) -> Router {
                 "This route does not take that method",
             )
         })
-        .layer(Measure::and_tell())
+        .layer(Measure::and_tell());
+    // Given its state here, once, it does not build its routes for each request (`serve`).
+    let spelled: Router = router.clone().with_state(());
+    router.fallback(async move |mut request: Request| {
+        if let Some(uri) = spelling::respelled(request.uri(), &routes) {
+            *request.uri_mut() = uri;
+        }
+        spelled.oneshot(request).await
+    })
 }
 
 /// The answer for what is not there, and for what a stranger must not know to be there.

@@ -30,6 +30,7 @@ fn echo() -> Router {
             .route("/deaf", post(async || "no matter"))
             .route("/items/{id}", get(async |Path(id): Path<String>| id))
             .route("/panic", get(async || -> &str { panic!("on purpose") })),
+        vec!["/echo", "/items/{id}"],
     )
 }
 
@@ -144,6 +145,22 @@ async fn an_idle_connection_ends_at_last() {
     let began = Instant::now();
     assert!(until_closed(&mut stream).await.ends_with("\r\n\r\n7"));
     assert!(began.elapsed() < LONG / 2);
+}
+
+#[tokio::test]
+async fn another_spelling_of_a_route_is_that_route_and_of_nothing_is_nothing() {
+    let server = small().await;
+    for (line, status, body) in [
+        ("POST /Echo/?a=b HTTP/1.1", 200, "hello"),
+        ("GET /ITEMS/aB/ HTTP/1.1", 200, "aB"),
+        ("GET /ECHO/ HTTP/1.1", 405, "method"),
+        ("GET /items/ HTTP/1.1", 404, "No such route"),
+        ("GET /items/a/b/ HTTP/1.1", 404, "No such route"),
+    ] {
+        let answer = server.ask(line, b"hello").await;
+        assert_eq!(answer.status, status, "{line}");
+        assert!(answer.body.contains(body), "{line}: {}", answer.body);
+    }
 }
 
 #[tokio::test]
@@ -262,7 +279,10 @@ async fn a_panic_is_one_500_and_nothing_else() {
 
 #[tokio::test]
 async fn an_answer_that_takes_too_long_is_503() {
-    let router = finish(Router::new().route("/", get(std::future::pending::<()>)));
+    let router = finish(
+        Router::new().route("/", get(std::future::pending::<()>)),
+        Vec::new(),
+    );
     let limits = Limits {
         response_timeout: SHORT,
         ..limits()

@@ -51,13 +51,26 @@ impl FromRef<SendState> for Arc<Channels> {
     }
 }
 
-/// The routes that MoEngage sends to. The first three are the old connector's.
+/// Where messages are sent to without a channel: the old connector's addresses.
+const SENDS: [&str; 4] = [
+    "/jumper_send_whatsapp",
+    "/send_whatsapp",
+    "/send_whatsapp_task_queue",
+    "/chat/send-message",
+];
+const SEND_ON: &str = "/channels/{id}/send";
+
+/// The paths of [`routes`].
+pub fn paths() -> Vec<&'static str> {
+    [&SENDS[..], &[SEND_ON]].concat()
+}
+
+/// The routes that MoEngage sends to.
 pub fn routes(state: SendState) -> Router {
-    Router::new()
-        .route("/jumper_send_whatsapp", post(send))
-        .route("/send_whatsapp", post(send))
-        .route("/chat/send-message", post(send))
-        .route("/channels/{id}/send", post(send_on))
+    SENDS
+        .iter()
+        .fold(Router::new(), |router, path| router.route(path, post(send)))
+        .route(SEND_ON, post(send_on))
         .with_state(state)
 }
 

@@ -23,12 +23,16 @@ const BELIEVED: Duration = Duration::from_millis(50);
 /// The same for what is told beside other things.
 const LATELY: Duration = Duration::from_secs(5);
 
+/// The paths of [`routes`] that have other spellings.
+pub const PATHS: [&str; 2] = ["/healthz", "/readyz"];
+
 /// The health routes of the public listener.
 pub fn routes(desk: Desk) -> Router {
+    let [health, readiness] = PATHS;
     Router::new()
         .route("/", get(alive))
-        .route("/healthz", get(alive))
-        .route("/readyz", get(ready))
+        .route(health, get(alive))
+        .route(readiness, get(ready))
         .with_state(desk)
 }
 

@@ -47,28 +47,35 @@ fn success() -> (u16, Value) {
 }
 
 #[tokio::test]
-async fn every_route_of_the_old_connector_takes_a_send_and_keeps_its_campaign() {
+async fn r_30_every_route_of_the_old_connector_takes_a_send_and_keeps_its_campaign() {
     let (sandbox, gateway) = ready(|setup| setup).await;
     let routes = [
         "/jumper_send_whatsapp",
         "/send_whatsapp",
         "/chat/send-message",
         "/channels/default/send",
+        "/send_whatsapp_task_queue",
+        "/jumper_send_whatsapp/",
+        "/Jumper_Send_WhatsApp",
+        "/CHAT/send-message/",
+        "/Channels/default/Send/",
     ];
     for (n, route) in routes.iter().enumerate() {
         let (id, to) = (format!("m{n}"), person(n));
-        let path = format!("{route}?campaign_id=spring-{n}");
+        let path = format!("{route}?userId=7&campaign_id=spring-{n}&shopName=a");
         let answer = gateway.post_to(&path, &order_update(&id, &to)).await;
         assert_eq!(answer, success(), "{route}");
         let message = gateway.until_sent(&id).await;
         assert_eq!(message["campaign_id"], format!("spring-{n}"));
         assert_eq!(sandbox.sends_to(digits(&to)).await.len(), 1, "{route}");
     }
-    let body = order_update("x", &person(9));
-    assert_eq!(
-        gateway.post_to("/channels/other/send", &body).await,
-        failure("7000", "Token does not match any channel")
-    );
+    let body = order_update("x", &person(90));
+    for other in ["/channels/other/send", "/channels/Default/send"] {
+        assert_eq!(
+            gateway.post_to(other, &body).await,
+            failure("7000", "Token does not match any channel")
+        );
+    }
     let (status, body) = gateway.post_to("/jumper_send_whatsap", &body).await;
     assert_eq!((status, body), (404, json!({ "message": "No such route" })));
     let url = format!("{}/jumper_send_whatsapp", gateway.url);

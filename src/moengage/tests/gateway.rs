@@ -74,7 +74,7 @@ impl Gateway {
             channels: channels.clone(),
             intake: intake.clone(),
         };
-        let router = finish(routes(state));
+        let router = finish(routes(state), crate::moengage::paths());
         let limits = Limits {
             body_limit: 200_000,
             ..Limits::default()
