@@ -1,8 +1,8 @@
 //! Which subscriptions an account should have (contracts/jumper.md sections 4.5, 4.6 and 9). Pure.
 
 use super::LIVECHAT;
+use super::client::canonical;
 use super::wire::Subscription;
-use reqwest::Url;
 
 /// What had to be done so that events reach us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,18 +58,6 @@ pub(super) fn merged(
         SubscriptionState::Added
     };
     (state, entries)
-}
-
-/// One spelling for all spellings of an address, as the provider may keep ours in one of its own: with
-/// the host in lower case, without the usual port, with a slash at the end.
-fn canonical(address: &str) -> String {
-    let Ok(mut url) = Url::parse(address.trim()) else {
-        return address.to_owned();
-    };
-    let path = url.path().trim_end_matches('/').to_owned();
-    url.set_path(&path);
-    url.set_fragment(None);
-    url.into()
 }
 
 /// The address that Jumper is told: the secret is its last path segment unless it is in it already.

@@ -4,11 +4,13 @@
 //! [`Answer`], which the failure policy judges. Never retries, never follows a redirect, never
 //! keeps a token.
 
+mod canonical;
 mod exchange;
 mod form;
 #[cfg(any(test, fuzzing))]
 pub(super) mod fuzz;
 
+pub(super) use canonical::canonical;
 pub(super) use exchange::{address, exchange, plain};
 
 use super::token::Access;
