@@ -4,6 +4,7 @@
 //! Nothing queued: the next accepted message is the trial.
 
 use super::{HORIZON, LEAD};
+use crate::breaker::Admission;
 use crate::channel::{Account, Channel};
 use crate::clock;
 use crate::domain::Phone;
@@ -96,10 +97,20 @@ impl Trials {
     /// Whether there is a message for a trial, and nothing else stands in its way.
     fn can_try(&self, scope: &Scope) -> bool {
         self.account.held().is_none()
-            && !self.sender.breaker.is_open()
+            && self.is_admitted()
             && self
                 .channels_of(scope)
                 .any(|channel| self.outbox.store.ledger(&channel.id).queued > 0)
+    }
+
+    /// Whether the breaker lets a trial through. While everything is held nobody else would find out
+    /// that the provider works again, so the trial is the breaker's test call and its one message too.
+    fn is_admitted(&self) -> bool {
+        match self.sender.breaker.admits() {
+            Admission::Free | Admission::Test => true,
+            Admission::One => self.account.limiter.now().in_flight == 0,
+            Admission::Wait(_) => false,
+        }
     }
 
     /// The channels of a scope that an operator has not paused.
@@ -181,7 +192,12 @@ impl Trials {
 
     /// The part of a trial that sends nothing. What stands in the way, if something does.
     async fn list(&self) -> Result<(), String> {
+        let breaker = &self.sender.breaker;
+        let is_test = breaker.admits() == Admission::Test;
         let verified = self.sender.provider.verify().await;
+        if is_test {
+            breaker.tested(verified.is_ok());
+        }
         verified.map_err(|answer| answer.summary())?;
         if self.sender.is_ready().await {
             Ok(())

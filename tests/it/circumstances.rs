@@ -114,6 +114,41 @@ async fn r_06_a_few_bad_seconds_fail_at_most_twenty_and_end_by_themselves() {
     }
 }
 
+/// The trials are answered as in an outage, so the breaker opens too, and nothing but trials may be sent.
+#[tokio::test]
+async fn a_hold_whose_trials_open_the_breaker_ends_once_the_provider_is_well() {
+    let (sandbox, gateway) = pair().await;
+    sandbox
+        .rule(json!({ "route": "send", "status": 404, "body": PAGE }))
+        .await;
+    accept_all(&gateway, 0..20).await;
+    until_held(&gateway).await;
+    sandbox.no_rules().await;
+    sandbox
+        .rule(json!({ "route": "send", "status": 502, "body": PAGE }))
+        .await;
+    until_within(LONG, "sending stops", async || {
+        let told = gateway.process.output();
+        told.contains("the provider does not work").then_some(())
+    })
+    .await;
+    assert!(!gateway.holds().await.is_empty());
+    sandbox.no_rules().await;
+    until_within(LONG, "the hold ends", async || {
+        gateway.holds().await.is_empty().then_some(())
+    })
+    .await;
+    until_within(
+        LONG,
+        "all are sent whose trial was not in doubt",
+        async || (gateway.ledger().await["queued"] == 0).then_some(()),
+    )
+    .await;
+    let ledger = gateway.ledger().await;
+    assert_eq!((&ledger["failed"], &ledger["lost"]), (&json!(0), &json!(0)));
+    assert_eq!(sandbox.counts().await["recipients_repeated"], 0);
+}
+
 #[tokio::test]
 async fn r_06_a_hold_outlives_a_restart_and_ends_with_the_only_message() {
     let (sandbox, gateway) = pair().await;
