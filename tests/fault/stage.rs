@@ -367,9 +367,11 @@ impl Stage {
                 }
                 self.sandbox.delete("rules").await;
             }
-            Harm::List(_) => self.sandbox.delete("rules").await,
+            // A bad time lasts for a time, not for a number of calls: trials of a hold make one call in
+            // minutes.
+            Harm::List(_) | Harm::Script(_) => self.sandbox.delete("rules").await,
             Harm::KillRefresh => self.new_seed().await,
-            Harm::RevokeAccess | Harm::Script(_) => {}
+            Harm::RevokeAccess => {}
         }
     }
 
