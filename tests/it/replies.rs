@@ -3,6 +3,7 @@
 use crate::aids::*;
 use crate::harness::*;
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 
 async fn quiet() -> (Sandbox, Gateway) {
     let sandbox = Sandbox::start(json!({ "event_mode": "none" })).await;
@@ -328,13 +329,55 @@ async fn r_72_a_reply_without_an_id_that_comes_again_within_a_minute_is_told_onc
             "message": text, "mobilecountrycode": "+1", "mobile": "2025550000", "agent": null,
             "replytomessage": { "messageid": id, "replied": true } } } })
     };
-    for text in ["Yes", "Yes", "No", "Yes"] {
-        assert_eq!(gateway.event(&event(text)).await, 200);
+    for text in ["Yes", "No", "Yes"] {
+        let mut same = JoinSet::new();
+        for _ in 0..10 {
+            let post = gateway.http.post(gateway.webhook()).json(&event(text));
+            same.spawn(async { post.send().await.unwrap().status() });
+        }
+        let answers = same.join_all().await;
+        assert!(answers.iter().all(|status| *status == 200), "{answers:?}");
     }
     gateway.drained().await;
     let told = sandbox.entries("m0").await;
     let texts: Vec<&Value> = told.iter().map(|one| &one["text"]["body"]).collect();
     assert_eq!(texts, [&json!("Yes"), &json!("No")]);
+}
+
+/// A large body is stored in pieces, so a kill may leave a part of it.
+#[tokio::test]
+async fn r_72_a_body_of_replies_that_a_kill_cut_is_told_once_when_it_comes_again() {
+    const REPLIES: usize = 1000;
+    let knobs = json!({ "event_mode": "none", "moengage_fail_share": 1.0 });
+    let sandbox = Sandbox::start(knobs).await;
+    let setup = Setup::towards(&sandbox).set("moengage.max_pause=30ms");
+    let gateway = Gateway::start(&sandbox, setup).await;
+    let id = sent(&gateway, &sandbox, "m0", &number(0)).await;
+    let reply = |n| {
+        json!({ "event": { "type": "NEW", "subscription_type": "livechat", "data": {
+            "message": format!("line {n}"), "mobilecountrycode": "+1", "mobile": "2025550000",
+            "agent": null, "replytomessage": { "messageid": id, "replied": true } } } })
+    };
+    let body: Value = (0..REPLIES).map(reply).collect();
+    let post = gateway.http.post(gateway.webhook()).json(&body).send();
+    let post = tokio::spawn(post);
+    until("a part is stored", async || {
+        (gateway.ledger().await["events"] != 0).then_some(())
+    })
+    .await;
+    let gateway = gateway.crash_and_restart(&sandbox).await;
+    // Whatever was said in the end; who hears nothing says it again.
+    let _ = post.await.unwrap();
+    assert_eq!(gateway.event(&body).await, 200);
+    sandbox.knobs(json!({ "moengage_fail_share": 0 })).await;
+    gateway.drained().await;
+    let told = sandbox.entries("m0").await;
+    let texts: Vec<&str> = told
+        .iter()
+        .map(|one| one["text"]["body"].as_str().unwrap())
+        .collect();
+    let lines: Vec<String> = (0..REPLIES).map(|n| format!("line {n}")).collect();
+    assert_eq!(texts, lines);
 }
 
 #[tokio::test]

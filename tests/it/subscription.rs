@@ -38,6 +38,19 @@ async fn until_webhooks(sandbox: &Sandbox, wanted: &[&str]) {
     .await;
 }
 
+/// Statuses come in, and the subscriptions are looked at again.
+async fn works(sandbox: &Sandbox, gateway: &Gateway) {
+    gateway.accept("m", &person(1)).await;
+    until("its statuses have come", async || {
+        (sandbox.told("m").await == ["sent", "delivered"]).then_some(())
+    })
+    .await;
+    until("it was looked at again", async || {
+        (calls(sandbox, "list_subscription").await >= 3).then_some(())
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn b_17_the_webhook_is_added_once_beside_foreign_ones_and_statuses_come() {
     for (mode, member) in [("replace", "subscription_type"), ("append", "permission")] {
@@ -49,15 +62,7 @@ async fn b_17_the_webhook_is_added_once_beside_foreign_ones_and_statuses_come() 
         let gateway = Gateway::start_unheard(setup);
         let ours = format!("{url}/{SECRET}");
         until_webhooks(&sandbox, &[FOREIGN, &ours]).await;
-        gateway.accept("m", &person(1)).await;
-        until("its statuses have come", async || {
-            (sandbox.told("m").await == ["sent", "delivered"]).then_some(())
-        })
-        .await;
-        until("it was looked at again", async || {
-            (calls(&sandbox, "list_subscription").await >= 3).then_some(())
-        })
-        .await;
+        works(&sandbox, &gateway).await;
         assert_eq!(webhooks(&sandbox).await, [FOREIGN, &ours], "{mode}");
         assert_eq!(calls(&sandbox, "subscribe").await, 1, "{mode}");
         let output = gateway.process.output();
@@ -74,15 +79,7 @@ async fn r_32_an_address_that_jumper_keeps_in_its_own_spelling_is_ours_and_is_se
     let gateway = Gateway::start_unheard(setup);
     let kept = format!("{url}/{SECRET}/");
     until_webhooks(&sandbox, &[&kept]).await;
-    gateway.accept("m", &person(1)).await;
-    until("its statuses have come", async || {
-        (sandbox.told("m").await == ["sent", "delivered"]).then_some(())
-    })
-    .await;
-    until("it was looked at again", async || {
-        (calls(&sandbox, "list_subscription").await >= 3).then_some(())
-    })
-    .await;
+    works(&sandbox, &gateway).await;
     assert_eq!(webhooks(&sandbox).await, [kept]);
     assert_eq!(calls(&sandbox, "subscribe").await, 1);
 }
