@@ -97,9 +97,10 @@ impl Outbox {
         }
     }
 
-    /// Stores events, a few at once, as everybody else waits for what the store does at once; tries for
-    /// up to three seconds while the store is down. What is stored after
-    /// the caller was told that it is not still rings its bells: it runs in a task of its own.
+    /// Stores events, trying for up to three seconds while the store is down. They are stored a few at
+    /// once, as everybody else waits meanwhile; when some cannot be stored the caller sends all of them
+    /// again, and those that are stored say nothing new then. What is stored after the caller was told
+    /// that it is not still rings its bells: it runs in a task of its own.
     pub async fn take_events(
         &self,
         rules: &Arc<EventRules>,

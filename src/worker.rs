@@ -197,16 +197,9 @@ impl Worker {
     }
 
     async fn test(&self) -> Next {
-        let verified = tokio::select! {
-            verified = self.sender.provider.verify() => verified,
-            () = self.stop.cancelled() => return Next::Again,
-        };
-        self.breaker.tested(verified.is_ok());
-        match verified {
-            Ok(()) => tracing::info!(account = %self.account.id,
-                "the provider answers again; one message is tried"),
-            Err(answer) => tracing::warn!(account = %self.account.id, answer = %answer.summary(),
-                "the provider still does not work; messages wait"),
+        tokio::select! {
+            _ = self.sender.verify() => {}
+            () = self.stop.cancelled() => {}
         }
         Next::Again
     }

@@ -22,23 +22,19 @@ pub(super) fn respelled(uri: &Uri, routes: &[&str]) -> Option<Uri> {
 
 /// The path with the fixed segments of this route, if it is one of its spellings.
 fn spelled_as(route: &str, path: &str) -> Option<String> {
-    let path = path.strip_suffix('/').unwrap_or(path);
-    let segments: Vec<&str> = path.split('/').collect();
-    let pattern: Vec<&str> = route.split('/').collect();
-    if segments.len() != pattern.len() {
-        return None;
-    }
-    let one = |(pattern, segment): (&&str, &&str)| {
-        if pattern.starts_with('{') {
-            (!segment.is_empty()).then(|| (*segment).to_owned())
+    let mut segments = path.strip_suffix('/').unwrap_or(path).split('/');
+    let mut spelled = Vec::new();
+    for part in route.split('/') {
+        let segment = segments.next()?;
+        if part.starts_with('{') && !segment.is_empty() {
+            spelled.push(segment);
+        } else if part.eq_ignore_ascii_case(segment) {
+            spelled.push(part);
         } else {
-            pattern
-                .eq_ignore_ascii_case(segment)
-                .then(|| (*pattern).to_owned())
+            return None;
         }
-    };
-    let spelled: Option<Vec<String>> = pattern.iter().zip(&segments).map(one).collect();
-    Some(spelled?.join("/"))
+    }
+    segments.next().is_none().then(|| spelled.join("/"))
 }
 
 #[cfg(test)]

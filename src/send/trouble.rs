@@ -2,7 +2,8 @@
 
 use super::{Sender, Sending};
 use crate::alert;
-use crate::breaker::Change;
+use crate::breaker::{Admission, Change};
+use crate::domain::Answer;
 use crate::domain::circumstance::{Call, Cause};
 use crate::domain::proof::{About, Judgement, Proof};
 use crate::provider::{AccessRefused, Sent};
@@ -15,6 +16,24 @@ const JUDGED_WITHIN: Duration = Duration::from_secs(1);
 const AGAIN: Duration = Duration::from_secs(1);
 
 impl Sender {
+    /// A list call, which sends nothing. Where the breaker waits for a test, this is it.
+    pub async fn verify(&self) -> Result<(), Answer> {
+        let is_test = self.breaker.admits() == Admission::Test;
+        let verified = self.provider.verify().await;
+        if is_test {
+            self.breaker.tested(verified.is_ok());
+            match &verified {
+                Ok(()) => tracing::info!(account = %self.account.id,
+                    "the provider answers again; one message is tried"),
+                Err(answer) => {
+                    tracing::warn!(account = %self.account.id, answer = %answer.summary(),
+                    "the provider still does not work; messages wait")
+                }
+            }
+        }
+        verified
+    }
+
     pub(super) fn watch(&self, trouble: bool, said: &str) {
         let account = &self.account.id;
         let subject = || format!("account {account}");

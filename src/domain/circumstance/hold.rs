@@ -35,9 +35,12 @@ impl Scope {
         }
     }
 
-    /// Whether it is this channel.
-    pub(super) fn is(&self, channel: &ChannelId) -> bool {
-        matches!(self, Self::Channel(id) if id == channel)
+    /// Whether it stops this channel of the account.
+    pub(super) fn contains(&self, channel: &ChannelId) -> bool {
+        match self {
+            Self::Channel(id) => id == channel,
+            Self::Account(_) => true,
+        }
     }
 
     /// The name of the channel or account.

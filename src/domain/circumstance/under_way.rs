@@ -26,8 +26,8 @@ impl UnderWay {
 
     /// Whether a call of this scope that began within this time is under way.
     pub(super) fn any(&self, scope: &Scope, began: &RangeInclusive<Instant>) -> bool {
-        self.0.iter().any(|((channel, _), at)| {
-            began.contains(at) && (matches!(scope, Scope::Account(_)) || scope.is(channel))
-        })
+        self.0
+            .iter()
+            .any(|((channel, _), at)| began.contains(at) && scope.contains(channel))
     }
 }

@@ -35,6 +35,18 @@ pub(in crate::jumper) fn address(api_url: &str, path: &str) -> Result<Url, Build
     Ok(url)
 }
 
+/// One spelling for all spellings of an address, as the provider may keep ours in one of its own: with
+/// the host in lower case, without the usual port, with a slash at the end.
+pub(in crate::jumper) fn canonical(address: &str) -> String {
+    let Ok(mut url) = Url::parse(address.trim()) else {
+        return address.to_owned();
+    };
+    let path = url.path().trim_end_matches('/').to_owned();
+    url.set_path(&path);
+    url.set_fragment(None);
+    url.into()
+}
+
 /// Makes one call and reduces what came back. The body is null unless all of it could be read.
 pub(in crate::jumper) async fn exchange(
     request: RequestBuilder,

@@ -4,14 +4,12 @@
 //! [`Answer`], which the failure policy judges. Never retries, never follows a redirect, never
 //! keeps a token.
 
-mod canonical;
 mod exchange;
 mod form;
 #[cfg(any(test, fuzzing))]
 pub(super) mod fuzz;
 
-pub(super) use canonical::canonical;
-pub(super) use exchange::{address, exchange, plain};
+pub(super) use exchange::{address, canonical, exchange, plain};
 
 use super::token::Access;
 use super::wire::Subscription;

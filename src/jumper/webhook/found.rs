@@ -7,11 +7,12 @@ use serde_json::Value;
 pub(super) const LONGEST_RAW: usize = 8 * 1024;
 /// The kind of what has no shape that we know.
 pub(super) const UNREADABLE: &str = "unreadable";
-/// The most elements of one body. What is on it is small; a batch of the provider's has a handful.
+/// The most elements of one body. A batch of the provider's has a handful (cases R-67).
 pub const MOST_ELEMENTS: usize = 2000;
 
-/// A body has more than [`MOST_ELEMENTS`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A body has more elements than may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("Body holds more than {MOST_ELEMENTS} events")]
 pub struct TooMany;
 
 /// What was read of a body so far.

@@ -18,13 +18,12 @@ use axum::routing::get;
 use metrics::counter;
 use secrecy::SecretString;
 use serde::Deserialize;
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Lines about events that cannot be stored.
 static LOG: OncePerSecond = OncePerSecond::new();
-
-const TOO_MANY: &str = "Body holds more than 2000 events";
 
 /// What the webhook works with. Clones share it.
 #[derive(Clone)]
@@ -112,9 +111,12 @@ impl Receiver {
             count(Some(&door.rules), "not_json");
             return error(StatusCode::BAD_REQUEST, "Body is not valid JSON");
         };
-        let Ok(events) = super::parse(&body) else {
-            count(Some(&door.rules), "too_many");
-            return error(StatusCode::PAYLOAD_TOO_LARGE, TOO_MANY);
+        let events = match super::parse(&body) {
+            Ok(events) => events,
+            Err(fault) => {
+                count(Some(&door.rules), "too_many");
+                return error(StatusCode::PAYLOAD_TOO_LARGE, fault.to_string());
+            }
         };
         match self.shared.outbox.take_events(&door.rules, events).await {
             Ok(folded) => {
@@ -156,7 +158,8 @@ fn tell(rules: &EventRules, folded: &crate::store::Folded) {
     }
 }
 
-fn error(status: StatusCode, message: &'static str) -> Response {
+fn error(status: StatusCode, message: impl Into<Cow<'static, str>>) -> Response {
+    let message = message.into();
     let body = serde_json::json!({ "status": "error", "message": message });
     because(json(status, body.to_string()), message)
 }
