@@ -292,9 +292,13 @@ impl Pair {
         self.pause().await;
         self.send_sample("queued").await;
         assert_eq!(self.stop(), Some(0), "it stops");
-        let conn = rusqlite::Connection::open(self.data().join("gateway.db")).expect("its file");
+        let file = self.data().join("gateway.db");
+        let conn = rusqlite::Connection::open(&file).expect("its file");
         copy(&conn, before).expect("copies are written");
         drop(conn);
+        // Else the gateway's first sync waits for a gigabyte that it did not write.
+        let file = std::fs::File::open(&file).expect("its file");
+        file.sync_all().expect("the disk takes it");
         let (gateway, [public, ops]) = gateway(&self.env, self.dir.path());
         (self.gateway, self.public, self.ops) = (gateway, public, format!("http://{ops}"));
         self.subscribe().await;

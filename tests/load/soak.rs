@@ -129,7 +129,7 @@ impl Verdict {
 async fn main() -> io::Result<ExitCode> {
     let args = args();
     let mut pair = Pair::start(args.provider, args.before).await;
-    let before = pair.ledger().await;
+    let before = Books::of(&pair).await;
     let mut verdict = Verdict::default();
     let (samples, successes) = load(&args, &pair, &mut verdict).await?;
     waited(&args, &pair, &mut verdict).await;
@@ -407,15 +407,36 @@ async fn drain(args: &Args, pair: &Pair, verdict: &mut Verdict) -> io::Result<()
     Ok(())
 }
 
+/// What both sides count.
+struct Books {
+    ledger: Ledger,
+    /// Sends that the provider took, and people whom it was asked to send to more than once.
+    sends: i64,
+    repeated: i64,
+}
+
+impl Books {
+    async fn of(pair: &Pair) -> Self {
+        let counts = pair.shown("counts").await;
+        let count = |name: &str| counts[name].as_i64().unwrap_or(-1);
+        Self {
+            ledger: pair.ledger().await,
+            sends: count("sends_accepted"),
+            repeated: count("recipients_repeated"),
+        }
+    }
+}
+
 /// Compares the books of both sides, once nothing is under way, with what was in them `before`. What was
 /// queued before may be for somebody to whom the load writes as well; a message that is sent twice shows
 /// in the numbers of sends.
-async fn settled(before: &Ledger, successes: i64, pair: &Pair, verdict: &mut Verdict) {
-    let successes = before.accepted + successes;
-    let (ledger, counts) = (pair.ledger().await, pair.shown("counts").await);
-    let count = |name: &str| counts[name].as_i64().unwrap_or(-1);
-    let sent = ledger.accepted_by_provider - before.accepted_by_provider;
-    let was_empty = before.accepted == 0;
+async fn settled(before: &Books, successes: i64, pair: &Pair, verdict: &mut Verdict) {
+    let after = Books::of(pair).await;
+    let ledger = &after.ledger;
+    let successes = before.ledger.accepted + successes;
+    let sent = ledger.accepted_by_provider - before.ledger.accepted_by_provider;
+    let (taken, repeated) = (after.sends - before.sends, after.repeated - before.repeated);
+    let was_empty = before.ledger.accepted == 0;
     verdict.add(
         "lost 0, failed 0, unknown 0",
         ledger.adds_up() && ledger.failed == 0 && ledger.unknown == 0,
@@ -428,11 +449,7 @@ async fn settled(before: &Ledger, successes: i64, pair: &Pair, verdict: &mut Ver
     );
     verdict.add(
         "both sides count the same sends, none twice",
-        count("sends_accepted") == sent && (!was_empty || count("recipients_repeated") == 0),
-        format!(
-            "provider {}, gateway {sent}, {} people twice",
-            count("sends_accepted"),
-            count("recipients_repeated"),
-        ),
+        taken == sent && (!was_empty || repeated == 0),
+        format!("provider {taken}, gateway {sent}, {repeated} people twice"),
     );
 }
