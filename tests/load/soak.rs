@@ -130,6 +130,7 @@ async fn main() -> io::Result<ExitCode> {
     let args = args();
     let mut pair = Pair::start(args.provider, args.before).await;
     let before = Books::of(&pair).await;
+    pair.resume().await;
     let mut verdict = Verdict::default();
     let (samples, successes) = load(&args, &pair, &mut verdict).await?;
     waited(&args, &pair, &mut verdict).await;
@@ -418,7 +419,7 @@ struct Books {
 impl Books {
     async fn of(pair: &Pair) -> Self {
         let counts = pair.shown("counts").await;
-        let count = |name: &str| counts[name].as_i64().unwrap_or(-1);
+        let count = |name: &str| counts[name].as_i64().expect("the sandbox counts it");
         Self {
             ledger: pair.ledger().await,
             sends: count("sends_accepted"),
