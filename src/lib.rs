@@ -22,8 +22,9 @@
 //! [`channel`] says who may send what where; [`breaker`], [`hold`] and [`keeper`] watch over accounts;
 //! [`archive`] writes the records into Datastore, by the calls of [`datastore`], and asks it for
 //! messages that only it still knows; [`ops`] is the operator's desk; [`sandbox`] plays both
-//! counterparties for the demo and the tests; [`config`] is the only reader of files and
-//! environment; [`app`] builds all of it; [`cli`] has the commands.
+//! counterparties for the demo and the tests; [`json`] reads what others write, damage and all;
+//! [`config`] is the only reader of files and environment; [`app`] builds all of it; [`cli`] has the
+//! commands.
 //!
 //! Who may import whom (checked by `tests/tidy.rs`): domain, clock < store < telemetry < limit,
 //! breaker, channel, outbox < hold, jumper < provider < templates < send < worker; channel, outbox,
@@ -46,6 +47,7 @@ pub mod fuzz;
 pub mod hold;
 pub mod http;
 pub mod intake;
+pub mod json;
 pub mod jumper;
 pub mod keeper;
 pub mod limit;
