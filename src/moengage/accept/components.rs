@@ -4,9 +4,10 @@
 //! the wrong place or number with 7001. Reasons count parameters from 1, as people do.
 
 use super::parameters::Place;
-use super::{Fault, MAX_COMPONENTS, is_deeper_than, object, text, wrong};
+use super::{Fault, MAX_COMPONENTS, object, text, wrong};
 use crate::domain::phone::mask_numbers;
 use crate::domain::{Button, Code, Header, Refusal};
+use crate::json::{Mended, Numbers};
 use crate::moengage::wire::{self, Component, Json, Leaf, Object};
 use std::borrow::Cow;
 use std::fmt::Arguments;
@@ -26,10 +27,11 @@ pub(super) fn read(components: wire::Components<'_>) -> Result<Mapped, Fault> {
         Json::List(list) => map(list),
         Json::Text(inner) => {
             let refuse = || Fault::template("template.components is a text that holds no array");
-            if is_deeper_than(&inner, super::MAX_DEPTH) {
+            let mended = Mended::new(inner.as_bytes(), Numbers::AsFloat);
+            if mended.damaged_name.is_some() {
                 return Err(refuse());
             }
-            match serde_json::from_str(&inner) {
+            match serde_json::from_slice(&mended.bytes) {
                 Ok(wire::Components::Nothing) => Ok(Mapped::default()),
                 Ok(wire::Components::List(list)) => map(list),
                 _ => Err(refuse()),

@@ -12,14 +12,14 @@ mod parameters;
 mod tests;
 
 use super::wire::{self, Json, Leaf, Object};
+use crate::domain::phone::mask_numbers;
 use crate::domain::{BusinessNumber, Code, Message, MsgId, Phone, Refusal, Template};
+use crate::json::{self, Mended, Numbers};
 use std::borrow::Cow;
 use std::fmt::{self, Arguments};
 
 pub use number::{possible, warm_up};
 
-/// Levels of brackets in a body. A template needs about ten.
-pub const MAX_DEPTH: usize = 64;
 /// Components of a template.
 pub const MAX_COMPONENTS: usize = 32;
 /// Parameters of one component.
@@ -67,18 +67,39 @@ impl Fault {
 
 /// Reads one send. `campaign` is kept with the message.
 pub fn read(bytes: &[u8], campaign: Option<&str>) -> Result<Message, Rejected> {
-    let text = std::str::from_utf8(bytes)
-        .map_err(|error| malformed(format!("Body is not UTF-8 at byte {}", error.valid_up_to())))?;
-    if is_deeper_than(text, MAX_DEPTH) {
-        let message = format!("Body is nested deeper than {MAX_DEPTH} levels");
-        return Err(malformed(message));
+    let not_json = |error| malformed(format!("Body is not valid JSON: {error}"));
+    let error = match serde_json::from_slice(bytes) {
+        Ok(body) => return message(body, campaign, false),
+        Err(error) => error,
+    };
+    let mended = Mended::new(bytes, Numbers::AsFloat);
+    if let Some(name) = &mended.damaged_name {
+        let name = mask_numbers(name);
+        let fault = format!("The member name {name} has a character that is no valid Unicode");
+        return Err(malformed(fault));
     }
-    let body: Object<'_, wire::Send<'_>> = serde_json::from_str(text)
-        .map_err(|error| malformed(format!("Body is not valid JSON: {error}")))?;
+    match &mended.bytes {
+        Cow::Borrowed(_) => Err(not_json(error)),
+        Cow::Owned(bytes) => {
+            let body = serde_json::from_slice(bytes).map_err(not_json)?;
+            message(body, campaign, mended.is_damaged)
+        }
+    }
+}
+
+/// With `is_damaged`, texts of the body have characters that could not be read.
+fn message(
+    body: Object<'_, wire::Send<'_>>,
+    campaign: Option<&str>,
+    is_damaged: bool,
+) -> Result<Message, Rejected> {
     let Json::Object(send) = body else {
         let message = format!("Body must be a JSON object, not {}", body.kind());
         return Err(malformed(message));
     };
+    if is_damaged {
+        intact(&send)?;
+    }
     let msg_id = msg_id(&send.msg_id)?;
     let mut from = None;
     content(send, &mut from).map_or_else(
@@ -108,6 +129,32 @@ fn malformed(message: String) -> Rejected {
     Rejected::Malformed {
         status: 400,
         message,
+    }
+}
+
+/// What names a message, a person or a template must be whole: two of them could become one.
+fn intact(send: &wire::Send<'_>) -> Result<(), Rejected> {
+    let template = match &send.template {
+        Json::Object(template) => Some(template),
+        _ => None,
+    };
+    let language = template.and_then(|template| match &template.language {
+        Json::Object(language) => Some(&language.code),
+        _ => None,
+    });
+    let fields = [
+        ("msg_id", Some(&send.msg_id)),
+        ("to", Some(&send.to)),
+        ("from", Some(&send.from)),
+        ("template.name", template.map(|template| &template.name)),
+        ("template.language.code", language),
+    ];
+    let is_lost = |leaf: &Leaf<'_>| matches!(leaf, Json::Text(text) if text.contains(json::LOST));
+    match fields.iter().find(|(_, leaf)| leaf.is_some_and(is_lost)) {
+        Some((field, _)) => Err(malformed(format!(
+            "{field} has a character that is no valid Unicode"
+        ))),
+        None => Ok(()),
     }
 }
 
@@ -213,28 +260,4 @@ fn object<O>(json: Object<'_, O>, place: Arguments<'_>) -> Result<Option<O>, Fau
 
 fn wrong(place: Arguments<'_>, wanted: &str, got: &str) -> Fault {
     Fault::Malformed(format!("{place} must be {wanted}, not {got}"))
-}
-
-/// Whether brackets are open deeper than `limit` anywhere outside of strings.
-fn is_deeper_than(text: &str, limit: usize) -> bool {
-    let opens = |byte: &u8| matches!(byte, b'[' | b'{');
-    // Nearly every body has fewer brackets than that altogether.
-    if text.as_bytes().iter().filter(|byte| opens(byte)).count() <= limit {
-        return false;
-    }
-    let (mut depth, mut quoted, mut escaped) = (0usize, false, false);
-    for byte in text.bytes() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if quoted => escaped = true,
-            b'"' => quoted = !quoted,
-            b'[' | b'{' if !quoted => depth += 1,
-            b']' | b'}' if !quoted => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        if depth > limit {
-            return true;
-        }
-    }
-    false
 }

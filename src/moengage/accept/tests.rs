@@ -176,7 +176,10 @@ fn what_cannot_be_understood_is_malformed() {
             b"{} x",
             "Body is not valid JSON: trailing characters at line 1 column 4",
         ),
-        (b"{\"a\":\"\xff\"}", "Body is not UTF-8 at byte 6"),
+        (
+            b"{\"a\xff\":1}",
+            "The member name a\u{FFFD} has a character that is no valid Unicode",
+        ),
         (b"[]", "Body must be a JSON object, not an array"),
         (b"\"text\"", "Body must be a JSON object, not a string"),
         (b"null", "Body must be a JSON object, not nothing"),
@@ -286,28 +289,46 @@ fn what_cannot_be_understood_is_malformed() {
 }
 
 #[test]
-fn what_is_nested_too_deep_is_malformed() {
+fn r_75_what_nobody_reads_hurts_nobody() {
     let deep = |open: &str, close: &str, n: usize| [open.repeat(n), close.repeat(n)].concat();
-    let body =
-        |value: String| format!(r#"{{"msg_id":"a","new":{value},{}"#, &e1().to_string()[1..]);
-    for (open, close) in [("[", "]"), (r#"{"a":"#, "}"), ("[", ""), ("[{\"a\":", "}]")] {
-        let levels = deep(open, close, 100_000);
-        let message = "Body is nested deeper than 64 levels";
-        assert_eq!(malformed(levels.as_bytes()), message);
-        assert_eq!(malformed(body(levels).as_bytes()), message);
+    let body = |value: &str| format!(r#"{{"new":{value},{}"#, &e1().to_string()[1..]);
+    for value in [
+        "1e999999".to_owned(),
+        "7".repeat(400),
+        deep("[", "]", 200),
+        format!("{}1{}", "{\"a\":".repeat(200), "}".repeat(200)),
+        deep("[", "]", 100_000),
+        r#""\ud83d""#.to_owned(),
+    ] {
+        assert!(read(body(&value).as_bytes(), None).is_ok(), "{value:.40}");
     }
-    let fits = format!(
-        r#"{{"new":{},{}"#,
-        deep("[", "]", MAX_DEPTH - 1),
-        &e1().to_string()[1..]
-    );
-    assert!(read(fits.as_bytes(), None).is_ok());
+    assert!(malformed(body("[").as_bytes()).starts_with("Body is not valid JSON"));
     // Brackets within a text are text.
     let text = "[{\"".repeat(500);
     let send = with_body(json!([{ "type": "text", "text": text }]));
     assert_eq!(template_of(&send).body, [text]);
-    let components = json!(deep("[", "]", 100_000));
-    assert_eq!(refusal(&with(components)).0, "7001");
+    let send = with(json!(deep("[", "]", 100_000))).to_string();
+    let expected = "template.components[0] must be an object, not an array";
+    assert_eq!(malformed(send.as_bytes()), expected);
+}
+
+#[test]
+fn r_24_half_a_character_is_mended_in_a_text_and_refused_in_a_name() {
+    let body = with_body(json!([{ "type": "text", "text": "Ana @" }])).to_string();
+    let got = read(body.replace('@', "\\ud83d").as_bytes(), None).unwrap();
+    assert_eq!(got.template.body, ["Ana \u{FFFD}"]);
+    let fields = [
+        ("/msg_id", "msg_id"),
+        ("/to", "to"),
+        ("/from", "from"),
+        ("/template/name", "template.name"),
+        ("/template/language/code", "template.language.code"),
+    ];
+    for (pointer, field) in fields {
+        let body = set(e1(), pointer, json!("1@")).to_string();
+        let expected = format!("{field} has a character that is no valid Unicode");
+        assert_eq!(malformed(body.replace('@', "\\ud83d").as_bytes()), expected);
+    }
 }
 
 #[test]
