@@ -8,11 +8,12 @@ use crate::domain::{
     AccountId, BusinessNumber, Incoming, Message, MsgId, Phone, ProviderId, Receipt, Template,
     UnixMs,
 };
+use crate::json;
 use crate::jumper::webhook;
 use crate::store::{Settlement, Tap, Turn};
 use axum::body::Body;
 use axum::http::Request;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::cell::RefCell;
 
 /// Messages that the provider took, as `M1`, `M2` ...; the one after them has an unknown outcome.
@@ -94,7 +95,7 @@ impl Hooks {
         let answer = self.door.ask(request);
         let after = self.door.ledger();
         let stored = after.events - before.events;
-        let read = serde_json::from_slice::<Value>(body).ok();
+        let read = json::read(body).ok();
         let events = read.and_then(|json| webhook::parse(&json).ok());
         if is_success(&answer) {
             let events = events.expect("success for what is no JSON, or too many");
@@ -162,7 +163,7 @@ fn times(event: &Incoming) -> i64 {
 
 /// Reads a body at full speed.
 pub(super) fn parse(bytes: &[u8]) {
-    let Ok(json) = serde_json::from_slice::<Value>(split(bytes).1) else {
+    let Ok(json) = json::read(split(bytes).1) else {
         return;
     };
     let Ok(events) = webhook::parse(&json) else {

@@ -7,7 +7,8 @@
 use super::{last_message, message};
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{FromRequest, Request};
-use axum::http::StatusCode;
+use axum::http::header::CONTENT_ENCODING;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use http_body_util::BodyExt;
 use hyper::body::{Frame, Incoming, SizeHint};
@@ -152,7 +153,25 @@ async fn discard(mut rest: Incoming) {
     }
 }
 
-/// A whole request body. A body beyond the limits is answered here, with 413, 408 or 400.
+/// What the sender of an encoded body is told.
+pub const ENCODED: &str =
+    "The body is compressed (Content-Encoding), which this gateway does not read. Send it as it is";
+
+/// Whether a body is compressed. Nothing here inflates: a small body could become a very large one.
+pub fn is_encoded(headers: &HeaderMap) -> bool {
+    let is_identity = |coding: &str| {
+        let coding = coding.trim();
+        coding.is_empty() || coding.eq_ignore_ascii_case("identity")
+    };
+    let mut values = headers.get_all(CONTENT_ENCODING).iter();
+    values.any(|value| {
+        let codings = value.to_str().unwrap_or("unreadable");
+        !codings.split(',').all(is_identity)
+    })
+}
+
+/// A whole request body. A compressed one, or one beyond the limits, is answered here, with 415, 413,
+/// 408 or 400.
 #[derive(Debug)]
 pub struct Payload(pub Bytes);
 
@@ -160,6 +179,9 @@ impl<S: Sync> FromRequest<S> for Payload {
     type Rejection = Response;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Response> {
+        if is_encoded(request.headers()) {
+            return Err(message(StatusCode::UNSUPPORTED_MEDIA_TYPE, ENCODED));
+        }
         read(request.into_body())
             .await
             .map(Self)

@@ -16,7 +16,7 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
-pub use body::{BodyFault, Payload};
+pub use body::{BodyFault, ENCODED, Payload, is_encoded};
 pub use measure::Measure;
 pub use refusals::{Reason, because};
 pub use serve::serve;

@@ -6,21 +6,28 @@
 //! message.
 
 mod found;
+mod moment;
 pub mod receive;
 
 pub use found::{MOST_ELEMENTS, TooMany};
 
 use super::wire::{readable, text, truthy};
-use crate::domain::{Incoming, Phone, ProviderId, Reply, Status, StatusEvent, UnixMs};
+use crate::domain::{Incoming, Phone, ProviderId, Reply, Status, StatusEvent};
+use crate::json;
 use found::{Found, UNREADABLE, other};
+use moment::moment;
 use serde_json::Value;
 
 /// What a template send of ours looks like as a chat message.
 const TEMPLATE_MARK: &str = super::TEMPLATE_MARK;
 
 /// Reads one webhook body. The result is never empty.
-pub fn parse(body: &Value) -> Result<Vec<Incoming>, TooMany> {
-    let mut found = Found::default();
+pub fn parse(body: &json::Tree) -> Result<Vec<Incoming>, TooMany> {
+    let mut found = Found {
+        is_damaged: body.is_damaged,
+        ..Found::default()
+    };
+    let body = &body.value;
     match body {
         Value::Array(items) => {
             for item in items {
@@ -49,12 +56,12 @@ fn envelope(body: &Value, found: &mut Found) -> Result<(), TooMany> {
         return meta(&data["entry"], found);
     }
     if !data["message_uuid"].is_null() {
-        return found.push(vonage(data));
+        return found.take(data, vonage);
     }
-    found.push(match kind.as_deref() {
-        Some("UPDATE") => chat_status(data),
-        _ => chat_message(data),
-    })
+    match kind.as_deref() {
+        Some("UPDATE") => found.take(data, chat_status),
+        _ => found.take(data, chat_message),
+    }
 }
 
 /// Reads a provider's word for a status (contracts/jumper.md section 6.2, normalisation).
@@ -100,7 +107,7 @@ fn meta(entries: &Value, found: &mut Found) -> Result<(), TooMany> {
                 found.push(other("no_status", change))?;
             }
             for one in statuses {
-                found.push(meta_status(one))?;
+                found.take(one, meta_status)?;
             }
         }
     }
@@ -265,33 +272,6 @@ fn failure(error: &Value) -> Option<String> {
         }
     }
     (!parts.is_empty()).then(|| parts.join(" "))
-}
-
-/// A moment in any of the spellings seen: Unix seconds as text or number, milliseconds when it is
-/// above 1e12, RFC 3339, or the same without a zone, which is UTC.
-fn moment(value: &Value) -> Option<UnixMs> {
-    let text = text(value)?;
-    if let Ok(number) = text.parse::<f64>() {
-        let ms = if number > 1e12 {
-            number
-        } else {
-            number * 1000.0
-        };
-        // Beyond the year 5000 it is no time of ours.
-        #[expect(clippy::cast_possible_truncation, reason = "the range is checked")]
-        return (1.0..1e14).contains(&ms).then_some(UnixMs(ms as i64));
-    }
-    let zoned = text.parse::<jiff::Timestamp>().ok();
-    let utc = || {
-        text.parse::<jiff::civil::DateTime>()
-            .ok()?
-            .to_zoned(jiff::tz::TimeZone::UTC)
-            .ok()
-    };
-    let at = zoned.or_else(|| utc().map(|at| at.timestamp()))?;
-    // Before 1970 it is somebody's word for nothing.
-    let ms = at.as_millisecond();
-    (ms > 0).then_some(UnixMs(ms))
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! What was read of one body so far, within bounds.
 
-use crate::domain::Incoming;
+use crate::domain::{Incoming, ProviderId};
+use crate::json;
 use serde_json::Value;
 
 /// The most that is kept of what is not understood, in bytes.
@@ -20,6 +21,8 @@ pub struct TooMany;
 pub(super) struct Found {
     pub(super) events: Vec<Incoming>,
     pub(super) elements: usize,
+    /// Whether texts of the body have characters that could not be read.
+    pub(super) is_damaged: bool,
 }
 
 impl Found {
@@ -32,6 +35,20 @@ impl Found {
             self.events.push(event);
         }
         Ok(())
+    }
+
+    /// Reads one element. With a damaged id it may be about any of several messages: it is kept, and
+    /// matched with none.
+    pub(super) fn take(
+        &mut self,
+        element: &Value,
+        read: impl FnOnce(&Value) -> Incoming,
+    ) -> Result<(), TooMany> {
+        let event = read(element);
+        if self.is_damaged && names_lost(&event) {
+            return self.push(other(UNREADABLE, element));
+        }
+        self.push(event)
     }
 
     /// Of what cannot be read the first is kept as a sample, and how many there were.
@@ -48,6 +65,15 @@ impl Found {
             }
             _ => false,
         }
+    }
+}
+
+fn names_lost(event: &Incoming) -> bool {
+    let lost = |id: &ProviderId| id.as_str().contains(json::LOST);
+    match event {
+        Incoming::Status(event) => lost(&event.provider_id),
+        Incoming::Reply(reply) => reply.id.iter().chain(&reply.context).any(lost),
+        Incoming::Other { .. } => false,
     }
 }
 

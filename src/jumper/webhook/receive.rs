@@ -5,7 +5,7 @@
 //! and waits for nothing else.
 
 use crate::channel::{Channel, Channels, same};
-use crate::http::{Payload, because, json, no_such_route};
+use crate::http::{ENCODED, Payload, because, is_encoded, json, no_such_route};
 use crate::outbox::Outbox;
 use crate::store::EventRules;
 use crate::telemetry::{OncePerSecond, count_folded};
@@ -100,6 +100,10 @@ impl Receiver {
                 return because(no_such_route(), reason);
             }
         };
+        if is_encoded(request.headers()) {
+            count(Some(&door.rules), "encoded");
+            return error(StatusCode::UNSUPPORTED_MEDIA_TYPE, ENCODED);
+        }
         match Payload::from_request(request, &()).await {
             Ok(Payload(body)) => self.store(door, &body).await,
             Err(answer) => answer,
@@ -107,7 +111,7 @@ impl Receiver {
     }
 
     async fn store(&self, door: &Door, body: &[u8]) -> Response {
-        let Ok(body) = serde_json::from_slice(body) else {
+        let Ok(body) = crate::json::read(body) else {
             count(Some(&door.rules), "not_json");
             return error(StatusCode::BAD_REQUEST, "Body is not valid JSON");
         };

@@ -2,11 +2,16 @@
 
 use super::found::LONGEST_RAW;
 use super::*;
+use crate::domain::UnixMs;
 use proptest::prelude::*;
 use serde_json::json;
 
 fn event(kind: &str, data: &Value) -> Value {
     json!({ "event": { "type": kind, "subscription_type": "livechat", "data": data } })
+}
+
+fn parse(body: &Value) -> Result<Vec<Incoming>, TooMany> {
+    super::parse(&body.clone().into())
 }
 
 fn one(body: &Value) -> Incoming {
@@ -284,6 +289,60 @@ fn moments_come_in_many_spellings() {
     for (value, expected) in cases {
         assert_eq!(moment(&value), expected.map(UnixMs), "{value}");
     }
+}
+
+#[test]
+fn r_24_a_damaged_id_is_matched_with_nothing_and_the_rest_of_the_body_is_read() {
+    let read = |body: &str| super::parse(&json::read(body.as_bytes()).unwrap()).unwrap();
+    let statuses = r#"{"event":{"type":"UPDATE","data":{"entry":[{"changes":[{"value":{
+        "contacts":[{"profile":{"name":"A\ud83d"}}],
+        "statuses":[{"id":"M\ud83d","status":"sent"},{"id":"M2","status":"read"}]}}]}]}}}"#;
+    let found = read(statuses);
+    assert!(matches!(
+        &found[0],
+        Incoming::Other {
+            kind: "unreadable",
+            ..
+        }
+    ));
+    assert!(matches!(&found[1], Incoming::Status(event) if event.provider_id.as_str() == "M2"));
+    let says = |context: &str, text: &str| {
+        let body = format!(
+            r#"{{"event":{{"type":"NEW","data":{{"messageid":"U1","mobile":"12025550143","name":"\udc00",
+            "message":"{text}","replytomessage":{{"messageid":"{context}"}}}}}}}}"#
+        );
+        read(&body).remove(0)
+    };
+    assert!(matches!(says("M1", "STOP"), Incoming::Reply(reply) if reply.text == "STOP"));
+    let half = says("M1", "ok \\ud83d");
+    assert!(matches!(half, Incoming::Reply(reply) if reply.text == "ok \u{FFFD}"));
+    let lost = says("M\\ud83d", "STOP");
+    assert!(matches!(
+        lost,
+        Incoming::Other {
+            kind: "unreadable",
+            ..
+        }
+    ));
+}
+
+#[test]
+fn r_28_moments_are_read_as_others_write_them() {
+    let cases = [
+        ("Tue, 02 Jan 2024 00:00:00 GMT", 1_704_153_600_000),
+        (
+            "Tue Jan 02 2024 05:30:00 GMT+0530 (India Standard Time)",
+            1_704_153_600_000,
+        ),
+        ("Tue Jan 02 2024 00:00:00 GMT+0000", 1_704_153_600_000),
+        ("1704153600000000", 1_704_153_600_000),
+        ("1704153600000", 1_704_153_600_000),
+        ("1704153600", 1_704_153_600_000),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(moment(&json!(text)), Some(UnixMs(expected)), "{text}");
+    }
+    assert_eq!(moment(&json!("Tue Jan 02 2024")), None);
 }
 
 #[test]
