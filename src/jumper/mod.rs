@@ -165,6 +165,17 @@ impl Account {
                 text: Some("the list of subscriptions lost entries; it is read again first".into()),
                 ..Answer::default()
             }),
+            (SubscriptionState::Added | SubscriptionState::Replaced, entries)
+                if entries.iter().any(wire::Subscription::is_damaged) =>
+            {
+                let said = "the list of subscriptions has an entry that is not valid Unicode; \
+                            nothing is written, as that would break this entry";
+                Err(Answer {
+                    http: Some(200),
+                    text: Some(said.into()),
+                    ..Answer::default()
+                })
+            }
             merged => Ok(merged),
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! Pure. What is missing, empty or contradicts itself is unknown, never zero.
 
-use super::wire::{text, truthy};
+use super::wire::{name, text, truthy};
 use crate::domain::template::{ButtonShape, Detail, HeaderNeeds, TemplateList, Variant};
 use serde_json::Value;
 use std::collections::HashSet;
@@ -16,9 +16,9 @@ pub(super) fn list(answer: &Value, most: usize) -> Option<TemplateList> {
         ..TemplateList::default()
     };
     for item in data {
-        let name = text(&item["template_name"]);
-        let read = read(item, name.as_deref(), &mut list.variants);
-        match name {
+        let named = name(&item["template_name"]);
+        let read = read(item, named.as_deref(), &mut list.variants);
+        match named {
             _ if read => {}
             Some(name) => {
                 list.unread.insert(name);
@@ -31,15 +31,15 @@ pub(super) fn list(answer: &Value, most: usize) -> Option<TemplateList> {
 }
 
 /// Takes the approved variants of an entry, and tells whether it could be read to its end.
-fn read(item: &Value, name: Option<&str>, variants: &mut Vec<Variant>) -> bool {
-    let (Some(name), Some(all)) = (name, item["templates"].as_array()) else {
+fn read(item: &Value, named: Option<&str>, variants: &mut Vec<Variant>) -> bool {
+    let (Some(named), Some(all)) = (named, item["templates"].as_array()) else {
         return false;
     };
     let mut whole = true;
     for variant in all.iter().filter(|variant| approved(variant)) {
-        match (text(&variant["language"]), text(&variant["id"])) {
+        match (name(&variant["language"]), name(&variant["id"])) {
             (Some(language), Some(id)) => variants.push(Variant {
-                name: name.to_owned(),
+                name: named.to_owned(),
                 language,
                 id,
             }),

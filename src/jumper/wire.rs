@@ -5,6 +5,7 @@
 
 use crate::domain::phone::mask_numbers;
 use crate::domain::{Answer, ProviderId, Receipt, UnixMs};
+use crate::json;
 use serde_json::Value;
 use std::time::Duration;
 
@@ -26,6 +27,24 @@ pub(super) fn text(value: &Value) -> Option<String> {
         }),
         _ => None,
     }
+}
+
+/// A text by which things are told apart. One with a character that could not be read may be any of
+/// several, so it is none.
+pub(super) fn name(value: &Value) -> Option<String> {
+    text(value).filter(|text| !text.contains(json::LOST))
+}
+
+/// Whether an answer speaks of success: yes or no in any of the spellings seen, nothing where it does
+/// not say. What is neither is no success.
+fn success(value: Option<&Value>) -> Option<bool> {
+    let value = value?;
+    let said = match value {
+        Value::Bool(yes) => return Some(*yes),
+        Value::Array(_) | Value::Object(_) => return None,
+        value => text(value).unwrap_or_default(),
+    };
+    Some(said == "1" || said.eq_ignore_ascii_case("true"))
 }
 
 /// Whether a member says yes in any of the ways that loosely typed code writes it.
@@ -58,10 +77,15 @@ pub(super) fn readable(text: &str) -> String {
 
 /// What a whole answer says.
 pub(super) fn answer(http: u16, retry_after: Option<Duration>, body: &[u8]) -> (Answer, Value) {
-    let parsed = serde_json::from_slice::<Value>(body).ok();
+    let parsed = json::read(body).ok();
     let unreadable = parsed.is_none();
-    let json = parsed.unwrap_or_default();
-    let success = json["success"].as_bool();
+    let json = parsed.unwrap_or_default().value;
+    let receipt = receipt(&json);
+    let is_plain = json["success"].is_boolean();
+    // What is neither taken nor refused by its status is not by a strange word either.
+    let success = success(json.get("success")).filter(|yes| {
+        matches!(http, 200..=299 | 400..=499) || is_plain || (*yes && receipt.is_some())
+    });
     let fault = json["fault"]["detail"]["errorcode"].as_str();
     let mut words = said(&json, success);
     if unreadable {
@@ -71,7 +95,7 @@ pub(super) fn answer(http: u16, retry_after: Option<Duration>, body: &[u8]) -> (
         http: Some(http),
         fault: fault.map(readable),
         success,
-        receipt: receipt(&json),
+        receipt,
         text: words.map(|words| readable(&words)),
         retry_after,
         transport: None,
@@ -91,16 +115,47 @@ fn said(json: &Value, success: Option<bool>) -> Option<String> {
             &json["fault"]["faultstring"],
             &json["error_description"],
             &json["error"],
+            &json["errors"],
             &json["Error"],
         ]
         .into_iter()
-        .find_map(text)
+        .find_map(reason)
     })
+}
+
+/// The words of a refusal: a text, or what an object, or each of a list, tells.
+fn reason(error: &Value) -> Option<String> {
+    match error {
+        Value::Object(members) if !members.is_empty() => {
+            let known = [
+                "code",
+                "title",
+                "reason",
+                "message",
+                "description",
+                "detail",
+            ];
+            let mut parts: Vec<String> = Vec::new();
+            for part in known.into_iter().filter_map(|name| text(&error[name])) {
+                if !parts.contains(&part) {
+                    parts.push(part);
+                }
+            }
+            // Members of other names are told as they came.
+            let parts = (!parts.is_empty()).then(|| parts.join(" "));
+            parts.or_else(|| Some(error.to_string()))
+        }
+        Value::Array(items) => {
+            let parts: Vec<_> = items.iter().filter_map(reason).collect();
+            (!parts.is_empty()).then(|| parts.join("; "))
+        }
+        error => text(error),
+    }
 }
 
 /// The flat receipt of a send (contracts/jumper.md section 4.1).
 fn receipt(json: &Value) -> Option<Receipt> {
-    let id = text(&json["message_id"])?;
+    let id = name(&json["message_id"])?;
     Some(Receipt {
         provider_id: ProviderId::parse(&id).ok()?,
         conversation: text(&json["conversationid"]),
@@ -129,11 +184,18 @@ pub(super) struct Subscription {
     pub(super) webhook: String,
 }
 
+impl Subscription {
+    /// Whether it has a character that could not be read: written back, it would be another one.
+    pub(super) fn is_damaged(&self) -> bool {
+        self.permission.contains(json::LOST) || self.webhook.contains(json::LOST)
+    }
+}
+
 /// The subscriptions of a list answer. Entries name their kind `subscription_type` or
 /// `permission` (contracts/jumper.md section 4.6); one without an address cannot be kept.
 pub(super) fn subscriptions(json: &Value) -> Option<Vec<Subscription>> {
     let data = match &json["data"] {
-        Value::Null => return (json["success"] == true).then(Vec::new),
+        Value::Null => return (success(json.get("success")) == Some(true)).then(Vec::new),
         data => data.as_array()?,
     };
     let entry = |item: &Value| {
@@ -183,6 +245,94 @@ mod tests {
     }
 
     #[test]
+    fn r_26_success_is_read_in_every_spelling() {
+        let said = |word: Value| read(200, &json!({ "success": word, "message_id": "M1" })).success;
+        for word in [
+            json!(true),
+            json!("true"),
+            json!("TRUE"),
+            json!(1),
+            json!("1"),
+        ] {
+            assert_eq!(said(word.clone()), Some(true), "{word}");
+        }
+        let words = [
+            json!(false),
+            json!("False"),
+            json!(0),
+            json!("0"),
+            json!(null),
+            json!("queued"),
+        ];
+        for word in words {
+            assert_eq!(said(word.clone()), Some(false), "{word}");
+        }
+        assert_eq!(read(200, &json!({ "message_id": "M1" })).success, None);
+    }
+
+    /// From a server in trouble a strange word proves nothing; only a yes that names the message does.
+    #[test]
+    fn r_26_a_strange_word_under_a_5xx_says_nothing() {
+        let said = |body: Value| read(502, &body).success;
+        assert_eq!(
+            said(json!({ "success": "true", "message_id": "M1" })),
+            Some(true)
+        );
+        assert_eq!(said(json!({ "success": false })), Some(false));
+        for word in [
+            json!("true"),
+            json!("false"),
+            json!(0),
+            json!(null),
+            json!("queued"),
+        ] {
+            assert_eq!(said(json!({ "success": word })), None, "{word}");
+        }
+        assert_eq!(read(302, &json!({ "success": null })).success, None);
+    }
+
+    #[test]
+    fn r_26_a_reason_is_read_from_an_object_and_from_a_list() {
+        let cases = [
+            (
+                json!({ "error": { "code": 131_026, "reason": "Undeliverable" } }),
+                "131026 Undeliverable",
+            ),
+            (
+                json!({ "errors": { "title": "Bad", "detail": "paused" } }),
+                "Bad paused",
+            ),
+            (
+                json!({ "errors": [{ "code": 1, "title": "a" }, "b"] }),
+                "1 a; b",
+            ),
+            (
+                json!({ "errors": { "to": "no such number" } }),
+                "{\"to\":\"no such number\"}",
+            ),
+        ];
+        for (mut body, expected) in cases {
+            body["success"] = false.into();
+            assert_eq!(read(400, &body).text.as_deref(), Some(expected), "{body}");
+        }
+    }
+
+    #[test]
+    fn r_24_a_damaged_answer_keeps_its_receipt_but_never_a_damaged_id() {
+        let of = |id: &str| {
+            let body = format!(r#"{{"success":true,"message_id":{id},"message":"Sent \ud83d"}}"#);
+            answer(200, None, body.as_bytes()).0.receipt
+        };
+        let id = |id: &str| of(id).map(|receipt| receipt.provider_id.as_str().to_owned());
+        assert_eq!(id("\"M1\"").as_deref(), Some("M1"));
+        assert_eq!(
+            id("18446744073709551617").as_deref(),
+            Some("18446744073709551617")
+        );
+        assert_eq!(id("\"M\\udc00\""), None);
+    }
+
+    #[test]
     fn a_refusal_keeps_its_words_and_hides_what_must_be_hidden() {
         let body = json!({ "success": false, "errorMessage":
             "no contact 919876543210 for\n token eyJhbGciOi.eyJzdWIi.c2ln" });
@@ -213,7 +363,7 @@ mod tests {
             "",
             "[1]",
             "\"x\"",
-            "{\"success\":\"true\"}",
+            "{\"success\":[]}",
             "{\"suc",
         ] {
             let got = answer(200, None, body.as_bytes()).0;

@@ -4,6 +4,7 @@ use super::Sender;
 use crate::channel::Channel;
 use crate::domain::template::{ButtonShape, Detail, Outgoing, Variant};
 use crate::domain::{Button, Code, Refusal, Template};
+use crate::json::LOST;
 use crate::outbox::Claimed;
 use crate::store::Tap;
 use crate::templates::{self, Lookup};
@@ -109,7 +110,9 @@ fn taps(template: &Template, detail: &Detail) -> Vec<Tap> {
                 }) => payload.clone(),
                 _ => label.clone(),
             };
-            Some(Tap {
+            // A damaged label is not what the person taps, and a damaged payload is not MoEngage's.
+            let is_whole = !label.contains(LOST) && !payload.contains(LOST);
+            is_whole.then(|| Tap {
                 label: label.clone(),
                 payload,
             })
@@ -146,5 +149,29 @@ mod tests {
             taps(&template, &detail),
             [tap("Keep", "Keep"), tap("Move", "{'a':1}")]
         );
+    }
+
+    #[test]
+    fn r_24_a_damaged_label_or_payload_is_no_tap() {
+        let label = |text: &str| ButtonShape::QuickReply { label: text.into() };
+        let detail = Detail {
+            buttons: Some(vec![label("Ke\u{FFFD}p"), label("Move"), label("Stay")]),
+            ..Detail::default()
+        };
+        let template = Template {
+            name: "t".into(),
+            language: "en".into(),
+            header: None,
+            body: Vec::new(),
+            buttons: vec![Button::QuickReply {
+                index: 1,
+                payload: Some("{'a':'\u{FFFD}'}".into()),
+            }],
+        };
+        let stay = Tap {
+            label: "Stay".into(),
+            payload: "Stay".into(),
+        };
+        assert_eq!(taps(&template, &detail), [stay]);
     }
 }

@@ -57,6 +57,7 @@ mod statuses;
 mod subscription;
 mod tap;
 mod templates;
+mod texts;
 mod tokens;
 mod tokens_killed;
 mod told;

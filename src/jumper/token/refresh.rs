@@ -130,7 +130,9 @@ pub(super) fn read(answer: &Answer, body: &Value, now: UnixMs) -> Result<Pair, F
 
 fn secret(value: &Value) -> Option<SecretString> {
     let text = value.as_str()?.trim();
-    (!text.is_empty()).then(|| text.into())
+    // A token with a lost character opens nothing.
+    let is_whole = !text.is_empty() && !text.contains(crate::json::LOST);
+    is_whole.then(|| text.into())
 }
 
 /// How long an access token lives: `expires_in`, else as it says itself, else an hour. A life that is

@@ -1,0 +1,266 @@
+//! Texts as they come: half characters, strange spellings, names, times. Only the damage is lost.
+
+use crate::aids::*;
+use crate::harness::*;
+use serde_json::{Value, json};
+
+/// The other half of an emoji is not here.
+const HALF: &str = "\\ud83d";
+
+async fn start() -> (Sandbox, Gateway) {
+    let sandbox = Sandbox::start(json!({ "event_mode": "none" })).await;
+    let gateway = Gateway::start(&sandbox, Setup::towards(&sandbox)).await;
+    (sandbox, gateway)
+}
+
+/// A JSON text in which each `@` is something else.
+fn with(body: &Value, what: &[u8]) -> Vec<u8> {
+    let text = body.to_string();
+    let pieces: Vec<_> = text.split('@').map(str::as_bytes).collect();
+    pieces.join(what)
+}
+
+async fn post(gateway: &Gateway, body: Vec<u8>) -> (u16, Value) {
+    let token = format!("Bearer {TOKEN}");
+    gateway.post_as(&[("authorization", &token)], body).await
+}
+
+fn hook(gateway: &Gateway) -> String {
+    gateway.webhook()[gateway.url.len()..].to_owned()
+}
+
+/// The code and the reason with which MoEngage was told that a message failed.
+async fn failure(sandbox: &Sandbox, msg_id: &str) -> Value {
+    until(&format!("{msg_id} is told as failed"), async || {
+        let entries = sandbox.entries(msg_id).await;
+        let failed = entries.into_iter().find(|one| one["status"] == "failed")?;
+        Some(failed["error"].clone())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn r_24_half_a_character_in_a_value_costs_that_character_and_in_a_name_the_send() {
+    let (sandbox, gateway) = start().await;
+    let success = (200, json!({ "status": "success" }));
+    for (n, damage) in [HALF.as_bytes(), b"\xff", "\u{1F600}".as_bytes()]
+        .into_iter()
+        .enumerate()
+    {
+        let mut body = order_update(&format!("m{n}"), &number(n));
+        body["template"]["components"][0]["parameters"][0]["text"] = json!("Ana @");
+        body["from_the_future"] = json!({ "note": "@" });
+        assert_eq!(post(&gateway, with(&body, damage)).await, success);
+        gateway.until_sent(&format!("m{n}")).await;
+        let sends = sandbox.sends_to(&number(n)[1..]).await;
+        let expected = if n == 2 {
+            "Ana \u{1F600}"
+        } else {
+            "Ana \u{FFFD}"
+        };
+        assert!(sends[0].to_string().contains(expected), "{sends:?}");
+    }
+    for (place, name) in [
+        ("/msg_id", "msg_id"),
+        ("/to", "to"),
+        ("/from", "from"),
+        ("/template/name", "template.name"),
+        ("/template/language/code", "template.language.code"),
+    ] {
+        let mut body = order_update("x", &number(9));
+        *body.pointer_mut(place).unwrap() = json!("1@");
+        let (status, answer) = post(&gateway, with(&body, HALF.as_bytes())).await;
+        let message = answer["message"].as_str().unwrap().to_owned();
+        assert_eq!(status, 400, "{message}");
+        assert!(message.starts_with(&format!("{name} ")), "{message}");
+    }
+    gateway.drained().await;
+}
+
+#[tokio::test]
+async fn r_24_a_webhook_with_half_a_character_keeps_its_stop_and_its_statuses() {
+    let (sandbox, gateway) = start().await;
+    let id = sent(&gateway, &sandbox, "m0", &number(0)).await;
+    let path = hook(&gateway);
+    for (n, damage) in [HALF.as_bytes(), b"\xf0\x9f\x98"].into_iter().enumerate() {
+        let says = json!({ "event": { "type": "NEW", "subscription_type": "livechat", "data": {
+            "messageid": format!("in-{n}"), "mobile": &number(n)[1..], "name": "Ana @",
+            "message": "STOP" } } });
+        assert_eq!(post_raw(&gateway, &path, with(&says, damage)).await.0, 200);
+        let answer = gateway.post(&order_update("after", &number(n))).await;
+        assert_eq!(code_of(&answer), "7003", "{answer:?}");
+    }
+    // One of the ids is damaged: it is nobody's, and the others are read.
+    let mut change = change(&[
+        meta_status("x@", "read", 1_930_000_000),
+        meta_status(&id, "delivered", 1_930_000_000),
+    ]);
+    change["value"]["contacts"] = json!([{ "profile": { "name": "@" } }]);
+    let body = with(&meta(&[vec![change]]), HALF.as_bytes());
+    assert_eq!(post_raw(&gateway, &path, body).await.0, 200);
+    until("both are told", async || {
+        let mut told = sandbox.told("m0").await;
+        told.sort();
+        (told == ["delivered", "inbound"]).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn r_24_half_a_character_in_an_answer_to_a_send_or_in_the_template_list_stops_nothing() {
+    let sandbox = Sandbox::start(json!({ "event_mode": "none" })).await;
+    let list = json!({ "success": true, "data": [
+        { "template_name": "broken@", "templates": [{ "id": "1", "language": "en_US", "status": "APPROVED" }] },
+        { "template_name": "order_update", "sample": "Hi @", "templates": [
+            { "id": "5000000000000001", "language": "en_US", "status": "APPROVED" }] }] });
+    let list = String::from_utf8(with(&list, HALF.as_bytes())).unwrap();
+    sandbox.rule(json!({ "route": "list", "body": list })).await;
+    let answer = format!(r#"{{"success":true,"message_id":"M-1","message":"Sent to Ana {HALF}"}}"#);
+    sandbox
+        .rule(json!({ "route": "send", "next": 1, "body": answer }))
+        .await;
+    let gateway = Gateway::start(&sandbox, Setup::towards(&sandbox)).await;
+    gateway.accept("m0", &number(0)).await;
+    gateway.until_sent("m0").await;
+    assert_eq!(
+        gateway
+            .event(&status("M-1", "delivered", 1_930_000_000))
+            .await,
+        200
+    );
+    until_told(&sandbox, "m0", &["delivered"]).await;
+}
+
+#[tokio::test]
+async fn r_25_a_byte_order_mark_is_passed_over_and_a_compressed_body_is_told_so() {
+    let (sandbox, gateway) = start().await;
+    let marked = |body: &Value| format!("\u{FEFF}{body}").into_bytes();
+    let answer = post(&gateway, marked(&order_update("m0", &number(0)))).await;
+    assert_eq!(answer, (200, json!({ "status": "success" })));
+    let id = receipt(&gateway, &sandbox, "m0", &number(0)).await;
+    let told = marked(&status(&id, "read", 1_930_000_000));
+    assert_eq!(post_raw(&gateway, &hook(&gateway), told).await.0, 200);
+    until_told(&sandbox, "m0", &["read"]).await;
+
+    let token = format!("Bearer {TOKEN}");
+    let body = order_update("m1", &number(1)).to_string();
+    for (coding, expected) in [("gzip", 415), ("Identity", 200), ("identity, br", 415)] {
+        let headers = [("authorization", &*token), ("content-encoding", coding)];
+        let (status, answer) = gateway.post_as(&headers, body.clone()).await;
+        assert_eq!(status, expected, "{coding}: {answer}");
+        if status == 415 {
+            let message = answer["message"].as_str().unwrap();
+            assert!(message.contains("Content-Encoding"), "{message}");
+            assert_eq!(answer.as_object().unwrap().len(), 1);
+        }
+    }
+    let request = gateway.http.post(gateway.webhook()).body(body);
+    let answer = request
+        .header("content-encoding", "gzip")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(answer.status(), 415);
+    let answer: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
+    assert_eq!(answer["status"], "error");
+    assert!(
+        answer["message"]
+            .as_str()
+            .unwrap()
+            .contains("Content-Encoding")
+    );
+}
+
+#[tokio::test]
+async fn r_26_success_in_any_spelling_with_an_id_is_a_receipt_and_a_reason_is_told() {
+    let (sandbox, gateway) = start().await;
+    for (n, word) in [json!("true"), json!("True"), json!(1), json!("1")]
+        .iter()
+        .enumerate()
+    {
+        let answer = json!({ "success": word, "message_id": format!("M-{n}") });
+        sandbox
+            .rule(json!({ "route": "send", "next": 1, "body": answer }))
+            .await;
+        let msg_id = format!("m{n}");
+        gateway.accept(&msg_id, &number(n)).await;
+        gateway.until_sent(&msg_id).await;
+    }
+    for (n, (status, answer, reason)) in [
+        (
+            200,
+            json!({ "success": "false", "error": { "code": 131_026, "reason": "Undeliverable" } }),
+            "131026 Undeliverable",
+        ),
+        (
+            200,
+            json!({ "success": 0, "errors": { "title": "Paused" } }),
+            "Paused",
+        ),
+        (
+            400,
+            json!({ "success": "0", "errors": [{ "code": 7, "title": "No such page" }] }),
+            "7 No such page",
+        ),
+        (
+            200,
+            json!({ "success": null, "message": "No credit" }),
+            "No credit",
+        ),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let rule = json!({ "route": "send", "next": 1, "status": status, "body": answer });
+        sandbox.rule(rule).await;
+        let msg_id = format!("f{n}");
+        gateway.accept(&msg_id, &number(20 + n)).await;
+        let error = failure(&sandbox, &msg_id).await;
+        let told = error["description"].as_str().unwrap();
+        assert!(told.contains(reason), "{told}");
+    }
+    for (n, (status, answer)) in [
+        (200, json!({ "success": "true" })),
+        (502, json!({ "success": "false" })),
+        (500, json!({ "success": null })),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let rule = json!({ "route": "send", "next": 1, "status": status, "body": answer });
+        sandbox.rule(rule).await;
+        let msg_id = format!("u{n}");
+        gateway.accept(&msg_id, &number(40 + n)).await;
+        gateway.until_state(&msg_id, "unknown").await;
+    }
+}
+
+#[tokio::test]
+async fn r_75_a_number_or_depth_out_of_all_measure_that_nobody_reads_loses_nothing() {
+    let (sandbox, gateway) = start().await;
+    let success = (200, json!({ "status": "success" }));
+    let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
+    for (n, strange) in ["1e999999", &"9".repeat(400), &deep]
+        .into_iter()
+        .enumerate()
+    {
+        let (msg_id, to) = (format!("m{n}"), number(n));
+        let mut body = order_update(&msg_id, &to);
+        body["nobody"] = json!(0);
+        let text = |body: Value| {
+            body.to_string()
+                .replace("\"nobody\":0", &format!("\"nobody\":{strange}"))
+        };
+        assert_eq!(
+            post(&gateway, text(body).into_bytes()).await,
+            success,
+            "{strange:.20}"
+        );
+        let id = receipt(&gateway, &sandbox, &msg_id, &to).await;
+        let mut told = status(&id, "read", 1_930_000_000);
+        told["nobody"] = json!(0);
+        let answer = post_raw(&gateway, &hook(&gateway), text(told)).await;
+        assert_eq!(answer, success, "{strange:.20}");
+        until_told(&sandbox, &msg_id, &["read"]).await;
+    }
+}
