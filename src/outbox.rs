@@ -125,10 +125,13 @@ impl Outbox {
     async fn store_events(
         self,
         rules: Arc<EventRules>,
-        events: Vec<Incoming>,
+        mut events: Vec<Incoming>,
         give_up: Instant,
     ) -> Result<Folded, StoreError> {
-        let mut all = Folded::default();
+        let mut all = Folded {
+            misdated: Incoming::forget_odd_times(&mut events, clock::moment()),
+            ..Folded::default()
+        };
         for together in events.chunks(MOST_TOGETHER) {
             let folded = self.store_together(&rules, together, give_up).await?;
             folded.ring.iter().for_each(|channel| self.ring(channel));
@@ -202,6 +205,15 @@ impl Claimed {
         self.claimed.accepted_at
     }
 
+    /// Keeps what the person can tap before the provider answers, which a tap may overtake. Where this
+    /// fails, nothing is lost: the end of the attempt keeps it too.
+    pub async fn know_taps(&self, taps: &[Tap]) {
+        if !taps.is_empty() {
+            let (store, taps) = (&self.outbox.store, taps.to_vec());
+            let _ = store.know_taps(&self.claimed, taps).await;
+        }
+    }
+
     /// The provider took it.
     pub async fn sent(self, receipt: Receipt, taps: Vec<Tap>, answer: String) -> Folded {
         self.settle(Settlement::Accepted { receipt, taps }, answer)
@@ -258,10 +270,8 @@ impl Claimed {
             let (end, said) = (settlement.clone(), answer.clone());
             match store.settle(&self.claimed, end, said, clock::now()).await {
                 Ok(folded) => {
-                    folded
-                        .ring
-                        .iter()
-                        .for_each(|channel| self.outbox.ring(channel));
+                    let ring = folded.ring.iter();
+                    ring.for_each(|channel| self.outbox.ring(channel));
                     return folded;
                 }
                 Err(error) => {

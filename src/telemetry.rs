@@ -145,6 +145,7 @@ pub fn count_folded(folded: &Folded) {
         ("gateway_opt_outs_total", folded.opted_out),
         ("gateway_opt_ins_total", folded.opted_in),
         ("gateway_inferred_receipts_total", folded.inferred),
+        ("gateway_misdated_events_total", folded.misdated),
     ];
     for (name, n) in rest {
         if n > 0 {

@@ -147,6 +147,7 @@ impl Parts {
             account: channel.account.id.clone(),
             keywords: Keywords::new(&config.inbound.stop_words, &config.inbound.start_words),
             reply_window: config.inbound.reply_window,
+            clock_doubt: Duration::ZERO,
             relay_unmatched: config.inbound.relay_unmatched,
             waba_number: channel.waba_number.clone(),
         })

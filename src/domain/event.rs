@@ -1,7 +1,8 @@
 //! What a provider's webhook brings, in our own words.
 
-use super::{Phone, ProviderId, Status, UnixMs};
+use super::{Moment, Phone, ProviderId, Status, UnixMs};
 use std::fmt;
+use std::time::Duration;
 
 /// One thing that a webhook said.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +21,30 @@ pub enum Incoming {
         /// How often in one body; the first of them is kept.
         times: u32,
     },
+}
+
+/// How far a provider's clock may be off. What lies farther ahead, or farther before the acceptance of
+/// its message, is not believed: it is told with the time at which it came.
+pub const BELIEVED: Duration = Duration::from_hours(24);
+/// No message of ours that an event may be about is older.
+const OLDEST: Duration = Duration::from_hours(32 * 24);
+
+impl Incoming {
+    /// Forgets times that nobody believes, whatever messages they are about; tells how many.
+    pub fn forget_odd_times(events: &mut [Self], now: Moment) -> u32 {
+        let odd = events.iter_mut().map(|event| event.forget_odd_time(now));
+        odd.map(u32::from).sum()
+    }
+
+    fn forget_odd_time(&mut self, now: Moment) -> bool {
+        let believed = now.earliest.minus(OLDEST)..=now.latest.plus(BELIEVED);
+        let at = match self {
+            Self::Status(event) => &mut event.at,
+            Self::Reply(reply) => &mut reply.at,
+            Self::Other { .. } => return false,
+        };
+        at.take_if(|at| !believed.contains(at)).is_some()
+    }
 }
 
 /// A delivery status as the provider told it.
@@ -70,5 +95,40 @@ impl fmt::Display for ReplyKind {
             Self::Text => "text",
             Self::Button { .. } => "button",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn r_28_a_time_that_nobody_believes_is_forgotten() {
+        let now = UnixMs(1_700_000_000_000);
+        let odd = |at: UnixMs, now: Moment| {
+            let mut event = Incoming::Status(StatusEvent {
+                provider_id: ProviderId::parse("P1").unwrap(),
+                status: Status::Read,
+                at: Some(at),
+                recipient: None,
+                error: None,
+            });
+            event.forget_odd_time(now)
+        };
+        for (at, expected) in [
+            (now.plus(BELIEVED), false),
+            (UnixMs(4_070_908_800_000), true),
+            (now.minus(OLDEST), false),
+            (UnixMs(1), true),
+        ] {
+            assert_eq!(odd(at, now.into()), expected, "{at:?}");
+        }
+        // While our own clocks disagree, either may be right.
+        let moment = Moment {
+            latest: now.plus(10 * BELIEVED),
+            earliest: now.minus(10 * BELIEVED),
+        };
+        assert!(!odd(now.plus(10 * BELIEVED), moment));
+        assert!(!odd(now.minus(40 * BELIEVED), moment));
     }
 }

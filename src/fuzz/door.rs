@@ -246,6 +246,7 @@ fn rules(channel: &Channel) -> EventRules {
         account: channel.account.id.clone(),
         keywords: Keywords::new::<&str>(&[], &[]),
         reply_window: Duration::from_secs(7 * 86_400),
+        clock_doubt: Duration::ZERO,
         relay_unmatched: true,
         waba_number: None,
     }

@@ -135,7 +135,11 @@ impl Sender {
         let began = Instant::now();
         // Later, another process may have put it down as unknown.
         permit.until(sending.claimed.lease_until());
-        let sent = self.provider.send(permit, &outgoing).await;
+        // At once: the call may not wait for the store, and a tap may not find it unknown.
+        let (sent, ()) = tokio::join!(
+            self.provider.send(permit, &outgoing),
+            sending.claimed.know_taps(&sending.taps)
+        );
         let account = self.account.id.as_str().to_owned();
         metrics::histogram!("gateway_send_seconds", "account" => account)
             .record(began.elapsed().as_secs_f64());

@@ -5,7 +5,7 @@ use super::embedded::Store;
 use super::record::{Ledger, Record, Search};
 use super::redis::Store as SharedStore;
 use super::report::Report;
-use super::settlement::Settlement;
+use super::settlement::{Settlement, Tap};
 use super::sweep::{Look, SweepRule, Swept};
 use super::types::*;
 use crate::domain::{AccountId, ChannelId, Incoming, Message, Moment, MsgId, Refusal, UnixMs};
@@ -136,6 +136,18 @@ impl Outbox {
             Self::Embedded(store) => store.recover(account, until, now).await,
             // A sweep takes over from whoever is gone.
             Self::Redis(_) => Ok(0),
+        }
+    }
+
+    /// Keeps what the person can tap while the message is being sent: a tap may overtake the answer.
+    pub async fn know_taps(
+        &self,
+        claimed: &ClaimedMessage,
+        taps: Vec<Tap>,
+    ) -> Result<(), StoreError> {
+        match self {
+            Self::Embedded(store) => store.know_taps(claimed, taps).await,
+            Self::Redis(store) => store.know_taps(claimed, taps).await,
         }
     }
 

@@ -2,8 +2,8 @@
 
 use crate::domain::template::Variant;
 use crate::domain::{
-    AccountId, Ages, BusinessNumber, Callback, ChannelId, Lane, Message, Moment, MsgId, Phone,
-    Refusal, UnixMs,
+    AccountId, Ages, BELIEVED, BusinessNumber, Callback, ChannelId, Lane, Message, Moment, MsgId,
+    Phone, Refusal, UnixMs,
 };
 use secrecy::SecretString;
 use std::sync::Arc;
@@ -167,6 +167,8 @@ pub struct Folded {
     pub opted_in: u32,
     /// Unknown sends that an event proved.
     pub inferred: u32,
+    /// Times of events that were not believed.
+    pub misdated: u32,
     /// Channels that have something to relay now.
     pub ring: Vec<ChannelId>,
 }
@@ -184,6 +186,7 @@ impl Folded {
         self.opted_out += more.opted_out;
         self.opted_in += more.opted_in;
         self.inferred += more.inferred;
+        self.misdated += more.misdated;
         self.ring.extend(more.ring);
     }
 }
@@ -203,18 +206,26 @@ pub struct EventRules {
     pub relay_unmatched: bool,
     /// The channel's own number.
     pub waba_number: Option<BusinessNumber>,
+    /// How far our own clocks disagree.
+    pub clock_doubt: Duration,
 }
 
 impl EventRules {
+    /// How long before the acceptance of its message an event may have happened.
+    pub fn early(&self) -> Duration {
+        BELIEVED + self.clock_doubt
+    }
+
     /// The rules for a moment: while the clocks disagree, a reply is not cut off from its message by
-    /// the one that shows the later time.
+    /// the one that shows the later time, nor is the time of an event.
     pub fn by(rules: &Arc<Self>, moment: Moment) -> Arc<Self> {
         if !moment.is_in_doubt() {
             return rules.clone();
         }
-        let reply_window = rules.reply_window + moment.latest.since(moment.earliest);
+        let clock_doubt = moment.latest.since(moment.earliest);
         Arc::new(Self {
-            reply_window,
+            reply_window: rules.reply_window + clock_doubt,
+            clock_doubt,
             ..(**rules).clone()
         })
     }

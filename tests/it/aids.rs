@@ -34,6 +34,18 @@ pub(crate) fn status(id: &str, status: &str, seconds: u64) -> Value {
     meta(&[vec![change(&[meta_status(id, status, seconds)])]])
 }
 
+/// The time so many seconds ago, in seconds since 1970.
+pub(crate) fn ago(seconds: u64) -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    now.unwrap().as_secs() - seconds
+}
+
+/// The same in a text, by the letters of `strftime`.
+pub(crate) fn written(seconds: u64, format: &str) -> String {
+    let at = jiff::Timestamp::from_second(seconds.try_into().unwrap());
+    at.unwrap().strftime(format).to_string()
+}
+
 /// A webhook that tells one status in Vonage's shape.
 pub(crate) fn vonage(id: &str, status: &str) -> Value {
     update(

@@ -167,11 +167,14 @@ async fn b_31_a_storm_of_repeats_and_late_statuses_never_goes_backwards_nor_repe
 async fn b_32_the_upstreams_words_become_moengages_with_reason_and_the_events_own_time() {
     let (sandbox, gateway) = quiet().await;
     let first = sent(&gateway, &sandbox, "m0", &number(0)).await;
-    assert_eq!(gateway.event(&vonage(&first, "submitted")).await, 200);
+    let at = ago(7);
+    let mut submitted = vonage(&first, "submitted");
+    submitted["event"]["data"]["timestamp"] = json!(written(at - 1, "%FT%TZ"));
+    assert_eq!(gateway.event(&submitted).await, 200);
     for unknown in ["deleted", "replied", "accepted"] {
         assert_eq!(gateway.event(&vonage(&first, unknown)).await, 200);
     }
-    let mut failed = meta_status(&first, "failed", 1_700_000_007);
+    let mut failed = meta_status(&first, "failed", at);
     failed["errors"] = json!([{ "code": 131_047, "title": "Re-engagement message",
         "error_data": { "details": "More than 24 hours have passed" } }]);
     assert_eq!(gateway.event(&meta(&[vec![change(&[failed])]])).await, 200);
@@ -184,10 +187,11 @@ async fn b_32_the_upstreams_words_become_moengages_with_reason_and_the_events_ow
     until_told(&sandbox, "m1", &["failed"]).await;
     let told = sandbox.entries("m0").await;
     assert_eq!(
-        told[0]["timestamp"], "1930125600",
+        told[0]["timestamp"],
+        (at - 1).to_string(),
         "the time of the event, in seconds"
     );
-    assert_eq!(told[1]["timestamp"], "1700000007");
+    assert_eq!(told[1]["timestamp"], at.to_string());
     assert_eq!(told[1]["error"]["code"], "7004");
     for (entry, part) in [
         (&told[1], "131047"),
@@ -212,12 +216,11 @@ async fn timestamps_are_milliseconds_where_moengage_wants_them() {
     let setup = Setup::towards(&sandbox).env("MOENGAGE_TIMESTAMP_UNIT", "ms");
     let gateway = Gateway::start(&sandbox, setup).await;
     let id = sent(&gateway, &sandbox, "m0", &number(0)).await;
-    assert_eq!(
-        gateway.event(&status(&id, "read", 1_930_000_001)).await,
-        200
-    );
+    let at = ago(7);
+    assert_eq!(gateway.event(&status(&id, "read", at)).await, 200);
     until_told(&sandbox, "m0", &["read"]).await;
-    assert_eq!(sandbox.entries("m0").await[0]["timestamp"], "1930000001000");
+    let told = &sandbox.entries("m0").await[0]["timestamp"];
+    assert_eq!(*told, format!("{at}000"));
 }
 
 #[tokio::test]

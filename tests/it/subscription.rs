@@ -138,3 +138,23 @@ async fn without_an_address_of_ours_no_subscription_is_touched() {
     assert_eq!(calls(&sandbox, "list_subscription").await, 0);
     assert_eq!(webhooks(&sandbox).await, [FOREIGN]);
 }
+
+#[tokio::test]
+async fn r_24_a_list_with_an_entry_that_cannot_be_read_is_not_written_back() {
+    let sandbox = Sandbox::start(json!({ "share_read": 0 })).await;
+    let list = r#"{"success":true,"data":[{"permission":"livechat","webhook":"https://crm.example/\ud83d"}]}"#;
+    sandbox
+        .rule(json!({ "route": "list_subscription", "body": list }))
+        .await;
+    let (setup, url) = setup(&sandbox);
+    let gateway = Gateway::start_unheard(setup);
+    until("it was looked at again", async || {
+        (calls(&sandbox, "list_subscription").await >= 3).then_some(())
+    })
+    .await;
+    assert_eq!(calls(&sandbox, "subscribe").await, 0);
+    let output = gateway.process.output();
+    assert!(output.contains("not valid Unicode"), "{output}");
+    sandbox.no_rules().await;
+    until_webhooks(&sandbox, &[&format!("{url}/{SECRET}")]).await;
+}

@@ -264,3 +264,72 @@ async fn r_75_a_number_or_depth_out_of_all_measure_that_nobody_reads_loses_nothi
         until_told(&sandbox, &msg_id, &["read"]).await;
     }
 }
+
+#[tokio::test]
+async fn r_28_times_are_read_in_any_spelling_and_one_that_cannot_be_is_when_it_came() {
+    let (sandbox, gateway) = start().await;
+    let at = ago(7);
+    let spelled = [
+        (json!(written(at, "%a, %d %b %Y %H:%M:%S GMT")), true),
+        (
+            json!(written(
+                at,
+                "%a %b %d %Y %H:%M:%S GMT+0000 (Coordinated Universal Time)"
+            )),
+            true,
+        ),
+        (json!(at * 1_000_000), true),
+        (json!((at * 1_000).to_string()), true),
+        (json!("2099-01-01T00:00:00Z"), false),
+        (json!(written(at - 2 * 86_400, "%FT%TZ")), false),
+    ];
+    for (n, (time, is_believed)) in spelled.into_iter().enumerate() {
+        let msg_id = format!("m{n}");
+        let id = sent(&gateway, &sandbox, &msg_id, &number(n)).await;
+        let mut body = vonage(&id, "read");
+        body["event"]["data"]["timestamp"] = time.clone();
+        let before = ago(0);
+        assert_eq!(gateway.event(&body).await, 200);
+        until_told(&sandbox, &msg_id, &["read"]).await;
+        let told = sandbox.entries(&msg_id).await[0]["timestamp"].clone();
+        let told: u64 = told.as_str().unwrap().parse().unwrap();
+        if is_believed {
+            assert_eq!(told, at, "{time}");
+        } else {
+            assert!(
+                (before..=ago(0)).contains(&told),
+                "{time} is told as {told}"
+            );
+        }
+    }
+    let metrics = gateway.metrics().await;
+    assert_eq!(figure(&metrics, "gateway_misdated_events_total"), 2.0);
+}
+
+#[tokio::test]
+async fn r_29_a_tap_that_comes_before_jumpers_slow_answer_is_told_as_the_tap_it_is() {
+    let knobs = json!({ "event_mode": "none", "share_accept_then_slow": 1, "accept_slow_s": 5 });
+    let sandbox = Sandbox::start(knobs).await;
+    let gateway = Gateway::start(&sandbox, Setup::towards(&sandbox)).await;
+    let components = json!([
+        { "type": "body", "parameters": [{ "type": "text", "text": "10:30" }] },
+        { "type": "button", "sub_type": "quick_reply", "index": "0",
+            "parameters": [{ "type": "payload", "payload": "{'slot':1}" }] } ]);
+    let body = send("m0", &number(0), "confirm_slot", "en_US", components);
+    gateway.accept_body(&body).await;
+    let id = until("Jumper has it", async || {
+        let sends = sandbox.sends_to(&number(0)[1..]).await;
+        Some(sends.first()?["message_id"].as_str()?.to_owned())
+    })
+    .await;
+    let tap = json!({ "message_id": id, "text": "Keep it", "kind": "click" });
+    assert_eq!(sandbox.post("reply", tap).await["status"], 200);
+    until_told(&sandbox, "m0", &["inbound"]).await;
+    let told = &sandbox.entries("m0").await[0];
+    assert_eq!(
+        told["button"],
+        json!({ "payload": "{'slot':1}", "text": "Keep it" })
+    );
+    gateway.until_sent("m0").await;
+    gateway.drained().await;
+}

@@ -18,6 +18,7 @@ struct Matched {
     msg_id: MsgId,
     progress: Progress,
     history_len: i64,
+    accepted_at: UnixMs,
 }
 
 impl Store {
@@ -61,6 +62,26 @@ pub(super) struct Here<'a> {
     pub(super) now: UnixMs,
 }
 
+impl Here<'_> {
+    /// When an event of a message happened: when it came, where it does not say, or says what nobody
+    /// believes.
+    pub(super) fn believed(
+        &self,
+        at: Option<UnixMs>,
+        accepted: UnixMs,
+        folded: &mut Folded,
+    ) -> UnixMs {
+        match at {
+            Some(at) if at >= accepted.minus(self.rules.early()) => at,
+            Some(_) => {
+                folded.misdated += 1;
+                self.now
+            }
+            None => self.now,
+        }
+    }
+}
+
 fn take_status(
     txn: &mut Txn<'_>,
     here: &Here<'_>,
@@ -68,7 +89,12 @@ fn take_status(
     folded: &mut Folded,
 ) -> Result<()> {
     if let Some(message) = by_provider_id(txn.conn, &here.rules.account, &event.provider_id)? {
-        return fold(txn, &message, event, here.now, folded);
+        let at = here.believed(event.at, message.accepted_at, folded);
+        let event = StatusEvent {
+            at: Some(at),
+            ..event.clone()
+        };
+        return fold(txn, &message, &event, here.now, folded);
     }
     folded.unmatched += 1;
     txn.conn
@@ -180,7 +206,7 @@ fn by_provider_id(
     id: &ProviderId,
 ) -> Result<Option<Matched>> {
     conn.prepare_cached(
-        "SELECT id, channel, msg_id, progress, length(history) FROM message
+        "SELECT id, channel, msg_id, progress, length(history), accepted_at FROM message
          WHERE account = ?1 AND provider_id = ?2",
     )?
     .query_row((account.as_str(), id.as_str()), |row| {
@@ -197,6 +223,7 @@ fn matched(row: &Row<'_>) -> Result<Matched> {
         msg_id: MsgId::parse(row.get_ref(2)?.as_str()?).map_err(damaged)?,
         progress: progress(row.get(3)?),
         history_len: row.get(4)?,
+        accepted_at: UnixMs(damage::readable(row.get(5))?.unwrap_or_default()),
     })
 }
 

@@ -21,6 +21,7 @@ struct Answered {
     recipient: Option<Phone>,
     /// Labels and payloads; empty when the match is by person only.
     taps: Vec<(String, String)>,
+    accepted_at: UnixMs,
 }
 
 /// Takes one reply.
@@ -62,13 +63,14 @@ pub(super) fn take(
         folded.unmatched_replies += 1;
         return keep_other(txn, here, "unmatched_reply", &reply.text);
     }
+    let accepted_at = answered.as_ref().map(|message| message.accepted_at);
     let entry = Callback::Inbound(InboundEntry {
         from,
         waba_number: match &answered {
             Some(message) => message.waba_number.clone(),
             None => own_number(txn.conn, here)?,
         },
-        at: reply.at.unwrap_or(here.now),
+        at: here.believed(reply.at, accepted_at.unwrap_or_default(), folded),
         kind: kind(answered.as_ref(), &reply.text),
         text: reply.text.clone(),
         msg_id: answered.as_ref().map(|message| message.msg_id.clone()),
@@ -132,7 +134,7 @@ const REACHED: &str = "(state IN (1, 2, 3) OR lost = 1)";
 /// newest of all, for the last number that MoEngage named.
 const LOOKED_THROUGH: i64 = 1000;
 
-const COLUMNS: &str = "SELECT id, channel, msg_id, body, taps, recipient FROM message";
+const COLUMNS: &str = "SELECT id, channel, msg_id, body, taps, recipient, accepted_at FROM message";
 
 fn answered(conn: &Connection, here: &Here<'_>, reply: &Reply) -> Result<Option<Answered>> {
     if let Some(context) = &reply.context {
@@ -147,6 +149,10 @@ fn answered(conn: &Connection, here: &Here<'_>, reply: &Reply) -> Result<Option<
             .flatten();
         if by_context.is_some() {
             return Ok(by_context);
+        }
+        let in_doubt = tapped_in_doubt(conn, here, reply)?;
+        if in_doubt.is_some() {
+            return Ok(in_doubt);
         }
     }
     let since = here.now.minus(here.rules.reply_window);
@@ -177,6 +183,33 @@ fn answered(conn: &Connection, here: &Here<'_>, reply: &Reply) -> Result<Option<
     }))
 }
 
+/// The message of a person in doubt that has a button of this label, the newest where several have: its
+/// id is not known yet, as a tap may overtake the answer to the send.
+fn tapped_in_doubt(conn: &Connection, here: &Here<'_>, reply: &Reply) -> Result<Option<Answered>> {
+    let since = here.now.minus(here.rules.reply_window);
+    let mut select = conn.prepare_cached(&format!(
+        "{COLUMNS} WHERE id IN
+           (SELECT id FROM (SELECT id, account, state, lost, accepted_at FROM message
+                            WHERE recipient = ?1 ORDER BY id DESC LIMIT ?4)
+            WHERE account = ?2 AND (state IN (1, 3) OR lost = 1) AND accepted_at >= ?3)
+         ORDER BY accepted_at DESC, id DESC"
+    ))?;
+    let params = (
+        signed(reply.from.number()),
+        here.rules.account.as_str(),
+        since.0,
+        LOOKED_THROUGH,
+    );
+    let rows = select.query_map(params, |row| damage::readable(read(row)))?;
+    for message in rows {
+        let message = message?;
+        if kind(message.as_ref(), &reply.text) != ReplyKind::Text {
+            return Ok(message);
+        }
+    }
+    Ok(None)
+}
+
 fn read(row: &Row<'_>) -> Result<Answered> {
     let taps: Option<String> = damage::readable(row.get(4))?.flatten();
     Ok(Answered {
@@ -189,6 +222,7 @@ fn read(row: &Row<'_>) -> Result<Answered> {
         taps: taps
             .and_then(|taps| serde_json::from_str(&taps).ok())
             .unwrap_or_default(),
+        accepted_at: UnixMs(damage::readable(row.get(6))?.unwrap_or_default()),
     })
 }
 

@@ -29,7 +29,26 @@ impl Found {
     }
 }
 
+/// The message of a claim, as long as its attempt is under way.
+const UNDER_WAY: &str = "id = ?1 AND attempts = ?2 AND state = 1";
+
 impl Store {
+    /// Keeps what the person can tap while the message is being sent: a tap may overtake the answer.
+    pub async fn know_taps(
+        &self,
+        claimed: &ClaimedMessage,
+        taps: Vec<Tap>,
+    ) -> Result<(), StoreError> {
+        let claim = (claimed.handle, signed(claimed.claim));
+        self.step("taps", move |txn| {
+            match find_where(txn.conn, UNDER_WAY, claim)?.pop() {
+                Some(message) => keep_taps(txn, &message, &taps),
+                None => Ok(()),
+            }
+        })
+        .await
+    }
+
     /// Ends an attempt. The claim is the fence: the only process loses no lease, so whoever has not
     /// made the claim whose attempt is under way has told its end before, and a repeated call does
     /// nothing. The history of an attempt that decided nothing keeps `answer`.
@@ -43,8 +62,7 @@ impl Store {
         let (handle, claim) = (claimed.handle, signed(claimed.claim));
         self.step("settle", move |txn| {
             let mut folded = Folded::default();
-            let under_way = "id = ?1 AND attempts = ?2 AND state = 1";
-            let Some(message) = find_where(txn.conn, under_way, (handle, claim))?.pop() else {
+            let Some(message) = find_where(txn.conn, UNDER_WAY, (handle, claim))?.pop() else {
                 return Ok(folded);
             };
             match &settlement {

@@ -12,19 +12,20 @@ use crate::store::seen::Mark;
 use crate::store::{EventRules, Folded, StoreError, row};
 use std::sync::Arc;
 
-/// Emitted, superseded, unmatched, inferred, channels to ring, keys that are damaged.
-pub(super) type Fold = (u32, u32, u32, u32, Vec<Text>, Vec<Text>);
+/// Emitted, superseded, unmatched, inferred, channels to ring, keys that are damaged, misdated.
+pub(super) type Fold = (u32, u32, u32, u32, Vec<Text>, Vec<Text>, u32);
 /// Told, repeated, unmatched, stop, start.
 type Replies = Vec<u32>;
 
 /// Adds what a script folded, and tells of what it found damaged.
 pub(super) fn add(folded: &mut Folded, fold: Fold) {
-    let (emitted, superseded, unmatched, inferred, ring, damaged) = fold;
+    let (emitted, superseded, unmatched, inferred, ring, damaged, misdated) = fold;
     damage::tell(damaged.iter().map(Text::shown));
     folded.emitted += emitted;
     folded.superseded += superseded;
     folded.unmatched += unmatched;
     folded.inferred += inferred;
+    folded.misdated += misdated;
     let ring = ring
         .iter()
         .filter_map(|channel| ChannelId::parse(channel.as_str()).ok());
@@ -48,7 +49,8 @@ impl Store {
             .arg(now.0)
             .arg(now.minus(rules.reply_window).0)
             .arg(u8::from(rules.relay_unmatched))
-            .arg(own);
+            .arg(own)
+            .arg(rules.early().as_millis().to_string());
         let mut folded = Folded::default();
         for event in &events {
             match event {

@@ -34,6 +34,7 @@ pub(super) struct Scripts {
     pub(super) accept: Script,
     pub(super) claim: Script,
     pub(super) settle: Script,
+    pub(super) taps: Script,
     pub(super) fail_queued: Script,
     pub(super) events: Script,
     pub(super) take_callbacks: Script,
@@ -67,6 +68,7 @@ impl Scripts {
             accept: new(include_str!("lua/accept.lua")),
             claim: new(include_str!("lua/claim.lua")),
             settle: ending(include_str!("lua/settle.lua")),
+            taps: new(include_str!("lua/taps.lua")),
             fail_queued: ending(include_str!("lua/fail_queued.lua")),
             events: ending(include_str!("lua/events.lua")),
             take_callbacks: ending(include_str!("lua/take_callbacks.lua")),
@@ -190,7 +192,7 @@ mod tests {
         let server = RedisServer::start();
         let shared = shared(true);
         let bodies = bodies();
-        assert_eq!(bodies.len(), 19, "the scripts of this module");
+        assert_eq!(bodies.len(), 20, "the scripts of this module");
         for (name, body) in bodies {
             let script = compose(&shared, &body);
             let idle_and_missing = idle_and_missing(&script, &shared);

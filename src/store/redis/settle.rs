@@ -22,6 +22,21 @@ impl Store {
             .await
     }
 
+    /// Keeps what the person can tap while the message is being sent: a tap may overtake the answer.
+    pub async fn know_taps(
+        &self,
+        claimed: &ClaimedMessage,
+        taps: Vec<Tap>,
+    ) -> Result<(), StoreError> {
+        let call = Call::new(&self.shared.scripts.taps, self.home(&claimed.channel)?)
+            .arg(self.replica())
+            .arg(claimed.claim)
+            .arg(claimed.handle)
+            .arg(write_taps(&taps)?);
+        // Its end keeps them durably.
+        self.ask::<()>(&call).await
+    }
+
     pub(super) async fn settle_at(
         &self,
         channel: &ChannelId,

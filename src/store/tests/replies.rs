@@ -10,6 +10,8 @@ stories! {
     a_message_outside_the_window_is_not_answered,
     a_message_of_unknown_outcome_is_answered_too,
     a_reply_that_overtakes_the_answer_to_the_send_is_told,
+    r_29_a_tap_that_overtakes_the_answer_to_the_send_is_a_tap,
+    r_28_a_time_that_nobody_believes_is_when_it_came,
     an_unmatched_reply_is_told_only_where_wanted,
     the_last_number_seen_stands_in,
     stop_is_stored_and_always_told,
@@ -163,6 +165,89 @@ async fn a_reply_that_overtakes_the_answer_to_the_send_is_told(new: NewWorld) {
     let told = told(&world, "a").await;
     let ids = told.iter().map(|entry| entry.msg_id.as_ref().unwrap());
     assert_eq!(ids.map(MsgId::as_str).collect::<Vec<_>>(), ["m1", "m2"]);
+    world.check().await;
+}
+
+/// the id that it quotes is not known yet; the label tells.
+async fn r_29_a_tap_that_overtakes_the_answer_to_the_send_is_a_tap(new: NewWorld) {
+    let world = new();
+    world.sent("m0", 1, "P0", 0).await;
+    let claimed = world.attempt("m1", 1, 1).await;
+    let tap = Tap {
+        label: " Keep it ".into(),
+        payload: "{'slot':1}".into(),
+    };
+    let known = world.store.know_taps(&claimed, vec![tap.clone()]);
+    known.await.unwrap();
+    take(&world, to("P1", reply(1, "Keep it")), 2).await;
+    take(&world, to("P1", reply(1, "Keep")), 3).await;
+    take(&world, reply(1, "Keep it"), 4).await;
+    world.settle(&claimed, unknown_until(600), 5).await;
+    take(&world, to("P1", reply(1, "Keep it ")), 6).await;
+    // Not another attempt's.
+    let claimed = world.attempt("m2", 2, 7).await;
+    world.settle(&claimed, receipt("P2"), 8).await;
+    let late = world.store.know_taps(&claimed, vec![tap]);
+    late.await.unwrap();
+    take(&world, to("P2", reply(2, "Keep it")), 9).await;
+    let told = told(&world, "a").await;
+    let mut seen: Vec<_> = told
+        .iter()
+        .map(|entry| {
+            let id = entry.msg_id.as_ref().unwrap().as_str();
+            (id, entry.kind != ReplyKind::Text)
+        })
+        .collect();
+    let expected = [
+        ("m0", false),
+        ("m0", false),
+        ("m1", true),
+        ("m1", true),
+        ("m2", false),
+    ];
+    // Only those about one message keep their order.
+    seen.sort_unstable();
+    assert_eq!(seen, expected);
+    world.check().await;
+}
+
+/// before the acceptance minus a day. What is odd by itself is forgotten before it comes here.
+async fn r_28_a_time_that_nobody_believes_is_when_it_came(new: NewWorld) {
+    let world = new();
+    let dated = |id: &str, seconds: i64| {
+        let Incoming::Status(event) = event(id, Status::Read, None) else {
+            panic!()
+        };
+        let at = Some(at(seconds));
+        Incoming::Status(StatusEvent { at, ..event })
+    };
+    let doubt = EventRules {
+        clock_doubt: Duration::from_secs(60),
+        ..rules("a")
+    };
+    for (id, seconds, rules, misdated) in [
+        ("P1", 3 - DAY - 1, rules("a"), 1),
+        ("P2", 3 - DAY, rules("a"), 0),
+        ("P3", 3 - DAY - 60, doubt, 0),
+    ] {
+        world.sent(&id.replace('P', "m"), 1, id, 3).await;
+        let events = vec![dated(id, seconds)];
+        let folded = world.events_with(rules, events, 4).await;
+        assert_eq!(folded.misdated, misdated, "{id}");
+    }
+    let old = Reply {
+        at: Some(at(-DAY)),
+        ..reply(1, "Hello")
+    };
+    assert_eq!(take(&world, to("P3", old), 5).await.misdated, 1);
+    let statuses = world.relayed(&lane("a", Lane::Status), 9).await;
+    let told_at = |callback: &Callback| match callback {
+        Callback::Status(entry) => entry.at,
+        Callback::Inbound(_) => panic!(),
+    };
+    let times: Vec<_> = statuses.iter().map(told_at).collect();
+    assert_eq!(times, [at(4), at(3 - DAY), at(3 - DAY - 60)]);
+    assert_eq!(told(&world, "a").await[0].at, at(5));
     world.check().await;
 }
 

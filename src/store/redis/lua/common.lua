@@ -30,7 +30,7 @@
 -- Kept by others: pace, calls (pace.lua), token, templates, lock:NAME.
 local P = KEYS[1]
 local HISTORY_LIMIT = 16384
-local folded = { emitted = 0, superseded = 0, unmatched = 0, inferred = 0, ring = {} }
+local folded = { emitted = 0, superseded = 0, unmatched = 0, inferred = 0, misdated = 0, ring = {} }
 -- Keys of which something is missing or not what a program of ours writes. Nobody else may notice
 -- (tests/damage.rs); claims, ends, sweeps and events tell of them.
 local damage = {}
@@ -442,5 +442,5 @@ end
 local function answer()
   local rung = {}
   for channel in pairs(folded.ring) do rung[#rung + 1] = channel end
-  return { folded.emitted, folded.superseded, folded.unmatched, folded.inferred, rung, damage }
+  return { folded.emitted, folded.superseded, folded.unmatched, folded.inferred, rung, damage, folded.misdated }
 end

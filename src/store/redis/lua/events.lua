@@ -1,11 +1,12 @@
 -- Writes D and E in one: an event is stored, matched, folded and queued for MoEngage together.
 -- channel, now, the oldest message that a reply without context may answer, whether replies that
--- answer nothing are told, the channel's own number, then ten fields an event:
+-- answer nothing are told, the channel's own number, how long before the acceptance (ms) an event may
+-- have happened, then ten fields an event:
 --   s provider id, status, at, phone, failure as JSON, failure in words
 --   r what it is known by, for how long (ms) or nothing, phone, the same masked, context, text,
 --     text as JSON, at, stop/start/nothing
 --   o kind, what came, how often
-local channel, now, since, relay_unmatched, own = unpack(ARGV, 1, 5)
+local channel, now, since, relay_unmatched, own, early = unpack(ARGV, 1, 6)
 local replies = { told = 0, repeated = 0, unmatched = 0, stop = 0, start = 0 }
 
 local function keep_other(kind, raw)
@@ -15,10 +16,19 @@ local function keep_other(kind, raw)
   call('SADD', P .. 'channels', channel)
 end
 
+-- When an event of a message happened: when it came, where it does not say, or says what nobody believes.
+local function believed(id, at, accepted)
+  if at == '' then return now end
+  if tonumber(at) >= number(id, accepted, 0) - early then return at end
+  folded.misdated = folded.misdated + 1
+  return now
+end
+
 local function take_status(provider_id, status, at, to, failure, text)
   local id = call('GET', P .. 'p:' .. provider_id)
   if id and call('EXISTS', key_m(id)) == 1 then
-    return fold(id, tonumber(status), at == '' and now or at, failure, text, now)
+    at = believed(id, at, call('HGET', key_m(id), 'ac'))
+    return fold(id, tonumber(status), at, failure, text, now)
   end
   folded.unmatched = folded.unmatched + 1
   call('RPUSH', P .. 'e:' .. provider_id, table.concat(
@@ -31,12 +41,50 @@ local function take_status(provider_id, status, at, to, failure, text)
   end
 end
 
+-- What a text says as JSON; nothing where it is none.
+local function decoded(key, text)
+  local sound, value = pcall(cjson.decode, text)
+  if sound and type(value) == 'table' then return value end
+  damaged(key)
+  return {}
+end
+
+-- The payload of the button whose label was tapped, as JSON.
+local function tapped(id, text)
+  local key = P .. 't:' .. id
+  local taps = text_at(key)
+  for _, tap in ipairs(taps and decoded(key, taps) or {}) do
+    if type(tap) == 'table' and tap[1] == text and type(tap[2]) == 'string' then
+      return cjson.encode(tap[2])
+    end
+  end
+  return 'null'
+end
+
+-- The message of a person in doubt that has a button of this label, the newest where several have: its
+-- id is not known yet, as a tap may overtake the answer to the send.
+local function tapped_in_doubt(from, text)
+  local found, newest = nil, tonumber(since)
+  local ids = call('SMEMBERS', P .. 'x:' .. from)
+  for at = 1, math.min(#ids, MOST_WEIGHED) do
+    local id = ids[at]
+    local m = fields(id, 'ac', 'ch', 'mi')
+    local accepted = m[2] and m[3] and number(id, m[1], 0)
+    if accepted and accepted >= newest and tapped(id, text) ~= 'null' then
+      found, newest = id, accepted
+    end
+  end
+  return found
+end
+
 -- The message that a reply belongs to, and whether the person answered that very message.
-local function answered(from, context)
+local function answered(from, context, text)
   if context ~= '' then
     local id = call('GET', P .. 'p:' .. context)
     local m = id and fields(id, 'ch', 'mi')
     if m and m[1] and m[2] then return id, true end
+    local in_doubt = tapped_in_doubt(from, text)
+    if in_doubt then return in_doubt, true end
   end
   local asked
   for _, id in ipairs(call('ZREVRANGE', P .. 'r:' .. from, 0, 99)) do
@@ -50,30 +98,10 @@ local function answered(from, context)
   return asked, false
 end
 
--- What a text says as JSON; nothing where it is none.
-local function decoded(key, text)
-  local sound, value = pcall(cjson.decode, text)
-  if sound and type(value) == 'table' then return value end
-  damaged(key)
-  return {}
-end
-
 local function from_of(id)
   local key = P .. 'd:' .. id
   local from = decoded(key, string.match(text_at(key) or '', '^[^\n]*')).from
   return type(from) == 'string' and not string.find(from, '[\128-\255]') and from or ''
-end
-
--- The payload of the button whose label was tapped, as JSON.
-local function tapped(id, text)
-  local key = P .. 't:' .. id
-  local taps = text_at(key)
-  for _, tap in ipairs(taps and decoded(key, taps) or {}) do
-    if type(tap) == 'table' and tap[1] == text and type(tap[2]) == 'string' then
-      return cjson.encode(tap[2])
-    end
-  end
-  return 'null'
 end
 
 -- Whether a reply of this name came before: ever, or within its life.
@@ -89,11 +117,11 @@ local function take_reply(name, life, from, masked, context, text, text_json, at
     replies.repeated = replies.repeated + 1
     return
   end
-  local id, quoted = answered(from, context)
+  local id, quoted = answered(from, context, text)
   local home, msg_id, person, waba, payload = channel, nil, from, own, 'null'
   if id then
-    local m = fields(id, 'ch', 'mi', 'to')
-    home, msg_id, waba = m[1], m[2], from_of(id)
+    local m = fields(id, 'ch', 'mi', 'to', 'ac')
+    home, msg_id, waba, at = m[1], m[2], from_of(id), believed(id, at, m[4])
     if quoted then
       -- WhatsApp may spell the number of the same person in another way.
       person, payload = number(id, m[3]) and m[3] or from, tapped(id, text)
@@ -127,7 +155,7 @@ local function take_reply(name, life, from, masked, context, text, text_json, at
 end
 
 local events = 0
-for at = 6, #ARGV, 10 do
+for at = 7, #ARGV, 10 do
   local kind = ARGV[at]
   if kind == 's' then
     take_status(unpack(ARGV, at + 1, at + 6))
