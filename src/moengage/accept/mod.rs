@@ -18,7 +18,7 @@ use crate::json::{self, Mended, Numbers};
 use std::borrow::Cow;
 use std::fmt::{self, Arguments};
 
-pub use number::{possible, warm_up};
+pub use number::{dialled, warm_up};
 
 /// Components of a template.
 pub const MAX_COMPONENTS: usize = 32;
@@ -199,12 +199,8 @@ fn recipient(to: Option<&str>) -> Result<Phone, Fault> {
     let to = to.ok_or_else(|| refuse("Recipient (to) is missing".into()))?;
     let phone = Phone::parse(to)
         .map_err(|error| refuse(format!("Recipient is not an E.164 number: it {error}")))?;
-    if possible(phone) {
-        Ok(phone)
-    } else {
-        let reason = "Recipient is not a possible number: wrong country code or length";
-        Err(refuse(reason.into()))
-    }
+    let reason = "Recipient is not a possible number: wrong country code or length";
+    dialled(phone).ok_or_else(|| refuse(reason.into()))
 }
 
 fn template(template: wire::Template<'_>) -> Result<Template, Fault> {
