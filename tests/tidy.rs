@@ -68,6 +68,8 @@ const OUTSIDE: &[(&str, &str)] = &[
     ("redis",           "store/redis"),
     ("gcp_auth",        "datastore"),
     ("rlibphonenumber", "moengage"),
+    ("icu_normalizer",  "domain/keyword"),
+    ("icu_properties",  "domain/keyword"),
     ("clap",            "cli sandbox/flags main"),
     ("anyhow",          "cli app main"),
     ("std::env",        "config"),

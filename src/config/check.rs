@@ -13,6 +13,7 @@ use super::redis_url;
 use super::tables::Table;
 use super::values::{Alerts, Breaker, Http, Inbound, Log, Moengage, Ops, Sending, Store};
 use super::{Groups, Purpose};
+use crate::domain::{Keyword, Keywords};
 use crate::store;
 use secrecy::SecretString;
 use std::collections::BTreeMap;
@@ -164,8 +165,10 @@ fn inbound(r: &mut Reader<'_>) -> Option<Inbound> {
         words
     });
     let start_words = r.list("inbound.start_words", word);
+    // As a reply is compared: two spellings of one word are one word.
     if let (Some(stop), Some(start)) = (&stop_words, &start_words)
-        && start.iter().any(|word| stop.contains(word))
+        && let words = Keywords::new(stop, start)
+        && (start.iter()).any(|word| words.meaning(word) == Some(Keyword::Stop))
     {
         r.fault(
             "inbound.start_words",

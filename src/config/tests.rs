@@ -290,7 +290,11 @@ const CASES: &[Case] = &[
     ("breaker.open_min", &["1s"], &["61s"]),
     ("breaker.open_max", &["60s"], &["60"]),
     ("inbound.stop_words", &["STOP,HALT", "halt"], &[]),
-    ("inbound.start_words", &["START"], &["STOP", "start,Stop"]),
+    (
+        "inbound.start_words",
+        &["START"],
+        &["STOP", "start,Stop", "*stöp*", "Unsubscrıbe"],
+    ),
     ("inbound.relay_unmatched", &["true", "false"], &["yes", "1"]),
     ("inbound.reply_window", &["7d"], &["7"]),
     (

@@ -1,4 +1,12 @@
 //! Words that stop messages, and words that start them again (contracts/moengage.md Q22).
+//!
+//! The whole reply counts, as a person sees it: letter case, the forms of one letter, marks on Latin
+//! letters, emoji and punctuation around it, and what is invisible make no difference (cases R-20).
+//! A word inside a sentence is nothing.
+
+use icu_normalizer::DecomposingNormalizerBorrowed;
+use icu_properties::props::{DefaultIgnorableCodePoint, GeneralCategory, GeneralCategoryGroup};
+use icu_properties::{CodePointMapData, CodePointSetData};
 
 /// The words of a channel, normalized once.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,7 +36,7 @@ impl Keywords {
         }
     }
 
-    /// What a whole reply means: letter case, outer punctuation and repeated spaces do not count.
+    /// What a whole reply means.
     pub fn meaning(&self, text: &str) -> Option<Keyword> {
         let text = normalize(text);
         if text.is_empty() {
@@ -43,24 +51,293 @@ impl Keywords {
     }
 }
 
+/// The form in which two spellings of a word are equal.
 fn normalize(text: &str) -> String {
-    let text = text.trim().trim_end_matches(['.', '!']).to_lowercase();
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+    let ignorable = CodePointSetData::new::<DefaultIgnorableCodePoint>();
+    let seen: String = text.chars().filter(|c| !ignorable.contains(*c)).collect();
+    // Before it is taken apart too: a trade mark sign is two letters then.
+    let visible = seen.trim_matches(|c: char| !belongs(c));
+    let apart = DecomposingNormalizerBorrowed::new_nfkd().normalize(visible);
+    let mut plain = String::with_capacity(apart.len());
+    // Whether a mark would stand on a letter, and on one that it makes another letter.
+    let mut carries = false;
+    for c in apart.chars() {
+        if is_mark(c) {
+            if carries {
+                plain.push(c);
+            }
+            continue;
+        }
+        carries = c.is_alphabetic() && !is_latin(c);
+        // Through upper case: only so are the sharp s, the final sigma and the dotless i folded.
+        plain.extend(c.to_uppercase().flat_map(char::to_lowercase));
+    }
+    let mut words = plain.trim_matches(|c: char| !belongs(c));
+    if words.is_empty() {
+        // Somebody may have configured a hand that says stop.
+        words = &seen;
+    }
+    let words = words.split_whitespace();
+    words.collect::<Vec<_>>().join(" ")
+}
+
+/// What is part of a word, not around it.
+fn belongs(c: char) -> bool {
+    c.is_alphanumeric() || is_mark(c)
+}
+
+fn is_mark(c: char) -> bool {
+    let category = CodePointMapData::<GeneralCategory>::new().get(c);
+    GeneralCategoryGroup::Mark.contains(category)
+}
+
+/// A letter of Latin script that may carry a mark once it is taken apart.
+fn is_latin(c: char) -> bool {
+    c.is_ascii_alphabetic() || matches!(c, '\u{c0}'..='\u{24f}' | '\u{1e00}'..='\u{1eff}')
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    fn defaults() -> Keywords {
+        let text = include_str!("../../config/default.toml");
+        let words = |name: &str| -> Vec<String> {
+            let config: toml::Table = text.parse().unwrap();
+            let words = config["inbound"][name].as_array().unwrap();
+            words
+                .iter()
+                .map(|word| word.as_str().unwrap().to_owned())
+                .collect()
+        };
+        Keywords::new(&words("stop_words"), &words("start_words"))
+    }
+
+    /// As people and their keyboards write it.
+    static STOPS: &[&str] = &[
+        "STOP",
+        "stop",
+        "Stop",
+        "sToP",
+        " stop ",
+        "stop.",
+        "STOP!",
+        "STOP!!!",
+        "stop?",
+        "...stop...",
+        "\"STOP\"",
+        "'stop'",
+        "“STOP”",
+        "„Stop“",
+        "«Stop»",
+        "‹stop›",
+        "「STOP」",
+        "(stop)",
+        "[STOP]",
+        "*STOP*",
+        "_stop_",
+        "~STOP~",
+        "`stop`",
+        "*_STOP_*",
+        "¡STOP!",
+        "- stop",
+        "• STOP",
+        "#STOP",
+        "STOP 🙏",
+        "🛑 STOP 🛑",
+        "🛑STOP",
+        "stop 👍🏽",
+        "stop ❤️",
+        "stop 🙋‍♀️",
+        "STOP ™",
+        "stop\n",
+        "\r\nstop\r\n",
+        "stop\u{a0}",
+        "stop\u{3000}",
+        "\u{200b}stop",
+        "st\u{200b}op",
+        "\u{200e}STOP",
+        "\u{200f}STOP\u{200f}",
+        "\u{202a}stop\u{202c}",
+        "\u{2066}stop\u{2069}",
+        "\u{feff}stop",
+        "st\u{ad}op",
+        "sto\u{2060}p",
+        "stop\u{fe0f}",
+        "s\u{34f}top",
+        "ＳＴＯＰ",
+        "ｓｔｏｐ！",
+        "𝐒𝐓𝐎𝐏",
+        "𝓈𝓉ℴ𝓅",
+        "ⓢⓣⓞⓟ",
+        "ſtop",
+        "stöp",
+        "sto\u{301}p",
+        "STOPP",
+        "unsubscribe",
+        "Unsubscrıbe",
+        "UNSUBSCRİBE",
+        "unsubscri\u{307}be",
+        "opt  out",
+        "Opt-Out.",
+        "стоп",
+        "СТОП!",
+        "désabonner",
+        "De\u{301}sabonner",
+        "DESABONNER",
+        "Keine Nachrichten mehr!",
+        "Geen berichten meer",
+        "退订",
+        "配信停止",
+        "수신거부",
+        "إلغاء الاشتراك",
+    ];
+
+    static OTHERS: &[&str] = &[
+        "",
+        " ",
+        "...",
+        "🛑",
+        "\u{200b}",
+        "no",
+        "No!",
+        "alto",
+        "fin",
+        "fine",
+        "ok",
+        "cancel",
+        "Cancel order",
+        "end",
+        "quit",
+        "abmelden",
+        "cancelar",
+        "annulla",
+        "please stop",
+        "please stop by",
+        "stop by tomorrow",
+        "stop it",
+        "stop sign",
+        "bus stop",
+        "don't stop",
+        "dont stop",
+        "stopping",
+        "stopped",
+        "stops",
+        "nonstop",
+        "non stop",
+        "stop 1",
+        "1 stop",
+        "stop2",
+        "stop, please",
+        "stop start",
+        "s top",
+        "s t o p",
+        "s.t.o.p",
+        "st-op",
+        "ѕtор",
+        "τοπ",
+        "top",
+        "step",
+        "shop",
+        "stoop",
+        "stop stop",
+        "STOP\nthanks",
+        "where do I stop?",
+        "Is this the last stop?",
+        "Does the train stop at Jena?",
+        "unsubscribe me from what?",
+        "I did not unsubscribe",
+        "opt",
+        "out",
+        "opt in",
+        "basta",
+        "arrêt",
+        "halt",
+        "para",
+        "pare",
+        "baja",
+        "sair",
+        "ende",
+        "nein",
+        "non",
+        "нет",
+        "停",
+        "不",
+        "いいえ",
+        "아니요",
+        "لا",
+        "नहीं",
+    ];
 
     #[test]
-    fn only_the_whole_reply_counts() {
-        let words = Keywords::new(&["OPT OUT"], &["START"]);
-        for text in ["STOP", " stop. ", "Stop!", "opt  out"] {
+    fn r_20_a_stop_counts_however_it_is_written() {
+        let words = defaults();
+        for text in STOPS {
+            assert_eq!(words.meaning(text), Some(Keyword::Stop), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn r_20_what_only_resembles_a_stop_does_not_count() {
+        let words = defaults();
+        for text in OTHERS {
+            assert_ne!(words.meaning(text), Some(Keyword::Stop), "{text:?}");
+        }
+        assert_eq!(words.meaning("¡Start!"), Some(Keyword::Start));
+    }
+
+    #[test]
+    fn configured_words_replace_the_others_in_any_script_and_stop_stays() {
+        let words = Keywords::new(&["İPTAL", "re\u{301}silier", "रोकें", "dừng"], &["weiter"]);
+        for text in [
+            "iptal",
+            "IPTAL",
+            "ıptal",
+            "RÉSILIER",
+            "resilier",
+            "*रोकें*",
+            "Du\u{31b}\u{300}ng",
+            "Stop",
+        ] {
             assert_eq!(words.meaning(text), Some(Keyword::Stop), "{text}");
         }
-        assert_eq!(words.meaning("start"), Some(Keyword::Start));
-        for text in ["", "...", "please stop", "stopping", "don't stop"] {
+        assert_eq!(words.meaning("WEITER."), Some(Keyword::Start));
+        let words = Keywords::new(&["🛑"], &["weiter"]);
+        assert_eq!(words.meaning(" 🛑\u{fe0f}\n"), Some(Keyword::Stop));
+        assert_eq!(words.meaning("🛑🛑"), None);
+        let words = Keywords::new(&["İPTAL", "re\u{301}silier", "रोकें", "dừng"], &["weiter"]);
+        // In other scripts a mark makes another letter.
+        for text in ["unsubscribe", "रोका", "राके"] {
             assert_eq!(words.meaning(text), None, "{text}");
         }
+        assert_eq!(Keywords::new(&["й"], &[]).meaning("и"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn a_meaning_never_panics(text in any::<String>()) {
+            defaults_once().meaning(&text);
+        }
+
+        #[test]
+        fn what_is_invisible_or_around_a_text_does_not_change_its_meaning(
+            word in prop_oneof![prop::sample::select(STOPS), prop::sample::select(OTHERS)],
+            invisible in "[\u{200b}-\u{200f}\u{ad}\u{feff}\u{2060}-\u{2064}\u{fe0f}\u{e0041}]{1,3}",
+            around in "[!-/:-@\\[-`{-~ ¡¿«»“”„…🛑🙏❤✋\u{a0}]{0,5}",
+            place in any::<prop::sample::Index>(),
+        ) {
+            let mut changed: Vec<char> = word.chars().collect();
+            let at = place.index(changed.len() + 1);
+            changed.splice(at..at, invisible.chars());
+            let changed: String = changed.into_iter().collect();
+            let words = defaults_once();
+            prop_assert_eq!(words.meaning(&format!("{around}{changed}{around}")), words.meaning(word));
+        }
+    }
+
+    fn defaults_once() -> &'static Keywords {
+        static WORDS: std::sync::LazyLock<Keywords> = std::sync::LazyLock::new(defaults);
+        &WORDS
     }
 }

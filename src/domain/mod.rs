@@ -1,6 +1,6 @@
 //! The words of the program: plain values and pure decisions.
 //!
-//! Everything here is standard library only: no serde, no clock, no I/O. A value of one of these
+//! Standard library only, and tables of Unicode for `keyword`: no serde, no clock, no I/O. A value of one of these
 //! types is proof that it was checked on the way in, so nothing downstream checks it again.
 //! Decisions (state machine, who may write, status fold, circumstances) take what they need as arguments and
 //! are tested by table and by property.
