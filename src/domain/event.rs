@@ -67,14 +67,22 @@ pub struct StatusEvent {
 pub struct Reply {
     /// The provider's id of the reply itself; repeats of the same id are one reply.
     pub id: Option<ProviderId>,
-    /// Who wrote.
-    pub from: Phone,
+    /// Who wrote; nothing where the provider names them by a user id alone.
+    pub from: Option<Phone>,
     /// The message being answered, if the person quoted or tapped one.
     pub context: Option<ProviderId>,
     /// What they wrote, or the label they tapped.
     pub text: String,
     /// When, if the event says so.
     pub at: Option<UnixMs>,
+}
+
+impl Reply {
+    /// Who wrote, for people.
+    pub fn shown_from(&self) -> String {
+        self.from
+            .map_or_else(|| "a user id".to_owned(), |from| from.to_string())
+    }
 }
 
 /// What a reply is towards MoEngage (contracts/moengage.md section 6).

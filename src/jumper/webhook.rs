@@ -213,13 +213,15 @@ fn chat_message(data: &Value) -> Incoming {
     }
     let context = &data["replytomessage"];
     let quoted = context["replied"] != false;
+    let answers = provider_id(&context["messageid"]).filter(|_| quoted);
     let id = provider_id(&data["messageid"]);
     match (words, mobile(data)) {
         (None, _) if id.is_some() => other("media", data),
-        (Some(_), Some(from)) => Incoming::Reply(Reply {
+        // Where a user id stands in place of the number, the quoted message names the person.
+        (Some(_), from) if from.is_some() || answers.is_some() => Incoming::Reply(Reply {
             id,
             from,
-            context: provider_id(&context["messageid"]).filter(|_| quoted),
+            context: answers,
             // The text is what the person wrote, spaces included.
             text: data["message"]
                 .as_str()

@@ -5,7 +5,7 @@ use super::problem::{Name, Problem};
 use super::why::{self, ChannelFacts, Place, Reason, Site};
 use super::{Desk, answer, archived, view};
 use crate::archive::Kept;
-use crate::domain::{Phone, State};
+use crate::domain::{Person, Phone, State};
 use crate::http::Payload;
 use crate::store::{Record, Search, StoreError};
 use axum::extract::rejection::QueryRejection;
@@ -121,12 +121,10 @@ async fn find(desk: &Desk, id: &str) -> Result<Vec<Record>, StoreError> {
         }
     }
     if let (true, Ok(phone)) = (found.is_empty(), Phone::parse(id)) {
-        found = desk
-            .shared
-            .outbox
-            .store
-            .find(Search::Phone(phone), MOST)
-            .await?;
+        for number in Person::of(phone).numbers() {
+            let by = Search::Phone(number);
+            found.extend(desk.shared.outbox.store.find(by, MOST).await?);
+        }
     }
     Ok(found)
 }

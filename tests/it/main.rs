@@ -38,6 +38,7 @@ mod ops;
 mod ops_door;
 mod pace;
 mod peer;
+mod people;
 mod privacy;
 mod production;
 mod queue;

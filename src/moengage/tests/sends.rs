@@ -104,7 +104,7 @@ async fn who_opted_out_is_refused() {
     };
     let stop = crate::domain::Reply {
         id: None,
-        from: Phone::parse(e1()["to"].as_str().unwrap()).unwrap(),
+        from: Phone::parse(e1()["to"].as_str().unwrap()).ok(),
         context: None,
         text: "stop".into(),
         at: None,

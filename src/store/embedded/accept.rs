@@ -2,7 +2,7 @@
 
 use super::ledger::Counter;
 use super::{Store, signed};
-use crate::domain::{AccountId, ChannelId, Message, MsgId, Phone, UnixMs};
+use crate::domain::{AccountId, ChannelId, Message, MsgId, Person, Phone, UnixMs};
 use crate::store::{Accepted, StoreError, row};
 use rusqlite::{Connection, OptionalExtension, Result};
 
@@ -92,8 +92,15 @@ fn first(conn: &Connection, channel: &ChannelId, msg_id: &MsgId) -> Result<Optio
         .optional()
 }
 
-/// Whether this person does not want messages of this channel.
+/// Whether the person of this number does not want messages of this channel. 0.1.0 wrote an opt-out
+/// under one of the person's numbers only.
 pub(super) fn opted_out(conn: &Connection, channel: &ChannelId, phone: Phone) -> Result<bool> {
-    conn.prepare_cached("SELECT 1 FROM opt_out WHERE channel = ?1 AND phone = ?2")?
-        .exists((channel.as_str(), signed(phone.number())))
+    let mut select =
+        conn.prepare_cached("SELECT 1 FROM opt_out WHERE channel = ?1 AND phone = ?2")?;
+    for number in Person::of(phone).numbers() {
+        if select.exists((channel.as_str(), signed(number.number())))? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }

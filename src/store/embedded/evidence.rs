@@ -10,7 +10,7 @@ use super::writer::Txn;
 use super::{damage, damaged, signed};
 use crate::domain::proof::LastProof;
 use crate::domain::state::Step;
-use crate::domain::{AccountId, Life, Phone, ProviderId, Receipt, UnixMs, Writer};
+use crate::domain::{AccountId, Life, Person, Phone, ProviderId, Receipt, UnixMs, Writer};
 use crate::store::{Folded, row};
 use rusqlite::{Result, Row};
 
@@ -35,10 +35,11 @@ pub(super) fn weigh_recipient(
     now: UnixMs,
     folded: &mut Folded,
 ) -> Result<()> {
-    let Some((message, seen)) = only_provable(txn, account, recipient)? else {
+    let person = Person::of(recipient);
+    let Some((message, seen)) = only_provable(txn, account, person)? else {
         return Ok(());
     };
-    let Some(provider_id) = only_unmatched(txn, account, recipient, seen)? else {
+    let Some(provider_id) = only_unmatched(txn, account, person, seen)? else {
         return Ok(());
     };
     let next = message.step(txn, Writer::Status, Step::Evidence)?;
@@ -68,12 +69,12 @@ pub(super) fn weigh_recipient(
     events::match_early(txn, &message, &receipt, now, folded)
 }
 
-/// The one message to this recipient about which there is doubt, if a status proves it, with the last
+/// The one message to this person about which there is doubt, if a status proves it, with the last
 /// event that had come when its last attempt began.
 fn only_provable(
     txn: &Txn<'_>,
     account: &AccountId,
-    recipient: Phone,
+    person: Person,
 ) -> Result<Option<(Found, i64)>> {
     // All in doubt, each half by its own small index.
     let mut select = txn.conn.prepare_cached(
@@ -84,11 +85,19 @@ fn only_provable(
          SELECT id, state, resent, lost, seen FROM message
          WHERE (lost = 1 AND (state = 0 OR state = 2)) AND recipient = ?1 AND account = ?2",
     )?;
-    let rows = select.query_map((signed(recipient.number()), account.as_str()), |row| {
-        let life = settle::life(row.get(1)?, row.get(2)?, row.get(3)?)?;
-        Ok((life, (row.get::<_, i64>(0)?, row.get::<_, i64>(4)?)))
-    })?;
-    let (lives, rows): (Vec<Life>, Vec<_>) = rows.collect::<Result<Vec<_>>>()?.into_iter().unzip();
+    let (mut lives, mut rows) = (Vec::new(), Vec::new());
+    for number in person.numbers() {
+        let params = (signed(number.number()), account.as_str());
+        let found = select.query_map(params, |row| {
+            let life = settle::life(row.get(1)?, row.get(2)?, row.get(3)?)?;
+            Ok((life, (row.get::<_, i64>(0)?, row.get::<_, i64>(4)?)))
+        })?;
+        for one in found {
+            let (life, row) = one?;
+            lives.push(life);
+            rows.push(row);
+        }
+    }
     let Some((id, seen)) = Life::provable(&lives).and_then(|place| rows.get(place)) else {
         return Ok(None);
     };
@@ -96,11 +105,11 @@ fn only_provable(
     Ok(found.map(|message| (message, *seen)))
 }
 
-/// The one provider id that names this recipient and matches no message.
+/// The one provider id that names this person and matches no message.
 fn only_unmatched(
     txn: &Txn<'_>,
     account: &AccountId,
-    recipient: Phone,
+    person: Person,
     seen: i64,
 ) -> Result<Option<ProviderId>> {
     // An id that was seen before the attempt belongs to another message, whomever it named then.
@@ -111,10 +120,18 @@ fn only_unmatched(
                 WHERE first.account = ?1 AND first.provider_id = named.provider_id) > ?3
          LIMIT 2",
     )?;
-    let params = (account.as_str(), signed(recipient.number()), seen);
     let read = |row: &Row<'_>| ProviderId::parse(row.get_ref(0)?.as_str()?).map_err(damaged);
-    let rows = select.query_map(params, |row| damage::readable(read(row)))?;
-    let mut ids: Vec<Option<ProviderId>> = rows.collect::<Result<_>>()?;
+    let mut ids: Vec<Option<ProviderId>> = Vec::new();
+    for number in person.numbers() {
+        let params = (account.as_str(), signed(number.number()), seen);
+        for id in select.query_map(params, |row| damage::readable(read(row)))? {
+            let id = id?;
+            // The statuses of one send may name the person by both numbers.
+            if id.is_none() || !ids.contains(&id) {
+                ids.push(id);
+            }
+        }
+    }
     // One that cannot be read may be the right one, so beside it another proves nothing.
     Ok(ids.pop().flatten().filter(|_| ids.is_empty()))
 }

@@ -6,6 +6,7 @@
 
 mod accept;
 mod adopt;
+mod answered;
 mod archive;
 mod callbacks;
 mod claim;

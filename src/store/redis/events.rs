@@ -6,7 +6,7 @@ use super::damage::{self, Text};
 use super::scripts::rank;
 use super::{Call, Store};
 use crate::domain::{
-    ChannelId, Code, Incoming, Keyword, Refusal, Reply, Status, StatusEvent, UnixMs,
+    ChannelId, Code, Incoming, Keyword, Phone, Refusal, Reply, Status, StatusEvent, UnixMs,
 };
 use crate::store::seen::Mark;
 use crate::store::{EventRules, Folded, StoreError, row};
@@ -104,8 +104,8 @@ fn push_reply(call: &mut Call<'_>, rules: &EventRules, reply: &Reply) -> Result<
     let mark = Mark::of(&rules.channel, reply);
     let life = mark.life_ms.map_or_else(String::new, |ms| ms.to_string());
     let context = reply.context.as_ref().map_or("", |id| id.as_str());
-    let from = reply.from.number().to_string();
-    let masked = reply.from.to_string();
+    let from = reply.from.map_or_else(String::new, Phone::digits);
+    let masked = reply.shown_from();
     let json = serde_json::to_string(&reply.text).map_err(unreadable)?;
     let at = reply.at.map_or_else(String::new, |at| at.0.to_string());
     let keyword = match rules.keywords.meaning(&reply.text) {

@@ -211,6 +211,38 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn the_numbers_of_a_person_are_those_of_the_domain() {
+        let server = RedisServer::start();
+        let link = server.link();
+        let script = Script::new(&compose(&shared(false), "return numbers_of(ARGV[1])"));
+        for digits in [
+            "525512345678",
+            "5215512345678",
+            "520512345678",
+            "52155123456789",
+            "541123456789",
+            "5491123456789",
+            "5511987654321",
+            "551187654321",
+            "5511923456789",
+            "551123456789",
+            "5501987654321",
+            "5111234567",
+            "12025550143",
+        ] {
+            let phone = crate::domain::Phone::parse(digits).unwrap();
+            let mut call = script.key("k");
+            call.arg(digits);
+            let mut found: Vec<u64> = link.run(&call).await.unwrap();
+            let person = crate::domain::Person::of(phone).numbers();
+            let mut expected: Vec<u64> = person.map(crate::domain::Phone::number).collect();
+            found.sort_unstable();
+            expected.sort_unstable();
+            assert_eq!(found, expected, "{digits}");
+        }
+    }
+
     /// An accept is what a campaign is made of.
     #[test]
     fn an_accept_carries_no_table_of_what_comes_later() {

@@ -225,3 +225,26 @@ async fn a_callback_that_two_processes_told_is_counted_once() {
     assert_eq!(second.statuses(9).await, ["m1 read"]);
     second.check().await;
 }
+
+/// A replica of 0.1.0 writes an opt-out under the one number that it sees, and looks for no other.
+#[tokio::test]
+async fn r_18_an_opt_out_of_an_older_replica_counts_for_both_numbers_and_it_hears_of_ours() {
+    let (home, world, _) = on_redis::pair();
+    home.say("SADD gw:{acc}:oo:a 5215512345678").await;
+    let dialled = |msg_id| Message {
+        to: Phone::from_number(525_512_345_678).unwrap(),
+        ..message(msg_id, 1)
+    };
+    let accepted = world.accept_on("a", &dialled("m1"), 1).await;
+    assert_eq!(accepted, Accepted::OptedOut);
+    let says = |text| Reply {
+        from: Some(dialled("m").to),
+        ..reply(1, text)
+    };
+    world.events(vec![Incoming::Reply(says("START"))], 2).await;
+    assert_eq!(home.say("SCARD gw:{acc}:oo:a").await, "0");
+    let accepted = world.accept_on("a", &dialled("m1"), 3).await;
+    assert_eq!(accepted, Accepted::Stored);
+    world.events(vec![Incoming::Reply(says("STOP"))], 4).await;
+    assert_eq!(home.say("SISMEMBER gw:{acc}:oo:a 5215512345678").await, "1");
+}

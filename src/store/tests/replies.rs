@@ -19,6 +19,9 @@ stories! {
     a_repeat_of_a_reply_is_not_told,
     replies_keep_their_order,
     stop_counts_for_the_number_that_was_written_to_however_whatsapp_spells_it,
+    r_18_a_person_is_known_by_either_number,
+    r_18_the_newest_message_to_either_number_is_answered,
+    r_22_a_reply_of_a_user_id_is_of_whom_the_quoted_message_went_to,
 }
 
 async fn told(world: &World, name: &str) -> Vec<InboundEntry> {
@@ -372,4 +375,93 @@ async fn stop_counts_for_the_number_that_was_written_to_however_whatsapp_spells_
         panic!("{told:?}")
     };
     assert_eq!(entry.from, phone(1));
+}
+
+/// A message to the same person in Mexico, by the number that is dialled or by WhatsApp's id.
+fn to_mexico(msg_id: &str, id: bool) -> Message {
+    let number = if id {
+        5_215_512_345_678
+    } else {
+        525_512_345_678
+    };
+    Message {
+        to: Phone::from_number(number).unwrap(),
+        ..message(msg_id, 1)
+    }
+}
+
+async fn r_18_a_person_is_known_by_either_number(new: NewWorld) {
+    for id in [false, true] {
+        let world = new();
+        let says = |text: &str| Reply {
+            from: Some(to_mexico("m", id).to),
+            ..reply(1, text)
+        };
+        assert_eq!(
+            world.accept_on("a", &to_mexico("waits", !id), 0).await,
+            Accepted::Stored
+        );
+        take(&world, says("STOP"), 1).await;
+        for (msg_id, id) in [("m1", id), ("m2", !id)] {
+            let accepted = world.accept_on("a", &to_mexico(msg_id, id), 2).await;
+            assert_eq!(accepted, Accepted::OptedOut, "{msg_id}");
+        }
+        assert!(world.claim(2).await.is_empty(), "sent after a STOP");
+        take(&world, says("START"), 3).await;
+        for (msg_id, id) in [("m1", id), ("m2", !id)] {
+            let accepted = world.accept_on("a", &to_mexico(msg_id, id), 4).await;
+            assert_eq!(accepted, Accepted::Stored, "{msg_id}");
+        }
+        world.check().await;
+    }
+}
+
+async fn r_18_the_newest_message_to_either_number_is_answered(new: NewWorld) {
+    for id in [false, true] {
+        let world = new();
+        for (msg_id, spelled, seconds) in [("m1", id, 0), ("m2", !id, 10)] {
+            world
+                .accept_on("a", &to_mexico(msg_id, spelled), seconds)
+                .await;
+            let claimed = world.claim(seconds).await.remove(0);
+            world.settle(&claimed, receipt(msg_id), seconds).await;
+        }
+        let says = Reply {
+            from: Some(to_mexico("m", id).to),
+            ..reply(1, "Hello")
+        };
+        take(&world, says, 20).await;
+        let told = told(&world, "a").await;
+        assert_eq!(told[0].msg_id.as_ref().unwrap().as_str(), "m2");
+        assert_eq!(
+            told[0].from,
+            to_mexico("m", !id).to,
+            "as MoEngage knows them"
+        );
+        world.check().await;
+    }
+}
+
+async fn r_22_a_reply_of_a_user_id_is_of_whom_the_quoted_message_went_to(new: NewWorld) {
+    let world = new();
+    world.sent("m1", 1, "P1", 0).await;
+    let nameless = |text: &str| Reply {
+        from: None,
+        ..reply(1, text)
+    };
+    for unknown in [nameless("STOP"), to("P9", nameless("STOP"))] {
+        let folded = take(&world, unknown, 1).await;
+        assert_eq!(
+            (folded.opted_out, folded.replies, folded.unmatched_replies),
+            (0, 0, 1)
+        );
+    }
+    assert_eq!(world.accept("m2", 1, 2).await, Accepted::Stored);
+    let folded = take(&world, to("P1", nameless("STOP")), 3).await;
+    assert_eq!((folded.opted_out, folded.replies), (1, 1));
+    assert_eq!(world.accept("m3", 1, 4).await, Accepted::OptedOut);
+    assert_eq!(told(&world, "a").await[0].from, phone(1));
+    take(&world, to("P1", nameless("START")), 5).await;
+    assert_eq!(world.accept("m3", 1, 6).await, Accepted::Stored);
+    world.check().await;
 }

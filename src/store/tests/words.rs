@@ -77,7 +77,7 @@ pub(in crate::store) fn event(id: &str, status: Status, to: Option<u64>) -> Inco
 pub(in crate::store) fn reply(from: u64, text: &str) -> Reply {
     Reply {
         id: None,
-        from: phone(from),
+        from: Some(phone(from)),
         context: None,
         text: text.into(),
         at: None,

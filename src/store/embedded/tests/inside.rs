@@ -1,6 +1,7 @@
 //! Rows that are damaged or broken on purpose, and what of a row only the file shows.
 
 use super::*;
+use crate::domain::{Message, Phone, Reply};
 
 #[tokio::test]
 async fn one_bad_piece_fails_alone() {
@@ -97,4 +98,33 @@ async fn a_history_does_not_grow_without_end() {
         .query_row("SELECT length(history) FROM message", [], |row| row.get(0))
         .unwrap();
     assert!(size < 20_000, "{size}");
+}
+
+/// 0.1.0 wrote an opt-out under the one number that it saw.
+#[tokio::test]
+async fn r_18_an_opt_out_of_an_older_version_counts_for_both_numbers() {
+    for (kept, to) in [
+        (5_215_512_345_678_i64, 525_512_345_678),
+        (551_187_654_321, 5_511_987_654_321),
+    ] {
+        let rig = Rig::new();
+        testing::beside(rig.dir.path())
+            .execute(
+                "INSERT INTO opt_out (channel, phone, at) VALUES ('a', ?1, 0)",
+                [kept],
+            )
+            .unwrap();
+        let to = Phone::from_number(to).unwrap();
+        let dialled = Message {
+            to,
+            ..message("m1", 1)
+        };
+        assert_eq!(rig.accept_on("a", &dialled, 1).await, Accepted::OptedOut);
+        let start = Reply {
+            from: Some(to),
+            ..reply(1, "START")
+        };
+        rig.events(vec![Incoming::Reply(start)], 2).await;
+        assert_eq!(rig.accept_on("a", &dialled, 3).await, Accepted::Stored);
+    }
 }

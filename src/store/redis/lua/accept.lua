@@ -10,7 +10,7 @@ if known then
     and fields(known, 'to')[1] == to
   return same and 1 or 2
 end
-if call('SISMEMBER', P .. 'oo:' .. channel, to) == 1 then return 3 end
+if opted_out(channel, to) then return 3 end
 local id = next_of('seq')
 call('SET', index, id)
 call('HSET', key_m(id), 'ch', channel, 'mi', msg_id, 'to', to, 's', STATE.queued, 'du', now, 'ac', now)

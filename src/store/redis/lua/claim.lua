@@ -57,7 +57,7 @@ local function take(channel, ages, ids, aside)
     elseif accepted < ages.failed then
       fail(id, channel, 'worker', m[1], state, too_old, too_old_text, now)
       failed[#failed + 1] = { channel, m[1], 0 }
-    elseif m[2] and call('SISMEMBER', P .. 'oo:' .. channel, m[2]) == 1 then
+    elseif m[2] and opted_out(channel, m[2]) then
       fail(id, channel, 'worker', m[1], state, out, out_text, now)
       failed[#failed + 1] = { channel, m[1], 1 }
     else

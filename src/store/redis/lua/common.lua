@@ -53,6 +53,30 @@ end
 
 local function key_m(id) return P .. 'm:' .. id end
 
+-- All numbers of a person, the given one first (domain/person.rs; a test compares the two).
+local function numbers_of(phone)
+  -- Only numbers that begin with a five have another one, and most calls are about others.
+  if string.byte(phone) ~= 53 then return { phone } end
+  local ten, eight = '([1-9]' .. string.rep('%d', 9) .. ')$', '([6-9]' .. string.rep('%d', 7) .. ')$'
+  local rules = {
+    ['^521' .. ten] = '52%1', ['^52' .. ten] = '521%1', ['^549' .. ten] = '54%1', ['^54' .. ten] = '549%1',
+    ['^55([1-9]%d)9' .. eight] = '55%1%2', ['^55([1-9]%d)' .. eight] = '55%19%2',
+  }
+  for spelling, rule in pairs(rules) do
+    local other, found = string.gsub(phone, spelling, rule)
+    if found == 1 then return { phone, other } end
+  end
+  return { phone }
+end
+
+-- Whether a person does not want messages of a channel. 0.1.0 knows an opt-out by one number only.
+local function opted_out(channel, phone)
+  for _, spelled in ipairs(numbers_of(phone)) do
+    if call('SISMEMBER', P .. 'oo:' .. channel, spelled) == 1 then return true end
+  end
+  return false
+end
+
 -- Small fields of a message. Those that are missing or empty are false.
 local function fields(id, ...)
   local m = call('HMGET', key_m(id), ...)
@@ -331,44 +355,58 @@ end
 local MOST_WEIGHED = 100
 
 -- The message of a person that is in doubt, where it is the only one.
-local function only_doubt(to)
-  local ids, found = call('SMEMBERS', P .. 'x:' .. to), nil
-  for at = 1, math.min(#ids, MOST_WEIGHED) do
-    if call('EXISTS', key_m(ids[at])) == 0 then
-      -- Of a message that is gone: nobody else would ever take it out.
-      call('SREM', P .. 'x:' .. to, ids[at])
-    elseif found then
-      return nil
-    else
-      found = ids[at]
+local function only_doubt(numbers)
+  local found
+  for _, to in ipairs(numbers) do
+    local ids = call('SMEMBERS', P .. 'x:' .. to)
+    for at = 1, math.min(#ids, MOST_WEIGHED) do
+      if call('EXISTS', key_m(ids[at])) == 0 then
+        -- Of a message that is gone: nobody else would ever take it out.
+        call('SREM', P .. 'x:' .. to, ids[at])
+      elseif found then
+        return nil
+      else
+        found = ids[at]
+      end
+    end
+    -- Beside it there may be some that were not looked at.
+    if #ids > MOST_WEIGHED then return nil end
+  end
+  return found
+end
+
+-- The unmatched provider id of a person that was first seen after a step, where it is the only one.
+local function only_unmatched(numbers, begun)
+  local found
+  for _, to in ipairs(numbers) do
+    local unmatched = call('SMEMBERS', P .. 'er:' .. to)
+    if #unmatched > MOST_WEIGHED then return nil end
+    for _, provider_id in ipairs(unmatched) do
+      local first = call('LINDEX', P .. 'e:' .. provider_id, 0)
+      local came = first and select(6, split_event(first))
+      -- An id that was seen before the attempt belongs to another message. The statuses of one send
+      -- may name the person by both numbers.
+      if came and tonumber(came) > begun and provider_id ~= found then
+        if found then return nil end
+        found = provider_id
+      end
     end
   end
-  -- Beside it there may be some that were not looked at.
-  return #ids <= MOST_WEIGHED and found
+  return found
 end
 
 -- Evidence for a send whose outcome nobody knows (DESIGN G3): exactly one message to the person in
 -- doubt, not being sent right now, exactly one unmatched provider id that names the person.
 local function weigh(to, now)
-  local id = to and only_doubt(to)
+  local numbers = to and numbers_of(to)
+  local id = to and only_doubt(numbers)
   if not id then return end
   local m = fields(id, 's', 'ta', 'ch', 'lo')
   local may = AFTER.status[m[1]] and AFTER.status[m[1]].evidence
   if not may or not (m[1] == STATE.unknown or m[4] == '1') then return end
   local begun = number(id, m[2])
   if not (begun and m[3]) then return damaged(key_m(id)) end
-  local found
-  local unmatched = call('SMEMBERS', P .. 'er:' .. to)
-  if #unmatched > MOST_WEIGHED then return end
-  for _, provider_id in ipairs(unmatched) do
-    local first = call('LINDEX', P .. 'e:' .. provider_id, 0)
-    local came = first and select(6, split_event(first))
-    -- An id that was seen before the attempt belongs to another message.
-    if came and tonumber(came) > begun then
-      if found then return end
-      found = provider_id
-    end
-  end
+  local found = only_unmatched(numbers, begun)
   if not found then return end
   receive(id, m[3], 'status', m[1], 'evidence', found, now)
   call('HSET', key_m(id), 'in', 1)

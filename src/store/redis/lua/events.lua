@@ -3,8 +3,8 @@
 -- answer nothing are told, the channel's own number, how long before the acceptance (ms) an event may
 -- have happened, then ten fields an event:
 --   s provider id, status, at, phone, failure as JSON, failure in words
---   r what it is known by, for how long (ms) or nothing, phone, the same masked, context, text,
---     text as JSON, at, stop/start/nothing
+--   r what it is known by, for how long (ms) or nothing, phone or nothing, the same masked, context,
+--     text, text as JSON, at, stop/start/nothing
 --   o kind, what came, how often
 local channel, now, since, relay_unmatched, own, early = unpack(ARGV, 1, 6)
 local replies = { told = 0, repeated = 0, unmatched = 0, stop = 0, start = 0 }
@@ -65,16 +65,33 @@ end
 -- id is not known yet, as a tap may overtake the answer to the send.
 local function tapped_in_doubt(from, text)
   local found, newest = nil, tonumber(since)
-  local ids = call('SMEMBERS', P .. 'x:' .. from)
-  for at = 1, math.min(#ids, MOST_WEIGHED) do
-    local id = ids[at]
-    local m = fields(id, 'ac', 'ch', 'mi')
-    local accepted = m[2] and m[3] and number(id, m[1], 0)
-    if accepted and accepted >= newest and tapped(id, text) ~= 'null' then
-      found, newest = id, accepted
+  for _, phone in ipairs(from ~= '' and numbers_of(from) or {}) do
+    local ids = call('SMEMBERS', P .. 'x:' .. phone)
+    for at = 1, math.min(#ids, MOST_WEIGHED) do
+      local id = ids[at]
+      local m = fields(id, 'ac', 'ch', 'mi')
+      local accepted = m[2] and m[3] and number(id, m[1], 0)
+      if accepted and accepted >= newest and tapped(id, text) ~= 'null' then
+        found, newest = id, accepted
+      end
     end
   end
   return found
+end
+
+-- The latest message to a number: the provider took it or may have; else it is being asked to, and a
+-- reply may overtake its answer. With when it was accepted, and which of the two it is.
+local function latest_to(phone)
+  local asked, asked_at
+  for _, id in ipairs(call('ZREVRANGE', P .. 'r:' .. phone, 0, 99)) do
+    local m = fields(id, 's', 'lo', 'ac', 'ch', 'mi')
+    local reached = m[1] == STATE.accepted or m[1] == STATE.unknown or m[2] == '1'
+    local accepted = m[4] and m[5] and number(id, m[3], 0)
+    local young = accepted and accepted >= tonumber(since)
+    if reached and young then return id, accepted, 1 end
+    if m[1] == STATE.attempting and young and not asked then asked, asked_at = id, accepted end
+  end
+  return asked, asked_at, 0
 end
 
 -- The message that a reply belongs to, and whether the person answered that very message.
@@ -86,16 +103,14 @@ local function answered(from, context, text)
     local in_doubt = tapped_in_doubt(from, text)
     if in_doubt then return in_doubt, true end
   end
-  local asked
-  for _, id in ipairs(call('ZREVRANGE', P .. 'r:' .. from, 0, 99)) do
-    local m = fields(id, 's', 'lo', 'ac', 'ch', 'mi')
-    local reached = m[1] == STATE.accepted or m[1] == STATE.unknown or m[2] == '1'
-    local young = m[4] and m[5] and number(id, m[3], 0) >= tonumber(since)
-    if reached and young then return id, false end
-    -- The provider is being asked to take it; a reply may overtake its answer.
-    if m[1] == STATE.attempting and young then asked = asked or id end
+  local latest, latest_at, latest_reached
+  for _, phone in ipairs(from ~= '' and numbers_of(from) or {}) do
+    local id, accepted, reached = latest_to(phone)
+    local better = id and (not latest or reached > latest_reached
+      or reached == latest_reached and accepted > latest_at)
+    if better then latest, latest_at, latest_reached = id, accepted, reached end
   end
-  return asked, false
+  return latest, false
 end
 
 local function from_of(id)
@@ -122,23 +137,24 @@ local function take_reply(name, life, from, masked, context, text, text_json, at
   if id then
     local m = fields(id, 'ch', 'mi', 'to', 'ac')
     home, msg_id, waba, at = m[1], m[2], from_of(id), believed(id, at, m[4])
-    if quoted then
-      -- WhatsApp may spell the number of the same person in another way.
-      person, payload = number(id, m[3]) and m[3] or from, tapped(id, text)
-    end
+    -- WhatsApp may spell the number of the same person in another way, and MoEngage knows only this one.
+    person = number(id, m[3]) and m[3] or from
+    if quoted then payload = tapped(id, text) end
   elseif waba == '' then
     waba = call('HGET', P .. 'num', channel) or ''
   end
-  if keyword ~= '' then
+  if keyword ~= '' and person ~= '' then
     local step = keyword == 'stop' and 'SADD' or 'SREM'
-    call(step, P .. 'oo:' .. home, from, person)
+    call(step, P .. 'oo:' .. home, unpack(numbers_of(person)))
+    if from ~= '' and from ~= person then call(step, P .. 'oo:' .. home, unpack(numbers_of(from))) end
     if not repeated then replies[keyword] = replies[keyword] + 1 end
   end
   if repeated then
     replies.repeated = replies.repeated + 1
     return
   end
-  if not id and keyword == '' and relay_unmatched ~= '1' then
+  -- Of one who is named by a user id only, a message of ours would say whose it is.
+  if person == '' or not id and keyword == '' and relay_unmatched ~= '1' then
     replies.unmatched = replies.unmatched + 1
     keep_other('unmatched_reply', text)
     return call('ZADD', P .. 'rs', now, name)

@@ -1,0 +1,210 @@
+//! People as they are: numbers that WhatsApp spells in another way than MoEngage, a STOP as people
+//! write it, and numbers inside ids.
+
+use crate::aids::*;
+use crate::harness::*;
+use serde_json::{Value, json};
+
+async fn quiet() -> (Sandbox, Gateway) {
+    let sandbox = Sandbox::start(json!({ "event_mode": "none" })).await;
+    let gateway = Gateway::start(&sandbox, Setup::towards(&sandbox)).await;
+    (sandbox, gateway)
+}
+
+/// A chat message of whoever this is, with what it answers, as Jumper tells it.
+fn says(from: &str, text: &str, answers: Option<&str>) -> Value {
+    let mut data =
+        json!({ "message": text, "mobilecountrycode": null, "mobile": from, "agent": null });
+    if let Some(id) = answers {
+        data["replytomessage"] = json!({ "messageid": id, "replied": true });
+    }
+    json!({ "event": { "type": "NEW", "subscription_type": "livechat", "data": data } })
+}
+
+/// What MoEngage was told of the latest reply to a message.
+async fn reply(sandbox: &Sandbox, msg_id: &str) -> Value {
+    until(&format!("a reply to {msg_id}"), async || {
+        let entries = sandbox.entries(msg_id).await;
+        entries.into_iter().rfind(|entry| entry["type"].is_string())
+    })
+    .await
+}
+
+/// Sends; the provider's id, which older versions show as well.
+async fn taken(gateway: &Gateway, msg_id: &str, to: &str) -> String {
+    gateway.accept(msg_id, to).await;
+    until(&format!("{msg_id} has a receipt"), async || {
+        let message = gateway.message(msg_id).await;
+        message["provider_id"].as_str().map(str::to_owned)
+    })
+    .await
+}
+
+async fn is_refused(gateway: &Gateway, msg_id: &str, to: &str) {
+    assert_eq!(
+        code_of(&gateway.post(&order_update(msg_id, to)).await),
+        "7003",
+        "{msg_id} to {to}"
+    );
+}
+
+/// The number that is dialled, and WhatsApp's id of the person; and the other way round.
+const SPELLINGS: [(&str, &str); 6] = [
+    ("525512345678", "5215512345678"),
+    ("5216641234567", "526641234567"),
+    ("541123456789", "5491123456789"),
+    ("5492214567890", "542214567890"),
+    ("5511987654321", "551187654321"),
+    ("556199998888", "5561999998888"),
+];
+
+#[tokio::test]
+async fn r_18_a_stop_counts_however_whatsapp_spells_the_number_that_was_dialled() {
+    let (sandbox, gateway) = quiet().await;
+    for (n, (dialled, whatsapp)) in SPELLINGS.into_iter().enumerate() {
+        let first = format!("m{n}");
+        let to = format!("+{dialled}");
+        taken(&gateway, &first, &to).await;
+        let sends = sandbox.sends_to(dialled).await;
+        assert_eq!(sends.len(), 1, "dialled as MoEngage wrote it");
+        assert_eq!(gateway.event(&says(whatsapp, "STOP", None)).await, 200);
+        let told = reply(&sandbox, &first).await;
+        assert_eq!(told["context"]["msg_id"], first.as_str());
+        assert_eq!(
+            told["from"],
+            to.as_str(),
+            "the person as MoEngage knows them"
+        );
+        is_refused(&gateway, &format!("a{n}"), &to).await;
+        is_refused(&gateway, &format!("b{n}"), &format!("+{whatsapp}")).await;
+        assert_eq!(gateway.event(&says(whatsapp, "START", None)).await, 200);
+        taken(&gateway, &format!("c{n}"), &to).await;
+        taken(&gateway, &format!("d{n}"), &format!("+{whatsapp}")).await;
+    }
+}
+
+#[tokio::test]
+async fn r_18_a_status_that_names_the_other_number_proves_an_unknown_send() {
+    let sandbox = Sandbox::start(json!({ "event_mode": "none" })).await;
+    let setup = Setup::towards(&sandbox).set("breaker.failures=100");
+    let gateway = Gateway::start(&sandbox, setup).await;
+    for (n, (dialled, whatsapp)) in SPELLINGS.into_iter().enumerate() {
+        let msg_id = format!("m{n}");
+        sandbox.script("send", &["accept_then_close"]).await;
+        gateway.accept(&msg_id, &format!("+{dialled}")).await;
+        gateway.until_state(&msg_id, "unknown").await;
+        let mut one = meta_status(&format!("P{n}"), "delivered", 1_930_125_600);
+        one["recipient_id"] = json!(whatsapp);
+        assert_eq!(gateway.event(&meta(&[vec![change(&[one])]])).await, 200);
+        until_told(&sandbox, &msg_id, &["delivered"]).await;
+    }
+}
+
+#[tokio::test]
+async fn r_18_whoever_asks_for_a_person_finds_them_by_either_number() {
+    let (_sandbox, gateway) = quiet().await;
+    for (n, (dialled, whatsapp)) in SPELLINGS.into_iter().enumerate() {
+        gateway
+            .accept(&format!("m{n}"), &format!("+{dialled}"))
+            .await;
+        let (status, found) = gateway
+            .ops_send("POST", "/api/search", json!({ "id": whatsapp }))
+            .await;
+        assert_eq!(status, 200, "{found}");
+        assert!(found.to_string().contains(&format!("\"m{n}\"")), "{found}");
+    }
+}
+
+#[tokio::test]
+async fn r_19_a_national_zero_in_brackets_is_neither_dialled_nor_another_person() {
+    let (sandbox, gateway) = quiet().await;
+    for (n, (to, dialled)) in [
+        ("+44 (0) 7911 123456", "447911123456"),
+        ("+49 (0) 1512 3456789", "4915123456789"),
+        ("+39 06 1234 5678", "390612345678"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        taken(&gateway, &format!("m{n}"), to).await;
+        assert_eq!(sandbox.sends_to(dialled).await.len(), 1, "{to}");
+        assert_eq!(gateway.event(&says(dialled, "STOP", None)).await, 200);
+        assert_eq!(
+            reply(&sandbox, &format!("m{n}")).await["from"],
+            format!("+{dialled}")
+        );
+        is_refused(&gateway, &format!("a{n}"), to).await;
+        is_refused(&gateway, &format!("b{n}"), &format!("+{dialled}")).await;
+    }
+}
+
+#[tokio::test]
+async fn r_20_a_stop_is_heard_however_it_is_written() {
+    let (_sandbox, gateway) = quiet().await;
+    for (n, text) in [
+        "\"STOP\"",
+        "*STOP*",
+        "STOP 🛑",
+        "\u{200f}ST\u{200b}OP",
+        "ＳＴＯＰ",
+        "De\u{301}sabonner",
+        "UNSUBSCRİBE",
+        "退订",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let to = number(n);
+        assert_eq!(gateway.event(&says(&to[1..], text, None)).await, 200);
+        is_refused(&gateway, &format!("m{n}"), &to).await;
+    }
+    for (n, text) in ["please stop by", "no", "alto", "fin", "🛑"]
+        .into_iter()
+        .enumerate()
+    {
+        let to = number(100 + n);
+        assert_eq!(gateway.event(&says(&to[1..], text, None)).await, 200);
+        gateway.accept(&format!("o{n}"), &to).await;
+    }
+}
+
+#[tokio::test]
+async fn r_22_a_stop_of_a_user_id_counts_for_whom_the_quoted_message_went_to() {
+    let (sandbox, gateway) = quiet().await;
+    let to = number(0);
+    let id = taken(&gateway, "m0", &to).await;
+    let user = "US.13491208655302741918";
+    // Without a message of ours nobody knows whose it is: kept, and nobody is opted out.
+    for answers in [None, Some("unheard-of")] {
+        assert_eq!(gateway.event(&says(user, "STOP", answers)).await, 200);
+    }
+    taken(&gateway, "m1", &to).await;
+    assert_eq!(gateway.event(&says(user, "STOP", Some(&id))).await, 200);
+    let told = reply(&sandbox, "m0").await;
+    assert_eq!(
+        (&told["from"], &told["text"]["body"]),
+        (&json!(to), &json!("STOP"))
+    );
+    is_refused(&gateway, "m2", &to).await;
+    assert_eq!(gateway.event(&says(user, "START", Some(&id))).await, 200);
+    taken(&gateway, "m3", &to).await;
+}
+
+#[tokio::test]
+async fn r_23_a_number_between_letters_is_masked_in_logs_and_lists() {
+    let (_sandbox, gateway) = quiet().await;
+    let id = "27ab8b96-1234-4d7c-8bcf-123456789012";
+    for msg_id in ["u12025550143-x", id] {
+        // Refused and said so in the log.
+        assert_eq!(
+            code_of(&gateway.post(&order_update(msg_id, "+120255")).await),
+            "7002"
+        );
+    }
+    until("both are told", async || {
+        let output = gateway.process.output();
+        (output.contains("u12*******43-x") && output.contains(id)).then_some(())
+    })
+    .await;
+    assert!(!gateway.process.output().contains("12025550143"));
+}
