@@ -16,6 +16,19 @@ pub(super) async fn run(config: Config, stop: CancellationToken) -> anyhow::Resu
     };
     telemetry::start_logs(format, &config.log.filter);
     keep_memory();
+    let files: Vec<_> = config
+        .files()
+        .map(|one| one.display().to_string())
+        .collect();
+    match files.as_slice() {
+        [] => {
+            tracing::info!("settings are those of the environment and of flags; no file was read")
+        }
+        files => tracing::info!(
+            files = files.join(", "),
+            "settings were read from these files too"
+        ),
+    }
     for warning in config.warnings() {
         tracing::warn!("{warning}");
     }

@@ -175,6 +175,10 @@ fn door(r: &mut Reader<'_>) -> Option<Door> {
     if r.purpose == Purpose::Serve && tokens.as_ref().is_some_and(Vec::is_empty) {
         r.missing("moengage.auth_against");
     }
+    r.long_enough(
+        "moengage.auth_against",
+        tokens.as_deref().unwrap_or_default(),
+    );
     let webhook_secret = r.maybe("jumper.webhook_secret", parse::webhook_secret);
     let waba_number = r.maybe("jumper.waba_number", parse::business_number);
     Some(Door {

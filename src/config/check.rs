@@ -8,7 +8,7 @@ use super::datastore;
 use super::fault::Fault;
 use super::given::Given;
 use super::parse::{self, Bare, whole};
-use super::reader::Reader;
+use super::reader::{Reader, SHORT_TOKENS};
 use super::redis_url;
 use super::tables::Table;
 use super::values::{Alerts, Breaker, Http, Inbound, Log, Moengage, Ops, Sending, Store};
@@ -91,6 +91,7 @@ fn http(r: &mut Reader<'_>) -> Option<Http> {
     let idle_timeout = r.short("http.idle_timeout");
     let body_limit = r.one("http.body_limit", parse::bytes(1024..=64 << 20));
     let max_connections = r.count("http.max_connections");
+    let allow_short_tokens = r.one(SHORT_TOKENS, parse::switch);
     Some(Http {
         port: port?,
         bind: bind?,
@@ -100,6 +101,7 @@ fn http(r: &mut Reader<'_>) -> Option<Http> {
         idle_timeout: idle_timeout?,
         body_limit: usize::try_from(body_limit?).unwrap_or(usize::MAX),
         max_connections: max_connections?,
+        allow_short_tokens: allow_short_tokens?,
     })
 }
 
@@ -204,7 +206,10 @@ fn store(r: &mut Reader<'_>) -> Option<Store> {
 
 fn ops(r: &mut Reader<'_>) -> Option<Ops> {
     let addr = r.one("ops.addr", parse::socket_addr);
-    let token = r.maybe("ops.token", parse::token);
+    let token = r.maybe("ops.token", parse::ops_token);
+    if let Some(Some(token)) = &token {
+        r.long_enough("ops.token", std::slice::from_ref(token));
+    }
     if let (Some(addr), Some(None)) = (&addr, &token)
         && !addr.ip().is_loopback()
     {

@@ -4,13 +4,11 @@ use super::Groups;
 use super::dotenv;
 use super::given::Given;
 use super::layers::{Layer, Sources};
+use super::parse::LEAST_TOKEN;
 use super::setting::Setting;
 use super::tables::Table;
 use secrecy::{ExposeSecret, SecretString};
 use std::collections::BTreeMap;
-
-/// Fewer characters than this can be tried one after the other.
-const GUESSABLE: usize = 16;
 
 /// What is in reach of others.
 pub(super) fn of(
@@ -60,7 +58,7 @@ fn by_flag(given: &BTreeMap<&'static str, Given>) -> Vec<String> {
 }
 
 fn guessable(groups: &Groups, by_variables: bool) -> Vec<String> {
-    let short = |token: &SecretString| token.expose_secret().len() < GUESSABLE;
+    let short = |token: &SecretString| token.expose_secret().len() < LEAST_TOKEN;
     let channels = groups.estate.1.iter();
     let channels = channels.filter(|channel| channel.tokens.iter().any(short));
     let mut names: Vec<String> = channels
@@ -74,7 +72,7 @@ fn guessable(groups: &Groups, by_variables: bool) -> Vec<String> {
     }
     let doubt = |name| {
         format!(
-            "{name} has a token of fewer than {GUESSABLE} characters, which can be guessed: take \
+            "{name} has a token of fewer than {LEAST_TOKEN} characters, which can be guessed: take \
              one of openssl rand -hex 24"
         )
     };

@@ -8,14 +8,14 @@ use super::dotenv;
 use super::fault::{Fault, Faults};
 use super::file::{self, File};
 use super::given::{Given, Text};
+use super::own;
 use super::setting::{FILE_VAR, SETTINGS, Setting};
 use super::tables::Table;
 use super::{Config, Purpose};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io::ErrorKind;
-use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The built-in layer.
 const BUILT_IN: &str = include_str!("../../config/default.toml");
@@ -33,6 +33,8 @@ pub struct Sources {
     pub file: Option<(PathBuf, String)>,
     /// `--set` flags as key and value, in the order given; the last one of a key counts.
     pub flags: Vec<(String, String)>,
+    /// The files that were read.
+    pub read: Vec<PathBuf>,
     /// Of the files, those that every user of this machine may read.
     pub open: BTreeSet<Layer>,
 }
@@ -55,9 +57,11 @@ impl Sources {
         }
     }
 
-    fn note_if_open(&mut self, layer: Layer, path: &str) {
-        // It was read a moment ago; what cannot be looked at now is not worth a word.
-        if std::fs::metadata(path).is_ok_and(|file| file.permissions().mode() & 0o004 != 0) {
+    fn note_read(&mut self, layer: Layer, path: &str, is_open: bool) {
+        // Whole, because the working directory is what an operator may be wrong about.
+        let whole = std::path::absolute(path).unwrap_or_else(|_| path.into());
+        self.read.push(whole);
+        if is_open {
             self.open.insert(layer);
         }
     }
@@ -115,20 +119,20 @@ fn gather(flags: Vec<(String, String)>) -> (Sources, Vec<Fault>) {
             _ => {}
         }
     }
-    match std::fs::read_to_string(dotenv::FILE) {
-        Ok(text) => {
+    match own::read(Path::new(dotenv::FILE)) {
+        Ok((text, is_open)) => {
             let (variables, bad) = dotenv::read(&text);
             sources.dotenv = variables;
             faults.extend(bad);
-            sources.note_if_open(Layer::DotEnv, dotenv::FILE);
+            sources.note_read(Layer::DotEnv, dotenv::FILE, is_open);
         }
         Err(error) if error.kind() == ErrorKind::NotFound => {}
         Err(error) => faults.push(unreadable(dotenv::FILE, "working directory", &error)),
     }
     if let Some((path, layer)) = sources.variable(FILE_VAR) {
-        match std::fs::read_to_string(&path) {
-            Ok(text) => {
-                sources.note_if_open(Layer::File, &path);
+        match own::read(Path::new(&path)) {
+            Ok((text, is_open)) => {
+                sources.note_read(Layer::File, &path, is_open);
                 sources.file = Some((path.into(), text));
             }
             Err(error) => {
@@ -143,7 +147,7 @@ fn unreadable(name: &str, place: impl fmt::Display, error: &std::io::Error) -> F
     Fault::new(
         name,
         place,
-        format!("must be a file that can be read: {error}"),
+        format!("must be a file that can be read and trusted: {error}"),
     )
 }
 

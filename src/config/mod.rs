@@ -19,6 +19,7 @@ mod file;
 mod given;
 mod kind;
 mod layers;
+mod own;
 mod parse;
 mod reader;
 mod redis_url;
@@ -46,7 +47,7 @@ use crate::jumper::registered;
 use accounts::Estate;
 use agree::{Target, target};
 use secrecy::{ExposeSecret, SecretString};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// What the configuration is for.
@@ -89,6 +90,7 @@ pub struct Config {
     pub alerts: Alerts,
     /// The configuration file that was read, if there was one.
     pub file: Option<PathBuf>,
+    read: Vec<PathBuf>,
     effective: Vec<Effective>,
     warnings: Vec<String>,
 }
@@ -156,6 +158,7 @@ pub fn load(sources: &Sources, purpose: Purpose) -> Result<Config, Faults> {
         log: groups.log,
         alerts: groups.alerts,
         file: sources.file.as_ref().map(|(path, _)| path.clone()),
+        read: sources.read.clone(),
         effective: show::effective(&given, &tables),
         warnings,
     })
@@ -165,6 +168,11 @@ impl Config {
     /// Every setting as it is in force, in the order of the list.
     pub fn effective(&self) -> &[Effective] {
         &self.effective
+    }
+
+    /// The files that were read, with the whole path of each.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        self.read.iter().map(PathBuf::as_path)
     }
 
     /// What is allowed and may still be a mistake, one sentence each, without secrets.

@@ -2,8 +2,10 @@
 //!
 //! Pure, and silent about the text itself: the words never repeat it, because it may be a secret.
 
+mod token;
 mod url;
 
+pub(super) use token::{LEAST_TOKEN, caller_token, ops_token, token, webhook_secret};
 pub(super) use url::{base_url, secret_url, url};
 
 use super::values::{LogFormat, TimestampUnit};
@@ -214,39 +216,6 @@ pub(super) fn basic_auth(text: &str) -> Parsed<SecretString> {
 fn has_key_and_secret(pair: &[u8]) -> bool {
     let colon = pair.iter().position(|byte| *byte == b':');
     colon.is_some_and(|at| at > 0 && at + 1 < pair.len())
-}
-
-/// Checks a token that travels in a header.
-pub(super) fn token(text: &str) -> Parsed<SecretString> {
-    if text.bytes().all(|b| b.is_ascii_graphic()) && !text.is_empty() {
-        Ok(text.into())
-    } else {
-        Err("must be printable ASCII without spaces".to_owned())
-    }
-}
-
-/// Checks one token of MoEngage's. The word `Bearer` belongs to the header and is taken off.
-pub(super) fn caller_token(text: &str) -> Parsed<SecretString> {
-    let bare = match text.split_at_checked(7) {
-        Some((word, rest)) if word.eq_ignore_ascii_case("bearer ") => rest.trim(),
-        _ => text,
-    };
-    // Some sender forms paste a value with a scheme of their own, so spaces inside may be meant.
-    if bare.bytes().all(|b| b == b' ' || b.is_ascii_graphic()) && !bare.is_empty() {
-        Ok(bare.into())
-    } else {
-        Err("must be one token of printable ASCII, or several separated by commas".to_owned())
-    }
-}
-
-/// Checks the secret of the webhook's path.
-pub(super) fn webhook_secret(text: &str) -> Parsed<SecretString> {
-    let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
-    if (16..=256).contains(&text.len()) && text.bytes().all(allowed) {
-        Ok(text.into())
-    } else {
-        Err("must be 16 to 256 letters, digits, '-' or '_' (openssl rand -hex 24)".to_owned())
-    }
 }
 
 /// Reads a WhatsApp Business number.

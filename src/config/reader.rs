@@ -9,6 +9,7 @@ use super::given::{Given, Text};
 use super::parse::{self, Bare, Parsed, whole};
 use super::setting::Setting;
 use super::tables::Table;
+use secrecy::{ExposeSecret, SecretString};
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -19,6 +20,9 @@ const SHORT: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::fr
 const LONG: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(366 * 24);
 /// Calls, connections, entries at once.
 const COUNT: RangeInclusive<u64> = 1..=1_000_000;
+
+/// Whether tokens may be shorter than [`parse::LEAST_TOKEN`].
+pub(super) const SHORT_TOKENS: &str = "http.allow_short_tokens";
 
 /// The merged layers, and the faults met so far.
 pub(super) struct Reader<'a> {
@@ -89,6 +93,24 @@ impl Reader<'_> {
             .filter(|part| !part.is_empty());
         let parsed = said.map(parse).collect();
         self.judge(key, parsed)
+    }
+
+    /// Tokens that let callers in must not be short enough to be guessed, unless that is wished for. A
+    /// client presents what its gateway takes.
+    pub(super) fn long_enough(&mut self, key: &str, tokens: &[SecretString]) {
+        let wished = self.given.get(SHORT_TOKENS);
+        let allowed = wished.is_some_and(|given| parse::switch(&given.text.joined()) == Ok(true));
+        let is_short = |token: &SecretString| token.expose_secret().len() < parse::LEAST_TOKEN;
+        if self.purpose == Purpose::Serve && !allowed && tokens.iter().any(is_short) {
+            self.fault(
+                key,
+                format!(
+                    "must have {} characters or more (openssl rand -hex 24), because a shorter one can be \
+                     guessed; to keep it until it is changed, set ALLOW_SHORT_TOKENS=true",
+                    parse::LEAST_TOKEN
+                ),
+            );
+        }
     }
 
     fn judge<T>(&mut self, key: &str, parsed: Parsed<T>) -> Option<T> {

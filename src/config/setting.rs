@@ -108,6 +108,7 @@ pub static SETTINGS: &[Setting] = &[
     setting("http.idle_timeout"),
     setting("http.body_limit"),
     setting("http.max_connections"),
+    setting("http.allow_short_tokens").var("ALLOW_SHORT_TOKENS"),
     setting("moengage.callback_url")
         .var("MOENGAGE_CALLBACK_URL")
         .show(Show::Url)

@@ -44,12 +44,15 @@ pub(super) fn number(value: &str) -> String {
     Phone::parse(value).map_or(MASK.to_owned(), |phone| phone.to_string())
 }
 
-/// A foreign address; one with credentials is not shown.
+/// A foreign address; one with credentials is not shown, nor is what stands behind the path: that is
+/// where tokens are.
 pub(super) fn url(value: &str) -> String {
     if value.contains('@') {
-        MASK.to_owned()
-    } else {
-        value.to_owned()
+        return MASK.to_owned();
+    }
+    match value.split_once(['?', '#']) {
+        Some((address, rest)) if !rest.is_empty() => format!("{address}?{MASK}"),
+        _ => value.to_owned(),
     }
 }
 
@@ -119,6 +122,20 @@ mod tests {
             assert_eq!(webhook(given), shown, "{given}");
         }
         assert_eq!(url("https://user:s3cret@jumper.test/"), "***");
+        for (given, shown) in [
+            ("https://api.test/dlr/1", "https://api.test/dlr/1"),
+            (
+                "https://api.test/dlr?token=s3cret",
+                "https://api.test/dlr?***",
+            ),
+            (
+                "https://api.test/dlr?s3cret#s3cret",
+                "https://api.test/dlr?***",
+            ),
+            ("https://api.test?", "https://api.test?"),
+        ] {
+            assert_eq!(url(given), shown);
+        }
         let waba = Setting::named("jumper.waba_number").unwrap();
         assert_eq!(waba.shown("+1 202 555 0100"), "12*******00");
         assert_eq!(waba.shown("+1 202 555 01OO"), "***");

@@ -160,6 +160,7 @@ const CASES: &[Case] = &[
         &["100", "1TB", "-1", "1GB", "256mb"],
     ),
     ("http.max_connections", &["1"], &["0", "many", "1e3"]),
+    ("http.allow_short_tokens", &["true", "false"], &["yes", "1"]),
     (
         "moengage.callback_url",
         &[
@@ -534,7 +535,7 @@ fn serving_needs_three_and_says_where_to_find_them() {
             "MOENGAGE_CALLBACK_URL",
             "https://api-01.moengage.com/whatsapp/dlr/x",
         ),
-        ("MOENGAGE_AUTH_AGAINTS", "token"),
+        ("MOENGAGE_AUTH_AGAINTS", "token-of-moengage"),
         ("JUMPER_BASIC_AUTH", BASIC),
     ];
     assert!(faults(&env(&complete), Purpose::Serve).is_empty());
@@ -1023,6 +1024,7 @@ fn said(dotenv: &[(&str, &str)], file: &str, flags: &[(&str, &str)], open: &[Lay
         dotenv: map(dotenv),
         file: (!file.is_empty()).then(|| ("gw.toml".into(), file.to_owned())),
         flags: map(flags).into_iter().collect(),
+        read: Vec::new(),
         open: open.iter().copied().collect(),
     }
 }

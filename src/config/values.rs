@@ -31,6 +31,8 @@ pub struct Http {
     pub body_limit: usize,
     /// The most connections at once.
     pub max_connections: usize,
+    /// Whether tokens that let callers in may be short enough to be guessed.
+    pub allow_short_tokens: bool,
 }
 
 /// What we know of MoEngage.

@@ -12,9 +12,12 @@ async fn two_tenants_of_one_file_send_and_are_told_each_for_itself() {
     let house = House::open(&a, &tables).await;
     house.listen(&a, None, "uk", "uk").await;
     house.listen(&b, None, "birch", "birch").await;
-    assert_eq!(house.send("tok-uk", "m1", 1).await.1["status"], "success");
     assert_eq!(
-        house.send("tok-birch", "m1", 2).await.1["status"],
+        house.send("token-of-channel-uk", "m1", 1).await.1["status"],
+        "success"
+    );
+    assert_eq!(
+        house.send("token-of-channel-birch", "m1", 2).await.1["status"],
         "success"
     );
     for (sandbox, endpoint, to) in [(&a, "uk", 1), (&b, "birch", 2)] {
@@ -54,13 +57,13 @@ async fn a_token_of_several_channels_goes_by_from_or_by_the_channel_in_the_path(
             "uk",
             "acme",
             &a.url,
-            "auth_against = \"both\"\nwaba_number = \"442079460000\""
+            "auth_against = \"token-of-both-channels\"\nwaba_number = \"442079460000\""
         ),
         channel(
             "us",
             "acme",
             &a.url,
-            "auth_against = \"both\"\nwaba_number = \"12025550100\""
+            "auth_against = \"token-of-both-channels\"\nwaba_number = \"12025550100\""
         ),
     );
     let house = House::open(&a, &tables).await;
@@ -69,9 +72,15 @@ async fn a_token_of_several_channels_goes_by_from_or_by_the_channel_in_the_path(
         body["from"] = from.into();
         body
     };
-    house.ok("both", &from("+44 20 7946 0000", "m1")).await;
-    house.ok("both", &from("12025550100", "m2")).await;
-    let other = house.post("both", &from("12025550199", "m3")).await;
+    house
+        .ok("token-of-both-channels", &from("+44 20 7946 0000", "m1"))
+        .await;
+    house
+        .ok("token-of-both-channels", &from("12025550100", "m2"))
+        .await;
+    let other = house
+        .post("token-of-both-channels", &from("12025550199", "m3"))
+        .await;
     assert_eq!(code_of(&other), "7000");
     for (id, channel, number) in [("m1", "uk", "442079460000"), ("m2", "us", "12025550100")] {
         let message = house.gateway.until_sent(id).await;
@@ -84,7 +93,9 @@ async fn a_token_of_several_channels_goes_by_from_or_by_the_channel_in_the_path(
     }
     // By path the channel must be one of the token's, and `from` one of the channel's.
     let by = async |channel: &str, from_: &str, id: &str| {
-        house.post_on(channel, "both", &from(from_, id)).await
+        house
+            .post_on(channel, "token-of-both-channels", &from(from_, id))
+            .await
     };
     assert_eq!(by("us", "12025550100", "m4").await.1["status"], "success");
     for (channel, number) in [
@@ -105,7 +116,11 @@ async fn a_token_of_several_channels_goes_by_from_or_by_the_channel_in_the_path(
 async fn b_47_a_caller_token_never_reaches_a_channel_it_is_not_listed_on() {
     let (a, b) = (Sandbox::start(quick()).await, Sandbox::start(quick()).await);
     let house = House::open(&a, &two_tenants(&a, &b)).await;
-    let tokens = ["tok-uk", "tok-us", "tok-birch"];
+    let tokens = [
+        "token-of-channel-uk",
+        "token-of-channel-us",
+        "token-of-channel-birch",
+    ];
     let mut n = 0;
     for (token, own) in tokens.iter().zip(["uk", "us", "birch"]) {
         for channel in ["uk", "us", "birch"].iter().filter(|one| **one != own) {
@@ -125,7 +140,7 @@ async fn b_47_a_caller_token_never_reaches_a_channel_it_is_not_listed_on() {
     let mut named = order_update("x-named", &person(1));
     named["channel"] = "birch".into();
     named["shopName"] = "birch".into();
-    house.ok("tok-uk", &named).await;
+    house.ok("token-of-channel-uk", &named).await;
     house.gateway.until_sent("x-named").await;
     assert_eq!(house.gateway.message("x-named").await["channel"], "uk");
     let ledger = house.gateway.ops_get("/api/ledger").await.1;
@@ -133,10 +148,16 @@ async fn b_47_a_caller_token_never_reaches_a_channel_it_is_not_listed_on() {
     assert_eq!(b.counts().await["sends_accepted"], 0);
     // The same id on both is two messages, and a repeat is a repeat on its own channel only.
     house
-        .ok("tok-birch", &order_update("x-named", &person(9)))
+        .ok(
+            "token-of-channel-birch",
+            &order_update("x-named", &person(9)),
+        )
         .await;
     house
-        .ok("tok-birch", &order_update("x-named", &person(9)))
+        .ok(
+            "token-of-channel-birch",
+            &order_update("x-named", &person(9)),
+        )
         .await;
     let other = "/api/messages/x-named?channel=birch";
     until("it is sent", async || {
@@ -173,13 +194,13 @@ async fn b_47_the_webhook_of_one_tenant_opens_and_moves_nothing_of_another() {
         let posted = house.gateway.http.post(&bare).json(&event).send().await;
         assert_eq!(posted.unwrap().status(), 404);
     }
-    house.send("tok-birch", "theirs", 1).await;
+    house.send("token-of-channel-birch", "theirs", 1).await;
     let theirs = house.gateway.until_sent("theirs").await;
     let id = b.sends_to(digits(&person(1))).await[0]["message_id"].clone();
     assert!(theirs["provider_id"].is_string());
     // The id is right, the tenant is not.
     assert_eq!(house.event("uk", &status_of(&id, "failed")).await, 200);
-    house.send("tok-uk", "ours", 2).await;
+    house.send("token-of-channel-uk", "ours", 2).await;
     house.gateway.until_sent("ours").await;
     let ours = a.sends_to(digits(&person(2))).await[0]["message_id"].clone();
     // Within an account any of its URLs will do.
@@ -212,14 +233,16 @@ async fn a_moengage_that_takes_nothing_for_one_number_delays_no_other() {
     let house = House::open(&a, &two_tenants(&a, &b)).await;
     house.listen(&a, None, "uk", "uk").await;
     for n in 0..20 {
-        house.send("tok-uk", &format!("uk-{n}"), n).await;
+        house
+            .send("token-of-channel-uk", &format!("uk-{n}"), n)
+            .await;
     }
     until("callbacks of the one wait", async || {
         let ledger = house.ledger("uk").await;
         (ledger["callbacks"]["waiting"].as_i64() >= Some(20)).then_some(())
     })
     .await;
-    house.send("tok-us", "us-1", 100).await;
+    house.send("token-of-channel-us", "us-1", 100).await;
     until("those of the other are told", async || {
         (a.told("us-1").await == ["sent", "delivered", "read"]).then_some(())
     })
@@ -242,7 +265,7 @@ async fn an_opt_out_on_one_number_leaves_the_others_alone() {
     );
     let house = House::open(&a, &two_tenants(&a, &b)).await;
     house.listen(&a, None, "uk", "uk").await;
-    house.send("tok-uk", "m1", 1).await;
+    house.send("token-of-channel-uk", "m1", 1).await;
     house.gateway.until_sent("m1").await;
     a.post("reply", json!({ "to": person(1), "text": "STOP" }))
         .await;
@@ -250,11 +273,13 @@ async fn an_opt_out_on_one_number_leaves_the_others_alone() {
     let mut tries = 0;
     until("the opt-out counts", async || {
         tries += 1;
-        let answer = house.send("tok-uk", &format!("m2-{tries}"), 1).await;
+        let answer = house
+            .send("token-of-channel-uk", &format!("m2-{tries}"), 1)
+            .await;
         (answer.1["error"]["code"] == "7003").then_some(())
     })
     .await;
-    for token in ["tok-us", "tok-birch"] {
+    for token in ["token-of-channel-us", "token-of-channel-birch"] {
         assert_eq!(house.send(token, "m3", 1).await.1["status"], "success");
     }
 }
@@ -266,11 +291,11 @@ async fn served(rate: u32, little: usize) -> Vec<String> {
     let numbers = ["one", "idle", "two", "resting"];
     let mut tables = account("acme", &a.url, &format!("rate_per_second = {rate}"));
     for id in numbers {
-        let more = format!("auth_against = \"tok-{id}\"");
+        let more = format!("auth_against = \"token-of-channel-{id}\"");
         tables += &channel(id, "acme", &a.url, &more);
     }
     let house = House::open(&a, &tables).await;
-    house.send("tok-idle", "warm", 9999).await;
+    house.send("token-of-channel-idle", "warm", 9999).await;
     house.gateway.until_sent("warm").await;
     for id in numbers.iter().filter(|id| **id != "idle") {
         house.channel(id, "pause").await;
@@ -332,8 +357,8 @@ async fn pause_and_rate_belong_to_one_channel_and_one_account_and_outlive_a_rest
         (&rates[0]["layer"], &rates[1]["layer"]),
         (&json!("runtime"), &json!("configured"))
     );
-    house.send("tok-birch", "waits", 1).await;
-    house.send("tok-us", "goes", 2).await;
+    house.send("token-of-channel-birch", "waits", 1).await;
+    house.send("token-of-channel-us", "goes", 2).await;
     house.gateway.until_sent("goes").await;
     assert_eq!(house.gateway.message("waits").await["state"], "waiting");
     let text = until("the running gateway is asked in time", async || {
@@ -364,7 +389,7 @@ async fn a_channel_that_is_taken_out_is_told_and_one_with_open_messages_keeps_it
     let tables = two_tenants(&a, &b);
     let mut house = House::open(&a, &tables).await;
     house.channel("us", "pause").await;
-    house.send("tok-us", "left", 1).await;
+    house.send("token-of-channel-us", "left", 1).await;
     let moved = tables.replace("account = \"acme\"\n# us", "account = \"birch\"\n# us");
     assert_ne!(moved, tables);
     let (code, said) = house.refused_with(&moved);
@@ -388,6 +413,11 @@ async fn a_channel_that_is_taken_out_is_told_and_one_with_open_messages_keeps_it
     house.gateway.until_sent("left").await;
 }
 
+/// A line of a table.
+fn lets_in(token: &str) -> String {
+    format!("auth_against = \"{token}\"")
+}
+
 #[tokio::test]
 async fn check_looks_at_every_account_and_channel_and_config_hides_their_secrets() {
     let a = Sandbox::start(quick()).await;
@@ -400,8 +430,8 @@ async fn check_looks_at_every_account_and_channel_and_config_hides_their_secrets
         ),
         account("gone", &format!("http://{}", nowhere()), "")
             .replace("sandbox-refresh", "other-refresh"),
-        channel("uk", "acme", &a.url, "auth_against = \"tok-uk\""),
-        channel("birch", "gone", &a.url, "auth_against = \"tok-birch\""),
+        channel("uk", "acme", &a.url, &lets_in("token-of-channel-uk")),
+        channel("birch", "gone", &a.url, &lets_in("token-of-channel-birch")),
     );
     let house = House::open(&a, &tables).await;
     let (code, text) = house.run(&["check"]).await;
@@ -427,7 +457,7 @@ async fn check_looks_at_every_account_and_channel_and_config_hides_their_secrets
     for secret in [
         secret("uk"),
         secret("birch"),
-        "tok-uk".into(),
+        "token-of-channel-uk".into(),
         "sandbox-refresh-token".into(),
     ] {
         assert!(
@@ -466,14 +496,23 @@ async fn b_26_channels_with_nearly_the_same_name_have_queues_of_their_own_and_co
     ];
     let mut tables = account("acme", &a.url, "");
     for (n, id) in names.iter().enumerate() {
-        tables += &channel(id, "acme", &a.url, &format!("auth_against = \"tok-{n}\""));
+        tables += &channel(
+            id,
+            "acme",
+            &a.url,
+            &format!("auth_against = \"token-of-channel-{n}\""),
+        );
     }
     let house = House::open(&a, &tables).await;
     house.channel("shop_1", "pause").await;
     for (n, _) in names.iter().enumerate() {
         for m in 0..4 {
             house
-                .send(&format!("tok-{n}"), &format!("m{m}"), 10 * n + m)
+                .send(
+                    &format!("token-of-channel-{n}"),
+                    &format!("m{m}"),
+                    10 * n + m,
+                )
                 .await;
         }
     }
@@ -512,7 +551,9 @@ async fn b_16_every_merchant_of_one_application_keeps_its_tokens_fresh() {
     until("each has used up two pairs", async || {
         for n in 0..3 {
             let id = format!("{n}-{sent}");
-            house.send(&format!("tok-m{n}"), &id, 100 * n + sent).await;
+            house
+                .send(&format!("token-of-channel-m{n}"), &id, 100 * n + sent)
+                .await;
             house.gateway.until_sent(&id).await;
         }
         sent += 1;
@@ -541,7 +582,11 @@ async fn b_40_what_is_set_at_the_same_time_on_many_accounts_is_all_kept() {
     let mut house = House::open(&a, &merchants(&a, MANY, "").await).await;
     for n in 0..MANY {
         house
-            .send(&format!("tok-m{n}"), &format!("warm{n}"), 900 + n)
+            .send(
+                &format!("token-of-channel-m{n}"),
+                &format!("warm{n}"),
+                900 + n,
+            )
             .await;
         house.gateway.until_sent(&format!("warm{n}")).await;
     }
@@ -583,7 +628,7 @@ async fn b_40_what_is_set_at_the_same_time_on_many_accounts_is_all_kept() {
     for (n, id) in all.iter().enumerate() {
         house.channel(id, "resume").await;
         house
-            .send(&format!("tok-m{n}"), &format!("after{n}"), n)
+            .send(&format!("token-of-channel-m{n}"), &format!("after{n}"), n)
             .await;
         house.gateway.until_sent(&format!("after{n}")).await;
         let counts = a.get(&format!("counts?merchant={}", number(n))).await;
@@ -601,7 +646,11 @@ async fn b_46_nothing_that_is_shown_holds_a_secret_of_any_tenant() {
     let (a, b) = (Sandbox::start(quick()).await, Sandbox::start(quick()).await);
     let house = House::open(&a, &two_tenants(&a, &b)).await;
     house.listen(&a, None, "uk", "uk").await;
-    for (token, id) in [("tok-uk", "m1"), ("tok-us", "m2"), ("tok-birch", "m3")] {
+    for (token, id) in [
+        ("token-of-channel-uk", "m1"),
+        ("token-of-channel-us", "m2"),
+        ("token-of-channel-birch", "m3"),
+    ] {
         house.send(token, id, 1).await;
         house.gateway.until_sent(id).await;
     }
@@ -632,9 +681,9 @@ async fn b_46_nothing_that_is_shown_holds_a_secret_of_any_tenant() {
     shown += &house.gateway.process.output();
     let basic = "c2FuZGJveC1rZXk6c2FuZGJveC1zZWNyZXQ";
     for secret in [
-        "tok-uk",
-        "tok-us",
-        "tok-birch",
+        "token-of-channel-uk",
+        "token-of-channel-us",
+        "token-of-channel-birch",
         "a-token-of-nobody-000",
         basic,
         "sandbox-refresh-token",
@@ -671,7 +720,9 @@ async fn b_46_nothing_that_is_shown_holds_a_secret_of_any_tenant() {
 async fn b_48_a_token_that_is_taken_out_of_a_channel_opens_it_no_more() {
     let (a, b) = (Sandbox::start(quick()).await, Sandbox::start(quick()).await);
     let tables = two_tenants(&a, &b);
-    let rotating = tables.replace("\"tok-uk\"", "[\"tok-new\", \"tok-uk\", \"tok-us\"]");
+    let tokens = ["new", "uk", "us"].map(|name| format!("token-of-channel-{name}"));
+    let [new, uk, us] = tokens.each_ref().map(String::as_str);
+    let rotating = tables.replace(&format!("{uk:?}"), &format!("{tokens:?}"));
     assert_ne!(rotating, tables);
     let mut house = House::open(
         &a,
@@ -687,30 +738,26 @@ async fn b_48_a_token_that_is_taken_out_of_a_channel_opens_it_no_more() {
         }
         house.post_on(channel, token, &body).await
     };
-    for token in ["tok-new", "tok-uk", "tok-us"] {
-        assert_eq!(
-            on(&house, "uk", token).await.1["status"],
-            "success",
-            "{token}"
-        );
+    for (channel, token) in [("uk", new), ("uk", uk), ("uk", us), ("us", us)] {
+        let status = on(&house, channel, token).await.1["status"].clone();
+        assert_eq!(status, "success", "{token}");
     }
-    assert_eq!(on(&house, "us", "tok-us").await.1["status"], "success");
     // Two are taken out of one channel; the one that is listed elsewhere opens only that.
-    house = house.restart_with(&tables.replace("\"tok-uk\"", "\"tok-new\""));
-    for token in ["tok-uk", "tok-us"] {
+    house = house.restart_with(&tables.replace(uk, new));
+    for token in [uk, us] {
         assert_eq!(code_of(&on(&house, "uk", token).await), "7000", "{token}");
-        assert_eq!(code_of(&house.send("tok-uk", "again", 2).await), "7000");
+        assert_eq!(code_of(&house.send(uk, "again", 2).await), "7000");
     }
-    assert_eq!(on(&house, "uk", "tok-new").await.1["status"], "success");
-    assert_eq!(on(&house, "us", "tok-us").await.1["status"], "success");
+    assert_eq!(on(&house, "uk", new).await.1["status"], "success");
+    assert_eq!(on(&house, "us", us).await.1["status"], "success");
     // What a caller signed with a key of its own is no token, whatever it says of itself.
     let forged = "eyJ0eXAiOiJKV1QifQ.eyJzaG9wTmFtZSI6InVrIn0.c2lnbmVkLWJ5LXRoZS1jYWxsZXI";
     for token in [
         forged,
-        "tok-ne",
-        "tok-new0",
+        "token-of-channel-ne",
+        "token-of-channel-new0",
         "TOK-NEW",
-        "tok-new,tok-us",
+        "token-of-channel-new,token-of-channel-us",
         "",
         " ",
     ] {
@@ -745,7 +792,7 @@ async fn each_account_subscribes_the_channel_that_its_url_names() {
             1
         );
     }
-    house.send("tok-uk", "m1", 1).await;
+    house.send("token-of-channel-uk", "m1", 1).await;
     until("statuses come by the account's one URL", async || {
         (a.told("m1").await.len() == 3).then_some(())
     })

@@ -274,7 +274,7 @@ fn traces_what_was_sent_by_hand(place: &Place, env: &[(&str, &str)]) {
 /// Sends JSON as the demo's MoEngage, and reads the whole answer.
 fn post(addr: &str, route: &str, body: &str) -> String {
     let request = format!(
-        "{route} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer demo-token\r\n\
+        "{route} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer demo-token-of-moengage\r\n\
          Content-Type: application/json\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     );
@@ -311,11 +311,11 @@ fn config_shows_layers_and_no_secret() {
     let place = Place::new();
     std::fs::write(place.dir.path().join(".env"), "PORT=4999\n").unwrap();
     let secrets = [
-        ("MOENGAGE_AUTH_AGAINST", "caller-s3cret"),
+        ("MOENGAGE_AUTH_AGAINST", "caller-of-sends-s3cret"),
         ("JUMPER_BASIC_AUTH", "Basic czNjcmV0OnMzY3JldA=="),
         ("SEED_REFRESH_TOKEN", "refresh-s3cret"),
         ("WEBHOOK_SECRET", "webhook-s3cret-0123456789"),
-        ("OPS_TOKEN", "ops-s3cret"),
+        ("OPS_TOKEN", "ops-of-gateway-s3cret"),
         (
             "SLACK_WEBHOOK_URL",
             "https://hooks.slack.com/services/s3cret",
@@ -416,7 +416,7 @@ fn check_reaches_what_is_configured_and_shows_no_secret() {
     let mut env = vec![
         ("JUMPER_API_URL", fakes_url.as_str()),
         ("MOENGAGE_CALLBACK_URL", callback.as_str()),
-        ("MOENGAGE_AUTH_AGAINST", "caller-s3cret"),
+        ("MOENGAGE_AUTH_AGAINST", "caller-of-sends-s3cret"),
         (
             "JUMPER_BASIC_AUTH",
             "Basic c2FuZGJveC1rZXk6c2FuZGJveC1zZWNyZXQ=",

@@ -39,8 +39,18 @@ pub(crate) fn two_tenants(a: &Sandbox, b: &Sandbox) -> String {
     [
         account("acme", &a.url, "# acme"),
         account("birch", &b.url, "# birch-account"),
-        channel("uk", "acme", &a.url, "auth_against = \"tok-uk\""),
-        channel("us", "acme", &a.url, "auth_against = \"tok-us\""),
+        channel(
+            "uk",
+            "acme",
+            &a.url,
+            "auth_against = \"token-of-channel-uk\"",
+        ),
+        channel(
+            "us",
+            "acme",
+            &a.url,
+            "auth_against = \"token-of-channel-us\"",
+        ),
         channel(
             "birch",
             "birch",
@@ -68,7 +78,7 @@ pub(crate) async fn merchants(sandbox: &Sandbox, many: usize, more: &str) -> Str
         });
         sandbox.post("merchants", wish).await;
         tables += &account(&id, &sandbox.url, more).replace("sandbox-refresh-token", &seed);
-        let token = format!("auth_against = \"tok-{id}\"");
+        let token = format!("auth_against = \"token-of-channel-{id}\"");
         tables += &channel(&id, &id, &sandbox.url, &token);
     }
     tables
@@ -114,7 +124,7 @@ impl House {
             .without("JUMPER_BASIC_AUTH")
             .without("SEED_REFRESH_TOKEN")
             .without("WEBHOOK_SECRET")
-            .env("BIRCH_TOKEN", "tok-birch")
+            .env("BIRCH_TOKEN", "token-of-channel-birch")
             .env("GATEWAY_CONFIG", &file.display().to_string())
     }
 
@@ -196,7 +206,7 @@ impl House {
         let post = |n| {
             let body = order_update(&format!("{channel}-{n}"), &person(n % 10_000)).to_string();
             let request = self.gateway.http.post(&url).body(body);
-            request.header("apikey", format!("tok-{channel}"))
+            request.header("apikey", format!("token-of-channel-{channel}"))
         };
         let answers = answers((first..first + many).map(post)).await;
         let taken = (200, json!({ "status": "success" }));

@@ -58,7 +58,7 @@ impl Watch {
         for n in first + MANY..first + MANY + SINGLES {
             let id = format!("single-{n}");
             let began = Instant::now();
-            let answer = house.send("tok-steady", &id, n).await;
+            let answer = house.send("token-of-channel-steady", &id, n).await;
             answered.push(began.elapsed());
             assert_eq!(answer.1["status"], "success");
             house.gateway.until_sent(&id).await;
@@ -105,7 +105,7 @@ async fn one_accounts_outage_pause_backlog_or_dead_token_changes_nothing_for_ano
     let out = Sandbox::start(quiet()).await;
     let dead = Sandbox::start(quiet()).await;
     let busy = Sandbox::start(quiet()).await;
-    let token = |id: &str| format!("auth_against = \"tok-{id}\"");
+    let token = |id: &str| format!("auth_against = \"token-of-channel-{id}\"");
     let mut tables = account("steady", &steady.url, &format!("rate_per_second = {RATE}"));
     tables += &account("out", &out.url, "");
     let gone = account("gone", &format!("http://{}", nowhere()), "");
@@ -124,7 +124,10 @@ async fn one_accounts_outage_pause_backlog_or_dead_token_changes_nothing_for_ano
     };
     for id in ["steady", "out", "dead"] {
         let warm = format!("warm-{id}");
-        watch.house.send(&format!("tok-{id}"), &warm, 1).await;
+        watch
+            .house
+            .send(&format!("token-of-channel-{id}"), &warm, 1)
+            .await;
         watch.house.gateway.until_sent(&warm).await;
     }
     let before = watch.look().await;

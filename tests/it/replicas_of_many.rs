@@ -21,9 +21,24 @@ fn tables(a: &Sandbox, b: &Sandbox) -> String {
     [
         account("acme", &a.url, &pace(RATES[0])),
         account("birch", &b.url, &pace(RATES[1])),
-        channel("uk", "acme", &a.url, "auth_against = \"tok-uk\""),
-        channel("us", "acme", &a.url, "auth_against = \"tok-us\""),
-        channel("birch", "birch", &b.url, "auth_against = \"tok-birch\""),
+        channel(
+            "uk",
+            "acme",
+            &a.url,
+            "auth_against = \"token-of-channel-uk\"",
+        ),
+        channel(
+            "us",
+            "acme",
+            &a.url,
+            "auth_against = \"token-of-channel-us\"",
+        ),
+        channel(
+            "birch",
+            "birch",
+            &b.url,
+            "auth_against = \"token-of-channel-birch\"",
+        ),
     ]
     .concat()
 }

@@ -16,7 +16,7 @@ async fn a_resume_at_one_replica_holds_at_another_whose_file_says_paused() {
     let url = &stage.sandbox.url;
     let start = |name: &str, more: &str| {
         let file = dir.path().join(name);
-        let door = format!("auth_against = \"tok-uk\"\n{more}");
+        let door = format!("auth_against = \"token-of-channel-uk\"\n{more}");
         let tables = estate::account("acme", url, "") + &estate::channel("uk", "acme", url, &door);
         std::fs::write(&file, tables).unwrap();
         let mut setup = stage

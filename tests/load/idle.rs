@@ -28,7 +28,7 @@ fn args() -> Args {
         pid: 0,
         connections: 10_000,
         hold: "idle".into(),
-        token: "tok".into(),
+        token: "tok-for-the-load-run".into(),
         seconds: 30,
     };
     let mut words = std::env::args().skip(1).filter(|word| word != "--bench");

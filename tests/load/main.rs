@@ -22,7 +22,7 @@ fn args() -> Args {
         calls: Calls {
             addr: ([127, 0, 0, 1], 3001).into(),
             path: String::new(),
-            token: "tok".into(),
+            token: "tok-for-the-load-run".into(),
             rate: 0.0,
             length: Duration::from_secs(10),
             connections: 64,

@@ -75,11 +75,18 @@ pub(super) async fn run(flags: Vec<(String, String)>) -> anyhow::Result<ExitCode
         }
     };
     if findings.is_empty() {
-        findings.push(finding(
-            "configuration",
-            Mark::Ok,
-            "complete; `config` shows it",
-        ));
+        let files: Vec<_> = config
+            .files()
+            .map(|one| one.display().to_string())
+            .collect();
+        let words = match files.as_slice() {
+            [] => "complete; `config` shows it".to_owned(),
+            files => format!(
+                "complete; `config` shows it; read from {}",
+                files.join(", ")
+            ),
+        };
+        findings.push(finding("configuration", Mark::Ok, words));
     }
     let warnings = config.warnings().into_iter();
     findings.extend(warnings.map(|one| finding("configuration", Mark::Warn, one)));

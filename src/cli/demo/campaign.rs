@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 /// What the demo's MoEngage presents.
-pub(super) const TOKEN: &str = "demo-token";
+pub(super) const TOKEN: &str = "demo-token-of-moengage";
 /// The brand's WhatsApp Business number. All numbers here are fictional.
 pub(super) const BRAND: &str = "+12025550100";
 
