@@ -37,6 +37,12 @@ fn inspect(dir: &Path, needed: u64) -> Finding {
         let words = format!("{shown}: {} is not a directory", there.display());
         return finding(ITEM, Mark::Fault, words);
     }
+    // One above it may be open to all, as /tmp is: what is made there is for its owner alone.
+    if there == dir
+        && let Ok(Some(why)) = embedded::unsafe_because(dir)
+    {
+        return finding(ITEM, Mark::Fault, format!("{shown}: {why}"));
+    }
     if let Err(error) = write_into(&there) {
         let words = format!(
             "{shown}: {} cannot be written to ({error}): give it to the user that runs the gateway, \
@@ -125,6 +131,15 @@ mod tests {
             assert!(found.words.contains(said), "{found:?}");
         }
         assert!(!missing.exists(), "checking makes nothing");
+        use std::os::unix::fs::PermissionsExt;
+        let open = tempfile::tempdir().unwrap();
+        let mode = |mode| std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(open.path(), mode(0o1777)).unwrap();
+        let found = inspect(open.path(), 1);
+        assert_eq!(found.mark, Mark::Fault, "{found:?}");
+        assert!(found.words.contains("every user"), "{found:?}");
+        let below = inspect(&open.path().join("data"), 1);
+        assert_eq!(below.mark, Mark::Ok, "{below:?}");
         assert_eq!(
             std::fs::read_dir(here).unwrap().count(),
             1,

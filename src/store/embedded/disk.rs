@@ -12,6 +12,9 @@ use std::time::{Duration, Instant};
 /// How long a measurement of the free room is believed.
 const BELIEVED: Duration = Duration::from_millis(500);
 
+/// Links are not followed: who could put one there would choose which file is written.
+const NO_LINK: i32 = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
+
 /// Bytes that stay free on the disk whatever the file has to give: the log that SQLite writes first
 /// takes up to 64 MB, and what is under way must be able to end.
 const FLOOR: u64 = 96 << 20;
@@ -173,6 +176,7 @@ pub(super) fn lock(dir: &Path) -> Result<File, StoreError> {
         .read(true)
         .write(true)
         .mode(0o600)
+        .custom_flags(NO_LINK)
         .open(&path)
         .map_err(fault)?;
     match file.try_lock() {
@@ -198,7 +202,12 @@ pub(super) fn lock(dir: &Path) -> Result<File, StoreError> {
 
 /// The process that works on the directory, if one does. Leaves nothing behind.
 pub fn owner(dir: &Path) -> Option<String> {
-    let mut file = File::open(dir.join("gateway.lock")).ok()?;
+    let path = dir.join("gateway.lock");
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(NO_LINK)
+        .open(path);
+    let mut file = file.ok()?;
     match file.try_lock_shared() {
         Err(TryLockError::WouldBlock) => {
             let mut owner = String::new();
@@ -210,9 +219,47 @@ pub fn owner(dir: &Path) -> Option<String> {
     }
 }
 
-/// Makes the directory, for its owner alone; one that is there stays as it is.
+/// Makes the directory, for its owner alone; one that is there stays as it is, if it is safe.
 pub(super) fn make_dir(dir: &Path) -> std::io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(dir)
+    DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    match unsafe_because(dir)? {
+        None => Ok(()),
+        Some(why) => Err(std::io::Error::new(
+            std::io::ErrorKind::PermissionDenied,
+            why,
+        )),
+    }
+}
+
+/// Files of the store, and of what SQLite puts beside it.
+const FILES: [&str; 4] = [
+    "gateway.lock",
+    "gateway.db",
+    "gateway.db-wal",
+    "gateway.db-shm",
+];
+
+/// Why a directory must not be used, and what to do. Who may write into it may put a link in the place of
+/// a file of ours, which would then be written elsewhere, or take the file away.
+pub fn unsafe_because(dir: &Path) -> std::io::Result<Option<String>> {
+    // A link to the directory itself is the operator's.
+    if std::fs::metadata(dir)?.mode() & 0o002 != 0 {
+        return Ok(Some(
+            "every user of this machine may write into it: chmod o-w, or set DATA_DIR to a directory of its \
+             own"
+                .to_owned(),
+        ));
+    }
+    let is_link = |name: &&str| {
+        let file = std::fs::symlink_metadata(dir.join(name));
+        file.is_ok_and(|file| file.is_symlink())
+    };
+    let link = FILES.into_iter().find(is_link);
+    Ok(link.map(|name| {
+        format!(
+            "{name} is a link, which is not followed: put the file itself there, or set DATA_DIR"
+        )
+    }))
 }
 
 /// Makes the file readable by its owner alone: it holds tokens and phone numbers.
@@ -222,6 +269,7 @@ pub(super) fn make_private(path: &Path) -> std::io::Result<()> {
         .truncate(false)
         .write(true)
         .mode(0o600)
+        .custom_flags(NO_LINK)
         .open(path)?;
     file.set_permissions(std::fs::Permissions::from_mode(0o600))
 }

@@ -31,7 +31,7 @@ mod tests;
 mod trial;
 mod writer;
 
-pub use disk::{owner, room};
+pub use disk::{owner, room, unsafe_because};
 
 use super::{Ledger, StoreError};
 use crate::domain::ChannelId;
