@@ -187,6 +187,7 @@ mod tests {
             project_id: "p".into(),
             kind: "K".into(),
             credentials: None,
+            default_credentials: None,
             emulator_host: Some(listener.local_addr().unwrap().to_string()),
             expire_after: Duration::from_secs(1),
         };

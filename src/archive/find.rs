@@ -155,6 +155,7 @@ pub(super) mod tests {
             project_id: "p".into(),
             kind: "K".into(),
             credentials: None,
+            default_credentials: None,
             emulator_host: Some("127.0.0.1:9".into()),
             expire_after: Duration::ZERO,
         };

@@ -33,10 +33,22 @@ impl Datastore {
             project_id: self.project_id.clone(),
             kind: self.kind.clone(),
             credentials: self.credentials.clone(),
+            default_credentials: default_credentials(),
             emulator_host: self.emulator_host.clone(),
             expire_after: self.expire_after,
         }
     }
+}
+
+/// Where Google's libraries look for application default credentials: the file that is named, or that of
+/// gcloud if it is there.
+fn default_credentials() -> Option<PathBuf> {
+    if let Some(path) = std::env::var_os("GOOGLE_APPLICATION_CREDENTIALS") {
+        return Some(path.into());
+    }
+    let of_gcloud = ".config/gcloud/application_default_credentials.json";
+    let path = std::env::home_dir()?.join(of_gcloud);
+    path.exists().then_some(path)
 }
 
 /// Reads the settings; `None` inside when no project is named.

@@ -1,15 +1,34 @@
-//! Google's access tokens: from a service-account file, from application default credentials (the
-//! file that `GOOGLE_APPLICATION_CREDENTIALS` names, gcloud's, the metadata server), or none for an
-//! emulator. Found when first needed, so that a start never waits for Google.
+//! Google's access tokens: from a service-account file, from application default credentials (the file
+//! that `GOOGLE_APPLICATION_CREDENTIALS` names, gcloud's, the metadata server), or none for an emulator.
+//!
+//! Found when first needed, so that a start never waits for Google. One token serves until it is nearly
+//! over or refused. What a token endpoint answers is read up to a bound, as everything is that others
+//! say; the libraries for this read to the end, whatever comes.
 
 use super::Error;
-use gcp_auth::{CustomServiceAccount, Token, TokenProvider};
+use super::error::{cut, unreachable};
+use super::key::{Credentials, Grant};
+use jiff::Timestamp;
+use reqwest::header::ACCEPT;
+use reqwest::{RequestBuilder, Response};
+use serde::Deserialize;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 /// What the tokens are asked for.
-const SCOPES: &[&str] = &["https://www.googleapis.com/auth/datastore"];
+pub(super) const SCOPE: &str = "https://www.googleapis.com/auth/datastore";
+/// The most of an answer that is read; a token takes 2 KB.
+const LONGEST_ANSWER: usize = 64 << 10;
+/// A token is not used when it ends within this.
+const MARGIN: Duration = Duration::from_secs(60);
+/// The life of a token that does not say how long it lives, and the longest that is believed.
+const LIFE: Duration = Duration::from_secs(3600);
+/// Where the machines of Google get theirs.
+const METADATA: &str =
+    "http://metadata.google.internal/computeMetadata/v1/instance/service-accounts/default/token";
 
 /// Where access tokens come from.
 #[derive(Debug, Clone)]
@@ -18,69 +37,148 @@ pub(super) enum Source {
     Nobody,
     /// A service-account key file.
     File(PathBuf),
-    /// Application default credentials.
-    Default,
+    /// Application default credentials: this file, or the metadata server when there is none.
+    Default(Option<PathBuf>),
 }
 
 /// The access tokens of one client.
 pub(super) struct Auth {
     source: Source,
-    /// Made when first needed, forgotten when Google refuses its token. It caches tokens itself.
-    provider: Mutex<Option<Arc<dyn TokenProvider>>>,
+    http: reqwest::Client,
+    /// Locked while a token is asked for, so that many calls ask once.
+    held: Mutex<Option<Held>>,
+}
+
+struct Held {
+    /// As they were found. Looked for anew after a token was refused.
+    credentials: Credentials,
+    token: Option<(Arc<str>, Instant)>,
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    access_token: String,
+    expires_in: Option<u64>,
 }
 
 impl Auth {
-    pub(super) fn new(source: Source) -> Self {
+    pub(super) fn new(source: Source, http: reqwest::Client) -> Self {
         Self {
             source,
-            provider: Mutex::new(None),
+            http,
+            held: Mutex::new(None),
         }
     }
 
     /// A token that is good now; `None` where none is asked for.
-    pub(super) async fn token(&self) -> Result<Option<Arc<Token>>, Error> {
-        let provider = match &self.source {
-            Source::Nobody => return Ok(None),
-            source => {
-                let mut provider = self.provider.lock().await;
-                match &*provider {
-                    Some(provider) => provider.clone(),
-                    None => provider.insert(find(source).await?).clone(),
-                }
-            }
+    pub(super) async fn token(&self) -> Result<Option<Arc<str>>, Error> {
+        if matches!(self.source, Source::Nobody) {
+            return Ok(None);
+        }
+        let mut held = self.held.lock().await;
+        let held = match &mut *held {
+            Some(held) => held,
+            none => none.insert(Held {
+                credentials: self.find()?,
+                token: None,
+            }),
         };
-        let token = provider.token(SCOPES).await;
-        token.map(Some).map_err(|error| self.refused(&error))
+        if let Some((token, end)) = &held.token
+            && Instant::now() + MARGIN < *end
+        {
+            return Ok(Some(token.clone()));
+        }
+        let answer = self.ask(&held.credentials).await?;
+        let life = answer.expires_in.map_or(LIFE, Duration::from_secs);
+        let token: Arc<str> = answer.access_token.into();
+        held.token = Some((token.clone(), Instant::now() + life.min(LIFE)));
+        Ok(Some(token))
     }
 
     /// The token was refused: the next call looks for credentials anew.
     pub(super) async fn forget(&self) {
-        *self.provider.lock().await = None;
+        *self.held.lock().await = None;
     }
 
-    fn refused(&self, error: &gcp_auth::Error) -> Error {
+    fn find(&self) -> Result<Credentials, Error> {
+        match &self.source {
+            Source::File(path) => Credentials::read(path).map_err(|error| {
+                Error::Credentials(format!(
+                    "DT_JSON_PATH {} is no readable service-account key: {error}",
+                    path.display()
+                ))
+            }),
+            Source::Default(Some(path)) => Credentials::read(path).map_err(|error| {
+                Error::Credentials(format!(
+                    "the application default credentials in {} cannot be used ({error}): set \
+                     DT_JSON_PATH to a service-account key",
+                    path.display()
+                ))
+            }),
+            Source::Default(None) | Source::Nobody => Ok(Credentials::Machine),
+        }
+    }
+
+    async fn ask(&self, credentials: &Credentials) -> Result<Answer, Error> {
+        let request = self
+            .request(credentials)?
+            .header(ACCEPT, "application/json");
+        let response = request.send().await.map_err(|error| self.no_way(error))?;
+        let http = response.status();
+        let body = whole(response, LONGEST_ANSWER).await?;
+        let answer = serde_json::from_slice::<Answer>(&body).ok();
+        match answer.filter(|_| http.is_success()) {
+            Some(answer) => Ok(answer),
+            None => Err(self.refused(&format!("HTTP {} {}", http.as_u16(), words(&body)))),
+        }
+    }
+
+    fn request(&self, credentials: &Credentials) -> Result<RequestBuilder, Error> {
+        Ok(match credentials {
+            Credentials::Machine => self.http.get(METADATA).header("Metadata-Flavor", "Google"),
+            Credentials::Files(key) => {
+                let Grant { address, form } = key.grant(Timestamp::now().as_second())?;
+                self.http.post(address).form(&form)
+            }
+        })
+    }
+
+    /// Nobody answers. Off Google's machines that means that there are no credentials at all.
+    fn no_way(&self, error: reqwest::Error) -> Error {
+        let error = unreachable(error);
+        match &self.source {
+            Source::Default(None) => Error::Credentials(format!(
+                "no credentials for Google were found, and no metadata server answers ({error}): set \
+                 DT_JSON_PATH to a service-account key, or run where application default credentials exist"
+            )),
+            _ => self.refused(&error.to_string()),
+        }
+    }
+
+    fn refused(&self, why: &str) -> Error {
         let whose = match &self.source {
             Source::File(path) => format!("the service account in {}", path.display()),
             _ => "the application default credentials".to_owned(),
         };
-        Error::NoToken(format!("Google gives no token for {whose}: {error}"))
+        Error::NoToken(format!("Google gives no token for {whose}: {why}"))
     }
 }
 
-async fn find(source: &Source) -> Result<Arc<dyn TokenProvider>, Error> {
-    match source {
-        Source::File(path) => match CustomServiceAccount::from_file(path) {
-            Ok(account) => Ok(Arc::new(account)),
-            Err(error) => Err(Error::Credentials(format!(
-                "DT_JSON_PATH {} is no readable service-account key: {error}",
-                path.display()
-            ))),
-        },
-        _ => gcp_auth::provider().await.map_err(|error| {
-            Error::Credentials(format!(
-                "{error}: set DT_JSON_PATH to a service-account key, or run where application \
-                 default credentials exist"
-            ))
-        }),
+/// What an endpoint says of an error (RFC 6749 section 5.2), masked and cut.
+fn words(body: &[u8]) -> String {
+    let body: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+    let said = ["error", "error_description"].map(|name| body[name].as_str().unwrap_or_default());
+    cut(said.join(" ").trim())
+}
+
+/// The body of an answer, unless it is longer than `most` bytes.
+pub(super) async fn whole(mut response: Response, most: usize) -> Result<Vec<u8>, Error> {
+    let mut answer = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
+        if answer.len() + chunk.len() > most {
+            return Err(Error::Strange(format!("more than {most} bytes")));
+        }
+        answer.extend_from_slice(&chunk);
     }
+    Ok(answer)
 }

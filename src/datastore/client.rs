@@ -1,7 +1,7 @@
 //! The five calls. Each ends within a deadline and reads a bounded answer; none is retried here.
 
 use super::Settings;
-use super::auth::{Auth, Source};
+use super::auth::{Auth, Source, whole};
 use super::error::{Error, refused, unreachable};
 use super::wire::{Entity, WireEntity, key};
 use reqwest::StatusCode;
@@ -48,7 +48,10 @@ impl Client {
         let (host, source) = match (&settings.emulator_host, &settings.credentials) {
             (Some(host), _) => (format!("http://{host}"), Source::Nobody),
             (None, Some(path)) => (GOOGLE.to_owned(), Source::File(path.clone())),
-            (None, None) => (GOOGLE.to_owned(), Source::Default),
+            (None, None) => {
+                let file = settings.default_credentials.clone();
+                (GOOGLE.to_owned(), Source::Default(file))
+            }
         };
         Self::at(&host, source, settings)
     }
@@ -64,8 +67,8 @@ impl Client {
             .build()
             .map_err(|error| Error::Build(error.to_string()))?;
         Ok(Self {
+            auth: Arc::new(Auth::new(source, http.clone())),
             http,
-            auth: Arc::new(Auth::new(source)),
             base: format!("{host}/v1/projects/{}", settings.project_id).into(),
             kind: settings.kind.as_str().into(),
         })
@@ -167,17 +170,11 @@ impl Client {
     async fn exchange(&self, call: &str, body: &Value) -> Result<Vec<u8>, Error> {
         let mut request = self.http.post(format!("{}:{call}", self.base)).json(body);
         if let Some(token) = self.auth.token().await? {
-            request = request.bearer_auth(token.as_str());
+            request = request.bearer_auth(token);
         }
-        let mut response = request.send().await.map_err(unreachable)?;
+        let response = request.send().await.map_err(unreachable)?;
         let http = response.status();
-        let mut answer = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
-            if answer.len() + chunk.len() > LONGEST_ANSWER {
-                return Err(Error::Strange(format!("more than {LONGEST_ANSWER} bytes")));
-            }
-            answer.extend_from_slice(&chunk);
-        }
+        let answer = whole(response, LONGEST_ANSWER).await?;
         if http == StatusCode::OK {
             return Ok(answer);
         }

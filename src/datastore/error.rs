@@ -120,6 +120,6 @@ pub(super) fn unreachable(error: reqwest::Error) -> Error {
 }
 
 /// Google may repeat what it was sent.
-fn cut(words: &str) -> String {
+pub(super) fn cut(words: &str) -> String {
     mask_digits(words).chars().take(LONGEST_WORDS).collect()
 }

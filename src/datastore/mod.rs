@@ -1,7 +1,7 @@
 //! Google Cloud Datastore over its REST API, version 1: five calls, no more.
 //!
 //! The official Rust crate of that name was never published, so this is ours: `wire` has the JSON,
-//! `auth` the access tokens, `client` the calls, `error` what can go wrong. Knows nothing of messages, retries nothing, and
+//! `auth` and `key` the access tokens, `client` the calls, `error` what can go wrong. Knows nothing of messages, retries nothing, and
 //! never shows a token. Full entities only: neither masks nor conditions work the same everywhere.
 
 mod auth;
@@ -9,6 +9,7 @@ mod client;
 mod error;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
+mod key;
 mod wire;
 
 pub use client::{Client, Transaction};
@@ -27,6 +28,8 @@ pub struct Settings {
     pub kind: String,
     /// A service-account key file; without one, application default credentials are used.
     pub credentials: Option<PathBuf>,
+    /// The file of the application default credentials; without one, those of the machine are used.
+    pub default_credentials: Option<PathBuf>,
     /// `host:port` of an emulator: plain HTTP, no credentials.
     pub emulator_host: Option<String>,
     /// How long after its creation an entity may be removed by Datastore's expiry.

@@ -8,7 +8,7 @@ use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::routing::post;
 use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use std::process::Command;
 use std::sync::Mutex;
 
@@ -55,8 +55,8 @@ async fn call(
 /// Google's token endpoint: takes a signed grant, gives a numbered token.
 async fn token(State(stub): State<Shared>, body: String) -> String {
     let grant = body.split("assertion=").nth(1).unwrap();
-    let claims = grant.split('.').nth(1).unwrap().replace("%3D", "=");
-    let claims = URL_SAFE.decode(claims).unwrap();
+    let claims = grant.split('.').nth(1).unwrap();
+    let claims = URL_SAFE_NO_PAD.decode(claims).unwrap();
     let mut tokens = stub.tokens.lock().unwrap();
     tokens.push(serde_json::from_slice(&claims).unwrap());
     json!({ "access_token": format!("t{}", tokens.len()), "expires_in": 3600 }).to_string()
@@ -67,6 +67,7 @@ fn settings(credentials: Option<std::path::PathBuf>) -> Settings {
         project_id: "shop".into(),
         kind: "K".into(),
         credentials,
+        default_credentials: None,
         emulator_host: None,
         expire_after: Duration::from_secs(86_400),
     }
