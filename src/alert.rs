@@ -2,10 +2,12 @@
 //! always; a line in Slack where `SLACK_WEBHOOK_URL` is set. Never waits, never fails the caller.
 //!
 //! [`raise`] is for what needs a person, [`trouble`] for what heals by itself; [`over`] ends both.
-//! `incidents` decides what is told when.
+//! `incidents` decides what is told when; `guesses` raises what strangers bring about at a rate.
 
+mod guesses;
 mod incidents;
 
+pub use guesses::Guesses;
 use incidents::{Book, CALM, HEALS_WITHIN, Key, Line};
 use secrecy::{ExposeSecret, SecretString};
 use std::sync::{LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -44,6 +46,8 @@ pub enum Code {
     ChannelRemoved,
     /// A part of the gateway ended by itself.
     PartEnded,
+    /// Many requests come without the secret or token, or with a wrong one.
+    SecretsGuessed,
 }
 
 impl Code {
@@ -61,6 +65,7 @@ impl Code {
             Self::DatastoreFailing => "datastore_failing",
             Self::ChannelRemoved => "channel_removed",
             Self::PartEnded => "part_ended",
+            Self::SecretsGuessed => "secrets_guessed",
         }
     }
 }

@@ -7,14 +7,14 @@ mod records;
 
 use crate::channel::Channel;
 use crate::config::Config;
-use crate::http::{self, Limits};
+use crate::http;
 use crate::jumper::webhook::receive;
 use crate::keeper;
 use crate::moengage;
 use crate::ops;
 use crew::Crew;
-use listen::bind;
 pub(crate) use listen::cannot_listen;
+use listen::{bind, limits, ops_limits};
 use parts::{AccountParts, Parts};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -25,17 +25,6 @@ use tokio_util::sync::CancellationToken;
 
 /// How long requests to the ops listener may take to end when the process stops.
 const OPS_DRAIN: Duration = Duration::from_secs(1);
-/// Connections to the ops listener: a few people and a few programs that watch. Well below
-/// [`FILES_OF_OUR_OWN`], so that they never take the place of MoEngage.
-const OPS_CONNECTIONS: usize = 64;
-
-fn ops_limits() -> Limits {
-    Limits {
-        max_connections: OPS_CONNECTIONS,
-        ..Limits::default()
-    }
-}
-
 /// A gateway that is ready to run: everything is open, nothing moves yet.
 pub struct App {
     config: Config,
@@ -112,17 +101,18 @@ impl App {
             .concat(),
         );
         let drain = config.drain_timeout;
+        let files = http::raise_file_limit().unwrap_or(usize::MAX);
         let serving = http::serve(
             public,
             router,
-            limits(&config),
+            limits(&config, files),
             listener.stop.clone(),
             drain,
         );
         listener.hire("public listener", serving);
         let ops_router = ops::routes(desk.clone());
         let ops_stop = ops_listener.stop.clone();
-        let serving = http::serve(ops, ops_router, ops_limits(), ops_stop, OPS_DRAIN);
+        let serving = http::serve(ops, ops_router, ops_limits(files), ops_stop, OPS_DRAIN);
         ops_listener.hire("ops listener", serving);
         start_work(&config, &parts, &crew);
         crew.hire("follower", ops::follow(desk, crew.stop.child_token()));
@@ -264,35 +254,5 @@ fn start_account(config: &Config, parts: &Parts, one: &AccountParts, crew: &Crew
             "subscription",
             keeper::keep_subscribed(watched, wanted, every, stop()),
         );
-    }
-}
-
-/// Files kept for everything that is no connection to the public listener: the store, the ops
-/// listener, Jumper, MoEngage.
-const FILES_OF_OUR_OWN: usize = 512;
-
-/// As many connections as are wanted, as far as the process may open files for them.
-fn connections(wanted: usize) -> usize {
-    let files = http::raise_file_limit().unwrap_or(usize::MAX);
-    let possible = files.saturating_sub(FILES_OF_OUR_OWN).max(files / 2);
-    if possible < wanted {
-        tracing::warn!(
-            wanted,
-            possible,
-            "the limit of open files allows fewer connections than \
-            http.max_connections; raise it (ulimit -n)"
-        );
-    }
-    wanted.min(possible)
-}
-
-fn limits(config: &Config) -> Limits {
-    Limits {
-        max_connections: connections(config.http.max_connections),
-        header_timeout: config.http.header_timeout,
-        idle_timeout: config.http.idle_timeout,
-        body_timeout: config.http.body_timeout,
-        response_timeout: config.http.response_timeout,
-        body_limit: config.http.body_limit,
     }
 }

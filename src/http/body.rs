@@ -4,6 +4,7 @@
 //! read and dropped for a moment, because closing a socket with unread bytes resets it, and the
 //! caller would see the reset instead of our answer.
 
+use super::patience::Phase;
 use super::{last_message, message};
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{FromRequest, Request};
@@ -16,12 +17,18 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::runtime::Handle;
-use tokio::time::{Sleep, sleep, timeout};
+use tokio::time::{Instant, Sleep, sleep, timeout};
 
 /// How long an unread rest is read and dropped.
 pub(super) const LINGER: Duration = Duration::from_secs(2);
 /// How much of it.
 pub(super) const LINGER_BYTES: usize = 8 * 1024 * 1024;
+
+/// A body that takes longer than this must come at [`FLOOR`] at least. A lost packet or two are no
+/// reason to cut a caller off.
+const GRACE: Duration = Duration::from_secs(5);
+/// Bytes per second.
+const FLOOR: usize = 1024;
 
 /// Why a body could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -57,21 +64,54 @@ pub(super) struct Guarded {
     left: usize,
     patience: Duration,
     /// Set at the first wait: most bodies come with their headers and need no timer.
-    late: Option<Pin<Box<Sleep>>>,
+    late: Option<Late>,
+    /// Told while the caller owes us bytes.
+    phase: Phase,
     /// A caller that waits for `100 Continue` has not sent the body: there is no rest to read.
     lingers: bool,
 }
 
+/// The end of the patience with a body.
+#[derive(Debug)]
+struct Late {
+    /// The first wait.
+    since: Instant,
+    alarm: Pin<Box<Sleep>>,
+}
+
 impl Guarded {
-    pub(super) fn new(inner: Incoming, limit: usize, patience: Duration, lingers: bool) -> Self {
+    pub(super) fn new(
+        inner: Incoming,
+        (limit, patience): (usize, Duration),
+        phase: Phase,
+        lingers: bool,
+    ) -> Self {
         Self {
             inner: Some(inner),
             limit,
             left: limit,
             patience,
             late: None,
+            phase,
             lingers,
         }
+    }
+
+    /// Called when there is nothing to read: ready when it has taken too long, as a whole or for what
+    /// has come so far.
+    fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let came = self.limit - self.left;
+        let late = self.late.get_or_insert_with(|| Late {
+            since: Instant::now(),
+            alarm: Box::pin(sleep(Duration::ZERO)),
+        });
+        let earned = GRACE + Duration::from_millis((came * 1000 / FLOOR) as u64);
+        let end = late.since + self.patience.min(earned);
+        if late.alarm.deadline() != end {
+            late.alarm.as_mut().reset(end);
+        }
+        self.phase.owes_body(late.since);
+        late.alarm.as_mut().poll(cx)
     }
 
     fn take(&mut self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, BodyFault> {
@@ -101,7 +141,11 @@ impl HttpBody for Guarded {
         if inner.size_hint().lower() > this.left as u64 {
             return Poll::Ready(Some(Err(BodyFault::TooLarge(this.limit))));
         }
-        match Pin::new(inner).poll_frame(cx) {
+        let polled = Pin::new(inner).poll_frame(cx);
+        if polled.is_ready() && this.late.is_some() {
+            this.phase.serving();
+        }
+        match polled {
             Poll::Ready(Some(Ok(frame))) => Poll::Ready(Some(this.take(frame))),
             Poll::Ready(Some(Err(_))) => {
                 this.inner = None;
@@ -111,15 +155,11 @@ impl HttpBody for Guarded {
                 this.inner = None;
                 Poll::Ready(None)
             }
-            Poll::Pending => {
-                let late = this
-                    .late
-                    .get_or_insert_with(|| Box::pin(sleep(this.patience)));
-                late.as_mut().poll(cx).map(|()| {
-                    this.inner = None;
-                    Some(Err(BodyFault::Slow))
-                })
-            }
+            Poll::Pending => this.poll_late(cx).map(|()| {
+                this.inner = None;
+                this.phase.serving();
+                Some(Err(BodyFault::Slow))
+            }),
         }
     }
 

@@ -1,23 +1,27 @@
 //! The connections of a listener, and who gives way when there is room for no more.
 //!
-//! Anybody can open connections and say nothing, so they must not be able to keep others out: at
-//! the limit, those that have waited longest for their caller are closed for new ones. A connection
-//! whose request is under way never is; when all are, new callers wait.
+//! Anybody can open connections and say nothing, or a byte now and then, so they must not be able to
+//! keep others out: at the limit, connections that wait for their caller are closed for new ones.
+//! First those that lie idle, then those that owe bytes of a request, last those of callers who have
+//! shown a token or a secret. While we owe the answer none is closed; when all are, new callers wait.
 
-use super::patience::Phase;
+use super::patience::{Phase, Readiness};
+use super::{GivesWay, Limits};
 use crate::telemetry::OncePerSecond;
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
 /// Nobody is closed who has waited for less: a caller needs a moment to send its request.
-const LEAST_WAIT: Duration = Duration::from_millis(500);
+const LEAST_WAIT: Duration = Duration::from_millis(200);
 /// How long a new caller waits before it is looked again who may give way.
-const LOOK_AGAIN: Duration = Duration::from_millis(50);
-/// The share of all connections that is closed at once: looking costs a look at all of them.
-const SHARE: usize = 64;
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// The share of all connections that is closed at once: looking costs a look at all of them, and
+/// whoever wants to keep others out comes with many.
+const SHARE: usize = 8;
 
 static LOG: OncePerSecond = OncePerSecond::new();
 
@@ -25,6 +29,11 @@ static LOG: OncePerSecond = OncePerSecond::new();
 #[derive(Debug)]
 pub(super) struct Crowd {
     most: usize,
+    /// So many are kept free, as far as strangers can be made to give way.
+    kept: usize,
+    order: GivesWay,
+    /// Whether somebody waits for a place. Written by the accept loop, read after each answer.
+    wanted: AtomicBool,
     /// One permit a connection.
     seats: Arc<Semaphore>,
     /// Those that have a seat. Locked when one comes or goes, never for a request.
@@ -49,10 +58,13 @@ pub(super) struct Seat {
 }
 
 impl Crowd {
-    pub(super) fn new(most: usize) -> Self {
+    pub(super) fn new(limits: &Limits) -> Self {
         Self {
-            most,
-            seats: Arc::new(Semaphore::new(most)),
+            most: limits.max_connections,
+            kept: limits.kept_connections,
+            order: limits.gives_way,
+            wanted: AtomicBool::new(false),
+            seats: Arc::new(Semaphore::new(limits.max_connections)),
             seated: Arc::default(),
         }
     }
@@ -60,17 +72,22 @@ impl Crowd {
     /// A place for one more, as soon as there is one.
     pub(super) async fn seat(&self) -> Option<Seat> {
         loop {
-            let seat = self.seats.clone().acquire_owned();
-            let wait = if self.seats.available_permits() == 0 {
+            let free = self.seats.available_permits();
+            self.wanted.store(free == 0, Ordering::Relaxed);
+            if free <= self.kept {
                 self.make_room();
-                LOOK_AGAIN
-            } else {
-                Duration::MAX
-            };
-            if let Ok(seat) = timeout(wait, seat).await {
+            }
+            let seat = self.seats.clone().acquire_owned();
+            if let Ok(seat) = timeout(LOOK_AGAIN, seat).await {
+                self.wanted.store(false, Ordering::Relaxed);
                 return Some(self.seated(seat.ok()?));
             }
         }
+    }
+
+    /// Whether somebody waits for a place.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.wanted.load(Ordering::Relaxed)
     }
 
     fn seated(&self, seat: OwnedSemaphorePermit) -> Seat {
@@ -88,22 +105,31 @@ impl Crowd {
         }
     }
 
-    /// Asks those to go that have waited longest.
+    /// Asks those to go that are readiest to.
     fn make_room(&self) {
         let now = Instant::now();
         let seated = lock(&self.seated);
-        let mut waiting: Vec<(Instant, &Notify)> = seated
+        let mut waiting: Vec<(Readiness, Duration, &Notify)> = seated
             .all
             .values()
-            .filter_map(|(phase, wanted)| Some((phase.waits_since()?, &**wanted)))
-            .filter(|(since, _)| now.duration_since(*since) >= LEAST_WAIT)
+            .filter_map(|(phase, wanted)| {
+                let (readiness, since) = phase.waits()?;
+                Some((readiness, now.duration_since(since), &**wanted))
+            })
+            .filter(|(_, waited, _)| *waited >= LEAST_WAIT)
             .collect();
         let share = (self.most / SHARE).max(1);
         if waiting.len() > share {
-            waiting.select_nth_unstable_by_key(share, |(since, _)| *since);
+            waiting.select_nth_unstable_by(share, |(a, a_waited, _), (b, b_waited, _)| {
+                let by_time = match self.order {
+                    GivesWay::LongestFirst => b_waited.cmp(a_waited),
+                    GivesWay::NewestFirst => a_waited.cmp(b_waited),
+                };
+                a.cmp(b).then(by_time)
+            });
             waiting.truncate(share);
         }
-        for (_, wanted) in &waiting {
+        for (_, _, wanted) in &waiting {
             wanted.notify_one();
         }
         let closed = waiting.len();
@@ -112,8 +138,7 @@ impl Crowd {
             tracing::warn!(
                 connections = self.most,
                 closed,
-                "all connections are in use; those that have waited longest for their caller give \
-                 way to new ones"
+                "all connections are in use; those that wait for their caller give way to new ones"
             );
         }
     }
@@ -129,7 +154,7 @@ impl Seat {
     pub(super) async fn given_away(&self) {
         loop {
             self.wanted.notified().await;
-            if self.phase.waits_since().is_some() {
+            if self.phase.waits().is_some() {
                 return;
             }
         }

@@ -1,11 +1,13 @@
 //! The HTTP ground under every listener: accepting connections, limits, and plain error answers.
 //!
 //! `serve` runs one listener, `crowd` and `patience` look after its connections, `body` bounds what a
-//! request may carry, `spelling` reads other spellings of a path, `measure` counts requests by route. Knows no counterparty, no channel and no store; never logs a path, a header or a body,
+//! request may carry, `host` refuses requests that do not say whom they ask, `spelling` reads other
+//! spellings of a path, `measure` counts requests by route. Knows no counterparty, no channel and no store; never logs a path, a header or a body,
 //! because all three may hold secrets; `refusals` tells of refused requests by their routes.
 
 mod body;
 mod crowd;
+mod host;
 mod measure;
 mod patience;
 mod refusals;
@@ -25,7 +27,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::header::{CONNECTION, CONTENT_TYPE};
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::{Extensions, HeaderValue, StatusCode};
 use axum::response::Response;
 use std::time::Duration;
 use tower::ServiceExt;
@@ -33,9 +35,13 @@ use tower::ServiceExt;
 /// What one listener allows its callers.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Connections at once. For a further one, those that have waited longest for their caller are
-    /// closed, up to a 64th of all; while all have a request under way, it waits.
+    /// Connections at once. For a further one, some that wait for their caller are closed, up to an
+    /// eighth of all; while we owe an answer on each, it waits.
     pub max_connections: usize,
+    /// How many of them strangers are made to leave free.
+    pub kept_connections: usize,
+    /// Which of those that are alike give way first.
+    pub gives_way: GivesWay,
     /// From the first byte of a request (or from the connection) to the end of its headers.
     pub header_timeout: Duration,
     /// How long a connection may lie idle between two requests.
@@ -48,10 +54,21 @@ pub struct Limits {
     pub body_limit: usize,
 }
 
+/// Which connections give way first among those that wait for their caller alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GivesWay {
+    /// Those that have waited longest.
+    LongestFirst,
+    /// Those that have waited least: who was there before a crowd came stays.
+    NewestFirst,
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
             max_connections: 4096,
+            kept_connections: 0,
+            gives_way: GivesWay::LongestFirst,
             header_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(75),
             body_timeout: Duration::from_secs(10),
@@ -81,6 +98,14 @@ pub fn finish(router: Router, routes: Vec<&'static str>) -> Router {
         }
         spelled.oneshot(request).await
     })
+}
+
+/// Notes that the caller of a request has shown a token or a secret: its connection is the last to give
+/// way to others. Takes the request's extensions.
+pub fn vouch(extensions: &Extensions) {
+    if let Some(phase) = extensions.get::<patience::Phase>() {
+        phase.vouch();
+    }
 }
 
 /// The answer for what is not there, and for what a stranger must not know to be there.

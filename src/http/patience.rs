@@ -10,15 +10,24 @@
 use super::body::{LINGER, LINGER_BYTES};
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// What the connection is doing, shared by the socket and the service of the same connection.
+/// What the connection is doing, shared by the socket, the service and the body of the same
+/// connection.
 #[derive(Debug, Clone)]
-pub(super) struct Phase(Arc<Mutex<Doing>>);
+pub(super) struct Phase(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    doing: Mutex<Doing>,
+    /// Whether its caller has shown a token or a secret; set by a handler, for as long as it lasts.
+    known: AtomicBool,
+}
 
 #[derive(Debug, Clone, Copy)]
 enum Doing {
@@ -26,25 +35,47 @@ enum Doing {
     Idle(Instant),
     /// Receives headers since then.
     Headers(Instant),
+    /// A handler waits for the body since then.
+    Body(Instant),
     /// A handler has the request.
     Serving,
+}
+
+/// How readily a connection gives way, the readiest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Readiness {
+    /// A stranger's, between two requests.
+    Idle,
+    /// A stranger's that owes us bytes of a request.
+    Owes,
+    /// That of a caller who has shown a token or a secret.
+    Known,
 }
 
 impl Phase {
     /// A connection that was just made owes us its first headers.
     pub(super) fn new() -> Self {
-        Self(Arc::new(Mutex::new(Doing::Headers(Instant::now()))))
+        Self(Arc::new(Shared {
+            doing: Mutex::new(Doing::Headers(Instant::now())),
+            known: AtomicBool::new(false),
+        }))
     }
 
     fn change(&self, step: impl FnOnce(Doing) -> Doing) -> Doing {
-        let mut doing = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let doing = self.0.doing.lock();
+        let mut doing = doing.unwrap_or_else(PoisonError::into_inner);
         *doing = step(*doing);
         *doing
     }
 
-    /// The headers are complete.
+    /// The headers are complete, or the body is.
     pub(super) fn serving(&self) {
         self.change(|_| Doing::Serving);
+    }
+
+    /// The request's body is waited for since then.
+    pub(super) fn owes_body(&self, since: Instant) {
+        self.change(|_| Doing::Body(since));
     }
 
     /// The answer is on its way.
@@ -52,11 +83,26 @@ impl Phase {
         self.change(|_| Doing::Idle(Instant::now()));
     }
 
-    /// Since when it waits for its caller; nothing while a request is under way.
-    pub(super) fn waits_since(&self) -> Option<Instant> {
+    /// Its caller has shown a token or a secret.
+    pub(super) fn vouch(&self) {
+        self.0.known.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether its caller has shown a token or a secret.
+    pub(super) fn is_known(&self) -> bool {
+        self.0.known.load(Ordering::Relaxed)
+    }
+
+    /// How readily it gives way, and since when it waits for its caller; nothing while we have to
+    /// answer, or while a known caller's body comes in.
+    pub(super) fn waits(&self) -> Option<(Readiness, Instant)> {
+        let known = self.is_known();
         match self.change(|doing| doing) {
-            Doing::Idle(since) | Doing::Headers(since) => Some(since),
             Doing::Serving => None,
+            Doing::Body(_) if known => None,
+            Doing::Idle(since) | Doing::Headers(since) if known => Some((Readiness::Known, since)),
+            Doing::Idle(since) => Some((Readiness::Idle, since)),
+            Doing::Headers(since) | Doing::Body(since) => Some((Readiness::Owes, since)),
         }
     }
 
@@ -111,7 +157,7 @@ impl<S> Patient<S> {
     /// Called whenever the socket has nothing to give or to take.
     fn wait<T>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
         let deadline = match self.phase.change(|doing| doing) {
-            Doing::Serving => return Poll::Pending,
+            Doing::Serving | Doing::Body(_) => return Poll::Pending,
             Doing::Headers(since) => since + self.headers,
             Doing::Idle(since) => since + self.idle,
         };

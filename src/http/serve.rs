@@ -5,12 +5,12 @@
 
 use super::body::Guarded;
 use super::crowd::{Crowd, Seat};
-use super::patience::Patient;
-use super::{Limits, message};
+use super::patience::{Patient, Phase};
+use super::{Limits, host, message};
 use axum::Router;
 use axum::body::Body;
-use axum::http::StatusCode;
-use axum::http::header::EXPECT;
+use axum::http::header::{CONNECTION, EXPECT};
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use hyper::Request;
 use hyper::body::Incoming;
@@ -48,7 +48,7 @@ pub async fn serve(
     let site = Arc::new(Site {
         // Given its state here, once, the router does not build its routes for each request.
         router: router.with_state(()),
-        crowd: Crowd::new(limits.max_connections),
+        crowd: Crowd::new(&limits),
         limits,
         shutdown,
         cut: CancellationToken::new(),
@@ -112,13 +112,15 @@ impl Site {
         let app = CatchPanicLayer::custom(panicked).layer(tower::service_fn(move |request| {
             site.clone().answer(request)
         }));
-        let service = service_fn(move |request| {
+        let site = self.clone();
+        let service = service_fn(move |mut request: Request<Incoming>| {
             phase.serving();
-            let (mut app, phase) = (app.clone(), phase.clone());
+            request.extensions_mut().insert(phase.clone());
+            let (mut app, phase, site) = (app.clone(), phase.clone(), site.clone());
             async move {
                 let answer = app.call(request).await;
                 phase.answered();
-                answer
+                answer.map(|answer| site.parted(answer, &phase))
             }
         });
         let mut connection = pin!(
@@ -148,7 +150,22 @@ impl Site {
         }
     }
 
+    /// While somebody waits for a place a stranger's connection serves for one request: one that always
+    /// has the next ready would never lie idle, and never give way.
+    fn parted<B>(&self, mut answer: hyper::Response<B>, phase: &Phase) -> hyper::Response<B> {
+        if !phase.is_known() && self.crowd.is_wanted() {
+            let close = HeaderValue::from_static("close");
+            answer.headers_mut().insert(CONNECTION, close);
+        }
+        answer
+    }
+
     async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Result<Response, Infallible> {
+        if let Some(refusal) = host::refusal(&request) {
+            return Ok(refusal);
+        }
+        let phase = request.extensions().get::<Phase>().cloned();
+        let phase = phase.unwrap_or_else(Phase::new);
         let lingers = !request.headers().contains_key(EXPECT);
         let Limits {
             body_limit,
@@ -156,8 +173,8 @@ impl Site {
             response_timeout,
             ..
         } = self.limits;
-        let request =
-            request.map(|body| Body::new(Guarded::new(body, body_limit, body_timeout, lingers)));
+        let limits = (body_limit, body_timeout);
+        let request = request.map(|body| Body::new(Guarded::new(body, limits, phase, lingers)));
         match timeout(response_timeout, self.router.clone().call(request)).await {
             Ok(answer) => answer,
             Err(_) => {

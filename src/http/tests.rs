@@ -2,7 +2,8 @@
 
 use super::testing::{Answer, LONG, Server, until_closed};
 use super::*;
-use axum::extract::Path;
+use axum::extract::{FromRequest, Path};
+use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use std::sync::Arc;
 use std::time::Instant;
@@ -326,10 +327,115 @@ async fn at_the_limit_who_has_waited_longest_gives_way() {
         .await
         .unwrap();
     one_answer(&mut half, "2").await;
+    // Who lies idle goes before who owes bytes, however long that takes already.
+    // waits because nobody is closed at once
+    tokio::time::sleep(SHORT).await;
     let mut fifth = server.connect().await;
     ask_on(&mut fifth, "5").await;
-    assert_eq!(until_closed(&mut silent).await, "");
-    ask_on(&mut fourth, "4").await;
+    assert_eq!(until_closed(&mut fourth).await, "");
+    silent
+        .write_all(b"GET /items/3 HTTP/1.1\r\nhost: x\r\n\r\n")
+        .await
+        .unwrap();
+    one_answer(&mut silent, "3").await;
+}
+
+/// A body under way is waited for, not worked on.
+#[tokio::test]
+async fn r_69_at_the_limit_slow_bodies_give_way_and_those_of_known_callers_do_not() {
+    let router = Router::new()
+        .route("/echo", post(async |Payload(body): Payload| body))
+        .route(
+            "/known",
+            post(async |request: Request| {
+                vouch(request.extensions());
+                match Payload::from_request(request, &()).await {
+                    Ok(Payload(body)) => body.into_response(),
+                    Err(answer) => answer,
+                }
+            }),
+        )
+        .route("/items/{id}", get(async |Path(id): Path<String>| id));
+    let limits = Limits {
+        max_connections: 3,
+        body_timeout: LONG,
+        ..limits()
+    };
+    let server = Server::start(finish(router, Vec::new()), limits, SHORT).await;
+    let slow = async |path: &str| {
+        let mut stream = server.connect().await;
+        let head = format!("POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\nab");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream
+    };
+    let mut known = slow("/known").await;
+    let (mut first, mut second) = (slow("/echo").await, slow("/echo").await);
+    let began = Instant::now();
+    for item in ["4", "5"] {
+        let mut stream = server.connect().await;
+        ask_on(&mut stream, item).await;
+    }
+    assert!(began.elapsed() < LONG / 2, "{:?}", began.elapsed());
+    assert_eq!(until_closed(&mut first).await, "");
+    let _ = second.write_all(b"cde").await;
+    known.write_all(b"cde").await.unwrap();
+    one_answer(&mut known, "abcde").await;
+}
+
+/// One that always has its next request ready never lies idle.
+#[tokio::test]
+async fn r_69_busy_strangers_leave_a_place_to_others() {
+    let limits = Limits {
+        max_connections: 2,
+        ..limits()
+    };
+    let server = Server::start(echo(), limits, SHORT).await;
+    let mut strangers = tokio::task::JoinSet::new();
+    for _ in 0..2 {
+        let mut stream = server.connect().await;
+        ask_on(&mut stream, "1").await;
+        strangers.spawn(async move {
+            let ask = b"GET /items/2 HTTP/1.1\r\nhost: x\r\n\r\n";
+            let mut bytes = [0; 1024];
+            while stream.write_all(ask).await.is_ok() {
+                if !matches!(stream.read(&mut bytes).await, Ok(1..)) {
+                    break;
+                }
+            }
+        });
+    }
+    let mut other = server.connect().await;
+    timeout(LONG, ask_on(&mut other, "3")).await.unwrap();
+    strangers.shutdown().await;
+}
+
+#[tokio::test]
+async fn r_69_a_body_that_drips_is_cut_before_its_time() {
+    let limits = Limits {
+        body_timeout: Duration::from_secs(600),
+        response_timeout: Duration::from_secs(600),
+        ..limits()
+    };
+    let server = Server::start(echo(), limits, SHORT).await;
+    let mut slow = server.connect().await;
+    let head = "POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 900\r\n\r\n";
+    slow.write_all(head.as_bytes()).await.unwrap();
+    let (read, mut write) = slow.into_split();
+    let drip = tokio::spawn(async move {
+        while write.write_all(b"a").await.is_ok() {
+            // waits because a slow caller is what this test plays
+            tokio::time::sleep(SHORT / 10).await;
+        }
+    });
+    let mut text = String::new();
+    let mut read = tokio::io::BufReader::new(read);
+    let line = tokio::io::AsyncBufReadExt::read_line(&mut read, &mut text);
+    timeout(Duration::from_secs(60), line)
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(text.starts_with("HTTP/1.1 408"), "{text}");
+    drip.abort();
 }
 
 #[tokio::test]

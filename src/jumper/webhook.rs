@@ -8,6 +8,7 @@
 mod found;
 mod moment;
 pub mod receive;
+mod words;
 
 pub use found::{MOST_ELEMENTS, TooMany};
 
@@ -222,10 +223,7 @@ fn chat_message(data: &Value) -> Incoming {
             id,
             from,
             context: answers,
-            // The text is what the person wrote, spaces included.
-            text: data["message"]
-                .as_str()
-                .map_or_else(|| data["message"].to_string(), Into::into),
+            text: words::of(&data["message"]),
             at: ["timestamp", "created", "sent_time"]
                 .iter()
                 .find_map(|name| moment(&data[*name])),

@@ -4,8 +4,10 @@
 //! not even in part.
 
 use super::reply::Reply;
+use crate::alert::Guesses;
 use crate::channel::{Channel, Channels};
 use crate::domain::{BusinessNumber, Code, Refusal};
+use crate::http::vouch;
 use crate::telemetry::OncePerSecond;
 use axum::extract::{FromRef, FromRequestParts};
 use axum::http::HeaderMap;
@@ -16,9 +18,17 @@ use std::sync::Arc;
 const HEADERS: [&str; 4] = ["authorization", "authentication", "x-api-key", "apikey"];
 /// Words before a token that are not part of it.
 const SCHEMES: [&str; 2] = ["bearer", "basic"];
+/// So many credentials of one request are looked at: who brings more is guessing, many for the price of
+/// one.
+const MOST_CREDENTIALS: usize = HEADERS.len();
 
 /// Refused callers are counted each and logged once a second: a log must not be a way in for load.
 static LOG: OncePerSecond = OncePerSecond::new();
+static GUESSES: Guesses = Guesses::at(
+    "send route",
+    "had no token or a wrong one: somebody guesses it, or MoEngage's sender form has another token than \
+     MOENGAGE_AUTH_AGAINST",
+);
 
 /// A caller whose token opens at least one channel.
 #[derive(Debug)]
@@ -85,7 +95,9 @@ where
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Reply> {
         let channels = Arc::<Channels>::from_ref(state);
-        Self::identify(&channels, &parts.headers).map_err(Reply::Failure)
+        let caller = Self::identify(&channels, &parts.headers).map_err(Reply::Failure)?;
+        vouch(&parts.extensions);
+        Ok(caller)
     }
 }
 
@@ -97,6 +109,7 @@ fn tokens(headers: &HeaderMap) -> impl Iterator<Item = &str> {
         .filter_map(|value| std::str::from_utf8(value.as_bytes()).ok())
         .map(str::trim)
         .filter(|value| !value.is_empty())
+        .take(MOST_CREDENTIALS)
         .flat_map(|value| [Some(value), bare(value)].into_iter().flatten())
 }
 
@@ -114,6 +127,7 @@ fn refused(presented: bool) -> Refusal {
         "Token missing"
     };
     metrics::counter!("gateway_callers_refused_total").increment(1);
+    GUESSES.wrong();
     if LOG.passes() {
         tracing::warn!(reason, "refused a caller of the send route");
     }

@@ -6,7 +6,9 @@
 
 use super::Desk;
 use super::problem::Problem;
+use crate::alert::Guesses;
 use crate::channel::same;
+use crate::http::vouch;
 use crate::telemetry::OncePerSecond;
 use axum::extract::{Request, State};
 use axum::http::header::{
@@ -19,6 +21,12 @@ use axum::response::{IntoResponse, Response};
 
 /// Refused callers are counted each and logged once a second.
 static LOG: OncePerSecond = OncePerSecond::new();
+static GUESSES: Guesses = Guesses::at(
+    "ops listener",
+    "had no token or a wrong one: somebody guesses OPS_TOKEN, or a program that watches has an old one",
+);
+/// The reason of who has no token or a wrong one.
+const WRONG_TOKEN: &str = "token";
 
 /// Nothing here is a page: whatever a browser takes an answer for, it runs and shows nothing of it.
 const ALWAYS: [(HeaderName, &str); 6] = [
@@ -49,9 +57,15 @@ pub(super) async fn dressed(mut response: Response) -> Response {
 pub(super) async fn guard(State(desk): State<Desk>, request: Request, next: Next) -> Response {
     let refusal = desk.refusal(request.method(), request.headers());
     let Some((reason, problem)) = refusal else {
+        if desk.shared.token.is_some() {
+            vouch(request.extensions());
+        }
         return readable(next.run(request).await);
     };
     metrics::counter!("gateway_ops_refused_total", "reason" => reason).increment(1);
+    if reason == WRONG_TOKEN {
+        GUESSES.wrong();
+    }
     if LOG.passes() {
         tracing::warn!(reason, "refused a caller of the ops listener");
     }
@@ -82,7 +96,7 @@ impl Desk {
             let presented = header(AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer "));
             if !presented.is_some_and(|presented| same(token, presented)) {
                 let detail = "send the OPS_TOKEN as \"Authorization: Bearer <token>\"";
-                return no("token", StatusCode::UNAUTHORIZED, detail);
+                return no(WRONG_TOKEN, StatusCode::UNAUTHORIZED, detail);
             }
         }
         // Without a token a web page could reach a loopback listener under a name of its own.

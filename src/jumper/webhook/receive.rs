@@ -4,8 +4,9 @@
 //! compared in constant time and never logged. The answer comes as soon as the events are stored
 //! and waits for nothing else.
 
+use crate::alert::Guesses;
 use crate::channel::{Channel, Channels, same};
-use crate::http::{ENCODED, Payload, because, is_encoded, json, no_such_route};
+use crate::http::{ENCODED, Payload, because, is_encoded, json, no_such_route, vouch};
 use crate::outbox::Outbox;
 use crate::store::EventRules;
 use crate::telemetry::{OncePerSecond, count_folded};
@@ -24,6 +25,11 @@ use std::sync::Arc;
 
 /// Lines about events that cannot be stored.
 static LOG: OncePerSecond = OncePerSecond::new();
+static GUESSES: Guesses = Guesses::at(
+    "webhook",
+    "had no secret or a wrong one in their path: somebody guesses it, or Jumper posts to an old address \
+     (`gateway check` compares them)",
+);
 
 /// What the webhook works with. Clones share it.
 #[derive(Clone)]
@@ -95,11 +101,11 @@ impl Receiver {
     async fn receive(&self, door: Result<&Door, &'static str>, request: Request) -> Response {
         let door = match door {
             Ok(door) => door,
-            Err(reason) => {
-                count(None, "no_secret");
-                return because(no_such_route(), reason);
-            }
+            Err(reason) => return turned_away(reason),
         };
+        if door.secret.is_some() {
+            vouch(request.extensions());
+        }
         if is_encoded(request.headers()) {
             count(Some(&door.rules), "encoded");
             return error(StatusCode::UNSUPPORTED_MEDIA_TYPE, ENCODED);
@@ -212,8 +218,15 @@ async fn probe_channel(State(to): State<Receiver>, parts: Part<(String, String)>
 async fn probe_door(to: &Receiver, channel: &str, secret: &str) -> Response {
     match to.open(channel, Some(secret)) {
         Ok(_) => probe().await,
-        Err(reason) => because(no_such_route(), reason),
+        Err(reason) => turned_away(reason),
     }
+}
+
+/// The answer to who has no secret or a wrong one, whatever the method.
+fn turned_away(reason: &'static str) -> Response {
+    count(None, "no_secret");
+    GUESSES.wrong();
+    because(no_such_route(), reason)
 }
 
 async fn plain(State(to): State<Receiver>, key: KeyQuery, request: Request) -> Response {
