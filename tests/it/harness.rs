@@ -39,7 +39,7 @@ pub(crate) fn on_redis() -> bool {
 }
 
 /// The gateway under test: `GATEWAY_TEST_BINARY`, for a look at how an older one does, or ours.
-fn binary() -> PathBuf {
+pub(crate) fn binary() -> PathBuf {
     let other = std::env::var_os("GATEWAY_TEST_BINARY");
     other.map_or_else(|| env!("CARGO_BIN_EXE_gateway").into(), PathBuf::from)
 }

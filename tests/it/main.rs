@@ -55,6 +55,7 @@ mod sandbox_rules;
 mod secrets;
 mod shared;
 mod statuses;
+mod strangers;
 mod subscription;
 mod tap;
 mod templates;
