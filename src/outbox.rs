@@ -99,8 +99,8 @@ impl Outbox {
 
     /// Stores events, trying for up to three seconds while the store is down. They are stored a few at
     /// once, as everybody else waits meanwhile; when some cannot be stored the caller sends all of them
-    /// again, and those that are stored say nothing new then. What is stored after the caller was told
-    /// that it is not still rings its bells: it runs in a task of its own.
+    /// again, and those that are stored say nothing new then. After that time nothing is begun; what was
+    /// begun and ends later still rings its bells: it runs in a task of its own.
     pub async fn take_events(
         &self,
         rules: &Arc<EventRules>,
@@ -151,7 +151,7 @@ impl Outbox {
             let rules = EventRules::by(rules, moment);
             match self
                 .store
-                .take_events(rules, events.to_vec(), moment.latest)
+                .take_events(rules, events.to_vec(), moment.latest, give_up)
                 .await
             {
                 Ok(folded) => return Ok(folded),

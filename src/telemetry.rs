@@ -146,6 +146,7 @@ pub fn count_folded(folded: &Folded) {
         ("gateway_opt_ins_total", folded.opted_in),
         ("gateway_inferred_receipts_total", folded.inferred),
         ("gateway_misdated_events_total", folded.misdated),
+        ("gateway_events_crowded_out_total", folded.crowded_out),
     ];
     for (name, n) in rest {
         if n > 0 {

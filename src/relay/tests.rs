@@ -50,7 +50,7 @@ async fn replied(store: &Store, text: &str) {
         at: None,
     };
     let events = vec![Incoming::Reply(reply)];
-    let taken = store.take_events(Arc::new(rules), events, clock::now());
+    let taken = store.take_events(Arc::new(rules), events, clock::now(), testing::in_time());
     taken.await.unwrap();
 }
 

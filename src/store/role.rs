@@ -10,6 +10,7 @@ use super::sweep::{Look, SweepRule, Swept};
 use super::types::*;
 use crate::domain::{AccountId, ChannelId, Incoming, Message, Moment, MsgId, Refusal, UnixMs};
 use std::sync::Arc;
+use tokio::time::Instant;
 
 /// The durable work queue and everything a decision needs.
 #[derive(Debug, Clone)]
@@ -165,16 +166,18 @@ impl Outbox {
         }
     }
 
-    /// Stores what a webhook brought, in its order, all or nothing.
+    /// Stores what a webhook brought, in its order, all or nothing; nothing where it cannot begin in time.
+    /// While the disk is nearly full, statuses that match nothing are left out (`Folded::no_room`).
     pub async fn take_events(
         &self,
         rules: Arc<EventRules>,
         events: Vec<Incoming>,
         now: UnixMs,
+        begin_by: Instant,
     ) -> Result<Folded, StoreError> {
         match self {
-            Self::Embedded(store) => store.take_events(rules, events, now).await,
-            Self::Redis(store) => store.take_events(rules, events, now).await,
+            Self::Embedded(store) => store.take_events(rules, events, now, begin_by).await,
+            Self::Redis(store) => store.take_events(rules, events, now, begin_by).await,
         }
     }
 

@@ -11,6 +11,11 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
+/// Until when events may be begun, where that is not what is tested.
+pub(crate) fn in_time() -> tokio::time::Instant {
+    tokio::time::Instant::now() + Duration::from_secs(3600)
+}
+
 /// A store of its own. It lives in the directory, so keep both.
 pub(crate) fn store() -> (TempDir, Store) {
     let dir = tempfile::tempdir().unwrap();

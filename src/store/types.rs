@@ -144,6 +144,15 @@ pub struct Claims {
     pub failed: Vec<(ChannelId, MsgId, Refusal)>,
 }
 
+/// Statuses of an account that match no message and are kept for one. What nobody sent is made up
+/// without end (cases R-67); at a hundred messages a second this is all that can be early in ten
+/// minutes.
+pub(super) const MOST_EARLY: u32 = 50_000;
+/// Statuses of one such message: a few words, spelt for a few numbers of one person.
+pub(super) const MOST_OF_ONE: u32 = 16;
+/// Other events of a channel that are kept for a person to look at.
+pub(super) const MOST_OTHERS: u32 = 1000;
+
 /// What a webhook's events became; counts for metrics and the log.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Folded {
@@ -169,6 +178,10 @@ pub struct Folded {
     pub inferred: u32,
     /// Times of events that were not believed.
     pub misdated: u32,
+    /// Events that matched nothing and went for newer ones, as there were too many.
+    pub crowded_out: u32,
+    /// Statuses that matched nothing and were not kept, as the disk is nearly full.
+    pub no_room: u32,
     /// Channels that have something to relay now.
     pub ring: Vec<ChannelId>,
 }
@@ -187,6 +200,8 @@ impl Folded {
         self.opted_in += more.opted_in;
         self.inferred += more.inferred;
         self.misdated += more.misdated;
+        self.crowded_out += more.crowded_out;
+        self.no_room += more.no_room;
         self.ring.extend(more.ring);
     }
 }

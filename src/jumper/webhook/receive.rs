@@ -22,9 +22,17 @@ use serde::Deserialize;
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 /// Lines about events that cannot be stored.
 static LOG: OncePerSecond = OncePerSecond::new();
+/// Bytes of bodies of one channel that are worked on at once: read and stored they cost many times as much
+/// memory, and what stands in front of the store holds up everybody.
+const IN_FLIGHT: usize = 4 << 20;
+/// How long a body waits for its turn.
+const TURN: Duration = Duration::from_secs(3);
 static GUESSES: Guesses = Guesses::at(
     "webhook",
     "had no secret or a wrong one in their path: somebody guesses it, or Jumper posts to an old address \
@@ -47,6 +55,8 @@ struct Shared {
 struct Door {
     secret: Option<SecretString>,
     rules: Arc<EventRules>,
+    /// Bytes of bodies that may be worked on beside those that are.
+    room: Semaphore,
 }
 
 #[derive(Deserialize)]
@@ -67,6 +77,7 @@ impl Receiver {
             let door = Door {
                 secret: channel.webhook_secret.clone(),
                 rules: Arc::new(rules(channel)),
+                room: Semaphore::new(IN_FLIGHT),
             };
             (channel.id.to_string(), door)
         };
@@ -117,6 +128,10 @@ impl Receiver {
     }
 
     async fn store(&self, door: &Door, body: &[u8]) -> Response {
+        let bytes = u32::try_from(body.len().min(IN_FLIGHT)).unwrap_or(u32::MAX);
+        let Ok(Ok(_room)) = timeout(TURN, door.room.acquire_many(bytes)).await else {
+            return unavailable(door, "too many events of this channel are being stored");
+        };
         let Ok(body) = crate::json::read(body) else {
             count(Some(&door.rules), "not_json");
             return error(StatusCode::BAD_REQUEST, "Body is not valid JSON");
@@ -130,25 +145,32 @@ impl Receiver {
         };
         match self.shared.outbox.take_events(&door.rules, events).await {
             Ok(folded) => {
-                count(Some(&door.rules), "stored");
                 count_folded(&folded);
                 tell(&door.rules, &folded);
+                if folded.no_room > 0 {
+                    return unavailable(door, "the disk of DATA_DIR is nearly full: make room");
+                }
+                count(Some(&door.rules), "stored");
                 json(StatusCode::OK, r#"{"status":"success"}"#)
             }
             Err(fault) => {
-                count(Some(&door.rules), "unavailable");
                 self.shared.outbox.failed(&fault);
-                if LOG.passes() {
-                    tracing::warn!(channel = %door.rules.channel, error = %fault,
-                        "a webhook was answered 503, because its events cannot be stored");
-                }
-                error(
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    "Event store unavailable: try again",
-                )
+                unavailable(door, &fault)
             }
         }
     }
+}
+
+fn unavailable(door: &Door, why: impl std::fmt::Display) -> Response {
+    count(Some(&door.rules), "unavailable");
+    if LOG.passes() {
+        tracing::warn!(channel = %door.rules.channel, error = %why,
+            "a webhook was answered 503, because its events cannot be stored");
+    }
+    error(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "Event store unavailable: try again",
+    )
 }
 
 /// Counts a webhook by the channel whose door it opened; who is refused at the door names none.

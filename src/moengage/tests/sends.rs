@@ -111,7 +111,12 @@ async fn who_opted_out_is_refused() {
     };
     let now = crate::clock::now();
     let events = vec![Incoming::Reply(stop)];
-    let taken = gateway.store.take_events(Arc::new(rules), events, now);
+    let taken = gateway.store.take_events(
+        Arc::new(rules),
+        events,
+        now,
+        crate::store::testing::in_time(),
+    );
     assert_eq!(taken.await.unwrap().opted_out, 1);
     let body = e1().to_string();
     let answer = gateway

@@ -3,13 +3,14 @@
 
 use super::ledger::Counter;
 use super::writer::Txn;
-use super::{Store, callbacks, damage, damaged, evidence, settle, signed};
+use super::{Store, callbacks, crowd, damage, damaged, evidence, settle, signed};
 use crate::domain::{
     AccountId, Callback, ChannelId, Code, Incoming, MsgId, Progress, ProviderId, Receipt, Refusal,
     Status, StatusEntry, StatusEvent, UnixMs,
 };
-use crate::store::{EventRules, Folded, StoreError, row};
+use crate::store::{EventRules, Folded, MOST_OF_ONE, StoreError, row};
 use rusqlite::{Connection, OptionalExtension, Result, Row};
+use tokio::time::Instant;
 
 /// A message that an event belongs to.
 struct Matched {
@@ -28,12 +29,22 @@ impl Store {
         rules: std::sync::Arc<EventRules>,
         events: Vec<Incoming>,
         now: UnixMs,
+        begin_by: Instant,
     ) -> Result<Folded, StoreError> {
-        // A nearly full disk has room left for events; a file that is gone has none.
+        // A nearly full disk has room left for what concerns messages; a file that is gone has none.
         self.shared.disk.intact()?;
-        self.step("events", move |txn| {
+        let tight = self.shared.disk.check().is_err();
+        let taken = self.step("events", move |txn| {
+            // The caller was told that it is not stored: to store it now would be to do it twice.
+            if Instant::now() >= begin_by {
+                return Ok(None);
+            }
             let mut folded = Folded::default();
-            let here = Here { rules: &rules, now };
+            let here = Here {
+                rules: &rules,
+                now,
+                tight,
+            };
             for event in &events {
                 let mut count = 1;
                 match event {
@@ -42,7 +53,7 @@ impl Store {
                         super::replies::take(txn, &here, reply, &mut folded)?;
                     }
                     Incoming::Other { kind, raw, times } => {
-                        keep_other(txn, &here, kind, raw)?;
+                        keep_other(txn, &here, (kind, raw), &mut folded)?;
                         folded.other.push((kind, *times));
                         count = *times;
                     }
@@ -50,9 +61,10 @@ impl Store {
                 txn.deltas
                     .add(&rules.channel, Counter::Events, count.into());
             }
-            Ok(folded)
-        })
-        .await
+            Ok(Some(folded))
+        });
+        let busy = || StoreError::Unavailable("the disk was too slow to begin in time".into());
+        taken.await?.ok_or_else(busy)
     }
 }
 
@@ -60,6 +72,8 @@ impl Store {
 pub(super) struct Here<'a> {
     pub(super) rules: &'a EventRules,
     pub(super) now: UnixMs,
+    /// Whether the disk is nearly full: what strangers can make up must not fill it.
+    pub(super) tight: bool,
 }
 
 impl Here<'_> {
@@ -96,6 +110,30 @@ fn take_status(
         };
         return fold(txn, &message, &event, here.now, folded);
     }
+    if is_kept(txn.conn, &here.rules.account, event)? {
+        folded.superseded += 1;
+    } else {
+        keep_early(txn, here, event, folded)?;
+    }
+    match event.recipient {
+        Some(recipient) => {
+            evidence::weigh_recipient(txn, &here.rules.account, recipient, here.now, folded)
+        }
+        None => Ok(()),
+    }
+}
+
+/// Keeps a status for the message whose receipt is still to come.
+fn keep_early(
+    txn: &mut Txn<'_>,
+    here: &Here<'_>,
+    event: &StatusEvent,
+    folded: &mut Folded,
+) -> Result<()> {
+    if !crowd::has_room(txn, here)? {
+        folded.no_room += 1;
+        return Ok(());
+    }
     folded.unmatched += 1;
     txn.conn
         .prepare_cached(
@@ -116,16 +154,40 @@ fn take_status(
             here.now.0,
             &event.error,
         ))?;
-    match event.recipient {
-        Some(recipient) => {
-            evidence::weigh_recipient(txn, &here.rules.account, recipient, here.now, folded)
-        }
-        None => Ok(()),
-    }
+    crowd::trim(txn, here, folded)
+}
+
+/// Whether the same status of the same message waits already, naming the same person if any, which says
+/// nothing new; or as many of that message as are kept.
+fn is_kept(conn: &Connection, account: &AccountId, event: &StatusEvent) -> Result<bool> {
+    conn.prepare_cached(
+        "SELECT count(*) >= ?5 OR coalesce(max(same), 0) FROM
+           (SELECT status = ?3 AND (?4 IS NULL OR recipient IS ?4) AS same FROM event
+            WHERE account = ?1 AND provider_id = ?2 LIMIT ?5)",
+    )?
+    .query_row(
+        (
+            account.as_str(),
+            event.provider_id.as_str(),
+            event.status.as_str(),
+            event.recipient.map(|phone| signed(phone.number())),
+            MOST_OF_ONE,
+        ),
+        |row| row.get(0),
+    )
 }
 
 /// Keeps an event that is not relayed, for a person to look at.
-pub(super) fn keep_other(txn: &Txn<'_>, here: &Here<'_>, kind: &str, raw: &str) -> Result<()> {
+pub(super) fn keep_other(
+    txn: &mut Txn<'_>,
+    here: &Here<'_>,
+    (kind, raw): (&str, &str),
+    folded: &mut Folded,
+) -> Result<()> {
+    if here.tight {
+        folded.crowded_out += 1;
+        return Ok(());
+    }
     txn.conn
         .prepare_cached(
             "INSERT INTO event (account, channel, kind, received_at, raw)
@@ -138,7 +200,7 @@ pub(super) fn keep_other(txn: &Txn<'_>, here: &Here<'_>, kind: &str, raw: &str) 
             here.now.0,
             raw,
         ))?;
-    Ok(())
+    crowd::trim(txn, here, folded)
 }
 
 /// Folds the events that came before the receipt, in the order they came.

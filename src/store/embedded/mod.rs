@@ -10,6 +10,7 @@ mod answered;
 mod archive;
 mod callbacks;
 mod claim;
+mod crowd;
 mod damage;
 mod disk;
 mod events;

@@ -41,7 +41,7 @@ pub(super) fn take(
     // Of one who is named by a user id only, a message of ours would say whose it is.
     let Some(from) = recipient.or(reply.from).filter(|_| told) else {
         folded.unmatched_replies += 1;
-        return keep_other(txn, here, "unmatched_reply", &reply.text);
+        return keep_other(txn, here, ("unmatched_reply", &reply.text), folded);
     };
     match keyword {
         Some(Keyword::Stop) => folded.opted_out += 1,

@@ -11,10 +11,11 @@ use crate::domain::{
 use crate::store::seen::Mark;
 use crate::store::{EventRules, Folded, StoreError, row};
 use std::sync::Arc;
+use tokio::time::Instant;
 
 /// Emitted, superseded, unmatched, inferred, channels to ring, keys that are damaged, misdated.
 pub(super) type Fold = (u32, u32, u32, u32, Vec<Text>, Vec<Text>, u32);
-/// Told, repeated, unmatched, stop, start.
+/// Told, repeated, unmatched, stop, start; then events that went for newer ones.
 type Replies = Vec<u32>;
 
 /// Adds what a script folded, and tells of what it found damaged.
@@ -39,7 +40,13 @@ impl Store {
         rules: Arc<EventRules>,
         events: Vec<Incoming>,
         now: UnixMs,
+        begin_by: Instant,
     ) -> Result<Folded, StoreError> {
+        if Instant::now() >= begin_by {
+            return Err(StoreError::Unavailable(
+                "it was too slow to begin in time".into(),
+            ));
+        }
         let own = rules
             .waba_number
             .as_ref()
@@ -65,12 +72,13 @@ impl Store {
         }
         let (fold, replies): (Fold, Replies) = self.run(&call).await?;
         add(&mut folded, fold);
-        if let [told, repeated, unmatched, stop, start] = replies[..] {
+        if let [told, repeated, unmatched, stop, start, crowded_out] = replies[..] {
             folded.replies = told;
             folded.repeated_replies = repeated;
             folded.unmatched_replies = unmatched;
             folded.opted_out = stop;
             folded.opted_in = start;
+            folded.crowded_out = crowded_out;
         }
         Ok(folded)
     }

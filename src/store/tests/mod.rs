@@ -45,6 +45,7 @@ mod callbacks;
 mod claim;
 mod evidence;
 mod fold;
+mod made_up;
 mod model;
 pub(in crate::store) mod on_embedded;
 on_redis! {
@@ -75,5 +76,6 @@ use crate::domain::{
     Moment, MsgId, Phone, ProviderId, Receipt, Refusal, Reply, State, Status, StatusEvent,
     Template, UnixMs,
 };
+use crate::store::testing::in_time;
 use std::sync::Arc;
 use std::time::Duration;

@@ -363,7 +363,7 @@ async fn a_reply_without_an_id_is_told_once_though_it_comes_again_within_a_minut
     for (seconds, replies) in [(5, 1), (65, 0), (66, 1)] {
         let said = vec![Incoming::Reply(reply(1, "Hello"))];
         let rules = Arc::new(rules("a"));
-        let taken = first.store.take_events(rules, said, at(seconds));
+        let taken = first.store.take_events(rules, said, at(seconds), in_time());
         taken.await.unwrap();
         let told = second.relayed(&lane("a", Lane::Inbound), seconds + 1).await;
         assert_eq!(told.len(), replies, "{seconds}");

@@ -171,7 +171,9 @@ impl World {
         events: Vec<Incoming>,
         seconds: i64,
     ) -> Folded {
-        let taken = self.store.take_events(Arc::new(rules), events, at(seconds));
+        let taken = self
+            .store
+            .take_events(Arc::new(rules), events, at(seconds), in_time());
         taken.await.unwrap()
     }
 

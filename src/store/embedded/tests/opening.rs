@@ -96,7 +96,7 @@ fn a_file_of_a_newer_program_is_refused_and_left_alone() {
     assert!(matches!(error, StoreError::Unreadable(_)), "{error:?}");
     let text = error.to_string();
     assert!(text.contains("999") && text.contains("upgrade"), "{text}");
-    beside.execute_batch("PRAGMA user_version = 4").unwrap();
+    beside.execute_batch("PRAGMA user_version = 5").unwrap();
     testing::open(dir.path());
 }
 
@@ -169,6 +169,33 @@ async fn r_39_a_nearly_full_disk_refuses_new_messages_only() {
     rig.settle(&claimed[0], receipt("P3"), 3).await;
     assert_eq!(rig.sweep(false, 600).await.failed.len(), 1);
     assert_eq!(rig.statuses(600).await, ["m1 sent", "m2 failed"]);
+    rig.check().await;
+}
+
+/// What strangers can make up does not fill it (cases R-67).
+#[tokio::test]
+async fn r_67_a_nearly_full_disk_keeps_few_events_that_match_nothing() {
+    let rig = Rig::new();
+    let claimed = rig.attempt("m1", 1, 0).await;
+    let dir = rig.closed();
+    let settings = Settings {
+        min_free: u64::MAX,
+        ..testing::settings(dir.path())
+    };
+    let rig = Rig::over(Store::open(&settings).unwrap(), dir);
+    assert_eq!(rig.event("P1", Status::Sent, None, 1).await.unmatched, 1);
+    let made_up = |n| event(&format!("none-{n}"), Status::Sent, Some(2));
+    let folded = rig.events((0..3000).map(made_up).collect(), 2).await;
+    assert_eq!((folded.unmatched, folded.no_room), (999, 2001));
+    let other = Incoming::Other {
+        kind: "media",
+        raw: "{}".into(),
+        times: 1,
+    };
+    assert_eq!(rig.events(vec![other], 2).await.crowded_out, 1);
+    // What is true still counts.
+    assert_eq!(rig.settle(&claimed, receipt("P1"), 3).await.emitted, 1);
+    assert_eq!(rig.event("P1", Status::Read, None, 4).await.emitted, 1);
     rig.check().await;
 }
 

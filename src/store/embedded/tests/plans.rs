@@ -24,7 +24,7 @@ const LOOK_UPS: [&str; 11] = [
 
 /// What else a statement reads: its source, a part of its text, by which index or how, and why that
 /// is not much.
-const OTHERS: [(&str, &str, &str, &str); 45] = [
+const OTHERS: [(&str, &str, &str, &str); 51] = [
     (
         "read",
         "AND due < ?2 LIMIT ?3",
@@ -179,6 +179,42 @@ const OTHERS: [(&str, &str, &str, &str); 45] = [
         "keep",
         "WHERE ready = 2 AND created < ?1 LIMIT",
         "callback_dead_age (created<?)",
+        "limited",
+    ),
+    (
+        "events",
+        "SELECT count(*) >= ?5",
+        "SCAN (subquery-",
+        "limited",
+    ),
+    (
+        "crowd",
+        "LIMIT 1 OFFSET ?2",
+        "event_status (account=?)",
+        "limited",
+    ),
+    (
+        "crowd",
+        "AND status IS NOT NULL",
+        "event_status (account=?)",
+        "as many as are kept, at one insert in 64",
+    ),
+    (
+        "crowd",
+        "AND status IS NOT NULL",
+        "event_status (account=? AND id<?)",
+        "limited",
+    ),
+    (
+        "crowd",
+        "AND kind <> 'status'",
+        "event_other (channel=?)",
+        "as many as are kept, at one insert in 64",
+    ),
+    (
+        "crowd",
+        "AND kind <> 'status'",
+        "event_other (channel=? AND id<?)",
         "limited",
     ),
     (

@@ -308,6 +308,28 @@ local function split_event(entry)
   return string.match(entry, '^(%d)|(-?%d*)|(%d+)|(%d*)|([^|]*)|(%d+)|(%d+)|(.*)$')
 end
 
+-- Removes the first `most` statuses of an id that match nothing; of all, the id goes too. Answers how
+-- many went.
+local function forget_early(provider_id, most)
+  local key = P .. 'e:' .. provider_id
+  local entries = call('LRANGE', key, 0, most - 1)
+  for _, entry in ipairs(entries) do
+    local status, _, _, to, channel = split_event(entry)
+    if status then
+      if to ~= '' then call('SREM', P .. 'er:' .. to, provider_id) end
+      count(channel, 'expired_events', 1)
+    end
+  end
+  if call('LLEN', key) > #entries then
+    call('LTRIM', key, #entries, -1)
+  else
+    call('DEL', key)
+    call('ZREM', P .. 'ez', provider_id)
+    call('ZREM', P .. 'ask', provider_id)
+  end
+  return #entries
+end
+
 -- Folds the statuses that came before the receipt, in the order they came.
 local function match_early(id, provider_id, now)
   local key = P .. 'e:' .. provider_id

@@ -7,12 +7,13 @@
 --     text, text as JSON, at, stop/start/nothing
 --   o kind, what came, how often
 local channel, now, since, relay_unmatched, own, early = unpack(ARGV, 1, 6)
+local crowded_out = 0
 local replies = { told = 0, repeated = 0, unmatched = 0, stop = 0, start = 0 }
 
 local function keep_other(kind, raw)
   local key = P .. 'oe:' .. channel
   call('ZADD', key, now, next_of('cseq') .. '|' .. kind .. '|' .. raw)
-  call('ZREMRANGEBYRANK', key, 0, -1001)
+  crowded_out = crowded_out + call('ZREMRANGEBYRANK', key, 0, -1 - MOST_OTHERS)
   call('SADD', P .. 'channels', channel)
 end
 
@@ -24,16 +25,42 @@ local function believed(id, at, accepted)
   return now
 end
 
+-- What matches nothing is kept within bounds: anybody who may post can make it up. Two go for one that
+-- comes, so what an older program left shrinks too.
+local function make_room()
+  local over = call('ZCARD', P .. 'ez') - MOST_EARLY
+  for _, provider_id in ipairs(over > 0 and call('ZRANGE', P .. 'ez', 0, math.min(over, 2) - 1) or {}) do
+    crowded_out = crowded_out + forget_early(provider_id, 99)
+  end
+end
+
+-- Whether the same status of the same message waits already, naming the same person if any, which says
+-- nothing new; or as many of that message as are kept.
+local function is_kept(provider_id, status, to)
+  local entries = call('LRANGE', P .. 'e:' .. provider_id, 0, MOST_OF_ONE - 1)
+  for _, entry in ipairs(entries) do
+    local kept, _, _, named = split_event(entry)
+    if kept == status and (to == '' or to == named) then return true end
+  end
+  return #entries == MOST_OF_ONE
+end
+
 local function take_status(provider_id, status, at, to, failure, text)
   local id = call('GET', P .. 'p:' .. provider_id)
   if id and call('EXISTS', key_m(id)) == 1 then
     at = believed(id, at, call('HGET', key_m(id), 'ac'))
     return fold(id, tonumber(status), at, failure, text, now)
   end
+  if is_kept(provider_id, status, to) then
+    folded.superseded = folded.superseded + 1
+    if to ~= '' then weigh(to, now) end
+    return
+  end
   folded.unmatched = folded.unmatched + 1
   call('RPUSH', P .. 'e:' .. provider_id, table.concat(
     { status, at, now, to, channel, order_now(), #failure, failure .. text }, '|'))
   call('ZADD', P .. 'ez', 'NX', now, provider_id)
+  make_room()
   if MARK_DIRTY then call('ZADD', P .. 'ask', 'NX', now, provider_id) end
   if to ~= '' then
     call('SADD', P .. 'er:' .. to, provider_id)
@@ -185,4 +212,4 @@ for at = 7, #ARGV, 10 do
   end
 end
 count(channel, 'events', events)
-return { answer(), { replies.told, replies.repeated, replies.unmatched, replies.stop, replies.start } }
+return { answer(), { replies.told, replies.repeated, replies.unmatched, replies.stop, replies.start, crowded_out } }

@@ -40,26 +40,11 @@ elseif what == 'events' then
   -- An id may have any number of statuses.
   local room = 5 * most
   for _, provider_id in ipairs(call('ZRANGEBYSCORE', P .. 'ez', '-inf', '(' .. before, 'LIMIT', 0, most)) do
-    local key = P .. 'e:' .. provider_id
-    local entries = call('LRANGE', key, 0, room - statuses - 1)
-    for _, entry in ipairs(entries) do
-      local status, _, _, to, channel = split_event(entry)
-      if status then
-        if to ~= '' then call('SREM', P .. 'er:' .. to, provider_id) end
-        count(channel, 'expired_events', 1)
-      end
-    end
-    statuses = statuses + #entries
-    if statuses >= room then
-      for _, entry in ipairs(entries) do call('LREM', key, 1, entry) end
-      more = 1
-      break
-    end
-    call('DEL', key)
-    call('ZREM', P .. 'ez', provider_id)
-    call('ZREM', P .. 'ask', provider_id)
+    if statuses >= room then break end
+    statuses = statuses + forget_early(provider_id, room - statuses)
     went = went + 1
   end
+  if statuses >= room then more = 1 end
 elseif what == 'others' then
   -- A sorted set that is nothing but what is kept.
   went = math.min(call('ZCOUNT', P .. ARGV[4], '-inf', '(' .. before), most)

@@ -407,13 +407,18 @@ impl Book {
             return self.fold(*n, status, self.now);
         }
         let came = (self.now, self.next());
-        self.early.push(Early {
-            id: id.to_owned(),
-            status,
-            person,
-            channel,
-            came,
-        });
+        let same = |one: &Early| {
+            one.id == id && one.status == status && (person.is_none() || one.person == person)
+        };
+        if !self.early.iter().any(same) {
+            self.early.push(Early {
+                id: id.to_owned(),
+                status,
+                person,
+                channel,
+                came,
+            });
+        }
         if let Some(person) = person {
             self.weigh(person);
         }

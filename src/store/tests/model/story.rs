@@ -370,7 +370,7 @@ impl Story {
         });
         let (store, now) = (self.store(channel), self.now());
         let replies = events.iter().all(|one| matches!(one, Incoming::Reply(_)));
-        let take = || store.take_events(rules.clone(), events.clone(), now);
+        let take = || store.take_events(rules.clone(), events.clone(), now, in_time());
         let heard = self.call(channel, lost, take()).await;
         if heard.is_none() && replies {
             let again = take().await.unwrap();
