@@ -8,10 +8,11 @@ mod records;
 use crate::channel::Channel;
 use crate::config::Config;
 use crate::http;
-use crate::jumper::webhook::receive;
+use crate::jumper::webhook::{elsewhere, routes};
 use crate::keeper;
 use crate::moengage;
 use crate::ops;
+use axum::Router;
 use crew::Crew;
 pub(crate) use listen::cannot_listen;
 use listen::{bind, limits, ops_limits};
@@ -89,17 +90,7 @@ impl App {
         // Each is asked to end at its own time.
         let (listener, ops_listener, lease) = (crew.apart(), crew.apart(), crew.apart());
         let desk = parts.desk(&config);
-        let router = http::finish(
-            moengage::routes(parts.send_state())
-                .merge(receive::routes(parts.receiver(&config)))
-                .merge(ops::health::routes(desk.clone())),
-            [
-                moengage::paths(),
-                receive::paths(),
-                ops::health::PATHS.into(),
-            ]
-            .concat(),
-        );
+        let router = public_router(&config, &parts, &desk);
         let drain = config.drain_timeout;
         let files = http::raise_file_limit().unwrap_or(usize::MAX);
         let serving = http::serve(
@@ -138,6 +129,23 @@ impl App {
         );
         Ok(())
     }
+}
+
+/// What the public listener serves.
+fn public_router(config: &Config, parts: &Parts, desk: &ops::Desk) -> Router {
+    let receiver = parts.receiver(config);
+    http::finish_with(
+        moengage::routes(parts.send_state())
+            .merge(routes::routes(receiver.clone()))
+            .merge(ops::health::routes(desk.clone())),
+        [
+            moengage::paths(),
+            routes::paths(),
+            ops::health::PATHS.into(),
+        ]
+        .concat(),
+        elsewhere::routes(receiver),
+    )
 }
 
 /// Waits for what is under way, as long as the drain time allows. The door stays open until the

@@ -4,8 +4,10 @@
 //! stands behind a lock of its own and is only a signal: queues and messages live in the outbox.
 
 mod holding;
+mod webhook;
 
 pub use holding::{HoldSeen, Holding};
+pub use webhook::{Caller, Wanted, Webhook, Webhooks};
 
 use crate::domain::policy::Policy;
 use crate::domain::{AccountId, BusinessNumber, ChannelId, UnixMs};
@@ -101,8 +103,6 @@ pub struct Channel {
     pub callback_url: String,
     /// The number, when it is configured: then no other is accepted, and it is named as sender.
     pub waba_number: Option<BusinessNumber>,
-    /// The secret that Jumper's webhook path carries.
-    pub webhook_secret: Option<SecretString>,
     /// What to do with failures.
     pub policy: Policy,
     /// The most messages that may wait; `None` is no limit.

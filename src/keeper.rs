@@ -8,13 +8,12 @@ pub use hold::watch_hold;
 pub use sweep::sweep;
 
 use crate::alert::{self, Code};
-use crate::channel::{Account, Channels};
+use crate::channel::{Account, Channels, Webhook};
 use crate::clock;
 use crate::outbox::{Outbox, retry_delay};
-use crate::provider::Provider;
+use crate::provider::{Provider, SubscriptionState};
 use metrics::counter;
 use metrics_exporter_prometheus::PrometheusHandle;
-use secrecy::SecretString;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
@@ -171,10 +170,10 @@ pub async fn tell_of_pauses(account: Arc<Account>, stop: CancellationToken) {
 /// What is to be subscribed.
 #[derive(Debug, Clone)]
 pub struct Subscription {
-    /// The whole URL, with the secret.
+    /// The URL; the secret of the channel's webhook is added.
     pub url: String,
-    /// The secret in it, to find an entry of ours with an old one.
-    pub secret: Option<SecretString>,
+    /// The webhook that it leads to.
+    pub webhook: Arc<Webhook>,
 }
 
 /// Makes sure that the provider's events come here: at start, and again every `interval`.
@@ -187,14 +186,22 @@ pub async fn keep_subscribed(
     let Watched { account, provider } = watched;
     let mut changes = provider.token_changes();
     let mut failures = 0;
+    let webhook = &wanted.webhook;
     loop {
+        // Another process may have changed it. The store's own trouble is told elsewhere.
+        let _ = webhook.look().await;
+        let secret = webhook.secret();
         let ensured = tokio::select! {
-            ensured = provider.ensure_subscription(&wanted.url, wanted.secret.as_ref()) => ensured,
+            ensured = provider.ensure_subscription(&wanted.url, secret.as_ref()) => ensured,
             () = stop.cancelled() => return,
         };
         let wait = match ensured {
             Ok(state) => {
                 tracing::info!(account = %account.id, %state, "the provider's events come here");
+                // Where this cannot be stored, the next look does it.
+                let _ = webhook
+                    .confirmed(state == SubscriptionState::Replaced)
+                    .await;
                 failures = 0;
                 interval
             }
@@ -213,6 +220,7 @@ pub async fn keep_subscribed(
         tokio::select! {
             () = sleep(wait) => {}
             () = changes.next(), if failures > 0 => {}
+            () = webhook.changed() => {}
             () = stop.cancelled() => return,
         }
     }

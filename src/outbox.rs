@@ -3,6 +3,8 @@
 //! Rings the bells of those who wait for what a step brought, and keeps trying to write what must
 //! not be lost. Decides nothing about messages; that is `domain`'s and the stations' part.
 
+mod strangers;
+
 use crate::alert::{self, Code};
 use crate::clock;
 use crate::domain::proof::LastProof;
@@ -132,6 +134,9 @@ impl Outbox {
             misdated: Incoming::forget_odd_times(&mut events, clock::moment()),
             ..Folded::default()
         };
+        if !rules.vouched {
+            self.of_strangers(&rules, &mut events).await?;
+        }
         for together in events.chunks(MOST_TOGETHER) {
             let folded = self.store_together(&rules, together, give_up).await?;
             folded.ring.iter().for_each(|channel| self.ring(channel));

@@ -8,7 +8,7 @@ pub(super) use account::AccountParts;
 
 use super::records;
 use crate::archive::Archive;
-use crate::channel::{Account, Channel, Channels, Pause};
+use crate::channel::{Account, Channel, Channels, Pause, Wanted, Webhook, Webhooks};
 use crate::clock;
 use crate::config::{self, Config};
 use crate::domain::{AccountId, Keywords, Lane};
@@ -27,6 +27,7 @@ use crate::telemetry;
 use crate::worker::{Trials, Worker};
 use anyhow::Context;
 use secrecy::ExposeSecret;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use stores::Stores;
@@ -35,6 +36,7 @@ use stores::Stores;
 pub(super) struct Parts {
     pub(super) outbox: Outbox,
     pub(super) channels: Arc<Channels>,
+    webhooks: Webhooks,
     pub(super) accounts: Vec<AccountParts>,
     pub(super) intake: Intake,
     /// The records in Datastore, when that is wanted.
@@ -60,13 +62,15 @@ pub(super) async fn assemble(config: &Config) -> anyhow::Result<Parts> {
         recover(config, &parts.account.id, &outbox).await?;
         accounts.push(parts);
     }
-    let mut channels = Vec::new();
+    let (mut channels, mut webhooks) = (Vec::new(), HashMap::new());
     for wanted in &config.channels {
         let account = accounts.iter().find(|one| one.account.id == wanted.account);
         let account = account.context("a channel without its account")?;
         let channel = channel(wanted, account.account.clone())?;
         let paused = ops::stored_pause(&outbox, &channel).await?;
         channel.set_paused(paused);
+        let webhook = webhook(config, wanted, &outbox).await?;
+        webhooks.insert(wanted.id.to_string(), Arc::new(webhook));
         channels.push(Arc::new(channel));
     }
     let templates = accounts
@@ -78,6 +82,7 @@ pub(super) async fn assemble(config: &Config) -> anyhow::Result<Parts> {
         intake: Intake::new(outbox.clone(), templates),
         archive: records::archive(config, &channels)?,
         channels,
+        webhooks: Arc::new(webhooks),
         accounts,
         callbacks: callbacks(config)?,
         relayed: relay::Standing::default(),
@@ -103,6 +108,37 @@ async fn recover(config: &Config, account: &AccountId, outbox: &Outbox) -> anyho
     Ok(())
 }
 
+/// Who may post a channel's events. That an address without a secret is registered may be where this
+/// version finds messages of one before it, and where the gateway takes the place of another program.
+async fn webhook(
+    config: &Config,
+    wanted: &config::Channel,
+    outbox: &Outbox,
+) -> anyhow::Result<Webhook> {
+    let ledger = outbox.store.ledger_of(&wanted.account, &wanted.id).await?;
+    let accounts = config.accounts.iter();
+    let is_told = accounts.filter(|one| one.id == wanted.account).any(|one| {
+        config
+            .channel_told(one)
+            .is_some_and(|told| told.id == wanted.id)
+    });
+    let secrets = Wanted {
+        secrets: wanted.webhook_secret.clone(),
+        open: wanted.webhook_open,
+        was_open: is_told || ledger.accepted > 0,
+    };
+    let webhook = Webhook::load(wanted.id.clone(), secrets, outbox.store.clone()).await?;
+    match webhook.is_open() {
+        None => {}
+        Some(false) => tracing::warn!(channel = %wanted.id,
+            "WEBHOOK_OPEN is true: anybody who knows the webhook's URL can post statuses, and opt out \
+             people you wrote to"),
+        Some(true) => tracing::info!(channel = %wanted.id,
+            "posts without the webhook secret are taken until Jumper is seen to use the address with it"),
+    }
+    Ok(webhook)
+}
+
 fn channel(wanted: &config::Channel, account: Arc<Account>) -> anyhow::Result<Channel> {
     let missing = || format!("channel {} has no callback URL", wanted.id);
     Ok(Channel {
@@ -111,7 +147,6 @@ fn channel(wanted: &config::Channel, account: Arc<Account>) -> anyhow::Result<Ch
         tokens: wanted.tokens.clone(),
         callback_url: wanted.callback_url.clone().with_context(missing)?,
         waba_number: wanted.waba_number.clone(),
-        webhook_secret: wanted.webhook_secret.clone(),
         policy: wanted.failure.clone(),
         max_queue: wanted.max_queue,
         starts_paused: wanted.paused,
@@ -142,15 +177,23 @@ impl Parts {
 
     /// What the webhook works with.
     pub(super) fn receiver(&self, config: &Config) -> Receiver {
-        Receiver::new(&self.channels, self.outbox.clone(), |channel| EventRules {
+        let rules = |channel: &Channel| EventRules {
             channel: channel.id.clone(),
             account: channel.account.id.clone(),
             keywords: Keywords::new(&config.inbound.stop_words, &config.inbound.start_words),
             reply_window: config.inbound.reply_window,
             clock_doubt: Duration::ZERO,
+            vouched: true,
             relay_unmatched: config.inbound.relay_unmatched,
             waba_number: channel.waba_number.clone(),
-        })
+        };
+        Receiver::new(
+            &self.channels,
+            &self.webhooks,
+            self.outbox.clone(),
+            rules,
+            config.paths_told(),
+        )
     }
 
     /// What the ops listener works with.
@@ -164,6 +207,7 @@ impl Parts {
         };
         Desk::new(DeskParts {
             channels: self.channels.clone(),
+            webhooks: self.webhooks.clone(),
             outbox: self.outbox.clone(),
             intake: self.intake.clone(),
             accounts: self.accounts.iter().map(desk).collect(),
@@ -223,9 +267,10 @@ impl Parts {
     /// What is to be subscribed at an account's provider, when that is wanted.
     pub(super) fn subscription(&self, config: &Config, of: &AccountParts) -> Option<Subscription> {
         let url = of.configured.subscribed_callback_url.as_ref()?;
+        let told = config.channel_told(&of.configured)?;
         Some(Subscription {
             url: url.expose_secret().to_owned(),
-            secret: config.secret_of(&of.configured).cloned(),
+            webhook: self.webhooks.get(told.id.as_str())?.clone(),
         })
     }
 }

@@ -144,7 +144,6 @@ pub(super) mod tests {
                 tokens: Vec::new(),
                 callback_url: String::new(),
                 waba_number: BusinessNumber::parse(number).ok(),
-                webhook_secret: None,
                 policy: Policy::default(),
                 max_queue: None,
                 starts_paused: false,

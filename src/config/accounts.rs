@@ -151,7 +151,8 @@ struct Who {
 struct Door {
     callback_url: Option<String>,
     tokens: Vec<SecretString>,
-    webhook_secret: Option<SecretString>,
+    webhook_secret: Vec<SecretString>,
+    webhook_open: bool,
     waba_number: Option<BusinessNumber>,
 }
 
@@ -163,6 +164,7 @@ fn channel(who: Who, door: Door, (failure, max_queue): (Policy, Option<u64>)) ->
         callback_url: door.callback_url,
         tokens: door.tokens,
         webhook_secret: door.webhook_secret,
+        webhook_open: door.webhook_open,
         waba_number: door.waba_number,
         failure,
         max_queue,
@@ -179,12 +181,14 @@ fn door(r: &mut Reader<'_>) -> Option<Door> {
         "moengage.auth_against",
         tokens.as_deref().unwrap_or_default(),
     );
-    let webhook_secret = r.maybe("jumper.webhook_secret", parse::webhook_secret);
+    let webhook_secret = r.list("jumper.webhook_secret", parse::webhook_secret);
+    let webhook_open = r.one("jumper.webhook_open", parse::switch);
     let waba_number = r.maybe("jumper.waba_number", parse::business_number);
     Some(Door {
         callback_url: callback_url?,
         tokens: tokens?,
         webhook_secret: webhook_secret?,
+        webhook_open: webhook_open?,
         waba_number: waba_number?,
     })
 }

@@ -4,6 +4,7 @@
 use super::fault::Fault;
 use super::tables::Table;
 use super::values::{Account, Channel};
+use crate::{http, moengage, ops};
 use secrecy::{ExposeSecret, SecretString};
 use std::collections::BTreeMap;
 
@@ -85,9 +86,11 @@ fn both_kinds(
 /// Two accounts with one refresh token would end each other's tokens at every refresh.
 fn seeds(accounts: &[Read<'_, Account>], faults: &mut Vec<Fault>) {
     let key = "jumper.seed_refresh_token";
-    let seed = |one: &Account| one.seed_refresh_token.clone();
+    fn seed(one: &Account) -> &[SecretString] {
+        one.seed_refresh_token.as_slice()
+    }
     each_pair(accounts, |(first, a), (table, b)| {
-        if a.api_url == b.api_url && shares(&seed(a), &seed(b)) {
+        if a.api_url == b.api_url && shares(seed(a), seed(b)) {
             let right = format!(
                 "must differ from that of {}: a refresh of the one would end the tokens of the \
                  other; one account may have many channels",
@@ -144,6 +147,11 @@ fn webhook(
     let Some(url) = &account.subscribed_callback_url else {
         return;
     };
+    if is_taken(path(url.expose_secret())) {
+        let right = "must have another path: the gateway serves something else at this one";
+        faults.push(table.fault(key, right));
+        return;
+    }
     let of_account = |one: &&Channel| one.account == account.id;
     let known = || channels.iter().filter_map(|(_, one)| one.as_ref());
     let own: Vec<_> = known().filter(of_account).map(|c| c.id.as_str()).collect();
@@ -167,6 +175,20 @@ fn webhook(
         );
         faults.push(table.fault(key, right));
     }
+}
+
+/// The path of a URL, without a slash at its end.
+pub(super) fn path(url: &str) -> &str {
+    let url = url.split(['?', '#']).next().unwrap_or(url);
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let path = rest.find('/').map_or("", |at| &rest[at..]);
+    path.trim_end_matches('/')
+}
+
+/// Whether a path is one of our routes that are no webhook.
+fn is_taken(path: &str) -> bool {
+    let mut routes = moengage::paths().into_iter().chain(ops::health::PATHS);
+    !path.is_empty() && routes.any(|route| http::is_spelling_of(route, path))
 }
 
 /// Which of our routes a webhook address names.
@@ -199,11 +221,12 @@ pub(super) fn target(url: &str) -> Target<'_> {
     named.or_else(plain).unwrap_or(Target::Other)
 }
 
-fn shares(a: &Option<SecretString>, b: &Option<SecretString>) -> bool {
-    match (a, b) {
-        (Some(a), Some(b)) => a.expose_secret() == b.expose_secret(),
-        _ => false,
-    }
+fn shares(a: &[SecretString], b: &[SecretString]) -> bool {
+    let same = |one: &SecretString| {
+        let mut b = b.iter();
+        b.any(|other| other.expose_secret() == one.expose_secret())
+    };
+    a.iter().any(same)
 }
 
 /// Every two of them, the earlier first.

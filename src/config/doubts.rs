@@ -107,11 +107,17 @@ fn of_channel(channel: &Channel, by_variables: bool) -> Vec<String> {
             name("MOENGAGE_CALLBACK_URL", "callback_url")
         ));
     }
-    if channel.webhook_secret.is_none() {
-        doubts.push(format!(
-            "{} is not set: anyone who knows the URL can post statuses and replies",
-            name("WEBHOOK_SECRET", "webhook_secret")
-        ));
+    if channel.webhook_open {
+        let open = name("WEBHOOK_OPEN", "webhook_open");
+        doubts.push(match channel.webhook_secret.is_empty() {
+            true => format!(
+                "{open} is true: anyone who knows the URL can post statuses, and opt out people you wrote to"
+            ),
+            false => format!(
+                "{open} has no effect beside {}",
+                name("WEBHOOK_SECRET", "webhook_secret")
+            ),
+        });
     }
     doubts
 }

@@ -36,7 +36,8 @@ const OF_ACCOUNT: [&str; 11] = [
     "jumper.subscription_check",
 ];
 /// The same for channels.
-const OF_CHANNEL: [&str; 5] = [
+const OF_CHANNEL: [&str; 6] = [
+    "jumper.webhook_open",
     "policy.ambiguous_send",
     "policy.ambiguous_hold",
     "policy.max_age",

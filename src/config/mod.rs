@@ -43,10 +43,11 @@ pub use values::{
 #[cfg(any(test, fuzzing))]
 pub(crate) use dotenv::read as read_dotenv;
 
+use crate::domain::ChannelId;
 use crate::jumper::registered;
 use accounts::Estate;
-use agree::{Target, target};
-use secrecy::{ExposeSecret, SecretString};
+use agree::{Target, path, target};
+use secrecy::ExposeSecret;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -190,23 +191,34 @@ impl Config {
 
     /// The webhook of an account as it is registered at Jumper: the configured URL with the secret
     /// as last part of its path, unless it is in there already. A secret itself; `None` means that
-    /// the gateway does not subscribe.
+    /// the gateway does not subscribe, or makes the secret itself.
     pub fn webhook_of(&self, account: &Account) -> Option<String> {
         let url = account.subscribed_callback_url.as_ref()?.expose_secret();
-        let secret = self.secret_of(account);
-        Some(registered(url, secret.map(ExposeSecret::expose_secret)))
+        let channel = self.channel_told(account)?;
+        let secret = channel.webhook_secret.first();
+        (secret.is_some() || channel.webhook_open)
+            .then(|| registered(url, secret.map(ExposeSecret::expose_secret)))
     }
 
-    /// The secret that belongs into an account's webhook: that of the channel which its URL names,
-    /// else of the account's first channel.
-    pub fn secret_of(&self, account: &Account) -> Option<&SecretString> {
+    /// The paths of the addresses that Jumper is told, without their secrets unless these are in the
+    /// configured address, and the channel that each leads to.
+    pub fn paths_told(&self) -> Vec<(String, ChannelId)> {
+        let told = self.accounts.iter().filter_map(|account| {
+            let url = account.subscribed_callback_url.as_ref()?.expose_secret();
+            Some((path(url).to_owned(), self.channel_told(account)?.id.clone()))
+        });
+        told.filter(|(path, _)| !path.is_empty()).collect()
+    }
+
+    /// The channel whose webhook an account's address leads to: the one that it names, else the account's
+    /// first.
+    pub fn channel_told(&self, account: &Account) -> Option<&Channel> {
         let url = account.subscribed_callback_url.as_ref()?.expose_secret();
         let of_account = |one: &&Channel| one.account == account.id;
         let mut own = self.channels.iter().filter(of_account);
-        let channel = match target(url) {
+        match target(url) {
             Target::Channel(id) => own.find(|channel| channel.id.as_str() == id),
             Target::First | Target::Other => own.next(),
-        };
-        channel?.webhook_secret.as_ref()
+        }
     }
 }

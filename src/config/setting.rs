@@ -150,6 +150,7 @@ pub static SETTINGS: &[Setting] = &[
     setting("jumper.webhook_secret")
         .var("WEBHOOK_SECRET")
         .show(Show::Secret),
+    setting("jumper.webhook_open").var("WEBHOOK_OPEN"),
     setting("jumper.waba_number")
         .var("WABA_NUMBER")
         .show(Show::Number),

@@ -234,6 +234,7 @@ const CASES: &[Case] = &[
             "äbcdefghijklmnopq",
         ],
     ),
+    ("jumper.webhook_open", &["true", "false"], &["yes", "1"]),
     (
         "jumper.waba_number",
         &["+1 202 555 0100", "12025550100"],
@@ -564,6 +565,7 @@ fn what_is_not_served_is_said() {
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "x"),
         ("DT_KIND", ""),
         ("DT_JSON_PATH", "key.json"),
+        ("WEBHOOK_OPEN", "true"),
         ("MOENGAGE_CALBACK_URL", "x"),
         ("REDIS_WAIT_REPLICAS", "1"),
     ]);
@@ -572,7 +574,7 @@ fn what_is_not_served_is_said() {
         "OTEL_EXPORTER_OTLP_ENDPOINT (.env): has no effect",
         "MOENGAGE_CALBACK_URL (.env): has no effect",
         "MOENGAGE_CALLBACK_URL is not https on a host of moengage.com",
-        "WEBHOOK_SECRET is not set",
+        "WEBHOOK_OPEN is true",
         "SUBSCRIBED_CALLBACK_URL is not set",
         "REDIS_WAIT_REPLICAS has no effect without REDIS_URL",
         "DT_JSON_PATH has no effect without DT_PROJECT_ID",
@@ -681,11 +683,11 @@ fn the_secret_is_registered_once() {
         let set = env(&[("SUBSCRIBED_CALLBACK_URL", url), ("WEBHOOK_SECRET", secret)]);
         assert_eq!(webhook(&client(&set)).as_deref(), Some(registered));
     }
-    let open = env(&[("SUBSCRIBED_CALLBACK_URL", "https://gw.test/cb")]);
-    assert_eq!(
-        webhook(&client(&open)).as_deref(),
-        Some("https://gw.test/cb")
-    );
+    let url = ("SUBSCRIBED_CALLBACK_URL", "https://gw.test/cb");
+    let open = client(&env(&[url, ("WEBHOOK_OPEN", "true")]));
+    assert_eq!(webhook(&open).as_deref(), Some(url.1));
+    let made = client(&env(&[url]));
+    assert_eq!(webhook(&made), None, "the gateway makes the secret");
 }
 
 #[test]
@@ -885,7 +887,7 @@ fn the_table_shows_values_layers_and_variables() {
     );
     assert_eq!(row("jumper.waba_number")[1], "12*******00");
     assert_eq!(row("policy.retryable_texts")[1], "[]");
-    assert!(table.contains("\nwarning: WEBHOOK_SECRET is not set"));
+    assert!(table.contains("\nwarning: SUBSCRIBED_CALLBACK_URL is not set"));
     assert!(!table.contains("hunter2"));
 }
 

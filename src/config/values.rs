@@ -110,8 +110,11 @@ pub struct Channel {
     pub tokens: Vec<SecretString>,
     /// The one number to send from.
     pub waba_number: Option<BusinessNumber>,
-    /// What the webhook's path must carry.
-    pub webhook_secret: Option<SecretString>,
+    /// What the webhook's path must carry: any of these, the first is registered. None: the gateway makes
+    /// one.
+    pub webhook_secret: Vec<SecretString>,
+    /// Whether the webhook asks for no secret, where it has none.
+    pub webhook_open: bool,
     /// Verdicts on answers, and ages.
     pub failure: Policy,
     /// The most messages that may wait; `None` is no limit.

@@ -1,11 +1,12 @@
 //! The real front door over a real embedded store, and everything it says while it is asked.
 
-use crate::channel::{Account, Channel, Channels, Pause};
+use crate::channel::{Account, Channel, Channels, Pause, Wanted, Webhook};
 use crate::domain::policy::Policy;
 use crate::domain::{AccountId, ChannelId, Keywords, Lane, Phone};
 use crate::http::finish;
 use crate::intake::Intake;
-use crate::jumper::webhook::receive::{self, Receiver};
+use crate::jumper::webhook::receive::Receiver;
+use crate::jumper::webhook::routes;
 use crate::limit::{Limiter, Pace};
 use crate::moengage::batch::{Batch, TimestampUnit, cut};
 use crate::moengage::{self, SendState};
@@ -73,14 +74,21 @@ impl Door {
         let channels = Arc::new(Channels::new(vec![channel]));
         let outbox = Outbox::new(store::Outbox::Embedded(store), [id.clone()]);
         let store = outbox.store.clone();
-        let receiver = Receiver::new(&channels, outbox.clone(), rules);
+        let wanted = Wanted {
+            secrets: vec![SECRET.into()],
+            ..Wanted::default()
+        };
+        let webhook = Webhook::load(id.clone(), wanted, store.clone());
+        let webhook = runtime.block_on(webhook).expect("the store reads");
+        let webhooks = Arc::new(HashMap::from([(id.to_string(), Arc::new(webhook))]));
+        let receiver = Receiver::new(&channels, &webhooks, outbox.clone(), rules, Vec::new());
         let state = SendState {
             channels,
             intake: Intake::new(outbox, HashMap::new()),
         };
         let router = finish(
-            moengage::routes(state).merge(receive::routes(receiver)),
-            [moengage::paths(), receive::paths()].concat(),
+            moengage::routes(state).merge(routes::routes(receiver)),
+            [moengage::paths(), routes::paths()].concat(),
         );
         let log = Log::default();
         let writer = log.clone();
@@ -232,7 +240,6 @@ fn channel() -> Channel {
         tokens: vec![TOKEN.into()],
         callback_url: "http://127.0.0.1:9/".into(),
         waba_number: None,
-        webhook_secret: Some(SECRET.into()),
         policy: Policy::default(),
         max_queue: None,
         starts_paused: false,
@@ -247,6 +254,7 @@ fn rules(channel: &Channel) -> EventRules {
         keywords: Keywords::new::<&str>(&[], &[]),
         reply_window: Duration::from_secs(7 * 86_400),
         clock_doubt: Duration::ZERO,
+        vouched: true,
         relay_unmatched: true,
         waba_number: None,
     }

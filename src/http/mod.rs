@@ -22,6 +22,7 @@ pub use body::{BodyFault, ENCODED, Payload, is_encoded};
 pub use measure::Measure;
 pub use refusals::{Reason, because};
 pub use serve::serve;
+pub use spelling::is_spelling_of;
 
 use axum::Router;
 use axum::body::Body;
@@ -29,6 +30,7 @@ use axum::extract::Request;
 use axum::http::header::{CONNECTION, CONTENT_TYPE};
 use axum::http::{Extensions, HeaderValue, StatusCode};
 use axum::response::Response;
+use axum::routing::{MethodRouter, any};
 use std::time::Duration;
 use tower::ServiceExt;
 
@@ -81,8 +83,13 @@ impl Default for Limits {
 /// Ends a public router: unknown paths and methods get a readable answer, other spellings of `routes`
 /// are taken for them, requests are counted.
 pub fn finish(router: Router, routes: Vec<&'static str>) -> Router {
+    finish_with(router, routes, any(async || no_such_route()))
+}
+
+/// The same; `elsewhere` answers paths that are no route.
+pub fn finish_with(router: Router, routes: Vec<&'static str>, elsewhere: MethodRouter) -> Router {
     let router = router
-        .fallback(async || no_such_route())
+        .fallback_service(elsewhere)
         .method_not_allowed_fallback(async || {
             message(
                 StatusCode::METHOD_NOT_ALLOWED,

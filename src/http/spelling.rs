@@ -20,6 +20,11 @@ pub(super) fn respelled(uri: &Uri, routes: &[&str]) -> Option<Uri> {
     Uri::from_parts(parts).ok()
 }
 
+/// Whether a path is this route, in any spelling of it.
+pub fn is_spelling_of(route: &str, path: &str) -> bool {
+    spelled_as(route, path).is_some()
+}
+
 /// The path with the fixed segments of this route, if it is one of its spellings.
 fn spelled_as(route: &str, path: &str) -> Option<String> {
     let mut segments = path.strip_suffix('/').unwrap_or(path).split('/');

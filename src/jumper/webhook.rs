@@ -5,9 +5,11 @@
 //! in its order. Pure: never panics, never yields nothing, never decides what an event means for a
 //! message.
 
+pub mod elsewhere;
 mod found;
 mod moment;
 pub mod receive;
+pub mod routes;
 mod words;
 
 pub use found::{MOST_ELEMENTS, TooMany};

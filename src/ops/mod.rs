@@ -17,11 +17,12 @@ mod standing;
 mod turns;
 mod view;
 mod waits;
+mod webhook;
 mod why;
 
 use crate::archive::Archive;
 use crate::breaker::Breaker;
-use crate::channel::{Account, Channels};
+use crate::channel::{Account, Channels, Webhooks};
 use crate::hold::Holds;
 use crate::http::{self, Measure};
 use crate::intake::Intake;
@@ -52,6 +53,7 @@ pub struct Desk {
 
 struct Shared {
     channels: Arc<Channels>,
+    webhooks: Webhooks,
     outbox: Outbox,
     intake: Intake,
     /// In the order of the configuration.
@@ -85,6 +87,7 @@ pub struct AccountDesk {
 #[expect(missing_docs, reason = "the fields are those of Desk")]
 pub struct DeskParts {
     pub channels: Arc<Channels>,
+    pub webhooks: Webhooks,
     pub outbox: Outbox,
     pub intake: Intake,
     pub accounts: Vec<AccountDesk>,
@@ -99,6 +102,7 @@ impl Desk {
     pub fn new(parts: DeskParts) -> Self {
         let shared = Shared {
             channels: parts.channels,
+            webhooks: parts.webhooks,
             outbox: parts.outbox,
             intake: parts.intake,
             accounts: parts.accounts,
@@ -148,6 +152,8 @@ pub fn routes(desk: Desk) -> Router {
         .route("/api/channels", get(api::channels))
         .route("/api/channels/{id}/pause", post(api::pause))
         .route("/api/channels/{id}/resume", post(api::resume))
+        .route("/api/channels/{id}/webhook", get(webhook::show))
+        .route("/api/channels/{id}/webhook/rotate", post(webhook::rotate))
         .route("/api/accounts", get(api::accounts))
         .route(
             "/api/accounts/{id}/rate",

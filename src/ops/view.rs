@@ -2,7 +2,7 @@
 
 use super::standing::Standing;
 use super::why::{self, AccountFacts, ChannelFacts, Reason, Site};
-use super::{AccountDesk, Desk};
+use super::{AccountDesk, Desk, webhook};
 use crate::channel::{Channel, Channels};
 use crate::domain::phone::mask_digits;
 use crate::domain::{Lane, Status, UnixMs};
@@ -107,6 +107,7 @@ pub(super) fn channel(channel: &Channel, desk: &Desk, site: &Site) -> Value {
         "why": why.map(|why| why.json()),
         "queued": outbox.store.ledger(&channel.id).queued,
         "callbacks_failing": failing,
+        "webhook_open": desk.shared.webhooks.get(channel.id.as_str()).map(|one| webhook::open(one)),
     })
 }
 

@@ -39,6 +39,7 @@ async fn replied(store: &Store, text: &str) {
         keywords: Keywords::new(&["STOP"], &["START"]),
         reply_window: Duration::from_secs(3600),
         clock_doubt: Duration::ZERO,
+        vouched: true,
         relay_unmatched: true,
         waba_number: None,
     };

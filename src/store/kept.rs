@@ -135,6 +135,14 @@ impl Outbox {
             Self::Redis(store) => store.link().save_setting(name, value).await,
         }
     }
+
+    /// Keeps a setting unless there is one; answers what is kept.
+    pub async fn keep_setting(&self, name: &str, value: String) -> Result<String, StoreError> {
+        match self {
+            Self::Embedded(store) => store.keep_setting(name, value).await,
+            Self::Redis(store) => store.link().keep_setting(name, value).await,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ mod archive;
 pub mod embedded;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
+mod inbound;
 mod kept;
 mod listed;
 mod lock;
@@ -25,6 +26,7 @@ mod together;
 mod types;
 
 pub use archive::{Adopted, Dirty, DirtyEnd, MARK_HIDDEN, Unmatched};
+pub use inbound::*;
 pub use kept::{Cache, Tokens};
 pub use lock::{Guard, Locked};
 pub use record::{Ledger, Record, Search};

@@ -2,15 +2,14 @@
 //! promises is written at the backend. The smaller roles are in `kept.rs`.
 
 use super::embedded::Store;
+use super::inbound::Folded;
 use super::record::{Ledger, Record, Search};
 use super::redis::Store as SharedStore;
 use super::report::Report;
 use super::settlement::{Settlement, Tap};
 use super::sweep::{Look, SweepRule, Swept};
 use super::types::*;
-use crate::domain::{AccountId, ChannelId, Incoming, Message, Moment, MsgId, Refusal, UnixMs};
-use std::sync::Arc;
-use tokio::time::Instant;
+use crate::domain::{AccountId, ChannelId, Message, Moment, MsgId, Refusal, UnixMs};
 
 /// The durable work queue and everything a decision needs.
 #[derive(Debug, Clone)]
@@ -163,21 +162,6 @@ impl Outbox {
         match self {
             Self::Embedded(store) => store.settle(claimed, settlement, answer, now).await,
             Self::Redis(store) => store.settle(claimed, settlement, answer, now).await,
-        }
-    }
-
-    /// Stores what a webhook brought, in its order, all or nothing; nothing where it cannot begin in time.
-    /// While the disk is nearly full, statuses that match nothing are left out (`Folded::no_room`).
-    pub async fn take_events(
-        &self,
-        rules: Arc<EventRules>,
-        events: Vec<Incoming>,
-        now: UnixMs,
-        begin_by: Instant,
-    ) -> Result<Folded, StoreError> {
-        match self {
-            Self::Embedded(store) => store.take_events(rules, events, now, begin_by).await,
-            Self::Redis(store) => store.take_events(rules, events, now, begin_by).await,
         }
     }
 

@@ -124,6 +124,7 @@ impl House {
             .without("JUMPER_BASIC_AUTH")
             .without("SEED_REFRESH_TOKEN")
             .without("WEBHOOK_SECRET")
+            .env("WEBHOOK_OPEN", "true")
             .env("BIRCH_TOKEN", "token-of-channel-birch")
             .env("GATEWAY_CONFIG", &file.display().to_string())
     }

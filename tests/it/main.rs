@@ -67,4 +67,5 @@ mod unknown;
 mod upkeep;
 mod upstream;
 mod webhook;
+mod webhook_secret;
 mod why;

@@ -54,7 +54,7 @@ async fn asked(request: impl Fn(reqwest::Client) -> reqwest::RequestBuilder) -> 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r_69_slow_bodies_at_all_seats_do_not_keep_sends_out() {
     let (_sandbox, gateway) = open(|setup| {
-        let setup = setup.without("WEBHOOK_SECRET");
+        let setup = setup.without("WEBHOOK_SECRET").env("WEBHOOK_OPEN", "true");
         setup.set("http.max_connections=64")
     })
     .await;

@@ -185,9 +185,11 @@ async fn b_49_with_a_webhook_secret_only_the_secret_url_takes_events() {
 }
 
 #[tokio::test]
-async fn without_a_webhook_secret_the_plain_url_takes_events() {
+async fn where_the_webhook_is_open_the_plain_url_takes_events() {
     let sandbox = Sandbox::start(json!({ "event_mode": "none" })).await;
-    let setup = Setup::towards(&sandbox).without("WEBHOOK_SECRET");
+    let setup = Setup::towards(&sandbox)
+        .without("WEBHOOK_SECRET")
+        .env("WEBHOOK_OPEN", "true");
     let gateway = Gateway::start(&sandbox, setup).await;
     let id = sent(&gateway, &sandbox, "m0", &number(0)).await;
     let (code, _) = post_raw(

@@ -2,12 +2,15 @@
 //!
 //! No call here has an effect: none carries a token or a body.
 
+use super::super::ops_client::OpsClient;
 use super::super::reach;
-use super::{Finding, Mark, finding, machine};
+use super::{DEADLINE, Finding, Mark, finding, machine};
 use crate::clock;
 use crate::config::{Account, Channel, Config};
+use crate::jumper::registered;
 use reqwest::header::DATE;
 use reqwest::{Client, RequestBuilder, StatusCode};
+use secrecy::ExposeSecret;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Asked without a token, it is refused by everything that is Jumper (contracts/jumper.md 4.4).
@@ -76,11 +79,11 @@ pub(super) async fn moengage(to: Asker, channel: Channel) -> Finding {
 pub(super) async fn webhook(to: Asker, account: Account) -> Finding {
     let config = &to.config;
     let item = of(config, "webhook from outside", account.id.as_str());
-    let Some(url) = config.webhook_of(&account) else {
-        let name = named(config, "SUBSCRIBED_CALLBACK_URL", "subscribed_callback_url");
-        return finding(item, Mark::Unknown, format!("{name} is not set"));
-    };
     // With the secret: only the URL that Jumper is given answers 200.
+    let url = match address(config, &account).await {
+        Ok(url) => url,
+        Err(words) => return finding(item, Mark::Unknown, words),
+    };
     let url = url.as_str();
     match to.status(to.http.get(url), None).await {
         Err(why) => {
@@ -106,6 +109,35 @@ pub(super) async fn webhook(to: Asker, account: Account) -> Finding {
             );
             finding(item, Mark::Warn, words)
         }
+    }
+}
+
+/// The webhook's address as Jumper has to have it; else what can be said of it. A secret that the gateway
+/// made is known to the gateway alone.
+async fn address(config: &Config, account: &Account) -> Result<String, String> {
+    if let Some(url) = config.webhook_of(account) {
+        return Ok(url);
+    }
+    let of_account = |one: &&Channel| one.account == account.id;
+    let told = config.channel_told(account);
+    let channel = told.or_else(|| config.channels.iter().find(of_account));
+    let path = channel.map_or_else(String::new, |one| {
+        format!("/api/channels/{}/webhook", one.id)
+    });
+    let ops = OpsClient::new(config, DEADLINE).map_err(|error| error.to_string())?;
+    let Some(url) = &account.subscribed_callback_url else {
+        let name = named(config, "SUBSCRIBED_CALLBACK_URL", "subscribed_callback_url");
+        return Err(format!(
+            "{name} is not set: enter the address at Jumper by hand; its path is \"path\" of http://{}{path}",
+            ops.addr()
+        ));
+    };
+    match ops.get(&path).await {
+        Ok(shown) => Ok(registered(url.expose_secret(), shown["secret"].as_str())),
+        Err(_) => Err(format!(
+            "the gateway makes its secret itself: start it and check again; http://{}{path} shows it then",
+            ops.addr()
+        )),
     }
 }
 

@@ -1,24 +1,20 @@
-//! The webhook's HTTP side: who may post, store, answer.
+//! The webhook's HTTP side: who may post, store, answer. `routes` says where.
 //!
 //! Jumper does not sign (contracts/jumper.md section 6.1), so the path carries a secret; it is
 //! compared in constant time and never logged. The answer comes as soon as the events are stored
 //! and waits for nothing else.
 
 use crate::alert::Guesses;
-use crate::channel::{Channel, Channels, same};
+use crate::channel::{Caller, Channel, Channels, Webhook, Webhooks};
+use crate::domain::ChannelId;
 use crate::http::{ENCODED, Payload, because, is_encoded, json, no_such_route, vouch};
 use crate::outbox::Outbox;
 use crate::store::EventRules;
 use crate::telemetry::{OncePerSecond, count_folded};
-use axum::Router;
-use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{FromRequest, Path, Query, Request, State};
+use axum::extract::{FromRequest, Request};
 use axum::http::StatusCode;
 use axum::response::Response;
-use axum::routing::get;
 use metrics::counter;
-use secrecy::SecretString;
-use serde::Deserialize;
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -50,86 +46,141 @@ struct Shared {
     /// By channel; the first of the configuration answers the routes without a channel.
     doors: HashMap<String, Door>,
     first: String,
+    /// Paths that Jumper is told and that are no route of ours, and whose they are.
+    elsewhere: Vec<(String, ChannelId)>,
 }
 
 struct Door {
-    secret: Option<SecretString>,
+    webhook: Arc<Webhook>,
     rules: Arc<EventRules>,
+    /// The same for who shows no secret.
+    rules_of_strangers: Arc<EventRules>,
     /// Bytes of bodies that may be worked on beside those that are.
     room: Semaphore,
+    /// The same for who shows no secret.
+    room_of_strangers: Semaphore,
 }
 
-#[derive(Deserialize)]
-struct Key {
-    key: Option<String>,
+/// A door that was opened, and how.
+pub(super) struct Entered<'a> {
+    door: &'a Door,
+    caller: Caller,
 }
-
-type KeyQuery = Result<Query<Key>, QueryRejection>;
 
 impl Receiver {
-    /// A receiver for these channels; `rules` tells how the events of each are read.
+    /// A receiver for these channels; `rules` tells how the events of each are read, `elsewhere` which paths
+    /// that are no routes are a channel's.
     pub fn new(
         channels: &Channels,
+        webhooks: &Webhooks,
         outbox: Outbox,
         rules: impl Fn(&Channel) -> EventRules,
+        elsewhere: Vec<(String, ChannelId)>,
     ) -> Self {
         let door = |channel: &Arc<Channel>| {
+            let rules = rules(channel);
             let door = Door {
-                secret: channel.webhook_secret.clone(),
-                rules: Arc::new(rules(channel)),
+                webhook: webhooks.get(channel.id.as_str())?.clone(),
+                rules_of_strangers: Arc::new(EventRules {
+                    vouched: false,
+                    ..rules.clone()
+                }),
+                rules: Arc::new(rules),
                 room: Semaphore::new(IN_FLIGHT),
+                room_of_strangers: Semaphore::new(IN_FLIGHT / 4),
             };
-            (channel.id.to_string(), door)
+            Some((channel.id.to_string(), door))
         };
         let shared = Shared {
             outbox,
-            doors: channels.iter().map(door).collect(),
+            doors: channels.iter().filter_map(door).collect(),
             first: channels
                 .iter()
                 .next()
                 .map(|channel| channel.id.to_string())
                 .unwrap_or_default(),
+            elsewhere,
         };
         Self {
             shared: Arc::new(shared),
         }
     }
 
-    /// The door of a channel, if what was presented opens it; else why not.
-    fn open(&self, channel: &str, presented: Option<&str>) -> Result<&Door, &'static str> {
+    /// The channel of the routes that name none.
+    pub(super) fn first(&self) -> &str {
+        &self.shared.first
+    }
+
+    /// Whose path this is, of those that are no route of ours, and the secret that it carries.
+    pub(super) fn named_by(&self, path: &str) -> Option<(&str, Option<String>)> {
+        let path = path.trim_end_matches('/');
+        self.shared.elsewhere.iter().find_map(|(known, channel)| {
+            if path == known {
+                let door = self.shared.doors.get(channel.as_str())?;
+                let opens = |part: &&str| door.webhook.admit(Some(part)).is_ok();
+                let secret = known.split('/').find(opens).map(str::to_owned);
+                return Some((channel.as_str(), secret));
+            }
+            let (head, secret) = path.rsplit_once('/')?;
+            (head == known).then(|| (channel.as_str(), Some(secret.to_owned())))
+        })
+    }
+
+    /// The door of a channel, if what was presented opens it; else why not. Another process may have
+    /// changed the secret: before a no it is looked up, if it was not a moment ago.
+    pub(super) async fn open(
+        &self,
+        channel: &str,
+        presented: Option<&str>,
+    ) -> Result<Entered<'_>, &'static str> {
         let door = self.shared.doors.get(channel);
         let door = door.ok_or("the path names no channel of this gateway")?;
-        match (&door.secret, presented) {
-            (Some(secret), Some(presented)) if same(secret, presented) => Ok(door),
-            (None, None) => Ok(door),
-            (Some(_), Some(_)) => Err("the path has a wrong webhook secret (WEBHOOK_SECRET)"),
-            (Some(_), None) => Err("the path lacks the webhook secret (WEBHOOK_SECRET)"),
-            (None, Some(_)) => Err("the path has a secret, and WEBHOOK_SECRET is not set"),
-        }
+        let webhook = &door.webhook;
+        let caller = match webhook.admit(presented) {
+            Err(_) if presented.is_some() && webhook.look_again().await => webhook.admit(presented),
+            admitted => admitted,
+        };
+        caller.map(|caller| Entered { door, caller })
     }
 
     /// The secret first: a stranger's body is not even read.
-    async fn receive(&self, door: Result<&Door, &'static str>, request: Request) -> Response {
-        let door = match door {
-            Ok(door) => door,
+    pub(super) async fn receive(
+        &self,
+        entered: Result<Entered<'_>, &'static str>,
+        request: Request,
+    ) -> Response {
+        let entered = match entered {
+            Ok(entered) => entered,
             Err(reason) => return turned_away(reason),
         };
-        if door.secret.is_some() {
+        if entered.caller != Caller::Anybody {
             vouch(request.extensions());
         }
         if is_encoded(request.headers()) {
-            count(Some(&door.rules), "encoded");
+            count(Some(&entered.door.rules), "encoded");
             return error(StatusCode::UNSUPPORTED_MEDIA_TYPE, ENCODED);
         }
-        match Payload::from_request(request, &()).await {
-            Ok(Payload(body)) => self.store(door, &body).await,
-            Err(answer) => answer,
+        let answer = match Payload::from_request(request, &()).await {
+            Ok(Payload(body)) => self.store(&entered, &body).await,
+            Err(answer) => return answer,
+        };
+        if entered.caller == Caller::Holder {
+            confirm(&entered.door.webhook);
         }
+        answer
     }
 
-    async fn store(&self, door: &Door, body: &[u8]) -> Response {
-        let bytes = u32::try_from(body.len().min(IN_FLIGHT)).unwrap_or(u32::MAX);
-        let Ok(Ok(_room)) = timeout(TURN, door.room.acquire_many(bytes)).await else {
+    async fn store(&self, Entered { door, caller }: &Entered<'_>, body: &[u8]) -> Response {
+        let (rules, room, most) = match caller {
+            Caller::Anybody => (
+                &door.rules_of_strangers,
+                &door.room_of_strangers,
+                IN_FLIGHT / 4,
+            ),
+            Caller::Holder | Caller::OfBefore => (&door.rules, &door.room, IN_FLIGHT),
+        };
+        let bytes = u32::try_from(body.len().min(most)).unwrap_or(u32::MAX);
+        let Ok(Ok(_room)) = timeout(TURN, room.acquire_many(bytes)).await else {
             return unavailable(door, "too many events of this channel are being stored");
         };
         let Ok(body) = crate::json::read(body) else {
@@ -143,7 +194,7 @@ impl Receiver {
                 return error(StatusCode::PAYLOAD_TOO_LARGE, fault.to_string());
             }
         };
-        match self.shared.outbox.take_events(&door.rules, events).await {
+        match self.shared.outbox.take_events(rules, events).await {
             Ok(folded) => {
                 count_folded(&folded);
                 tell(&door.rules, &folded);
@@ -196,101 +247,21 @@ fn error(status: StatusCode, message: impl Into<Cow<'static, str>>) -> Response 
     because(json(status, body.to_string()), message)
 }
 
-/// Where Jumper posts without a channel and without a secret: the old connector's addresses.
-const PLAIN: [&str; 2] = ["/jumper_callback", "/jumper_callback_2"];
-/// The same with a secret.
-const SECRET: [&str; 2] = ["/jumper_callback/{secret}", "/jumper_callback_2/{secret}"];
-const CHANNEL: &str = "/channels/{id}/callback";
-const CHANNEL_SECRET: &str = "/channels/{id}/callback/{secret}";
-
-/// The paths of [`routes`].
-pub fn paths() -> Vec<&'static str> {
-    [&PLAIN[..], &SECRET, &[CHANNEL, CHANNEL_SECRET]].concat()
-}
-
-/// The routes that Jumper posts to. `GET` answers for people who try the URL in a browser.
-pub fn routes(receiver: Receiver) -> Router {
-    let mut router = Router::new();
-    for path in PLAIN {
-        router = router.route(path, get(probe).post(plain));
-    }
-    for path in SECRET {
-        router = router.route(path, get(probe_secret).post(with_secret));
-    }
-    router
-        .route(CHANNEL, get(probe).post(channel_plain))
-        .route(CHANNEL_SECRET, get(probe_channel).post(channel_with_secret))
-        .with_state(receiver)
-}
-
-async fn probe() -> Response {
-    json(StatusCode::OK, r#"{"status":"success"}"#)
-}
-
-/// Tells whether events would be taken here, so that `gateway check` can ask.
-async fn probe_secret(State(to): State<Receiver>, secret: Part<String>) -> Response {
-    probe_door(&to, &to.shared.first, &decoded(secret)).await
-}
-
-async fn probe_channel(State(to): State<Receiver>, parts: Part<(String, String)>) -> Response {
-    let (id, secret) = decoded(parts);
-    probe_door(&to, &id, &secret).await
-}
-
-async fn probe_door(to: &Receiver, channel: &str, secret: &str) -> Response {
-    match to.open(channel, Some(secret)) {
-        Ok(_) => probe().await,
-        Err(reason) => turned_away(reason),
+/// A post by the address of now proves that Jumper uses it. Stored beside the answer, which waits for
+/// nothing.
+fn confirm(webhook: &Arc<Webhook>) {
+    if webhook.awaits_confirmation() {
+        let webhook = webhook.clone();
+        tokio::spawn(async move {
+            // Where it cannot be stored, the next post does it.
+            let _ = webhook.confirmed(true).await;
+        });
     }
 }
 
 /// The answer to who has no secret or a wrong one, whatever the method.
-fn turned_away(reason: &'static str) -> Response {
+pub(super) fn turned_away(reason: &'static str) -> Response {
     count(None, "no_secret");
     GUESSES.wrong();
     because(no_such_route(), reason)
-}
-
-async fn plain(State(to): State<Receiver>, key: KeyQuery, request: Request) -> Response {
-    let key = key.ok().and_then(|Query(query)| query.key);
-    to.receive(to.open(&to.shared.first, key.as_deref()), request)
-        .await
-}
-
-async fn with_secret(
-    State(to): State<Receiver>,
-    secret: Part<String>,
-    request: Request,
-) -> Response {
-    let secret = decoded(secret);
-    to.receive(to.open(&to.shared.first, Some(&secret)), request)
-        .await
-}
-
-async fn channel_plain(
-    State(to): State<Receiver>,
-    id: Part<String>,
-    key: KeyQuery,
-    request: Request,
-) -> Response {
-    let key = key.ok().and_then(|Query(query)| query.key);
-    to.receive(to.open(&decoded(id), key.as_deref()), request)
-        .await
-}
-
-async fn channel_with_secret(
-    State(to): State<Receiver>,
-    parts: Part<(String, String)>,
-    request: Request,
-) -> Response {
-    let (id, secret) = decoded(parts);
-    to.receive(to.open(&id, Some(&secret)), request).await
-}
-
-/// Parts of the path; bytes that are no text must get the answer of any wrong secret.
-type Part<T> = Result<Path<T>, PathRejection>;
-
-/// What cannot be decoded is empty, which opens nothing.
-fn decoded<T: Default>(part: Part<T>) -> T {
-    part.map_or_else(|_| T::default(), |Path(part)| part)
 }

@@ -32,7 +32,6 @@ pub(super) fn open_channel(id: &str, tokens: &[&str], waba_number: Option<&str>)
         tokens: tokens.iter().map(|token| (*token).into()).collect(),
         callback_url: "http://127.0.0.1:9/".into(),
         waba_number: waba_number.map(|number| BusinessNumber::parse(number).unwrap()),
-        webhook_secret: None,
         policy: Policy::default(),
         max_queue: None,
         starts_paused: false,

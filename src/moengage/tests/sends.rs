@@ -99,6 +99,7 @@ async fn who_opted_out_is_refused() {
         keywords: Keywords::new::<&str>(&[], &[]),
         reply_window: Duration::from_secs(60),
         clock_doubt: Duration::ZERO,
+        vouched: true,
         relay_unmatched: true,
         waba_number: None,
     };

@@ -156,4 +156,18 @@ impl Store {
     pub async fn save_setting(&self, name: &str, value: Option<String>) -> Result<(), StoreError> {
         self.set(format!("runtime:{name}"), value).await
     }
+
+    /// Keeps a setting unless there is one; answers what is kept.
+    pub async fn keep_setting(&self, name: &str, value: String) -> Result<String, StoreError> {
+        let key = format!("runtime:{name}");
+        self.write(move |txn| {
+            txn.conn
+                .prepare_cached(
+                    "INSERT INTO kept (key, value) VALUES (?1, ?2)
+                     ON CONFLICT DO UPDATE SET value = value RETURNING value",
+                )?
+                .query_row((&key, &value), |row| row.get(0))
+        })
+        .await
+    }
 }

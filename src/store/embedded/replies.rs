@@ -2,11 +2,38 @@
 
 use super::events::{Here, keep_other};
 use super::writer::Txn;
-use super::{answered, callbacks, signed};
+use super::{Store, answered, callbacks, signed};
 use crate::domain::{Callback, ChannelId, InboundEntry, Keyword, Person, Phone, Reply, UnixMs};
-use crate::store::Folded;
 use crate::store::seen::Mark;
+use crate::store::{EventRules, Folded, StoreError};
 use rusqlite::{Connection, OptionalExtension, Result};
+use std::collections::HashSet;
+
+impl Store {
+    /// Which of these people the account wrote to.
+    pub async fn written_to(
+        &self,
+        rules: &EventRules,
+        people: Vec<Phone>,
+    ) -> Result<HashSet<Phone>, StoreError> {
+        let account = rules.account.clone();
+        self.read(move |conn| {
+            let mut wrote = conn.prepare_cached(
+                "SELECT 1 FROM message WHERE recipient = ?1 AND account = ?2 LIMIT 1",
+            )?;
+            let mut known = HashSet::new();
+            for phone in people {
+                for number in Person::of(phone).numbers() {
+                    if wrote.exists((signed(number.number()), account.as_str()))? {
+                        known.insert(phone);
+                    }
+                }
+            }
+            Ok(known)
+        })
+        .await
+    }
+}
 
 /// Takes one reply.
 pub(super) fn take(

@@ -6,10 +6,11 @@ use super::damage::{self, Text};
 use super::scripts::rank;
 use super::{Call, Store};
 use crate::domain::{
-    ChannelId, Code, Incoming, Keyword, Phone, Refusal, Reply, Status, StatusEvent, UnixMs,
+    ChannelId, Code, Incoming, Keyword, Person, Phone, Refusal, Reply, Status, StatusEvent, UnixMs,
 };
 use crate::store::seen::Mark;
 use crate::store::{EventRules, Folded, StoreError, row};
+use std::collections::HashSet;
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -34,6 +35,26 @@ pub(super) fn add(folded: &mut Folded, fold: Fold) {
 }
 
 impl Store {
+    /// Which of these people the account wrote to.
+    pub async fn written_to(
+        &self,
+        rules: &EventRules,
+        people: Vec<Phone>,
+    ) -> Result<HashSet<Phone>, StoreError> {
+        let prefix = &self.home(&rules.channel)?.prefix;
+        let mut known = HashSet::new();
+        for phone in people {
+            let mut ask = redis::cmd("EXISTS");
+            for number in Person::of(phone).numbers() {
+                ask.arg(format!("{prefix}r:{}", number.digits()));
+            }
+            if self.shared.link.command::<u32>(&ask).await? > 0 {
+                known.insert(phone);
+            }
+        }
+        Ok(known)
+    }
+
     /// Stores what a webhook brought, in its order.
     pub async fn take_events(
         &self,

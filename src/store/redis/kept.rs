@@ -19,6 +19,16 @@ return redis.call('HDEL', KEYS[1], ARGV[1])
     )
 });
 
+/// Keeps a setting unless there is one.
+static KEEP: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+redis.call('HSETNX', KEYS[1], ARGV[1], ARGV[2])
+return redis.call('HGET', KEYS[1], ARGV[1])
+",
+    )
+});
+
 impl Link {
     /// The account's template list, as last fetched. One that cannot be read is as good as none.
     pub async fn load_templates(
@@ -55,5 +65,11 @@ impl Link {
             set.arg(value);
         }
         self.run_durably::<i64>(&set).await.map(|_| ())
+    }
+
+    /// Keeps a setting unless there is one, durably; answers what is kept.
+    pub async fn keep_setting(&self, name: &str, value: String) -> Result<String, StoreError> {
+        let mut keep = KEEP.key(RUNTIME);
+        self.run_durably(keep.arg(name).arg(value)).await
     }
 }

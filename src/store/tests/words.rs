@@ -91,6 +91,7 @@ pub(in crate::store) fn rules(name: &str) -> EventRules {
         keywords: Keywords::new(&["STOP"], &["START"]),
         reply_window: Duration::from_secs(7 * 86_400),
         clock_doubt: Duration::ZERO,
+        vouched: true,
         relay_unmatched: false,
         waba_number: None,
     }

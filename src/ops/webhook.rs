@@ -1,0 +1,62 @@
+//! A channel's webhook: the address to enter at Jumper, and another secret for it.
+
+use super::problem::{Name, Problem};
+use super::{Desk, answer};
+use crate::channel::Webhook;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use secrecy::ExposeSecret;
+use serde_json::{Value, json};
+
+/// Tells the secret: it is here to be entered at Jumper.
+pub(super) async fn show(State(desk): State<Desk>, Name(id): Name) -> Result<Response, Problem> {
+    Ok(answer(&shown(&id, webhook(&desk, &id)?)))
+}
+
+pub(super) async fn rotate(State(desk): State<Desk>, Name(id): Name) -> Result<Response, Problem> {
+    desk.change(|desk| rotate_one(desk, id)).await
+}
+
+async fn rotate_one(desk: Desk, id: String) -> Result<Response, Problem> {
+    let webhook = webhook(&desk, &id)?;
+    if !webhook.rotate().await? {
+        return Err(Problem::new(
+            StatusCode::CONFLICT,
+            "the gateway makes no secret for this channel: change WEBHOOK_SECRET, the new one first, then a \
+             comma and the old one, until Jumper uses the new one",
+        ));
+    }
+    tracing::info!(
+        channel = id,
+        "an operator changed the webhook secret; the one before is served until the new one is confirmed"
+    );
+    Ok(answer(&shown(&id, webhook)))
+}
+
+fn webhook<'a>(desk: &'a Desk, id: &str) -> Result<&'a Webhook, Problem> {
+    let missing = || Problem::not_found(format!("there is no channel {id:?}"));
+    Ok(desk.shared.webhooks.get(id).ok_or_else(missing)?)
+}
+
+fn shown(id: &str, webhook: &Webhook) -> Value {
+    let secret = webhook.secret();
+    let secret = secret.as_ref().map(ExposeSecret::expose_secret);
+    let stem = format!("/channels/{id}/callback");
+    json!({
+        "channel": id,
+        "path": secret.map_or(stem.clone(), |secret| format!("{stem}/{secret}")),
+        "secret": secret,
+        "made_by_gateway": webhook.is_made(),
+        "open": open(webhook),
+    })
+}
+
+/// Whether posts without a secret are taken, in a word.
+pub(super) fn open(webhook: &Webhook) -> &'static str {
+    match webhook.is_open() {
+        None => "no",
+        Some(true) => "until the address with the secret is confirmed",
+        Some(false) => "yes (WEBHOOK_OPEN)",
+    }
+}
