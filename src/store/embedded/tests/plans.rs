@@ -24,7 +24,7 @@ const LOOK_UPS: [&str; 11] = [
 
 /// What else a statement reads: its source, a part of its text, by which index or how, and why that
 /// is not much.
-const OTHERS: [(&str, &str, &str, &str); 51] = [
+const OTHERS: [(&str, &str, &str, &str); 52] = [
     (
         "read",
         "AND due < ?2 LIMIT ?3",
@@ -260,22 +260,28 @@ const OTHERS: [(&str, &str, &str, &str); 51] = [
         "limited",
     ),
     (
-        "replies",
+        "answered",
         "ORDER BY id DESC LIMIT ?4",
         "message_recipient (recipient=?)",
         "limited",
     ),
     (
-        "replies",
+        "answered",
         "ORDER BY id DESC LIMIT ?4",
         "SCAN (subquery-",
         "limited before",
     ),
     (
-        "replies",
+        "answered",
         "ORDER BY id DESC LIMIT ?4",
         "USE TEMP B-TREE FOR ORDER BY",
         "limited before",
+    ),
+    (
+        "replies",
+        "WHERE recipient = ?1 AND account = ?2 LIMIT 1",
+        "message_recipient (recipient=?)",
+        "asked where the webhook is open, of people who write STOP or START",
     ),
     (
         "replies",
