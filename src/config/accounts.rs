@@ -197,7 +197,9 @@ fn account(r: &mut Reader<'_>, id: Option<AccountId>) -> Option<Account> {
     let api_url = r.one("jumper.api_url", parse::base_url);
     let basic_auth = r.served("jumper.basic_auth", parse::basic_auth);
     let seed_refresh_token = r.maybe("jumper.seed_refresh_token", parse::token);
-    let subscribed_callback_url = r.maybe("jumper.subscribed_callback_url", parse::secret_url);
+    let subscribed_callback_url = r.maybe("jumper.subscribed_callback_url", |text| {
+        parse::secret_url(text).and_then(agree::with_free_path)
+    });
     let per_second = r.one("jumper.rate_per_second", parse::rate);
     let concurrency = r.count("jumper.concurrent_api_calls");
     // The exactness of the limit rests on a tolerance this small (DESIGN G5).

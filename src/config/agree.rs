@@ -147,11 +147,6 @@ fn webhook(
     let Some(url) = &account.subscribed_callback_url else {
         return;
     };
-    if is_taken(path(url.expose_secret())) {
-        let right = "must have another path: the gateway serves something else at this one";
-        faults.push(table.fault(key, right));
-        return;
-    }
     let of_account = |one: &&Channel| one.account == account.id;
     let known = || channels.iter().filter_map(|(_, one)| one.as_ref());
     let own: Vec<_> = known().filter(of_account).map(|c| c.id.as_str()).collect();
@@ -185,10 +180,15 @@ pub(super) fn path(url: &str) -> &str {
     path.trim_end_matches('/')
 }
 
-/// Whether a path is one of our routes that are no webhook.
-fn is_taken(path: &str) -> bool {
+/// The address of a webhook, unless its path is one of our routes that are something else.
+pub(super) fn with_free_path(url: SecretString) -> Result<SecretString, String> {
+    let path = path(url.expose_secret());
     let mut routes = moengage::paths().into_iter().chain(ops::health::PATHS);
-    !path.is_empty() && routes.any(|route| http::is_spelling_of(route, path))
+    // Behind a proxy of one's own the address may be a bare host.
+    if !path.is_empty() && routes.any(|route| http::is_spelling_of(route, path)) {
+        return Err("must have another path: the gateway serves something else at this one".into());
+    }
+    Ok(url)
 }
 
 /// Which of our routes a webhook address names.
