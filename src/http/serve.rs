@@ -161,9 +161,7 @@ impl Site {
     }
 
     async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Result<Response, Infallible> {
-        if let Some(refusal) = host::refusal(&request) {
-            return Ok(refusal);
-        }
+        let refusal = host::refusal(&request);
         let phase = request.extensions().get::<Phase>().cloned();
         let phase = phase.unwrap_or_else(Phase::new);
         let lingers = !request.headers().contains_key(EXPECT);
@@ -175,6 +173,10 @@ impl Site {
         } = self.limits;
         let limits = (body_limit, body_timeout);
         let request = request.map(|body| Body::new(Guarded::new(body, limits, phase, lingers)));
+        // Guarded first: what comes of the body after the answer is read and dropped.
+        if let Some(refusal) = refusal {
+            return Ok(refusal);
+        }
         match timeout(response_timeout, self.router.clone().call(request)).await {
             Ok(answer) => answer,
             Err(_) => {

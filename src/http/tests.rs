@@ -213,6 +213,26 @@ async fn an_answer_given_before_the_body_is_read_is_not_lost() {
 }
 
 #[tokio::test]
+async fn r_78_the_refusal_of_a_host_survives_the_body_behind_it() {
+    let server = small().await;
+    for _ in 0..5 {
+        let mut stream = server.connect().await;
+        let head = "POST /echo HTTP/1.1\r\nhost: x\r\nhost: y\r\ncontent-length: 900000\r\n\r\n";
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let begun = one_answer(&mut stream, "}").await;
+        let answer = Answer::read(&begun);
+        assert_eq!(answer.status, 400);
+        assert!(answer.message().contains("more than one Host header"));
+        // A socket that is closed answers the first of these with a reset.
+        for _ in 0..90 {
+            stream.write_all(&[b'x'; 10_000]).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(until_closed(&mut stream).await, "");
+    }
+}
+
+#[tokio::test]
 async fn an_answer_to_headers_that_are_refused_is_not_lost() {
     let server = small().await;
     let long = format!("GET / HTTP/1.1\r\nhost: x\r\nx: {}", "a".repeat(70_000));
@@ -401,8 +421,11 @@ async fn r_69_busy_strangers_leave_a_place_to_others() {
                 if !matches!(stream.read(&mut bytes).await, Ok(1..)) {
                     break;
                 }
-            }
-        });
+            });
+        }
+        let mut other = server.connect().await;
+        timeout(LONG, ask_on(&mut other, "3")).await.unwrap();
+        strangers.shutdown().await;
     }
     let mut other = server.connect().await;
     timeout(LONG, ask_on(&mut other, "3")).await.unwrap();
