@@ -114,7 +114,7 @@ impl Site {
         }));
         let site = self.clone();
         let service = service_fn(move |mut request: Request<Incoming>| {
-            phase.serving();
+            phase.begins();
             request.extensions_mut().insert(phase.clone());
             let (mut app, phase, site) = (app.clone(), phase.clone(), site.clone());
             async move {
@@ -150,10 +150,10 @@ impl Site {
         }
     }
 
-    /// While somebody waits for a place a stranger's connection serves for one request: one that always
-    /// has the next ready would never lie idle, and never give way.
+    /// While somebody waits for a place, a stranger's request is the last of its connection: one that
+    /// always has the next ready would never lie idle, and never give way.
     fn parted<B>(&self, mut answer: hyper::Response<B>, phase: &Phase) -> hyper::Response<B> {
-        if !phase.is_known() && self.crowd.is_wanted() {
+        if !phase.has_shown() && self.crowd.is_wanted() {
             let close = HeaderValue::from_static("close");
             answer.headers_mut().insert(CONNECTION, close);
         }
