@@ -123,43 +123,33 @@ async fn taken(gateway: &Gateway, sandbox: &Sandbox, msg_id: &str, to: &str) -> 
     .await
 }
 
+const CALLERS: &str = "MOENGAGE_AUTH_AGAINST";
+const WORD: &str = "only the word before one";
+const TEMPLATE: &str = "a template or a command";
+/// The variable, what it holds, and what the start says of it.
+const NO_TOKENS: [(&str, &str, &str); 13] = [
+    (CALLERS, "Bearer ", WORD),
+    (CALLERS, "Bearer", WORD),
+    (CALLERS, "basic", WORD),
+    (CALLERS, "Bearer Bearer Bearer Bearer", WORD),
+    (CALLERS, "Authorization: Bearer ", WORD),
+    (CALLERS, "Bearer $UNSET", "the name of a variable"),
+    (CALLERS, "$(openssl rand -hex 24)", TEMPLATE),
+    (CALLERS, "   ", "not set"),
+    (CALLERS, "fifteen-letters", "ALLOW_SHORT_TOKENS=true"),
+    (CALLERS, "sixteen-letters-, short", "16 characters or more"),
+    ("OPS_TOKEN", "Bearer ", WORD),
+    ("OPS_TOKEN", "${OPS_TOKEN_OF_US:-}", TEMPLATE),
+    ("OPS_TOKEN", "fifteen-letters", "ALLOW_SHORT_TOKENS=true"),
+];
+
 #[tokio::test]
 async fn r_70_tokens_that_anybody_could_present_stop_the_start() {
     let sandbox = Sandbox::start(json!({})).await;
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data").display().to_string();
     let base = Setup::towards(&sandbox).env("DATA_DIR", &data);
-    for (name, value, says) in [
-        (
-            "MOENGAGE_AUTH_AGAINST",
-            "Bearer ",
-            "only the word before one",
-        ),
-        (
-            "MOENGAGE_AUTH_AGAINST",
-            "Bearer",
-            "only the word before one",
-        ),
-        ("MOENGAGE_AUTH_AGAINST", "basic", "only the word before one"),
-        (
-            "MOENGAGE_AUTH_AGAINST",
-            "Bearer $UNSET",
-            "the name of a variable",
-        ),
-        ("MOENGAGE_AUTH_AGAINST", "   ", "not set"),
-        (
-            "MOENGAGE_AUTH_AGAINST",
-            "fifteen-letters",
-            "ALLOW_SHORT_TOKENS=true",
-        ),
-        (
-            "MOENGAGE_AUTH_AGAINST",
-            "sixteen-letters-, short",
-            "16 characters or more",
-        ),
-        ("OPS_TOKEN", "Bearer ", "only the word before one"),
-        ("OPS_TOKEN", "fifteen-letters", "ALLOW_SHORT_TOKENS=true"),
-    ] {
+    for (name, value, says) in NO_TOKENS {
         let said = refused(&base.clone().env(name, value), dir.path());
         assert!(
             said.contains(name) && said.contains(says),
@@ -172,18 +162,18 @@ async fn r_70_tokens_that_anybody_could_present_stop_the_start() {
     }
     // Who cannot change it at once may say so, and is warned.
     let wished = base
-        .env("MOENGAGE_AUTH_AGAINST", "short")
+        .env(CALLERS, "short")
         .env("OPS_TOKEN", "short")
         .env("ALLOW_SHORT_TOKENS", "true");
     let gateway = Gateway::start_unheard(wished.clone());
     let log = gateway.process.output();
-    for name in ["MOENGAGE_AUTH_AGAINST", "OPS_TOKEN"] {
+    for name in [CALLERS, "OPS_TOKEN"] {
         assert!(
             log.contains(&format!("{name} has a token of fewer")),
             "{log}"
         );
     }
-    let word = wished.env("MOENGAGE_AUTH_AGAINST", "Bearer");
+    let word = wished.env(CALLERS, "Bearer");
     assert!(refused(&word, dir.path()).contains("only the word"));
 }
 
