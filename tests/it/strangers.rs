@@ -272,8 +272,9 @@ async fn r_76_a_folder_that_everybody_may_write_and_a_link_in_it_are_refused() {
     for bad in [0o777, 0o1777, 0o757] {
         mode(bad);
         for said in [refused(&setup, dir.path()), checked()] {
-            let names = said.contains("every user") && said.contains("chmod o-w");
-            assert!(names, "{bad:o}: {said}");
+            for part in ["every user", "chmod o-w", "move gateway.db, gateway.db-wal"] {
+                assert!(said.contains(part), "{bad:o}: {said}");
+            }
         }
     }
     mode(0o755);
@@ -293,6 +294,40 @@ async fn r_76_a_folder_that_everybody_may_write_and_a_link_in_it_are_refused() {
     std::fs::set_permissions(&shared, PermissionsExt::from_mode(0o1777)).unwrap();
     let own = shared.join("data").display().to_string();
     Gateway::start_unheard(setup.clone().env("DATA_DIR", &own));
+}
+
+#[tokio::test]
+async fn r_76_the_cure_of_an_open_folder_keeps_the_queue_and_the_tokens() {
+    embedded_only!("on Redis there is no DATA_DIR");
+    let sandbox = Sandbox::start(json!({})).await;
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let setup = Setup::towards(&sandbox).env("DATA_DIR", &data.display().to_string());
+    let gateway = Gateway::start(&sandbox, setup.clone()).await;
+    taken(&gateway, &sandbox, "sent", &person(1)).await;
+    let pause = gateway.ops_send("POST", "/api/channels/default/pause", json!({}));
+    assert_eq!(pause.await.0, 200);
+    gateway.accept("waits", &person(2)).await;
+    drop(gateway);
+    std::fs::set_permissions(&data, PermissionsExt::from_mode(0o777)).unwrap();
+    let said = refused(&setup, dir.path());
+    let below = data.join("below");
+    std::fs::create_dir(&below).unwrap();
+    std::fs::set_permissions(&below, PermissionsExt::from_mode(0o700)).unwrap();
+    for name in ["gateway.db", "gateway.db-wal", "gateway.db-shm"] {
+        assert!(said.contains(name), "{said}");
+        std::fs::rename(data.join(name), below.join(name)).unwrap();
+    }
+    let moved = setup.env("DATA_DIR", &below.display().to_string());
+    let gateway = Gateway::start(&sandbox, moved).await;
+    let resume = gateway.ops_send("POST", "/api/channels/default/resume", json!({}));
+    assert_eq!(resume.await.0, 200);
+    // The refresh token of the settings has been used up: what it became is in the file.
+    until("what waited is sent", async || {
+        let sends = sandbox.sends_to(digits(&person(2))).await;
+        (sends.len() == 1).then_some(())
+    })
+    .await;
 }
 
 /// An endpoint that answers, and never comes to the end.
