@@ -5,8 +5,12 @@
 #            --read-only --cap-drop ALL --security-opt no-new-privileges gateway
 # The ops listener is at 127.0.0.1:3002 inside the container; to reach it from outside, set
 # OPS_ADDR=0.0.0.0:3002 and OPS_TOKEN, and publish 3002 to where only operators are.
+#
+# The base images are pinned by the digest of their index (all platforms). They do not become newer by
+# themselves: `docker buildx imagetools inspect debian:bookworm-slim` shows the digest of today. Change it
+# here and in config/compose.yaml with every release.
 
-FROM rust:1.95-slim-bookworm AS build
+FROM rust:1.95-slim-bookworm@sha256:d7482085ff5b415f84dba5647ae71606650bdef00db7aeb69f4b3d170c3e4082 AS build
 WORKDIR /build
 # Dependencies first, against an empty package: they are built anew only when Cargo.lock changes.
 COPY Cargo.toml Cargo.lock ./
@@ -22,7 +26,7 @@ COPY src src
 RUN touch src/main.rs src/lib.rs \
     && cargo build --release --locked --bin gateway
 
-FROM debian:bookworm-slim
+FROM debian:bookworm-slim@sha256:88200866dfff7ea7f5cbcb6ec7c8a701889efe6fe859fe64d6990e4b07ea4171
 # To recognise Jumper and MoEngage over TLS.
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends ca-certificates \

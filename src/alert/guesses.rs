@@ -5,11 +5,13 @@ use super::{Code, over, raise};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::runtime::Handle;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep_until};
 
 /// So many within [`WINDOW`] are told.
 const MANY: u32 = 100;
 const WINDOW: Duration = Duration::from_secs(60);
+/// It is over after this. Of two windows one is whole, wherever in them the last one with many ended.
+const QUIET: Duration = Duration::from_secs(120);
 
 /// Counts the wrong ones at one door.
 #[derive(Debug)]
@@ -27,6 +29,8 @@ struct Seen {
     /// When the window of the count began.
     since: Option<Instant>,
     count: u32,
+    /// The last one beyond [`MANY`] in a window.
+    last_full: Option<Instant>,
     /// Whether a task waits for the end.
     watched: bool,
 }
@@ -37,6 +41,7 @@ impl Guesses {
         let seen = Seen {
             since: None,
             count: 0,
+            last_full: None,
             watched: false,
         };
         Self {
@@ -56,6 +61,9 @@ impl Guesses {
             }
             seen.count = seen.count.saturating_add(1);
             let many = seen.count >= MANY;
+            if many {
+                seen.last_full = Some(now);
+            }
             many && !std::mem::replace(&mut seen.watched, true)
         };
         if begins {
@@ -68,18 +76,21 @@ impl Guesses {
         }
     }
 
-    /// Tells the end, when a whole window had fewer.
+    /// Tells the end, when [`QUIET`] passed without a window that had many.
     async fn watch(&'static self) {
-        loop {
-            sleep(WINDOW).await;
-            let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-            let current = seen.since.is_some_and(|since| since.elapsed() < WINDOW);
-            if !current || seen.count < MANY {
-                seen.watched = false;
-                break;
-            }
+        while let Some(end) = self.quiet_at() {
+            sleep_until(end).await;
         }
         over(Code::SecretsGuessed, self.subject);
+    }
+
+    /// When it will have been quiet for long enough, unless it has been: then nobody watches any more.
+    fn quiet_at(&self) -> Option<Instant> {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let end = seen.last_full.map(|full| full + QUIET);
+        let end = end.filter(|end| Instant::now() < *end);
+        seen.watched = end.is_some();
+        end
     }
 }
 
@@ -87,6 +98,7 @@ impl Guesses {
 mod tests {
     use super::super::is_open;
     use super::*;
+    use tokio::time::sleep;
 
     #[tokio::test(start_paused = true)]
     async fn r_73_many_wrong_secrets_within_a_minute_are_told_once_and_so_is_their_end() {
@@ -109,5 +121,29 @@ mod tests {
             DOOR.wrong();
         }
         assert!(told(), "they may come again");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn r_73_guessing_is_not_over_while_it_goes_on_more_slowly() {
+        static DOOR: Guesses = Guesses::at("door that is guessed at slowly", "were wrong");
+        let told = || is_open(Code::SecretsGuessed, DOOR.subject);
+        let guess = async |count: u64, pause: u64| {
+            for n in 0..count {
+                DOOR.wrong();
+                sleep(Duration::from_millis(pause)).await;
+                assert!(told() || n < 150, "number {n}, one each {pause} ms");
+            }
+        };
+        guess(150, 20).await;
+        assert!(told());
+        // Five a second, then two, are more than a hundred within a minute.
+        for (count, pause) in [(5 * 600, 200), (2 * 600, 500)] {
+            guess(count, pause).await;
+            assert!(told(), "one each {pause} ms");
+        }
+        sleep(QUIET - WINDOW).await;
+        assert!(told(), "a minute may be a pause");
+        sleep(WINDOW * 2).await;
+        assert!(!told());
     }
 }

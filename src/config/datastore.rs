@@ -6,6 +6,7 @@ use super::reader::Reader;
 use super::setting::Setting;
 use crate::datastore::Settings;
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -43,11 +44,17 @@ impl Datastore {
 /// Where Google's libraries look for application default credentials: the file that is named, or that of
 /// gcloud if it is there.
 fn default_credentials() -> Option<PathBuf> {
-    if let Some(path) = std::env::var_os("GOOGLE_APPLICATION_CREDENTIALS") {
+    let named = std::env::var_os("GOOGLE_APPLICATION_CREDENTIALS");
+    first_of(named, std::env::home_dir())
+}
+
+/// A variable that says nothing is not set.
+fn first_of(named: Option<OsString>, home: Option<PathBuf>) -> Option<PathBuf> {
+    if let Some(path) = named.filter(|path| !path.is_empty()) {
         return Some(path.into());
     }
     let of_gcloud = ".config/gcloud/application_default_credentials.json";
-    let path = std::env::home_dir()?.join(of_gcloud);
+    let path = home?.join(of_gcloud);
     path.exists().then_some(path)
 }
 
@@ -117,4 +124,24 @@ pub(super) fn doubt(given: &BTreeMap<&'static str, Given>) -> Option<String> {
     Some(format!(
         "{name} has no effect without DT_PROJECT_ID: records are not written to Datastore"
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn default_credentials_are_those_of_the_variable_unless_it_is_empty() {
+        let home = tempfile::tempdir().unwrap();
+        let at = |named: Option<&str>| first_of(named.map(Into::into), Some(home.path().into()));
+        assert_eq!(at(Some("/key.json")), Some("/key.json".into()));
+        assert_eq!((at(None), at(Some(""))), (None, None));
+        let gcloud = home.path().join(".config/gcloud");
+        std::fs::create_dir_all(&gcloud).unwrap();
+        let file = gcloud.join("application_default_credentials.json");
+        std::fs::write(&file, "{}").unwrap();
+        assert_eq!(at(None).as_ref(), Some(&file));
+        assert_eq!(at(Some("")).as_ref(), Some(&file));
+        assert_eq!(first_of(Some("".into()), None), None);
+    }
 }

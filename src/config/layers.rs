@@ -127,7 +127,11 @@ fn gather(flags: Vec<(String, String)>) -> (Sources, Vec<Fault>) {
             sources.note_read(Layer::DotEnv, dotenv::FILE, is_open);
         }
         Err(error) if error.kind() == ErrorKind::NotFound => {}
-        Err(error) => faults.push(unreadable(dotenv::FILE, "working directory", &error)),
+        Err(error) => {
+            let cure = "or start where there is none, with the settings as environment variables";
+            let why = format_args!("{error}; {cure}");
+            faults.push(unreadable(dotenv::FILE, "working directory", why));
+        }
     }
     if let Some((path, layer)) = sources.variable(FILE_VAR) {
         match own::read(Path::new(&path)) {
@@ -136,19 +140,16 @@ fn gather(flags: Vec<(String, String)>) -> (Sources, Vec<Fault>) {
                 sources.file = Some((path.into(), text));
             }
             Err(error) => {
-                faults.push(unreadable(FILE_VAR, layer, &error).with_value(path));
+                faults.push(unreadable(FILE_VAR, layer, error).with_value(path));
             }
         }
     }
     (sources, faults)
 }
 
-fn unreadable(name: &str, place: impl fmt::Display, error: &std::io::Error) -> Fault {
-    Fault::new(
-        name,
-        place,
-        format!("must be a file that can be read and trusted: {error}"),
-    )
+fn unreadable(name: &str, place: impl fmt::Display, why: impl fmt::Display) -> Fault {
+    let right = format!("must be a file that can be read and trusted: {why}");
+    Fault::new(name, place, right)
 }
 
 /// One of the layers, lowest first.

@@ -35,7 +35,7 @@ fn trusted(file: &Metadata, us: u32) -> Result<(), String> {
         0 => Ok(()),
         _ if !file.is_file() => Ok(()),
         _ => Err(
-            "other users may write it, and what it says decides where credentials go; chmod go-w"
+            "other users may write it, and what it says decides where credentials go: chmod go-w"
                 .to_owned(),
         ),
     }
@@ -46,8 +46,7 @@ fn owned(owner: u32, us: u32) -> Result<(), String> {
         return Ok(());
     }
     Err(format!(
-        "it belongs to user {owner}, and the gateway runs as user {us}: give it to {us} or to root (chown), \
-         or start the gateway elsewhere"
+        "it belongs to user {owner}, and the gateway runs as user {us}: give it to root or to {us} (chown)"
     ))
 }
 

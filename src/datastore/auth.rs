@@ -26,9 +26,22 @@ const LONGEST_ANSWER: usize = 64 << 10;
 const MARGIN: Duration = Duration::from_secs(60);
 /// The life of a token that does not say how long it lives, and the longest that is believed.
 const LIFE: Duration = Duration::from_secs(3600);
-/// Where the machines of Google get theirs.
-const METADATA: &str =
-    "http://metadata.google.internal/computeMetadata/v1/instance/service-accounts/default/token";
+/// How long one is waited for. Shorter than a call may take, so that it is known who did not answer.
+const PATIENCE: Duration = Duration::from_secs(6);
+
+/// Who gives tokens, but for the endpoint that a service account's file names.
+#[derive(Debug, Clone, Copy)]
+struct Endpoints {
+    /// Where the machines of Google get theirs.
+    metadata: &'static str,
+    /// Where a user's refresh token is exchanged.
+    users: &'static str,
+}
+
+const GOOGLE: Endpoints = Endpoints {
+    metadata: "http://metadata.google.internal/computeMetadata/v1/instance/service-accounts/default/token",
+    users: "https://oauth2.googleapis.com/token",
+};
 
 /// Where access tokens come from.
 #[derive(Debug, Clone)]
@@ -44,15 +57,20 @@ pub(super) enum Source {
 /// The access tokens of one client.
 pub(super) struct Auth {
     source: Source,
+    endpoints: Endpoints,
     http: reqwest::Client,
     /// Locked while a token is asked for, so that many calls ask once.
-    held: Mutex<Option<Held>>,
+    held: Mutex<Held>,
 }
 
+#[derive(Default)]
 struct Held {
     /// As they were found. Looked for anew after a token was refused.
-    credentials: Credentials,
+    credentials: Option<Credentials>,
+    /// With its end.
     token: Option<(Arc<str>, Instant)>,
+    /// Whether a token ever came: then there are credentials, and who gives none now does so again.
+    proved: bool,
 }
 
 #[derive(Deserialize)]
@@ -65,8 +83,9 @@ impl Auth {
     pub(super) fn new(source: Source, http: reqwest::Client) -> Self {
         Self {
             source,
+            endpoints: GOOGLE,
             http,
-            held: Mutex::new(None),
+            held: Mutex::default(),
         }
     }
 
@@ -76,28 +95,40 @@ impl Auth {
             return Ok(None);
         }
         let mut held = self.held.lock().await;
-        let held = match &mut *held {
-            Some(held) => held,
-            none => none.insert(Held {
-                credentials: self.find()?,
-                token: None,
-            }),
-        };
         if let Some((token, end)) = &held.token
             && Instant::now() + MARGIN < *end
         {
             return Ok(Some(token.clone()));
         }
-        let answer = self.ask(&held.credentials).await?;
+        let proved = held.proved;
+        let credentials = match &mut held.credentials {
+            Some(credentials) => credentials,
+            none => none.insert(self.find()?),
+        };
+        let asked = self.ask(credentials, proved).await;
+        if asked.is_err() {
+            // A file that did not do may be replaced before the next call.
+            held.credentials = None;
+        }
+        let answer = asked?;
         let life = answer.expires_in.map_or(LIFE, Duration::from_secs);
         let token: Arc<str> = answer.access_token.into();
         held.token = Some((token.clone(), Instant::now() + life.min(LIFE)));
+        held.proved = true;
         Ok(Some(token))
     }
 
-    /// The token was refused: the next call looks for credentials anew.
-    pub(super) async fn forget(&self) {
-        *self.held.lock().await = None;
+    /// This token was refused: the next call looks for credentials anew, unless another has done so
+    /// meanwhile. That happens before its time too: a machine that slept did not see the time pass.
+    pub(super) async fn forget(&self, refused: &str) {
+        let mut held = self.held.lock().await;
+        if held
+            .token
+            .take_if(|(token, _)| **token == *refused)
+            .is_some()
+        {
+            held.credentials = None;
+        }
     }
 
     fn find(&self) -> Result<Credentials, Error> {
@@ -119,13 +150,14 @@ impl Auth {
         }
     }
 
-    async fn ask(&self, credentials: &Credentials) -> Result<Answer, Error> {
-        let request = self
-            .request(credentials)?
-            .header(ACCEPT, "application/json");
-        let response = request.send().await.map_err(|error| self.no_way(error))?;
+    /// Asks for a token; `proved` when one came before.
+    async fn ask(&self, credentials: &Credentials, proved: bool) -> Result<Answer, Error> {
+        let request = self.request(credentials)?.timeout(PATIENCE);
+        let sent = request.header(ACCEPT, "application/json").send().await;
+        let response = sent.map_err(|error| self.no_way(unreachable(error), proved))?;
         let http = response.status();
-        let body = whole(response, LONGEST_ANSWER).await?;
+        let body = whole(response, LONGEST_ANSWER).await;
+        let body = body.map_err(|error| self.refused(&of_the_endpoint(error)))?;
         let answer = serde_json::from_slice::<Answer>(&body).ok();
         match answer.filter(|_| http.is_success()) {
             Some(answer) => Ok(answer),
@@ -135,23 +167,27 @@ impl Auth {
 
     fn request(&self, credentials: &Credentials) -> Result<RequestBuilder, Error> {
         Ok(match credentials {
-            Credentials::Machine => self.http.get(METADATA).header("Metadata-Flavor", "Google"),
+            Credentials::Machine => {
+                let asked = self.http.get(self.endpoints.metadata);
+                asked.header("Metadata-Flavor", "Google")
+            }
             Credentials::Files(key) => {
-                let Grant { address, form } = key.grant(Timestamp::now().as_second())?;
+                let now = Timestamp::now().as_second();
+                let Grant { address, form } = key.grant(now, self.endpoints.users)?;
                 self.http.post(address).form(&form)
             }
         })
     }
 
     /// Nobody answers. Off Google's machines that means that there are no credentials at all.
-    fn no_way(&self, error: reqwest::Error) -> Error {
-        let error = unreachable(error);
+    fn no_way(&self, error: Error, proved: bool) -> Error {
+        let why = of_the_endpoint(error);
         match &self.source {
-            Source::Default(None) => Error::Credentials(format!(
-                "no credentials for Google were found, and no metadata server answers ({error}): set \
+            Source::Default(None) if !proved => Error::Credentials(format!(
+                "no credentials for Google were found, and no metadata server answers ({why}): set \
                  DT_JSON_PATH to a service-account key, or run where application default credentials exist"
             )),
-            _ => self.refused(&error.to_string()),
+            _ => self.refused(&why),
         }
     }
 
@@ -161,6 +197,19 @@ impl Auth {
             _ => "the application default credentials".to_owned(),
         };
         Error::NoToken(format!("Google gives no token for {whose}: {why}"))
+    }
+}
+
+/// The words of an error on the way to the token endpoint, which is not Datastore.
+fn of_the_endpoint(error: Error) -> String {
+    match error {
+        Error::Unreachable(why) => format!("the token endpoint cannot be reached: {why}"),
+        Error::TooSlow => format!(
+            "the token endpoint did not answer within {} s",
+            PATIENCE.as_secs()
+        ),
+        Error::Strange(why) => format!("the answer of the token endpoint cannot be used: {why}"),
+        other => other.to_string(),
     }
 }
 
@@ -182,3 +231,6 @@ pub(super) async fn whole(mut response: Response, most: usize) -> Result<Vec<u8>
     }
     Ok(answer)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,5 @@
-//! The five calls. Each ends within a deadline and reads a bounded answer; none is retried here.
+//! The five calls. Each ends within a deadline and reads a bounded answer; none is retried here,
+//! unless its token was refused.
 
 use super::Settings;
 use super::auth::{Auth, Source, whole};
@@ -167,21 +168,29 @@ impl Client {
         serde_json::from_slice(&answer).map_err(|error| Error::Strange(error.to_string()))
     }
 
+    /// One call; one more with a new token when the first one's token was refused.
     async fn exchange(&self, call: &str, body: &Value) -> Result<Vec<u8>, Error> {
-        let mut request = self.http.post(format!("{}:{call}", self.base)).json(body);
-        if let Some(token) = self.auth.token().await? {
-            request = request.bearer_auth(token);
+        let mut again = true;
+        loop {
+            let token = self.auth.token().await?;
+            let mut request = self.http.post(format!("{}:{call}", self.base)).json(body);
+            if let Some(token) = &token {
+                request = request.bearer_auth(token);
+            }
+            let response = request.send().await.map_err(unreachable)?;
+            let http = response.status();
+            let answer = whole(response, LONGEST_ANSWER).await?;
+            if http == StatusCode::OK {
+                return Ok(answer);
+            }
+            let token = token.filter(|_| http == StatusCode::UNAUTHORIZED);
+            if let Some(token) = &token {
+                self.auth.forget(token).await;
+            }
+            if token.is_none() || !std::mem::take(&mut again) {
+                return Err(refused(http, &answer));
+            }
         }
-        let response = request.send().await.map_err(unreachable)?;
-        let http = response.status();
-        let answer = whole(response, LONGEST_ANSWER).await?;
-        if http == StatusCode::OK {
-            return Ok(answer);
-        }
-        if http == StatusCode::UNAUTHORIZED {
-            self.auth.forget().await;
-        }
-        Err(refused(http, &answer))
     }
 }
 

@@ -21,8 +21,6 @@ use std::path::Path;
 const LONGEST_FILE: u64 = 64 << 10;
 /// How long a signed claim is good for, in seconds; Google takes no longer one.
 const CLAIM: i64 = 3600;
-/// Where a user's refresh token is exchanged.
-const USERS: &str = "https://oauth2.googleapis.com/token";
 
 /// Whom Google gives a token to.
 pub(super) enum Credentials {
@@ -71,8 +69,8 @@ impl Credentials {
 }
 
 impl Key {
-    /// What is posted; `now` is in Unix seconds.
-    pub(super) fn grant(&self, now: i64) -> Result<Grant, Error> {
+    /// What is posted; `now` is in Unix seconds, `users` is where a user's refresh token is exchanged.
+    pub(super) fn grant(&self, now: i64, users: &str) -> Result<Grant, Error> {
         match self {
             Self::Account {
                 client_email,
@@ -95,7 +93,7 @@ impl Key {
                 client_secret,
                 refresh_token,
             } => Ok(Grant {
-                address: USERS.to_owned(),
+                address: users.to_owned(),
                 form: vec![
                     ("grant_type", "refresh_token".to_owned()),
                     ("client_id", client_id.clone()),

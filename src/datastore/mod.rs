@@ -1,8 +1,8 @@
 //! Google Cloud Datastore over its REST API, version 1: five calls, no more.
 //!
 //! The official Rust crate of that name was never published, so this is ours: `wire` has the JSON,
-//! `auth` and `key` the access tokens, `client` the calls, `error` what can go wrong. Knows nothing of messages, retries nothing, and
-//! never shows a token. Full entities only: neither masks nor conditions work the same everywhere.
+//! `auth` and `key` the access tokens, `client` the calls, `error` what can go wrong. Knows nothing of messages, retries nothing but a
+//! refused token, and never shows one. Full entities only: neither masks nor conditions work the same everywhere.
 
 mod auth;
 mod client;

@@ -24,9 +24,9 @@ pub(super) const LINGER: Duration = Duration::from_secs(2);
 /// How much of it.
 pub(super) const LINGER_BYTES: usize = 8 * 1024 * 1024;
 
-/// A body that takes longer than this must come at [`FLOOR`] at least. A lost packet or two are no
-/// reason to cut a caller off.
-const GRACE: Duration = Duration::from_secs(5);
+/// A body that takes longer than this must come at [`FLOOR`] at least. It is what a body has by default:
+/// the floor is for those who give theirs longer, and no reason to cut an honest caller off sooner.
+const GRACE: Duration = Duration::from_secs(10);
 /// Bytes per second.
 const FLOOR: usize = 1024;
 
@@ -105,8 +105,7 @@ impl Guarded {
             since: Instant::now(),
             alarm: Box::pin(sleep(Duration::ZERO)),
         });
-        let earned = GRACE + Duration::from_millis((came * 1000 / FLOOR) as u64);
-        let end = late.since + self.patience.min(earned);
+        let end = late.since + allowed(self.patience, came);
         if late.alarm.deadline() != end {
             late.alarm.as_mut().reset(end);
         }
@@ -124,6 +123,11 @@ impl Guarded {
             None => Err(BodyFault::TooLarge(self.limit)),
         }
     }
+}
+
+/// How long a body may take of which so many bytes came.
+fn allowed(patience: Duration, came: usize) -> Duration {
+    patience.min(GRACE + Duration::from_millis((came * 1000 / FLOOR) as u64))
 }
 
 impl HttpBody for Guarded {
@@ -260,6 +264,24 @@ async fn next(body: &mut Body) -> Result<Option<Bytes>, BodyFault> {
                 let fault = error.into_inner().downcast::<BodyFault>();
                 return Err(fault.map_or(BodyFault::Broken, |fault| *fault));
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn r_69_the_floor_takes_nothing_from_the_default_patience() {
+        let seconds = Duration::from_secs;
+        let usual = super::super::Limits::default().body_timeout;
+        for came in [0, 1, FLOOR, 1 << 20] {
+            assert_eq!(allowed(usual, came), usual, "{came}");
+        }
+        let long = seconds(600);
+        for (came, whole) in [(0, 10), (9 * FLOOR, 19), (600 * FLOOR, 600)] {
+            assert_eq!(allowed(long, came), seconds(whole), "{came}");
         }
     }
 }

@@ -1,9 +1,10 @@
 //! The connections of a listener, and who gives way when there is room for no more.
 //!
 //! Anybody can open connections and say nothing, or a byte now and then, so they must not be able to
-//! keep others out: at the limit, connections that wait for their caller are closed for new ones.
-//! First those that lie idle, then those that owe bytes of a request, last those of callers who have
-//! shown a token or a secret. While we owe the answer none is closed; when all are, new callers wait.
+//! keep others out: at the limit, connections that wait for their caller are closed for new ones, an
+//! eighth at once. First those that lie idle, then those that owe bytes of a request. One on which a
+//! token or a secret was shown goes only when none of the others waits, however briefly, and then one
+//! for one. While we owe the answer none is closed; where we owe all, new callers wait.
 
 use super::patience::{Phase, Readiness};
 use super::{GivesWay, Limits};
@@ -19,7 +20,7 @@ use tokio::time::{Instant, timeout};
 const LEAST_WAIT: Duration = Duration::from_millis(200);
 /// How long a new caller waits before it is looked again who may give way.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
-/// The share of all connections that is closed at once: looking costs a look at all of them, and
+/// The share of all connections that strangers lose at once: looking costs a look at all of them, and
 /// whoever wants to keep others out comes with many.
 const SHARE: usize = 8;
 
@@ -75,7 +76,7 @@ impl Crowd {
             let free = self.seats.available_permits();
             self.wanted.store(free == 0, Ordering::Relaxed);
             if free <= self.kept {
-                self.make_room();
+                self.make_room(free == 0);
             }
             let seat = self.seats.clone().acquire_owned();
             if let Ok(seat) = timeout(LOOK_AGAIN, seat).await {
@@ -105,34 +106,25 @@ impl Crowd {
         }
     }
 
-    /// Asks those to go that are readiest to.
-    fn make_room(&self) {
+    /// Asks those to go that are readiest to; `wanted` when there is no place left at all.
+    fn make_room(&self, wanted: bool) {
         let now = Instant::now();
         let seated = lock(&self.seated);
-        let mut waiting: Vec<(Readiness, Duration, &Notify)> = seated
-            .all
-            .values()
-            .filter_map(|(phase, wanted)| {
-                let (readiness, since) = phase.waits()?;
-                Some((readiness, now.duration_since(since), &**wanted))
+        let waiting = seated.all.values().filter_map(|(phase, notify)| {
+            let (readiness, since) = phase.waits()?;
+            Some(Waiting {
+                readiness,
+                waited: now.duration_since(since),
+                who: &**notify,
             })
-            .filter(|(_, waited, _)| *waited >= LEAST_WAIT)
-            .collect();
-        let share = (self.most / SHARE).max(1);
-        if waiting.len() > share {
-            waiting.select_nth_unstable_by(share, |(a, a_waited, _), (b, b_waited, _)| {
-                let by_time = match self.order {
-                    GivesWay::LongestFirst => b_waited.cmp(a_waited),
-                    GivesWay::NewestFirst => a_waited.cmp(b_waited),
-                };
-                a.cmp(b).then(by_time)
-            });
-            waiting.truncate(share);
+        });
+        let strangers = (self.most / SHARE).max(1);
+        let known = usize::from(wanted);
+        let gone = leaving(waiting.collect(), self.order, strangers, known);
+        for one in &gone {
+            one.who.notify_one();
         }
-        for (_, _, wanted) in &waiting {
-            wanted.notify_one();
-        }
-        let closed = waiting.len();
+        let closed = gone.len();
         metrics::counter!("gateway_http_gave_way_total").increment(closed as u64);
         if LOG.passes() {
             tracing::warn!(
@@ -142,6 +134,43 @@ impl Crowd {
             );
         }
     }
+}
+
+/// A connection that waits for its caller.
+#[derive(Debug)]
+struct Waiting<T> {
+    readiness: Readiness,
+    waited: Duration,
+    who: T,
+}
+
+/// Those that are asked to go: so many strangers, or so many known ones where no stranger waits. A
+/// stranger that came a moment ago may go in a moment; who is let in may be another.
+fn leaving<T>(
+    mut waiting: Vec<Waiting<T>>,
+    order: GivesWay,
+    strangers: usize,
+    known: usize,
+) -> Vec<Waiting<T>> {
+    let is_stranger = |one: &Waiting<T>| one.readiness < Readiness::Known;
+    let most = if waiting.iter().any(is_stranger) {
+        waiting.retain(is_stranger);
+        strangers
+    } else {
+        known
+    };
+    waiting.retain(|one| one.waited >= LEAST_WAIT);
+    if waiting.len() > most {
+        waiting.select_nth_unstable_by(most, |a, b| {
+            let by_time = match order {
+                GivesWay::LongestFirst => b.waited.cmp(&a.waited),
+                GivesWay::NewestFirst => a.waited.cmp(&b.waited),
+            };
+            a.readiness.cmp(&b.readiness).then(by_time)
+        });
+        waiting.truncate(most);
+    }
+    waiting
 }
 
 impl Seat {
@@ -169,4 +198,52 @@ impl Drop for Seat {
 
 fn lock(seated: &Mutex<Seated>) -> MutexGuard<'_, Seated> {
     seated.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Who goes of those that wait, by their milliseconds.
+    fn gone(waiting: &[(Readiness, u64)], order: GivesWay, most: [usize; 2]) -> Vec<u64> {
+        let waiting = waiting.iter().map(|(readiness, waited)| Waiting {
+            readiness: *readiness,
+            waited: Duration::from_millis(*waited),
+            who: *waited,
+        });
+        let gone = leaving(waiting.collect(), order, most[0], most[1]);
+        let mut gone: Vec<u64> = gone.into_iter().map(|one| one.who).collect();
+        gone.sort_unstable();
+        gone
+    }
+
+    #[test]
+    fn r_69_known_callers_go_when_no_stranger_waits_and_one_for_one() {
+        use GivesWay::{LongestFirst, NewestFirst};
+        use Readiness::{Idle, Known, Owes};
+        let none: [u64; 0] = [];
+        let known = [(Known, 900), (Known, 300), (Known, 500), (Known, 10)];
+        assert_eq!(gone(&known, LongestFirst, [8, 1]), [900]);
+        assert_eq!(gone(&known, NewestFirst, [8, 1]), [300]);
+        // Where places are only kept free, they all stay.
+        assert_eq!(gone(&known, NewestFirst, [8, 0]), none);
+        for young in [Idle, Owes] {
+            let mut beside = known.to_vec();
+            beside.push((young, 199));
+            assert_eq!(gone(&beside, LongestFirst, [8, 1]), none, "{young:?}");
+            beside.push((young, 200));
+            assert_eq!(gone(&beside, LongestFirst, [8, 1]), [200], "{young:?}");
+        }
+        let strangers = [
+            (Owes, 901),
+            (Idle, 301),
+            (Idle, 501),
+            (Owes, 701),
+            (Known, 999),
+        ];
+        assert_eq!(gone(&strangers, LongestFirst, [1, 1]), [501]);
+        assert_eq!(gone(&strangers, LongestFirst, [3, 1]), [301, 501, 901]);
+        assert_eq!(gone(&strangers, LongestFirst, [9, 1]), [301, 501, 701, 901]);
+        assert_eq!(gone(&strangers, NewestFirst, [3, 1]), [301, 501, 701]);
+    }
 }

@@ -25,8 +25,11 @@ pub(super) struct Phase(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     doing: Mutex<Doing>,
-    /// Whether its caller has shown a token or a secret; set by a handler, for as long as it lasts.
+    /// Whether a caller has shown a token or a secret on it; set by a handler, for as long as it lasts.
     known: AtomicBool,
+    /// Whether the caller of this request has: a proxy puts requests of many callers on one connection.
+    /// Set by a handler, taken back when a request begins.
+    shown: AtomicBool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -48,7 +51,7 @@ pub(super) enum Readiness {
     Idle,
     /// A stranger's that owes us bytes of a request.
     Owes,
-    /// That of a caller who has shown a token or a secret.
+    /// One on which a caller has shown a token or a secret.
     Known,
 }
 
@@ -58,6 +61,7 @@ impl Phase {
         Self(Arc::new(Shared {
             doing: Mutex::new(Doing::Headers(Instant::now())),
             known: AtomicBool::new(false),
+            shown: AtomicBool::new(false),
         }))
     }
 
@@ -68,7 +72,13 @@ impl Phase {
         *doing
     }
 
-    /// The headers are complete, or the body is.
+    /// The headers of a request are complete.
+    pub(super) fn begins(&self) {
+        self.0.shown.store(false, Ordering::Relaxed);
+        self.serving();
+    }
+
+    /// We have to answer: the body is complete, or given up.
     pub(super) fn serving(&self) {
         self.change(|_| Doing::Serving);
     }
@@ -83,23 +93,24 @@ impl Phase {
         self.change(|_| Doing::Idle(Instant::now()));
     }
 
-    /// Its caller has shown a token or a secret.
+    /// The caller of this request has shown a token or a secret.
     pub(super) fn vouch(&self) {
+        self.0.shown.store(true, Ordering::Relaxed);
         self.0.known.store(true, Ordering::Relaxed);
     }
 
-    /// Whether its caller has shown a token or a secret.
-    pub(super) fn is_known(&self) -> bool {
-        self.0.known.load(Ordering::Relaxed)
+    /// Whether the caller of this request has shown a token or a secret.
+    pub(super) fn has_shown(&self) -> bool {
+        self.0.shown.load(Ordering::Relaxed)
     }
 
     /// How readily it gives way, and since when it waits for its caller; nothing while we have to
-    /// answer, or while a known caller's body comes in.
+    /// answer, or while the body of a request with a token or a secret comes in.
     pub(super) fn waits(&self) -> Option<(Readiness, Instant)> {
-        let known = self.is_known();
+        let known = self.0.known.load(Ordering::Relaxed);
         match self.change(|doing| doing) {
             Doing::Serving => None,
-            Doing::Body(_) if known => None,
+            Doing::Body(_) if self.has_shown() => None,
             Doing::Idle(since) | Doing::Headers(since) if known => Some((Readiness::Known, since)),
             Doing::Idle(since) => Some((Readiness::Idle, since)),
             Doing::Headers(since) | Doing::Body(since) => Some((Readiness::Owes, since)),

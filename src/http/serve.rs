@@ -114,7 +114,7 @@ impl Site {
         }));
         let site = self.clone();
         let service = service_fn(move |mut request: Request<Incoming>| {
-            phase.serving();
+            phase.begins();
             request.extensions_mut().insert(phase.clone());
             let (mut app, phase, site) = (app.clone(), phase.clone(), site.clone());
             async move {
@@ -150,10 +150,10 @@ impl Site {
         }
     }
 
-    /// While somebody waits for a place a stranger's connection serves for one request: one that always
-    /// has the next ready would never lie idle, and never give way.
+    /// While somebody waits for a place, a stranger's request is the last of its connection: one that
+    /// always has the next ready would never lie idle, and never give way.
     fn parted<B>(&self, mut answer: hyper::Response<B>, phase: &Phase) -> hyper::Response<B> {
-        if !phase.is_known() && self.crowd.is_wanted() {
+        if !phase.has_shown() && self.crowd.is_wanted() {
             let close = HeaderValue::from_static("close");
             answer.headers_mut().insert(CONNECTION, close);
         }
@@ -161,9 +161,7 @@ impl Site {
     }
 
     async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Result<Response, Infallible> {
-        if let Some(refusal) = host::refusal(&request) {
-            return Ok(refusal);
-        }
+        let refusal = host::refusal(&request);
         let phase = request.extensions().get::<Phase>().cloned();
         let phase = phase.unwrap_or_else(Phase::new);
         let lingers = !request.headers().contains_key(EXPECT);
@@ -175,6 +173,10 @@ impl Site {
         } = self.limits;
         let limits = (body_limit, body_timeout);
         let request = request.map(|body| Body::new(Guarded::new(body, limits, phase, lingers)));
+        // Guarded first: what comes of the body after the answer is read and dropped.
+        if let Some(refusal) = refusal {
+            return Ok(refusal);
+        }
         match timeout(response_timeout, self.router.clone().call(request)).await {
             Ok(answer) => answer,
             Err(_) => {

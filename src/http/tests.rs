@@ -213,6 +213,26 @@ async fn an_answer_given_before_the_body_is_read_is_not_lost() {
 }
 
 #[tokio::test]
+async fn r_78_the_refusal_of_a_host_survives_the_body_behind_it() {
+    let server = small().await;
+    for _ in 0..5 {
+        let mut stream = server.connect().await;
+        let head = "POST /echo HTTP/1.1\r\nhost: x\r\nhost: y\r\ncontent-length: 900000\r\n\r\n";
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let begun = one_answer(&mut stream, "}").await;
+        let answer = Answer::read(&begun);
+        assert_eq!(answer.status, 400);
+        assert!(answer.message().contains("more than one Host header"));
+        // A socket that is closed answers the first of these with a reset.
+        for _ in 0..90 {
+            stream.write_all(&[b'x'; 10_000]).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(until_closed(&mut stream).await, "");
+    }
+}
+
+#[tokio::test]
 async fn an_answer_to_headers_that_are_refused_is_not_lost() {
     let server = small().await;
     let long = format!("GET / HTTP/1.1\r\nhost: x\r\nx: {}", "a".repeat(70_000));
@@ -340,9 +360,8 @@ async fn at_the_limit_who_has_waited_longest_gives_way() {
     one_answer(&mut silent, "3").await;
 }
 
-/// A body under way is waited for, not worked on.
-#[tokio::test]
-async fn r_69_at_the_limit_slow_bodies_give_way_and_those_of_known_callers_do_not() {
+/// Some routes ask for no token, others for one.
+fn half_known() -> Router {
     let router = Router::new()
         .route("/echo", post(async |Payload(body): Payload| body))
         .route(
@@ -356,16 +375,41 @@ async fn r_69_at_the_limit_slow_bodies_give_way_and_those_of_known_callers_do_no
             }),
         )
         .route("/items/{id}", get(async |Path(id): Path<String>| id));
-    let limits = Limits {
-        max_connections: 3,
+    finish(router, Vec::new())
+}
+
+fn for_known(max_connections: usize) -> Limits {
+    Limits {
+        max_connections,
+        header_timeout: LONG,
         body_timeout: LONG,
+        response_timeout: LONG,
         ..limits()
-    };
-    let server = Server::start(finish(router, Vec::new()), limits, SHORT).await;
+    }
+}
+
+/// Sends the begin of a body of five bytes.
+async fn begin(stream: &mut TcpStream, path: &str) {
+    let head = format!("POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\nab");
+    stream.write_all(head.as_bytes()).await.unwrap();
+}
+
+/// A connection on which a token was shown.
+async fn known_on(server: &Server) -> TcpStream {
+    let mut stream = server.connect().await;
+    begin(&mut stream, "/known").await;
+    stream.write_all(b"cde").await.unwrap();
+    one_answer(&mut stream, "abcde").await;
+    stream
+}
+
+/// A body under way is waited for, not worked on.
+#[tokio::test]
+async fn r_69_at_the_limit_slow_bodies_give_way_and_those_of_known_callers_do_not() {
+    let server = Server::start(half_known(), for_known(3), SHORT).await;
     let slow = async |path: &str| {
         let mut stream = server.connect().await;
-        let head = format!("POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\nab");
-        stream.write_all(head.as_bytes()).await.unwrap();
+        begin(&mut stream, path).await;
         stream
     };
     let mut known = slow("/known").await;
@@ -382,31 +426,80 @@ async fn r_69_at_the_limit_slow_bodies_give_way_and_those_of_known_callers_do_no
     one_answer(&mut known, "abcde").await;
 }
 
+/// A proxy before us puts everybody's requests on the connections that it has.
+#[tokio::test]
+async fn r_69_a_strangers_slow_body_gives_way_where_a_token_was_shown_before() {
+    let server = Server::start(half_known(), for_known(1), SHORT).await;
+    let mut pooled = known_on(&server).await;
+    begin(&mut pooled, "/echo").await;
+    let began = Instant::now();
+    let mut other = server.connect().await;
+    ask_on(&mut other, "2").await;
+    assert!(began.elapsed() < LONG / 2, "{:?}", began.elapsed());
+    let _ = pooled.write_all(b"cde").await;
+    let mut rest = Vec::new();
+    let _ = timeout(LONG, pooled.read_to_end(&mut rest)).await.unwrap();
+    assert!(rest.is_empty(), "it was closed");
+}
+
+#[tokio::test]
+async fn r_69_known_callers_stay_while_a_stranger_sits_there() {
+    let server = Server::start(half_known(), for_known(3), SHORT).await;
+    let (mut first, mut second) = (known_on(&server).await, known_on(&server).await);
+    // waits because by then they could be closed
+    tokio::time::sleep(SHORT).await;
+    let mut stranger = server.connect().await;
+    let mut other = server.connect().await;
+    ask_on(&mut other, "4").await;
+    assert_eq!(until_closed(&mut stranger).await, "");
+    for known in [&mut first, &mut second] {
+        ask_on(known, "5").await;
+    }
+}
+
+#[tokio::test]
+async fn r_69_among_known_callers_one_goes_for_one() {
+    let server = Server::start(half_known(), for_known(16), SHORT).await;
+    let mut all = Vec::new();
+    for _ in 0..16 {
+        all.push(known_on(&server).await);
+    }
+    // waits because by then all could be closed
+    tokio::time::sleep(SHORT).await;
+    let mut other = server.connect().await;
+    ask_on(&mut other, "17").await;
+    assert_eq!(until_closed(&mut all[0]).await, "", "it has waited longest");
+    for known in &mut all[1..] {
+        ask_on(known, "5").await;
+    }
+}
+
 /// One that always has its next request ready never lies idle.
 #[tokio::test]
 async fn r_69_busy_strangers_leave_a_place_to_others() {
-    let limits = Limits {
-        max_connections: 2,
-        ..limits()
-    };
-    let server = Server::start(echo(), limits, SHORT).await;
-    let mut strangers = tokio::task::JoinSet::new();
-    for _ in 0..2 {
-        let mut stream = server.connect().await;
-        ask_on(&mut stream, "1").await;
-        strangers.spawn(async move {
-            let ask = b"GET /items/2 HTTP/1.1\r\nhost: x\r\n\r\n";
-            let mut bytes = [0; 1024];
-            while stream.write_all(ask).await.is_ok() {
-                if !matches!(stream.read(&mut bytes).await, Ok(1..)) {
-                    break;
+    for pooled in [false, true] {
+        let server = Server::start(half_known(), for_known(2), SHORT).await;
+        let mut strangers = tokio::task::JoinSet::new();
+        for _ in 0..2 {
+            let mut stream = match pooled {
+                true => known_on(&server).await,
+                false => server.connect().await,
+            };
+            ask_on(&mut stream, "1").await;
+            strangers.spawn(async move {
+                let ask = b"GET /items/2 HTTP/1.1\r\nhost: x\r\n\r\n";
+                let mut bytes = [0; 1024];
+                while stream.write_all(ask).await.is_ok() {
+                    if !matches!(stream.read(&mut bytes).await, Ok(1..)) {
+                        break;
+                    }
                 }
-            }
-        });
+            });
+        }
+        let mut other = server.connect().await;
+        timeout(LONG, ask_on(&mut other, "3")).await.unwrap();
+        strangers.shutdown().await;
     }
-    let mut other = server.connect().await;
-    timeout(LONG, ask_on(&mut other, "3")).await.unwrap();
-    strangers.shutdown().await;
 }
 
 #[tokio::test]

@@ -756,7 +756,7 @@ async fn b_48_a_token_that_is_taken_out_of_a_channel_opens_it_no_more() {
         forged,
         "token-of-channel-ne",
         "token-of-channel-new0",
-        "TOK-NEW",
+        "TOKEN-OF-CHANNEL-NEW",
         "token-of-channel-new,token-of-channel-us",
         "",
         " ",

@@ -86,6 +86,29 @@ fn the_recipe_of_the_image_leaves_no_rights_no_shell_and_no_secret() {
     assert_eq!(seen, ["*", "!Cargo.toml", "!Cargo.lock", "!config", "!src"]);
 }
 
+/// A tag can be moved to other content; a digest cannot.
+#[test]
+fn r_78_the_base_images_are_named_by_digest() {
+    const BUILT_HERE: [&str; 2] = ["moengage-whatsapp-gateway", "datastore-emulator:0.1.14"];
+    let mut digests = std::collections::BTreeMap::new();
+    for line in DOCKERFILE.lines().chain(COMPOSE.lines()) {
+        let mut words = line.trim().split(' ');
+        let (Some("FROM" | "image:"), Some(image)) = (words.next(), words.next()) else {
+            continue;
+        };
+        if BUILT_HERE.contains(&image) {
+            continue;
+        }
+        let (name, digest) = image.split_once("@sha256:").expect(line);
+        assert!(
+            digest.len() == 64 && digest.bytes().all(|b| b.is_ascii_hexdigit()),
+            "{line}"
+        );
+        assert_eq!(*digests.entry(name).or_insert(digest), digest, "{name}");
+    }
+    assert_eq!(digests.len(), 3, "{digests:?}");
+}
+
 #[test]
 fn every_service_of_the_compose_file_is_locked() {
     let (head, services) = COMPOSE.split_once("\nservices:\n").unwrap();

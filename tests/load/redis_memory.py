@@ -13,6 +13,7 @@ from processes import start
 BINARY = os.path.abspath(sys.argv[1])
 MESSAGES = int(sys.argv[2]) if len(sys.argv) > 2 else 100_000
 POSTERS = 8
+TOKEN = "tok-for-the-load-run"
 BODIES = {"small (2 values, 9 bytes)": ["Ana", "A-1042"], "1 KB of values": ["x" * 512, "y" * 512]}
 
 
@@ -28,7 +29,8 @@ class Run:
         self.children.append(child)
         jumper = self.jumper = said.split()[-1]
         env = {
-            "MOENGAGE_CALLBACK_URL": jumper + "/moengage/dlr", "MOENGAGE_AUTH_AGAINST": "tok-for-the-load-run", "WEBHOOK_OPEN": "true",
+            "MOENGAGE_CALLBACK_URL": jumper + "/moengage/dlr", "MOENGAGE_AUTH_AGAINST": TOKEN,
+            "WEBHOOK_OPEN": "true",
             "JUMPER_BASIC_AUTH": "Basic c2FuZGJveC1rZXk6c2FuZGJveC1zZWNyZXQ=",
             "SEED_REFRESH_TOKEN": "sandbox-refresh-token", "JUMPER_API_URL": jumper,
             "RATE_PER_SECOND": "off", "CONCURRENT_API_CALLS": "100", "RUST_LOG": "info",
@@ -70,7 +72,7 @@ class Run:
                 "msg_id": f"65f0c0ffee{n:014}", "from": "12025550100", "to": f"+1202{2_000_000 + n}",
                 "template": {"name": "order_update", "language": {"code": "en_US"},
                              "components": [{"type": "body", "parameters": parameters}]}})
-            connection.request("POST", "/jumper_send_whatsapp", body, {"Authorization": "Bearer tok-for-the-load-run"})
+            connection.request("POST", "/jumper_send_whatsapp", body, {"Authorization": f"Bearer {TOKEN}"})
             answer = connection.getresponse().read()
             assert b"success" in answer, answer
 

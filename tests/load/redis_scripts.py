@@ -80,7 +80,7 @@ def main(directory, children):
     children.append(child)
     jumper = said.split()[-1]
     env = {
-        "MOENGAGE_CALLBACK_URL": jumper + "/moengage/dlr", "MOENGAGE_AUTH_AGAINST": "tok",
+        "MOENGAGE_CALLBACK_URL": jumper + "/moengage/dlr", "MOENGAGE_AUTH_AGAINST": "tok-for-the-load-run",
         "JUMPER_BASIC_AUTH": "Basic c2FuZGJveC1rZXk6c2FuZGJveC1zZWNyZXQ=",
         "SEED_REFRESH_TOKEN": "sandbox-refresh-token", "JUMPER_API_URL": jumper,
         "RATE_PER_SECOND": "200", "RUST_LOG": "info", "REDIS_URL": "redis+unix://" + socket,

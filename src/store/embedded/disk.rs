@@ -245,8 +245,9 @@ pub fn unsafe_because(dir: &Path) -> std::io::Result<Option<String>> {
     // A link to the directory itself is the operator's.
     if std::fs::metadata(dir)?.mode() & 0o002 != 0 {
         return Ok(Some(
-            "every user of this machine may write into it: chmod o-w, or set DATA_DIR to a directory of its \
-             own"
+            "every user of this machine may write into it: chmod o-w. Where that cannot be, stop the gateway, \
+             move gateway.db, gateway.db-wal and gateway.db-shm into a folder below it that has mode 0700 \
+             (they hold the queue and the tokens), and set DATA_DIR to that folder"
                 .to_owned(),
         ));
     }
@@ -256,9 +257,7 @@ pub fn unsafe_because(dir: &Path) -> std::io::Result<Option<String>> {
     };
     let link = FILES.into_iter().find(is_link);
     Ok(link.map(|name| {
-        format!(
-            "{name} is a link, which is not followed: put the file itself there, or set DATA_DIR"
-        )
+        format!("{name} is a link, which is not followed: put the file itself in its place")
     }))
 }
 
