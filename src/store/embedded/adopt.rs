@@ -6,7 +6,7 @@ use super::writer::Txn;
 use super::{Store, channel_id, damage, damaged, settle, signed};
 use crate::domain::state::Step;
 use crate::domain::{
-    AccountId, Life, Message, Phone, ProviderId, Receipt, State, Template, UnixMs, Writer,
+    AccountId, Life, Message, Names, Phone, ProviderId, Receipt, State, Template, UnixMs, Writer,
 };
 use crate::store::{Adopted, Folded, StoreError, Unmatched, row};
 use rusqlite::{OptionalExtension, Result, Row};
@@ -138,6 +138,7 @@ fn insert(txn: &Txn<'_>, id: Id<'_>, adopted: &Adopted, now: UnixMs) -> Result<F
             header: None,
             body: Vec::new(),
             buttons: Vec::new(),
+            names: Names::default(),
         },
         campaign: adopted.campaign.as_deref().map(Into::into),
     };

@@ -4,7 +4,7 @@
 use super::damage::Text;
 use super::scripts::rank;
 use super::{Call, Home, Store, events, read};
-use crate::domain::{AccountId, ChannelId, Message, ProviderId, Template, UnixMs};
+use crate::domain::{AccountId, ChannelId, Message, Names, ProviderId, Template, UnixMs};
 use crate::store::{Adopted, Dirty, DirtyEnd, Folded, MARK_HIDDEN, StoreError, Unmatched, row};
 
 impl Store {
@@ -159,6 +159,7 @@ fn message(adopted: &Adopted) -> Message {
             header: None,
             body: Vec::new(),
             buttons: Vec::new(),
+            names: Names::default(),
         },
         campaign: adopted.campaign.as_deref().map(Into::into),
     }
