@@ -77,7 +77,8 @@ impl Store {
     }
 
     /// Provider ids of the account whose statuses came before `received_before`, that no message
-    /// matched, and that Datastore was not asked for; the oldest first, at most `most`.
+    /// matched, and that Datastore was not asked for; at most `most`. The order is told where this is
+    /// called through ([`crate::store::Outbox::unmatched`]).
     pub async fn unmatched(
         &self,
         account: &AccountId,
