@@ -306,7 +306,7 @@ pub fn retry_delay(attempt: u32, base: Duration, most: Duration, dice: f64) -> D
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{AccountId, BusinessNumber, MsgId, Phone, Template};
+    use crate::domain::{AccountId, BusinessNumber, MsgId, Names, Phone, Template};
     use proptest::prelude::*;
 
     proptest! {
@@ -334,6 +334,7 @@ mod tests {
                 header: None,
                 body: Vec::new(),
                 buttons: Vec::new(),
+                names: Names::default(),
             },
             campaign: None,
         }

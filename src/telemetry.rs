@@ -19,6 +19,7 @@ use metrics::counter;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use std::num::NonZeroU32;
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 /// How log lines look.
@@ -73,6 +74,38 @@ impl OncePerSecond {
     /// Whether this line may be written.
     pub fn passes(&self) -> bool {
         self.0.check().is_ok()
+    }
+}
+
+/// Counts what one line a second tells of.
+pub struct Tally {
+    gate: OncePerSecond,
+    /// What no line has told of yet.
+    untold: AtomicU64,
+}
+
+impl Tally {
+    /// Nothing counted, the gate open.
+    #[expect(
+        clippy::new_without_default,
+        reason = "made like the gate that it holds"
+    )]
+    pub const fn new() -> Self {
+        Self {
+            gate: OncePerSecond::new(),
+            untold: AtomicU64::new(0),
+        }
+    }
+
+    /// Counts some more. Returns all that a line may tell of now, if one may.
+    pub fn add(&self, more: u64) -> Option<u64> {
+        if more == 0 {
+            return None;
+        }
+        self.untold.fetch_add(more, Ordering::Relaxed);
+        self.gate
+            .passes()
+            .then(|| self.untold.swap(0, Ordering::Relaxed))
     }
 }
 

@@ -166,7 +166,7 @@ fn status(entity: &Entity) -> Option<Status> {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::domain::{AccountId, BusinessNumber, Message, Template};
+    use crate::domain::{AccountId, BusinessNumber, Message, Names, Template};
 
     pub(in crate::archive) fn dirty() -> Dirty {
         let moment = |at, what: &str| Moment {
@@ -190,6 +190,7 @@ pub(super) mod tests {
                         header: None,
                         body: vec!["Ana".into()],
                         buttons: Vec::new(),
+                        names: Names::default(),
                     },
                     campaign: None,
                 },

@@ -1,13 +1,16 @@
 //! Looking into Datastore: for a late status, and for people.
 
-use super::Archive;
 use super::entity::{self, Kept};
+use super::{APART, Archive};
 use crate::datastore::Error;
 use crate::domain::{AccountId, BusinessNumber, Phone, Progress, ProviderId};
 use crate::store::Adopted;
+use tokio::time::sleep;
 
 /// Entities read for one question.
 const MOST: usize = 20;
+/// The property with the provider's id.
+const PROVIDER_ID: &str = "wa_message_id";
 /// What is longer is no id, and Datastore refuses it.
 const LONGEST_ID: usize = 512;
 
@@ -30,7 +33,7 @@ impl Archive {
         };
         let (by_msg_id, by_provider_id, by_phone, by_old_phone) = tokio::join!(
             ask("mo_msg_id", Some(id)),
-            ask("wa_message_id", Some(id)),
+            ask(PROVIDER_ID, Some(id)),
             ask("recipient", phone.as_deref()),
             ask("receiver_number", phone.as_deref()),
         );
@@ -41,22 +44,44 @@ impl Archive {
         Ok(once_each(found))
     }
 
-    /// The message of a provider id, as the store may take it in; `None` when nobody knows it or it
-    /// belongs to no channel of this account.
+    /// The messages of provider ids, as the store may take them in: of each `None` when nobody knows
+    /// it or it belongs to no channel of this account. One query for [`MOST_TEXTS`] ids, all there
+    /// may be.
+    ///
+    /// [`MOST_TEXTS`]: crate::datastore::MOST_TEXTS
     pub(super) async fn sent_as(
         &self,
         account: &AccountId,
-        id: &ProviderId,
-    ) -> Result<Option<Adopted>, Error> {
-        if id.as_str().len() > LONGEST_ID {
-            return Ok(None);
-        }
-        let client = &self.shared.client;
-        let entities = client.query("wa_message_id", id.as_str(), MOST).await?;
-        let mut found: Vec<Kept> = entities.iter().filter_map(entity::read).collect();
+        ids: &[ProviderId],
+    ) -> Result<Vec<Option<Adopted>>, Error> {
+        let mut found = self.sent_as_any(ids).await?;
         // A record of ours says more than the old connector's of the same message.
         found.sort_by_key(|kept| !kept.ours);
-        Ok(found.iter().find_map(|kept| self.adopted(account, kept)))
+        let of = |id: &ProviderId| {
+            let mut own = found
+                .iter()
+                .filter(|kept| kept.provider_id.as_deref() == Some(id.as_str()));
+            own.find_map(|kept| self.adopted(account, kept))
+        };
+        Ok(ids.iter().map(of).collect())
+    }
+
+    async fn sent_as_any(&self, ids: &[ProviderId]) -> Result<Vec<Kept>, Error> {
+        let ids = ids.iter().map(ProviderId::as_str);
+        let ids: Vec<&str> = ids.filter(|id| id.len() <= LONGEST_ID).collect();
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (client, most) = (&self.shared.client, MOST * ids.len());
+        let mut entities = client.query_any(PROVIDER_ID, &ids, most).await?;
+        if entities.len() >= most {
+            // An id that stands in thousands of records ("undefined", say) must not hide the others.
+            for id in ids {
+                sleep(APART).await;
+                entities.extend(client.query(PROVIDER_ID, id, MOST).await?);
+            }
+        }
+        Ok(entities.iter().filter_map(entity::read).collect())
     }
 
     fn adopted(&self, account: &AccountId, kept: &Kept) -> Option<Adopted> {

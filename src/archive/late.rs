@@ -1,22 +1,27 @@
 //! Statuses of messages that only Datastore still knows: sent by the old connector, or by a gateway
 //! whose store is gone. Each id is asked for once, when nothing matched it for a while; what is
 //! found is taken into the outbox, which folds and relays its statuses like any other.
+//!
+//! Strangers can make ids up without end where webhooks are open, and a query costs money. So one query
+//! asks for many ids, at most one goes out in a second, and the store says whose turn it is
+//! ([`Outbox::unmatched`](crate::store::Outbox::unmatched)).
 
-use super::{Archive, told};
+use super::{APART, Archive, told};
 use crate::clock;
-use crate::datastore::Error;
+use crate::datastore::MOST_TEXTS;
 use crate::domain::{AccountId, ProviderId};
 use crate::outbox::Outbox;
 use crate::store::Adopted;
-use crate::telemetry::count_folded;
-use metrics::counter;
+use crate::telemetry::{OncePerSecond, count_folded};
+use metrics::{counter, gauge};
 use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-/// Ids asked for at once.
-const AT_ONCE: usize = 16;
+/// Lines about answers that cannot be stored: many come at once.
+static LOG: OncePerSecond = OncePerSecond::new();
+
 /// How often the outbox is looked through, at the most.
 const EVERY: Duration = Duration::from_secs(5);
 /// How long Datastore is left alone when it cannot be asked.
@@ -35,8 +40,6 @@ pub struct Late {
     pub ask_after: Duration,
 }
 
-type Asked = (ProviderId, Result<Option<Adopted>, Error>);
-
 impl Late {
     /// Asks until `stop`.
     pub async fn run(self, stop: CancellationToken) {
@@ -52,10 +55,13 @@ impl Late {
         }
     }
 
-    /// Asks for what waits now. Returns how long to wait before looking again.
+    /// Asks once for what waits now. Returns how long to wait before looking again.
     async fn step(&self) -> Duration {
         let before = clock::moment().earliest.minus(self.ask_after);
-        let waiting = self.outbox.store.unmatched(&self.account, before, AT_ONCE);
+        let waiting = self
+            .outbox
+            .store
+            .unmatched(&self.account, before, MOST_TEXTS);
         let waiting = match waiting.await {
             Ok(waiting) => waiting,
             Err(error) => {
@@ -64,71 +70,71 @@ impl Late {
                 return EVERY;
             }
         };
-        let full = waiting.len() == AT_ONCE;
-        let mut asked = JoinSet::new();
-        for one in waiting {
-            let (archive, account) = (self.archive.clone(), self.account.clone());
-            asked.spawn(async move {
-                let found = archive.sent_as(&account, &one.provider_id).await;
-                (one.provider_id, found)
-            });
-        }
-        let mut healthy = true;
-        while let Some(done) = asked.join_next().await {
-            healthy &= match done {
-                Ok(asked) => self.take(asked).await,
-                Err(_) => false,
-            };
-        }
-        match (healthy, full) {
+        let full = waiting.len() == MOST_TEXTS;
+        gauge!("gateway_datastore_behind", "account" => self.account.as_str().to_owned())
+            .set(f64::from(u8::from(full)));
+        let ids: Vec<ProviderId> = waiting.into_iter().map(|one| one.provider_id).collect();
+        match (self.ask(ids).await, full) {
             (false, _) => PAUSE,
-            (true, true) => Duration::ZERO,
-            (true, false) => EVERY.min(self.ask_after),
+            (true, true) => APART,
+            (true, false) => EVERY.min(self.ask_after).max(APART),
         }
     }
 
-    /// Whether the id was asked for and the answer is stored.
-    async fn take(&self, (id, found): Asked) -> bool {
-        let found = match found {
-            Ok(found) => found,
+    /// Whether these ids were asked for and all answers are stored.
+    async fn ask(&self, ids: Vec<ProviderId>) -> bool {
+        if ids.is_empty() {
+            return true;
+        }
+        let answers = match self.archive.sent_as(&self.account, &ids).await {
+            Ok(answers) => answers,
             Err(error) => {
                 tracing::warn!(account = %self.account, error = told(&error),
-                    "Datastore could not be asked for the message of a status; asked again later");
+                    "Datastore could not be asked for the messages of statuses; asked again later");
                 return false;
             }
         };
-        let message = found
-            .as_ref()
-            .map(|one| (one.channel.clone(), one.msg_id.clone()));
-        let adopt = self
-            .outbox
-            .store
-            .adopt(&self.account, &id, found, clock::now());
-        let folded = match adopt.await {
-            Ok(folded) => folded,
-            Err(error) => {
-                tracing::warn!(account = %self.account, provider_id = %id, %error,
-                    "what Datastore said of a status could not be stored; asked again later");
-                return false;
-            }
-        };
-        let outcome = if message.is_some() {
-            "found"
-        } else {
-            "not_found"
-        };
-        counter!("gateway_datastore_asked_total", "outcome" => outcome).increment(1);
-        match &message {
-            Some((channel, msg_id)) => tracing::info!(%channel, %msg_id, provider_id = %id,
-                statuses = folded.emitted, "a status of a message that only Datastore knew"),
-            None => tracing::debug!(account = %self.account, provider_id = %id,
-                "a status of a message that Datastore does not know either"),
+        tracing::debug!(account = %self.account, ids = ids.len(), found = answers.iter().flatten().count(),
+            "asked Datastore for the messages of statuses");
+        // Beside one another: the store writes together what waits together.
+        let mut taken = JoinSet::new();
+        for (id, found) in ids.into_iter().zip(answers) {
+            taken.spawn(take(self.outbox.clone(), self.account.clone(), id, found));
         }
-        count_folded(&folded);
-        folded
-            .ring
-            .iter()
-            .for_each(|channel| self.outbox.ring(channel));
-        true
+        let mut all_stored = true;
+        while let Some(stored) = taken.join_next().await {
+            all_stored &= stored.unwrap_or(false);
+        }
+        all_stored
     }
+}
+
+/// Stores the answer for an id; whether it is stored.
+async fn take(outbox: Outbox, account: AccountId, id: ProviderId, found: Option<Adopted>) -> bool {
+    let message = found
+        .as_ref()
+        .map(|one| (one.channel.clone(), one.msg_id.clone()));
+    let folded = match outbox.store.adopt(&account, &id, found, clock::now()).await {
+        Ok(folded) => folded,
+        Err(error) => {
+            if LOG.passes() {
+                tracing::warn!(%account, provider_id = %id, %error,
+                    "what Datastore said of a status could not be stored; asked again later");
+            }
+            return false;
+        }
+    };
+    let outcome = if message.is_some() {
+        "found"
+    } else {
+        "not_found"
+    };
+    counter!("gateway_datastore_asked_total", "outcome" => outcome).increment(1);
+    if let Some((channel, msg_id)) = &message {
+        tracing::info!(%channel, %msg_id, provider_id = %id, statuses = folded.emitted,
+            "a status of a message that only Datastore knew");
+    }
+    count_folded(&folded);
+    folded.ring.iter().for_each(|channel| outbox.ring(channel));
+    true
 }

@@ -23,6 +23,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+/// Between two queries about late statuses of an account lies at least this: at most 60 queries, 1,800 ids
+/// a minute.
+const APART: Duration = Duration::from_secs(1);
+
 /// The records in Datastore. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Archive {

@@ -16,6 +16,8 @@ use tokio::time::timeout;
 pub(super) const DEADLINE: Duration = Duration::from_secs(8);
 /// The most of an answer that is read, in bytes.
 const LONGEST_ANSWER: usize = 32 << 20;
+/// Texts that one query may look for; Google takes no more.
+pub const MOST_TEXTS: usize = 30;
 /// How often what a lookup put off is asked for again.
 const LOOKUP_ROUNDS: usize = 5;
 
@@ -114,6 +116,26 @@ impl Client {
         text: &str,
         most: usize,
     ) -> Result<Vec<Entity>, Error> {
+        let value = json!({ "stringValue": text });
+        self.run_query(filter(property, "EQUAL", &value), most)
+            .await
+    }
+
+    /// At most `most` entities whose property is one of these texts, of which there may be
+    /// [`MOST_TEXTS`].
+    pub async fn query_any(
+        &self,
+        property: &str,
+        texts: &[&str],
+        most: usize,
+    ) -> Result<Vec<Entity>, Error> {
+        let values = texts.iter().map(|text| json!({ "stringValue": text }));
+        let values: Vec<Value> = values.collect();
+        let value = json!({ "arrayValue": { "values": values } });
+        self.run_query(filter(property, "IN", &value), most).await
+    }
+
+    async fn run_query(&self, filter: Value, most: usize) -> Result<Vec<Entity>, Error> {
         #[derive(Deserialize)]
         struct Answer {
             #[serde(default)]
@@ -125,9 +147,6 @@ impl Client {
             #[serde(default)]
             entity_results: Vec<Found>,
         }
-        let filter = json!({ "propertyFilter": {
-            "property": { "name": property }, "op": "EQUAL", "value": { "stringValue": text },
-        } });
         let query = json!({ "kind": [{ "name": *self.kind }], "filter": filter, "limit": most });
         let answer: Answer = self.call("runQuery", &json!({ "query": query })).await?;
         let found = answer.batch.entity_results.into_iter();
@@ -192,6 +211,10 @@ impl Client {
             }
         }
     }
+}
+
+fn filter(property: &str, op: &str, value: &Value) -> Value {
+    json!({ "propertyFilter": { "property": { "name": property }, "op": op, "value": value } })
 }
 
 const GOOGLE: &str = "https://datastore.googleapis.com";

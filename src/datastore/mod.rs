@@ -12,7 +12,7 @@ pub(crate) mod fuzz;
 mod key;
 mod wire;
 
-pub use client::{Client, Transaction};
+pub use client::{Client, MOST_TEXTS, Transaction};
 pub use error::Error;
 pub use wire::{Entity, Property, Value};
 

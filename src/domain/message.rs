@@ -19,7 +19,8 @@ pub struct Message {
     pub campaign: Option<Arc<str>>,
 }
 
-/// A template by name and language, with its parameters in the order of the placeholders.
+/// A template by name and language, with its parameters in the order of the placeholders, or with the
+/// names of these.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Template {
     /// The name, as approved.
@@ -32,6 +33,27 @@ pub struct Template {
     pub body: Vec<String>,
     /// Parameters of buttons.
     pub buttons: Vec<Button>,
+    /// The variables that parameters name.
+    pub names: Names,
+}
+
+/// The template's variables that parameters name, where they name any. Without a name a parameter is
+/// known by its place.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Names {
+    /// Of the header's text.
+    pub header: Option<String>,
+    /// Of the body's texts, one for each; empty where they name none.
+    pub body: Vec<String>,
+    /// Of the suffixes of links, by the button's index.
+    pub buttons: Vec<(u32, String)>,
+}
+
+impl Names {
+    /// Whether no parameter names its variable.
+    pub fn is_empty(&self) -> bool {
+        self.header.is_none() && self.body.is_empty() && self.buttons.is_empty()
+    }
 }
 
 /// The parameter of a header.

@@ -29,7 +29,7 @@ pub use event::{BELIEVED, Incoming, Reply, ReplyKind, StatusEvent};
 pub use id::{AccountId, ChannelId, MsgId, ProviderId};
 pub use keyword::{Keyword, Keywords};
 pub use life::{Life, Writer};
-pub use message::{BusinessNumber, Button, Header, Message, Template};
+pub use message::{BusinessNumber, Button, Header, Message, Names, Template};
 pub use outcome::{Answer, Receipt, Transport};
 pub use person::Person;
 pub use phone::Phone;

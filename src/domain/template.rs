@@ -30,10 +30,22 @@ pub struct TemplateList {
 pub struct Detail {
     /// How many values the body takes.
     pub body_values: Option<usize>,
+    /// The variables of the body, in the order in which the provider takes their values.
+    pub body_names: Option<Vec<String>>,
     /// What the header takes.
     pub header: Option<HeaderNeeds>,
+    /// The variable of the header's text.
+    pub header_name: Option<String>,
     /// All buttons in order; absent when the provider did not list them.
     pub buttons: Option<Vec<ButtonShape>>,
+}
+
+impl Detail {
+    /// The button at this place, where the provider listed the buttons.
+    pub fn button(&self, index: u32) -> Option<&ButtonShape> {
+        let shapes = self.buttons.as_ref()?;
+        shapes.get(usize::try_from(index).ok()?)
+    }
 }
 
 /// What a header takes.
@@ -55,7 +67,10 @@ pub enum HeaderNeeds {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ButtonShape {
     /// A link with a placeholder: takes a suffix.
-    DynamicUrl,
+    DynamicUrl {
+        /// The variable, where the link shows it.
+        name: Option<String>,
+    },
     /// A tap that comes back as a reply; the label is what the person sees.
     QuickReply {
         /// The label.

@@ -32,6 +32,12 @@ pub(super) fn sends() -> Vec<Vec<u8>> {
         all.push(input(&heads[number % heads.len()], &body));
     }
     all.push(input("/send_whatsapp\nauthorization: Bearer wrong", &e1()));
+    let mut named = e1();
+    named["template"]["components"][0]["parameters"] = json!([
+        { "type": "text", "text": "A-7", "parameter_name": "order_id" },
+        { "type": "text", "text": "Ana", "parameter_name": "customer" } ]);
+    named["msg_id"] = json!("named");
+    all.push(input(&heads[1], &named));
     let mut text = e1();
     text["template"]["components"] = json!(text["template"]["components"].to_string());
     all.push(input(&heads[0], &text));
@@ -133,6 +139,7 @@ pub(super) fn configs() -> Vec<Vec<u8>> {
 pub(super) fn rows() -> Vec<Vec<u8>> {
     let rows = [
         r#"{"v":1,"from":"12025550100","name":"order_update","lang":"en_US","header":{"document":["https://x/a.pdf","a"]},"body":["Ana"],"buttons":[{"url":[0,"x"]},{"quick_reply":[1,null]}],"campaign":"c"}"#,
+        r#"{"v":2,"from":"12025550100","name":"order_left","lang":"en_US","body":["A-7","Ana"],"names":{"header":null,"body":["order_id","customer"],"buttons":[[0,"path"]]}}"#,
         r#"{"v":1,"at":1930000000000,"msg_id":"m","status":{"status":"failed","error":["7004","outcome unknown"]}}"#,
         r#"{"v":1,"at":5,"inbound":{"from":12025550143,"waba":"+12025550100","text":"Keep it","payload":"{'a':1}"}}"#,
         r#"{"v":300,"from":"12025550100","template":{"id":7}}"#,

@@ -5,8 +5,8 @@
 use super::door::{Answer, Door};
 use super::split;
 use crate::domain::{
-    AccountId, BusinessNumber, Incoming, Message, MsgId, Phone, ProviderId, Receipt, Template,
-    UnixMs,
+    AccountId, BusinessNumber, Incoming, Message, MsgId, Names, Phone, ProviderId, Receipt,
+    Template, UnixMs,
 };
 use crate::json;
 use crate::jumper::webhook;
@@ -125,6 +125,7 @@ fn message(n: u64) -> Message {
             header: None,
             body: vec!["Ana".into()],
             buttons: Vec::new(),
+            names: Names::default(),
         },
         campaign: None,
     }

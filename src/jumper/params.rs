@@ -70,6 +70,7 @@ fn last_segment(link: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::Names;
     use proptest::prelude::*;
 
     fn template() -> Template {
@@ -79,6 +80,7 @@ mod tests {
             header: None,
             body: Vec::new(),
             buttons: Vec::new(),
+            names: Names::default(),
         }
     }
 

@@ -4,6 +4,7 @@
 
 use super::wire::{name, text, truthy};
 use crate::domain::template::{ButtonShape, Detail, HeaderNeeds, TemplateList, Variant};
+use crate::json::LOST;
 use serde_json::Value;
 use std::collections::HashSet;
 
@@ -66,14 +67,16 @@ pub(super) fn detail(answer: &Value, id: &str) -> Detail {
     let (message, skeleton) = (&data["message"], &data["message_params"]);
     Detail {
         body_values: body_values(&message["BODY"], &skeleton["BODY"]),
+        body_names: text(&message["BODY"]["text"]).and_then(|text| whole(variables(&text))),
         header: header(&message["HEADER"]),
+        header_name: text(&message["HEADER"]["text"]).and_then(|text| only(variables(&text))),
         buttons: buttons(&message["BUTTONS"]),
     }
 }
 
 /// Two sources tell how many values the body takes; when they differ, nobody knows.
 fn body_values(body: &Value, skeleton: &Value) -> Option<usize> {
-    let in_text = text(&body["text"]).map(|text| placeholders(&text));
+    let in_text = text(&body["text"]).map(|text| variables(&text).len());
     let in_skeleton = skeleton.as_array().map(Vec::len);
     match (in_text, in_skeleton) {
         (Some(a), Some(b)) => (a == b).then_some(a),
@@ -82,24 +85,41 @@ fn body_values(body: &Value, skeleton: &Value) -> Option<usize> {
     }
 }
 
-/// How many different `{{n}}` a text has.
-fn placeholders(text: &str) -> usize {
+/// The different `{{variables}}` of a text in the order in which Jumper takes their values: as they stand,
+/// and `{{n}}` by their numbers (contracts/jumper.md section 5).
+fn variables(text: &str) -> Vec<String> {
     let named = text
         .split("{{")
         .skip(1)
         .filter_map(|rest| rest.split_once("}}"));
-    named
+    let mut seen = HashSet::new();
+    let mut names: Vec<&str> = named
         .map(|(name, _)| name.trim())
-        .collect::<HashSet<_>>()
-        .len()
+        .filter(|name| seen.insert(*name))
+        .collect();
+    let number = |name: &&str| name.parse::<u32>().ok();
+    if names.iter().all(|name| number(name).is_some()) {
+        names.sort_by_key(number);
+    }
+    names.into_iter().map(str::to_owned).collect()
+}
+
+/// The names, if all of them can be read.
+fn whole(names: Vec<String>) -> Option<Vec<String>> {
+    let is_read = |name: &String| !name.contains(LOST);
+    names.iter().all(is_read).then_some(names)
+}
+
+/// The name, if it is the only one.
+fn only(names: Vec<String>) -> Option<String> {
+    let [name] = <[String; 1]>::try_from(whole(names)?).ok()?;
+    Some(name)
 }
 
 fn header(header: &Value) -> Option<HeaderNeeds> {
     match text(&header["format"])?.to_ascii_uppercase().as_str() {
-        "TEXT" => match placeholders(&text(&header["text"])?) {
-            0 => Some(HeaderNeeds::Nothing),
-            _ => Some(HeaderNeeds::Text),
-        },
+        "TEXT" if variables(&text(&header["text"])?).is_empty() => Some(HeaderNeeds::Nothing),
+        "TEXT" => Some(HeaderNeeds::Text),
         "IMAGE" => Some(HeaderNeeds::Image),
         "VIDEO" => Some(HeaderNeeds::Video),
         "DOCUMENT" => Some(HeaderNeeds::Document),
@@ -118,9 +138,11 @@ fn button(button: &Value) -> ButtonShape {
         .to_ascii_uppercase();
     match kind.as_str() {
         "URL" => {
-            let placeholder = text(&button["url"]).is_some_and(|url| url.contains('{'));
+            let url = text(&button["url"]);
+            let placeholder = url.as_ref().is_some_and(|url| url.contains('{'));
             if placeholder || truthy(&button["example"]) {
-                ButtonShape::DynamicUrl
+                let name = url.and_then(|url| only(variables(&url)));
+                ButtonShape::DynamicUrl { name }
             } else {
                 ButtonShape::Static
             }
@@ -232,10 +254,14 @@ mod tests {
             "message_params": { "BODY": [{ "<a>": "text" }, { "<b>": "text" }] } });
         let expected = Detail {
             body_values: Some(2),
+            body_names: Some(vec!["1".into(), "2".into()]),
             header: Some(HeaderNeeds::Image),
+            header_name: None,
             buttons: Some(vec![
-                ButtonShape::DynamicUrl,
-                ButtonShape::DynamicUrl,
+                ButtonShape::DynamicUrl {
+                    name: Some("1".into()),
+                },
+                ButtonShape::DynamicUrl { name: None },
                 ButtonShape::Static,
                 ButtonShape::QuickReply {
                     label: "Yes".into(),
@@ -265,6 +291,36 @@ mod tests {
         ] {
             assert_eq!(detail_of(&data), Detail::default(), "{data}");
         }
+    }
+
+    #[test]
+    fn r_27_variables_stand_in_the_order_in_which_their_values_are_taken() {
+        let names = |text: &str| {
+            let message = json!({ "BODY": { "text": text } });
+            detail_of(&json!({ "message": message })).body_names
+        };
+        for (text, expected) in [
+            (
+                "Hi {{customer}}, your order {{ order_id }} left, {{customer}}.",
+                Some(&["customer", "order_id"][..]),
+            ),
+            ("{{10}} {{2}} {{1}} {{2}}", Some(&["1", "2", "10"])),
+            ("{{2}} {{b}} {{1}}", Some(&["2", "b", "1"])),
+            ("plain", Some(&[])),
+            ("Hi {{na\u{FFFD}me}}", None),
+        ] {
+            let names = names(text);
+            let names: Option<Vec<&str>> = names
+                .as_ref()
+                .map(|names| names.iter().map(String::as_str).collect());
+            assert_eq!(names.as_deref(), expected, "{text}");
+        }
+        let header = |text: &str| {
+            let header = json!({ "format": "TEXT", "text": text });
+            detail_of(&json!({ "message": { "HEADER": header } })).header_name
+        };
+        assert_eq!(header("Hi {{customer}}").as_deref(), Some("customer"));
+        assert_eq!(header("Hi {{a}} {{b}}"), None);
     }
 
     #[test]

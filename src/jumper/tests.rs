@@ -4,7 +4,7 @@ use super::client::ClientSettings;
 use super::fake::{Fake, Reaction, Seen};
 use super::token::TokenSettings;
 use super::*;
-use crate::domain::{AccountId, BusinessNumber, Phone, Template, Transport};
+use crate::domain::{AccountId, BusinessNumber, Names, Phone, Template, Transport};
 use crate::limit::Pace;
 use crate::store::{self, testing};
 use serde_json::json;
@@ -88,6 +88,7 @@ fn outgoing() -> Outgoing {
             header: None,
             body: vec!["Asha\r\n--x".into()],
             buttons: Vec::new(),
+            names: Names::default(),
         },
     }
 }

@@ -1,7 +1,7 @@
 //! The loops on a real store.
 
 use super::*;
-use crate::domain::{AccountId, BusinessNumber, ChannelId, Message, MsgId, Phone, Template};
+use crate::domain::{AccountId, BusinessNumber, ChannelId, Message, MsgId, Names, Phone, Template};
 use crate::store;
 use crate::store::redis::Store;
 use crate::store::testing::RedisServer;
@@ -39,6 +39,7 @@ async fn what_others_did_is_shown_also_while_the_lease_cannot_be_renewed() {
             header: None,
             body: Vec::new(),
             buttons: Vec::new(),
+            names: Names::default(),
         },
         campaign: None,
     };

@@ -153,6 +153,8 @@ pub(super) struct Parameter<'a> {
     #[serde(borrow, rename = "type")]
     pub kind: Leaf<'a>,
     #[serde(borrow)]
+    pub parameter_name: Leaf<'a>,
+    #[serde(borrow)]
     pub text: Leaf<'a>,
     #[serde(borrow)]
     pub payload: Leaf<'a>,

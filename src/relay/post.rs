@@ -6,11 +6,16 @@ use crate::domain::{Callback, MsgId, UnixMs};
 use crate::moengage::callback::{Callbacks, Delivery};
 use crate::outbox::Outbox;
 use crate::store::{LaneOf, PendingCallback, RelayOutcome, Take};
-use crate::telemetry::caught;
+use crate::telemetry::{OncePerSecond, caught};
 use metrics::{counter, histogram};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
+
+/// Lines about answers that speak of a failure.
+static WARNINGS: OncePerSecond = OncePerSecond::new();
+/// Lines about refused callbacks that are about no message of ours: strangers can bring them about.
+static NOBODYS: OncePerSecond = OncePerSecond::new();
 
 /// What became of a callback.
 pub(super) struct End {
@@ -156,6 +161,7 @@ impl Post {
             warning: Some(warning),
             ..
         } = &delivery
+            && WARNINGS.passes()
         {
             tracing::warn!(
                 channel = %self.queue.channel,
@@ -248,6 +254,9 @@ pub(super) async fn settle(outbox: Outbox, queue: LaneOf, ends: Vec<End>) {
     for end in &ends {
         if let RelayOutcome::Dead { reason } = &end.outcome {
             let msg_id = end.msg_id.as_ref().map_or("", MsgId::as_str);
+            if msg_id.is_empty() && !NOBODYS.passes() {
+                continue;
+            }
             tracing::warn!(channel = %queue.channel, msg_id, lane = queue.lane.as_str(), %reason,
                 "MoEngage does not take this callback; it is kept as a dead letter");
         }

@@ -108,7 +108,7 @@ impl Sender {
                     claimed,
                     taps,
                 };
-                self.call(sending, permit, outgoing, is_trial).await
+                self.call(sending, permit, *outgoing, is_trial).await
             }
             Ready::Refused(refusal) => {
                 drop(permit);

@@ -20,9 +20,9 @@ const DETAIL_WAIT: Duration = Duration::from_secs(2);
 
 /// What stands before the call.
 pub(super) enum Ready {
-    Go(Outgoing, Vec<Tap>),
+    Go(Box<Outgoing>, Vec<Tap>),
     Refused(Refusal),
-    /// The template list cannot be had now.
+    /// What the provider says of the template cannot be had now.
     Later,
 }
 
@@ -45,9 +45,11 @@ impl Sender {
         let detail = self.detail(&variant).await;
         match templates::fit(template, &variant, &detail) {
             Err(refusal) => Ready::Refused(refusal),
-            Ok(template) => {
+            Ok(None) => Ready::Later,
+            Ok(Some(template)) => {
                 let taps = taps(&template, &detail);
-                Ready::Go(outgoing(channel, claimed, &variant, template), taps)
+                let outgoing = outgoing(channel, claimed, &variant, template);
+                Ready::Go(Box::new(outgoing), taps)
             }
         }
     }
@@ -64,8 +66,8 @@ impl Sender {
         }
     }
 
-    /// What the variant wants; nothing known when it cannot be had soon, and then the parameters
-    /// go as they came.
+    /// What the variant wants; nothing known when it cannot be had soon, and then parameters without
+    /// names go as they came.
     async fn detail(&self, variant: &Variant) -> Arc<Detail> {
         let fetched = timeout(DETAIL_WAIT, self.templates.detail(variant)).await;
         let known = fetched
@@ -123,12 +125,17 @@ fn taps(template: &Template, detail: &Detail) -> Vec<Tap> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::Names;
 
     #[test]
     fn taps_echo_what_moengage_sent_or_the_label() {
         let label = |text: &str| ButtonShape::QuickReply { label: text.into() };
         let detail = Detail {
-            buttons: Some(vec![label("Keep"), ButtonShape::DynamicUrl, label("Move")]),
+            buttons: Some(vec![
+                label("Keep"),
+                ButtonShape::DynamicUrl { name: None },
+                label("Move"),
+            ]),
             ..Detail::default()
         };
         let template = Template {
@@ -136,6 +143,7 @@ mod tests {
             language: "en".into(),
             header: None,
             body: Vec::new(),
+            names: Names::default(),
             buttons: vec![Button::QuickReply {
                 index: 2,
                 payload: Some("{'a':1}".into()),
@@ -163,6 +171,7 @@ mod tests {
             language: "en".into(),
             header: None,
             body: Vec::new(),
+            names: Names::default(),
             buttons: vec![Button::QuickReply {
                 index: 1,
                 payload: Some("{'a':'\u{FFFD}'}".into()),

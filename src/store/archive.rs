@@ -107,7 +107,11 @@ impl Outbox {
         }
     }
 
-    /// Ids with waiting statuses that no message has and that Datastore was not asked for.
+    /// Ids with waiting statuses that no message has and that Datastore was not asked for: up to half of
+    /// them name people who have a message in doubt, one id each; the rest are those that came first.
+    ///
+    /// Strangers, who may make up any number of ids, cannot know who is in doubt, and what they post comes
+    /// after what is there; neither half can take the other's place.
     pub async fn unmatched(
         &self,
         account: &AccountId,

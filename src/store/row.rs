@@ -1,14 +1,24 @@
 //! How values look in a stored row. JSON with short names and a version, so that a row written by
 //! one version is read by the next, and a newer row is refused politely by an older program.
 
+mod history;
+
+pub use history::Moment;
+pub(crate) use history::{moment, read_history};
+
 use crate::domain::{
-    BusinessNumber, Button, Callback, Code, Header, InboundEntry, Message, MsgId, Phone, Refusal,
-    ReplyKind, Status, StatusEntry, Template, UnixMs,
+    BusinessNumber, Button, Callback, Code, Header, InboundEntry, Message, MsgId, Names, Phone,
+    Refusal, ReplyKind, Status, StatusEntry, Template, UnixMs,
 };
 use serde::{Deserialize, Serialize};
 
-/// The version that this program writes.
-pub(crate) const VERSION: u32 = 1;
+/// The newest version of a message's row that this program reads. It is written only where parameters
+/// name their variables: an older program would send them in the wrong order, so it must leave them.
+pub(crate) const MESSAGE_VERSION: u32 = 2;
+/// The version of a message's row without names, which the oldest program reads.
+const PLAIN_MESSAGE: u32 = 1;
+/// The version of a callback's row.
+pub(crate) const CALLBACK_VERSION: u32 = 1;
 
 /// Why a row cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -36,14 +46,18 @@ struct AnyRow {
     from: Option<String>,
 }
 
-fn decode<'a, T: Deserialize<'a>>(text: &'a str, version: fn(&T) -> u32) -> Result<T, RowError> {
+fn decode<'a, T: Deserialize<'a>>(
+    text: &'a str,
+    newest: u32,
+    version: fn(&T) -> u32,
+) -> Result<T, RowError> {
     let read = serde_json::from_str::<T>(text).map_err(damaged);
     let version = match &read {
         Ok(row) => version(row),
         // A newer row may look different, and is not damaged for that.
-        Err(_) => serde_json::from_str::<AnyRow>(text).map_or(VERSION, |row| row.v),
+        Err(_) => serde_json::from_str::<AnyRow>(text).map_or(newest, |row| row.v),
     };
-    if version > VERSION {
+    if version > newest {
         return Err(RowError::Newer(version));
     }
     read
@@ -63,6 +77,15 @@ struct MessageRow {
     buttons: Vec<ButtonRow>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     campaign: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    names: Option<NamesRow>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct NamesRow {
+    header: Option<String>,
+    body: Vec<String>,
+    buttons: Vec<(u32, String)>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -94,8 +117,14 @@ pub(crate) fn write_message(message: &Message) -> String {
         Button::Url { index, suffix } => ButtonRow::Url(index, suffix),
         Button::QuickReply { index, payload } => ButtonRow::QuickReply(index, payload),
     };
+    let names = template.names.clone();
+    let names = (!names.is_empty()).then_some(NamesRow {
+        header: names.header,
+        body: names.body,
+        buttons: names.buttons,
+    });
     encode(&MessageRow {
-        v: VERSION,
+        v: names.as_ref().map_or(PLAIN_MESSAGE, |_| MESSAGE_VERSION),
         from: message.from.as_written().into(),
         name: template.name.clone(),
         lang: template.language.clone(),
@@ -103,12 +132,13 @@ pub(crate) fn write_message(message: &Message) -> String {
         body: template.body.clone(),
         buttons: template.buttons.iter().map(button).collect(),
         campaign: message.campaign.as_deref().map(Into::into),
+        names,
     })
 }
 
 /// The message of a row.
 pub(crate) fn read_message(msg_id: MsgId, to: Phone, text: &str) -> Result<Message, RowError> {
-    let row = decode::<MessageRow>(text, |row| row.v)?;
+    let row = decode::<MessageRow>(text, MESSAGE_VERSION, |row| row.v)?;
     let header = row.header.map(|header| match header {
         HeaderRow::Text(text) => Header::Text(text),
         HeaderRow::Image(link) => Header::Image(link),
@@ -119,6 +149,11 @@ pub(crate) fn read_message(msg_id: MsgId, to: Phone, text: &str) -> Result<Messa
         ButtonRow::Url(index, suffix) => Button::Url { index, suffix },
         ButtonRow::QuickReply(index, payload) => Button::QuickReply { index, payload },
     };
+    let names = row.names.map(|names| Names {
+        header: names.header,
+        body: names.body,
+        buttons: names.buttons,
+    });
     Ok(Message {
         msg_id,
         from: BusinessNumber::parse(&row.from).map_err(damaged)?,
@@ -129,6 +164,7 @@ pub(crate) fn read_message(msg_id: MsgId, to: Phone, text: &str) -> Result<Messa
             header,
             body: row.body,
             buttons: row.buttons.into_iter().map(button).collect(),
+            names: names.unwrap_or_default(),
         },
         campaign: row.campaign.map(Into::into),
     })
@@ -203,7 +239,7 @@ pub(crate) fn write_callback(callback: &Callback) -> String {
         }
     };
     encode(&CallbackRow {
-        v: VERSION,
+        v: CALLBACK_VERSION,
         at: at.0,
         msg_id,
         kind,
@@ -212,7 +248,7 @@ pub(crate) fn write_callback(callback: &Callback) -> String {
 
 /// The callback of a row.
 pub(crate) fn read_callback(text: &str) -> Result<Callback, RowError> {
-    let row = decode::<CallbackRow>(text, |row| row.v)?;
+    let row = decode::<CallbackRow>(text, CALLBACK_VERSION, |row| row.v)?;
     let at = UnixMs(row.at);
     let msg_id = row
         .msg_id
@@ -259,44 +295,6 @@ pub(crate) fn write_refusal(refusal: &Refusal) -> String {
     encode(&(refusal.code.as_str(), &refusal.reason))
 }
 
-/// One line of a message's history.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Moment {
-    /// When, in milliseconds since 1970.
-    #[serde(rename = "t")]
-    pub at: i64,
-    /// What, in one word: `accepted`, `attempt`, `receipt`, `retry`, `unknown`, `failed`,
-    /// `status`, `superseded`, `relayed`, `dead_letter`, `reply`, `repeat`.
-    #[serde(rename = "e")]
-    pub what: String,
-    /// More, in words.
-    #[serde(rename = "d", default, skip_serializing_if = "String::is_empty")]
-    pub detail: String,
-}
-
-/// A line to append to a history.
-pub(crate) fn moment(at: UnixMs, what: &str, detail: &str) -> String {
-    let mut line = encode(&Moment {
-        at: at.0,
-        what: what.into(),
-        detail: detail.into(),
-    });
-    line.push('\n');
-    line
-}
-
-/// The lines of a history; a line that cannot be read is shown as it is.
-pub(crate) fn read_history(text: &str) -> Vec<Moment> {
-    let read = |line: &str| {
-        serde_json::from_str(line).unwrap_or_else(|_| Moment {
-            at: 0,
-            what: "unreadable".into(),
-            detail: line.into(),
-        })
-    };
-    text.lines().map(read).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -322,6 +320,20 @@ mod tests {
         ]
     }
 
+    fn any_names() -> impl Strategy<Value = Names> {
+        let name = "[a-z_0-9]{1,9}";
+        (
+            prop::option::of(name),
+            prop::collection::vec(name, 0..4),
+            prop::collection::vec((any::<u32>(), name), 0..3),
+        )
+            .prop_map(|(header, body, buttons)| Names {
+                header,
+                body,
+                buttons,
+            })
+    }
+
     proptest! {
         #[test]
         fn a_message_comes_back_as_it_was(
@@ -329,15 +341,19 @@ mod tests {
             body in prop::collection::vec(".{0,20}", 0..5),
             buttons in prop::collection::vec(any_button(), 0..4),
             name in ".{0,20}",
+            names in any_names(),
         ) {
             let message = Message {
                 msg_id: MsgId::parse("m1").unwrap(),
                 from: BusinessNumber::parse("+1 202 555 0100").unwrap(),
                 to: Phone::parse("12025550143").unwrap(),
-                template: Template { name, language: "en".into(), header, body, buttons },
+                template: Template { name, language: "en".into(), header, body, buttons, names: names.clone() },
                 campaign: None,
             };
             let text = write_message(&message);
+            // 0.1.0 reads what has no names, and leaves the rest to us.
+            let version = if names.is_empty() { "{\"v\":1," } else { "{\"v\":2," };
+            prop_assert!(text.starts_with(version) && text.contains("\"names\"") != names.is_empty());
             let back = read_message(message.msg_id.clone(), message.to, &text).unwrap();
             prop_assert_eq!(back.from.as_written(), message.from.as_written());
             prop_assert_eq!(back, message);

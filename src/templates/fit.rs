@@ -1,13 +1,20 @@
 //! Do a message's parameters fit the approved template? Pure.
 //!
 //! Checks only what is known, and drops nothing but static buttons, which take no parameters
-//! (contracts/jumper.md section 5). What MoEngage omits is not invented.
+//! (contracts/jumper.md section 5). What MoEngage omits is not invented. Parameters that name their
+//! variables are put in order (`named`); the others are in order as they come.
 
+use super::named;
 use crate::domain::template::{ButtonShape, Detail, HeaderNeeds, Variant};
 use crate::domain::{Button, Code, Header, Refusal, Template};
 
-/// The template as it may be sent, or why it would be rejected.
-pub fn fit(template: &Template, variant: &Variant, detail: &Detail) -> Result<Template, Refusal> {
+/// The template as it may be sent, or why it would be rejected; `None` while its parameters name their
+/// variables and the provider has told nothing of the template.
+pub fn fit(
+    template: &Template,
+    variant: &Variant,
+    detail: &Detail,
+) -> Result<Option<Template>, Refusal> {
     let refuse = |what: String| {
         let Variant { name, language, .. } = variant;
         Refusal::new(
@@ -17,6 +24,7 @@ pub fn fit(template: &Template, variant: &Variant, detail: &Detail) -> Result<Te
     };
     if let Some(needed) = detail.body_values
         && needed != template.body.len()
+        && (template.names.body.is_empty() || detail.body_names.is_none())
     {
         let plural = if needed == 1 { "" } else { "s" };
         let got = template.body.len();
@@ -27,16 +35,19 @@ pub fn fit(template: &Template, variant: &Variant, detail: &Detail) -> Result<Te
     if let Some(needs) = detail.header {
         header(needs, template.header.as_ref()).map_err(refuse)?;
     }
-    let mut fitted = template.clone();
+    let Some(mut fitted) = named::in_order(template, detail).map_err(refuse)? else {
+        return Ok(None);
+    };
     if let Some(shapes) = &detail.buttons {
         for given in &template.buttons {
-            button(shapes, given).map_err(refuse)?;
+            let shape = detail.button(given.index());
+            button(shapes.len(), shape, given).map_err(refuse)?;
         }
         fitted
             .buttons
-            .retain(|given| shape(shapes, given) != Some(&ButtonShape::Static));
+            .retain(|given| detail.button(given.index()) != Some(&ButtonShape::Static));
     }
-    Ok(fitted)
+    Ok(Some(fitted))
 }
 
 fn header(needs: HeaderNeeds, given: Option<&Header>) -> Result<(), String> {
@@ -61,21 +72,16 @@ fn header(needs: HeaderNeeds, given: Option<&Header>) -> Result<(), String> {
     }
 }
 
-fn shape<'a>(shapes: &'a [ButtonShape], given: &Button) -> Option<&'a ButtonShape> {
-    shapes.get(usize::try_from(given.index()).ok()?)
-}
-
-fn button(shapes: &[ButtonShape], given: &Button) -> Result<(), String> {
+fn button(buttons: usize, shape: Option<&ButtonShape>, given: &Button) -> Result<(), String> {
     let index = given.index();
-    let (kind, got) = match (shape(shapes, given), given) {
+    let (kind, got) = match (shape, given) {
         (None, _) => {
-            let plural = if shapes.len() == 1 { "" } else { "s" };
+            let plural = if buttons == 1 { "" } else { "s" };
             return Err(format!(
-                "has {} button{plural}, none with index {index}",
-                shapes.len()
+                "has {buttons} button{plural}, none with index {index}"
             ));
         }
-        (Some(ButtonShape::DynamicUrl), Button::QuickReply { .. }) => ("url", "quick_reply"),
+        (Some(ButtonShape::DynamicUrl { .. }), Button::QuickReply { .. }) => ("url", "quick_reply"),
         (Some(ButtonShape::QuickReply { .. }), Button::Url { .. }) => ("quick_reply", "url"),
         _ => return Ok(()),
     };
@@ -85,6 +91,7 @@ fn button(shapes: &[ButtonShape], given: &Button) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::Names;
     use proptest::prelude::*;
 
     fn variant() -> Variant {
@@ -102,6 +109,7 @@ mod tests {
             header: None,
             body: vec!["x".into(); body],
             buttons: Vec::new(),
+            names: Names::default(),
         }
     }
 
@@ -195,7 +203,7 @@ mod tests {
             label: "Yes".into(),
         };
         let shapes = vec![
-            ButtonShape::DynamicUrl,
+            ButtonShape::DynamicUrl { name: None },
             quick_reply,
             ButtonShape::Static,
             ButtonShape::Unrecognized,
@@ -213,11 +221,13 @@ mod tests {
             buttons,
             ..template(0)
         };
-        let fitted = fit(&given, &variant(), &shapes()).unwrap();
+        let fitted = fit(&given, &variant(), &shapes()).unwrap().unwrap();
         assert_eq!(fitted.buttons, [url(3), quick(1), url(0)]);
-        let unknown = fit(&given, &variant(), &Detail::default()).unwrap();
+        let unknown = fit(&given, &variant(), &Detail::default())
+            .unwrap()
+            .unwrap();
         assert_eq!(unknown, given);
-        let none = fit(&template(0), &variant(), &shapes()).unwrap();
+        let none = fit(&template(0), &variant(), &shapes()).unwrap().unwrap();
         assert_eq!(none.buttons, [], "what MoEngage omits is not invented");
     }
 
@@ -247,7 +257,7 @@ mod tests {
         ) {
             let buttons: Vec<_> = buttons.into_iter().map(|(u, i)| if u { url(i) } else { quick(i) }).collect();
             let given = Template { buttons: buttons.clone(), ..template(0) };
-            if let Ok(fitted) = fit(&given, &variant(), &shapes()) {
+            if let Ok(Some(fitted)) = fit(&given, &variant(), &shapes()) {
                 let kept: Vec<_> = buttons.into_iter().filter(|b| b.index() != 2).collect();
                 prop_assert_eq!(fitted.buttons, kept);
             }

@@ -9,6 +9,7 @@ mod details;
 mod fetch;
 mod fit;
 mod known;
+mod named;
 
 pub use fit::fit;
 

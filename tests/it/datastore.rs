@@ -328,6 +328,79 @@ async fn a_status_of_a_message_that_the_old_connector_sent_reaches_moengage() {
     assert!(sandbox.sends_to("12025550143").await.is_empty());
 }
 
+/// A webhook that tells of messages which nobody sent.
+fn made_up(ids: std::ops::Range<usize>) -> Value {
+    let statuses: Vec<Value> = ids
+        .map(|n| meta_status(&format!("made-up-{n}"), "sent", ago(7)))
+        .collect();
+    meta(&[vec![change(&statuses)]])
+}
+
+#[tokio::test]
+async fn r_71_made_up_ids_are_asked_for_many_at_once_and_after_the_real_one_that_came_before() {
+    const MADE_UP: usize = 150;
+    let sandbox = Sandbox::start(json!({ "event_mode": "none" })).await;
+    let emulator = Emulator::start().await;
+    let counting = Meddler::start(&emulator).await;
+    let setup = Setup::towards(&sandbox).recording(&emulator);
+    let setup = setup.env("DATASTORE_EMULATOR_HOST", &counting.host);
+    let gateway = Gateway::start(&sandbox, setup.set("datastore.ask_after=1s")).await;
+    emulator
+        .put("wa-1", old_entity("old-1", "wa-1", "12025550143"))
+        .await;
+    let real = status("wa-1", "delivered", ago(7));
+    assert_eq!(gateway.event(&real).await, 200);
+    for from in (0..MADE_UP).step_by(50) {
+        let body = made_up(from..from + 50);
+        assert_eq!(gateway.event(&body).await, 200);
+    }
+    until_told(&sandbox, "old-1", &["delivered"]).await;
+    let queries = counting.queries();
+    assert!(
+        queries <= 2,
+        "{queries} queries before the real one is told"
+    );
+    let asked = async |outcome: &str| {
+        let line = format!("gateway_datastore_asked_total{{outcome=\"{outcome}\"}}");
+        figure(&gateway.metrics().await, &line)
+    };
+    until("each was asked for once", async || {
+        (asked("not_found").await == MADE_UP as f64).then_some(())
+    })
+    .await;
+    assert_eq!(asked("found").await, 1.0);
+    let queries = counting.queries();
+    // Each but the first and the last asks for thirty.
+    assert!(queries <= MADE_UP / 30 + 3, "{queries} queries");
+    let metrics = gateway.metrics().await;
+    let line = "gateway_datastore_behind{account=\"default\"}";
+    until("it is no longer behind", async || {
+        (figure(&gateway.metrics().await, line) == 0.0).then_some(())
+    })
+    .await;
+    assert!(metrics.contains(line), "{metrics}");
+}
+
+/// An id that stands in many records of the old connector hides nobody else's.
+#[tokio::test]
+async fn r_71_an_id_that_stands_in_many_records_does_not_hide_the_others() {
+    let (sandbox, emulator, gateway) = recording(json!({ "event_mode": "none" })).await;
+    for n in 0..50 {
+        let (name, msg_id) = (format!("bad-{n:02}"), format!("bad-{n}"));
+        let entity = old_entity(&msg_id, "undefined", "12025550144");
+        emulator.put(&name, entity).await;
+    }
+    emulator
+        .put("wa-1", old_entity("old-1", "wa-1", "12025550143"))
+        .await;
+    let change = change(&[
+        meta_status("undefined", "sent", ago(7)),
+        meta_status("wa-1", "delivered", ago(7)),
+    ]);
+    assert_eq!(gateway.event(&meta(&[vec![change]])).await, 200);
+    until_told(&sandbox, "old-1", &["delivered"]).await;
+}
+
 /// The store is gone with its disk; Datastore has the records.
 #[tokio::test]
 async fn a_gateway_with_an_empty_store_goes_on_from_the_record() {

@@ -7,6 +7,7 @@ use axum::routing::post;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 pub(crate) const PROJECT: &str = "test-project";
@@ -130,20 +131,25 @@ impl Drop for Emulator {
     }
 }
 
-/// Stands before an emulator and passes everything on; but before each of the first two commits it
+/// Stands before an emulator, passes everything on and counts; but before each of the first two commits it
 /// writes one of their entities itself.
 pub(crate) struct Meddler {
     pub(crate) host: String,
     commits: Arc<Mutex<Vec<u16>>>,
+    queries: Arc<AtomicUsize>,
 }
 
 impl Meddler {
     pub(crate) async fn start(emulator: &Emulator) -> Self {
         let commits: Arc<Mutex<Vec<u16>>> = Arc::default();
+        let queries: Arc<AtomicUsize> = Arc::default();
         let (behind, seen, http) = (emulator.host.clone(), commits.clone(), client());
+        let asked = queries.clone();
         let pass_on = async move |Path(call): Path<String>, body: String| {
             let url = format!("http://{behind}/v1/projects/{call}");
             let commit = call.ends_with(":commit");
+            let is_query = call.ends_with(":runQuery");
+            asked.fetch_add(is_query.into(), Ordering::Relaxed);
             if commit && seen.lock().unwrap().len() < 2 {
                 let body: Value = serde_json::from_str(&body).unwrap();
                 let entity = json!({ "key": body["mutations"][0]["upsert"]["key"] });
@@ -163,7 +169,16 @@ impl Meddler {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let host = listener.local_addr().unwrap().to_string();
         tokio::spawn(async move { axum::serve(listener, router).await });
-        Self { host, commits }
+        Self {
+            host,
+            commits,
+            queries,
+        }
+    }
+
+    /// How many queries were made so far.
+    pub(crate) fn queries(&self) -> usize {
+        self.queries.load(Ordering::Relaxed)
     }
 
     /// How the commits were answered so far.

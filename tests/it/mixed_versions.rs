@@ -20,8 +20,8 @@ fn rewrite(redis: &Redis, key: &str, newer: bool) {
           if n ~= 1 then return 'no ' .. ARGV[at] end
         end
         redis.call('SET', KEYS[1], text) return 'done'";
-    let forth = ["{\"v\":1,", "{\"v\":2,", "\"at\":", "\"moment\":"];
-    let back = ["{\"v\":2,", "{\"v\":1,", "\"moment\":", "\"at\":"];
+    let forth = ["{\"v\":1,", "{\"v\":9,", "\"at\":", "\"moment\":"];
+    let back = ["{\"v\":9,", "{\"v\":1,", "\"moment\":", "\"at\":"];
     let words = if newer { forth } else { back };
     let of_message = words.map(|word| word.replace("at", "lang").replace("moment", "tongue"));
     let words = if key.starts_with(&format!("{KEYS}d:")) {
@@ -119,7 +119,7 @@ async fn whoever_asks_for_a_message_of_a_newer_version_is_told_what_is_known() {
         "{found}"
     );
     let reason = found["template"].as_str().unwrap();
-    assert!(reason.contains("newer version (2)"), "{reason}");
+    assert!(reason.contains("newer version (9)"), "{reason}");
     // And who asks for the person is told of the other one too.
     let person = json!({ "id": &number(1)[1..] });
     let (status, found) = gateway.ops_send("POST", "/api/search", person).await;

@@ -498,3 +498,23 @@ async fn r_78_a_request_names_its_host_once_and_readably() {
         }
     }
 }
+
+#[tokio::test]
+async fn r_71_what_bodies_bring_about_is_told_in_one_line_a_second_and_counted_whole() {
+    const PEOPLE: usize = 60;
+    let (_sandbox, gateway) = open(|setup| setup).await;
+    let began = Instant::now();
+    for n in 0..PEOPLE {
+        let stop = json!({ "event": { "type": "NEW", "subscription_type": "livechat", "data": {
+            "messageid": format!("in-{n}"), "mobile": &number(n)[1..], "message": "STOP" } } });
+        assert_eq!(gateway.event(&stop).await, 200);
+    }
+    let seconds = usize::try_from(began.elapsed().as_secs()).unwrap();
+    let lines = gateway.process.output().matches("opted out").count();
+    assert!(
+        lines >= 1 && lines <= seconds + 2 && lines < PEOPLE,
+        "{lines} lines in {seconds} s"
+    );
+    let counted = figure(&gateway.metrics().await, "gateway_opt_outs_total");
+    assert_eq!(counted, PEOPLE as f64);
+}

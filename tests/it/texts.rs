@@ -333,3 +333,179 @@ async fn r_29_a_tap_that_comes_before_jumpers_slow_answer_is_told_as_the_tap_it_
     gateway.until_sent("m0").await;
     gateway.drained().await;
 }
+
+/// A send whose body values name their variables: name and text of each.
+fn named(msg_id: &str, to: &str, template: &str, values: &[(Value, &str)]) -> Value {
+    let parameter = |(name, text): &(Value, &str)| json!({ "type": "text", "text": text, "parameter_name": name });
+    let parameters: Vec<Value> = values.iter().map(parameter).collect();
+    let body = json!([{ "type": "body", "parameters": parameters }]);
+    send(msg_id, to, template, "en_US", body)
+}
+
+/// What was sent to a person as body values.
+async fn body_sent(sandbox: &Sandbox, to: &str) -> Value {
+    until("the provider has the message", async || {
+        let sends = sandbox.sends_to(&to[1..]).await;
+        Some(sends.first()?["message_params"]["BODY"].clone())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn r_27_values_that_name_their_variables_are_sent_in_the_order_of_the_template() {
+    let (sandbox, gateway) = start().await;
+    let swapped = [(json!("order_id"), "A-7"), (json!("customer"), "Ana")];
+    let by_number = [(json!("2"), "A-7"), (json!(1), "Ana")];
+    let nameless = [(json!(null), "Ana"), (json!(""), "A-7")];
+    let in_order = json!([{ "Ana": "text" }, { "A-7": "text" }]);
+    for (n, (template, values)) in [
+        ("order_left", &swapped),
+        ("order_left", &nameless),
+        ("order_update", &by_number),
+        ("order_update", &nameless),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let (msg_id, to) = (format!("m{n}"), number(n));
+        gateway
+            .accept_body(&named(&msg_id, &to, template, values))
+            .await;
+        let sent = body_sent(&sandbox, &to).await;
+        assert_eq!(sent, in_order, "{template} {values:?}");
+    }
+    // The names are as durable as the values.
+    gateway.channel("pause").await;
+    gateway
+        .accept_body(&named("kept", &number(9), "order_left", &swapped))
+        .await;
+    let gateway = gateway.crash_and_restart(&sandbox).await;
+    gateway.channel("resume").await;
+    let sent = body_sent(&sandbox, &number(9)).await;
+    assert_eq!(sent, in_order);
+    gateway.drained().await;
+}
+
+#[tokio::test]
+async fn r_27_names_that_do_not_fit_are_refused_with_7001_and_the_reason() {
+    let (sandbox, gateway) = start().await;
+    let rows = [
+        (
+            "order_left",
+            vec![(json!("order_nr"), "A-7"), (json!("customer"), "Ana")],
+            "Template order_left (en_US) needs a body value named order_id, got order_nr",
+        ),
+        (
+            "order_left",
+            vec![(json!("customer"), "Ana")],
+            "Template order_left (en_US) needs a body value named order_id, got none",
+        ),
+        (
+            "order_left",
+            vec![
+                (json!("customer"), "Ana"),
+                (json!("order_id"), "A-7"),
+                (json!("city"), "Pune"),
+            ],
+            "Template order_left (en_US) has no body variable named city",
+        ),
+        (
+            "order_update",
+            vec![(json!("customer"), "Ana"), (json!("order_id"), "A-7")],
+            "Template order_update (en_US) needs a body value named 1, got customer",
+        ),
+        (
+            "order_left",
+            vec![(json!("customer"), "Ana"), (json!("customer"), "A-7")],
+            "body parameters 1 and 2 have the same parameter_name",
+        ),
+        (
+            "order_left",
+            vec![(json!("customer"), "Ana"), (json!(null), "A-7")],
+            "body parameter 2 has no parameter_name, and others have one",
+        ),
+    ];
+    // The first of a template is accepted, because nothing is known of it; it fails when it is to be sent.
+    for (n, template) in ["order_left", "order_update"].into_iter().enumerate() {
+        let (_, values, reason) = rows.iter().find(|row| row.0 == template).unwrap();
+        let msg_id = format!("first{n}");
+        let body = named(&msg_id, &number(n), template, values);
+        gateway.accept_body(&body).await;
+        let error = failure(&sandbox, &msg_id).await;
+        assert_eq!(error["code"], "7001");
+        assert_eq!(error["description"], *reason);
+    }
+    for (template, values, reason) in rows {
+        let answer = gateway
+            .post(&named("m", &number(9), template, &values))
+            .await;
+        assert_eq!(code_of(&answer), "7001", "{reason}");
+        assert_eq!(answer.1["error"]["message"], reason);
+    }
+    assert_eq!(sandbox.counts().await["sends_accepted"], 0);
+}
+
+#[tokio::test]
+async fn r_27_a_header_and_a_link_that_name_another_variable_are_refused() {
+    let sandbox = Sandbox::start(json!({ "event_mode": "none" })).await;
+    let variant = json!({ "language": "en_US", "body": "On its way.",
+        "header": { "format": "TEXT", "text": "Hi {{customer}}" },
+        "buttons": [{ "type": "URL", "text": "Go", "url": "https://shop.example/{{path}}" }] });
+    let template = json!({ "name": "two_places", "variants": [variant] });
+    sandbox.put("templates", json!([template])).await;
+    let body = |msg_id: &str, header: &str, link: &str| {
+        let value = |name: &str| json!([{ "type": "text", "text": "x", "parameter_name": name }]);
+        let components = json!([
+            { "type": "header", "parameters": value(header) },
+            { "type": "button", "sub_type": "url", "index": "0", "parameters": value(link) },
+        ]);
+        send(msg_id, &number(1), "two_places", "en_US", components)
+    };
+    let gateway = Gateway::start(&sandbox, Setup::towards(&sandbox)).await;
+    gateway.accept_body(&body("good", "customer", "path")).await;
+    body_sent(&sandbox, &number(1)).await;
+    for (header, link, reason) in [
+        (
+            "brand",
+            "path",
+            "needs customer as its header value, got brand",
+        ),
+        (
+            "customer",
+            "1",
+            "needs path as the value of button 0, got 1",
+        ),
+    ] {
+        let answer = gateway.post(&body("bad", header, link)).await;
+        assert_eq!(code_of(&answer), "7001");
+        let expected = format!("Template two_places (en_US) {reason}");
+        assert_eq!(answer.1["error"]["message"], expected);
+    }
+}
+
+#[tokio::test]
+async fn r_27_while_the_template_is_not_known_values_with_names_wait_and_others_go() {
+    let sandbox = Sandbox::start(json!({ "event_mode": "none" })).await;
+    let nothing = json!({ "route": "detail", "body": { "success": true, "data": {} } });
+    sandbox.rule(nothing).await;
+    let setup = Setup::towards(&sandbox).set("jumper.template_refresh=1s");
+    let gateway = Gateway::start(&sandbox, setup).await;
+    let named_ones = [(json!("order_id"), "A-7"), (json!("customer"), "Ana")];
+    gateway
+        .accept_body(&named("named", &number(1), "order_left", &named_ones))
+        .await;
+    until("it is tried and waits", async || {
+        let history = gateway.history("named").await;
+        history.contains(&"retry".to_owned()).then_some(())
+    })
+    .await;
+    let nameless = [(json!(null), "Ana"), (json!(null), "A-7")];
+    gateway
+        .accept_body(&named("nameless", &number(2), "order_left", &nameless))
+        .await;
+    body_sent(&sandbox, &number(2)).await;
+    assert!(sandbox.sends_to(&number(1)[1..]).await.is_empty());
+    sandbox.no_rules().await;
+    let sent = body_sent(&sandbox, &number(1)).await;
+    assert_eq!(sent, json!([{ "Ana": "text" }, { "A-7": "text" }]));
+}

@@ -10,7 +10,7 @@ use crate::domain::ChannelId;
 use crate::http::{ENCODED, Payload, because, is_encoded, json, no_such_route, vouch};
 use crate::outbox::Outbox;
 use crate::store::EventRules;
-use crate::telemetry::{OncePerSecond, count_folded};
+use crate::telemetry::{OncePerSecond, Tally, count_folded};
 use axum::extract::{FromRequest, Request};
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -59,6 +59,9 @@ struct Door {
     room: Semaphore,
     /// The same for who shows no secret.
     room_of_strangers: Semaphore,
+    /// People who opted out, and sends that were proved: a body can bring both about.
+    opted_out: Tally,
+    inferred: Tally,
 }
 
 /// A door that was opened, and how.
@@ -88,6 +91,8 @@ impl Receiver {
                 rules: Arc::new(rules),
                 room: Semaphore::new(IN_FLIGHT),
                 room_of_strangers: Semaphore::new(IN_FLIGHT / 4),
+                opted_out: Tally::new(),
+                inferred: Tally::new(),
             };
             Some((channel.id.to_string(), door))
         };
@@ -197,7 +202,7 @@ impl Receiver {
         match self.shared.outbox.take_events(rules, events).await {
             Ok(folded) => {
                 count_folded(&folded);
-                tell(&door.rules, &folded);
+                tell(door, &folded);
                 if folded.no_room > 0 {
                     return unavailable(door, "the disk of DATA_DIR is nearly full: make room");
                 }
@@ -230,13 +235,14 @@ fn count(rules: Option<&EventRules>, outcome: &'static str) {
     counter!("gateway_webhooks_total", "channel" => channel, "outcome" => outcome).increment(1);
 }
 
-fn tell(rules: &EventRules, folded: &crate::store::Folded) {
-    if folded.opted_out > 0 {
-        tracing::info!(channel = %rules.channel, people = folded.opted_out,
-            "a person opted out; messages to them are refused with 7003 from now on");
+fn tell(door: &Door, folded: &crate::store::Folded) {
+    let channel = &door.rules.channel;
+    if let Some(people) = door.opted_out.add(folded.opted_out.into()) {
+        tracing::info!(%channel, people,
+            "people opted out; messages to them are refused with 7003 from now on");
     }
-    if folded.inferred > 0 {
-        tracing::info!(channel = %rules.channel, messages = folded.inferred,
+    if let Some(messages) = door.inferred.add(folded.inferred.into()) {
+        tracing::info!(%channel, messages,
             "an unknown send was proved by its status event");
     }
 }

@@ -8,12 +8,13 @@ use crate::moengage::wire::{Json, Leaf, Parameter};
 use std::fmt::Arguments;
 
 impl Place {
+    /// The button with its parameter, and the variable that this names.
     pub(super) fn button(
         self,
         sub_type: Leaf<'_>,
         index: Leaf<'_>,
         json: Parameters<'_>,
-    ) -> Result<Button, Fault> {
+    ) -> Result<(Button, Option<String>), Fault> {
         let at = self.component;
         let kind = kind(sub_type, format_args!("template.components[{at}].sub_type"))?;
         let kind = match kind.as_deref() {
@@ -29,15 +30,18 @@ impl Place {
         };
         let index = self.index(index)?;
         let what = format_args!("button {index} ({kind})");
-        let parameter = self.only(json, what)?;
+        let mut parameter = self.only(json, what)?;
         if kind == "url" {
+            let name = parameter.as_mut().map(|parameter| self.name(parameter, 0));
+            let name = name.transpose()?.flatten();
             let suffix = parameter.map(|parameter| self.suffix(parameter, what));
             let suffix = suffix.transpose()?;
-            Ok(Button::Url { index, suffix })
+            Ok((Button::Url { index, suffix }, name))
         } else {
             let payload = parameter.map(|parameter| self.payload(parameter, what));
             let payload = payload.transpose()?;
-            Ok(Button::QuickReply { index, payload })
+            // A payload is nobody's variable.
+            Ok((Button::QuickReply { index, payload }, None))
         }
     }
 

@@ -6,7 +6,7 @@
 use super::parameters::Place;
 use super::{Fault, MAX_COMPONENTS, object, text, wrong};
 use crate::domain::phone::mask_numbers;
-use crate::domain::{Button, Code, Header, Refusal};
+use crate::domain::{Button, Code, Header, Names, Refusal};
 use crate::json::{Mended, Numbers};
 use crate::moengage::wire::{self, Component, Json, Leaf, Object};
 use std::borrow::Cow;
@@ -18,6 +18,7 @@ pub(super) struct Mapped {
     pub(super) header: Option<Header>,
     pub(super) body: Vec<String>,
     pub(super) buttons: Vec<Button>,
+    pub(super) names: Names,
 }
 
 /// Reads components as an array, as nothing, or as a text that holds an array (Q18).
@@ -69,14 +70,18 @@ fn map(components: Vec<Object<'_, Component<'_>>>) -> Result<Mapped, Fault> {
             Some("header") if mapped.header.is_some() => {
                 return Err(Fault::template("template has two headers"));
             }
-            Some("header") => mapped.header = Some(place.header(component.parameters)?),
+            Some("header") => {
+                let (header, name) = place.header(component.parameters)?;
+                mapped.header = Some(header);
+                mapped.names.header = name;
+            }
             Some("body") if has_body => return Err(Fault::template("template has two bodies")),
             Some("body") => {
                 has_body = true;
-                mapped.body = place.body(component.parameters)?;
+                (mapped.body, mapped.names.body) = place.body(component.parameters)?;
             }
             Some("button") => {
-                let button =
+                let (button, name) =
                     place.button(component.sub_type, component.index, component.parameters)?;
                 let index = button.index();
                 if mapped.buttons.iter().any(|other| other.index() == index) {
@@ -85,6 +90,7 @@ fn map(components: Vec<Object<'_, Component<'_>>>) -> Result<Mapped, Fault> {
                     )));
                 }
                 mapped.buttons.push(button);
+                mapped.names.buttons.extend(name.map(|name| (index, name)));
             }
             Some("carousel") => {
                 return Err(other("Carousel is not supported by this gateway".into()));

@@ -6,6 +6,7 @@
 
 mod button;
 mod components;
+mod names;
 mod number;
 mod parameters;
 #[cfg(test)]
@@ -217,6 +218,7 @@ fn template(template: wire::Template<'_>) -> Result<Template, Fault> {
         header: mapped.header,
         body: mapped.body,
         buttons: mapped.buttons,
+        names: mapped.names,
     })
 }
 

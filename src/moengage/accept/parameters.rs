@@ -1,7 +1,9 @@
 //! The parameters of one component: what kinds may stand there, and the text or link of each.
 
 use super::components::{kind, unsupported};
-use super::{Fault, MAX_NAME, MAX_PARAMETERS, MAX_TEXT, MAX_URL, bounded, object, text, wrong};
+use super::{
+    Fault, MAX_NAME, MAX_PARAMETERS, MAX_TEXT, MAX_URL, bounded, names, object, text, wrong,
+};
 use crate::domain::Header;
 use crate::moengage::wire::{self, Json, Leaf, List, Object, Parameter};
 use std::borrow::Cow;
@@ -99,16 +101,19 @@ impl Place {
         kind(leaf, place)?.ok_or_else(|| Fault::template(format_args!("{what} has no type")))
     }
 
-    pub(super) fn header(self, json: Parameters<'_>) -> Result<Header, Fault> {
+    /// The header's parameter, and the variable that it names.
+    pub(super) fn header(self, json: Parameters<'_>) -> Result<(Header, Option<String>), Fault> {
         let what = format_args!("header");
-        let Some(parameter) = self.only(json, what)? else {
+        let Some(mut parameter) = self.only(json, what)? else {
             return Err(Fault::template("header takes one parameter, got 0"));
         };
+        let name = self.name(&mut parameter, 0)?;
         let kind = self.kind(parameter.kind, 0, format_args!("header parameter"))?;
-        match &*kind {
+        let header = match &*kind {
             "text" => {
                 let text = self.field(parameter.text, 0, "text")?;
-                required(text, MAX_TEXT, format_args!("header parameter"), "text").map(Header::Text)
+                let text = required(text, MAX_TEXT, format_args!("header parameter"), "text");
+                return Ok((Header::Text(text?), name));
             }
             "image" => Ok(Header::Image(self.media(parameter.image, "image")?.0)),
             "video" => Ok(Header::Video(self.media(parameter.video, "video")?.0)),
@@ -121,7 +126,9 @@ impl Place {
                 "text, image, video or document",
                 other,
             )),
-        }
+        };
+        // No variable stands in a picture or a file.
+        header.map(|header| (header, None))
     }
 
     fn media(
@@ -146,13 +153,16 @@ impl Place {
         Ok((link, filename))
     }
 
-    pub(super) fn body(self, json: Parameters<'_>) -> Result<Vec<String>, Fault> {
+    /// The body's texts, and the variables that they name.
+    pub(super) fn body(self, json: Parameters<'_>) -> Result<(Vec<String>, Vec<String>), Fault> {
         let parameters = self.parameters(json, format_args!("body"))?;
         let mut texts = Vec::with_capacity(parameters.len());
-        for (at, parameter) in parameters.into_iter().enumerate() {
+        let mut names = Vec::with_capacity(parameters.len());
+        for (at, mut parameter) in parameters.into_iter().enumerate() {
+            names.push(self.name(&mut parameter, at)?);
             texts.push(self.body_text(parameter, at)?);
         }
-        Ok(texts)
+        Ok((texts, names::of_all(names)?))
     }
 
     fn body_text(self, parameter: Parameter<'_>, at: usize) -> Result<String, Fault> {

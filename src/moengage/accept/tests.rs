@@ -812,3 +812,68 @@ proptest! {
         prop_assert_eq!(template.buttons, expected);
     }
 }
+
+fn named_body(names: &[Value]) -> Value {
+    let parameters: Vec<Value> = (0..)
+        .zip(names)
+        .map(|(at, name)| json!({ "type": "text", "text": format!("t{at}"), "parameter_name": name }))
+        .collect();
+    let body = json!([{ "type": "body", "parameters": parameters }]);
+    set(e1(), "/template/components", body)
+}
+
+#[test]
+fn r_27_parameters_keep_the_names_that_they_came_with() {
+    let template = template_of(&named_body(&[json!(" order_id "), json!("customer")]));
+    assert_eq!(template.body, ["t0", "t1"]);
+    assert_eq!(template.names.body, ["order_id", "customer"]);
+    let template = template_of(&named_body(&[json!("2"), json!(1)]));
+    assert_eq!(template.names.body, ["2", "1"]);
+    let template = template_of(&named_body(&[json!(null), json!(" ")]));
+    assert!(template.names.is_empty());
+    let components = json!([
+        { "type": "header", "parameters": [{ "type": "text", "text": "a", "parameter_name": "h" }] },
+        { "type": "button", "sub_type": "url", "index": "3",
+          "parameters": [{ "type": "text", "text": "b", "parameter_name": "u" }] },
+        { "type": "button", "sub_type": "quick_reply", "index": 4,
+          "parameters": [{ "type": "payload", "payload": "c", "parameter_name": "q" }] },
+    ]);
+    let names = template_of(&set(e1(), "/template/components", components)).names;
+    assert_eq!(names.header.as_deref(), Some("h"));
+    assert_eq!(names.buttons, [(3, "u".to_owned())]);
+}
+
+#[test]
+fn r_27_some_names_or_the_same_twice_have_no_order() {
+    for (names, expected) in [
+        (
+            [json!("a"), json!(null)],
+            "body parameter 2 has no parameter_name, and others have one",
+        ),
+        (
+            [json!(""), json!("a")],
+            "body parameter 1 has no parameter_name, and others have one",
+        ),
+        (
+            [json!("a"), json!("a ")],
+            "body parameters 1 and 2 have the same parameter_name",
+        ),
+        (
+            [json!("a".repeat(MAX_NAME + 1)), json!("a")],
+            "template.components[0].parameters[0].parameter_name is longer than 512 characters",
+        ),
+    ] {
+        assert_eq!(refusal(&named_body(&names)), ("7001", expected.to_owned()));
+    }
+    let place = "template.components[0].parameters[1].parameter_name";
+    for (name, wrong) in [
+        (json!({}), "must be a string, not an object"),
+        (
+            json!("\u{FFFD}"),
+            "has a character that is no valid Unicode",
+        ),
+    ] {
+        let body = named_body(&[json!("a"), name]).to_string();
+        assert_eq!(malformed(body.as_bytes()), format!("{place} {wrong}"));
+    }
+}

@@ -6,14 +6,16 @@ use super::writer::Txn;
 use super::{Store, channel_id, damage, damaged, settle, signed};
 use crate::domain::state::Step;
 use crate::domain::{
-    AccountId, Life, Message, Phone, ProviderId, Receipt, State, Template, UnixMs, Writer,
+    AccountId, Life, Message, Names, Person, Phone, ProviderId, Receipt, State, Template, UnixMs,
+    Writer,
 };
 use crate::store::{Adopted, Folded, StoreError, Unmatched, row};
-use rusqlite::{OptionalExtension, Result, Row};
+use rusqlite::{Connection, OptionalExtension, Result, Row};
 
 impl Store {
     /// Provider ids of the account whose statuses came before `received_before`, that no message
-    /// matched, and that Datastore was not asked for; the oldest first, at most `most`.
+    /// matched, and that Datastore was not asked for; at most `most`. The order is told where this is
+    /// called through ([`crate::store::Outbox::unmatched`]).
     pub async fn unmatched(
         &self,
         account: &AccountId,
@@ -22,21 +24,16 @@ impl Store {
     ) -> std::result::Result<Vec<Unmatched>, StoreError> {
         let account = account.clone();
         self.read(move |conn| {
+            let mut ids = of_people_in_doubt(conn, &account, received_before, most / 2)?;
             let mut select = conn.prepare_cached(
                 "SELECT provider_id, channel, received_at FROM event
                  WHERE account = ?1 AND kind = 'status' AND asked = 0 AND received_at < ?2
                  ORDER BY received_at",
             )?;
             let mut rows = select.query((account.as_str(), received_before.0))?;
-            let mut ids: Vec<Unmatched> = Vec::new();
             while ids.len() < most {
                 let Some(row) = rows.next()? else { break };
-                let Some(one) = damage::readable(read(row))? else {
-                    continue;
-                };
-                if ids.iter().all(|known| known.provider_id != one.provider_id) {
-                    ids.push(one);
-                }
+                add(&mut ids, damage::readable(read(row))?);
             }
             Ok(ids)
         })
@@ -79,6 +76,47 @@ impl Store {
         })
         .await
     }
+}
+
+/// Messages in doubt that are looked at: those whose hold ends first.
+const MOST_IN_DOUBT: i64 = 500;
+
+/// One such id of each person who has a message in doubt: it may be all that stands in the way of a proof.
+fn of_people_in_doubt(
+    conn: &Connection,
+    account: &AccountId,
+    received_before: UnixMs,
+    most: usize,
+) -> Result<Vec<Unmatched>> {
+    let mut in_doubt = conn.prepare_cached(
+        "SELECT recipient FROM message WHERE state = 3 AND account = ?1 ORDER BY due LIMIT ?2",
+    )?;
+    let mut select = conn.prepare_cached(
+        "SELECT provider_id, channel, received_at FROM event INDEXED BY event_recipient
+         WHERE account = ?1 AND recipient = ?2 AND kind = 'status' AND asked = 0
+           AND received_at < ?3 ORDER BY received_at LIMIT 1",
+    )?;
+    let mut ids = Vec::new();
+    let mut people = in_doubt.query((account.as_str(), MOST_IN_DOUBT))?;
+    while let Some(row) = people.next()?
+        && ids.len() < most
+    {
+        let Some(phone) = damage::readable(row.get(0).and_then(settle::phone))? else {
+            continue;
+        };
+        for number in Person::of(phone).numbers() {
+            let params = (account.as_str(), signed(number.number()), received_before.0);
+            let found = select.query_row(params, |row| damage::readable(read(row)));
+            add(&mut ids, found.optional()?.flatten());
+        }
+    }
+    ids.truncate(most);
+    Ok(ids)
+}
+
+/// Adds an id that is not among them.
+fn add(ids: &mut Vec<Unmatched>, one: Option<Unmatched>) {
+    ids.extend(one.filter(|one| ids.iter().all(|known| known.provider_id != one.provider_id)));
 }
 
 fn read(row: &Row<'_>) -> Result<Unmatched> {
@@ -138,6 +176,7 @@ fn insert(txn: &Txn<'_>, id: Id<'_>, adopted: &Adopted, now: UnixMs) -> Result<F
             header: None,
             body: Vec::new(),
             buttons: Vec::new(),
+            names: Names::default(),
         },
         campaign: adopted.campaign.as_deref().map(Into::into),
     };

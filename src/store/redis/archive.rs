@@ -4,7 +4,7 @@
 use super::damage::Text;
 use super::scripts::rank;
 use super::{Call, Home, Store, events, read};
-use crate::domain::{AccountId, ChannelId, Message, ProviderId, Template, UnixMs};
+use crate::domain::{AccountId, ChannelId, Message, Names, ProviderId, Template, UnixMs};
 use crate::store::{Adopted, Dirty, DirtyEnd, Folded, MARK_HIDDEN, StoreError, Unmatched, row};
 
 impl Store {
@@ -77,7 +77,8 @@ impl Store {
     }
 
     /// Provider ids of the account whose statuses came before `received_before`, that no message
-    /// matched, and that Datastore was not asked for; the oldest first, at most `most`.
+    /// matched, and that Datastore was not asked for; at most `most`. The order is told where this is
+    /// called through ([`crate::store::Outbox::unmatched`]).
     pub async fn unmatched(
         &self,
         account: &AccountId,
@@ -159,6 +160,7 @@ fn message(adopted: &Adopted) -> Message {
             header: None,
             body: Vec::new(),
             buttons: Vec::new(),
+            names: Names::default(),
         },
         campaign: adopted.campaign.as_deref().map(Into::into),
     }

@@ -4,7 +4,7 @@ use super::claim::unreadable;
 use super::damage::Text;
 use super::{Call, Home, Store, callbacks};
 use crate::domain::proof::LastProof;
-use crate::domain::{ChannelId, Message, MsgId, Phone, State, Status, Template, UnixMs};
+use crate::domain::{ChannelId, Message, MsgId, Names, Phone, State, Status, Template, UnixMs};
 use crate::store::row::RowError;
 use crate::store::{Record, Search, StoreError, row};
 use std::collections::HashMap;
@@ -104,6 +104,7 @@ pub(super) fn show(msg_id: MsgId, to: Phone, text: &str) -> Result<Message, RowE
         header: None,
         body: Vec::new(),
         buttons: Vec::new(),
+        names: Names::default(),
     };
     Ok(Message {
         msg_id,

@@ -154,12 +154,13 @@ fn tables(mark_dirty: bool) -> String {
         .collect();
     let _ = write!(
         lua,
-        "local ROW_VERSION={}\nlocal MARK_DIRTY={mark_dirty}\nlocal FAILED_RANK={}\n\
+        "local MESSAGE_VERSION={}\nlocal CALLBACK_VERSION={}\nlocal MARK_DIRTY={mark_dirty}\nlocal FAILED_RANK={}\n\
          local HOLD={HOLD_MS}\nlocal ASKED={ASKED}\nlocal TAKEN={}\nlocal UNCLEAR={}\n\
          local MOST_EARLY={MOST_EARLY}\nlocal MOST_OF_ONE={MOST_OF_ONE}\nlocal MOST_OTHERS={MOST_OTHERS}\n\
          local STATE={{{states}}}\nlocal COUNTER={{{counters}}}\nlocal AFTER={{{after}}}\n\
          local STATUS={{{}}}\nlocal FOLD={{{fold}}}\n",
-        row::VERSION,
+        row::MESSAGE_VERSION,
+        row::CALLBACK_VERSION,
         rank(Some(Status::Failed)),
         LastProof::Taken.number(),
         LastProof::Unclear.number(),
@@ -264,7 +265,7 @@ mod tests {
     fn the_tables_say_what_the_domain_says() {
         let tables = tables(false);
         for part in [
-            "local ROW_VERSION=1\nlocal MARK_DIRTY=false\nlocal FAILED_RANK=2\n",
+            "local MESSAGE_VERSION=2\nlocal CALLBACK_VERSION=1\nlocal MARK_DIRTY=false\nlocal FAILED_RANK=2\n",
             "local HOLD=600000\nlocal ASKED=9000000000000000\n",
             "local STATE={queued='0',attempting='1',accepted='2',unknown='3',failed='4',}",
             "local AFTER={worker={['0']={['claim']='1',['fail']='4',},['1']={},",

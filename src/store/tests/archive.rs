@@ -10,6 +10,7 @@ stories! {
     what_changed_during_the_write_is_due_at_once,
     marks_survive_a_restart_and_retention_waits_for_them,
     an_id_is_asked_for_once,
+    r_71_people_in_doubt_come_first_and_leave_room_for_what_came_first,
     an_adopted_message_is_told_of_its_statuses_and_counted_nowhere,
     an_adopted_message_is_not_the_latest_one_to_its_person,
     a_message_that_is_here_already_decides,
@@ -191,6 +192,47 @@ async fn an_id_is_asked_for_once(new: NewWorld) {
         world.statuses(64).await,
         ["m3 sent", "m1 sent", "m1 delivered", "m1 read"]
     );
+}
+
+/// A stranger makes up ids without end; whom we are in doubt about he does not know.
+async fn r_71_people_in_doubt_come_first_and_leave_room_for_what_came_first(new: NewWorld) {
+    let world = new().marking();
+    for n in 0..20 {
+        let id = format!("X{n}");
+        world.event(&id, Status::Sent, Some(500), n).await;
+    }
+    // Each is named by two ids of other sends, the first person by five, before the send in doubt.
+    for n in 1..=3 {
+        for id in 0..if n == 1 { 5 } else { 2 } {
+            let id = format!("Q{n}.{id}");
+            world.event(&id, Status::Sent, Some(n), 20 + n as i64).await;
+        }
+        world.lost(&format!("m{n}"), n, 30, 600 + n as i64).await;
+    }
+    let people = |asked: &[(String, i64)]| {
+        let ids = asked.iter().map(|(id, _)| id.split('.').next().unwrap());
+        ids.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let asked = world.unasked(60).await;
+    let first = ["Q1", "Q2", "Q3", "X0", "X1", "X2", "X3", "X4", "X5", "X6"];
+    assert_eq!(people(&asked), first, "one of each person");
+    let asked = world.unasked(23).await;
+    assert_eq!(people(&asked)[..3], ["Q1", "Q2", "X0"], "Q3 is too young");
+    // Half of the question is for what came first, however many are in doubt.
+    for n in 4..=9 {
+        let id = format!("Q{n}.0");
+        world.event(&id, Status::Sent, Some(n), 40).await;
+        world.lost(&format!("m{n}"), n, 41, 700 + n as i64).await;
+    }
+    let asked = world.unasked(60).await;
+    let first = ["Q1", "Q2", "Q3", "Q4", "Q5", "X0", "X1", "X2", "X3", "X4"];
+    assert_eq!(people(&asked), first);
+    for (id, _) in asked {
+        world.adopt(&id, None, 61).await;
+    }
+    let asked = world.unasked(60).await;
+    let next = ["Q1", "Q2", "Q3", "Q6", "Q7", "X5", "X6", "X7", "X8", "X9"];
+    assert_eq!(people(&asked), next, "each once");
 }
 
 async fn an_adopted_message_is_told_of_its_statuses_and_counted_nowhere(new: NewWorld) {

@@ -1,6 +1,7 @@
 //! The words of the stories: moments, people, messages, events.
 
 use super::*;
+use crate::domain::Names;
 
 pub(in crate::store) const DAY: i64 = 86_400;
 
@@ -38,6 +39,7 @@ pub(in crate::store) fn message(id: &str, to: u64) -> Message {
             header: None,
             body: vec!["Ana".into()],
             buttons: Vec::new(),
+            names: Names::default(),
         },
         campaign: None,
     }

@@ -22,7 +22,7 @@ local MOST_PASSED = 200
 -- no attempt, and nobody waits behind it. A row begins with its version.
 local function left_for_a_newer(id, channel, accepted, row, aside)
   local version = string.match(row, '^{"v":(%d+)')
-  if not version or tonumber(version) <= ROW_VERSION then return false end
+  if not version or tonumber(version) <= MESSAGE_VERSION then return false end
   requeue(id, channel, tonumber(now) + put_off, accepted, aside)
   newer = newer + 1
   return true

@@ -221,7 +221,7 @@ end
 
 -- `failure` is null or [code, reason], as JSON.
 local function enqueue_status(channel, id, msg_id, status, at, failure, now)
-  local row = '{"v":' .. ROW_VERSION .. ',"at":' .. at .. ',"msg_id":' .. cjson.encode(msg_id)
+  local row = '{"v":' .. CALLBACK_VERSION .. ',"at":' .. at .. ',"msg_id":' .. cjson.encode(msg_id)
     .. ',"status":{"status":"' .. status .. '","error":' .. failure .. '}}'
   enqueue(channel, 0, id, id, row, now)
 end

@@ -187,7 +187,7 @@ local function take_reply(name, life, from, masked, context, text, text_json, at
     return call('ZADD', P .. 'rs', now, name)
   end
   if id then note(id, now, 'reply', 'from ' .. masked, HISTORY_LIMIT) end
-  local row = '{"v":' .. ROW_VERSION .. ',"at":' .. (at == '' and now or at)
+  local row = '{"v":' .. CALLBACK_VERSION .. ',"at":' .. (at == '' and now or at)
     .. (msg_id and ',"msg_id":' .. cjson.encode(msg_id) or '')
     .. ',"inbound":{"from":' .. person .. ',"waba":' .. cjson.encode(waba)
     .. ',"text":' .. text_json .. ',"payload":' .. payload .. '}}'
