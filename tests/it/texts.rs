@@ -221,6 +221,8 @@ async fn r_26_success_in_any_spelling_with_an_id_is_a_receipt_and_a_reason_is_to
     }
     for (n, (status, answer)) in [
         (200, json!({ "success": "true" })),
+        (200, json!({ "success": "queued", "message_id": "M-u" })),
+        (200, json!({ "success": null, "message_id": "M-n" })),
         (502, json!({ "success": "false" })),
         (500, json!({ "success": null })),
     ]
@@ -232,6 +234,19 @@ async fn r_26_success_in_any_spelling_with_an_id_is_a_receipt_and_a_reason_is_to
         let msg_id = format!("u{n}");
         gateway.accept(&msg_id, &number(40 + n)).await;
         gateway.until_state(&msg_id, "unknown").await;
+    }
+}
+
+#[tokio::test]
+async fn r_26_a_template_list_under_a_strange_word_is_a_list() {
+    for word in [json!(null), json!("ok")] {
+        let sandbox = Sandbox::start(json!({ "event_mode": "none" })).await;
+        let list = json!({ "success": word, "data": [{ "template_name": "order_update",
+            "templates": [{ "id": "5000000000000001", "language": "en_US", "status": "APPROVED" }] }] });
+        sandbox.rule(json!({ "route": "list", "body": list })).await;
+        let gateway = Gateway::start(&sandbox, Setup::towards(&sandbox)).await;
+        gateway.accept("m0", &number(0)).await;
+        gateway.until_sent("m0").await;
     }
 }
 
