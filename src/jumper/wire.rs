@@ -129,40 +129,40 @@ fn said(json: &Value, success: Option<bool>) -> Option<String> {
         &json["errors"],
         &json["Error"],
     ];
-    let told = members.into_iter().find_map(reason);
+    // An object may be anything, a text is words.
+    let told = members.into_iter().find_map(text);
+    let told = told.or_else(|| members.into_iter().find_map(reason));
     // A word that proves nothing is all that it says.
     let word = json.get("success").filter(|_| success.is_none());
     told.or_else(|| word.map(|word| format!("success is {word}")))
 }
 
+/// Members of an error that say what it is, in their order.
+const KNOWN: [&str; 6] = ["code", "title", "reason", "message", "description", "detail"];
+
 /// The words of a refusal: a text, or what an object, or each of a list, tells.
 fn reason(error: &Value) -> Option<String> {
-    match error {
-        Value::Object(members) if !members.is_empty() => {
-            let known = [
-                "code",
-                "title",
-                "reason",
-                "message",
-                "description",
-                "detail",
-            ];
+    let parts: Vec<_> = match error {
+        Value::Object(members) => {
             let mut parts: Vec<String> = Vec::new();
-            for part in known.into_iter().filter_map(|name| text(&error[name])) {
+            for part in KNOWN.into_iter().filter_map(|name| text(&error[name])) {
                 if !parts.contains(&part) {
                     parts.push(part);
                 }
             }
-            // Members of other names are told as they came.
-            let parts = (!parts.is_empty()).then(|| parts.join(" "));
-            parts.or_else(|| Some(error.to_string()))
+            if !parts.is_empty() {
+                return Some(parts.join(" "));
+            }
+            let told = |(name, value): (&String, &Value)| {
+                let flag = || value.as_bool().map(|flag| flag.to_string());
+                Some(format!("{name}: {}", reason(value).or_else(flag)?))
+            };
+            members.iter().filter_map(told).collect()
         }
-        Value::Array(items) => {
-            let parts: Vec<_> = items.iter().filter_map(reason).collect();
-            (!parts.is_empty()).then(|| parts.join("; "))
-        }
-        error => text(error),
-    }
+        Value::Array(items) => items.iter().filter_map(reason).collect(),
+        error => return text(error),
+    };
+    (!parts.is_empty()).then(|| parts.join("; "))
 }
 
 /// The flat receipt of a send (contracts/jumper.md section 4.1).
@@ -332,7 +332,20 @@ mod tests {
             ),
             (
                 json!({ "errors": { "to": "no such number" } }),
-                "{\"to\":\"no such number\"}",
+                "to: no such number",
+            ),
+            (
+                json!({ "errors": { "to": ["no such number", "too short"], "from": { "code": 7 }, "x": null } }),
+                "from: 7; to: no such number; too short",
+            ),
+            (
+                json!({ "message": { "id": 5 }, "error": "Paused" }),
+                "Paused",
+            ),
+            (json!({ "errors": { "expired": true } }), "expired: true"),
+            (
+                json!({ "errorMessage": { "code": 7, "reason": "Paused" }, "message": "no" }),
+                "7 Paused",
             ),
         ];
         for (mut body, expected) in cases {
