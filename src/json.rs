@@ -1,9 +1,11 @@
 //! JSON as others write it, read for what it means.
 //!
-//! A byte order mark, half a surrogate pair, a byte that is no UTF-8, a number out of all measure or
-//! brackets without end make a body invalid for a strict reader, and all that it says would be lost.
-//! Here the damage alone is lost: [`LOST`] stands where it was. A body without damage is parsed once
-//! and never looked at again. Pure; says that there was damage, never what that means for an id.
+//! A byte order mark, half a surrogate pair, a byte that is no UTF-8, a line break within a text, an
+//! escape that is cut or none of JSON's, a number out of all measure or brackets without end make a body
+//! invalid for a strict reader, and all that it says would be lost. Here the damage alone is lost:
+//! [`LOST`] stands where it was; what can mean one thing only is read as that. A body without damage is
+//! parsed once and never looked at again. Pure; says that there was damage, never what that means for an
+//! id.
 
 use serde::de::IgnoredAny;
 use serde_json::{Error, Value};
@@ -13,6 +15,8 @@ use std::ops::Range;
 /// What stands for a character that could not be read.
 pub const LOST: char = '\u{FFFD}';
 
+/// How JavaScript and Python write a number that is none.
+const NO_NUMBERS: [&[u8]; 3] = [b"NaN", b"Infinity", b"-Infinity"];
 const BYTE_ORDER_MARK: &[u8] = "\u{FEFF}".as_bytes();
 /// Brackets within brackets; the parser takes 127.
 const DEEPEST: usize = 100;
@@ -134,6 +138,7 @@ impl Mender<'_> {
         while let Some(byte) = self.bytes.get(self.at) {
             match byte {
                 b'"' => self.text(),
+                b'N' | b'I' | b'-' if self.no_number() => {}
                 b'-' | b'0'..=b'9' => self.number(),
                 b'[' | b'{' if self.depth == DEEPEST => self.pass_over(),
                 b'[' | b'{' => {
@@ -165,7 +170,8 @@ impl Mender<'_> {
             match byte {
                 b'"' => break,
                 b'\\' => self.escape(),
-                0..0x80 => self.at += 1,
+                0..0x20 => self.control(*byte),
+                0x20..0x80 => self.at += 1,
                 _ => self.character(),
             }
         }
@@ -184,14 +190,36 @@ impl Mender<'_> {
         rest.trim_ascii_start().starts_with(b":")
     }
 
-    /// A half of a surrogate pair is a character only with the other half.
     fn escape(&mut self) {
+        match self.bytes.get(self.at + 1) {
+            Some(b'u') => self.code(),
+            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') | None => self.at += 2,
+            // Of another language, and nobody knows which: what is lost is the backslash.
+            Some(byte) if byte.is_ascii_alphanumeric() => self.lose(1),
+            // A character that needed no escape, such as an apostrophe.
+            Some(_) => self.replace(self.at..self.at + 1, b""),
+        }
+    }
+
+    /// An escape such as `\u00e9`. A half of a surrogate pair is a character only with the other half.
+    fn code(&mut self) {
         let (first, second) = (self.unit(self.at), self.unit(self.at + 6));
         match (first, second) {
             (Some(0xD800..=0xDBFF), Some(0xDC00..=0xDFFF)) => self.at += 12,
             (Some(0xD800..=0xDFFF), _) => self.lose(6),
-            _ => self.at += 2,
+            (Some(_), _) => self.at += 6,
+            (None, _) => {
+                let digits = self.bytes[self.at + 2..].iter().take(3);
+                let cut = digits.take_while(|byte| byte.is_ascii_hexdigit()).count();
+                self.lose(2 + cut);
+            }
         }
+    }
+
+    /// A control character as it is, which a text may hold only as an escape.
+    fn control(&mut self, byte: u8) {
+        let escape = format!("\\u{byte:04x}");
+        self.replace(self.at..self.at + 1, escape.as_bytes());
     }
 
     /// The code unit of the escape that stands at a place, such as `\u00e9`.
@@ -217,6 +245,16 @@ impl Mender<'_> {
         let lost = LOST.to_string();
         self.replace(self.at..self.at + length, lost.as_bytes());
         self.is_damaged = true;
+    }
+
+    /// What is written where a number was to be and is none is nothing.
+    fn no_number(&mut self) -> bool {
+        let rest = &self.bytes[self.at..];
+        let Some(word) = NO_NUMBERS.iter().find(|word| rest.starts_with(word)) else {
+            return false;
+        };
+        self.replace(self.at..self.at + word.len(), b"null");
+        true
     }
 
     fn number(&mut self) {

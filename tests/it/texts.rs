@@ -43,10 +43,13 @@ async fn failure(sandbox: &Sandbox, msg_id: &str) -> Value {
 async fn r_24_half_a_character_in_a_value_costs_that_character_and_in_a_name_the_send() {
     let (sandbox, gateway) = start().await;
     let success = (200, json!({ "status": "success" }));
-    for (n, damage) in [HALF.as_bytes(), b"\xff", "\u{1F600}".as_bytes()]
-        .into_iter()
-        .enumerate()
-    {
+    let damages: [&[u8]; 4] = [
+        HALF.as_bytes(),
+        b"\xff",
+        "\u{1F600}".as_bytes(),
+        b"\\ud83",
+    ];
+    for (n, damage) in damages.into_iter().enumerate() {
         let mut body = order_update(&format!("m{n}"), &number(n));
         body["template"]["components"][0]["parameters"][0]["text"] = json!("Ana @");
         body["from_the_future"] = json!({ "note": "@" });
@@ -82,7 +85,15 @@ async fn r_24_a_webhook_with_half_a_character_keeps_its_stop_and_its_statuses() 
     let (sandbox, gateway) = start().await;
     let id = sent(&gateway, &sandbox, "m0", &number(0)).await;
     let path = hook(&gateway);
-    for (n, damage) in [HALF.as_bytes(), b"\xf0\x9f\x98"].into_iter().enumerate() {
+    let damages: [&[u8]; 6] = [
+        HALF.as_bytes(),
+        b"\xf0\x9f\x98",
+        b"\\ud83",
+        b"\n\t\0",
+        b"\\'",
+        b"\",\"size\":NaN,\"note\":\"",
+    ];
+    for (n, damage) in damages.into_iter().enumerate() {
         let says = json!({ "event": { "type": "NEW", "subscription_type": "livechat", "data": {
             "messageid": format!("in-{n}"), "mobile": &number(n)[1..], "name": "Ana @",
             "message": "STOP" } } });
