@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::domain::{InboundEntry, ReplyKind};
-use crate::store::Tap;
+use crate::store::{MOST_WEIGHED, Tap};
 
 stories! {
     a_tap_carries_its_payload_and_the_message,
@@ -11,6 +11,7 @@ stories! {
     a_message_of_unknown_outcome_is_answered_too,
     a_reply_that_overtakes_the_answer_to_the_send_is_told,
     r_29_a_tap_that_overtakes_the_answer_to_the_send_is_a_tap,
+    r_29_a_tap_that_may_be_on_another_message_is_told_as_text,
     r_28_a_time_that_nobody_believes_is_when_it_came,
     an_unmatched_reply_is_told_only_where_wanted,
     the_last_number_seen_stands_in,
@@ -211,6 +212,60 @@ async fn r_29_a_tap_that_overtakes_the_answer_to_the_send_is_a_tap(new: NewWorld
     // Only those about one message keep their order.
     seen.sort_unstable();
     assert_eq!(seen, expected);
+    world.check().await;
+}
+
+/// a guess is worse than a text.
+async fn r_29_a_tap_that_may_be_on_another_message_is_told_as_text(new: NewWorld) {
+    let world = new();
+    let tap = || Tap {
+        label: "Keep it".into(),
+        payload: "{'slot':1}".into(),
+    };
+    let doubt = async |id: &str, to: u64, seconds: i64| {
+        let claimed = world.attempt(id, to, seconds).await;
+        let end = Settlement::Unknown {
+            until: at(seconds + 600),
+            taps: vec![tap()],
+        };
+        world.settle(&claimed, end, seconds).await;
+    };
+    let is_tap = async |from: u64, seconds: i64| {
+        let said = Reply {
+            id: Some(provider_id(&format!("R{seconds}"))),
+            ..to("P9", reply(from, "Keep it"))
+        };
+        take(&world, said, seconds).await;
+        let told = told(&world, "a").await;
+        assert_eq!(told.len(), 1, "{told:?}");
+        told[0].kind != ReplyKind::Text
+    };
+    doubt("m1", 1, 0).await;
+    assert!(is_tap(1, 1).await);
+    doubt("m2", 1, 2).await;
+    assert!(!is_tap(1, 3).await, "two in doubt have such a button");
+    world.sent("m3", 1, "P3", 4).await;
+    assert!(!is_tap(1, 5).await);
+    doubt("m4", 2, 6).await;
+    world.sweep(false, 700).await;
+    assert!(!is_tap(2, 701).await, "its outcome was told");
+    doubt("m5", 2, 702).await;
+    assert!(!is_tap(2, 703).await, "it may be the one before");
+    // Once more: the person may have the first, and nobody was told anything.
+    doubt("m6", 3, 800).await;
+    world.sweep(true, 1500).await;
+    assert!(is_tap(3, 1501).await);
+    for claimed in world.claim(1502).await {
+        let id = claimed.message.msg_id.as_str();
+        world.settle(&claimed, receipt(id), 1503).await;
+    }
+    assert!(!is_tap(3, 1504).await, "its outcome was told");
+    // Whoever has more in doubt than are looked at.
+    for n in 0..MOST_WEIGHED {
+        world.lost(&format!("x{n}"), 4, 1600, 2200).await;
+    }
+    doubt("m7", 4, 1601).await;
+    assert!(!is_tap(4, 1602).await);
     world.check().await;
 }
 

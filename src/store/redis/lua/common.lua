@@ -371,10 +371,9 @@ local function counts_earlier(id, channel, said, now)
   return true
 end
 
--- Of somebody whom more unmatched ids name than this, nothing is inferred (DESIGN G3): to look through
--- all would hold up everybody. What is unknown then ends as 7004, which is the safe side; a receipt, or
--- evidence once the ids have gone, still moves it. Nor are more messages in doubt looked at at once.
-local MOST_WEIGHED = 100
+-- Of somebody whom more than MOST_WEIGHED unmatched ids name, nothing is inferred (DESIGN G3). What is
+-- unknown then ends as 7004, which is the safe side; a receipt, or evidence once the ids have gone, still
+-- moves it. Nor are more messages in doubt looked at at once.
 
 -- The message of a person that is in doubt, where it is the only one.
 local function only_doubt(numbers)

@@ -88,22 +88,25 @@ local function tapped(id, text)
   return 'null'
 end
 
--- The message of a person in doubt that has a button of this label, the newest where several have: its
--- id is not known yet, as a tap may overtake the answer to the send.
+-- The message of a person in doubt that has a button of this label: its id is not known yet, as a tap
+-- may overtake the answer to the send. It must be the only one, and its outcome still open: what was told
+-- long ago may be what was tapped, as may be what others sent, and nobody can tell.
 local function tapped_in_doubt(from, text)
-  local found, newest = nil, tonumber(since)
+  local found, open
   for _, phone in ipairs(from ~= '' and numbers_of(from) or {}) do
     local ids = call('SMEMBERS', P .. 'x:' .. phone)
-    for at = 1, math.min(#ids, MOST_WEIGHED) do
-      local id = ids[at]
-      local m = fields(id, 'ac', 'ch', 'mi')
+    -- Beside these there may be some that were not looked at.
+    if #ids > MOST_WEIGHED then return nil end
+    for _, id in ipairs(ids) do
+      local m = fields(id, 'ac', 'ch', 'mi', 's')
       local accepted = m[2] and m[3] and number(id, m[1], 0)
-      if accepted and accepted >= newest and tapped(id, text) ~= 'null' then
-        found, newest = id, accepted
+      if accepted and accepted >= tonumber(since) and tapped(id, text) ~= 'null' then
+        if found then return nil end
+        found, open = id, m[4] ~= STATE.accepted and m[4] ~= STATE.failed
       end
     end
   end
-  return found
+  return open and found or nil
 end
 
 -- The latest message to a number: the provider took it or may have; else it is being asked to, and a
