@@ -8,7 +8,7 @@
 use super::compose::compose;
 use crate::domain::proof::LastProof;
 use crate::domain::state::Step;
-use crate::domain::{Progress, State, Status, Writer};
+use crate::domain::{BELIEVED, Progress, State, Status, Writer};
 use crate::store::{MOST_EARLY, MOST_OF_ONE, MOST_OTHERS, MOST_WEIGHED, row};
 use redis::Script;
 use std::fmt::Write as _;
@@ -157,13 +157,14 @@ fn tables(mark_dirty: bool) -> String {
         "local ROW_VERSION={}\nlocal MARK_DIRTY={mark_dirty}\nlocal FAILED_RANK={}\n\
          local HOLD={HOLD_MS}\nlocal ASKED={ASKED}\nlocal TAKEN={}\nlocal UNCLEAR={}\n\
          local MOST_EARLY={MOST_EARLY}\nlocal MOST_OF_ONE={MOST_OF_ONE}\nlocal MOST_OTHERS={MOST_OTHERS}\n\
-         local MOST_WEIGHED={MOST_WEIGHED}\n\
+         local MOST_WEIGHED={MOST_WEIGHED}\nlocal BELIEVED={}\n\
          local STATE={{{states}}}\nlocal COUNTER={{{counters}}}\nlocal AFTER={{{after}}}\n\
          local STATUS={{{}}}\nlocal FOLD={{{fold}}}\n",
         row::VERSION,
         rank(Some(Status::Failed)),
         LastProof::Taken.number(),
         LastProof::Unclear.number(),
+        BELIEVED.as_millis(),
         words.join(","),
     );
     lua

@@ -13,6 +13,7 @@ stories! {
     r_29_a_tap_that_overtakes_the_answer_to_the_send_is_a_tap,
     r_29_a_tap_that_may_be_on_another_message_is_told_as_text,
     r_28_a_time_that_nobody_believes_is_when_it_came,
+    r_28_a_time_of_an_early_status_that_nobody_believes_is_when_it_came,
     an_unmatched_reply_is_told_only_where_wanted,
     the_last_number_seen_stands_in,
     stop_is_stored_and_always_told,
@@ -306,6 +307,64 @@ async fn r_28_a_time_that_nobody_believes_is_when_it_came(new: NewWorld) {
     let times: Vec<_> = statuses.iter().map(told_at).collect();
     assert_eq!(times, [at(4), at(3 - DAY), at(3 - DAY - 60)]);
     assert_eq!(told(&world, "a").await[0].at, at(5));
+    // A repeat says nothing, so its time is no news either.
+    let odd = Reply {
+        id: Some(provider_id("R1")),
+        at: Some(at(-2 * DAY)),
+        ..reply(1, "Hello")
+    };
+    for (seconds, misdated) in [(6, 1), (7, 0)] {
+        let folded = take(&world, to("P3", odd.clone()), seconds).await;
+        assert_eq!(folded.misdated, misdated, "{seconds}");
+    }
+    let again = Reply {
+        at: Some(at(-2 * DAY)),
+        ..reply(1, "STOP")
+    };
+    for (seconds, misdated) in [(8, 1), (9, 0)] {
+        let folded = take(&world, to("P3", again.clone()), seconds).await;
+        assert_eq!(folded.misdated, misdated, "{seconds}");
+    }
+    world.check().await;
+}
+
+/// what came before the receipt is judged by when it came and by its message.
+async fn r_28_a_time_of_an_early_status_that_nobody_believes_is_when_it_came(new: NewWorld) {
+    let world = new();
+    let dated = |id: &str, to: Option<u64>, seconds: Option<i64>| {
+        let Incoming::Status(event) = event(id, Status::Read, to) else {
+            panic!()
+        };
+        let at = seconds.map(at);
+        Incoming::Status(StatusEvent { at, ..event })
+    };
+    let cases = [
+        ("P1", Some(3 - DAY - 1), 4, 1),
+        ("P2", Some(3 - DAY), 3 - DAY, 0),
+        ("P3", Some(4 + DAY), 4 + DAY, 0),
+        ("P4", Some(5 + DAY), 4, 1),
+        ("P5", None, 4, 0),
+    ];
+    let told_at = async |what: &str| {
+        let told = world.relayed(&lane("a", Lane::Status), 99 * DAY).await;
+        let [Callback::Status(entry)] = &told[..] else {
+            panic!("{what}: {told:?}")
+        };
+        entry.at
+    };
+    for (id, said, told, misdated) in cases {
+        let claimed = world.attempt(&id.replace('P', "m"), 1, 3).await;
+        world.events(vec![dated(id, None, said)], 4).await;
+        let folded = world.settle(&claimed, receipt(id), 9).await;
+        assert_eq!(folded.misdated, misdated, "{id}");
+        assert_eq!(told_at(id).await, at(told), "{id}");
+    }
+    // The same where the status is the evidence.
+    world.lost("m9", 2, 10, 600).await;
+    let odd = dated("P9", Some(2), Some(-2 * DAY));
+    let folded = world.events(vec![odd], 11).await;
+    assert_eq!((folded.inferred, folded.misdated), (1, 1));
+    assert_eq!(told_at("P9").await, at(11));
     world.check().await;
 }
 

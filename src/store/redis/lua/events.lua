@@ -17,14 +17,6 @@ local function keep_other(kind, raw)
   call('SADD', P .. 'channels', channel)
 end
 
--- When an event of a message happened: when it came, where it does not say, or says what nobody believes.
-local function believed(id, at, accepted)
-  if at == '' then return now end
-  if tonumber(at) >= number(id, accepted, 0) - early then return at end
-  folded.misdated = folded.misdated + 1
-  return now
-end
-
 -- What matches nothing is kept within bounds: anybody who may post can make it up. Two go for one that
 -- comes, so what an older program left shrinks too.
 local function make_room()
@@ -48,7 +40,7 @@ end
 local function take_status(provider_id, status, at, to, failure, text)
   local id = call('GET', P .. 'p:' .. provider_id)
   if id and call('EXISTS', key_m(id)) == 1 then
-    at = believed(id, at, call('HGET', key_m(id), 'ac'))
+    at = believed(id, at, fields(id, 'ac')[1], early, now)
     return fold(id, tonumber(status), at, failure, text, now)
   end
   if is_kept(provider_id, status, to) then
@@ -163,10 +155,10 @@ local function take_reply(name, life, from, masked, context, text, text_json, at
     return
   end
   local id, quoted = answered(from, context, text)
-  local home, msg_id, person, waba, payload = channel, nil, from, own, 'null'
+  local home, msg_id, person, waba, payload, accepted = channel, nil, from, own, 'null', false
   if id then
     local m = fields(id, 'ch', 'mi', 'to', 'ac')
-    home, msg_id, waba, at = m[1], m[2], from_of(id), believed(id, at, m[4])
+    home, msg_id, waba, accepted = m[1], m[2], from_of(id), m[4]
     -- WhatsApp may spell the number of the same person in another way, and MoEngage knows only this one.
     person = number(id, m[3]) and m[3] or from
     if quoted then payload = tapped(id, text) end
@@ -190,7 +182,7 @@ local function take_reply(name, life, from, masked, context, text, text_json, at
     return call('ZADD', P .. 'rs', now, name)
   end
   if id then note(id, now, 'reply', 'from ' .. masked, HISTORY_LIMIT) end
-  local row = '{"v":' .. ROW_VERSION .. ',"at":' .. (at == '' and now or at)
+  local row = '{"v":' .. ROW_VERSION .. ',"at":' .. believed(id, at, accepted, early, now)
     .. (msg_id and ',"msg_id":' .. cjson.encode(msg_id) or '')
     .. ',"inbound":{"from":' .. person .. ',"waba":' .. cjson.encode(waba)
     .. ',"text":' .. text_json .. ',"payload":' .. payload .. '}}'
