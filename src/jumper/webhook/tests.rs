@@ -339,6 +339,12 @@ fn r_28_moments_are_read_as_others_write_them() {
             1_704_153_600_000,
         ),
         ("Tue Jan 02 2024 00:00:00 GMT+0000", 1_704_153_600_000),
+        ("Tue, 02 Jan 2024 05:30:00 +0530", 1_704_153_600_000),
+        ("Tue, 02 Jan 2024 05:30:00 +0530 (IST)", 1_704_153_600_000),
+        ("2 Jan 2024 00:00 UTC", 1_704_153_600_000),
+        ("Tue, 02 Jan 2024 00:00:00 ut", 1_704_153_600_000),
+        ("Tue, 02 Jan 2024 00:00:00 Z", 1_704_153_600_000),
+        ("1704153600123456789", 1_704_153_600_123),
         ("1704153600000000", 1_704_153_600_000),
         ("1704153600000", 1_704_153_600_000),
         ("1704153600", 1_704_153_600_000),
@@ -347,6 +353,12 @@ fn r_28_moments_are_read_as_others_write_them() {
         assert_eq!(moment(&json!(text)), Some(UnixMs(expected)), "{text}");
     }
     assert_eq!(moment(&json!("Tue Jan 02 2024")), None);
+    // Nobody knows what these mean: when it came is nearer than half a day off.
+    for zone in ["IST", "CET", "BST", "JST", "CST", "EST", "A", ""] {
+        let text = format!("Tue, 02 Jan 2024 00:00:00 {zone}");
+        assert_eq!(moment(&json!(text)), None, "{zone}");
+    }
+    assert_eq!(moment(&json!("2024-01-02T00:00:00[Asia/Kolkata]")), None);
 }
 
 #[test]
