@@ -13,8 +13,8 @@ pub enum Incoming {
     Reply(Reply),
     /// Something we know and leave alone, or do not know: kept and counted, never relayed.
     Other {
-        /// A short word of a closed set, for the counter: `agent`, `bot`, `media`, `no_status`,
-        /// `unknown_status`, `unknown_type`, `unreadable`.
+        /// A short word of a closed set, for the counter: `agent`, `bot`, `damaged`, `media`,
+        /// `no_status`, `unknown_status`, `unknown_type`, `unreadable`.
         kind: &'static str,
         /// What came, as text.
         raw: String,

@@ -300,15 +300,21 @@ fn r_24_a_damaged_id_is_matched_with_nothing_and_the_rest_of_the_body_is_read() 
     let read = |body: &str| super::parse(&json::read(body.as_bytes()).unwrap()).unwrap();
     let statuses = r#"{"event":{"type":"UPDATE","data":{"entry":[{"changes":[{"value":{
         "contacts":[{"profile":{"name":"A\ud83d"}}],
-        "statuses":[{"id":"M\ud83d","status":"sent"},{"id":"M2","status":"read"}]}}]}]}}}"#;
+        "statuses":[{"id":"M\ud83d","status":"sent"},{"id":"M2","status":"read"},
+        {"id":"\ud83dN","status":"failed"}]}}]}]}}}"#;
     let found = read(statuses);
-    assert!(matches!(
-        &found[0],
-        Incoming::Other {
-            kind: "unreadable",
-            ..
-        }
-    ));
+    // Each of those that are damaged is kept for a person to look at.
+    for (place, id) in [(0, "M\u{FFFD}"), (2, "\u{FFFD}N")] {
+        let Incoming::Other {
+            kind: "damaged",
+            raw,
+            times: 1,
+        } = &found[place]
+        else {
+            panic!("{found:?}")
+        };
+        assert!(raw.contains(id), "{raw}");
+    }
     assert!(matches!(&found[1], Incoming::Status(event) if event.provider_id.as_str() == "M2"));
     let says = |context: &str, text: &str| {
         let body = format!(
@@ -324,7 +330,7 @@ fn r_24_a_damaged_id_is_matched_with_nothing_and_the_rest_of_the_body_is_read() 
     assert!(matches!(
         lost,
         Incoming::Other {
-            kind: "unreadable",
+            kind: "damaged",
             ..
         }
     ));
