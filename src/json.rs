@@ -50,6 +50,13 @@ pub fn read(bytes: &[u8]) -> Result<Tree, Error> {
     }
 }
 
+impl Tree {
+    /// Whether a text of it may have lost a character. U+FFFD that came as such is no loss.
+    pub fn has_lost(&self, text: &str) -> bool {
+        self.is_damaged && text.contains(LOST)
+    }
+}
+
 impl From<Value> for Tree {
     fn from(value: Value) -> Self {
         Self {

@@ -335,6 +335,7 @@ mod tests {
                 body: Vec::new(),
                 buttons: Vec::new(),
             },
+            is_damaged: false,
             campaign: None,
         }
     }

@@ -191,6 +191,7 @@ pub(super) mod tests {
                         body: vec!["Ana".into()],
                         buttons: Vec::new(),
                     },
+                    is_damaged: false,
                     campaign: None,
                 },
                 state: State::Accepted,

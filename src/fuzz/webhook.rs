@@ -126,6 +126,7 @@ fn message(n: u64) -> Message {
             body: vec!["Ana".into()],
             buttons: Vec::new(),
         },
+        is_damaged: false,
         campaign: None,
     }
 }

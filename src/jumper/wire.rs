@@ -5,7 +5,7 @@
 
 use crate::domain::phone::mask_numbers;
 use crate::domain::{Answer, ProviderId, Receipt, UnixMs};
-use crate::json;
+use crate::json::{self, Tree};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -31,8 +31,8 @@ pub(super) fn text(value: &Value) -> Option<String> {
 
 /// A text by which things are told apart. One with a character that could not be read may be any of
 /// several, so it is none.
-pub(super) fn name(value: &Value) -> Option<String> {
-    text(value).filter(|text| !text.contains(json::LOST))
+pub(super) fn name(value: &Value, of: &Tree) -> Option<String> {
+    text(value).filter(|text| !of.has_lost(text))
 }
 
 /// Yes or no in any of the spellings seen; nothing where it is neither.
@@ -94,13 +94,14 @@ pub(super) fn readable(text: &str) -> String {
 }
 
 /// What a whole answer says.
-pub(super) fn answer(http: u16, retry_after: Option<Duration>, body: &[u8]) -> (Answer, Value) {
+pub(super) fn answer(http: u16, retry_after: Option<Duration>, body: &[u8]) -> (Answer, Tree) {
     let parsed = json::read(body).ok();
     let unreadable = parsed.is_none();
-    let json = parsed.unwrap_or_default().value;
-    let success = success(http, &json);
+    let tree = parsed.unwrap_or_default();
+    let json = &tree.value;
+    let success = success(http, json);
     let fault = json["fault"]["detail"]["errorcode"].as_str();
-    let mut words = said(&json, success);
+    let mut words = said(json, success);
     if unreadable {
         words = text(&Value::String(String::from_utf8_lossy(body).into_owned()));
     }
@@ -108,12 +109,12 @@ pub(super) fn answer(http: u16, retry_after: Option<Duration>, body: &[u8]) -> (
         http: Some(http),
         fault: fault.map(readable),
         success,
-        receipt: receipt(&json),
+        receipt: receipt(&tree),
         text: words.map(|words| readable(&words)),
         retry_after,
         transport: None,
     };
-    (answer, json)
+    (answer, tree)
 }
 
 fn said(json: &Value, success: Option<bool>) -> Option<String> {
@@ -138,7 +139,14 @@ fn said(json: &Value, success: Option<bool>) -> Option<String> {
 }
 
 /// Members of an error that say what it is, in their order.
-const KNOWN: [&str; 6] = ["code", "title", "reason", "message", "description", "detail"];
+const KNOWN: [&str; 6] = [
+    "code",
+    "title",
+    "reason",
+    "message",
+    "description",
+    "detail",
+];
 
 /// The words of a refusal: a text, or what an object, or each of a list, tells.
 fn reason(error: &Value) -> Option<String> {
@@ -166,8 +174,9 @@ fn reason(error: &Value) -> Option<String> {
 }
 
 /// The flat receipt of a send (contracts/jumper.md section 4.1).
-fn receipt(json: &Value) -> Option<Receipt> {
-    let id = name(&json["message_id"])?;
+fn receipt(tree: &Tree) -> Option<Receipt> {
+    let json = &tree.value;
+    let id = name(&json["message_id"], tree)?;
     Some(Receipt {
         provider_id: ProviderId::parse(&id).ok()?,
         conversation: text(&json["conversationid"]),
@@ -197,9 +206,9 @@ pub(super) struct Subscription {
 }
 
 impl Subscription {
-    /// Whether it has a character that could not be read: written back, it would be another one.
-    pub(super) fn is_damaged(&self) -> bool {
-        self.permission.contains(json::LOST) || self.webhook.contains(json::LOST)
+    /// Whether it lost a character: written back, it would be another one.
+    pub(super) fn is_damaged(&self, list: &Tree) -> bool {
+        list.has_lost(&self.permission) || list.has_lost(&self.webhook)
     }
 }
 
@@ -281,7 +290,13 @@ mod tests {
     /// What is neither yes nor no proves nothing where anything speaks against a refusal.
     #[test]
     fn r_26_a_strange_word_refuses_only_what_nothing_shows_to_be_taken() {
-        let words = [json!(null), json!("queued"), json!("ok"), json!("yes"), json!(2)];
+        let words = [
+            json!(null),
+            json!("queued"),
+            json!("ok"),
+            json!("yes"),
+            json!(2),
+        ];
         for word in words {
             let said = |http, member: &str, value: Value| {
                 read(http, &json!({ "success": word, member: value })).success
@@ -367,6 +382,9 @@ mod tests {
             Some("18446744073709551617")
         );
         assert_eq!(id("\"M\\udc00\""), None);
+        // What came as U+FFFD in a sound answer is no damage of ours.
+        let sound = read(200, &json!({ "success": true, "message_id": "M\u{FFFD}" }));
+        assert_eq!(sound.receipt.unwrap().provider_id.as_str(), "M\u{FFFD}");
     }
 
     #[test]

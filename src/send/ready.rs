@@ -46,7 +46,7 @@ impl Sender {
         match templates::fit(template, &variant, &detail) {
             Err(refusal) => Ready::Refused(refusal),
             Ok(template) => {
-                let taps = taps(&template, &detail);
+                let taps = taps(&template, &detail, claimed.message().is_damaged);
                 Ready::Go(outgoing(channel, claimed, &variant, template), taps)
             }
         }
@@ -91,8 +91,9 @@ fn outgoing(
 }
 
 /// What the person will be able to tap: label from the template, payload from MoEngage, or the
-/// label again where MoEngage sent none (contracts/moengage.md Q9).
-fn taps(template: &Template, detail: &Detail) -> Vec<Tap> {
+/// label again where MoEngage sent none (contracts/moengage.md Q9). A label that could not be read is not
+/// what the person taps, and a damaged payload is not MoEngage's.
+fn taps(template: &Template, detail: &Detail, is_damaged: bool) -> Vec<Tap> {
     let shapes = detail.buttons.iter().flatten().enumerate();
     shapes
         .filter_map(|(place, shape)| {
@@ -110,9 +111,8 @@ fn taps(template: &Template, detail: &Detail) -> Vec<Tap> {
                 }) => payload.clone(),
                 _ => label.clone(),
             };
-            // A damaged label is not what the person taps, and a damaged payload is not MoEngage's.
-            let is_whole = !label.contains(LOST) && !payload.contains(LOST);
-            is_whole.then(|| Tap {
+            let is_lost = label.is_empty() || is_damaged && payload.contains(LOST);
+            (!is_lost).then(|| Tap {
                 label: label.clone(),
                 payload,
             })
@@ -146,7 +146,7 @@ mod tests {
             payload: payload.into(),
         };
         assert_eq!(
-            taps(&template, &detail),
+            taps(&template, &detail, false),
             [tap("Keep", "Keep"), tap("Move", "{'a':1}")]
         );
     }
@@ -155,7 +155,7 @@ mod tests {
     fn r_24_a_damaged_label_or_payload_is_no_tap() {
         let label = |text: &str| ButtonShape::QuickReply { label: text.into() };
         let detail = Detail {
-            buttons: Some(vec![label("Ke\u{FFFD}p"), label("Move"), label("Stay")]),
+            buttons: Some(vec![label(""), label("Move"), label("Stay")]),
             ..Detail::default()
         };
         let template = Template {
@@ -172,6 +172,12 @@ mod tests {
             label: "Stay".into(),
             payload: "Stay".into(),
         };
-        assert_eq!(taps(&template, &detail), [stay]);
+        assert_eq!(taps(&template, &detail, true), std::slice::from_ref(&stay));
+        // What came as U+FFFD in a sound body is MoEngage's.
+        let moved = Tap {
+            label: "Move".into(),
+            payload: "{'a':'\u{FFFD}'}".into(),
+        };
+        assert_eq!(taps(&template, &detail, false), [moved, stay]);
     }
 }

@@ -61,6 +61,8 @@ struct MessageRow {
     body: Vec<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     buttons: Vec<ButtonRow>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    damaged: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     campaign: Option<String>,
 }
@@ -102,6 +104,7 @@ pub(crate) fn write_message(message: &Message) -> String {
         header,
         body: template.body.clone(),
         buttons: template.buttons.iter().map(button).collect(),
+        damaged: message.is_damaged,
         campaign: message.campaign.as_deref().map(Into::into),
     })
 }
@@ -130,6 +133,7 @@ pub(crate) fn read_message(msg_id: MsgId, to: Phone, text: &str) -> Result<Messa
             body: row.body,
             buttons: row.buttons.into_iter().map(button).collect(),
         },
+        is_damaged: row.damaged,
         campaign: row.campaign.map(Into::into),
     })
 }
@@ -329,12 +333,14 @@ mod tests {
             body in prop::collection::vec(".{0,20}", 0..5),
             buttons in prop::collection::vec(any_button(), 0..4),
             name in ".{0,20}",
+            is_damaged in any::<bool>(),
         ) {
             let message = Message {
                 msg_id: MsgId::parse("m1").unwrap(),
                 from: BusinessNumber::parse("+1 202 555 0100").unwrap(),
                 to: Phone::parse("12025550143").unwrap(),
                 template: Template { name, language: "en".into(), header, body, buttons },
+                is_damaged,
                 campaign: None,
             };
             let text = write_message(&message);

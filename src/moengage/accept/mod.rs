@@ -119,6 +119,7 @@ fn message(
                 from,
                 to,
                 template,
+                is_damaged,
                 campaign: campaign.map(Into::into),
             })
         },

@@ -139,6 +139,7 @@ fn insert(txn: &Txn<'_>, id: Id<'_>, adopted: &Adopted, now: UnixMs) -> Result<F
             body: Vec::new(),
             buttons: Vec::new(),
         },
+        is_damaged: false,
         campaign: adopted.campaign.as_deref().map(Into::into),
     };
     txn.conn

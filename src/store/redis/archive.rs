@@ -160,6 +160,7 @@ fn message(adopted: &Adopted) -> Message {
             body: Vec::new(),
             buttons: Vec::new(),
         },
+        is_damaged: false,
         campaign: adopted.campaign.as_deref().map(Into::into),
     }
 }

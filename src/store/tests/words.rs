@@ -39,6 +39,7 @@ pub(in crate::store) fn message(id: &str, to: u64) -> Message {
             body: vec!["Ana".into()],
             buttons: Vec::new(),
         },
+        is_damaged: false,
         campaign: None,
     }
 }
