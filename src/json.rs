@@ -99,6 +99,12 @@ pub struct Mended<'a> {
 impl<'a> Mended<'a> {
     /// Mends a body.
     pub fn new(bytes: &'a [u8], numbers: Numbers) -> Self {
+        Self::within(bytes, numbers, false)
+    }
+
+    /// Mends a text that stood in another body. Where that one was damaged, so is what has [`LOST`]
+    /// characters already.
+    pub fn within(bytes: &'a [u8], numbers: Numbers, is_damaged: bool) -> Self {
         let mut mender = Mender {
             bytes,
             numbers,
@@ -107,7 +113,8 @@ impl<'a> Mended<'a> {
             out: Vec::new(),
             copied: 0,
             damaged_name: None,
-            is_damaged: false,
+            is_damaged,
+            within_damage: is_damaged,
         };
         mender.run();
         let bytes = if mender.copied == 0 {
@@ -135,6 +142,8 @@ struct Mender<'a> {
     copied: usize,
     damaged_name: Option<String>,
     is_damaged: bool,
+    /// Whether what stands for a lost character may be one.
+    within_damage: bool,
 }
 
 impl Mender<'_> {
@@ -184,9 +193,12 @@ impl Mender<'_> {
         }
         let end = self.at.min(self.bytes.len());
         self.at = end + 1;
-        if self.is_damaged && self.damaged_name.is_none() && self.is_name() {
+        let may_be = self.is_damaged || self.within_damage;
+        if may_be && self.damaged_name.is_none() && self.is_name() {
             let name = String::from_utf8_lossy(&self.bytes[begun..end]);
-            self.damaged_name = Some(name.chars().take(LONGEST_NAME).collect());
+            let is_damaged = self.is_damaged || name.contains(LOST);
+            let shown = || name.chars().take(LONGEST_NAME).collect();
+            self.damaged_name = is_damaged.then(shown);
         }
         self.is_damaged |= damaged;
     }

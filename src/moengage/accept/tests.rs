@@ -331,6 +331,29 @@ fn r_24_half_a_character_is_mended_in_a_text_and_refused_in_a_name() {
     }
 }
 
+/// The damage may be of the body, or of the text within it.
+#[test]
+fn r_24_components_in_a_text_are_told_their_damage_like_others() {
+    let sent = |member: &str, text: &str, half: &str| {
+        let components =
+            json!([{ "type": "body", "parameters": [{ "type": "text", member: text }] }]);
+        let mut send = e1();
+        send["template"]["components"] = components.to_string().into();
+        send.to_string().replace('@', half)
+    };
+    for half in ["\\ud83d", "\\\\ud83d"] {
+        let body = sent("text", "Ana @", half);
+        let got = read(body.as_bytes(), None).unwrap();
+        assert_eq!(got.template.body, ["Ana \u{FFFD}"], "{body}");
+        assert!(got.is_damaged, "{body}");
+        let shown = malformed(sent("te@xt", "Ana", half).as_bytes());
+        assert!(shown.starts_with("The member name te"), "{shown}");
+        assert!(shown.ends_with("has a character that is no valid Unicode"), "{shown}");
+    }
+    let body = sent("text", "Ana \u{FFFD}", "");
+    assert!(!read(body.as_bytes(), None).unwrap().is_damaged);
+}
+
 #[test]
 #[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn what_cannot_be_sent_is_refused_with_its_reason() {
