@@ -73,8 +73,10 @@ pub struct Reply {
     pub context: Option<ProviderId>,
     /// What they wrote, or the label they tapped.
     pub text: String,
-    /// When, if the event says so.
+    /// When, if the event says so and is believed.
     pub at: Option<UnixMs>,
+    /// When, as the event wrote it, whatever it says: what tells replies without an id apart.
+    pub dated: String,
 }
 
 impl Reply {

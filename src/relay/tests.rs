@@ -49,6 +49,7 @@ async fn replied(store: &Store, text: &str) {
         context: None,
         text: text.into(),
         at: None,
+        dated: String::new(),
     };
     let events = vec![Incoming::Reply(reply)];
     let taken = store.take_events(Arc::new(rules), events, clock::now(), testing::in_time());

@@ -46,12 +46,7 @@ async fn failure(sandbox: &Sandbox, msg_id: &str) -> Value {
 async fn r_24_half_a_character_in_a_value_costs_that_character_and_in_a_name_the_send() {
     let (sandbox, gateway) = start().await;
     let success = (200, json!({ "status": "success" }));
-    let damages: [&[u8]; 4] = [
-        HALF.as_bytes(),
-        b"\xff",
-        "\u{1F600}".as_bytes(),
-        b"\\ud83",
-    ];
+    let damages: [&[u8]; 4] = [HALF.as_bytes(), b"\xff", "\u{1F600}".as_bytes(), b"\\ud83"];
     for (n, damage) in damages.into_iter().enumerate() {
         let mut body = order_update(&format!("m{n}"), &number(n));
         body["template"]["components"][0]["parameters"][0]["text"] = json!("Ana @");
@@ -347,6 +342,22 @@ async fn r_28_times_are_read_in_any_spelling_and_one_that_cannot_be_is_when_it_c
     }
     let metrics = gateway.metrics().await;
     assert_eq!(figure(&metrics, "gateway_misdated_events_total"), 2.0);
+}
+
+/// What nobody believes still tells one reply from another.
+#[tokio::test]
+async fn r_28_replies_without_an_id_at_odd_times_are_told_apart() {
+    let (sandbox, gateway) = start().await;
+    sent(&gateway, &sandbox, "m0", &number(0)).await;
+    for second in ["1", "2", "1"] {
+        let says = json!({ "event": { "type": "NEW", "subscription_type": "livechat", "data": {
+            "mobile": &number(0)[1..], "message": "Yes",
+            "timestamp": format!("2099-01-01T00:00:0{second}Z") } } });
+        assert_eq!(gateway.event(&says).await, 200);
+    }
+    until_told(&sandbox, "m0", &["inbound", "inbound"]).await;
+    gateway.drained().await;
+    assert_eq!(sandbox.told("m0").await.len(), 2);
 }
 
 #[tokio::test]

@@ -210,6 +210,9 @@ fn a_tap_names_the_message_it_answers() {
         ("Yes", Some(UnixMs(1_704_067_205_000)))
     );
     assert_eq!(got.from, Phone::parse("919876543210").ok());
+    assert_eq!(got.dated, "2024-01-01T00:00:05Z");
+    let odd = reply(&with(person(), "timestamp", json!("soon")));
+    assert_eq!(odd.dated, "soon 2024-01-01T00:00:05Z");
 }
 
 #[test]

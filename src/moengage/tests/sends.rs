@@ -109,6 +109,7 @@ async fn who_opted_out_is_refused() {
         context: None,
         text: "stop".into(),
         at: None,
+        dated: String::new(),
     };
     let now = crate::clock::now();
     let events = vec![Incoming::Reply(stop)];

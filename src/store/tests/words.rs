@@ -82,6 +82,7 @@ pub(in crate::store) fn reply(from: u64, text: &str) -> Reply {
         context: None,
         text: text.into(),
         at: None,
+        dated: String::new(),
     }
 }
 
