@@ -26,18 +26,19 @@ pub enum Incoming {
 /// How far a provider's clock may be off. What lies farther ahead, or farther before the acceptance of
 /// its message, is not believed: it is told with the time at which it came.
 pub const BELIEVED: Duration = Duration::from_hours(24);
-/// No message of ours that an event may be about is older.
-const OLDEST: Duration = Duration::from_hours(32 * 24);
 
 impl Incoming {
-    /// Forgets times that nobody believes, whatever messages they are about; tells how many.
-    pub fn forget_odd_times(events: &mut [Self], now: Moment) -> u32 {
-        let odd = events.iter_mut().map(|event| event.forget_odd_time(now));
+    /// Forgets times that nobody believes, whatever messages they are about, of which none is `kept` longer
+    /// than that; tells how many.
+    pub fn forget_odd_times(events: &mut [Self], kept: Duration, now: Moment) -> u32 {
+        let odd = events
+            .iter_mut()
+            .map(|event| event.forget_odd_time(kept, now));
         odd.map(u32::from).sum()
     }
 
-    fn forget_odd_time(&mut self, now: Moment) -> bool {
-        let believed = now.earliest.minus(OLDEST)..=now.latest.plus(BELIEVED);
+    fn forget_odd_time(&mut self, kept: Duration, now: Moment) -> bool {
+        let believed = now.earliest.minus(kept + BELIEVED)..=now.latest.plus(BELIEVED);
         let at = match self {
             Self::Status(event) => &mut event.at,
             Self::Reply(reply) => &mut reply.at,
@@ -115,6 +116,7 @@ mod tests {
     #[test]
     fn r_28_a_time_that_nobody_believes_is_forgotten() {
         let now = UnixMs(1_700_000_000_000);
+        let kept = Duration::from_secs(31 * 86_400);
         let odd = |at: UnixMs, now: Moment| {
             let mut event = Incoming::Status(StatusEvent {
                 provider_id: ProviderId::parse("P1").unwrap(),
@@ -123,12 +125,13 @@ mod tests {
                 recipient: None,
                 error: None,
             });
-            event.forget_odd_time(now)
+            event.forget_odd_time(kept, now)
         };
         for (at, expected) in [
             (now.plus(BELIEVED), false),
             (UnixMs(4_070_908_800_000), true),
-            (now.minus(OLDEST), false),
+            (now.minus(kept + BELIEVED), false),
+            (UnixMs(now.minus(kept + BELIEVED).0 - 1), true),
             (UnixMs(1), true),
         ] {
             assert_eq!(odd(at, now.into()), expected, "{at:?}");

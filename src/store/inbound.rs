@@ -120,6 +120,8 @@ pub struct EventRules {
     pub waba_number: Option<BusinessNumber>,
     /// Whether the caller showed the secret: else the events may be made up.
     pub vouched: bool,
+    /// How long a message is known, from its acceptance until it is removed.
+    pub kept: Duration,
     /// How far our own clocks disagree.
     pub clock_doubt: Duration,
 }
