@@ -1,5 +1,6 @@
 //! Every kind of damage, and that nothing else is lost by it.
 
+use super::mend::{BYTE_ORDER_MARK, DEEPEST};
 use super::*;
 use proptest::prelude::*;
 use serde_json::json;
