@@ -131,7 +131,7 @@ impl Outbox {
         give_up: Instant,
     ) -> Result<Folded, StoreError> {
         let mut all = Folded {
-            misdated: Incoming::forget_odd_times(&mut events, clock::moment()),
+            misdated: Incoming::forget_odd_times(&mut events, rules.kept, clock::moment()),
             ..Folded::default()
         };
         if !rules.vouched {
@@ -336,6 +336,7 @@ mod tests {
                 buttons: Vec::new(),
                 names: Names::default(),
             },
+            is_damaged: false,
             campaign: None,
         }
     }

@@ -182,6 +182,7 @@ impl Parts {
             account: channel.account.id.clone(),
             keywords: Keywords::new(&config.inbound.stop_words, &config.inbound.start_words),
             reply_window: config.inbound.reply_window,
+            kept: channel.policy.max_age + config.store.retention,
             clock_doubt: Duration::ZERO,
             vouched: true,
             relay_unmatched: config.inbound.relay_unmatched,

@@ -192,6 +192,7 @@ pub(super) mod tests {
                         buttons: Vec::new(),
                         names: Names::default(),
                     },
+                    is_damaged: false,
                     campaign: None,
                 },
                 state: State::Accepted,

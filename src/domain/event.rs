@@ -13,8 +13,8 @@ pub enum Incoming {
     Reply(Reply),
     /// Something we know and leave alone, or do not know: kept and counted, never relayed.
     Other {
-        /// A short word of a closed set, for the counter: `agent`, `bot`, `media`, `no_status`,
-        /// `unknown_status`, `unknown_type`, `unreadable`.
+        /// A short word of a closed set, for the counter: `agent`, `bot`, `damaged`, `media`,
+        /// `no_status`, `unknown_status`, `unknown_type`, `unreadable`.
         kind: &'static str,
         /// What came, as text.
         raw: String,
@@ -26,18 +26,19 @@ pub enum Incoming {
 /// How far a provider's clock may be off. What lies farther ahead, or farther before the acceptance of
 /// its message, is not believed: it is told with the time at which it came.
 pub const BELIEVED: Duration = Duration::from_hours(24);
-/// No message of ours that an event may be about is older.
-const OLDEST: Duration = Duration::from_hours(32 * 24);
 
 impl Incoming {
-    /// Forgets times that nobody believes, whatever messages they are about; tells how many.
-    pub fn forget_odd_times(events: &mut [Self], now: Moment) -> u32 {
-        let odd = events.iter_mut().map(|event| event.forget_odd_time(now));
+    /// Forgets times that nobody believes, whatever messages they are about, of which none is `kept` longer
+    /// than that; tells how many.
+    pub fn forget_odd_times(events: &mut [Self], kept: Duration, now: Moment) -> u32 {
+        let odd = events
+            .iter_mut()
+            .map(|event| event.forget_odd_time(kept, now));
         odd.map(u32::from).sum()
     }
 
-    fn forget_odd_time(&mut self, now: Moment) -> bool {
-        let believed = now.earliest.minus(OLDEST)..=now.latest.plus(BELIEVED);
+    fn forget_odd_time(&mut self, kept: Duration, now: Moment) -> bool {
+        let believed = now.earliest.minus(kept + BELIEVED)..=now.latest.plus(BELIEVED);
         let at = match self {
             Self::Status(event) => &mut event.at,
             Self::Reply(reply) => &mut reply.at,
@@ -73,8 +74,10 @@ pub struct Reply {
     pub context: Option<ProviderId>,
     /// What they wrote, or the label they tapped.
     pub text: String,
-    /// When, if the event says so.
+    /// When, if the event says so and is believed.
     pub at: Option<UnixMs>,
+    /// When, as the event wrote it, whatever it says: what tells replies without an id apart.
+    pub dated: String,
 }
 
 impl Reply {
@@ -113,6 +116,7 @@ mod tests {
     #[test]
     fn r_28_a_time_that_nobody_believes_is_forgotten() {
         let now = UnixMs(1_700_000_000_000);
+        let kept = Duration::from_secs(31 * 86_400);
         let odd = |at: UnixMs, now: Moment| {
             let mut event = Incoming::Status(StatusEvent {
                 provider_id: ProviderId::parse("P1").unwrap(),
@@ -121,12 +125,13 @@ mod tests {
                 recipient: None,
                 error: None,
             });
-            event.forget_odd_time(now)
+            event.forget_odd_time(kept, now)
         };
         for (at, expected) in [
             (now.plus(BELIEVED), false),
             (UnixMs(4_070_908_800_000), true),
-            (now.minus(OLDEST), false),
+            (now.minus(kept + BELIEVED), false),
+            (UnixMs(now.minus(kept + BELIEVED).0 - 1), true),
             (UnixMs(1), true),
         ] {
             assert_eq!(odd(at, now.into()), expected, "{at:?}");

@@ -15,6 +15,8 @@ pub struct Message {
     pub to: Phone,
     /// What to send.
     pub template: Template,
+    /// Whether texts of it lost characters that could not be read.
+    pub is_damaged: bool,
     /// The campaign named in the query of the send call, for the record.
     pub campaign: Option<Arc<str>>,
 }

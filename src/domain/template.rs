@@ -73,7 +73,7 @@ pub enum ButtonShape {
     },
     /// A tap that comes back as a reply; the label is what the person sees.
     QuickReply {
-        /// The label.
+        /// The label; empty where it could not be read.
         label: String,
     },
     /// A fixed link, a phone number: takes nothing and is not sent.

@@ -253,6 +253,7 @@ fn rules(channel: &Channel) -> EventRules {
         account: channel.account.id.clone(),
         keywords: Keywords::new::<&str>(&[], &[]),
         reply_window: Duration::from_secs(7 * 86_400),
+        kept: Duration::from_secs(31 * 86_400),
         clock_doubt: Duration::ZERO,
         vouched: true,
         relay_unmatched: true,

@@ -127,6 +127,7 @@ fn message(n: u64) -> Message {
             buttons: Vec::new(),
             names: Names::default(),
         },
+        is_damaged: false,
         campaign: None,
     }
 }

@@ -42,15 +42,22 @@ pub enum BodyFault {
     /// The connection broke, or the transfer coding is wrong.
     #[error("Body was cut off")]
     Broken,
+    /// It is compressed.
+    #[error(
+        "The body is compressed (Content-Encoding), which this gateway does not read. Send it as it is"
+    )]
+    Compressed,
 }
 
 impl BodyFault {
-    fn answer(&self) -> Response {
+    /// The answer to whoever sent it.
+    pub fn answer(&self) -> Response {
         let text = self.to_string();
         match self {
             Self::TooLarge(_) => message(StatusCode::PAYLOAD_TOO_LARGE, &text),
             Self::Slow => last_message(StatusCode::REQUEST_TIMEOUT, &text),
             Self::Broken => last_message(StatusCode::BAD_REQUEST, &text),
+            Self::Compressed => message(StatusCode::UNSUPPORTED_MEDIA_TYPE, &text),
         }
     }
 }
@@ -197,25 +204,39 @@ async fn discard(mut rest: Incoming) {
     }
 }
 
-/// What the sender of an encoded body is told.
-pub const ENCODED: &str =
-    "The body is compressed (Content-Encoding), which this gateway does not read. Send it as it is";
+/// Codings that make other bytes of a body. What else stands in the header says nothing of how to read it.
+const COMPRESSIONS: [&str; 7] = [
+    "gzip",
+    "x-gzip",
+    "deflate",
+    "br",
+    "zstd",
+    "compress",
+    "x-compress",
+];
 
-/// Whether a body is compressed. Nothing here inflates: a small body could become a very large one.
-pub fn is_encoded(headers: &HeaderMap) -> bool {
-    let is_identity = |coding: &str| {
-        let coding = coding.trim();
-        coding.is_empty() || coding.eq_ignore_ascii_case("identity")
-    };
-    let mut values = headers.get_all(CONTENT_ENCODING).iter();
-    values.any(|value| {
-        let codings = value.to_str().unwrap_or("unreadable");
-        !codings.split(',').all(is_identity)
+/// Whether a body is said to be compressed.
+fn says_compressed(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(CONTENT_ENCODING).iter();
+    let codings = values.filter_map(|value| value.to_str().ok());
+    let mut codings = codings
+        .flat_map(|codings| codings.split(','))
+        .map(str::trim);
+    codings.any(|coding| {
+        COMPRESSIONS
+            .iter()
+            .any(|known| coding.eq_ignore_ascii_case(known))
     })
 }
 
-/// A whole request body. A compressed one, or one beyond the limits, is answered here, with 415, 413,
-/// 408 or 400.
+/// Whether a body begins as JSON of ours does.
+fn begins_as_json(body: &[u8]) -> bool {
+    let body = body.strip_prefix("\u{FEFF}".as_bytes()).unwrap_or(body);
+    matches!(body.trim_ascii_start().first(), Some(b'{' | b'['))
+}
+
+/// A whole request body. One that is compressed, or beyond the limits, is answered here, with 415, 413, 408
+/// or 400.
 #[derive(Debug)]
 pub struct Payload(pub Bytes);
 
@@ -223,13 +244,20 @@ impl<S: Sync> FromRequest<S> for Payload {
     type Rejection = Response;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Response> {
-        if is_encoded(request.headers()) {
-            return Err(message(StatusCode::UNSUPPORTED_MEDIA_TYPE, ENCODED));
-        }
-        read(request.into_body())
-            .await
-            .map(Self)
-            .map_err(|fault| fault.answer())
+        let body = whole(request).await;
+        body.map(Self).map_err(|fault| fault.answer())
+    }
+}
+
+/// Reads the whole body of a request. What its header says is believed where it looks like that: something
+/// on the way may have inflated it and kept the header. Nothing here inflates: a small body could become a
+/// very large one.
+pub async fn whole(request: Request) -> Result<Bytes, BodyFault> {
+    let says_compressed = says_compressed(request.headers());
+    let body = read(request.into_body()).await?;
+    match says_compressed && !begins_as_json(&body) {
+        true => Err(BodyFault::Compressed),
+        false => Ok(body),
     }
 }
 

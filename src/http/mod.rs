@@ -18,7 +18,7 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
-pub use body::{BodyFault, ENCODED, Payload, is_encoded};
+pub use body::{BodyFault, Payload, whole};
 pub use measure::Measure;
 pub use refusals::{Reason, because};
 pub use serve::serve;

@@ -1,5 +1,6 @@
 //! Every kind of damage, and that nothing else is lost by it.
 
+use super::mend::{BYTE_ORDER_MARK, DEEPEST};
 use super::*;
 use proptest::prelude::*;
 use serde_json::json;
@@ -10,12 +11,20 @@ fn value(text: impl AsRef<[u8]>) -> Value {
 
 #[test]
 fn r_24_half_a_character_is_lost_alone() {
-    let cases: [(&[u8], &str); 8] = [
+    let cases: [(&[u8], &str); 16] = [
         (br#""a\ud83d""#, "a\u{FFFD}"),
         (br#""a\uDE00b""#, "a\u{FFFD}b"),
         (br#""\ud83d\ud83d\ude00""#, "\u{FFFD}\u{1F600}"),
         (br#""\ud83d\n""#, "\u{FFFD}\n"),
         (br#""\\ud83d\ud83dx""#, "\\ud83d\u{FFFD}x"),
+        (br#""A\ud83""#, "A\u{FFFD}"),
+        (br#""\ud83d\ud""#, "\u{FFFD}\u{FFFD}"),
+        (br#""\u""#, "\u{FFFD}"),
+        (br#""\u12 o'clock""#, "\u{FFFD} o'clock"),
+        (br#""\u00e\n""#, "\u{FFFD}\n"),
+        (br#""\x41""#, "\u{FFFD}x41"),
+        (br#""C:\dir\0""#, "C:\u{FFFD}dir\u{FFFD}0"),
+        (b"\"\\\xffb\"", "\u{FFFD}b"),
         (b"\"a\xffb\"", "a\u{FFFD}b"),
         (b"\"\xf0\x9f\x98\"", "\u{FFFD}"),
         (
@@ -33,6 +42,34 @@ fn r_24_half_a_character_is_lost_alone() {
         !whole.is_damaged,
         "what came as U+FFFD is no damage of ours"
     );
+}
+
+/// What a strict reader refuses and what can mean one thing only is read as that, and is no damage.
+#[test]
+fn r_24_what_needed_an_escape_or_no_escape_is_itself() {
+    let cases = [
+        ("a\nb\tc\rd", "a\nb\tc\rd"),
+        ("\0\u{1f}\u{7f}", "\0\u{1f}\u{7f}"),
+        (r"it\'s 50\% \& more", "it's 50% & more"),
+        (r"\é\ ", "é "),
+        ("one \\\nline", "one \nline"),
+        (r#"\"\\\/\b\f\n\r\tA"#, "\"\\/\u{8}\u{c}\n\r\tA"),
+    ];
+    for (written, expected) in cases {
+        let tree = read(format!("{{\"a\":\"{written}\"}}").as_bytes()).unwrap();
+        assert_eq!(tree.value["a"], expected, "{written:?}");
+        assert!(!tree.is_damaged, "{written:?}");
+    }
+}
+
+#[test]
+fn r_75_a_number_that_is_none_is_nothing() {
+    let body = r#"{"a":NaN,"b":[Infinity,-Infinity,-1],"c":"NaN -Infinity"}"#;
+    let expected = json!({ "a": null, "b": [null, null, -1], "c": "NaN -Infinity" });
+    assert_eq!(value(body), expected);
+    for body in ["-NaN", "1NaN", "NaNa", "nan", "--Infinity", "{NaN:1}"] {
+        assert!(read(body.as_bytes()).is_err(), "{body}");
+    }
 }
 
 #[test]
@@ -104,6 +141,9 @@ fn any_json() -> impl Strategy<Value = Value> {
 fn any_damage() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         Just(br#""\ud83d""#.to_vec()),
+        "\"[a-z]\\\\(u[0-9a-f]{0,3}|[acdeghx0-9'%;]|u[0-9a-f]{4})\"".prop_map(String::into_bytes),
+        (0u8..0x20).prop_map(|byte| vec![b'"', byte, b'"']),
+        prop::sample::select(vec!["NaN", "Infinity", "-Infinity"]).prop_map(|word| word.into()),
         (128u8..).prop_map(|byte| vec![b'"', b'a', byte, b'z', b'"']),
         "-?[1-9][0-9]{25,400}".prop_map(String::into_bytes),
         "[1-9]e[1-9][0-9]{4,6}".prop_map(String::into_bytes),
@@ -138,6 +178,7 @@ proptest! {
         let once = Mended::new(&bytes, Numbers::AsText).bytes.into_owned();
         let twice = Mended::new(&once, Numbers::AsText);
         prop_assert!(matches!(twice.bytes, Cow::Borrowed(_)) || once.starts_with(BYTE_ORDER_MARK));
-        prop_assert!(once.len() <= 3 * bytes.len() + 4);
+        // A control character takes most room as an escape.
+        prop_assert!(once.len() <= 6 * bytes.len() + 4);
     }
 }

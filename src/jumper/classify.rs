@@ -58,6 +58,8 @@ fn by_status(answer: &Answer, retryable_texts: &[String]) -> (Proof, About) {
             (Proof::NotTaken, About::Message)
         }
         (_, Some(false)) => (Proof::Refused, About::Message),
+        // It names the message, and does not say what became of it.
+        (Some(_), None) if answer.receipt.is_some() => (Proof::Unclear, About::Message),
         // A bare one is taken for proof too: a choice (contracts/jumper.md section 9).
         (Some(503 | 408), None) => (Proof::NotTaken, About::Way),
         // Pages of something in between: a firewall, a moved address. Redirects are never followed,
@@ -151,6 +153,10 @@ mod tests {
             receipt: None,
             ..said(200, true)
         };
+        let named = |status| Answer {
+            receipt: Some(receipt()),
+            ..http(status)
+        };
         let cases = [
             (broken(Transport::Connect), (NotTaken, Way)),
             (broken(Transport::NotStarted), (NotTaken, Way)),
@@ -185,6 +191,10 @@ mod tests {
             (said(500, false), (Refused, Message)),
             (said(503, false), (Refused, Message)),
             (no_receipt, (Unclear, Message)),
+            (named(200), (Unclear, Message)),
+            (named(400), (Unclear, Message)),
+            (named(403), (Unclear, Message)),
+            (named(503), (Unclear, Message)),
             (http(200), (Unclear, Way)),
             (http(500), (Unclear, Way)),
             (http(502), (Unclear, Way)),
@@ -250,14 +260,17 @@ mod tests {
         ]));
         let http = prop::option::of(100u16..600);
         let success = prop::option::of(any::<bool>());
-        (http, faults, success, transports).prop_map(|(http, fault, success, transport)| Answer {
-            http,
-            fault: fault.map(Into::into),
-            success,
-            receipt: (success == Some(true)).then(receipt),
-            transport,
-            ..Answer::default()
-        })
+        let named = any::<bool>();
+        (http, faults, success, named, transports).prop_map(
+            |(http, fault, success, named, transport)| Answer {
+                http,
+                fault: fault.map(Into::into),
+                success,
+                receipt: (named && http.is_some()).then(receipt),
+                transport,
+                ..Answer::default()
+            },
+        )
     }
 
     /// Statuses that prove that nothing was handed on.
@@ -275,7 +288,13 @@ mod tests {
                     Some(Transport::Connect | Transport::NotStarted)
                 );
                 let by_fault = by_fault(&answer).is_some();
-                prop_assert!(by_fault || no_call || answer.http.is_some_and(proves), "{:?}", answer);
+                let by_status = match answer.http {
+                    Some(401 | 429) => true,
+                    // An answer that names the message may mean that it was taken.
+                    Some(status) => proves(status) && answer.receipt.is_none(),
+                    None => false,
+                };
+                prop_assert!(by_fault || no_call || by_status, "{:?}", answer);
             }
         }
 

@@ -25,7 +25,7 @@ pub(crate) fn answers(bytes: &[u8]) {
         let _ = classify(&answer, &[]);
         tokens(&answer, &json, NOW);
         if http == 200 {
-            let _ = wire::subscriptions(&json);
+            let _ = wire::subscriptions(&json.value);
             let list = templates::list(&json, usize::MAX).unwrap_or_default();
             let id = list
                 .variants

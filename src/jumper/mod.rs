@@ -24,13 +24,13 @@ pub use subscription::{SubscriptionState, registered};
 use crate::domain::Answer;
 use crate::domain::proof::{About, Proof};
 use crate::domain::template::{Detail, Outgoing, TemplateList};
+use crate::json::Tree;
 use crate::limit::{Limiter, Permit};
 use crate::store::Guard;
 use accused::Accused;
 use classify::classify;
 use client::{Client, Question};
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::Value;
 use std::sync::{Mutex, PoisonError};
 use token::{Access, TokenError, Tokens};
 
@@ -152,9 +152,9 @@ impl Account {
         url: &str,
         secret: Option<&str>,
     ) -> Result<(SubscriptionState, Vec<wire::Subscription>), Answer> {
-        let list = self.ask(Question::Subscriptions).await?;
-        let list =
-            wire::subscriptions(&list).ok_or_else(|| unreadable("a list of subscriptions"))?;
+        let answer = self.ask(Question::Subscriptions).await?;
+        let list = wire::subscriptions(&answer.value);
+        let list = list.ok_or_else(|| unreadable("a list of subscriptions"))?;
         let mut listed = self.listed.lock().unwrap_or_else(PoisonError::into_inner);
         let lost = listed.iter().any(|before| !list.contains(before));
         listed.clone_from(&list);
@@ -166,7 +166,7 @@ impl Account {
                 ..Answer::default()
             }),
             (SubscriptionState::Added | SubscriptionState::Replaced, entries)
-                if entries.iter().any(wire::Subscription::is_damaged) =>
+                if entries.iter().any(|entry| entry.is_damaged(&answer)) =>
             {
                 let said = "the list of subscriptions has an entry that is not valid Unicode; \
                             nothing is written, as that would break this entry";
@@ -197,7 +197,7 @@ impl Account {
 
     /// Makes one call that is not a send, with a permit of its own; once more with a new token
     /// when the old one is refused.
-    async fn ask(&self, question: Question<'_>) -> Result<Value, Answer> {
+    async fn ask(&self, question: Question<'_>) -> Result<Tree, Answer> {
         let mut renewed = false;
         loop {
             let access = self

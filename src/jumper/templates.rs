@@ -4,21 +4,22 @@
 
 use super::wire::{name, text, truthy};
 use crate::domain::template::{ButtonShape, Detail, HeaderNeeds, TemplateList, Variant};
-use crate::json::LOST;
+use crate::json::{LOST, Tree};
 use serde_json::Value;
 use std::collections::HashSet;
 
 /// What a list says that was asked for `most` entries at most, or nothing when it is no list.
-pub(super) fn list(answer: &Value, most: usize) -> Option<TemplateList> {
-    let data = answer["data"].as_array()?;
+pub(super) fn list(answer: &Tree, most: usize) -> Option<TemplateList> {
+    let json = &answer.value;
+    let data = json["data"].as_array()?;
     // A cursor, or as many as were asked for: there may be more.
     let mut list = TemplateList {
-        whole: !truthy(&answer["next"]) && data.len() < most,
+        whole: !truthy(&json["next"]) && data.len() < most,
         ..TemplateList::default()
     };
     for item in data {
-        let named = name(&item["template_name"]);
-        let read = read(item, named.as_deref(), &mut list.variants);
+        let named = name(&item["template_name"], answer);
+        let read = read(item, named.as_deref(), answer, &mut list.variants);
         match named {
             _ if read => {}
             Some(name) => {
@@ -32,13 +33,13 @@ pub(super) fn list(answer: &Value, most: usize) -> Option<TemplateList> {
 }
 
 /// Takes the approved variants of an entry, and tells whether it could be read to its end.
-fn read(item: &Value, named: Option<&str>, variants: &mut Vec<Variant>) -> bool {
+fn read(item: &Value, named: Option<&str>, of: &Tree, variants: &mut Vec<Variant>) -> bool {
     let (Some(named), Some(all)) = (named, item["templates"].as_array()) else {
         return false;
     };
     let mut whole = true;
     for variant in all.iter().filter(|variant| approved(variant)) {
-        match (name(&variant["language"]), name(&variant["id"])) {
+        match (name(&variant["language"], of), name(&variant["id"], of)) {
             (Some(language), Some(id)) => variants.push(Variant {
                 name: named.to_owned(),
                 language,
@@ -55,8 +56,8 @@ fn approved(variant: &Value) -> bool {
 }
 
 /// What a variant wants, as far as the answer tells.
-pub(super) fn detail(answer: &Value, id: &str) -> Detail {
-    let data = match &answer["data"] {
+pub(super) fn detail(answer: &Tree, id: &str) -> Detail {
+    let data = match &answer.value["data"] {
         Value::Array(items) => items
             .iter()
             .find(|item| text(&item["id"]).as_deref() == Some(id))
@@ -70,7 +71,7 @@ pub(super) fn detail(answer: &Value, id: &str) -> Detail {
         body_names: text(&message["BODY"]["text"]).and_then(|text| whole(variables(&text))),
         header: header(&message["HEADER"]),
         header_name: text(&message["HEADER"]["text"]).and_then(|text| only(variables(&text))),
-        buttons: buttons(&message["BUTTONS"]),
+        buttons: buttons(&message["BUTTONS"], answer),
     }
 }
 
@@ -127,12 +128,12 @@ fn header(header: &Value) -> Option<HeaderNeeds> {
     }
 }
 
-fn buttons(list: &Value) -> Option<Vec<ButtonShape>> {
+fn buttons(list: &Value, of: &Tree) -> Option<Vec<ButtonShape>> {
     let list = list.as_array().filter(|list| !list.is_empty())?;
-    Some(list.iter().map(button).collect())
+    Some(list.iter().map(|one| button(one, of)).collect())
 }
 
-fn button(button: &Value) -> ButtonShape {
+fn button(button: &Value, of: &Tree) -> ButtonShape {
     let kind = text(&button["type"])
         .unwrap_or_default()
         .to_ascii_uppercase();
@@ -147,9 +148,12 @@ fn button(button: &Value) -> ButtonShape {
                 ButtonShape::Static
             }
         }
-        "QUICK_REPLY" => ButtonShape::QuickReply {
-            label: button["text"].as_str().unwrap_or_default().to_owned(),
-        },
+        "QUICK_REPLY" => {
+            // A damaged one is not what the person taps.
+            let label = button["text"].as_str().filter(|label| !of.has_lost(label));
+            let label = label.unwrap_or_default().to_owned();
+            ButtonShape::QuickReply { label }
+        }
         "PHONE_NUMBER" => ButtonShape::Static,
         _ => ButtonShape::Unrecognized,
     }
@@ -161,7 +165,11 @@ mod tests {
     use serde_json::json;
 
     fn detail_of(data: &Value) -> Detail {
-        detail(&json!({ "success": true, "data": data }), "5")
+        detail(&json!({ "success": true, "data": data }).into(), "5")
+    }
+
+    fn list(answer: &Value, most: usize) -> Option<TemplateList> {
+        super::list(&answer.clone().into(), most)
     }
 
     #[test]
@@ -178,7 +186,7 @@ mod tests {
             { "templates": [{ "id": "10", "language": "en" }] },
             { "template_name": "b" }, null,
         ] });
-        let list = super::list(&list, 10).unwrap();
+        let list = self::list(&list, 10).unwrap();
         let got = list.variants.into_iter().map(|v| (v.language, v.id));
         let expected = [
             ("en", "5000000000000001"),
@@ -277,6 +285,22 @@ mod tests {
             expected,
             "a list is read as well"
         );
+    }
+
+    #[test]
+    fn r_24_a_damaged_label_is_none_and_one_with_such_a_character_is_itself() {
+        let label = |text: &str| {
+            let body = format!(
+                r#"{{"data":{{"message":{{"BUTTONS":[{{"type":"QUICK_REPLY","text":"{text}"}}]}}}}}}"#
+            );
+            detail(&crate::json::read(body.as_bytes()).unwrap(), "5").buttons
+        };
+        let shape = |label: &str| {
+            let label = label.into();
+            Some(vec![ButtonShape::QuickReply { label }])
+        };
+        assert_eq!(label("Ke\\ud83dp"), shape(""));
+        assert_eq!(label("Ke\u{FFFD}p"), shape("Ke\u{FFFD}p"));
     }
 
     #[test]

@@ -489,7 +489,10 @@ async fn a_subscription_is_added_to_those_of_others() {
         { "permission": "livechat", "webhook": "https://crm.example/hook?a=1&b" },
         { "permission": "livechat", "webhook": "https://g/cb/s3" },
     ]);
-    assert_eq!(serde_json::from_str::<Value>(&data).unwrap(), expected);
+    assert_eq!(
+        serde_json::from_str::<serde_json::Value>(&data).unwrap(),
+        expected
+    );
     assert_eq!(seen.len(), 3);
 }
 

@@ -218,6 +218,7 @@ fn chat_message(data: &Value) -> Incoming {
     let quoted = context["replied"] != false;
     let answers = provider_id(&context["messageid"]).filter(|_| quoted);
     let id = provider_id(&data["messageid"]);
+    let times = [&data["timestamp"], &data["created"], &data["sent_time"]];
     match (words, mobile(data)) {
         (None, _) if id.is_some() => other("media", data),
         // Where a user id stands in place of the number, the quoted message names the person.
@@ -226,9 +227,12 @@ fn chat_message(data: &Value) -> Incoming {
             from,
             context: answers,
             text: words::of(&data["message"]),
-            at: ["timestamp", "created", "sent_time"]
-                .iter()
-                .find_map(|name| moment(&data[*name])),
+            at: times.iter().find_map(|time| moment(time)),
+            dated: times
+                .into_iter()
+                .filter_map(text)
+                .collect::<Vec<_>>()
+                .join(" "),
         }),
         _ => other(UNREADABLE, data),
     }

@@ -5,7 +5,7 @@
 
 use crate::domain::phone::mask_numbers;
 use crate::domain::{Answer, ProviderId, Receipt, UnixMs};
-use crate::json;
+use crate::json::{self, Tree};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -31,20 +31,38 @@ pub(super) fn text(value: &Value) -> Option<String> {
 
 /// A text by which things are told apart. One with a character that could not be read may be any of
 /// several, so it is none.
-pub(super) fn name(value: &Value) -> Option<String> {
-    text(value).filter(|text| !text.contains(json::LOST))
+pub(super) fn name(value: &Value, of: &Tree) -> Option<String> {
+    text(value).filter(|text| !of.has_lost(text))
 }
 
-/// Whether an answer speaks of success: yes or no in any of the spellings seen, nothing where it does
-/// not say. What is neither is no success.
-fn success(value: Option<&Value>) -> Option<bool> {
-    let value = value?;
-    let said = match value {
-        Value::Bool(yes) => return Some(*yes),
-        Value::Array(_) | Value::Object(_) => return None,
-        value => text(value).unwrap_or_default(),
-    };
-    Some(said == "1" || said.eq_ignore_ascii_case("true"))
+/// Yes or no in any of the spellings seen; nothing where it is neither.
+fn yes_or_no(word: &Value) -> Option<bool> {
+    if let Value::Bool(yes) = word {
+        return Some(*yes);
+    }
+    match text(word)?.to_ascii_lowercase().as_str() {
+        "true" | "1" => Some(true),
+        "false" | "0" => Some(false),
+        _ => None,
+    }
+}
+
+/// What an answer says of success. A word that is neither yes nor no proves a refusal only where the
+/// status speaks of the message and nothing shows that it was taken: neither an id nor what was asked for.
+fn success(http: u16, json: &Value) -> Option<bool> {
+    let word = json.get("success")?;
+    let speaks = matches!(http, 200..=299 | 400..=499);
+    let names_it = truthy(&json["message_id"]);
+    match yes_or_no(word) {
+        // From a server in trouble only a plain word counts, or a yes that names the message.
+        Some(yes) => (speaks || word.is_boolean() || (yes && names_it)).then_some(yes),
+        None if matches!(word, Value::Array(_) | Value::Object(_)) => None,
+        None => {
+            let is_page = matches!(http, 403 | 404 | 408);
+            let refuses = speaks && !is_page && !names_it && json["data"].is_null();
+            refuses.then_some(false)
+        }
+    }
 }
 
 /// Whether a member says yes in any of the ways that loosely typed code writes it.
@@ -76,18 +94,14 @@ pub(super) fn readable(text: &str) -> String {
 }
 
 /// What a whole answer says.
-pub(super) fn answer(http: u16, retry_after: Option<Duration>, body: &[u8]) -> (Answer, Value) {
+pub(super) fn answer(http: u16, retry_after: Option<Duration>, body: &[u8]) -> (Answer, Tree) {
     let parsed = json::read(body).ok();
     let unreadable = parsed.is_none();
-    let json = parsed.unwrap_or_default().value;
-    let receipt = receipt(&json);
-    let is_plain = json["success"].is_boolean();
-    // What is neither taken nor refused by its status is not by a strange word either.
-    let success = success(json.get("success")).filter(|yes| {
-        matches!(http, 200..=299 | 400..=499) || is_plain || (*yes && receipt.is_some())
-    });
+    let tree = parsed.unwrap_or_default();
+    let json = &tree.value;
+    let success = success(http, json);
     let fault = json["fault"]["detail"]["errorcode"].as_str();
-    let mut words = said(&json, success);
+    let mut words = said(json, success);
     if unreadable {
         words = text(&Value::String(String::from_utf8_lossy(body).into_owned()));
     }
@@ -95,67 +109,74 @@ pub(super) fn answer(http: u16, retry_after: Option<Duration>, body: &[u8]) -> (
         http: Some(http),
         fault: fault.map(readable),
         success,
-        receipt,
+        receipt: receipt(&tree),
         text: words.map(|words| readable(&words)),
         retry_after,
         transport: None,
     };
-    (answer, json)
+    (answer, tree)
 }
 
 fn said(json: &Value, success: Option<bool>) -> Option<String> {
-    let error = &json["errorMessage"];
-    let error = text(error).or_else(|| truthy(error).then(|| error.to_string()));
-    error.or_else(|| {
-        if success == Some(true) {
-            return None;
-        }
-        [
-            &json["message"],
-            &json["fault"]["faultstring"],
-            &json["error_description"],
-            &json["error"],
-            &json["errors"],
-            &json["Error"],
-        ]
-        .into_iter()
-        .find_map(reason)
-    })
+    let error = reason(&json["errorMessage"]);
+    if error.is_some() || success == Some(true) {
+        return error;
+    }
+    let members = [
+        &json["message"],
+        &json["fault"]["faultstring"],
+        &json["error_description"],
+        &json["error"],
+        &json["errors"],
+        &json["Error"],
+    ];
+    // An object may be anything, a text is words.
+    let told = members.into_iter().find_map(text);
+    let told = told.or_else(|| members.into_iter().find_map(reason));
+    // A word that proves nothing is all that it says.
+    let word = json.get("success").filter(|_| success.is_none());
+    told.or_else(|| word.map(|word| format!("success is {word}")))
 }
+
+/// Members of an error that say what it is, in their order.
+const KNOWN: [&str; 6] = [
+    "code",
+    "title",
+    "reason",
+    "message",
+    "description",
+    "detail",
+];
 
 /// The words of a refusal: a text, or what an object, or each of a list, tells.
 fn reason(error: &Value) -> Option<String> {
-    match error {
-        Value::Object(members) if !members.is_empty() => {
-            let known = [
-                "code",
-                "title",
-                "reason",
-                "message",
-                "description",
-                "detail",
-            ];
+    let parts: Vec<_> = match error {
+        Value::Object(members) => {
             let mut parts: Vec<String> = Vec::new();
-            for part in known.into_iter().filter_map(|name| text(&error[name])) {
+            for part in KNOWN.into_iter().filter_map(|name| text(&error[name])) {
                 if !parts.contains(&part) {
                     parts.push(part);
                 }
             }
-            // Members of other names are told as they came.
-            let parts = (!parts.is_empty()).then(|| parts.join(" "));
-            parts.or_else(|| Some(error.to_string()))
+            if !parts.is_empty() {
+                return Some(parts.join(" "));
+            }
+            let told = |(name, value): (&String, &Value)| {
+                let flag = || value.as_bool().map(|flag| flag.to_string());
+                Some(format!("{name}: {}", reason(value).or_else(flag)?))
+            };
+            members.iter().filter_map(told).collect()
         }
-        Value::Array(items) => {
-            let parts: Vec<_> = items.iter().filter_map(reason).collect();
-            (!parts.is_empty()).then(|| parts.join("; "))
-        }
-        error => text(error),
-    }
+        Value::Array(items) => items.iter().filter_map(reason).collect(),
+        error => return text(error),
+    };
+    (!parts.is_empty()).then(|| parts.join("; "))
 }
 
 /// The flat receipt of a send (contracts/jumper.md section 4.1).
-fn receipt(json: &Value) -> Option<Receipt> {
-    let id = name(&json["message_id"])?;
+fn receipt(tree: &Tree) -> Option<Receipt> {
+    let json = &tree.value;
+    let id = name(&json["message_id"], tree)?;
     Some(Receipt {
         provider_id: ProviderId::parse(&id).ok()?,
         conversation: text(&json["conversationid"]),
@@ -185,9 +206,9 @@ pub(super) struct Subscription {
 }
 
 impl Subscription {
-    /// Whether it has a character that could not be read: written back, it would be another one.
-    pub(super) fn is_damaged(&self) -> bool {
-        self.permission.contains(json::LOST) || self.webhook.contains(json::LOST)
+    /// Whether it lost a character: written back, it would be another one.
+    pub(super) fn is_damaged(&self, list: &Tree) -> bool {
+        list.has_lost(&self.permission) || list.has_lost(&self.webhook)
     }
 }
 
@@ -195,7 +216,7 @@ impl Subscription {
 /// `permission` (contracts/jumper.md section 4.6); one without an address cannot be kept.
 pub(super) fn subscriptions(json: &Value) -> Option<Vec<Subscription>> {
     let data = match &json["data"] {
-        Value::Null => return (success(json.get("success")) == Some(true)).then(Vec::new),
+        Value::Null => return (yes_or_no(&json["success"]) == Some(true)).then(Vec::new),
         data => data.as_array()?,
     };
     let entry = |item: &Value| {
@@ -246,49 +267,67 @@ mod tests {
 
     #[test]
     fn r_26_success_is_read_in_every_spelling() {
-        let said = |word: Value| read(200, &json!({ "success": word, "message_id": "M1" })).success;
-        for word in [
-            json!(true),
-            json!("true"),
-            json!("TRUE"),
-            json!(1),
-            json!("1"),
-        ] {
-            assert_eq!(said(word.clone()), Some(true), "{word}");
-        }
         let words = [
-            json!(false),
-            json!("False"),
-            json!(0),
-            json!("0"),
-            json!(null),
-            json!("queued"),
+            (json!(true), true),
+            (json!("true"), true),
+            (json!("TRUE"), true),
+            (json!(1), true),
+            (json!("1"), true),
+            (json!(false), false),
+            (json!("False"), false),
+            (json!(0), false),
+            (json!("0"), false),
         ];
-        for word in words {
-            assert_eq!(said(word.clone()), Some(false), "{word}");
+        for (word, expected) in words {
+            let said = read(200, &json!({ "success": word, "message_id": "M1" }));
+            assert_eq!(said.success, Some(expected), "{word}");
+            let said = read(403, &json!({ "success": word }));
+            assert_eq!(said.success, Some(expected), "{word}");
         }
         assert_eq!(read(200, &json!({ "message_id": "M1" })).success, None);
     }
 
-    /// From a server in trouble a strange word proves nothing; only a yes that names the message does.
+    /// What is neither yes nor no proves nothing where anything speaks against a refusal.
     #[test]
-    fn r_26_a_strange_word_under_a_5xx_says_nothing() {
+    fn r_26_a_strange_word_refuses_only_what_nothing_shows_to_be_taken() {
+        let words = [
+            json!(null),
+            json!("queued"),
+            json!("ok"),
+            json!("yes"),
+            json!(2),
+        ];
+        for word in words {
+            let said = |http, member: &str, value: Value| {
+                read(http, &json!({ "success": word, member: value })).success
+            };
+            for http in [200, 202, 400, 422] {
+                assert_eq!(said(http, "message", json!("no")), Some(false), "{word}");
+                assert_eq!(said(http, "message_id", json!("M1")), None, "{word}");
+                assert_eq!(said(http, "data", json!([])), None, "{word}");
+            }
+            for http in [302, 403, 404, 408, 500, 502, 503] {
+                assert_eq!(said(http, "message", json!("no")), None, "{http} {word}");
+            }
+        }
+        // It names the message, though nobody can read by which id.
+        let damaged = br#"{"success":"queued","message_id":"M\ud83d"}"#;
+        let answer = answer(200, None, damaged).0;
+        assert_eq!((answer.success, answer.receipt), (None, None));
+    }
+
+    /// From a server in trouble a word that is not plain proves nothing, but a yes that names the message.
+    #[test]
+    fn r_26_a_spelt_word_under_a_5xx_says_nothing() {
         let said = |body: Value| read(502, &body).success;
         assert_eq!(
             said(json!({ "success": "true", "message_id": "M1" })),
             Some(true)
         );
         assert_eq!(said(json!({ "success": false })), Some(false));
-        for word in [
-            json!("true"),
-            json!("false"),
-            json!(0),
-            json!(null),
-            json!("queued"),
-        ] {
+        for word in [json!("true"), json!("false"), json!(0)] {
             assert_eq!(said(json!({ "success": word })), None, "{word}");
         }
-        assert_eq!(read(302, &json!({ "success": null })).success, None);
     }
 
     #[test]
@@ -308,7 +347,20 @@ mod tests {
             ),
             (
                 json!({ "errors": { "to": "no such number" } }),
-                "{\"to\":\"no such number\"}",
+                "to: no such number",
+            ),
+            (
+                json!({ "errors": { "to": ["no such number", "too short"], "from": { "code": 7 }, "x": null } }),
+                "from: 7; to: no such number; too short",
+            ),
+            (
+                json!({ "message": { "id": 5 }, "error": "Paused" }),
+                "Paused",
+            ),
+            (json!({ "errors": { "expired": true } }), "expired: true"),
+            (
+                json!({ "errorMessage": { "code": 7, "reason": "Paused" }, "message": "no" }),
+                "7 Paused",
             ),
         ];
         for (mut body, expected) in cases {
@@ -330,6 +382,9 @@ mod tests {
             Some("18446744073709551617")
         );
         assert_eq!(id("\"M\\udc00\""), None);
+        // What came as U+FFFD in a sound answer is no damage of ours.
+        let sound = read(200, &json!({ "success": true, "message_id": "M\u{FFFD}" }));
+        assert_eq!(sound.receipt.unwrap().provider_id.as_str(), "M\u{FFFD}");
     }
 
     #[test]

@@ -41,6 +41,7 @@ async fn what_others_did_is_shown_also_while_the_lease_cannot_be_renewed() {
             buttons: Vec::new(),
             names: Names::default(),
         },
+        is_damaged: false,
         campaign: None,
     };
     let accepted = theirs.accept(&channel, &account, &message, clock::now());

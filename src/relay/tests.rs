@@ -38,6 +38,7 @@ async fn replied(store: &Store, text: &str) {
         account: AccountId::parse("acc").unwrap(),
         keywords: Keywords::new(&["STOP"], &["START"]),
         reply_window: Duration::from_secs(3600),
+        kept: Duration::from_secs(31 * 86_400),
         clock_doubt: Duration::ZERO,
         vouched: true,
         relay_unmatched: true,
@@ -49,6 +50,7 @@ async fn replied(store: &Store, text: &str) {
         context: None,
         text: text.into(),
         at: None,
+        dated: String::new(),
     };
     let events = vec![Incoming::Reply(reply)];
     let taken = store.take_events(Arc::new(rules), events, clock::now(), testing::in_time());

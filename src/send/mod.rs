@@ -132,33 +132,18 @@ impl Sender {
         is_trial: bool,
     ) -> Tried {
         let call = self.account.holding.begin(call_of(&sending.claimed));
-        let began = Instant::now();
         // Later, another process may have put it down as unknown.
         permit.until(sending.claimed.lease_until());
         // At once: the call may not wait for the store, and a tap may not find it unknown.
-        let (sent, ()) = tokio::join!(
-            self.provider.send(permit, &outgoing),
+        let ((sent, judgement), ()) = tokio::join!(
+            self.ask(sending.channel, permit, &outgoing),
             sending.claimed.know_taps(&sending.taps)
         );
-        let account = self.account.id.as_str().to_owned();
-        metrics::histogram!("gateway_send_seconds", "account" => account)
-            .record(began.elapsed().as_secs_f64());
         let (answer, said) = (&sent.answer, sent.answer.summary());
-        if answer.transport == Some(Transport::NotStarted) {
-            // A call that was not made says nothing.
+        let Some(judgement) = judgement else {
             self.retry(sending.claimed, said, None).await;
             return Tried::NotMade;
-        }
-        let judgement = self.provider.judge(answer, &sending.channel.policy);
-        // A call that had no token, and one whose outcome nobody knows, say as much about the
-        // provider as an outage does.
-        let in_doubt = judgement.proof == Proof::Unclear || sent.token_generation.is_none();
-        self.watch(in_doubt || self.provider.is_outage(answer), &said);
-        match (judgement.about, judgement.pause) {
-            (About::Rate, pause) => self.account.limiter.slow_down(pause),
-            (_, Some(pause)) => self.account.limiter.wait(pause),
-            (_, None) => {}
-        }
+        };
         if is_trial {
             return self.end_trial(sending, (&call, sent), judgement).await;
         }
@@ -180,6 +165,39 @@ impl Sender {
         }
         self.follow_up(ruling, &cause).await;
         Tried::InVain
+    }
+
+    /// Makes the call and judges its answer; a call that was not made says nothing. What the answer says of
+    /// the provider and its pace counts at once, however long the store takes meanwhile.
+    async fn ask(
+        &self,
+        channel: &Channel,
+        permit: Permit,
+        outgoing: &Outgoing,
+    ) -> (Sent, Option<Judgement>) {
+        let began = Instant::now();
+        let sent = self.provider.send(permit, outgoing).await;
+        let account = self.account.id.as_str().to_owned();
+        metrics::histogram!("gateway_send_seconds", "account" => account)
+            .record(began.elapsed().as_secs_f64());
+        let answer = &sent.answer;
+        if answer.transport == Some(Transport::NotStarted) {
+            return (sent, None);
+        }
+        let judgement = self.provider.judge(answer, &channel.policy);
+        // A call that had no token, and one whose outcome nobody knows, say as much about the
+        // provider as an outage does.
+        let in_doubt = judgement.proof == Proof::Unclear || sent.token_generation.is_none();
+        self.watch(
+            in_doubt || self.provider.is_outage(answer),
+            &answer.summary(),
+        );
+        match (judgement.about, judgement.pause) {
+            (About::Rate, pause) => self.account.limiter.slow_down(pause),
+            (_, Some(pause)) => self.account.limiter.wait(pause),
+            (_, None) => {}
+        }
+        (sent, Some(judgement))
     }
 
     /// Ends the trial of a held scope.

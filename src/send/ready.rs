@@ -47,7 +47,7 @@ impl Sender {
             Err(refusal) => Ready::Refused(refusal),
             Ok(None) => Ready::Later,
             Ok(Some(template)) => {
-                let taps = taps(&template, &detail);
+                let taps = taps(&template, &detail, claimed.message().is_damaged);
                 let outgoing = outgoing(channel, claimed, &variant, template);
                 Ready::Go(Box::new(outgoing), taps)
             }
@@ -93,8 +93,9 @@ fn outgoing(
 }
 
 /// What the person will be able to tap: label from the template, payload from MoEngage, or the
-/// label again where MoEngage sent none (contracts/moengage.md Q9).
-fn taps(template: &Template, detail: &Detail) -> Vec<Tap> {
+/// label again where MoEngage sent none (contracts/moengage.md Q9). A label that could not be read is not
+/// what the person taps, and a damaged payload is not MoEngage's.
+fn taps(template: &Template, detail: &Detail, is_damaged: bool) -> Vec<Tap> {
     let shapes = detail.buttons.iter().flatten().enumerate();
     shapes
         .filter_map(|(place, shape)| {
@@ -112,9 +113,8 @@ fn taps(template: &Template, detail: &Detail) -> Vec<Tap> {
                 }) => payload.clone(),
                 _ => label.clone(),
             };
-            // A damaged label is not what the person taps, and a damaged payload is not MoEngage's.
-            let is_whole = !label.contains(LOST) && !payload.contains(LOST);
-            is_whole.then(|| Tap {
+            let is_lost = label.is_empty() || is_damaged && payload.contains(LOST);
+            (!is_lost).then(|| Tap {
                 label: label.clone(),
                 payload,
             })
@@ -154,7 +154,7 @@ mod tests {
             payload: payload.into(),
         };
         assert_eq!(
-            taps(&template, &detail),
+            taps(&template, &detail, false),
             [tap("Keep", "Keep"), tap("Move", "{'a':1}")]
         );
     }
@@ -163,7 +163,7 @@ mod tests {
     fn r_24_a_damaged_label_or_payload_is_no_tap() {
         let label = |text: &str| ButtonShape::QuickReply { label: text.into() };
         let detail = Detail {
-            buttons: Some(vec![label("Ke\u{FFFD}p"), label("Move"), label("Stay")]),
+            buttons: Some(vec![label(""), label("Move"), label("Stay")]),
             ..Detail::default()
         };
         let template = Template {
@@ -181,6 +181,12 @@ mod tests {
             label: "Stay".into(),
             payload: "Stay".into(),
         };
-        assert_eq!(taps(&template, &detail), [stay]);
+        assert_eq!(taps(&template, &detail, true), std::slice::from_ref(&stay));
+        // What came as U+FFFD in a sound body is MoEngage's.
+        let moved = Tap {
+            label: "Move".into(),
+            payload: "{'a':'\u{FFFD}'}".into(),
+        };
+        assert_eq!(taps(&template, &detail, false), [moved, stay]);
     }
 }

@@ -44,6 +44,9 @@ impl Outbox {
 pub(super) const MOST_EARLY: u32 = 50_000;
 /// Statuses of one such message: a few words, spelt for a few numbers of one person.
 pub(super) const MOST_OF_ONE: u32 = 16;
+/// Of a person about whom there is more than this, messages in doubt or ids that match nothing, nothing
+/// is inferred: to look through all would hold up everybody.
+pub(super) const MOST_WEIGHED: u32 = 100;
 /// Other events of a channel that are kept for a person to look at.
 pub(super) const MOST_OTHERS: u32 = 1000;
 
@@ -117,6 +120,8 @@ pub struct EventRules {
     pub waba_number: Option<BusinessNumber>,
     /// Whether the caller showed the secret: else the events may be made up.
     pub vouched: bool,
+    /// How long a message is known, from its acceptance until it is removed.
+    pub kept: Duration,
     /// How far our own clocks disagree.
     pub clock_doubt: Duration,
 }

@@ -75,6 +75,8 @@ struct MessageRow {
     body: Vec<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     buttons: Vec<ButtonRow>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    damaged: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     campaign: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -131,6 +133,7 @@ pub(crate) fn write_message(message: &Message) -> String {
         header,
         body: template.body.clone(),
         buttons: template.buttons.iter().map(button).collect(),
+        damaged: message.is_damaged,
         campaign: message.campaign.as_deref().map(Into::into),
         names,
     })
@@ -166,6 +169,7 @@ pub(crate) fn read_message(msg_id: MsgId, to: Phone, text: &str) -> Result<Messa
             buttons: row.buttons.into_iter().map(button).collect(),
             names: names.unwrap_or_default(),
         },
+        is_damaged: row.damaged,
         campaign: row.campaign.map(Into::into),
     })
 }
@@ -342,12 +346,14 @@ mod tests {
             buttons in prop::collection::vec(any_button(), 0..4),
             name in ".{0,20}",
             names in any_names(),
+            is_damaged in any::<bool>(),
         ) {
             let message = Message {
                 msg_id: MsgId::parse("m1").unwrap(),
                 from: BusinessNumber::parse("+1 202 555 0100").unwrap(),
                 to: Phone::parse("12025550143").unwrap(),
                 template: Template { name, language: "en".into(), header, body, buttons, names: names.clone() },
+                is_damaged,
                 campaign: None,
             };
             let text = write_message(&message);

@@ -39,10 +39,9 @@ impl Mark {
 
 fn digest(channel: &ChannelId, reply: &Reply) -> String {
     let mut context = Context::new(&SHA256);
-    let at = reply.at.map_or(0, |at| at.0).to_string();
     let from = reply.from.map_or_else(String::new, Phone::digits);
     let quoted = reply.context.as_ref().map_or("", |id| id.as_str());
-    for part in [channel.as_str(), &from, &at, quoted, &reply.text] {
+    for part in [channel.as_str(), &from, &reply.dated, quoted, &reply.text] {
         context.update(&(part.len() as u64).to_be_bytes());
         context.update(part.as_bytes());
     }
@@ -65,6 +64,7 @@ mod tests {
             context: None,
             text: "yes".into(),
             at: None,
+            dated: String::new(),
         }
     }
 
@@ -104,13 +104,19 @@ mod tests {
             (
                 channel("a"),
                 Reply {
-                    at: Some(UnixMs(1)),
+                    dated: "2099-01-01".into(),
                     ..reply()
                 },
             ),
         ];
         let mark = Mark::of(&channel("a"), &reply());
         assert_eq!(mark, Mark::of(&channel("a"), &reply()));
+        // Believed now, and not when it comes again.
+        let believed = Reply {
+            at: Some(UnixMs(1)),
+            ..reply()
+        };
+        assert_eq!(mark, Mark::of(&channel("a"), &believed));
         assert_eq!(mark.life_ms, Some(CONTENT_MS));
         assert!(mark.counts_again(Some(Keyword::Stop)));
         assert!(!mark.counts_again(Some(Keyword::Start)) && !mark.counts_again(None));

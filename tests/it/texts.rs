@@ -4,6 +4,9 @@ use crate::aids::*;
 use crate::harness::*;
 use serde_json::{Value, json};
 
+/// What gzip makes of a small body.
+const GZIP: &[u8] = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\x03\xab\x56\xca\x2d\x4e\x8f\xcf\
+                      \x4c\x51\xb2\x52\xca\x35\x54\xaa\x05\x00\xe6\x76\xca\x8f\x0f\x00\x00\x00";
 /// The other half of an emoji is not here.
 const HALF: &str = "\\ud83d";
 
@@ -43,10 +46,8 @@ async fn failure(sandbox: &Sandbox, msg_id: &str) -> Value {
 async fn r_24_half_a_character_in_a_value_costs_that_character_and_in_a_name_the_send() {
     let (sandbox, gateway) = start().await;
     let success = (200, json!({ "status": "success" }));
-    for (n, damage) in [HALF.as_bytes(), b"\xff", "\u{1F600}".as_bytes()]
-        .into_iter()
-        .enumerate()
-    {
+    let damages: [&[u8]; 4] = [HALF.as_bytes(), b"\xff", "\u{1F600}".as_bytes(), b"\\ud83"];
+    for (n, damage) in damages.into_iter().enumerate() {
         let mut body = order_update(&format!("m{n}"), &number(n));
         body["template"]["components"][0]["parameters"][0]["text"] = json!("Ana @");
         body["from_the_future"] = json!({ "note": "@" });
@@ -82,7 +83,15 @@ async fn r_24_a_webhook_with_half_a_character_keeps_its_stop_and_its_statuses() 
     let (sandbox, gateway) = start().await;
     let id = sent(&gateway, &sandbox, "m0", &number(0)).await;
     let path = hook(&gateway);
-    for (n, damage) in [HALF.as_bytes(), b"\xf0\x9f\x98"].into_iter().enumerate() {
+    let damages: [&[u8]; 6] = [
+        HALF.as_bytes(),
+        b"\xf0\x9f\x98",
+        b"\\ud83",
+        b"\n\t\0",
+        b"\\'",
+        b"\",\"size\":NaN,\"note\":\"",
+    ];
+    for (n, damage) in damages.into_iter().enumerate() {
         let says = json!({ "event": { "type": "NEW", "subscription_type": "livechat", "data": {
             "messageid": format!("in-{n}"), "mobile": &number(n)[1..], "name": "Ana @",
             "message": "STOP" } } });
@@ -143,25 +152,39 @@ async fn r_25_a_byte_order_mark_is_passed_over_and_a_compressed_body_is_told_so(
     until_told(&sandbox, "m0", &["read"]).await;
 
     let token = format!("Bearer {TOKEN}");
-    let body = order_update("m1", &number(1)).to_string();
-    for (coding, expected) in [("gzip", 415), ("Identity", 200), ("identity, br", 415)] {
+    let coded = async |coding: &str, body: Vec<u8>| {
         let headers = [("authorization", &*token), ("content-encoding", coding)];
-        let (status, answer) = gateway.post_as(&headers, body.clone()).await;
-        assert_eq!(status, expected, "{coding}: {answer}");
-        if status == 415 {
-            let message = answer["message"].as_str().unwrap();
-            assert!(message.contains("Content-Encoding"), "{message}");
-            assert_eq!(answer.as_object().unwrap().len(), 1);
+        gateway.post_as(&headers, body).await
+    };
+    for coding in ["gzip", "X-GZIP", "identity, br", "deflate"] {
+        let (status, answer) = coded(coding, GZIP.to_vec()).await;
+        assert_eq!(status, 415, "{coding}: {answer}");
+        let message = answer["message"].as_str().unwrap();
+        assert!(message.contains("Content-Encoding"), "{message}");
+        assert_eq!(answer.as_object().unwrap().len(), 1);
+    }
+    // No coding at all, or a proxy on the way inflated the body and kept the header.
+    for (n, coding) in ["utf-8", "none", "8bit", "Identity", "gzip", "identity, br"]
+        .into_iter()
+        .enumerate()
+    {
+        let body = order_update(&format!("c{n}"), &number(10 + n));
+        for body in [body.to_string().into_bytes(), marked(&body)] {
+            let answer = coded(coding, body).await;
+            assert_eq!(answer, (200, json!({ "status": "success" })), "{coding}");
         }
     }
-    let request = gateway.http.post(gateway.webhook()).body(body);
-    let answer = request
-        .header("content-encoding", "gzip")
-        .send()
-        .await
-        .unwrap();
-    assert_eq!(answer.status(), 415);
-    let answer: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
+    let posted = async |body: Vec<u8>| {
+        let request = gateway.http.post(gateway.webhook()).body(body);
+        let answer = request.header("content-encoding", "gzip").send().await;
+        let answer = answer.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    };
+    let told = marked(&status(&id, "delivered", 1_930_000_001));
+    assert_eq!(posted(told).await.0, 200);
+    let (status, answer) = posted(GZIP.to_vec()).await;
+    assert_eq!(status, 415);
+    let answer: Value = serde_json::from_str(&answer).unwrap();
     assert_eq!(answer["status"], "error");
     assert!(
         answer["message"]
@@ -221,6 +244,8 @@ async fn r_26_success_in_any_spelling_with_an_id_is_a_receipt_and_a_reason_is_to
     }
     for (n, (status, answer)) in [
         (200, json!({ "success": "true" })),
+        (200, json!({ "success": "queued", "message_id": "M-u" })),
+        (200, json!({ "success": null, "message_id": "M-n" })),
         (502, json!({ "success": "false" })),
         (500, json!({ "success": null })),
     ]
@@ -232,6 +257,19 @@ async fn r_26_success_in_any_spelling_with_an_id_is_a_receipt_and_a_reason_is_to
         let msg_id = format!("u{n}");
         gateway.accept(&msg_id, &number(40 + n)).await;
         gateway.until_state(&msg_id, "unknown").await;
+    }
+}
+
+#[tokio::test]
+async fn r_26_a_template_list_under_a_strange_word_is_a_list() {
+    for word in [json!(null), json!("ok")] {
+        let sandbox = Sandbox::start(json!({ "event_mode": "none" })).await;
+        let list = json!({ "success": word, "data": [{ "template_name": "order_update",
+            "templates": [{ "id": "5000000000000001", "language": "en_US", "status": "APPROVED" }] }] });
+        sandbox.rule(json!({ "route": "list", "body": list })).await;
+        let gateway = Gateway::start(&sandbox, Setup::towards(&sandbox)).await;
+        gateway.accept("m0", &number(0)).await;
+        gateway.until_sent("m0").await;
     }
 }
 
@@ -304,6 +342,22 @@ async fn r_28_times_are_read_in_any_spelling_and_one_that_cannot_be_is_when_it_c
     }
     let metrics = gateway.metrics().await;
     assert_eq!(figure(&metrics, "gateway_misdated_events_total"), 2.0);
+}
+
+/// What nobody believes still tells one reply from another.
+#[tokio::test]
+async fn r_28_replies_without_an_id_at_odd_times_are_told_apart() {
+    let (sandbox, gateway) = start().await;
+    sent(&gateway, &sandbox, "m0", &number(0)).await;
+    for second in ["1", "2", "1"] {
+        let says = json!({ "event": { "type": "NEW", "subscription_type": "livechat", "data": {
+            "mobile": &number(0)[1..], "message": "Yes",
+            "timestamp": format!("2099-01-01T00:00:0{second}Z") } } });
+        assert_eq!(gateway.event(&says).await, 200);
+    }
+    until_told(&sandbox, "m0", &["inbound", "inbound"]).await;
+    gateway.drained().await;
+    assert_eq!(sandbox.told("m0").await.len(), 2);
 }
 
 #[tokio::test]

@@ -3,11 +3,11 @@
 use super::BuildError;
 use crate::clock;
 use crate::domain::{Answer, Transport};
+use crate::json::Tree;
 use crate::jumper::wire;
 use metrics::{counter, histogram};
 use reqwest::header::RETRY_AFTER;
 use reqwest::{ClientBuilder, RequestBuilder, Response, Url};
-use serde_json::Value;
 use std::time::{Duration, Instant};
 
 /// A client that talks to nobody but the address it is given.
@@ -52,11 +52,11 @@ pub(in crate::jumper) async fn exchange(
     request: RequestBuilder,
     limit: usize,
     call: &'static str,
-) -> (Answer, Value) {
+) -> (Answer, Tree) {
     let begun = Instant::now();
     let (answer, body) = match request.send().await {
         Ok(response) => receive(response, limit).await,
-        Err(error) => (broken(None, &error), Value::Null),
+        Err(error) => (broken(None, &error), Tree::default()),
     };
     counter!("gateway_provider_calls_total", "call" => call, "result" => result(&answer))
         .increment(1);
@@ -79,7 +79,7 @@ fn result(answer: &Answer) -> &'static str {
 
 /// The status line has arrived whole, so it counts even when the body does not: a cut 503 still
 /// proves that nothing was handed on, and a cut 200 has no `success`, which is unknown.
-async fn receive(mut response: Response, limit: usize) -> (Answer, Value) {
+async fn receive(mut response: Response, limit: usize) -> (Answer, Tree) {
     let http = response.status().as_u16();
     let pause = response
         .headers()
@@ -98,7 +98,7 @@ async fn receive(mut response: Response, limit: usize) -> (Answer, Value) {
                     retry_after: pause,
                     ..Answer::default()
                 };
-                return (answer, Value::Null);
+                return (answer, Tree::default());
             }
             Ok(None) => return wire::answer(http, pause, &body),
             Err(error) => {
@@ -106,7 +106,7 @@ async fn receive(mut response: Response, limit: usize) -> (Answer, Value) {
                     retry_after: pause,
                     ..broken(Some(http), &error)
                 };
-                return (answer, Value::Null);
+                return (answer, Tree::default());
             }
         }
     }

@@ -15,10 +15,10 @@ use super::token::Access;
 use super::wire::Subscription;
 use crate::domain::template::Outgoing;
 use crate::domain::{Answer, Transport};
+use crate::json::Tree;
 use crate::limit::Permit;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
 use reqwest::{RequestBuilder, Url};
-use serde_json::Value;
 use std::time::Duration;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
@@ -145,7 +145,7 @@ impl Client {
         ready: Ready<'_>,
         access: &Access,
         question: Question<'_>,
-    ) -> Result<Value, Answer> {
+    ) -> Result<Tree, Answer> {
         let get = |url: &Url| self.http.get(url.clone());
         let (request, limit, name) = match question {
             Question::Templates { limit } => {
@@ -170,7 +170,7 @@ impl Client {
             && answer.transport.is_none()
             && answer.fault.is_none()
             && answer.success != Some(false)
-            && body.is_object();
+            && body.value.is_object();
         if fine { Ok(body) } else { Err(answer) }
     }
 }
@@ -182,7 +182,7 @@ async fn call(
     (mut permit, _socket): Ready<'_>,
     request: RequestBuilder,
     (limit, name): (usize, &'static str),
-) -> (Answer, Value) {
+) -> (Answer, Tree) {
     if !permit.start().await {
         let transport = Some(Transport::NotStarted);
         return (
@@ -190,7 +190,7 @@ async fn call(
                 transport,
                 ..Answer::default()
             },
-            Value::Null,
+            Tree::default(),
         );
     }
     exchange(request, limit, name).await

@@ -3,16 +3,16 @@
 use super::held::Held;
 use super::refresh::{end_of, read};
 use crate::domain::{Answer, UnixMs};
+use crate::json::Tree;
 use crate::store::StoredToken;
-use serde_json::Value;
 
 /// Reads an answer as a new pair, and looks after it as if it were in force.
-pub(in crate::jumper) fn tokens(answer: &Answer, body: &Value, now: UnixMs) {
+pub(in crate::jumper) fn tokens(answer: &Answer, body: &Tree, now: UnixMs) {
     let read = read(answer, body, now);
     let shown = format!("{read:?}");
     let Ok(pair) = read else { return };
     for secret in ["access_token", "refresh_token"] {
-        let secret = body[secret].as_str().unwrap_or_default().trim();
+        let secret = body.value[secret].as_str().unwrap_or_default().trim();
         assert!(secret.len() < 20 || !shown.contains(secret), "{shown}");
     }
     assert!(pair.expires_at >= now);

@@ -143,7 +143,7 @@ mod tests {
         let fault = |code: &str| json!({ "fault": { "detail": { "errorcode": code } } });
         let judged = |http, body: &Value| {
             let (answer, body) = wire::answer(http, None, body.to_string().as_bytes());
-            judge(&answer, &body)
+            judge(&answer, &body.value)
         };
         for (http, body) in [
             (401, json!({ "error": "invalid_client" })),

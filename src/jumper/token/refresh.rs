@@ -8,6 +8,7 @@ use super::super::wire;
 use super::proof::{self, Proof};
 use super::words::{self, About};
 use crate::domain::{Answer, UnixMs};
+use crate::json::Tree;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderValue};
@@ -87,10 +88,10 @@ impl Exchange {
             fastrand::u64(..)
         );
         let (answer, body) = self.call(&made_up, "proof").await;
-        proof::judge(&answer, &body)
+        proof::judge(&answer, &body.value)
     }
 
-    async fn call(&self, refresh: &str, name: &'static str) -> (Answer, Value) {
+    async fn call(&self, refresh: &str, name: &'static str) -> (Answer, Tree) {
         let form = [("grant_type", "refresh_token"), ("refresh_token", refresh)];
         let request = self
             .http
@@ -104,17 +105,18 @@ impl Exchange {
 
 /// What an answer means. Only `invalid_grant` and the known words for a dead refresh token speak of
 /// the token, whatever the status: everything else is tried again (DESIGN G7).
-pub(super) fn read(answer: &Answer, body: &Value, now: UnixMs) -> Result<Pair, Failure> {
+pub(super) fn read(answer: &Answer, tree: &Tree, now: UnixMs) -> Result<Pair, Failure> {
+    let body = &tree.value;
     let summary = answer.summary();
     if answer.transport == Some(crate::domain::Transport::Lost) {
         return Err(Failure::Lost(summary));
     }
     if answer.transport.is_none()
-        && let Some(access) = secret(&body["access_token"])
+        && let Some(access) = secret(&body["access_token"], tree)
     {
         return Ok(Pair {
             expires_at: now.plus(life(body, access.expose_secret(), now)),
-            refresh: secret(&body["refresh_token"]),
+            refresh: secret(&body["refresh_token"], tree),
             access,
         });
     }
@@ -128,10 +130,10 @@ pub(super) fn read(answer: &Answer, body: &Value, now: UnixMs) -> Result<Pair, F
     })
 }
 
-fn secret(value: &Value) -> Option<SecretString> {
+fn secret(value: &Value, of: &Tree) -> Option<SecretString> {
     let text = value.as_str()?.trim();
     // A token with a lost character opens nothing.
-    let is_whole = !text.is_empty() && !text.contains(crate::json::LOST);
+    let is_whole = !text.is_empty() && !of.has_lost(text);
     is_whole.then(|| text.into())
 }
 

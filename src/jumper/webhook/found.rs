@@ -8,6 +8,8 @@ use serde_json::Value;
 pub(super) const LONGEST_RAW: usize = 8 * 1024;
 /// The kind of what has no shape that we know.
 pub(super) const UNREADABLE: &str = "unreadable";
+/// The kind of what has a shape that we know, and an id that could not be read whole.
+const DAMAGED: &str = "damaged";
 /// The most elements of one body. A batch of the provider's has a handful (cases R-67).
 pub const MOST_ELEMENTS: usize = 2000;
 
@@ -37,8 +39,8 @@ impl Found {
         Ok(())
     }
 
-    /// Reads one element. With a damaged id it may be about any of several messages: it is kept, and
-    /// matched with none.
+    /// Reads one element. With a damaged id it may be about any of several messages: it is kept, each of
+    /// them, and matched with none.
     pub(super) fn take(
         &mut self,
         element: &Value,
@@ -46,7 +48,7 @@ impl Found {
     ) -> Result<(), TooMany> {
         let event = read(element);
         if self.is_damaged && names_lost(&event) {
-            return self.push(other(UNREADABLE, element));
+            return self.push(other(DAMAGED, element));
         }
         self.push(event)
     }

@@ -7,11 +7,11 @@
 use crate::alert::Guesses;
 use crate::channel::{Caller, Channel, Channels, Webhook, Webhooks};
 use crate::domain::ChannelId;
-use crate::http::{ENCODED, Payload, because, is_encoded, json, no_such_route, vouch};
+use crate::http::{BodyFault, because, json, no_such_route, vouch, whole};
 use crate::outbox::Outbox;
 use crate::store::EventRules;
 use crate::telemetry::{OncePerSecond, Tally, count_folded};
-use axum::extract::{FromRequest, Request};
+use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::response::Response;
 use metrics::counter;
@@ -161,13 +161,13 @@ impl Receiver {
         if entered.caller != Caller::Anybody {
             vouch(request.extensions());
         }
-        if is_encoded(request.headers()) {
-            count(Some(&entered.door.rules), "encoded");
-            return error(StatusCode::UNSUPPORTED_MEDIA_TYPE, ENCODED);
-        }
-        let answer = match Payload::from_request(request, &()).await {
-            Ok(Payload(body)) => self.store(&entered, &body).await,
-            Err(answer) => return answer,
+        let answer = match whole(request).await {
+            Ok(body) => self.store(&entered, &body).await,
+            Err(fault @ BodyFault::Compressed) => {
+                count(Some(&entered.door.rules), "encoded");
+                return error(StatusCode::UNSUPPORTED_MEDIA_TYPE, fault.to_string());
+            }
+            Err(fault) => return fault.answer(),
         };
         if entered.caller == Caller::Holder {
             confirm(&entered.door.webhook);

@@ -4,7 +4,7 @@
 //! the wrong place or number with 7001. Reasons count parameters from 1, as people do.
 
 use super::parameters::Place;
-use super::{Fault, MAX_COMPONENTS, object, text, wrong};
+use super::{Fault, MAX_COMPONENTS, damaged_name, object, text, wrong};
 use crate::domain::phone::mask_numbers;
 use crate::domain::{Button, Code, Header, Names, Refusal};
 use crate::json::{Mended, Numbers};
@@ -21,17 +21,22 @@ pub(super) struct Mapped {
     pub(super) names: Names,
 }
 
-/// Reads components as an array, as nothing, or as a text that holds an array (Q18).
-pub(super) fn read(components: wire::Components<'_>) -> Result<Mapped, Fault> {
+/// Reads components as an array, as nothing, or as a text that holds an array (Q18). Such a text may be
+/// damaged by itself.
+pub(super) fn read(
+    components: wire::Components<'_>,
+    is_damaged: &mut bool,
+) -> Result<Mapped, Fault> {
     match components {
         Json::Nothing => Ok(Mapped::default()),
         Json::List(list) => map(list),
         Json::Text(inner) => {
             let refuse = || Fault::template("template.components is a text that holds no array");
-            let mended = Mended::new(inner.as_bytes(), Numbers::AsFloat);
-            if mended.damaged_name.is_some() {
-                return Err(refuse());
+            let mended = Mended::within(inner.as_bytes(), Numbers::AsFloat, *is_damaged);
+            if let Some(name) = &mended.damaged_name {
+                return Err(Fault::Malformed(damaged_name(name)));
             }
+            *is_damaged |= mended.is_damaged;
             match serde_json::from_slice(&mended.bytes) {
                 Ok(wire::Components::Nothing) => Ok(Mapped::default()),
                 Ok(wire::Components::List(list)) => map(list),

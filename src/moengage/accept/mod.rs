@@ -75,9 +75,7 @@ pub fn read(bytes: &[u8], campaign: Option<&str>) -> Result<Message, Rejected> {
     };
     let mended = Mended::new(bytes, Numbers::AsFloat);
     if let Some(name) = &mended.damaged_name {
-        let name = mask_numbers(name);
-        let fault = format!("The member name {name} has a character that is no valid Unicode");
-        return Err(malformed(fault));
+        return Err(malformed(damaged_name(name)));
     }
     match &mended.bytes {
         Cow::Borrowed(_) => Err(not_json(error)),
@@ -88,11 +86,17 @@ pub fn read(bytes: &[u8], campaign: Option<&str>) -> Result<Message, Rejected> {
     }
 }
 
+/// What is wrong with a member of this name.
+fn damaged_name(name: &str) -> String {
+    let name = mask_numbers(name);
+    format!("The member name {name} has a character that is no valid Unicode")
+}
+
 /// With `is_damaged`, texts of the body have characters that could not be read.
 fn message(
     body: Object<'_, wire::Send<'_>>,
     campaign: Option<&str>,
-    is_damaged: bool,
+    mut is_damaged: bool,
 ) -> Result<Message, Rejected> {
     let Json::Object(send) = body else {
         let message = format!("Body must be a JSON object, not {}", body.kind());
@@ -103,7 +107,7 @@ fn message(
     }
     let msg_id = msg_id(&send.msg_id)?;
     let mut from = None;
-    content(send, &mut from).map_or_else(
+    content(send, &mut from, &mut is_damaged).map_or_else(
         |fault| {
             Err(match fault {
                 Fault::Malformed(message) => malformed(message),
@@ -120,6 +124,7 @@ fn message(
                 from,
                 to,
                 template,
+                is_damaged,
                 campaign: campaign.map(Into::into),
             })
         },
@@ -174,8 +179,13 @@ fn msg_id(leaf: &Leaf<'_>) -> Result<MsgId, Rejected> {
 
 type Content = (BusinessNumber, Phone, Template);
 
-/// Everything but the id. `seen` gets the brand's number as soon as it is known.
-fn content(send: wire::Send<'_>, seen: &mut Option<BusinessNumber>) -> Result<Content, Fault> {
+/// Everything but the id. `seen` gets the brand's number as soon as it is known, `is_damaged` what texts
+/// within texts lost.
+fn content(
+    send: wire::Send<'_>,
+    seen: &mut Option<BusinessNumber>,
+    is_damaged: &mut bool,
+) -> Result<Content, Fault> {
     let Some(template) = object(send.template, format_args!("template"))? else {
         return Err(Fault::Malformed("template is missing".into()));
     };
@@ -184,7 +194,7 @@ fn content(send: wire::Send<'_>, seen: &mut Option<BusinessNumber>) -> Result<Co
     let to = text(send.to, format_args!("to"))?;
     let from = sender(from.as_deref())?;
     *seen = Some(from.clone());
-    let template = self::template(template)?;
+    let template = self::template(template, is_damaged)?;
     Ok((from, recipient(to.as_deref())?, template))
 }
 
@@ -204,14 +214,14 @@ fn recipient(to: Option<&str>) -> Result<Phone, Fault> {
     dialled(phone).ok_or_else(|| refuse(reason.into()))
 }
 
-fn template(template: wire::Template<'_>) -> Result<Template, Fault> {
+fn template(template: wire::Template<'_>, is_damaged: &mut bool) -> Result<Template, Fault> {
     let name = text(template.name, format_args!("template.name"))?;
     let language = object(template.language, format_args!("template.language"))?;
     let code = match language {
         Some(language) => text(language.code, format_args!("template.language.code"))?,
         None => None,
     };
-    let mapped = components::read(template.components)?;
+    let mapped = components::read(template.components, is_damaged)?;
     Ok(Template {
         name: named(name, "template name")?,
         language: named(code, "template language")?,

@@ -291,7 +291,15 @@ fn what_cannot_be_understood_is_malformed() {
 #[test]
 fn r_75_what_nobody_reads_hurts_nobody() {
     let deep = |open: &str, close: &str, n: usize| [open.repeat(n), close.repeat(n)].concat();
-    let body = |value: &str| format!(r#"{{"new":{value},{}"#, &e1().to_string()[1..]);
+    // Members that are looked at, if only to see of what kind they are.
+    let body = |value: &str| {
+        let text = json!({ "type": "text", "text": "Ana", "payload": 0, "image": { "link": 0 },
+            "currency": { "fallback_value": 0, "amount_1000": 0 } });
+        let all = with_body(json!([text])).to_string();
+        assert_eq!(all.matches(":0").count(), 4);
+        let all = all.replace(":0", &format!(":{value}"));
+        format!(r#"{{"new":{value},{}"#, &all[1..])
+    };
     for value in [
         "1e999999".to_owned(),
         "7".repeat(400),
@@ -299,6 +307,9 @@ fn r_75_what_nobody_reads_hurts_nobody() {
         format!("{}1{}", "{\"a\":".repeat(200), "}".repeat(200)),
         deep("[", "]", 100_000),
         r#""\ud83d""#.to_owned(),
+        r#""\ud83""#.to_owned(),
+        "\"a\nb\"".to_owned(),
+        "NaN".to_owned(),
     ] {
         assert!(read(body(&value).as_bytes(), None).is_ok(), "{value:.40}");
     }
@@ -329,6 +340,32 @@ fn r_24_half_a_character_is_mended_in_a_text_and_refused_in_a_name() {
         let expected = format!("{field} has a character that is no valid Unicode");
         assert_eq!(malformed(body.replace('@', "\\ud83d").as_bytes()), expected);
     }
+}
+
+/// The damage may be of the body, or of the text within it.
+#[test]
+fn r_24_components_in_a_text_are_told_their_damage_like_others() {
+    let sent = |member: &str, text: &str, half: &str| {
+        let components =
+            json!([{ "type": "body", "parameters": [{ "type": "text", member: text }] }]);
+        let mut send = e1();
+        send["template"]["components"] = components.to_string().into();
+        send.to_string().replace('@', half)
+    };
+    for half in ["\\ud83d", "\\\\ud83d"] {
+        let body = sent("text", "Ana @", half);
+        let got = read(body.as_bytes(), None).unwrap();
+        assert_eq!(got.template.body, ["Ana \u{FFFD}"], "{body}");
+        assert!(got.is_damaged, "{body}");
+        let shown = malformed(sent("te@xt", "Ana", half).as_bytes());
+        assert!(shown.starts_with("The member name te"), "{shown}");
+        assert!(
+            shown.ends_with("has a character that is no valid Unicode"),
+            "{shown}"
+        );
+    }
+    let body = sent("text", "Ana \u{FFFD}", "");
+    assert!(!read(body.as_bytes(), None).unwrap().is_damaged);
 }
 
 #[test]

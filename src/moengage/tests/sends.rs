@@ -98,6 +98,7 @@ async fn who_opted_out_is_refused() {
         account: AccountId::parse("default").unwrap(),
         keywords: Keywords::new::<&str>(&[], &[]),
         reply_window: Duration::from_secs(60),
+        kept: Duration::from_secs(31 * 86_400),
         clock_doubt: Duration::ZERO,
         vouched: true,
         relay_unmatched: true,
@@ -109,6 +110,7 @@ async fn who_opted_out_is_refused() {
         context: None,
         text: "stop".into(),
         at: None,
+        dated: String::new(),
     };
     let now = crate::clock::now();
     let events = vec![Incoming::Reply(stop)];

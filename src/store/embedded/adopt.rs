@@ -178,6 +178,7 @@ fn insert(txn: &Txn<'_>, id: Id<'_>, adopted: &Adopted, now: UnixMs) -> Result<F
             buttons: Vec::new(),
             names: Names::default(),
         },
+        is_damaged: false,
         campaign: adopted.campaign.as_deref().map(Into::into),
     };
     txn.conn

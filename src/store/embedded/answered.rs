@@ -3,7 +3,7 @@
 use super::events::Here;
 use super::{channel_id, damage, damaged, settle, signed};
 use crate::domain::{ChannelId, MsgId, Person, Phone, Reply, ReplyKind, UnixMs};
-use crate::store::row;
+use crate::store::{MOST_WEIGHED, row};
 use rusqlite::{Connection, OptionalExtension, Result, Row};
 
 /// The message that a reply belongs to.
@@ -20,6 +20,8 @@ pub(super) struct Answered {
     pub(super) accepted_at: UnixMs,
     /// Whether the provider took it or may have; else it is being asked to.
     reached: bool,
+    /// Whether its outcome is still to be told.
+    is_open: bool,
 }
 
 /// Messages that the person has, or may have: the provider took them or may have taken them, or is
@@ -30,7 +32,7 @@ const REACHED: &str = "(state IN (1, 2, 3) OR lost = 1)";
 pub(super) const LOOKED_THROUGH: i64 = 1000;
 
 const COLUMNS: &str = "SELECT id, channel, msg_id, body, taps, recipient, accepted_at,
-    NOT (state = 1 AND lost = 0) FROM message";
+    NOT (state = 1 AND lost = 0), state IN (0, 1, 3) FROM message";
 
 /// All numbers of the person who writes, where the reply names one.
 fn numbers(reply: &Reply) -> impl Iterator<Item = Phone> {
@@ -75,48 +77,44 @@ pub(super) fn find(conn: &Connection, here: &Here<'_>, reply: &Reply) -> Result<
     }))
 }
 
-/// The message of a person in doubt that has a button of this label, the newest where several have: its
-/// id is not known yet, as a tap may overtake the answer to the send.
+/// The message of a person in doubt that has a button of this label: its id is not known yet, as a tap
+/// may overtake the answer to the send. It must be the only one, and its outcome still open: what was
+/// told long ago may be what was tapped, as may be what others sent, and nobody can tell.
 fn tapped_in_doubt(conn: &Connection, here: &Here<'_>, reply: &Reply) -> Result<Option<Answered>> {
-    let mut newest: Option<Answered> = None;
+    let since = here.now.minus(here.rules.reply_window);
+    let fits = |message: &Answered| {
+        message.accepted_at >= since && kind(Some(message), &reply.text) != ReplyKind::Text
+    };
+    let mut fitting = Vec::new();
     for number in numbers(reply) {
-        let tapped = tapped_in_doubt_to(conn, here, number, &reply.text)?;
-        newest = newest
-            .into_iter()
-            .chain(tapped)
-            .max_by_key(|message| (message.accepted_at, message.id));
+        let in_doubt = in_doubt(conn, here, number)?;
+        // Beside these there may be some that were not looked at.
+        if in_doubt.len() > MOST_WEIGHED as usize {
+            return Ok(None);
+        }
+        fitting.extend(in_doubt.into_iter().flatten().filter(fits));
     }
-    Ok(newest)
+    let only = fitting.pop().filter(|message| message.is_open);
+    Ok(only.filter(|_| fitting.is_empty()))
 }
 
-fn tapped_in_doubt_to(
-    conn: &Connection,
-    here: &Here<'_>,
-    number: Phone,
-    text: &str,
-) -> Result<Option<Answered>> {
-    let since = here.now.minus(here.rules.reply_window);
+/// Messages to a number in doubt, one more than are weighed at most; nothing for one that cannot be read.
+fn in_doubt(conn: &Connection, here: &Here<'_>, number: Phone) -> Result<Vec<Option<Answered>>> {
+    // Each half by its own small index.
     let mut select = conn.prepare_cached(&format!(
-        "{COLUMNS} WHERE id IN
-           (SELECT id FROM (SELECT id, account, state, lost, accepted_at FROM message
-                            WHERE recipient = ?1 ORDER BY id DESC LIMIT ?4)
-            WHERE account = ?2 AND (state IN (1, 3) OR lost = 1) AND accepted_at >= ?3)
-         ORDER BY accepted_at DESC, id DESC"
+        "{COLUMNS} WHERE (state = 1 OR state = 3 OR (state = 4 AND lost = 1))
+           AND recipient = ?1 AND account = ?2
+         UNION ALL
+         {COLUMNS} WHERE (lost = 1 AND (state = 0 OR state = 2)) AND recipient = ?1 AND account = ?2
+         LIMIT ?3"
     ))?;
     let params = (
         signed(number.number()),
         here.rules.account.as_str(),
-        since.0,
-        LOOKED_THROUGH,
+        MOST_WEIGHED + 1,
     );
     let rows = select.query_map(params, |row| damage::readable(read(row)))?;
-    for message in rows {
-        let message = message?;
-        if kind(message.as_ref(), text) != ReplyKind::Text {
-            return Ok(message);
-        }
-    }
-    Ok(None)
+    rows.collect()
 }
 
 /// The latest message to a number that the person has, or may have.
@@ -156,6 +154,7 @@ fn read(row: &Row<'_>) -> Result<Answered> {
             .unwrap_or_default(),
         accepted_at: UnixMs(damage::readable(row.get(6))?.unwrap_or_default()),
         reached: row.get(7)?,
+        is_open: row.get(8)?,
     })
 }
 

@@ -5,8 +5,8 @@ use super::ledger::Counter;
 use super::writer::Txn;
 use super::{Store, callbacks, crowd, damage, damaged, evidence, settle, signed};
 use crate::domain::{
-    AccountId, Callback, ChannelId, Code, Incoming, MsgId, Progress, ProviderId, Receipt, Refusal,
-    Status, StatusEntry, StatusEvent, UnixMs,
+    AccountId, BELIEVED, Callback, ChannelId, Code, Incoming, MsgId, Progress, ProviderId, Receipt,
+    Refusal, Status, StatusEntry, StatusEvent, UnixMs,
 };
 use crate::store::{EventRules, Folded, MOST_OF_ONE, StoreError, row};
 use rusqlite::{Connection, OptionalExtension, Result, Row};
@@ -85,14 +85,19 @@ impl Here<'_> {
         accepted: UnixMs,
         folded: &mut Folded,
     ) -> UnixMs {
-        match at {
-            Some(at) if at >= accepted.minus(self.rules.early()) => at,
-            Some(_) => {
-                folded.misdated += 1;
-                self.now
-            }
-            None => self.now,
+        believed(at, accepted.minus(self.rules.early()), self.now, folded)
+    }
+}
+
+/// The same for what came at another time.
+fn believed(at: Option<UnixMs>, earliest: UnixMs, came: UnixMs, folded: &mut Folded) -> UnixMs {
+    match at {
+        Some(at) if (earliest..=came.plus(BELIEVED)).contains(&at) => at,
+        Some(_) => {
+            folded.misdated += 1;
+            came
         }
+        None => came,
     }
 }
 
@@ -215,9 +220,11 @@ pub(super) fn match_early(
         return Ok(());
     };
     let early = take_unmatched(txn.conn, &account, &receipt.provider_id)?;
-    for event in early {
+    for (mut event, came) in early {
         // Read again each time: the fold before changed it.
         if let Some(matched) = by_provider_id(txn.conn, &account, &receipt.provider_id)? {
+            let earliest = matched.accepted_at.minus(BELIEVED);
+            event.at = Some(believed(event.at, earliest, came, folded));
             fold(txn, &matched, &event, now, folded)?;
         }
     }
@@ -231,11 +238,12 @@ pub(super) fn account_of(conn: &Connection, id: i64) -> Result<Option<AccountId>
         .query_row([id], |row| damage::readable(account(row)))
 }
 
+/// The statuses that wait for this id, each with when it came.
 fn take_unmatched(
     conn: &Connection,
     account: &AccountId,
     id: &ProviderId,
-) -> Result<Vec<StatusEvent>> {
+) -> Result<Vec<(StatusEvent, UnixMs)>> {
     let mut select = conn.prepare_cached(
         "SELECT status, at, received_at, error FROM event
          WHERE account = ?1 AND provider_id = ?2 AND kind = 'status' ORDER BY id",
@@ -243,13 +251,14 @@ fn take_unmatched(
     let read = |row: &Row<'_>| {
         let word = row.get_ref(0)?.as_str()?;
         let at: Option<i64> = row.get(1)?;
-        Ok(StatusEvent {
+        let event = StatusEvent {
             provider_id: id.clone(),
             status: Status::parse(word).ok_or_else(|| damaged(format!("no status {word}")))?,
-            at: Some(UnixMs(at.map_or_else(|| row.get(2), Ok)?)),
+            at: at.map(UnixMs),
             recipient: None,
             error: row.get(3)?,
-        })
+        };
+        Ok((event, UnixMs(row.get(2)?)))
     };
     let rows = select.query_map((account.as_str(), id.as_str()), |row| {
         damage::readable(read(row))

@@ -162,6 +162,7 @@ fn message(adopted: &Adopted) -> Message {
             buttons: Vec::new(),
             names: Names::default(),
         },
+        is_damaged: false,
         campaign: adopted.campaign.as_deref().map(Into::into),
     }
 }

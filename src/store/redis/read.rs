@@ -111,6 +111,7 @@ pub(super) fn show(msg_id: MsgId, to: Phone, text: &str) -> Result<Message, RowE
         from,
         to,
         template,
+        is_damaged: false,
         campaign: None,
     })
 }

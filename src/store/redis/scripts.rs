@@ -8,8 +8,8 @@
 use super::compose::compose;
 use crate::domain::proof::LastProof;
 use crate::domain::state::Step;
-use crate::domain::{Progress, State, Status, Writer};
-use crate::store::{MOST_EARLY, MOST_OF_ONE, MOST_OTHERS, row};
+use crate::domain::{BELIEVED, Progress, State, Status, Writer};
+use crate::store::{MOST_EARLY, MOST_OF_ONE, MOST_OTHERS, MOST_WEIGHED, row};
 use redis::Script;
 use std::fmt::Write as _;
 
@@ -157,6 +157,7 @@ fn tables(mark_dirty: bool) -> String {
         "local MESSAGE_VERSION={}\nlocal CALLBACK_VERSION={}\nlocal MARK_DIRTY={mark_dirty}\nlocal FAILED_RANK={}\n\
          local HOLD={HOLD_MS}\nlocal ASKED={ASKED}\nlocal TAKEN={}\nlocal UNCLEAR={}\n\
          local MOST_EARLY={MOST_EARLY}\nlocal MOST_OF_ONE={MOST_OF_ONE}\nlocal MOST_OTHERS={MOST_OTHERS}\n\
+         local MOST_WEIGHED={MOST_WEIGHED}\nlocal BELIEVED={}\n\
          local STATE={{{states}}}\nlocal COUNTER={{{counters}}}\nlocal AFTER={{{after}}}\n\
          local STATUS={{{}}}\nlocal FOLD={{{fold}}}\n",
         row::MESSAGE_VERSION,
@@ -164,6 +165,7 @@ fn tables(mark_dirty: bool) -> String {
         rank(Some(Status::Failed)),
         LastProof::Taken.number(),
         LastProof::Unclear.number(),
+        BELIEVED.as_millis(),
         words.join(","),
     );
     lua

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::domain::{InboundEntry, ReplyKind};
-use crate::store::Tap;
+use crate::store::{MOST_WEIGHED, Tap};
 
 stories! {
     a_tap_carries_its_payload_and_the_message,
@@ -11,7 +11,9 @@ stories! {
     a_message_of_unknown_outcome_is_answered_too,
     a_reply_that_overtakes_the_answer_to_the_send_is_told,
     r_29_a_tap_that_overtakes_the_answer_to_the_send_is_a_tap,
+    r_29_a_tap_that_may_be_on_another_message_is_told_as_text,
     r_28_a_time_that_nobody_believes_is_when_it_came,
+    r_28_a_time_of_an_early_status_that_nobody_believes_is_when_it_came,
     an_unmatched_reply_is_told_only_where_wanted,
     the_last_number_seen_stands_in,
     stop_is_stored_and_always_told,
@@ -214,6 +216,60 @@ async fn r_29_a_tap_that_overtakes_the_answer_to_the_send_is_a_tap(new: NewWorld
     world.check().await;
 }
 
+/// a guess is worse than a text.
+async fn r_29_a_tap_that_may_be_on_another_message_is_told_as_text(new: NewWorld) {
+    let world = new();
+    let tap = || Tap {
+        label: "Keep it".into(),
+        payload: "{'slot':1}".into(),
+    };
+    let doubt = async |id: &str, to: u64, seconds: i64| {
+        let claimed = world.attempt(id, to, seconds).await;
+        let end = Settlement::Unknown {
+            until: at(seconds + 600),
+            taps: vec![tap()],
+        };
+        world.settle(&claimed, end, seconds).await;
+    };
+    let is_tap = async |from: u64, seconds: i64| {
+        let said = Reply {
+            id: Some(provider_id(&format!("R{seconds}"))),
+            ..to("P9", reply(from, "Keep it"))
+        };
+        take(&world, said, seconds).await;
+        let told = told(&world, "a").await;
+        assert_eq!(told.len(), 1, "{told:?}");
+        told[0].kind != ReplyKind::Text
+    };
+    doubt("m1", 1, 0).await;
+    assert!(is_tap(1, 1).await);
+    doubt("m2", 1, 2).await;
+    assert!(!is_tap(1, 3).await, "two in doubt have such a button");
+    world.sent("m3", 1, "P3", 4).await;
+    assert!(!is_tap(1, 5).await);
+    doubt("m4", 2, 6).await;
+    world.sweep(false, 700).await;
+    assert!(!is_tap(2, 701).await, "its outcome was told");
+    doubt("m5", 2, 702).await;
+    assert!(!is_tap(2, 703).await, "it may be the one before");
+    // Once more: the person may have the first, and nobody was told anything.
+    doubt("m6", 3, 800).await;
+    world.sweep(true, 1500).await;
+    assert!(is_tap(3, 1501).await);
+    for claimed in world.claim(1502).await {
+        let id = claimed.message.msg_id.as_str();
+        world.settle(&claimed, receipt(id), 1503).await;
+    }
+    assert!(!is_tap(3, 1504).await, "its outcome was told");
+    // Whoever has more in doubt than are looked at.
+    for n in 0..MOST_WEIGHED {
+        world.lost(&format!("x{n}"), 4, 1600, 2200).await;
+    }
+    doubt("m7", 4, 1601).await;
+    assert!(!is_tap(4, 1602).await);
+    world.check().await;
+}
+
 /// before the acceptance minus a day. What is odd by itself is forgotten before it comes here.
 async fn r_28_a_time_that_nobody_believes_is_when_it_came(new: NewWorld) {
     let world = new();
@@ -251,6 +307,64 @@ async fn r_28_a_time_that_nobody_believes_is_when_it_came(new: NewWorld) {
     let times: Vec<_> = statuses.iter().map(told_at).collect();
     assert_eq!(times, [at(4), at(3 - DAY), at(3 - DAY - 60)]);
     assert_eq!(told(&world, "a").await[0].at, at(5));
+    // A repeat says nothing, so its time is no news either.
+    let odd = Reply {
+        id: Some(provider_id("R1")),
+        at: Some(at(-2 * DAY)),
+        ..reply(1, "Hello")
+    };
+    for (seconds, misdated) in [(6, 1), (7, 0)] {
+        let folded = take(&world, to("P3", odd.clone()), seconds).await;
+        assert_eq!(folded.misdated, misdated, "{seconds}");
+    }
+    let again = Reply {
+        at: Some(at(-2 * DAY)),
+        ..reply(1, "STOP")
+    };
+    for (seconds, misdated) in [(8, 1), (9, 0)] {
+        let folded = take(&world, to("P3", again.clone()), seconds).await;
+        assert_eq!(folded.misdated, misdated, "{seconds}");
+    }
+    world.check().await;
+}
+
+/// what came before the receipt is judged by when it came and by its message.
+async fn r_28_a_time_of_an_early_status_that_nobody_believes_is_when_it_came(new: NewWorld) {
+    let world = new();
+    let dated = |id: &str, to: Option<u64>, seconds: Option<i64>| {
+        let Incoming::Status(event) = event(id, Status::Read, to) else {
+            panic!()
+        };
+        let at = seconds.map(at);
+        Incoming::Status(StatusEvent { at, ..event })
+    };
+    let cases = [
+        ("P1", Some(3 - DAY - 1), 4, 1),
+        ("P2", Some(3 - DAY), 3 - DAY, 0),
+        ("P3", Some(4 + DAY), 4 + DAY, 0),
+        ("P4", Some(5 + DAY), 4, 1),
+        ("P5", None, 4, 0),
+    ];
+    let told_at = async |what: &str| {
+        let told = world.relayed(&lane("a", Lane::Status), 99 * DAY).await;
+        let [Callback::Status(entry)] = &told[..] else {
+            panic!("{what}: {told:?}")
+        };
+        entry.at
+    };
+    for (id, said, told, misdated) in cases {
+        let claimed = world.attempt(&id.replace('P', "m"), 1, 3).await;
+        world.events(vec![dated(id, None, said)], 4).await;
+        let folded = world.settle(&claimed, receipt(id), 9).await;
+        assert_eq!(folded.misdated, misdated, "{id}");
+        assert_eq!(told_at(id).await, at(told), "{id}");
+    }
+    // The same where the status is the evidence.
+    world.lost("m9", 2, 10, 600).await;
+    let odd = dated("P9", Some(2), Some(-2 * DAY));
+    let folded = world.events(vec![odd], 11).await;
+    assert_eq!((folded.inferred, folded.misdated), (1, 1));
+    assert_eq!(told_at("P9").await, at(11));
     world.check().await;
 }
 

@@ -41,6 +41,7 @@ pub(in crate::store) fn message(id: &str, to: u64) -> Message {
             buttons: Vec::new(),
             names: Names::default(),
         },
+        is_damaged: false,
         campaign: None,
     }
 }
@@ -83,6 +84,7 @@ pub(in crate::store) fn reply(from: u64, text: &str) -> Reply {
         context: None,
         text: text.into(),
         at: None,
+        dated: String::new(),
     }
 }
 
@@ -92,6 +94,7 @@ pub(in crate::store) fn rules(name: &str) -> EventRules {
         account: account(),
         keywords: Keywords::new(&["STOP"], &["START"]),
         reply_window: Duration::from_secs(7 * 86_400),
+        kept: Duration::from_secs(31 * 86_400),
         clock_doubt: Duration::ZERO,
         vouched: true,
         relay_unmatched: false,

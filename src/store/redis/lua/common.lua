@@ -330,6 +330,16 @@ local function forget_early(provider_id, most)
   return #entries
 end
 
+-- When an event of a message happened: when it came, where it does not say, or says what nobody believes,
+-- such as a time longer before the acceptance than `early`.
+local function believed(id, at, accepted, early, came)
+  if at == '' then return came end
+  local time, earliest, latest = tonumber(at), number(id, accepted, 0) - early, tonumber(came) + BELIEVED
+  if time and time >= earliest and time <= latest then return at end
+  folded.misdated = folded.misdated + 1
+  return came
+end
+
 -- Folds the statuses that came before the receipt, in the order they came.
 local function match_early(id, provider_id, now)
   local key = P .. 'e:' .. provider_id
@@ -338,11 +348,12 @@ local function match_early(id, provider_id, now)
   call('DEL', key)
   call('ZREM', P .. 'ez', provider_id)
   call('ZREM', P .. 'ask', provider_id)
+  local accepted = fields(id, 'ac')[1]
   for _, entry in ipairs(early) do
     local status, at, received, to, _, _, cut, rest = split_event(entry)
     if status then
       if to ~= '' then call('SREM', P .. 'er:' .. to, provider_id) end
-      if at == '' then at = received end
+      at = believed(id, at, accepted, BELIEVED, received)
       cut = tonumber(cut)
       fold(id, tonumber(status), at, string.sub(rest, 1, cut), string.sub(rest, cut + 1), now)
     end
@@ -371,10 +382,9 @@ local function counts_earlier(id, channel, said, now)
   return true
 end
 
--- Of somebody whom more unmatched ids name than this, nothing is inferred (DESIGN G3): to look through
--- all would hold up everybody. What is unknown then ends as 7004, which is the safe side; a receipt, or
--- evidence once the ids have gone, still moves it. Nor are more messages in doubt looked at at once.
-local MOST_WEIGHED = 100
+-- Of somebody whom more than MOST_WEIGHED unmatched ids name, nothing is inferred (DESIGN G3). What is
+-- unknown then ends as 7004, which is the safe side; a receipt, or evidence once the ids have gone, still
+-- moves it. Nor are more messages in doubt looked at at once.
 
 -- The message of a person that is in doubt, where it is the only one.
 local function only_doubt(numbers)

@@ -17,14 +17,6 @@ local function keep_other(kind, raw)
   call('SADD', P .. 'channels', channel)
 end
 
--- When an event of a message happened: when it came, where it does not say, or says what nobody believes.
-local function believed(id, at, accepted)
-  if at == '' then return now end
-  if tonumber(at) >= number(id, accepted, 0) - early then return at end
-  folded.misdated = folded.misdated + 1
-  return now
-end
-
 -- What matches nothing is kept within bounds: anybody who may post can make it up. Two go for one that
 -- comes, so what an older program left shrinks too.
 local function make_room()
@@ -48,7 +40,7 @@ end
 local function take_status(provider_id, status, at, to, failure, text)
   local id = call('GET', P .. 'p:' .. provider_id)
   if id and call('EXISTS', key_m(id)) == 1 then
-    at = believed(id, at, call('HGET', key_m(id), 'ac'))
+    at = believed(id, at, fields(id, 'ac')[1], early, now)
     return fold(id, tonumber(status), at, failure, text, now)
   end
   if is_kept(provider_id, status, to) then
@@ -88,22 +80,25 @@ local function tapped(id, text)
   return 'null'
 end
 
--- The message of a person in doubt that has a button of this label, the newest where several have: its
--- id is not known yet, as a tap may overtake the answer to the send.
+-- The message of a person in doubt that has a button of this label: its id is not known yet, as a tap
+-- may overtake the answer to the send. It must be the only one, and its outcome still open: what was told
+-- long ago may be what was tapped, as may be what others sent, and nobody can tell.
 local function tapped_in_doubt(from, text)
-  local found, newest = nil, tonumber(since)
+  local found, open
   for _, phone in ipairs(from ~= '' and numbers_of(from) or {}) do
     local ids = call('SMEMBERS', P .. 'x:' .. phone)
-    for at = 1, math.min(#ids, MOST_WEIGHED) do
-      local id = ids[at]
-      local m = fields(id, 'ac', 'ch', 'mi')
+    -- Beside these there may be some that were not looked at.
+    if #ids > MOST_WEIGHED then return nil end
+    for _, id in ipairs(ids) do
+      local m = fields(id, 'ac', 'ch', 'mi', 's')
       local accepted = m[2] and m[3] and number(id, m[1], 0)
-      if accepted and accepted >= newest and tapped(id, text) ~= 'null' then
-        found, newest = id, accepted
+      if accepted and accepted >= tonumber(since) and tapped(id, text) ~= 'null' then
+        if found then return nil end
+        found, open = id, m[4] ~= STATE.accepted and m[4] ~= STATE.failed
       end
     end
   end
-  return found
+  return open and found or nil
 end
 
 -- The latest message to a number: the provider took it or may have; else it is being asked to, and a
@@ -160,10 +155,10 @@ local function take_reply(name, life, from, masked, context, text, text_json, at
     return
   end
   local id, quoted = answered(from, context, text)
-  local home, msg_id, person, waba, payload = channel, nil, from, own, 'null'
+  local home, msg_id, person, waba, payload, accepted = channel, nil, from, own, 'null', false
   if id then
     local m = fields(id, 'ch', 'mi', 'to', 'ac')
-    home, msg_id, waba, at = m[1], m[2], from_of(id), believed(id, at, m[4])
+    home, msg_id, waba, accepted = m[1], m[2], from_of(id), m[4]
     -- WhatsApp may spell the number of the same person in another way, and MoEngage knows only this one.
     person = number(id, m[3]) and m[3] or from
     if quoted then payload = tapped(id, text) end
@@ -187,7 +182,7 @@ local function take_reply(name, life, from, masked, context, text, text_json, at
     return call('ZADD', P .. 'rs', now, name)
   end
   if id then note(id, now, 'reply', 'from ' .. masked, HISTORY_LIMIT) end
-  local row = '{"v":' .. CALLBACK_VERSION .. ',"at":' .. (at == '' and now or at)
+  local row = '{"v":' .. CALLBACK_VERSION .. ',"at":' .. believed(id, at, accepted, early, now)
     .. (msg_id and ',"msg_id":' .. cjson.encode(msg_id) or '')
     .. ',"inbound":{"from":' .. person .. ',"waba":' .. cjson.encode(waba)
     .. ',"text":' .. text_json .. ',"payload":' .. payload .. '}}'

@@ -356,6 +356,7 @@ impl Story {
         let sent = UnixMs(self.now().0 + self.replies);
         let incoming = vec![Incoming::Reply(Reply {
             at: Some(sent),
+            dated: sent.0.to_string(),
             ..reply(person, word)
         })];
         self.webhook(channel, incoming, lost).await;
