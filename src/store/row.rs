@@ -254,12 +254,8 @@ pub(crate) fn write_callback(callback: &Callback) -> String {
 pub(crate) fn read_callback(text: &str) -> Result<Callback, RowError> {
     let row = decode::<CallbackRow>(text, CALLBACK_VERSION, |row| row.v)?;
     let at = UnixMs(row.at);
-    let msg_id = row
-        .msg_id
-        .as_deref()
-        .map(MsgId::parse)
-        .transpose()
-        .map_err(damaged)?;
+    let msg_id = row.msg_id.as_deref().map(MsgId::parse);
+    let msg_id = msg_id.transpose().map_err(damaged)?;
     match row.kind {
         CallbackKind::Status { status, error } => Ok(Callback::Status(StatusEntry {
             msg_id: msg_id.ok_or_else(|| damaged("a status without msg_id"))?,
