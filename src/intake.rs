@@ -7,7 +7,7 @@ use crate::channel::Channel;
 use crate::clock;
 use crate::domain::{AccountId, Code, Message, MsgId, Refusal};
 use crate::outbox::Outbox;
-use crate::store::{Accepted, StoreError};
+use crate::store::{Accepted, Arrival, StoreError};
 use crate::telemetry::OncePerSecond;
 use crate::templates::{Lookup, Templates, fit};
 use metrics::counter;
@@ -106,20 +106,22 @@ impl Intake {
             };
             return self.unless_repeat(channel, &message.msg_id, full).await;
         }
-        if let Err(refusal) = self.check_template(channel, message).await {
-            let refused = Entry::Refused(refusal);
-            return self.unless_repeat(channel, &message.msg_id, refused).await;
-        }
-        let stored = store(outbox.clone(), channel.clone(), message.clone()).await;
+        let is_marketing = match self.check_template(channel, message).await {
+            Ok(is_marketing) => is_marketing,
+            Err(refusal) => {
+                let refused = Entry::Refused(refusal);
+                return self.unless_repeat(channel, &message.msg_id, refused).await;
+            }
+        };
+        let (outbox, to) = (outbox.clone(), channel.clone());
+        let stored = store(outbox, to, message.clone(), is_marketing).await;
         match stored {
             Ok(Accepted::Stored) => Entry::Accepted,
             Ok(Accepted::Repeat { same }) => {
                 note_repeat(channel, message, same);
                 Entry::Repeat
             }
-            Ok(Accepted::OptedOut) => {
-                Entry::Refused(Refusal::new(Code::OptedOut, "Recipient opted out"))
-            }
+            Ok(Accepted::OptedOut(scope)) => Entry::Refused(scope.refusal()),
             Err(error) => self.unavailable(channel, &error),
         }
     }
@@ -135,9 +137,10 @@ impl Intake {
         }
     }
 
-    async fn check_template(&self, channel: &Channel, message: &Message) -> Result<(), Refusal> {
+    /// Whether its template is a promotion, or why it cannot be sent.
+    async fn check_template(&self, channel: &Channel, message: &Message) -> Result<bool, Refusal> {
         let Some(templates) = self.shared.templates.get(&channel.account.id) else {
-            return Ok(());
+            return Ok(false);
         };
         let (name, language) = (&message.template.name, &message.template.language);
         let found = match templates.find(name, language) {
@@ -155,14 +158,14 @@ impl Intake {
                 {
                     fit(&message.template, &variant, &detail)?;
                 }
-                Ok(())
+                Ok(variant.is_marketing)
             }
             Lookup::Missing => Err(Refusal::new(
                 Code::Template,
                 format!("Template {name} ({language}) is not approved at the provider"),
             )),
             // Nobody can tell now: accepted, and decided when it is sent.
-            Lookup::Unknown => Ok(()),
+            Lookup::Unknown => Ok(false),
         }
     }
 }
@@ -173,13 +176,18 @@ async fn store(
     outbox: Outbox,
     channel: Arc<Channel>,
     message: Message,
+    is_marketing: bool,
 ) -> Result<Accepted, StoreError> {
     let write = tokio::spawn(async move {
         let account = &channel.account;
         let now = clock::now();
+        let arrival = Arrival {
+            message: &message,
+            is_marketing,
+        };
         let stored = outbox
             .store
-            .accept(&channel.id, &account.id, &message, now)
+            .accept(&channel.id, &account.id, arrival, now)
             .await;
         if matches!(stored, Ok(Accepted::Stored)) {
             account.work.notify_one();

@@ -205,6 +205,11 @@ impl Claimed {
         self.outbox.store.lease_until(&self.claimed)
     }
 
+    /// Whether the person wants no promotions.
+    pub fn refuses_marketing(&self) -> bool {
+        self.claimed.no_marketing
+    }
+
     /// When the message was accepted.
     pub fn accepted_at(&self) -> UnixMs {
         self.claimed.accepted_at

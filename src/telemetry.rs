@@ -9,7 +9,7 @@ mod writer;
 pub use lines::is_unsafe;
 pub use panics::{Panicked, caught};
 
-use crate::domain::AccountId;
+use crate::domain::{AccountId, ChannelId, OptOut};
 use crate::store::Folded;
 use governor::clock::MonotonicClock;
 use governor::middleware::NoOpMiddleware;
@@ -174,8 +174,12 @@ pub fn count_folded(folded: &Folded) {
     for (kind, n) in &folded.other {
         counter!("gateway_other_events_total", "kind" => *kind).increment((*n).into());
     }
+    for (scope, n) in opt_outs(folded) {
+        if n > 0 {
+            counter!("gateway_opt_outs_total", "scope" => scope.as_str()).increment(n.into());
+        }
+    }
     let rest = [
-        ("gateway_opt_outs_total", folded.opted_out),
         ("gateway_opt_ins_total", folded.opted_in),
         ("gateway_inferred_receipts_total", folded.inferred),
         ("gateway_misdated_events_total", folded.misdated),
@@ -184,6 +188,34 @@ pub fn count_folded(folded: &Folded) {
     for (name, n) in rest {
         if n > 0 {
             counter!(name).increment(n.into());
+        }
+    }
+}
+
+fn opt_outs(folded: &Folded) -> [(OptOut, u32); 2] {
+    [
+        (OptOut::All, folded.opted_out),
+        (OptOut::Marketing, folded.opted_out_of_marketing),
+    ]
+}
+
+/// Logs how many people opted out of what.
+pub fn tell_opt_out(channel: &ChannelId, opt_out: OptOut, people: u64) {
+    let scope = opt_out.as_str();
+    match opt_out {
+        OptOut::All => tracing::info!(%channel, people, scope,
+            "people opted out; messages to them are refused with 7003 from now on"),
+        OptOut::Marketing => tracing::info!(%channel, people, scope,
+            "people opted out of marketing messages; MARKETING templates to them are refused with \
+             7003 from now on, all other messages go"),
+    }
+}
+
+/// The same of what was folded, where nobody can make that up.
+pub fn tell_opt_outs(channel: &ChannelId, folded: &Folded) {
+    for (scope, people) in opt_outs(folded) {
+        if people > 0 {
+            tell_opt_out(channel, scope, people.into());
         }
     }
 }

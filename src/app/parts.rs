@@ -180,7 +180,11 @@ impl Parts {
         let rules = |channel: &Channel| EventRules {
             channel: channel.id.clone(),
             account: channel.account.id.clone(),
-            keywords: Keywords::new(&config.inbound.stop_words, &config.inbound.start_words),
+            keywords: Keywords::new(
+                &config.inbound.stop_words,
+                &config.inbound.stop_marketing_words,
+                &config.inbound.start_words,
+            ),
             reply_window: config.inbound.reply_window,
             kept: channel.policy.max_age + config.store.retention,
             clock_doubt: Duration::ZERO,

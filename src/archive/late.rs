@@ -12,7 +12,7 @@ use crate::datastore::MOST_TEXTS;
 use crate::domain::{AccountId, ProviderId};
 use crate::outbox::Outbox;
 use crate::store::Adopted;
-use crate::telemetry::{OncePerSecond, count_folded};
+use crate::telemetry::{OncePerSecond, count_folded, tell_opt_outs};
 use metrics::{counter, gauge};
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -133,6 +133,7 @@ async fn take(outbox: Outbox, account: AccountId, id: ProviderId, found: Option<
     if let Some((channel, msg_id)) = &message {
         tracing::info!(%channel, %msg_id, provider_id = %id, statuses = folded.emitted,
             "a status of a message that only Datastore knew");
+        tell_opt_outs(channel, &folded);
     }
     count_folded(&folded);
     folded.ring.iter().for_each(|channel| outbox.ring(channel));

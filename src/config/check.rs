@@ -166,21 +166,24 @@ fn inbound(r: &mut Reader<'_>) -> Option<Inbound> {
         }
         words
     });
+    let stop_marketing_words = r.list("inbound.stop_marketing_words", word);
     let start_words = r.list("inbound.start_words", word);
     // As a reply is compared: two spellings of one word are one word.
-    if let (Some(stop), Some(start)) = (&stop_words, &start_words)
-        && let words = Keywords::new(stop, start)
-        && (start.iter()).any(|word| words.meaning(word) == Some(Keyword::Stop))
+    if let (Some(stop), Some(marketing), Some(start)) =
+        (&stop_words, &stop_marketing_words, &start_words)
+        && let words = Keywords::new(stop, marketing, start)
+        && (start.iter()).any(|word| matches!(words.meaning(word), Some(Keyword::Stop(_))))
     {
         r.fault(
             "inbound.start_words",
-            "must not share a word with inbound.stop_words",
+            "must not share a word with inbound.stop_words or inbound.stop_marketing_words",
         );
     }
     let relay_unmatched = r.one("inbound.relay_unmatched", parse::switch);
     let reply_window = r.long("inbound.reply_window");
     Some(Inbound {
         stop_words: stop_words?,
+        stop_marketing_words: stop_marketing_words?,
         start_words: start_words?,
         relay_unmatched: relay_unmatched?,
         reply_window: reply_window?,

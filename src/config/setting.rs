@@ -176,6 +176,7 @@ pub static SETTINGS: &[Setting] = &[
     setting("breaker.open_min"),
     setting("breaker.open_max"),
     setting("inbound.stop_words"),
+    setting("inbound.stop_marketing_words"),
     setting("inbound.start_words"),
     setting("inbound.relay_unmatched"),
     setting("inbound.reply_window"),

@@ -293,9 +293,20 @@ const CASES: &[Case] = &[
     ("breaker.open_max", &["60s"], &["60"]),
     ("inbound.stop_words", &["STOP,HALT", "halt"], &[]),
     (
+        "inbound.stop_marketing_words",
+        &["no offers,STOP", "x"],
+        &[],
+    ),
+    (
         "inbound.start_words",
         &["START"],
-        &["STOP", "start,Stop", "*stöp*", "Unsubscrıbe"],
+        &[
+            "STOP",
+            "start,Stop",
+            "*stöp*",
+            "Unsubscrıbe",
+            "Stop promotions",
+        ],
     ),
     ("inbound.relay_unmatched", &["true", "false"], &["yes", "1"]),
     ("inbound.reply_window", &["7d"], &["7"]),

@@ -150,7 +150,9 @@ pub struct Breaker {
 pub struct Inbound {
     /// Whole messages, in upper case, that opt a person out. STOP is always among them.
     pub stop_words: Vec<String>,
-    /// Whole messages, in upper case, that undo it.
+    /// Whole messages, in upper case, that opt a person out of promotions only.
+    pub stop_marketing_words: Vec<String>,
+    /// Whole messages, in upper case, that undo both.
     pub start_words: Vec<String>,
     /// Whether a text that answers no message of ours is relayed.
     pub relay_unmatched: bool,

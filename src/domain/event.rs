@@ -1,6 +1,6 @@
 //! What a provider's webhook brings, in our own words.
 
-use super::{Moment, Phone, ProviderId, Status, UnixMs};
+use super::{Code, Keyword, Moment, OptOut, Phone, ProviderId, Refusal, Status, UnixMs};
 use std::fmt;
 use std::time::Duration;
 
@@ -63,6 +63,28 @@ pub struct StatusEvent {
     pub error: Option<String>,
 }
 
+/// WhatsApp's own code, whoever passes it on: the person stopped this number's marketing messages.
+const STOPPED_MARKETING: &str = "131050";
+
+impl StatusEvent {
+    /// What MoEngage is told of a failure: that the person opted out of marketing messages, where that
+    /// is why.
+    pub fn failure(&self) -> Option<Refusal> {
+        if self.status != Status::Failed {
+            return None;
+        }
+        let said = self.error.as_deref().unwrap_or("no reason given");
+        let reason = format!("Failed after acceptance: {said}");
+        let mut numbers = said.split(|c: char| !c.is_ascii_digit());
+        Some(if numbers.any(|number| number == STOPPED_MARKETING) {
+            let opted_out = OptOut::Marketing.refusal();
+            Refusal::new(opted_out.code, format!("{reason} ({})", opted_out.reason))
+        } else {
+            Refusal::new(Code::Other, reason)
+        })
+    }
+}
+
 /// A reply of a person.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply {
@@ -85,6 +107,16 @@ impl Reply {
     pub fn shown_from(&self) -> String {
         self.from
             .map_or_else(|| "a user id".to_owned(), |from| from.to_string())
+    }
+
+    /// What the history of the message says of it; `keyword` is what it means.
+    pub fn in_history(&self, keyword: Option<Keyword>) -> String {
+        let from = format!("from {}", self.shown_from());
+        match keyword {
+            Some(Keyword::Stop(scope)) => format!("{from}, who opts out ({})", scope.as_str()),
+            Some(Keyword::Start) => format!("{from}, who opts in"),
+            None => from,
+        }
     }
 }
 
@@ -112,6 +144,37 @@ impl fmt::Display for ReplyKind {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn r_21_a_failure_of_who_stopped_marketing_says_so() {
+        let failure = |status, error: Option<&str>| {
+            let event = StatusEvent {
+                provider_id: ProviderId::parse("P1").unwrap(),
+                status,
+                at: None,
+                recipient: None,
+                error: error.map(str::to_owned),
+            };
+            event.failure().map(|refusal| refusal.code)
+        };
+        for error in [
+            "131050 User has stopped marketing messages",
+            "(#131050) not sent",
+            "131050",
+            "1000 failed; 131050: stopped",
+        ] {
+            assert_eq!(failure(Status::Failed, Some(error)), Some(Code::OptedOut));
+            assert_eq!(failure(Status::Sent, Some(error)), None);
+        }
+        for error in [
+            None,
+            Some("131047 Re-engagement message"),
+            Some("1310501"),
+            Some("12131050"),
+        ] {
+            assert_eq!(failure(Status::Failed, error), Some(Code::Other));
+        }
+    }
 
     #[test]
     fn r_28_a_time_that_nobody_believes_is_forgotten() {

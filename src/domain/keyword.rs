@@ -4,6 +4,7 @@
 //! letters, emoji and punctuation around it, and what is invisible make no difference (cases R-20).
 //! A word inside a sentence is nothing.
 
+use super::OptOut;
 use icu_normalizer::DecomposingNormalizerBorrowed;
 use icu_properties::props::{DefaultIgnorableCodePoint, GeneralCategory, GeneralCategoryGroup};
 use icu_properties::{CodePointMapData, CodePointSetData};
@@ -12,26 +13,32 @@ use icu_properties::{CodePointMapData, CodePointSetData};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Keywords {
     stop: Vec<String>,
+    stop_marketing: Vec<String>,
     start: Vec<String>,
 }
 
 /// What a keyword asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Keyword {
-    /// No more messages.
-    Stop,
+    /// No more messages, or no more promotions.
+    Stop(OptOut),
     /// Messages again.
     Start,
 }
 
 impl Keywords {
-    /// Takes the configured words; STOP is always among the stop words.
-    pub fn new<S: AsRef<str>>(stop: &[S], start: &[S]) -> Self {
+    /// Takes the configured words: those that stop everything, those that stop promotions, those that
+    /// undo both. STOP, and the text of WhatsApp's own button, are always among them.
+    pub fn new<S: AsRef<str>>(stop: &[S], stop_marketing: &[S], start: &[S]) -> Self {
         let normalized = |words: &[S]| words.iter().map(|word| normalize(word.as_ref())).collect();
-        let mut stop: Vec<String> = normalized(stop);
-        stop.push("stop".into());
+        let with = |words: &[S], word: &str| {
+            let mut words: Vec<String> = normalized(words);
+            words.push(word.to_owned());
+            words
+        };
         Self {
-            stop,
+            stop: with(stop, "stop"),
+            stop_marketing: with(stop_marketing, "stop promotions"),
             start: normalized(start),
         }
     }
@@ -42,7 +49,9 @@ impl Keywords {
         if text.is_empty() {
             None
         } else if self.stop.contains(&text) {
-            Some(Keyword::Stop)
+            Some(Keyword::Stop(OptOut::All))
+        } else if self.stop_marketing.contains(&text) {
+            Some(Keyword::Stop(OptOut::Marketing))
         } else if self.start.contains(&text) {
             Some(Keyword::Start)
         } else {
@@ -111,7 +120,11 @@ mod tests {
                 .map(|word| word.as_str().unwrap().to_owned())
                 .collect()
         };
-        Keywords::new(&words("stop_words"), &words("start_words"))
+        Keywords::new(
+            &words("stop_words"),
+            &words("stop_marketing_words"),
+            &words("start_words"),
+        )
     }
 
     /// As people and their keyboards write it.
@@ -274,7 +287,11 @@ mod tests {
     fn r_20_a_stop_counts_however_it_is_written() {
         let words = defaults();
         for text in STOPS {
-            assert_eq!(words.meaning(text), Some(Keyword::Stop), "{text:?}");
+            assert_eq!(
+                words.meaning(text),
+                Some(Keyword::Stop(OptOut::All)),
+                "{text:?}"
+            );
         }
     }
 
@@ -282,14 +299,55 @@ mod tests {
     fn r_20_what_only_resembles_a_stop_does_not_count() {
         let words = defaults();
         for text in OTHERS {
-            assert_ne!(words.meaning(text), Some(Keyword::Stop), "{text:?}");
+            assert_ne!(
+                words.meaning(text),
+                Some(Keyword::Stop(OptOut::All)),
+                "{text:?}"
+            );
         }
         assert_eq!(words.meaning("¡Start!"), Some(Keyword::Start));
     }
 
+    /// WhatsApp's own button, in the languages of the templates.
+    #[test]
+    fn r_21_the_text_of_the_button_stops_promotions_and_nothing_else() {
+        let words = defaults();
+        for text in [
+            "Stop promotions",
+            "STOP PROMOTIONS",
+            "*Stop promotions!*",
+            "Parar promoções",
+            "parar promocoes",
+            "Detener promociones",
+            "Interrompi promozioni",
+        ] {
+            let meaning = words.meaning(text);
+            assert_eq!(meaning, Some(Keyword::Stop(OptOut::Marketing)), "{text}");
+        }
+        for text in [
+            "promotions",
+            "stop promotions please",
+            "Stop the promotions",
+        ] {
+            assert_eq!(words.meaning(text), None, "{text}");
+        }
+        let marketing = |stop: &[&str]| Keywords::new(stop, &["BASTA OFFERTE"], &["START"]);
+        for text in ["basta offerte", "stop promotions"] {
+            let meaning = marketing(&[]).meaning(text);
+            assert_eq!(meaning, Some(Keyword::Stop(OptOut::Marketing)), "{text}");
+        }
+        // Who was told that it stops everything gets no less.
+        let meaning = marketing(&["Stop promotions"]).meaning("stop promotions");
+        assert_eq!(meaning, Some(Keyword::Stop(OptOut::All)));
+    }
+
     #[test]
     fn configured_words_replace_the_others_in_any_script_and_stop_stays() {
-        let words = Keywords::new(&["İPTAL", "re\u{301}silier", "रोकें", "dừng"], &["weiter"]);
+        let words = Keywords::new(
+            &["İPTAL", "re\u{301}silier", "रोकें", "dừng"],
+            &[],
+            &["weiter"],
+        );
         for text in [
             "iptal",
             "IPTAL",
@@ -300,18 +358,29 @@ mod tests {
             "Du\u{31b}\u{300}ng",
             "Stop",
         ] {
-            assert_eq!(words.meaning(text), Some(Keyword::Stop), "{text}");
+            assert_eq!(
+                words.meaning(text),
+                Some(Keyword::Stop(OptOut::All)),
+                "{text}"
+            );
         }
         assert_eq!(words.meaning("WEITER."), Some(Keyword::Start));
-        let words = Keywords::new(&["🛑"], &["weiter"]);
-        assert_eq!(words.meaning(" 🛑\u{fe0f}\n"), Some(Keyword::Stop));
+        let words = Keywords::new(&["🛑"], &[], &["weiter"]);
+        assert_eq!(
+            words.meaning(" 🛑\u{fe0f}\n"),
+            Some(Keyword::Stop(OptOut::All))
+        );
         assert_eq!(words.meaning("🛑🛑"), None);
-        let words = Keywords::new(&["İPTAL", "re\u{301}silier", "रोकें", "dừng"], &["weiter"]);
+        let words = Keywords::new(
+            &["İPTAL", "re\u{301}silier", "रोकें", "dừng"],
+            &[],
+            &["weiter"],
+        );
         // In other scripts a mark makes another letter.
         for text in ["unsubscribe", "रोका", "राके"] {
             assert_eq!(words.meaning(text), None, "{text}");
         }
-        assert_eq!(Keywords::new(&["й"], &[]).meaning("и"), None);
+        assert_eq!(Keywords::new(&["й"], &[], &[]).meaning("и"), None);
     }
 
     proptest! {

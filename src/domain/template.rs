@@ -12,6 +12,8 @@ pub struct Variant {
     pub language: String,
     /// The provider's id of this variant.
     pub id: String,
+    /// Whether the provider lists it as MARKETING. Any other category, and none, is not.
+    pub is_marketing: bool,
 }
 
 /// What a list of templates says.

@@ -251,7 +251,7 @@ fn rules(channel: &Channel) -> EventRules {
     EventRules {
         channel: channel.id.clone(),
         account: channel.account.id.clone(),
-        keywords: Keywords::new::<&str>(&[], &[]),
+        keywords: Keywords::new::<&str>(&[], &[], &[]),
         reply_window: Duration::from_secs(7 * 86_400),
         kept: Duration::from_secs(31 * 86_400),
         clock_doubt: Duration::ZERO,

@@ -44,11 +44,17 @@ fn read(item: &Value, named: Option<&str>, of: &Tree, variants: &mut Vec<Variant
                 name: named.to_owned(),
                 language,
                 id,
+                is_marketing: is_marketing(variant).or(is_marketing(item)) == Some(true),
             }),
             _ => whole = false,
         }
     }
     whole
+}
+
+/// What the category says, which stands beside the name; also where each language has its own.
+fn is_marketing(listed: &Value) -> Option<bool> {
+    text(&listed["category"]).map(|category| category.eq_ignore_ascii_case("MARKETING"))
 }
 
 fn approved(variant: &Value) -> bool {
@@ -199,6 +205,38 @@ mod tests {
         // Two entries have no name: whose they are, nobody knows.
         assert!(!list.whole);
         assert_eq!(list.unread, ["a", "b"].map(str::to_owned).into());
+    }
+
+    #[test]
+    fn r_21_only_what_is_listed_as_marketing_is_marketing() {
+        let is_marketing = |item: Value, variant: Value| {
+            let mut all = json!({ "id": "1", "language": "en" });
+            let mut one = json!({ "template_name": "a" });
+            if !item.is_null() {
+                one["category"] = item;
+            }
+            if !variant.is_null() {
+                all["category"] = variant;
+            }
+            one["templates"] = json!([all]);
+            list(&json!({ "data": [one] }), 9).unwrap().variants[0].is_marketing
+        };
+        for (item, variant, expected) in [
+            (json!("MARKETING"), json!(null), true),
+            (json!("marketing"), json!(null), true),
+            (json!(null), json!("MARKETING"), true),
+            (json!("MARKETING"), json!("UTILITY"), false),
+            (json!("UTILITY"), json!("MARKETING"), true),
+            (json!("UTILITY"), json!(null), false),
+            (json!("AUTHENTICATION"), json!(null), false),
+            (json!("TRANSACTIONAL"), json!(null), false),
+            (json!(7), json!(null), false),
+            (json!({}), json!(null), false),
+            (json!(null), json!(null), false),
+        ] {
+            let got = is_marketing(item.clone(), variant.clone());
+            assert_eq!(got, expected, "{item} {variant}");
+        }
     }
 
     #[test]

@@ -36,7 +36,7 @@ async fn replied(store: &Store, text: &str) {
     let rules = EventRules {
         channel: ChannelId::parse("a").unwrap(),
         account: AccountId::parse("acc").unwrap(),
-        keywords: Keywords::new(&["STOP"], &["START"]),
+        keywords: Keywords::new(&["STOP"], &[], &["START"]),
         reply_window: Duration::from_secs(3600),
         kept: Duration::from_secs(31 * 86_400),
         clock_doubt: Duration::ZERO,

@@ -7,7 +7,7 @@ use crate::domain::proof::{Judgement, LastProof};
 use crate::domain::{Answer, ChannelId, Code, MsgId, Refusal};
 use crate::outbox::{Claimed, retry_delay};
 use crate::store::Folded;
-use crate::telemetry::{Outcome, count_attempt};
+use crate::telemetry::{Outcome, count_attempt, count_folded, tell_opt_outs};
 use std::time::Duration;
 
 /// The longest pause of a message whose template is not known now.
@@ -31,7 +31,7 @@ impl Sender {
         match end {
             End::Taken(receipt) => {
                 let (msg_id, attempt) = (claimed.message().msg_id.clone(), claimed.attempt());
-                note(claimed.sent(receipt, taps, said).await);
+                note(&channel.id, claimed.sent(receipt, taps, said).await);
                 count_attempt(&self.account.id, Outcome::Sent);
                 tracing::info!(channel = %channel.id, %msg_id, attempt, "sent");
             }
@@ -46,7 +46,7 @@ impl Sender {
             End::Unknown => {
                 let until = clock::now().plus(channel.policy.ambiguous_hold);
                 let (msg_id, answer) = (claimed.message().msg_id.clone(), said.clone());
-                note(claimed.lose(until, taps, said).await);
+                note(&channel.id, claimed.lose(until, taps, said).await);
                 count_attempt(&self.account.id, Outcome::Unknown);
                 tracing::warn!(
                     channel = %channel.id, %msg_id, %answer,
@@ -81,7 +81,7 @@ impl Sender {
         } = Attempt::of(&claimed);
         let due = clock::now().plus(delay);
         let kept = claimed.retry(due, false, LastProof::NotTaken, answer.clone());
-        note(kept.await);
+        note(&channel, kept.await);
         count_attempt(&self.account.id, Outcome::Retry);
         self.account.work.notify_one();
         tracing::warn!(
@@ -99,7 +99,7 @@ impl Sender {
         } = Attempt::of(&claimed);
         let due = clock::now().plus(pause);
         let kept = claimed.retry(due, true, LastProof::NotTaken, answer.clone());
-        note(kept.await);
+        note(&channel, kept.await);
         count_attempt(&self.account.id, Outcome::Retry);
         self.account.work.notify_one();
         tracing::warn!(
@@ -115,11 +115,8 @@ impl Sender {
             msg_id,
             attempt,
         } = Attempt::of(&claimed);
-        note(
-            claimed
-                .retry(clock::now(), false, proof, answer.clone())
-                .await,
-        );
+        let kept = claimed.retry(clock::now(), false, proof, answer.clone());
+        note(&channel, kept.await);
         count_attempt(&self.account.id, Outcome::Retry);
         tracing::warn!(%channel, %msg_id, attempt, %answer,
             "not sent; it waits until its hold ends");
@@ -136,7 +133,7 @@ impl Sender {
             channel, msg_id, ..
         } = Attempt::of(&claimed);
         let told = refusal.to_string();
-        note(claimed.bury(refusal, proof, answer).await);
+        note(&channel, claimed.bury(refusal, proof, answer).await);
         count_attempt(&self.account.id, Outcome::Failed);
         tracing::warn!(%channel, %msg_id, refusal = told, "failed, MoEngage is told");
     }
@@ -159,7 +156,8 @@ impl Attempt {
     }
 }
 
-/// Counts what a settlement brought about on the side.
-fn note(folded: Folded) {
-    crate::telemetry::count_folded(&folded);
+/// Counts and tells what a settlement brought about on the side.
+fn note(channel: &ChannelId, folded: Folded) {
+    count_folded(&folded);
+    tell_opt_outs(channel, &folded);
 }

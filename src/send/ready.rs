@@ -3,7 +3,7 @@
 use super::Sender;
 use crate::channel::Channel;
 use crate::domain::template::{ButtonShape, Detail, Outgoing, Variant};
-use crate::domain::{Button, Code, Refusal, Template};
+use crate::domain::{Button, Code, OptOut, Refusal, Template};
 use crate::json::LOST;
 use crate::outbox::Claimed;
 use crate::store::Tap;
@@ -42,6 +42,9 @@ impl Sender {
                 ));
             }
         };
+        if variant.is_marketing && claimed.refuses_marketing() {
+            return Ready::Refused(OptOut::Marketing.refusal());
+        }
         let detail = self.detail(&variant).await;
         match templates::fit(template, &variant, &detail) {
             Err(refusal) => Ready::Refused(refusal),

@@ -2,7 +2,7 @@
 
 use super::{Outbox, StoreError};
 use crate::domain::{
-    AccountId, BELIEVED, BusinessNumber, ChannelId, Incoming, Moment, Phone, UnixMs,
+    AccountId, BELIEVED, BusinessNumber, ChannelId, Incoming, Moment, OptOut, Phone, UnixMs,
 };
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -69,6 +69,8 @@ pub struct Folded {
     pub other: Vec<(&'static str, u32)>,
     /// People who do not want messages any more.
     pub opted_out: u32,
+    /// People who do not want promotions any more.
+    pub opted_out_of_marketing: u32,
     /// People who want messages again.
     pub opted_in: u32,
     /// Unknown sends that an event proved.
@@ -84,6 +86,14 @@ pub struct Folded {
 }
 
 impl Folded {
+    /// Somebody does not want these messages any more.
+    pub(super) fn opt_out(&mut self, scope: OptOut) {
+        match scope {
+            OptOut::All => self.opted_out += 1,
+            OptOut::Marketing => self.opted_out_of_marketing += 1,
+        }
+    }
+
     /// Adds what more events became.
     pub fn add(&mut self, more: Self) {
         self.emitted += more.emitted;
@@ -94,6 +104,7 @@ impl Folded {
         self.unmatched_replies += more.unmatched_replies;
         self.other.extend(more.other);
         self.opted_out += more.opted_out;
+        self.opted_out_of_marketing += more.opted_out_of_marketing;
         self.opted_in += more.opted_in;
         self.inferred += more.inferred;
         self.misdated += more.misdated;

@@ -205,6 +205,7 @@ mod tests {
                     name: "a".into(),
                     language: "en".into(),
                     id: "1".into(),
+                    is_marketing: true,
                 }],
             };
             assert_eq!(cache.load_templates(&account).await.unwrap(), None);

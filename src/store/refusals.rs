@@ -7,11 +7,6 @@ pub(super) fn too_old() -> Refusal {
     Refusal::new(Code::Other, "Not sent in time: older than MAX_AGE allows")
 }
 
-/// The recipient does not want messages.
-pub(super) fn opted_out() -> Refusal {
-    Refusal::new(Code::OptedOut, "Recipient opted out")
-}
-
 /// The outcome of the send stayed unknown.
 pub(super) fn outcome_unknown() -> Refusal {
     let reason = "Outcome unknown: the provider may or may not have taken the message";

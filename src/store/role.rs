@@ -9,7 +9,7 @@ use super::report::Report;
 use super::settlement::{Settlement, Tap};
 use super::sweep::{Look, SweepRule, Swept};
 use super::types::*;
-use crate::domain::{AccountId, ChannelId, Message, Moment, MsgId, Refusal, UnixMs};
+use crate::domain::{AccountId, ChannelId, Moment, MsgId, Refusal, UnixMs};
 
 /// The durable work queue and everything a decision needs.
 #[derive(Debug, Clone)]
@@ -46,17 +46,17 @@ impl Outbox {
         }
     }
 
-    /// Keeps a message unless its `msg_id` is known or its recipient opted out.
+    /// Keeps a message unless its `msg_id` is known or its recipient does not want it.
     pub async fn accept(
         &self,
         channel: &ChannelId,
         account: &AccountId,
-        message: &Message,
+        arrival: impl Into<Arrival<'_>>,
         now: UnixMs,
     ) -> Result<Accepted, StoreError> {
         match self {
-            Self::Embedded(store) => store.accept(channel, account, message, now).await,
-            Self::Redis(store) => store.accept(channel, account, message, now).await,
+            Self::Embedded(store) => store.accept(channel, account, arrival, now).await,
+            Self::Redis(store) => store.accept(channel, account, arrival, now).await,
         }
     }
 

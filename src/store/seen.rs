@@ -33,7 +33,7 @@ impl Mark {
     /// Whether it counts though it came before: by its content alone it may be another STOP, written
     /// after a START. To hear one too many harms nobody.
     pub(super) fn counts_again(&self, keyword: Option<Keyword>) -> bool {
-        self.life_ms.is_some() && keyword == Some(Keyword::Stop)
+        self.life_ms.is_some() && matches!(keyword, Some(Keyword::Stop(_)))
     }
 }
 
@@ -55,7 +55,7 @@ fn digest(channel: &ChannelId, reply: &Reply) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{ProviderId, UnixMs};
+    use crate::domain::{OptOut, ProviderId, UnixMs};
 
     fn reply() -> Reply {
         Reply {
@@ -77,7 +77,7 @@ mod tests {
         };
         let mark = Mark::of(&channel("a"), &named);
         assert_eq!((mark.name.as_str(), mark.life_ms), ("R1", None));
-        assert!(!mark.counts_again(Some(Keyword::Stop)));
+        assert!(!mark.counts_again(Some(Keyword::Stop(OptOut::All))));
         let others = [
             (channel("b"), reply()),
             (
@@ -118,7 +118,7 @@ mod tests {
         };
         assert_eq!(mark, Mark::of(&channel("a"), &believed));
         assert_eq!(mark.life_ms, Some(CONTENT_MS));
-        assert!(mark.counts_again(Some(Keyword::Stop)));
+        assert!(mark.counts_again(Some(Keyword::Stop(OptOut::All))));
         assert!(!mark.counts_again(Some(Keyword::Start)) && !mark.counts_again(None));
         for (channel, other) in others {
             assert_ne!(mark.name, Mark::of(&channel, &other).name, "{other:?}");

@@ -1,7 +1,9 @@
 //! What goes into a store and what comes out, the same for every backend.
 
 use crate::domain::template::Variant;
-use crate::domain::{Ages, Callback, ChannelId, Lane, Message, MsgId, Phone, Refusal, UnixMs};
+use crate::domain::{
+    Ages, Callback, ChannelId, Lane, Message, MsgId, OptOut, Phone, Refusal, UnixMs,
+};
 use secrecy::SecretString;
 
 /// Why the store did not do it. Nothing was changed.
@@ -72,6 +74,24 @@ pub struct CachedTemplates {
     pub variants: Vec<Variant>,
 }
 
+/// A message at the door.
+#[derive(Debug, Clone, Copy)]
+pub struct Arrival<'a> {
+    /// What is to be sent.
+    pub message: &'a Message,
+    /// Whether its template is a promotion, which some people do not want.
+    pub is_marketing: bool,
+}
+
+impl<'a> From<&'a Message> for Arrival<'a> {
+    fn from(message: &'a Message) -> Self {
+        Self {
+            message,
+            is_marketing: false,
+        }
+    }
+}
+
 /// What became of a message at the door.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Accepted {
@@ -82,8 +102,8 @@ pub enum Accepted {
         /// Whether the content is the same as the first time.
         same: bool,
     },
-    /// The recipient does not want messages; nothing was kept.
-    OptedOut,
+    /// The recipient does not want it; nothing was kept.
+    OptedOut(OptOut),
 }
 
 /// One channel from which messages may be claimed.
@@ -126,6 +146,8 @@ pub struct ClaimedMessage {
     pub attempt: u32,
     /// Whether it had been put aside.
     pub aside: bool,
+    /// Whether the person wants no promotions; whether it is one, only its template tells.
+    pub no_marketing: bool,
     /// When it was accepted.
     pub accepted_at: UnixMs,
 }

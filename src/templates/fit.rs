@@ -99,6 +99,7 @@ mod tests {
             name: "confirm_slot".into(),
             language: "en_US".into(),
             id: "1".into(),
+            is_marketing: false,
         }
     }
 

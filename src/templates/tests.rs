@@ -295,6 +295,7 @@ async fn a_refusal_of_an_edited_template_finds_its_new_id() {
         name: "a".into(),
         language: "en".into(),
         id: "1".into(),
+        is_marketing: false,
     };
     let old = CachedTemplates {
         fetched_at: crate::clock::now().minus(Duration::from_secs(60)),
@@ -359,6 +360,7 @@ async fn r_07_a_start_with_a_stored_list_is_not_fooled_by_an_empty_first_one() {
             name: "a".into(),
             language: "en".into(),
             id: "1".into(),
+            is_marketing: false,
         }],
     };
     store.save_templates(&id_of_account(), &kept).await.unwrap();

@@ -33,6 +33,10 @@ async fn reply(sandbox: &Sandbox, msg_id: &str) -> Value {
 /// Sends; the provider's id, which older versions show as well.
 async fn taken(gateway: &Gateway, msg_id: &str, to: &str) -> String {
     gateway.accept(msg_id, to).await;
+    receipt_of(gateway, msg_id).await
+}
+
+async fn receipt_of(gateway: &Gateway, msg_id: &str) -> String {
     until(&format!("{msg_id} has a receipt"), async || {
         let message = gateway.message(msg_id).await;
         message["provider_id"].as_str().map(str::to_owned)
@@ -166,6 +170,120 @@ async fn r_20_a_stop_is_heard_however_it_is_written() {
         assert_eq!(gateway.event(&says(&to[1..], text, None)).await, 200);
         gateway.accept(&format!("o{n}"), &to).await;
     }
+}
+
+/// A message of a template that Jumper lists as MARKETING.
+fn promotion(msg_id: &str, to: &str) -> Value {
+    let name = json!({ "type": "body", "parameters": [{ "type": "text", "text": "Ana" }] });
+    send(msg_id, to, "welcome_back", "en", json!([name]))
+}
+
+/// Promotions are refused, with this text, and order updates go; START lifts it.
+async fn promotions_alone_are_refused(gateway: &Gateway, id: &str, to: &str) {
+    let answer = gateway.post(&promotion(&format!("{id}-p"), to)).await;
+    assert_eq!(code_of(&answer), "7003", "{id}");
+    let text = answer.1["error"]["message"].as_str();
+    assert_eq!(text, Some("Recipient opted out of marketing messages"));
+    taken(gateway, &format!("{id}-u"), to).await;
+    assert_eq!(gateway.event(&says(&to[1..], "START", None)).await, 200);
+    gateway
+        .accept_body(&promotion(&format!("{id}-q"), to))
+        .await;
+    receipt_of(gateway, &format!("{id}-q")).await;
+}
+
+#[tokio::test]
+async fn r_21_the_text_of_whatsapps_own_button_stops_promotions_only() {
+    let (sandbox, gateway) = quiet().await;
+    for (n, text) in ["Stop promotions", "*STOP PROMOTIONS!*", "Parar promoções"]
+        .into_iter()
+        .enumerate()
+    {
+        let (id, to) = (format!("m{n}"), number(n));
+        let quoted = taken(&gateway, &id, &to).await;
+        let tap = says(&to[1..], text, Some(&quoted));
+        assert_eq!(gateway.event(&tap).await, 200);
+        assert_eq!(reply(&sandbox, &id).await["context"]["msg_id"], id.as_str());
+        promotions_alone_are_refused(&gateway, &id, &to).await;
+        let history = gateway.message(&id).await["history"].to_string();
+        assert!(history.contains("who opts out (marketing)"), "{history}");
+        // STOP is about everything, as before.
+        assert_eq!(gateway.event(&says(&to[1..], "STOP", None)).await, 200);
+        is_refused(&gateway, &format!("{id}-s"), &to).await;
+    }
+    let metrics = gateway.metrics().await;
+    for counted in [r#"{scope="marketing"} 3"#, r#"{scope="all"} 3"#] {
+        let line = format!("gateway_opt_outs_total{counted}");
+        assert!(metrics.contains(&line), "{line}\n{metrics}");
+    }
+    until("both scopes are logged", async || {
+        let output = gateway.process.output();
+        let scopes = ["scope=\"marketing\"", "scope=\"all\""];
+        let named =
+            |scope: &str| output.contains(scope) || output.contains(&scope.replace('"', ""));
+        scopes.into_iter().all(named).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn r_21_a_failed_status_with_131050_stops_promotions_in_each_shape_of_a_webhook() {
+    let (sandbox, gateway) = quiet().await;
+    let title = "User has stopped marketing messages";
+    let shapes: [fn(&str, &str) -> Value; 4] = [
+        |id, title| {
+            let mut one = meta_status(id, "failed", ago(0));
+            one["errors"] = json!([{ "code": 131_050, "title": title }]);
+            meta(&[vec![change(&[one])]])
+        },
+        |id, title| {
+            let mut data = vonage(id, "rejected");
+            let error = json!({ "title": "131050", "detail": title });
+            data["event"]["data"]["error"] = error;
+            data
+        },
+        |id, title| {
+            update(json!({ "messageid": id, "agent": 7, "status": "failed",
+                "fail_reason": format!("(#131050) {title}") }))
+        },
+        |id, title| {
+            update(json!({ "messageid": id, "agent": 7, "status": "failed",
+                "error": { "code": "131050", "message": title } }))
+        },
+    ];
+    for (n, shape) in shapes.into_iter().enumerate() {
+        let (id, to) = (format!("m{n}"), number(n));
+        let provider_id = taken(&gateway, &id, &to).await;
+        assert_eq!(gateway.event(&shape(&provider_id, title)).await, 200);
+        until_told(&sandbox, &id, &["failed"]).await;
+        let error = &sandbox.entries(&id).await[0]["error"];
+        assert_eq!(error["code"], "7003", "{error}");
+        let message = gateway.message(&id).await.to_string();
+        assert!(message.contains("opted out of marketing"), "{message}");
+        promotions_alone_are_refused(&gateway, &id, &to).await;
+    }
+}
+
+#[tokio::test]
+async fn r_21_a_promotion_that_waits_is_failed_and_not_sent_and_others_are_sent() {
+    let (sandbox, gateway) = quiet().await;
+    let (to, other) = (number(0), number(1));
+    taken(&gateway, "m0", &to).await;
+    gateway.channel("pause").await;
+    for (msg_id, to) in [("p0", &to), ("p1", &other)] {
+        gateway.accept_body(&promotion(msg_id, to)).await;
+    }
+    gateway.accept("u0", &to).await;
+    let tap = says(&to[1..], "Stop promotions", None);
+    assert_eq!(gateway.event(&tap).await, 200);
+    gateway.channel("resume").await;
+    receipt_of(&gateway, "u0").await;
+    receipt_of(&gateway, "p1").await;
+    until_told(&sandbox, "p0", &["failed"]).await;
+    let told = sandbox.entries("p0").await;
+    assert_eq!(told[0]["error"]["code"], "7003", "{told:?}");
+    assert_eq!(sandbox.sends_to(&to[1..]).await.len(), 2, "m0 and u0");
+    assert_eq!(gateway.drained().await["lost"], 0);
 }
 
 #[tokio::test]

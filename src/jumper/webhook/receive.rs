@@ -6,11 +6,11 @@
 
 use crate::alert::Guesses;
 use crate::channel::{Caller, Channel, Channels, Webhook, Webhooks};
-use crate::domain::ChannelId;
+use crate::domain::{ChannelId, OptOut};
 use crate::http::{BodyFault, because, json, no_such_route, vouch, whole};
 use crate::outbox::Outbox;
 use crate::store::EventRules;
-use crate::telemetry::{OncePerSecond, Tally, count_folded};
+use crate::telemetry::{OncePerSecond, Tally, count_folded, tell_opt_out};
 use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -61,6 +61,7 @@ struct Door {
     room_of_strangers: Semaphore,
     /// People who opted out, and sends that were proved: a body can bring both about.
     opted_out: Tally,
+    opted_out_of_marketing: Tally,
     inferred: Tally,
 }
 
@@ -92,6 +93,7 @@ impl Receiver {
                 room: Semaphore::new(IN_FLIGHT),
                 room_of_strangers: Semaphore::new(IN_FLIGHT / 4),
                 opted_out: Tally::new(),
+                opted_out_of_marketing: Tally::new(),
                 inferred: Tally::new(),
             };
             Some((channel.id.to_string(), door))
@@ -237,9 +239,16 @@ fn count(rules: Option<&EventRules>, outcome: &'static str) {
 
 fn tell(door: &Door, folded: &crate::store::Folded) {
     let channel = &door.rules.channel;
-    if let Some(people) = door.opted_out.add(folded.opted_out.into()) {
-        tracing::info!(%channel, people,
-            "people opted out; messages to them are refused with 7003 from now on");
+    let all = (OptOut::All, &door.opted_out, folded.opted_out);
+    let marketing = (
+        OptOut::Marketing,
+        &door.opted_out_of_marketing,
+        folded.opted_out_of_marketing,
+    );
+    for (scope, tally, people) in [all, marketing] {
+        if let Some(people) = tally.add(people.into()) {
+            tell_opt_out(channel, scope, people);
+        }
     }
     if let Some(messages) = door.inferred.add(folded.inferred.into()) {
         tracing::info!(%channel, messages,

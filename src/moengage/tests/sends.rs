@@ -96,7 +96,7 @@ async fn who_opted_out_is_refused() {
     let rules = EventRules {
         channel: ChannelId::parse("shop").unwrap(),
         account: AccountId::parse("default").unwrap(),
-        keywords: Keywords::new::<&str>(&[], &[]),
+        keywords: Keywords::new::<&str>(&[], &[], &[]),
         reply_window: Duration::from_secs(60),
         kept: Duration::from_secs(31 * 86_400),
         clock_doubt: Duration::ZERO,

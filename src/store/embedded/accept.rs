@@ -1,31 +1,38 @@
 //! Write A: a message comes in, once.
 
 use super::ledger::Counter;
-use super::{Store, signed};
-use crate::domain::{AccountId, ChannelId, Message, MsgId, Person, Phone, UnixMs};
-use crate::store::{Accepted, StoreError, row};
+use super::{Store, opt_out, signed};
+use crate::domain::{AccountId, ChannelId, MsgId, OptOut, Phone, UnixMs};
+use crate::store::{Accepted, Arrival, StoreError, row};
 use rusqlite::{Connection, OptionalExtension, Result};
 
 impl Store {
-    /// Keeps a message unless its `msg_id` is known or its recipient opted out. On return it is
-    /// synced to disk.
+    /// Keeps a message unless its `msg_id` is known or its recipient does not want it. On return it
+    /// is synced to disk.
     pub async fn accept(
         &self,
         channel: &ChannelId,
         account: &AccountId,
-        message: &Message,
+        arrival: impl Into<Arrival<'_>>,
         now: UnixMs,
     ) -> Result<Accepted, StoreError> {
         self.shared.disk.check()?;
+        let Arrival {
+            message,
+            is_marketing,
+        } = arrival.into();
         let (channel, account) = (channel.clone(), account.clone());
         let (msg_id, to) = (message.msg_id.clone(), message.to);
         let body = row::write_message(message);
         self.step("accept", move |txn| {
-            if opted_out(txn.conn, &channel, to)? {
+            let unwanted = opt_out::of(txn.conn, &channel, to)?;
+            if let Some(scope) = unwanted.filter(|scope| *scope == OptOut::All || is_marketing) {
                 let known = first(txn.conn, &channel, &msg_id)?;
-                return Ok(known.map_or(Accepted::OptedOut, |first| Accepted::Repeat {
-                    same: first.is(to, &body),
-                }));
+                return Ok(
+                    known.map_or(Accepted::OptedOut(scope), |first| Accepted::Repeat {
+                        same: first.is(to, &body),
+                    }),
+                );
             }
             let stored = txn
                 .conn
@@ -90,17 +97,4 @@ fn first(conn: &Connection, channel: &ChannelId, msg_id: &MsgId) -> Result<Optio
             })
         })
         .optional()
-}
-
-/// Whether the person of this number does not want messages of this channel. 0.1.0 wrote an opt-out
-/// under one of the person's numbers only.
-pub(super) fn opted_out(conn: &Connection, channel: &ChannelId, phone: Phone) -> Result<bool> {
-    let mut select =
-        conn.prepare_cached("SELECT 1 FROM opt_out WHERE channel = ?1 AND phone = ?2")?;
-    for number in Person::of(phone).numbers() {
-        if select.exists((channel.as_str(), signed(number.number())))? {
-            return Ok(true);
-        }
-    }
-    Ok(false)
 }

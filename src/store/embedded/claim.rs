@@ -2,9 +2,9 @@
 
 use super::settle::{self, Found};
 use super::writer::Txn;
-use super::{Store, callbacks, damage, damaged, signed};
+use super::{Store, callbacks, damage, damaged, opt_out, signed};
 use crate::domain::state::Step;
-use crate::domain::{Ages, ChannelId, Message, MsgId, Phone, Refusal, State, UnixMs, Writer};
+use crate::domain::{Ages, ChannelId, Message, MsgId, OptOut, Phone, State, UnixMs, Writer};
 use crate::store::row::RowError;
 use crate::store::{ClaimedMessage, Claims, StoreError, Turn, refusals, row};
 use rusqlite::{Params, Result, Row};
@@ -155,9 +155,15 @@ pub(super) fn begin(
     }
     let msg_id = one.message.msg_id.clone();
     let message = one.message();
-    let refusal = match &message {
-        Ok(message) => refusal(txn, (channel, ages), (message.to, one.accepted_at))?,
-        Err(_) => Some(refusals::unreadable()),
+    let unwanted = match &message {
+        Ok(message) => opt_out::of(txn.conn, channel, message.to)?,
+        Err(_) => None,
+    };
+    let refusal = match (&message, unwanted) {
+        (Err(_), _) => Some(refusals::unreadable()),
+        _ if one.accepted_at < ages.failed_before => Some(refusals::too_old()),
+        (_, Some(OptOut::All)) => Some(OptOut::All.refusal()),
+        _ => None,
     };
     if let Some(refusal) = refusal {
         settle::fail(txn, &one.message, Writer::Worker, &refusal, now)?;
@@ -174,6 +180,7 @@ pub(super) fn begin(
         message: message.map_err(damaged)?,
         attempt,
         aside: one.aside,
+        no_marketing: unwanted.is_some(),
         accepted_at: one.accepted_at,
     });
     Ok(())
@@ -232,20 +239,6 @@ impl Waiting {
         let body = self.body.as_deref().ok_or_else(gone)?;
         row::read_message(self.message.msg_id.clone(), to, body)
     }
-}
-
-fn refusal(
-    txn: &Txn<'_>,
-    (channel, ages): (&ChannelId, Ages),
-    (to, accepted_at): (Phone, UnixMs),
-) -> Result<Option<Refusal>> {
-    if accepted_at < ages.failed_before {
-        return Ok(Some(refusals::too_old()));
-    }
-    if super::accept::opted_out(txn.conn, channel, to)? {
-        return Ok(Some(refusals::opted_out()));
-    }
-    Ok(None)
 }
 
 /// A message about whose age the clocks disagree is looked at again later; others go on.

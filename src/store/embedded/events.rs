@@ -3,10 +3,10 @@
 
 use super::ledger::Counter;
 use super::writer::Txn;
-use super::{Store, callbacks, crowd, damage, damaged, evidence, settle, signed};
+use super::{Store, callbacks, crowd, damage, damaged, evidence, opt_out, settle, signed};
 use crate::domain::{
-    AccountId, BELIEVED, Callback, ChannelId, Code, Incoming, MsgId, Progress, ProviderId, Receipt,
-    Refusal, Status, StatusEntry, StatusEvent, UnixMs,
+    AccountId, BELIEVED, Callback, ChannelId, Code, Incoming, MsgId, OptOut, Phone, Progress,
+    ProviderId, Receipt, Status, StatusEntry, StatusEvent, UnixMs,
 };
 use crate::store::{EventRules, Folded, MOST_OF_ONE, StoreError, row};
 use rusqlite::{Connection, OptionalExtension, Result, Row};
@@ -238,6 +238,12 @@ pub(super) fn account_of(conn: &Connection, id: i64) -> Result<Option<AccountId>
         .query_row([id], |row| damage::readable(account(row)))
 }
 
+/// Whom a message goes to, if it can be read.
+pub(super) fn recipient_of(conn: &Connection, id: i64) -> Result<Option<Phone>> {
+    conn.prepare_cached("SELECT recipient FROM message WHERE id = ?1")?
+        .query_row([id], |row| damage::readable(settle::phone(row.get(0)?)))
+}
+
 /// The statuses that wait for this id, each with when it came.
 fn take_unmatched(
     conn: &Connection,
@@ -313,10 +319,16 @@ fn fold(
     }
     folded.emitted += 1;
     let at = event.at.unwrap_or(now);
-    let error = (event.status == Status::Failed).then(|| {
-        let said = event.error.as_deref().unwrap_or("no reason given");
-        Refusal::new(Code::Other, format!("Failed after acceptance: {said}"))
-    });
+    let error = event.failure();
+    if error
+        .as_ref()
+        .is_some_and(|error| error.code == Code::OptedOut)
+    {
+        if let Some(to) = recipient_of(txn.conn, message.id)? {
+            opt_out::add(txn.conn, &message.channel, to, OptOut::Marketing, now)?;
+        }
+        folded.opt_out(OptOut::Marketing);
+    }
     let mut detail = event.status.to_string();
     if let Some(error) = &error {
         detail = format!("{detail}: {}", error.reason);

@@ -16,12 +16,8 @@ use rusqlite::{Result, Row};
 
 /// Weighs the evidence for the recipient of a message.
 pub(super) fn weigh(txn: &mut Txn<'_>, id: i64, now: UnixMs, folded: &mut Folded) -> Result<()> {
-    let recipient: i64 = txn
-        .conn
-        .prepare_cached("SELECT recipient FROM message WHERE id = ?1")?
-        .query_row([id], |row| row.get(0))?;
     let account = events::account_of(txn.conn, id)?;
-    match (account, damage::readable(settle::phone(recipient))?) {
+    match (account, events::recipient_of(txn.conn, id)?) {
         (Some(account), Some(recipient)) => weigh_recipient(txn, &account, recipient, now, folded),
         _ => Ok(()),
     }

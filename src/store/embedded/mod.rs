@@ -20,6 +20,7 @@ pub(in crate::store) mod fuzz;
 mod keep;
 mod kept;
 mod ledger;
+mod opt_out;
 mod read;
 mod recover;
 mod replies;

@@ -2,8 +2,8 @@
 
 use super::events::{Here, keep_other};
 use super::writer::Txn;
-use super::{Store, answered, callbacks, signed};
-use crate::domain::{Callback, ChannelId, InboundEntry, Keyword, Person, Phone, Reply, UnixMs};
+use super::{Store, answered, callbacks, opt_out, signed};
+use crate::domain::{Callback, InboundEntry, Keyword, Person, Phone, Reply};
 use crate::store::seen::Mark;
 use crate::store::{EventRules, Folded, StoreError};
 use rusqlite::{Connection, OptionalExtension, Result};
@@ -56,8 +56,12 @@ pub(super) fn take(
         .clone();
     let recipient = answered.as_ref().and_then(|message| message.recipient);
     for phone in reply.from.into_iter().chain(recipient) {
-        for number in Person::of(phone).numbers() {
-            remember(txn.conn, &channel, number, keyword, here.now)?;
+        match keyword {
+            Some(Keyword::Stop(scope)) => {
+                opt_out::add(txn.conn, &channel, phone, scope, here.now)?;
+            }
+            Some(Keyword::Start) => opt_out::lift(txn.conn, &channel, phone)?,
+            None => {}
         }
     }
     if repeated {
@@ -71,7 +75,7 @@ pub(super) fn take(
         return keep_other(txn, here, ("unmatched_reply", &reply.text), folded);
     };
     match keyword {
-        Some(Keyword::Stop) => folded.opted_out += 1,
+        Some(Keyword::Stop(scope)) => folded.opt_out(scope),
         Some(Keyword::Start) => folded.opted_in += 1,
         None => {}
     }
@@ -88,13 +92,8 @@ pub(super) fn take(
         msg_id: answered.as_ref().map(|message| message.msg_id.clone()),
     });
     let message = answered.map(|message| message.id);
-    callbacks::note(
-        txn,
-        message,
-        here.now,
-        "reply",
-        &format!("from {}", reply.shown_from()),
-    )?;
+    let told = reply.in_history(keyword);
+    callbacks::note(txn, message, here.now, "reply", &told)?;
     callbacks::enqueue(txn, &channel, message, &entry, here.now)?;
     folded.replies += 1;
     folded.ring.push(channel);
@@ -114,29 +113,6 @@ fn seen_before(conn: &Connection, here: &Here<'_>, mark: &Mark) -> Result<bool> 
             mark.life_ms.unwrap_or(i64::MAX),
         ))?;
     Ok(fresh == 0)
-}
-
-fn remember(
-    conn: &Connection,
-    channel: &ChannelId,
-    phone: Phone,
-    keyword: Option<Keyword>,
-    now: UnixMs,
-) -> Result<()> {
-    let (channel, phone) = (channel.as_str(), signed(phone.number()));
-    match keyword {
-        Some(Keyword::Stop) => conn
-            .prepare_cached(
-                "INSERT INTO opt_out (channel, phone, at) VALUES (?1, ?2, ?3)
-                 ON CONFLICT DO NOTHING",
-            )?
-            .execute((channel, phone, now.0))?,
-        Some(Keyword::Start) => conn
-            .prepare_cached("DELETE FROM opt_out WHERE channel = ?1 AND phone = ?2")?
-            .execute((channel, phone))?,
-        None => 0,
-    };
-    Ok(())
 }
 
 /// The number that a reply without a message was sent to: the configured one, else the last one

@@ -1,5 +1,7 @@
 //! The tables of the embedded store. Readable with the `sqlite3` tool.
 
+mod older;
+
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, Result};
 
@@ -68,13 +70,6 @@ CREATE TABLE reply_seen (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX reply_seen_at ON reply_seen (at);
 
-CREATE TABLE opt_out (
-    channel TEXT NOT NULL,
-    phone   INTEGER NOT NULL,
-    at      INTEGER NOT NULL,
-    PRIMARY KEY (channel, phone)
-) STRICT, WITHOUT ROWID;
-
 CREATE TABLE callback (
     id      INTEGER PRIMARY KEY AUTOINCREMENT,
     channel TEXT NOT NULL,
@@ -135,64 +130,19 @@ CREATE INDEX event_status ON event (account, id) WHERE status IS NOT NULL;
 CREATE INDEX event_other ON event (channel, id) WHERE kind <> 'status';
 ";
 
+/// Who does not want what of which channel. `scope` is 0 for all messages, 1 for promotions.
+const OPT_OUTS: &str = "
+CREATE TABLE opt_out (
+    channel TEXT NOT NULL,
+    phone   INTEGER NOT NULL,
+    scope   INTEGER NOT NULL,
+    at      INTEGER NOT NULL,
+    PRIMARY KEY (channel, phone, scope)
+) STRICT, WITHOUT ROWID;
+";
+
 /// The layout that this program writes, kept in SQLite's `user_version`.
-const LAYOUT: i64 = 5;
-
-/// From layout 1, which knew no second home of the records, to layout 2. The two columns are added
-/// without touching a row, so it takes no longer on a large file.
-const FROM_1: &str = "
-ALTER TABLE message ADD COLUMN version INTEGER NOT NULL DEFAULT 0;
-ALTER TABLE event ADD COLUMN asked INTEGER NOT NULL DEFAULT 0;
-CREATE INDEX event_unasked ON event (account, received_at) WHERE kind = 'status' AND asked = 0;
-CREATE TABLE dirty (
-    message INTEGER PRIMARY KEY,
-    account TEXT NOT NULL,
-    due     INTEGER NOT NULL
-) STRICT;
-CREATE INDEX dirty_due ON dirty (account, due);
-";
-
-/// From layout 2, which told by the clock what came before an attempt, to layout 3. Events are few: only
-/// those that match no message. Of the messages only those in doubt have a use for it; the two indexes of
-/// evidence find them, so a large file is not read.
-const EVENTS_APART: &str = "
-ALTER TABLE event RENAME TO event_2;
-DROP INDEX event_provider;
-DROP INDEX event_recipient;
-DROP INDEX event_unasked;
-";
-const FROM_2: &str = "
-INSERT INTO event (id, account, channel, kind, provider_id, recipient, status, at, received_at, error,
-                   raw, asked)
-SELECT id, account, channel, kind, provider_id, recipient, status, at, received_at, error, raw, asked
-  FROM event_2;
-DROP TABLE event_2;
-ALTER TABLE message RENAME COLUMN attempted_at TO seen;
-UPDATE message SET seen = (SELECT coalesce(max(event.id), 0) FROM event WHERE received_at < seen)
- WHERE (state = 1 OR state = 3 OR (state = 4 AND lost = 1));
-UPDATE message SET seen = (SELECT coalesce(max(event.id), 0) FROM event WHERE received_at < seen)
- WHERE (lost = 1 AND (state = 0 OR state = 2));
-";
-
-/// From layout 3, where some statements read more than they changed and what was put
-/// aside was not told apart, to layout 4. The table of messages
-/// is read once for each index on it that is missing.
-const FROM_3: &str = "
-ALTER TABLE message ADD COLUMN aside INTEGER NOT NULL DEFAULT 0;
-ALTER TABLE message ADD COLUMN proof INTEGER NOT NULL DEFAULT 0;
-DROP INDEX message_queued;
-DROP INDEX message_retry;
-CREATE INDEX message_fresh ON message (channel, due, accepted_at)
-    WHERE state = 0 AND attempts = 0;
-CREATE INDEX message_retry ON message (channel, aside, due)
-    WHERE state = 0 AND attempts <> 0;
-CREATE INDEX message_retry_age ON message (channel, accepted_at)
-    WHERE state = 0 AND attempts <> 0;
-CREATE INDEX message_attempting ON message (account) WHERE state = 1;
-CREATE INDEX IF NOT EXISTS message_resent ON message (recipient, account)
-    WHERE (lost = 1 AND (state = 0 OR state = 2));
-CREATE INDEX callback_dead_age ON callback (created) WHERE ready = 2;
-";
+const LAYOUT: i64 = 6;
 
 /// Every change of a message counts its version up and marks it for the second home of the records,
 /// in the transaction of the change: no statement can forget it. Temporary, so a process without a
@@ -265,22 +215,10 @@ pub(super) fn mark_changes(conn: &Connection) -> Result<()> {
 /// file of a newer one.
 pub(super) fn create(conn: &Connection) -> std::result::Result<(), LayoutError> {
     let found: i64 = conn.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    let upgrades = [
-        FROM_1,
-        EVENTS_APART,
-        EVENTS,
-        FROM_2,
-        FROM_3,
-        EVENTS_IN_ORDER,
-    ];
     let steps = match found {
-        0 => &[TABLES, EVENTS, EVENTS_IN_ORDER][..],
-        1 => &upgrades,
-        2 => &upgrades[1..],
-        3 => &upgrades[4..],
-        4 => &upgrades[5..],
-        LAYOUT => &[],
-        newer => return Err(LayoutError::Newer(newer)),
+        0 => &[TABLES, OPT_OUTS, EVENTS, EVENTS_IN_ORDER],
+        LAYOUT => &[][..],
+        found => older::steps(found).ok_or(LayoutError::Newer(found))?,
     };
     if !steps.is_empty() {
         let steps = steps.concat();

@@ -1,27 +1,32 @@
 //! Write A: a message comes in, once.
 
 use super::{Call, Store};
-use crate::domain::{AccountId, ChannelId, Message, MsgId, UnixMs};
-use crate::store::{Accepted, StoreError, row};
+use crate::domain::{AccountId, ChannelId, MsgId, OptOut, UnixMs};
+use crate::store::{Accepted, Arrival, StoreError, row};
 
 impl Store {
-    /// Keeps a message unless its `msg_id` is known or its recipient opted out. On return Redis has
-    /// acknowledged it (what that is worth: DESIGN G1).
+    /// Keeps a message unless its `msg_id` is known or its recipient does not want it. On return Redis
+    /// has acknowledged it (what that is worth: DESIGN G1).
     pub async fn accept(
         &self,
         channel: &ChannelId,
         _account: &AccountId,
-        message: &Message,
+        arrival: impl Into<Arrival<'_>>,
         now: UnixMs,
     ) -> Result<Accepted, StoreError> {
         self.answers()?;
+        let Arrival {
+            message,
+            is_marketing,
+        } = arrival.into();
         let call = Call::new(&self.shared.scripts.accept, self.home(channel)?)
             .arg(channel.as_str())
             .arg(message.msg_id.as_str())
             .arg(message.to.number())
             .arg(row::write_message(message))
             .arg(message.from.as_written())
-            .arg(now.0);
+            .arg(now.0)
+            .arg(u8::from(is_marketing));
         let code: u8 = self.run(&call).await?;
         Ok(match code {
             0 => {
@@ -31,7 +36,8 @@ impl Store {
                 });
                 Accepted::Stored
             }
-            3 => Accepted::OptedOut,
+            3 => Accepted::OptedOut(OptOut::All),
+            4 => Accepted::OptedOut(OptOut::Marketing),
             code => Accepted::Repeat { same: code == 1 },
         })
     }

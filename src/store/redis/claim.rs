@@ -3,7 +3,7 @@
 use super::damage::{self, Text};
 use super::{Call, Home, Store};
 use crate::clock;
-use crate::domain::{Ages, ChannelId, Code, Message, MsgId, Phone, Refusal, UnixMs};
+use crate::domain::{Ages, ChannelId, Message, MsgId, OptOut, Phone, Refusal, UnixMs};
 use crate::store::row::RowError;
 use crate::store::{ClaimedMessage, Claims, Settlement, StoreError, Trial, Turn, refusals, row};
 use std::time::Duration;
@@ -16,8 +16,9 @@ const LOOK_AGAIN: Duration = Duration::from_secs(15);
 /// How often an operator is told of such.
 const TOLD_EVERY: Duration = Duration::from_secs(60);
 
-/// Number, channel, `msg_id`, phone, accept, attempt, row, whether it was put aside.
-type Taken = (i64, String, Text, Text, Text, i64, Text, bool);
+/// Number, channel, `msg_id`, phone, accept, attempt, row, whether it was put aside, whether the person
+/// wants no promotions.
+type Taken = (i64, String, Text, Text, Text, i64, Text, bool, bool);
 /// Channel, `msg_id`, which refusal.
 type Failed = (String, Text, u8);
 /// What was taken, what was failed instead, how many are left for a newer program, keys that are
@@ -99,7 +100,7 @@ impl Store {
         claim: u64,
         now: UnixMs,
     ) -> Result<Found, StoreError> {
-        let (old, out) = (refusals::too_old(), refusals::opted_out());
+        let (old, out) = (refusals::too_old(), OptOut::All.refusal());
         let mut call = Call::new(&self.shared.scripts.claim, home)
             .arg(self.replica())
             .arg(claim)
@@ -145,7 +146,7 @@ impl Store {
         claims: &mut Claims,
         now: UnixMs,
     ) -> Result<(), StoreError> {
-        for (handle, channel, msg_id, to, accepted_at, attempt, row, aside) in taken {
+        for (handle, channel, msg_id, to, accepted_at, attempt, row, aside, no_marketing) in taken {
             let channel = ChannelId::parse(&channel).map_err(unreadable)?;
             self.shared.ledgers.change(&channel, |ledger| {
                 ledger.queued -= 1;
@@ -161,6 +162,7 @@ impl Store {
                         message,
                         attempt: u32::try_from(attempt).unwrap_or(u32::MAX),
                         aside,
+                        no_marketing,
                         accepted_at,
                     });
                     continue;
@@ -263,7 +265,7 @@ fn refused((channel, msg_id, which): Failed) -> Option<(ChannelId, MsgId, Refusa
     let refusal = if which == 0 {
         refusals::too_old()
     } else {
-        Refusal::new(Code::OptedOut, refusals::opted_out().reason)
+        OptOut::All.refusal()
     };
     Some((
         ChannelId::parse(&channel).ok()?,

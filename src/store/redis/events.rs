@@ -6,7 +6,7 @@ use super::damage::{self, Text};
 use super::scripts::rank;
 use super::{Call, Store};
 use crate::domain::{
-    ChannelId, Code, Incoming, Keyword, Person, Phone, Refusal, Reply, Status, StatusEvent, UnixMs,
+    ChannelId, Incoming, Keyword, OptOut, Person, Phone, Reply, StatusEvent, UnixMs,
 };
 use crate::store::seen::Mark;
 use crate::store::{EventRules, Folded, StoreError, row};
@@ -14,20 +14,23 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use tokio::time::Instant;
 
-/// Emitted, superseded, unmatched, inferred, channels to ring, keys that are damaged, misdated.
-pub(super) type Fold = (u32, u32, u32, u32, Vec<Text>, Vec<Text>, u32);
-/// Told, repeated, unmatched, stop, start; then events that went for newer ones.
+/// Emitted, superseded, unmatched, inferred, channels to ring, keys that are damaged, misdated, opted
+/// out of all messages and of promotions.
+pub(super) type Fold = (u32, u32, u32, u32, Vec<Text>, Vec<Text>, u32, u32, u32);
+/// Told, repeated, unmatched, start; then events that went for newer ones.
 type Replies = Vec<u32>;
 
 /// Adds what a script folded, and tells of what it found damaged.
 pub(super) fn add(folded: &mut Folded, fold: Fold) {
-    let (emitted, superseded, unmatched, inferred, ring, damaged, misdated) = fold;
+    let (emitted, superseded, unmatched, inferred, ring, damaged, misdated, all, marketing) = fold;
     damage::tell(damaged.iter().map(Text::shown));
     folded.emitted += emitted;
     folded.superseded += superseded;
     folded.unmatched += unmatched;
     folded.inferred += inferred;
     folded.misdated += misdated;
+    folded.opted_out += all;
+    folded.opted_out_of_marketing += marketing;
     let ring = ring
         .iter()
         .filter_map(|channel| ChannelId::parse(channel.as_str()).ok());
@@ -93,11 +96,10 @@ impl Store {
         }
         let (fold, replies): (Fold, Replies) = self.run(&call).await?;
         add(&mut folded, fold);
-        if let [told, repeated, unmatched, stop, start, crowded_out] = replies[..] {
+        if let [told, repeated, unmatched, start, crowded_out] = replies[..] {
             folded.replies = told;
             folded.repeated_replies = repeated;
             folded.unmatched_replies = unmatched;
-            folded.opted_out = stop;
             folded.opted_in = start;
             folded.crowded_out = crowded_out;
         }
@@ -110,13 +112,10 @@ fn push(call: &mut Call<'_>, fields: [&str; 10]) {
 }
 
 fn push_status(call: &mut Call<'_>, event: &StatusEvent) {
-    let (failure, said) = if event.status == Status::Failed {
-        let said = event.error.as_deref().unwrap_or("no reason given");
-        let refusal = Refusal::new(Code::Other, format!("Failed after acceptance: {said}"));
-        (row::write_refusal(&refusal), refusal.reason)
-    } else {
-        ("null".to_owned(), String::new())
-    };
+    let (failure, said) = event.failure().map_or_else(
+        || ("null".to_owned(), String::new()),
+        |refusal| (row::write_refusal(&refusal), refusal.reason),
+    );
     let rank = rank(Some(event.status)).to_string();
     let at = event.at.map_or_else(String::new, |at| at.0.to_string());
     let to = event
@@ -134,11 +133,13 @@ fn push_reply(call: &mut Call<'_>, rules: &EventRules, reply: &Reply) -> Result<
     let life = mark.life_ms.map_or_else(String::new, |ms| ms.to_string());
     let context = reply.context.as_ref().map_or("", |id| id.as_str());
     let from = reply.from.map_or_else(String::new, Phone::digits);
-    let masked = reply.shown_from();
     let json = serde_json::to_string(&reply.text).map_err(unreadable)?;
     let at = reply.at.map_or_else(String::new, |at| at.0.to_string());
-    let keyword = match rules.keywords.meaning(&reply.text) {
-        Some(Keyword::Stop) => "stop",
+    let keyword = rules.keywords.meaning(&reply.text);
+    let shown = reply.in_history(keyword);
+    let keyword = match keyword {
+        Some(Keyword::Stop(OptOut::All)) => "oo",
+        Some(Keyword::Stop(OptOut::Marketing)) => "om",
         Some(Keyword::Start) => "start",
         None => "",
     };
@@ -146,7 +147,7 @@ fn push_reply(call: &mut Call<'_>, rules: &EventRules, reply: &Reply) -> Result<
     push(
         call,
         [
-            "r", &mark.name, &life, &from, &masked, context, text, &json, &at, keyword,
+            "r", &mark.name, &life, &from, &shown, context, text, &json, &at, keyword,
         ],
     );
     Ok(())

@@ -8,7 +8,7 @@
 use super::compose::compose;
 use crate::domain::proof::LastProof;
 use crate::domain::state::Step;
-use crate::domain::{BELIEVED, Progress, State, Status, Writer};
+use crate::domain::{BELIEVED, Code, Progress, State, Status, Writer};
 use crate::store::{MOST_EARLY, MOST_OF_ONE, MOST_OTHERS, MOST_WEIGHED, row};
 use redis::Script;
 use std::fmt::Write as _;
@@ -156,6 +156,7 @@ fn tables(mark_dirty: bool) -> String {
         lua,
         "local MESSAGE_VERSION={}\nlocal CALLBACK_VERSION={}\nlocal MARK_DIRTY={mark_dirty}\nlocal FAILED_RANK={}\n\
          local HOLD={HOLD_MS}\nlocal ASKED={ASKED}\nlocal TAKEN={}\nlocal UNCLEAR={}\n\
+         local OPTED_OUT='[\"{}\",'\n\
          local MOST_EARLY={MOST_EARLY}\nlocal MOST_OF_ONE={MOST_OF_ONE}\nlocal MOST_OTHERS={MOST_OTHERS}\n\
          local MOST_WEIGHED={MOST_WEIGHED}\nlocal BELIEVED={}\n\
          local STATE={{{states}}}\nlocal COUNTER={{{counters}}}\nlocal AFTER={{{after}}}\n\
@@ -165,6 +166,8 @@ fn tables(mark_dirty: bool) -> String {
         rank(Some(Status::Failed)),
         LastProof::Taken.number(),
         LastProof::Unclear.number(),
+        // How the refusal begins, as `row::write_refusal` writes it, of a failure that opts out.
+        Code::OptedOut,
         BELIEVED.as_millis(),
         words.join(","),
     );
@@ -268,6 +271,7 @@ mod tests {
         let tables = tables(false);
         for part in [
             "local MESSAGE_VERSION=2\nlocal CALLBACK_VERSION=1\nlocal MARK_DIRTY=false\nlocal FAILED_RANK=2\n",
+            "local OPTED_OUT='[\"7003\",'\n",
             "local HOLD=600000\nlocal ASKED=9000000000000000\n",
             "local STATE={queued='0',attempting='1',accepted='2',unknown='3',failed='4',}",
             "local AFTER={worker={['0']={['claim']='1',['fail']='4',},['1']={},",

@@ -258,6 +258,7 @@ async fn templates_and_settings_are_kept() {
             name: "a".into(),
             language: "en".into(),
             id: "1".into(),
+            is_marketing: true,
         }],
     };
     link.save_templates(&default, &templates).await.unwrap();

@@ -65,7 +65,10 @@ async fn who_opted_out_gets_nothing_new(new: NewWorld) {
     world
         .events(vec![Incoming::Reply(reply(1, " Stop! "))], 1)
         .await;
-    assert_eq!(world.accept("m2", 1, 2).await, Accepted::OptedOut);
+    assert_eq!(
+        world.accept("m2", 1, 2).await,
+        Accepted::OptedOut(OptOut::All)
+    );
     assert_eq!(
         world.accept("m1", 1, 2).await,
         Accepted::Repeat { same: true },

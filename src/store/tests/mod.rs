@@ -48,6 +48,7 @@ mod fold;
 mod made_up;
 mod model;
 pub(in crate::store) mod on_embedded;
+mod opt_out;
 on_redis! {
     mod damage;
     mod on_redis;
@@ -68,12 +69,12 @@ pub(in crate::store) use words::*;
 pub(in crate::store) use world::{Home, NewWorld, World};
 
 use super::{
-    Accepted, ClaimedMessage, Claims, EventRules, Folded, LaneOf, Ledger, Look, Outbox,
+    Accepted, Arrival, ClaimedMessage, Claims, EventRules, Folded, LaneOf, Ledger, Look, Outbox,
     PendingCallback, Record, RelayOutcome, Search, Settlement, SweepRule, Swept, Take, Trial, Turn,
 };
 use crate::domain::{
     AccountId, BusinessNumber, Callback, ChannelId, Code, Incoming, Keywords, Lane, Message,
-    Moment, MsgId, Phone, ProviderId, Receipt, Refusal, Reply, State, Status, StatusEvent,
+    Moment, MsgId, OptOut, Phone, ProviderId, Receipt, Refusal, Reply, State, Status, StatusEvent,
     Template, UnixMs,
 };
 use crate::store::testing::in_time;

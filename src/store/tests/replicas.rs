@@ -31,7 +31,7 @@ async fn what_one_stores_the_other_knows() {
     assert_eq!(first.ledger().await, second.ledger().await);
     let stop = vec![Incoming::Reply(reply(1, "STOP"))];
     second.events(stop, 3).await;
-    assert_eq!(first.accept("m2", 1, 4).await, Accepted::OptedOut);
+    assert_eq!(first.accept("m2", 1, 4).await, Accepted::OptedOut(OptOut::All));
     assert_eq!(first.statuses(5).await, ["m1 sent"]);
     assert!(second.statuses(5).await.is_empty());
     first.check().await;
@@ -236,7 +236,7 @@ async fn r_18_an_opt_out_of_an_older_replica_counts_for_both_numbers_and_it_hear
         ..message(msg_id, 1)
     };
     let accepted = world.accept_on("a", &dialled("m1"), 1).await;
-    assert_eq!(accepted, Accepted::OptedOut);
+    assert_eq!(accepted, Accepted::OptedOut(OptOut::All));
     let says = |text| Reply {
         from: Some(dialled("m").to),
         ..reply(1, text)

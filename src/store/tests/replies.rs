@@ -414,9 +414,15 @@ async fn stop_is_stored_and_always_told(new: NewWorld) {
     let folded = take(&world, reply(1, "STOP."), 5).await;
     assert_eq!((folded.opted_out, folded.replies), (1, 1));
     assert_eq!(told(&world, "a").await[0].text, "STOP.");
-    assert_eq!(world.accept("m1", 1, 6).await, Accepted::OptedOut);
+    assert_eq!(
+        world.accept("m1", 1, 6).await,
+        Accepted::OptedOut(OptOut::All)
+    );
     let world = world.reopened();
-    assert_eq!(world.accept("m1", 1, 6).await, Accepted::OptedOut);
+    assert_eq!(
+        world.accept("m1", 1, 6).await,
+        Accepted::OptedOut(OptOut::All)
+    );
     let folded = take(&world, reply(1, "Start"), 7).await;
     assert_eq!((folded.opted_in, folded.replies), (1, 1));
     assert_eq!(world.accept("m1", 1, 8).await, Accepted::Stored);
@@ -430,7 +436,10 @@ async fn a_reply_goes_to_the_channel_of_its_message(new: NewWorld) {
     assert_eq!(folded.ring, [channel("a")]);
     assert_eq!(told(&world, "a").await.len(), 1);
     assert!(told(&world, "b").await.is_empty());
-    assert_eq!(world.accept("m2", 1, 6).await, Accepted::OptedOut);
+    assert_eq!(
+        world.accept("m2", 1, 6).await,
+        Accepted::OptedOut(OptOut::All)
+    );
     let other = world.accept_on("b", &message("m2", 1), 6).await;
     assert_eq!(other, Accepted::Stored);
     world.check().await;
@@ -482,8 +491,14 @@ async fn stop_counts_for_the_number_that_was_written_to_however_whatsapp_spells_
         ..reply(777, "STOP")
     };
     world.events(vec![Incoming::Reply(stop)], 1).await;
-    assert_eq!(world.accept("m2", 1, 2).await, Accepted::OptedOut);
-    assert_eq!(world.accept("m3", 777, 2).await, Accepted::OptedOut);
+    assert_eq!(
+        world.accept("m2", 1, 2).await,
+        Accepted::OptedOut(OptOut::All)
+    );
+    assert_eq!(
+        world.accept("m3", 777, 2).await,
+        Accepted::OptedOut(OptOut::All)
+    );
     let told = world.callbacks(&lane("a", Lane::Inbound), 2).await;
     let Callback::Inbound(entry) = &told[0].callback else {
         panic!("{told:?}")
@@ -518,7 +533,7 @@ async fn r_18_a_person_is_known_by_either_number(new: NewWorld) {
         take(&world, says("STOP"), 1).await;
         for (msg_id, id) in [("m1", id), ("m2", !id)] {
             let accepted = world.accept_on("a", &to_mexico(msg_id, id), 2).await;
-            assert_eq!(accepted, Accepted::OptedOut, "{msg_id}");
+            assert_eq!(accepted, Accepted::OptedOut(OptOut::All), "{msg_id}");
         }
         assert!(world.claim(2).await.is_empty(), "sent after a STOP");
         take(&world, says("START"), 3).await;
@@ -573,7 +588,10 @@ async fn r_22_a_reply_of_a_user_id_is_of_whom_the_quoted_message_went_to(new: Ne
     assert_eq!(world.accept("m2", 1, 2).await, Accepted::Stored);
     let folded = take(&world, to("P1", nameless("STOP")), 3).await;
     assert_eq!((folded.opted_out, folded.replies), (1, 1));
-    assert_eq!(world.accept("m3", 1, 4).await, Accepted::OptedOut);
+    assert_eq!(
+        world.accept("m3", 1, 4).await,
+        Accepted::OptedOut(OptOut::All)
+    );
     assert_eq!(told(&world, "a").await[0].from, phone(1));
     take(&world, to("P1", nameless("START")), 5).await;
     assert_eq!(world.accept("m3", 1, 6).await, Accepted::Stored);

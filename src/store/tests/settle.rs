@@ -71,6 +71,7 @@ async fn an_end_of_nothing_changes_nothing(new: NewWorld) {
         message: message("m1", 1),
         attempt: 1,
         aside: false,
+        no_marketing: false,
         accepted_at: at(0),
     };
     let settled = world.settle(&nothing, receipt("P1"), 0).await;

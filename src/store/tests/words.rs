@@ -92,7 +92,7 @@ pub(in crate::store) fn rules(name: &str) -> EventRules {
     EventRules {
         channel: channel(name),
         account: account(),
-        keywords: Keywords::new(&["STOP"], &["START"]),
+        keywords: Keywords::new(&["STOP"], &[], &["START"]),
         reply_window: Duration::from_secs(7 * 86_400),
         kept: Duration::from_secs(31 * 86_400),
         clock_doubt: Duration::ZERO,

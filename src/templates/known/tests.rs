@@ -11,6 +11,7 @@ fn whole(names: &[&str]) -> TemplateList {
         name: (*name).to_owned(),
         language: "en".to_owned(),
         id: format!("id-{name}"),
+        is_marketing: false,
     };
     TemplateList {
         variants: names.iter().map(variant).collect(),

@@ -110,7 +110,7 @@ async fn r_18_an_opt_out_of_an_older_version_counts_for_both_numbers() {
         let rig = Rig::new();
         testing::beside(rig.dir.path())
             .execute(
-                "INSERT INTO opt_out (channel, phone, at) VALUES ('a', ?1, 0)",
+                "INSERT INTO opt_out (channel, phone, scope, at) VALUES ('a', ?1, 0, 0)",
                 [kept],
             )
             .unwrap();
@@ -119,7 +119,10 @@ async fn r_18_an_opt_out_of_an_older_version_counts_for_both_numbers() {
             to,
             ..message("m1", 1)
         };
-        assert_eq!(rig.accept_on("a", &dialled, 1).await, Accepted::OptedOut);
+        assert_eq!(
+            rig.accept_on("a", &dialled, 1).await,
+            Accepted::OptedOut(OptOut::All)
+        );
         let start = Reply {
             from: Some(to),
             ..reply(1, "START")

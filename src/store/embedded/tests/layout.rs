@@ -24,6 +24,20 @@ async fn without_datastore_nothing_is_marked() {
     assert_eq!(version, 0);
 }
 
+/// The tables and indexes of a file, and its layout.
+fn shape(dir: &std::path::Path) -> Vec<String> {
+    let beside = testing::beside(dir);
+    let mut select = beside
+        .prepare("SELECT type || ' ' || name FROM sqlite_schema ORDER BY 1")
+        .unwrap();
+    let rows = select.query_map([], |row| row.get(0)).unwrap();
+    let version: i64 = beside
+        .query_row("PRAGMA user_version", [], |row| row.get(0))
+        .unwrap();
+    let rows = rows.collect::<rusqlite::Result<Vec<String>>>().unwrap();
+    rows.into_iter().chain([version.to_string()]).collect()
+}
+
 /// A file as the first version of this program made it.
 #[tokio::test]
 async fn a_file_of_layout_1_is_brought_up_to_date() {
@@ -45,6 +59,7 @@ async fn a_file_of_layout_1_is_brought_up_to_date() {
                 '{\"v\":1,\"from\":\"12025550999\",\"name\":\"t\",\"lang\":\"en\"}', '');
         INSERT INTO event (account, channel, kind, provider_id, status, received_at)
         VALUES ('acc', 'a', 'status', 'P9', 'sent', 1899999000000);
+        INSERT INTO opt_out VALUES ('a', 12025550008, 1899999000000);
         INSERT INTO ledger
         VALUES ('a', 'accepted', 3), ('a', 'accepted_by_provider', 2), ('a', 'unknown', 1);
         PRAGMA user_version = 1;";
@@ -71,20 +86,11 @@ async fn a_file_of_layout_1_is_brought_up_to_date() {
     let of_2 = async |id: &str| rig.event(id, Status::Delivered, Some(2), 3).await.inferred;
     assert_eq!((of_2("P9").await, of_2("P2").await), (0, 1));
     rig.check().await;
+    // R-21: an opt-out of that time is one of all messages.
+    let refused = rig.accept("m8", 8, 4).await;
+    assert_eq!(refused, Accepted::OptedOut(OptOut::All));
     let dir = rig.closed();
     // The same tables and indexes as in a new file.
-    let shape = |dir: &std::path::Path| -> Vec<String> {
-        let beside = testing::beside(dir);
-        let mut select = beside
-            .prepare("SELECT type || ' ' || name FROM sqlite_schema ORDER BY 1")
-            .unwrap();
-        let rows = select.query_map([], |row| row.get(0)).unwrap();
-        let version: i64 = beside
-            .query_row("PRAGMA user_version", [], |row| row.get(0))
-            .unwrap();
-        let rows = rows.collect::<rusqlite::Result<Vec<String>>>().unwrap();
-        rows.into_iter().chain([version.to_string()]).collect()
-    };
     let (new, _store) = testing::store();
     assert_eq!(shape(dir.path()), shape(new.path()));
 }

@@ -1,7 +1,7 @@
 -- Write A: a message comes in, once.
--- channel, msg_id, phone, row, from, now. Answers 0 stored, 1 the same again, 2 another content
--- under a known id, 3 opted out.
-local channel, msg_id, to, row, from, now = unpack(ARGV)
+-- channel, msg_id, phone, row, from, now, whether it is a promotion. Answers 0 stored, 1 the same
+-- again, 2 another content under a known id, 3 opted out, 4 opted out of promotions.
+local channel, msg_id, to, row, from, now, is_marketing = unpack(ARGV)
 local index = P .. 'i:' .. channel .. ':' .. msg_id
 local known = call('GET', index)
 if known then
@@ -10,7 +10,8 @@ if known then
     and fields(known, 'to')[1] == to
   return same and 1 or 2
 end
-if opted_out(channel, to) then return 3 end
+if opted_out('oo', channel, to) then return 3 end
+if is_marketing == '1' and opted_out('om', channel, to) then return 4 end
 local id = next_of('seq')
 call('SET', index, id)
 call('HSET', key_m(id), 'ch', channel, 'mi', msg_id, 'to', to, 's', STATE.queued, 'du', now, 'ac', now)

@@ -35,7 +35,8 @@ local function begin(id, channel, m, row, aside)
   call('HSET', P .. 'att:' .. replica, id, claim)
   if m[2] then call('SADD', P .. 'x:' .. m[2], id) end
   note(id, now, 'attempt', tostring(attempt), HISTORY_LIMIT)
-  taken[#taken + 1] = { id, channel, m[1], m[2], m[3], attempt, row, aside }
+  local no_marketing = m[2] and opted_out('om', channel, m[2]) and 1 or 0
+  taken[#taken + 1] = { id, channel, m[1], m[2], m[3], attempt, row, aside, no_marketing }
   return 1
 end
 
@@ -57,7 +58,7 @@ local function take(channel, ages, ids, aside)
     elseif accepted < ages.failed then
       fail(id, channel, 'worker', m[1], state, too_old, too_old_text, now)
       failed[#failed + 1] = { channel, m[1], 0 }
-    elseif m[2] and opted_out(channel, m[2]) then
+    elseif m[2] and opted_out('oo', channel, m[2]) then
       fail(id, channel, 'worker', m[1], state, out, out_text, now)
       failed[#failed + 1] = { channel, m[1], 1 }
     else

@@ -17,7 +17,8 @@
 --   e:PROVIDER_ID       statuses that match nothing yet, in order; ez: all such ids, by the first
 --   er:PHONE            such ids that name the person   ask  such ids not looked for elsewhere yet
 --   oe:CHANNEL          the last 1000 events that are not relayed, by when
---   oo:CHANNEL          opted out                  rs  replies seen, by when
+--   oo:CHANNEL          opted out of all messages  om:CHANNEL  of promotions
+--   rs                  replies seen, by when
 --   c:N                 a callback: order|message|tries|created|row
 --   co:LANE:CHANNEL:ORDER  callbacks of one message (person), in order; the first is ready or taken
 --   cr:LANE:CHANNEL     ready, by due              dl:LANE:CHANNEL  dead letters, by age
@@ -30,7 +31,7 @@
 -- Kept by others: pace, calls (pace.lua), token, templates, lock:NAME.
 local P = KEYS[1]
 local HISTORY_LIMIT = 16384
-local folded = { emitted = 0, superseded = 0, unmatched = 0, inferred = 0, misdated = 0, ring = {} }
+local folded = { emitted = 0, superseded = 0, unmatched = 0, inferred = 0, misdated = 0, oo = 0, om = 0, ring = {} }
 -- Keys of which something is missing or not what a program of ours writes. Nobody else may notice
 -- (tests/damage.rs); claims, ends, sweeps and events tell of them.
 local damage = {}
@@ -69,12 +70,17 @@ local function numbers_of(phone)
   return { phone }
 end
 
--- Whether a person does not want messages of a channel. 0.1.0 knows an opt-out by one number only.
-local function opted_out(channel, phone)
+-- Whether a person opted out of a channel: of all messages (oo), of promotions (om). 0.1.0 knows an
+-- opt-out by one number only.
+local function opted_out(scope, channel, phone)
   for _, spelled in ipairs(numbers_of(phone)) do
-    if call('SISMEMBER', P .. 'oo:' .. channel, spelled) == 1 then return true end
+    if call('SISMEMBER', P .. scope .. ':' .. channel, spelled) == 1 then return true end
   end
   return false
+end
+
+local function opt_out(scope, channel, phone)
+  call('SADD', P .. scope .. ':' .. channel, unpack(numbers_of(phone)))
 end
 
 -- Small fields of a message. Those that are missing or empty are false.
@@ -296,6 +302,11 @@ local function fold(id, status, at, failure, text, now)
   end
   folded.emitted = folded.emitted + 1
   call('HSET', key_m(id), 'pr', after)
+  if string.sub(failure, 1, #OPTED_OUT) == OPTED_OUT then
+    local to = fields(id, 'to')[1]
+    if to then opt_out('om', m[1], to) end
+    folded.om = folded.om + 1
+  end
   local said = STATUS[status]
   if text ~= '' then said = said .. ': ' .. text end
   note(id, now, 'status', said, 2 * HISTORY_LIMIT)
@@ -512,5 +523,6 @@ end
 local function answer()
   local rung = {}
   for channel in pairs(folded.ring) do rung[#rung + 1] = channel end
-  return { folded.emitted, folded.superseded, folded.unmatched, folded.inferred, rung, damage, folded.misdated }
+  return { folded.emitted, folded.superseded, folded.unmatched, folded.inferred, rung, damage, folded.misdated,
+    folded.oo, folded.om }
 end

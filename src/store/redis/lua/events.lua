@@ -3,12 +3,12 @@
 -- answer nothing are told, the channel's own number, how long before the acceptance (ms) an event may
 -- have happened, then ten fields an event:
 --   s provider id, status, at, phone, failure as JSON, failure in words
---   r what it is known by, for how long (ms) or nothing, phone or nothing, the same masked, context,
---     text, text as JSON, at, stop/start/nothing
+--   r what it is known by, for how long (ms) or nothing, phone or nothing, who it is for the history,
+--     context, text, text as JSON, at, what it opts out of (oo, om), start or nothing
 --   o kind, what came, how often
 local channel, now, since, relay_unmatched, own, early = unpack(ARGV, 1, 6)
 local crowded_out = 0
-local replies = { told = 0, repeated = 0, unmatched = 0, stop = 0, start = 0 }
+local replies = { told = 0, repeated = 0, unmatched = 0, start = 0 }
 
 local function keep_other(kind, raw)
   local key = P .. 'oe:' .. channel
@@ -147,10 +147,19 @@ local function seen_before(name, life)
   return seen and (life == '' or math.abs(now - seen) <= tonumber(life))
 end
 
-local function take_reply(name, life, from, masked, context, text, text_json, at, keyword)
-  local repeated = seen_before(name, life)
+-- What a word asks for. The undone is undone whole: no provider of ours tells that WhatsApp lets
+-- promotions pass again, and where it does not, its next 131050 opts out again.
+local function obey(keyword, channel, phone)
+  if keyword ~= 'start' then return opt_out(keyword, channel, phone) end
+  for _, scope in ipairs({ 'oo', 'om' }) do
+    call('SREM', P .. scope .. ':' .. channel, unpack(numbers_of(phone)))
+  end
+end
+
+local function take_reply(name, life, from, shown, context, text, text_json, at, keyword)
+  local repeated, stops = seen_before(name, life), folded[keyword]
   -- By its content alone it may be another STOP, written after a START (seen.rs).
-  if repeated and not (life ~= '' and keyword == 'stop') then
+  if repeated and not (life ~= '' and stops) then
     replies.repeated = replies.repeated + 1
     return
   end
@@ -166,10 +175,13 @@ local function take_reply(name, life, from, masked, context, text, text_json, at
     waba = call('HGET', P .. 'num', channel) or ''
   end
   if keyword ~= '' and person ~= '' then
-    local step = keyword == 'stop' and 'SADD' or 'SREM'
-    call(step, P .. 'oo:' .. home, unpack(numbers_of(person)))
-    if from ~= '' and from ~= person then call(step, P .. 'oo:' .. home, unpack(numbers_of(from))) end
-    if not repeated then replies[keyword] = replies[keyword] + 1 end
+    obey(keyword, home, person)
+    if from ~= '' and from ~= person then obey(keyword, home, from) end
+    if not repeated and stops then
+      folded[keyword] = stops + 1
+    elseif not repeated then
+      replies.start = replies.start + 1
+    end
   end
   if repeated then
     replies.repeated = replies.repeated + 1
@@ -181,7 +193,7 @@ local function take_reply(name, life, from, masked, context, text, text_json, at
     keep_other('unmatched_reply', text)
     return call('ZADD', P .. 'rs', now, name)
   end
-  if id then note(id, now, 'reply', 'from ' .. masked, HISTORY_LIMIT) end
+  if id then note(id, now, 'reply', shown, HISTORY_LIMIT) end
   local row = '{"v":' .. CALLBACK_VERSION .. ',"at":' .. believed(id, at, accepted, early, now)
     .. (msg_id and ',"msg_id":' .. cjson.encode(msg_id) or '')
     .. ',"inbound":{"from":' .. person .. ',"waba":' .. cjson.encode(waba)
@@ -207,4 +219,4 @@ for at = 7, #ARGV, 10 do
   end
 end
 count(channel, 'events', events)
-return { answer(), { replies.told, replies.repeated, replies.unmatched, replies.stop, replies.start, crowded_out } }
+return { answer(), { replies.told, replies.repeated, replies.unmatched, replies.start, crowded_out } }

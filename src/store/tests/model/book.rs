@@ -28,6 +28,11 @@ pub(super) fn person_of(n: u64) -> u64 {
     n / 2 % 2
 }
 
+/// Whether the nth message is a promotion.
+pub(super) fn is_promotion(n: u64) -> bool {
+    n.is_multiple_of(3)
+}
+
 pub(super) fn name_of(n: u64) -> String {
     format!("m{n}")
 }
@@ -121,7 +126,7 @@ pub(super) struct Book {
     /// Whose a provider id is.
     ids: BTreeMap<String, u64>,
     pub(super) queues: BTreeMap<(usize, Line), Queue>,
-    opted_out: BTreeSet<(usize, u64)>,
+    opted_out: BTreeSet<(usize, u64, OptOut)>,
     pub(super) ledgers: [Ledger; 2],
 }
 
@@ -162,8 +167,11 @@ impl Book {
         if self.messages.contains_key(&n) {
             return Accepted::Repeat { same: true };
         }
-        if self.opted_out.contains(&(channel_of(n), person_of(n))) {
-            return Accepted::OptedOut;
+        match self.unwanted(n) {
+            Some(scope) if scope == OptOut::All || is_promotion(n) => {
+                return Accepted::OptedOut(scope);
+            }
+            _ => {}
         }
         let birth = self.next();
         let kept = Kept {
@@ -267,13 +275,21 @@ impl Book {
         place
     }
 
+    /// What the person of a message does not want.
+    pub(super) fn unwanted(&self, n: u64) -> Option<OptOut> {
+        let (home, person) = (channel_of(n), person_of(n));
+        let scopes = [OptOut::All, OptOut::Marketing].into_iter();
+        let mut scopes = scopes.filter(|scope| self.opted_out.contains(&(home, person, *scope)));
+        scopes.next()
+    }
+
     /// Why a queued message must not be sent any more.
     pub(super) fn refusal_of(&self, n: u64) -> Option<Refusal> {
         if self.messages[&n].accepted < self.now - DAY {
             return Some(refusals::too_old());
         }
-        let out = self.opted_out.contains(&(channel_of(n), person_of(n)));
-        out.then(refusals::opted_out)
+        let unwanted = self.unwanted(n).filter(|scope| *scope == OptOut::All);
+        unwanted.map(OptOut::refusal)
     }
 
     /// A claim has found that a message must not be sent.
@@ -455,10 +471,14 @@ impl Book {
         let home = answered.map_or(channel, channel_of);
         match word {
             "stop" => {
-                self.opted_out.insert((home, person));
+                self.opted_out.insert((home, person, OptOut::All));
+            }
+            "stop promotions" => {
+                self.opted_out.insert((home, person, OptOut::Marketing));
             }
             "start" => {
-                self.opted_out.remove(&(home, person));
+                self.opted_out
+                    .retain(|(at, who, _)| (*at, *who) != (home, person));
             }
             _ if answered.is_none() => return,
             _ => {}

@@ -157,7 +157,7 @@ fn any_op() -> impl Strategy<Value = Op> {
     let told = prop_oneof![4 => Just(Told::Taken), 2 => Just(Told::Later), 1 => Just(Told::Dead)];
     let by = || 0..3usize;
     let events = prop::collection::vec(any_event(), 1..4);
-    let words = prop::sample::select(vec!["stop", "start", "hello"]);
+    let words = prop::sample::select(vec!["stop", "stop promotions", "start", "hello"]);
     let ages = prop::sample::select(vec![0, 100, 2 * DAY]);
     let passed = prop::sample::select(vec![1, 60, HOLD_OVER, DAY / 2, 2 * DAY, -1, -400, -DAY]);
     prop_oneof![

@@ -1,6 +1,8 @@
 //! A story being told: each step is made on the store and in the book, and then both are compared.
 
-use super::book::{BRAND, Book, Claim, HOLD, Line, OURS, PAST, channel_of, name_of, person_of};
+use super::book::{
+    BRAND, Book, Claim, HOLD, Line, OURS, PAST, channel_of, is_promotion, name_of, person_of,
+};
 use super::*;
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -160,7 +162,11 @@ impl Story {
         let (channel, account) = (channel(OURS[channel_of(n)]), account());
         let message = message(&name_of(n), person_of(n));
         let (store, now) = (self.store(n as usize), self.now());
-        let accepted = store.accept(&channel, &account, &message, now);
+        let arrival = Arrival {
+            message: &message,
+            is_marketing: is_promotion(n),
+        };
+        let accepted = store.accept(&channel, &account, arrival, now);
         let accepted = self.call(n as usize, lost, accepted).await;
         let expected = self.book.accept(n);
         assert_eq!(accepted.unwrap_or(expected), expected);
@@ -225,8 +231,12 @@ impl Story {
             assert_eq!(one.channel, channel(OURS[channel_of(n)]));
             assert_eq!(one.message, message(&name_of(n), person_of(n)));
             assert_eq!(
-                (one.attempt, one.accepted_at),
-                (kept.attempts, at(kept.accepted))
+                (one.attempt, one.accepted_at, one.no_marketing),
+                (
+                    kept.attempts,
+                    at(kept.accepted),
+                    self.book.unwanted(n).is_some()
+                )
             );
         }
         for (_, id, refusal) in claims.failed {

@@ -1,0 +1,93 @@
+//! What brings a file of an older layout up to date, from each layout to the next.
+
+use super::{EVENTS, EVENTS_IN_ORDER, OPT_OUTS};
+
+/// From layout 1, which knew no second home of the records, to layout 2. The two columns are added
+/// without touching a row, so it takes no longer on a large file.
+const FROM_1: &str = "
+ALTER TABLE message ADD COLUMN version INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE event ADD COLUMN asked INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX event_unasked ON event (account, received_at) WHERE kind = 'status' AND asked = 0;
+CREATE TABLE dirty (
+    message INTEGER PRIMARY KEY,
+    account TEXT NOT NULL,
+    due     INTEGER NOT NULL
+) STRICT;
+CREATE INDEX dirty_due ON dirty (account, due);
+";
+
+/// From layout 2, which told by the clock what came before an attempt, to layout 3. Events are few: only
+/// those that match no message. Of the messages only those in doubt have a use for it; the two indexes of
+/// evidence find them, so a large file is not read.
+const EVENTS_APART: &str = "
+ALTER TABLE event RENAME TO event_2;
+DROP INDEX event_provider;
+DROP INDEX event_recipient;
+DROP INDEX event_unasked;
+";
+const FROM_2: &str = "
+INSERT INTO event (id, account, channel, kind, provider_id, recipient, status, at, received_at, error,
+                   raw, asked)
+SELECT id, account, channel, kind, provider_id, recipient, status, at, received_at, error, raw, asked
+  FROM event_2;
+DROP TABLE event_2;
+ALTER TABLE message RENAME COLUMN attempted_at TO seen;
+UPDATE message SET seen = (SELECT coalesce(max(event.id), 0) FROM event WHERE received_at < seen)
+ WHERE (state = 1 OR state = 3 OR (state = 4 AND lost = 1));
+UPDATE message SET seen = (SELECT coalesce(max(event.id), 0) FROM event WHERE received_at < seen)
+ WHERE (lost = 1 AND (state = 0 OR state = 2));
+";
+
+/// From layout 3, where some statements read more than they changed and what was put
+/// aside was not told apart, to layout 4. The table of messages
+/// is read once for each index on it that is missing.
+const FROM_3: &str = "
+ALTER TABLE message ADD COLUMN aside INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE message ADD COLUMN proof INTEGER NOT NULL DEFAULT 0;
+DROP INDEX message_queued;
+DROP INDEX message_retry;
+CREATE INDEX message_fresh ON message (channel, due, accepted_at)
+    WHERE state = 0 AND attempts = 0;
+CREATE INDEX message_retry ON message (channel, aside, due)
+    WHERE state = 0 AND attempts <> 0;
+CREATE INDEX message_retry_age ON message (channel, accepted_at)
+    WHERE state = 0 AND attempts <> 0;
+CREATE INDEX message_attempting ON message (account) WHERE state = 1;
+CREATE INDEX IF NOT EXISTS message_resent ON message (recipient, account)
+    WHERE (lost = 1 AND (state = 0 OR state = 2));
+CREATE INDEX callback_dead_age ON callback (created) WHERE ready = 2;
+";
+
+/// From layout 5, which knew no scope of an opt-out, to layout 6: all there were are for all messages.
+/// They are written anew; no other table is touched.
+const OPT_OUTS_APART: &str = "ALTER TABLE opt_out RENAME TO opt_out_5;";
+const FROM_5: &str = "
+INSERT INTO opt_out (channel, phone, scope, at) SELECT channel, phone, 0, at FROM opt_out_5;
+DROP TABLE opt_out_5;
+";
+
+/// One after another.
+const STEPS: [&str; 9] = [
+    FROM_1,
+    EVENTS_APART,
+    EVENTS,
+    FROM_2,
+    FROM_3,
+    EVENTS_IN_ORDER,
+    OPT_OUTS_APART,
+    OPT_OUTS,
+    FROM_5,
+];
+
+/// The steps from this layout to the newest, if it is an older one.
+pub(super) fn steps(layout: i64) -> Option<&'static [&'static str]> {
+    let first = match layout {
+        1 => 0,
+        2 => 1,
+        3 => 4,
+        4 => 5,
+        5 => 6,
+        _ => return None,
+    };
+    STEPS.get(first..)
+}
