@@ -49,13 +49,15 @@ async fn is_refused(gateway: &Gateway, msg_id: &str, to: &str) {
 }
 
 /// The number that is dialled, and WhatsApp's id of the person; and the other way round.
-const SPELLINGS: [(&str, &str); 6] = [
+const SPELLINGS: [(&str, &str); 8] = [
     ("525512345678", "5215512345678"),
     ("5216641234567", "526641234567"),
     ("541123456789", "5491123456789"),
     ("5492214567890", "542214567890"),
     ("5511987654321", "551187654321"),
     ("556199998888", "5561999998888"),
+    ("22995123456", "2290195123456"),
+    ("2290161123456", "22961123456"),
 ];
 
 #[tokio::test]
@@ -113,6 +115,16 @@ async fn r_18_whoever_asks_for_a_person_finds_them_by_either_number() {
         assert_eq!(status, 200, "{found}");
         assert!(found.to_string().contains(&format!("\"m{n}\"")), "{found}");
     }
+}
+
+#[tokio::test]
+async fn r_18_a_stop_by_the_number_of_before_the_plan_grew_counts() {
+    let (sandbox, gateway) = quiet().await;
+    let to = "+2250707081234";
+    taken(&gateway, "m0", to).await;
+    assert_eq!(gateway.event(&says("22507081234", "STOP", None)).await, 200);
+    assert_eq!(reply(&sandbox, "m0").await["from"], to);
+    is_refused(&gateway, "m1", to).await;
 }
 
 #[tokio::test]
