@@ -221,7 +221,7 @@ mod tests {
         let link = server.link();
         let script = Script::new(&compose(
             &shared(false),
-            "return numbers_of(ARGV[1])",
+            "return { numbers_of(ARGV[1]), key_of(ARGV[1]) }",
         ));
         for digits in [
             "525512345678",
@@ -254,9 +254,11 @@ mod tests {
             let phone = crate::domain::Phone::parse(digits).unwrap();
             let mut call = script.key("k");
             call.arg(digits);
-            let mut found: Vec<u64> = link.run(&call).await.unwrap();
-            let person = crate::domain::Person::of(phone).numbers();
-            let mut expected: Vec<u64> = person.map(crate::domain::Phone::number).collect();
+            let (mut found, key): (Vec<u64>, u64) = link.run(&call).await.unwrap();
+            let person = crate::domain::Person::of(phone);
+            assert_eq!(key, person.key().number(), "{digits}");
+            let mut expected: Vec<u64> =
+                person.numbers().map(crate::domain::Phone::number).collect();
             found.sort_unstable();
             expected.sort_unstable();
             assert_eq!(found, expected, "{digits}");

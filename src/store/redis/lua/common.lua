@@ -19,7 +19,7 @@
 --   oe:CHANNEL          the last 1000 events that are not relayed, by when
 --   oo:CHANNEL          opted out                  rs  replies seen, by when
 --   c:N                 a callback: order|message|tries|created|row
---   co:LANE:CHANNEL:ORDER  callbacks of one message (person), in order; the first is ready or taken
+--   co:LANE:CHANNEL:ORDER  callbacks of one message (person, by `key_of`), in order; the first is ready or taken
 --   cr:LANE:CHANNEL     ready, by due              dl:LANE:CHANNEL  dead letters, by age
 --   dm:N                dead letters of a message  dr  dead letter -> reason
 --   replicas            processes by the end of their lease (Redis' clock, ms)
@@ -73,6 +73,12 @@ local function numbers_of(phone)
     if found == 1 then return { phone, other } end
   end
   return { phone }
+end
+
+-- The one number that stands for a person: the shorter one.
+local function key_of(phone)
+  local one, other = unpack(numbers_of(phone))
+  return other and #other < #one and other or one
 end
 
 -- Whether a person does not want messages of a channel. 0.1.0 knows an opt-out by one number only.
