@@ -118,6 +118,41 @@ async fn r_18_whoever_asks_for_a_person_finds_them_by_either_number() {
 }
 
 #[tokio::test]
+async fn r_18_of_a_person_with_many_messages_the_newest_to_either_number_are_shown() {
+    let (_sandbox, gateway) = quiet().await;
+    let (dialled, whatsapp) = SPELLINGS[0];
+    for n in 0..50 {
+        let to = if n % 2 == 0 { dialled } else { whatsapp };
+        gateway.accept(&format!("m{n}"), &format!("+{to}")).await;
+    }
+    let (status, found) = gateway
+        .ops_send("POST", "/api/search", json!({ "id": dialled }))
+        .await;
+    assert_eq!(status, 200, "{found}");
+    let shown = found["messages"].as_array().unwrap();
+    let of = |name: &str| -> Vec<&str> {
+        shown
+            .iter()
+            .map(|one| one[name].as_str().unwrap())
+            .collect()
+    };
+    let ids = of("msg_id");
+    assert_eq!(ids.len(), 20);
+    // A fraction of a second may be of any length.
+    let times: Vec<jiff::Timestamp> = of("accepted_at")
+        .iter()
+        .map(|time| time.parse().unwrap())
+        .collect();
+    assert!(
+        times.is_sorted_by(|newer, older| newer >= older),
+        "{times:?}"
+    );
+    for n in 40..50 {
+        assert!(ids.contains(&&*format!("m{n}")), "{ids:?}");
+    }
+}
+
+#[tokio::test]
 async fn r_18_a_stop_by_the_number_of_before_the_plan_grew_counts() {
     let (sandbox, gateway) = quiet().await;
     let to = "+2250707081234";
