@@ -197,9 +197,10 @@ async fn r_20_a_stop_is_heard_however_it_is_written() {
         "STOP 🛑",
         "\u{200f}ST\u{200b}OP",
         "ＳＴＯＰ",
-        "De\u{301}sabonner",
+        "Arre\u{302}ter les messages",
         "UNSUBSCRİBE",
-        "退订",
+        "opt\u{2011}out",
+        "退订短信",
     ]
     .into_iter()
     .enumerate()
@@ -208,7 +209,7 @@ async fn r_20_a_stop_is_heard_however_it_is_written() {
         assert_eq!(gateway.event(&says(&to[1..], text, None)).await, 200);
         is_refused(&gateway, &format!("m{n}"), &to).await;
     }
-    for (n, text) in ["please stop by", "no", "alto", "fin", "🛑"]
+    for (n, text) in ["please stop by", "no", "alto", "fin", "🛑", "退订"]
         .into_iter()
         .enumerate()
     {
