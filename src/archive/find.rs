@@ -3,7 +3,7 @@
 use super::entity::{self, Kept};
 use super::{APART, Archive};
 use crate::datastore::Error;
-use crate::domain::{AccountId, BusinessNumber, Phone, Progress, ProviderId};
+use crate::domain::{AccountId, BusinessNumber, Person, Phone, Progress, ProviderId};
 use crate::store::Adopted;
 use tokio::time::sleep;
 
@@ -21,7 +21,9 @@ impl Archive {
         if id.is_empty() || id.len() > LONGEST_ID {
             return Ok(Vec::new());
         }
-        let phone = Phone::parse(id).ok().map(Phone::digits);
+        let numbers: Vec<String> = Phone::parse(id)
+            .map(|phone| Person::of(phone).numbers().map(Phone::digits).collect())
+            .unwrap_or_default();
         let ask = |property: &'static str, text: Option<&str>| {
             let text = text.map(str::to_owned);
             async move {
@@ -31,14 +33,17 @@ impl Archive {
                 }
             }
         };
-        let (by_msg_id, by_provider_id, by_phone, by_old_phone) = tokio::join!(
+        // The old connector kept the number under another name.
+        let asked = tokio::join!(
             ask("mo_msg_id", Some(id)),
             ask(PROVIDER_ID, Some(id)),
-            ask("recipient", phone.as_deref()),
-            ask("receiver_number", phone.as_deref()),
+            ask("recipient", numbers.first().map(String::as_str)),
+            ask("recipient", numbers.get(1).map(String::as_str)),
+            ask("receiver_number", numbers.first().map(String::as_str)),
+            ask("receiver_number", numbers.get(1).map(String::as_str)),
         );
         let mut found = Vec::new();
-        for entities in [by_msg_id, by_provider_id, by_phone, by_old_phone] {
+        for entities in <[_; 6]>::from(asked) {
             found.extend(entities?.iter().filter_map(entity::read));
         }
         Ok(once_each(found))
@@ -147,7 +152,7 @@ pub(super) mod tests {
     use crate::domain::ChannelId;
     use crate::domain::policy::Policy;
     use crate::limit::{Limiter, Pace};
-    use std::sync::Arc;
+    use std::sync::{Arc, Mutex};
     use std::time::Duration;
 
     pub(in crate::archive) fn account(id: &str) -> AccountId {
@@ -156,6 +161,10 @@ pub(super) mod tests {
 
     /// Channels by account, name and number.
     pub(in crate::archive) fn archive(channels: &[(&str, &str, &str)]) -> Archive {
+        archive_at("127.0.0.1:9", channels)
+    }
+
+    fn archive_at(host: &str, channels: &[(&str, &str, &str)]) -> Archive {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let channel = |(of, id, number): &(&str, &str, &str)| {
             let pace = Pace {
@@ -180,7 +189,7 @@ pub(super) mod tests {
             kind: "K".into(),
             credentials: None,
             default_credentials: None,
-            emulator_host: Some("127.0.0.1:9".into()),
+            emulator_host: Some(host.into()),
             expire_after: Duration::ZERO,
         };
         let channels = channels.iter().map(channel).collect();
@@ -211,6 +220,41 @@ pub(super) mod tests {
         );
         assert_eq!(channel_of(&two, &old("12025550177")), None);
         assert_eq!(channel_of(&archive(&[]), &old("12025550100")), None);
+    }
+
+    /// Whoever asks for a person finds what was sent to either number.
+    #[tokio::test]
+    async fn r_18_datastore_is_asked_for_all_numbers_of_a_person() {
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let heard = asked.clone();
+        let router = axum::Router::new().fallback(async move |body: String| {
+            let body: serde_json::Value = serde_json::from_str(&body).unwrap();
+            let filter = &body["query"]["filter"]["propertyFilter"];
+            let name = filter["property"]["name"].as_str().unwrap().to_owned();
+            let value = filter["value"]["stringValue"].as_str().unwrap().to_owned();
+            heard.lock().unwrap().push((name, value));
+            "{}"
+        });
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let archive = archive_at(&listener.local_addr().unwrap().to_string(), &[]);
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        for (id, numbers) in [
+            ("+52 55 1234 5678", &["525512345678", "5215512345678"][..]),
+            ("5215512345678", &["525512345678", "5215512345678"]),
+            ("+1 202 555 0143", &["12025550143"]),
+            ("m1", &[]),
+        ] {
+            archive.find(id).await.unwrap();
+            let mut expected = vec![("mo_msg_id", id), ("wa_message_id", id)];
+            for number in numbers {
+                expected.extend([("receiver_number", *number), ("recipient", *number)]);
+            }
+            expected.sort_unstable();
+            let mut asked: Vec<_> = std::mem::take(&mut *asked.lock().unwrap());
+            asked.sort_unstable();
+            let asked: Vec<_> = asked.iter().map(|(a, b)| (&**a, &**b)).collect();
+            assert_eq!(asked, expected, "{id}");
+        }
     }
 
     #[test]

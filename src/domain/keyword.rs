@@ -30,7 +30,12 @@ impl Keywords {
     /// Takes the configured words: those that stop everything, those that stop promotions, those that
     /// undo both. STOP, and the text of WhatsApp's own button, are always among them.
     pub fn new<S: AsRef<str>>(stop: &[S], stop_marketing: &[S], start: &[S]) -> Self {
-        let normalized = |words: &[S]| words.iter().map(|word| normalize(word.as_ref())).collect();
+        let normalized = |words: &[S]| {
+            words
+                .iter()
+                .filter_map(|word| seen(word.as_ref()).map(|word| normalize(&word)))
+                .collect()
+        };
         let with = |words: &[S], word: &str| {
             let mut words: Vec<String> = normalized(words);
             words.push(word.to_owned());
@@ -45,7 +50,7 @@ impl Keywords {
 
     /// What a whole reply means.
     pub fn meaning(&self, text: &str) -> Option<Keyword> {
-        let text = normalize(text);
+        let text = normalize(&seen(text)?);
         if text.is_empty() {
             None
         } else if self.stop.contains(&text) {
@@ -60,10 +65,20 @@ impl Keywords {
     }
 }
 
-/// The form in which two spellings of a word are equal.
-fn normalize(text: &str) -> String {
+/// The most characters of a reply that may be a keyword: replies may be long, a letter may be many
+/// once it is taken apart, and others wait meanwhile.
+const LONGEST: usize = 256;
+
+/// What a person sees of a text, unless that is longer than any keyword.
+fn seen(text: &str) -> Option<String> {
     let ignorable = CodePointSetData::new::<DefaultIgnorableCodePoint>();
-    let seen: String = text.chars().filter(|c| !ignorable.contains(*c)).collect();
+    let visible = text.trim().chars().filter(|c| !ignorable.contains(*c));
+    let seen: String = visible.take(LONGEST + 1).collect();
+    (seen.chars().count() <= LONGEST).then_some(seen)
+}
+
+/// The form in which two spellings of a word are equal.
+fn normalize(seen: &str) -> String {
     // Before it is taken apart too: a trade mark sign is two letters then.
     let visible = seen.trim_matches(|c: char| !belongs(c));
     let apart = DecomposingNormalizerBorrowed::new_nfkd().normalize(visible);
@@ -77,22 +92,37 @@ fn normalize(text: &str) -> String {
             }
             continue;
         }
+        // Stretches an Arabic word, and means nothing.
+        if c == '\u{640}' {
+            continue;
+        }
         carries = c.is_alphabetic() && !is_latin(c);
         // Through upper case: only so are the sharp s, the final sigma and the dotless i folded.
-        plain.extend(c.to_uppercase().flat_map(char::to_lowercase));
+        plain.extend(one_hyphen(c).to_uppercase().flat_map(char::to_lowercase));
     }
     let mut words = plain.trim_matches(|c: char| !belongs(c));
     if words.is_empty() {
         // Somebody may have configured a hand that says stop.
-        words = &seen;
+        words = seen;
     }
     let words = words.split_whitespace();
     words.collect::<Vec<_>>().join(" ")
 }
 
-/// What is part of a word, not around it.
+/// Keyboards and word processors have their own hyphens and dashes.
+fn one_hyphen(c: char) -> char {
+    match c {
+        '\u{2010}'..='\u{2015}' | '\u{2212}' => '-',
+        other => other,
+    }
+}
+
+/// What is part of a word, not around it. Quotes and accents that stand alone are letters by their
+/// category.
 fn belongs(c: char) -> bool {
-    c.is_alphanumeric() || is_mark(c)
+    let alone =
+        matches!(c, '\u{2b9}'..='\u{2df}' | '\u{2e5}'..='\u{2ff}' | '\u{a78b}' | '\u{a78c}');
+    (c.is_alphanumeric() || is_mark(c)) && !alone
 }
 
 fn is_mark(c: char) -> bool {
@@ -196,15 +226,35 @@ mod tests {
         "Opt-Out.",
         "стоп",
         "СТОП!",
-        "désabonner",
-        "De\u{301}sabonner",
-        "DESABONNER",
+        "opt\u{2010}out",
+        "opt\u{2011}out",
+        "OPT\u{2013}OUT",
+        "opt\u{2014}out",
+        "opt\u{2212}out",
+        "opt\u{fe63}out",
+        "\u{2bc}STOP\u{2bc}",
+        "\u{2bb}stop\u{2bd}",
+        "\u{2b9}stop\u{2ba}",
+        "\u{2ee}stop\u{2ee}",
+        "\u{2014} stop",
+        "arrêter les messages",
+        "arre\u{302}ter les messages",
+        "ARRETER LES MESSAGES",
         "Keine Nachrichten mehr!",
         "Geen berichten meer",
-        "退订",
+        "¡No más mensajes!",
+        "no mas mensajes",
+        "退订短信",
+        "拒收消息。",
         "配信停止",
         "수신거부",
-        "إلغاء الاشتراك",
+        "إيقاف الرسائل",
+        "ايقاف الرسائل",
+        "إيقـــاف الرســـائل",
+        "ســـتوب",
+        "स्टॉप",
+        "mesaj istemiyorum",
+        "MESAJ İSTEMİYORUM",
     ];
 
     static OTHERS: &[&str] = &[
@@ -281,6 +331,24 @@ mod tests {
         "아니요",
         "لا",
         "नहीं",
+        // Of a booking, a subscription or an account.
+        "退订",
+        "退訂",
+        "取消订阅",
+        "구독취소",
+        "désabonner",
+        "Cancelar suscripción",
+        "descadastrar",
+        "wypisz mnie",
+        "abonelikten çık",
+        "berhenti berlangganan",
+        "отписка",
+        "إلغاء الاشتراك",
+        // More messages, or none.
+        "plus de messages",
+        "st\u{2010}op",
+        "stop\u{2bc}s",
+        "opt\u{2010}in",
     ];
 
     #[test]
@@ -383,6 +451,20 @@ mod tests {
         assert_eq!(Keywords::new(&["й"], &[], &[]).meaning("и"), None);
     }
 
+    /// The store waits meanwhile; the last letter here is 18 once it is taken apart.
+    #[test]
+    fn what_is_longer_than_a_keyword_is_not_taken_apart() {
+        let words = defaults();
+        let around = |many: usize| format!("{}stop{}", "!".repeat(many), "?".repeat(many));
+        assert_eq!(words.meaning(&around(126)), Some(Keyword::Stop));
+        assert_eq!(words.meaning(&around(127)), None);
+        let invisible = format!("{0}st{0}op{0}", "\u{200b}".repeat(9_000));
+        assert_eq!(words.meaning(&invisible), Some(Keyword::Stop));
+        let blank = format!("{0}stop{0}", "\n".repeat(9_000));
+        assert_eq!(words.meaning(&blank), Some(Keyword::Stop));
+        assert_eq!(seen(&"\u{fdfa}".repeat(20_000)), None);
+    }
+
     proptest! {
         #[test]
         fn a_meaning_never_panics(text in any::<String>()) {
@@ -393,7 +475,7 @@ mod tests {
         fn what_is_invisible_or_around_a_text_does_not_change_its_meaning(
             word in prop_oneof![prop::sample::select(STOPS), prop::sample::select(OTHERS)],
             invisible in "[\u{200b}-\u{200f}\u{ad}\u{feff}\u{2060}-\u{2064}\u{fe0f}\u{e0041}]{1,3}",
-            around in "[!-/:-@\\[-`{-~ ¡¿«»“”„…🛑🙏❤✋\u{a0}]{0,5}",
+            around in "[!-/:-@\\[-`{-~ ¡¿«»“”„…🛑🙏❤✋\u{a0}\u{2bc}\u{2014}]{0,5}",
             place in any::<prop::sample::Index>(),
         ) {
             let mut changed: Vec<char> = word.chars().collect();

@@ -1,6 +1,10 @@
 //! Phone numbers: digits inside, masked outside.
 
+mod mask;
+
 use std::fmt;
+
+pub use mask::{mask_digits, mask_numbers};
 
 /// The most bytes of a spelling: it is kept as it came, and what is ignored in it has no end.
 const LONGEST: usize = 64;
@@ -99,115 +103,6 @@ impl Phone {
     }
 }
 
-/// Masks what may be a phone number in an identifier: 9 to 15 digits, whatever stands beside them
-/// (cases R-23), and fewer where a country has such numbers. UUIDs and other hexadecimal ids have such
-/// runs by chance and are left as they are, so that they can still be looked for (DESIGN G6).
-pub fn mask_digits(text: &str) -> String {
-    let mut masked = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(start) = rest.find(|c: char| c.is_ascii_alphanumeric()) {
-        masked.push_str(&rest[..start]);
-        rest = &rest[start..];
-        let end = rest.find(|c: char| !c.is_ascii_alphanumeric());
-        let mut word = &rest[..end.unwrap_or(rest.len())];
-        if is_uuid(rest) {
-            word = &rest[..UUID];
-            masked.push_str(word);
-        } else if is_hexadecimal(word) {
-            masked.push_str(word);
-        } else {
-            mask_runs(word, &mut masked);
-        }
-        rest = &rest[word.len()..];
-    }
-    masked.push_str(rest);
-    masked
-}
-
-/// Characters of a UUID.
-const UUID: usize = 36;
-
-/// Whether a text begins with a UUID that ends there.
-fn is_uuid(text: &str) -> bool {
-    let shape = |(at, byte): (usize, u8)| match at {
-        8 | 13 | 18 | 23 => byte == b'-',
-        UUID => !byte.is_ascii_alphanumeric(),
-        _ => byte.is_ascii_hexdigit(),
-    };
-    text.len() >= UUID && text.bytes().take(UUID + 1).enumerate().all(shape)
-}
-
-/// Whether a word is an id of hexadecimal digits: of the length of one, and not of decimal ones only.
-fn is_hexadecimal(word: &str) -> bool {
-    matches!(word.len(), 24 | 32 | 40 | 64)
-        && word.bytes().all(|byte| byte.is_ascii_hexdigit())
-        && word.bytes().any(|byte| byte.is_ascii_alphabetic())
-}
-
-/// Countries where a mobile number has 7 or 8 digits with the country code. Masking 7 and 8 digits
-/// everywhere would hide the counters that many ids are.
-const SHORT: [&str; 7] = ["247", "290", "500", "677", "682", "683", "690"];
-
-fn may_be_a_number(digits: &str) -> bool {
-    match digits.len() {
-        9..=15 => true,
-        7 | 8 => SHORT.iter().any(|country| digits.starts_with(country)),
-        _ => false,
-    }
-}
-
-fn mask_runs(word: &str, masked: &mut String) {
-    for run in word.split_inclusive(|c: char| !c.is_ascii_digit()) {
-        let digits = run.trim_end_matches(|c: char| !c.is_ascii_digit());
-        if may_be_a_number(digits) {
-            flush(masked, &mut digits.to_owned());
-            masked.push_str(&run[digits.len()..]);
-        } else {
-            masked.push_str(run);
-        }
-    }
-}
-
-/// What may stand between two digits of a number.
-fn joins(c: char) -> bool {
-    matches!(c, ' ' | '\u{a0}' | '-' | '.' | '(' | ')' | '/' | '_')
-}
-
-/// The most of these in a row; what is farther apart is two numbers.
-const MOST_JOINED: usize = 3;
-
-/// Masks every run of seven or more digits in free text of others, where a number may be written
-/// with spaces, hyphens, dots, parentheses, slashes or underscores between its digits.
-pub fn mask_numbers(text: &str) -> String {
-    let mut masked = String::with_capacity(text.len());
-    let mut run = String::new();
-    let mut joined = 0;
-    for c in text.chars() {
-        if c.is_ascii_digit() {
-            joined = 0;
-            run.push(c);
-        } else if joins(c) && !run.is_empty() && joined < MOST_JOINED {
-            joined += 1;
-            run.push(c);
-        } else {
-            flush(&mut masked, &mut run);
-            masked.push(c);
-        }
-    }
-    flush(&mut masked, &mut run);
-    masked
-}
-
-fn flush(masked: &mut String, run: &mut String) {
-    let digits = run.chars().filter(char::is_ascii_digit).count();
-    let mut seen = 0;
-    for c in run.drain(..) {
-        seen += usize::from(c.is_ascii_digit());
-        let inner = c.is_ascii_digit() && seen > 2 && seen + 2 <= digits;
-        masked.push(if digits >= 7 && inner { '*' } else { c });
-    }
-}
-
 impl fmt::Display for Phone {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&mask_numbers(&self.0.to_string()))
@@ -267,69 +162,6 @@ mod tests {
         let phone = Phone::parse("12025550143").unwrap();
         assert_eq!(format!("{phone}"), "12*******43");
         assert_eq!(format!("{phone:?}"), "Phone(12*******43)");
-        assert_eq!(mask_digits("conv-12025550143-7"), "conv-12*******43-7");
-        assert_eq!(mask_digits("order 12345678"), "order 12345678");
-        let uuid = "27ab8b96-1234-4d7c-8bcf-7f764633727a";
-        assert_eq!(mask_digits(uuid), uuid);
-        assert_eq!(mask_digits("t_12025550178"), "t_12*******78");
-        assert_eq!(
-            mask_numbers("call +91 98765-43210 now"),
-            "call +91 *****-***10 now"
-        );
-        assert_eq!(mask_numbers("HTTP 200, try 1"), "HTTP 200, try 1");
-    }
-
-    #[test]
-    fn r_23_a_number_among_letters_is_masked_and_ids_stay() {
-        for (text, shown) in [
-            ("u12025550143-x", "u12*******43-x"),
-            ("12025550143abc", "12*******43abc"),
-            (
-                "msg12025550143to919876543210",
-                "msg12*******43to91********10",
-            ),
-            ("u6834123x", "u68***23x"),
-            ("u29023456x", "u29****56x"),
-            ("é12025550143é", "é12*******43é"),
-            ("ab12025550143cd", "ab12*******43cd"),
-            ("campaign_7/12025550143.1", "campaign_7/12*******43.1"),
-        ] {
-            assert_eq!(mask_digits(text), shown);
-        }
-        for id in [
-            "27ab8b96-1234-4d7c-8bcf-123456789012",
-            "c-27ab8b96-1234-4d7c-8bcf-1234567890ab-2",
-            "64f1a2b3123456789012c4d5",
-            "0123456789abcdef0123456789abcdef",
-            "n1234567890123456",
-            "m12345678",
-        ] {
-            assert_eq!(mask_digits(id), id);
-        }
-        // What only begins like one is none.
-        let longer = "27ab8b96-1234-4d7c-8bcf-123456789012a";
-        assert_eq!(mask_digits(longer), "27ab8b96-1234-4d7c-8bcf-12********12a");
-    }
-
-    #[test]
-    fn a_number_in_free_text_is_masked_however_it_is_written() {
-        for (text, shown) in [
-            ("+91 (98765) 43210", "+91 (*****) ***10"),
-            ("+1 (202) 555 - 0143", "+1 (2**) *** - **43"),
-            ("+1 (202) 555-0143", "+1 (2**) ***-**43"),
-            ("0202/555.01_43!", "02**/***.**_43!"),
-            (
-                "1\u{a0}202\u{a0}555\u{a0}0143",
-                "1\u{a0}2**\u{a0}***\u{a0}**43",
-            ),
-            ("no +12025550143 (try 2)", "no +12*******43 (try 2)"),
-        ] {
-            assert_eq!(mask_numbers(text), shown);
-        }
-        // Too far apart, or too few together.
-        for text in ["1202 --- 555014", "HTTP 503 (try 2 of 12), 3.4 s - 5"] {
-            assert_eq!(mask_numbers(text), text);
-        }
     }
 
     proptest::proptest! {
@@ -339,12 +171,6 @@ mod tests {
                 proptest::prop_assert_eq!(Phone::parse(&phone.e164()), Ok(phone));
                 proptest::prop_assert_eq!(Phone::from_number(phone.number()), Ok(phone));
             }
-        }
-
-        #[test]
-        fn masking_an_id_never_panics(text in ".{0,60}|[0-9a-f-]{30,40}") {
-            let shown = mask_digits(&text);
-            proptest::prop_assert_eq!(shown.chars().count(), text.chars().count());
         }
 
         #[test]

@@ -125,6 +125,8 @@ async fn find(desk: &Desk, id: &str) -> Result<Vec<Record>, StoreError> {
             let by = Search::Phone(number);
             found.extend(desk.shared.outbox.store.find(by, MOST).await?);
         }
+        found.sort_by_key(|record| std::cmp::Reverse(record.accepted_at));
+        found.truncate(MOST);
     }
     Ok(found)
 }

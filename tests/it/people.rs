@@ -53,13 +53,15 @@ async fn is_refused(gateway: &Gateway, msg_id: &str, to: &str) {
 }
 
 /// The number that is dialled, and WhatsApp's id of the person; and the other way round.
-const SPELLINGS: [(&str, &str); 6] = [
+const SPELLINGS: [(&str, &str); 8] = [
     ("525512345678", "5215512345678"),
     ("5216641234567", "526641234567"),
     ("541123456789", "5491123456789"),
     ("5492214567890", "542214567890"),
     ("5511987654321", "551187654321"),
     ("556199998888", "5561999998888"),
+    ("22995123456", "2290195123456"),
+    ("2290161123456", "22961123456"),
 ];
 
 #[tokio::test]
@@ -120,12 +122,60 @@ async fn r_18_whoever_asks_for_a_person_finds_them_by_either_number() {
 }
 
 #[tokio::test]
+async fn r_18_of_a_person_with_many_messages_the_newest_to_either_number_are_shown() {
+    let (_sandbox, gateway) = quiet().await;
+    let (dialled, whatsapp) = SPELLINGS[0];
+    for n in 0..50 {
+        let to = if n % 2 == 0 { dialled } else { whatsapp };
+        gateway.accept(&format!("m{n}"), &format!("+{to}")).await;
+    }
+    let (status, found) = gateway
+        .ops_send("POST", "/api/search", json!({ "id": dialled }))
+        .await;
+    assert_eq!(status, 200, "{found}");
+    let shown = found["messages"].as_array().unwrap();
+    let of = |name: &str| -> Vec<&str> {
+        shown
+            .iter()
+            .map(|one| one[name].as_str().unwrap())
+            .collect()
+    };
+    let ids = of("msg_id");
+    assert_eq!(ids.len(), 20);
+    // A fraction of a second may be of any length.
+    let times: Vec<jiff::Timestamp> = of("accepted_at")
+        .iter()
+        .map(|time| time.parse().unwrap())
+        .collect();
+    assert!(
+        times.is_sorted_by(|newer, older| newer >= older),
+        "{times:?}"
+    );
+    for n in 40..50 {
+        assert!(ids.contains(&&*format!("m{n}")), "{ids:?}");
+    }
+}
+
+#[tokio::test]
+async fn r_18_a_stop_by_the_number_of_before_the_plan_grew_counts() {
+    let (sandbox, gateway) = quiet().await;
+    let to = "+2250707081234";
+    taken(&gateway, "m0", to).await;
+    assert_eq!(gateway.event(&says("22507081234", "STOP", None)).await, 200);
+    assert_eq!(reply(&sandbox, "m0").await["from"], to);
+    is_refused(&gateway, "m1", to).await;
+}
+
+#[tokio::test]
 async fn r_19_a_national_zero_in_brackets_is_neither_dialled_nor_another_person() {
     let (sandbox, gateway) = quiet().await;
     for (n, (to, dialled)) in [
         ("+44 (0) 7911 123456", "447911123456"),
         ("+49 (0) 1512 3456789", "4915123456789"),
         ("+39 06 1234 5678", "390612345678"),
+        ("+48 (0) 512 345 678", "48512345678"),
+        ("+39 (0) 347 123 4567", "393471234567"),
+        ("+375 (8) 029 123-45-67", "375291234567"),
     ]
     .into_iter()
     .enumerate()
@@ -151,9 +201,10 @@ async fn r_20_a_stop_is_heard_however_it_is_written() {
         "STOP 🛑",
         "\u{200f}ST\u{200b}OP",
         "ＳＴＯＰ",
-        "De\u{301}sabonner",
+        "Arre\u{302}ter les messages",
         "UNSUBSCRİBE",
-        "退订",
+        "opt\u{2011}out",
+        "退订短信",
     ]
     .into_iter()
     .enumerate()
@@ -162,7 +213,7 @@ async fn r_20_a_stop_is_heard_however_it_is_written() {
         assert_eq!(gateway.event(&says(&to[1..], text, None)).await, 200);
         is_refused(&gateway, &format!("m{n}"), &to).await;
     }
-    for (n, text) in ["please stop by", "no", "alto", "fin", "🛑"]
+    for (n, text) in ["please stop by", "no", "alto", "fin", "🛑", "退订"]
         .into_iter()
         .enumerate()
     {
@@ -312,17 +363,21 @@ async fn r_22_a_stop_of_a_user_id_counts_for_whom_the_quoted_message_went_to() {
 async fn r_23_a_number_between_letters_is_masked_in_logs_and_lists() {
     let (_sandbox, gateway) = quiet().await;
     let id = "27ab8b96-1234-4d7c-8bcf-123456789012";
-    for msg_id in ["u12025550143-x", id] {
+    for msg_id in ["u12025550143-x", "camp+1 202 555 0143", "u39066982-x", id] {
         // Refused and said so in the log.
         assert_eq!(
             code_of(&gateway.post(&order_update(msg_id, "+120255")).await),
             "7002"
         );
     }
-    until("both are told", async || {
+    let shown = ["u12*******43-x", "camp+1 2** *** **43", "u39****82-x", id];
+    until("all are told", async || {
         let output = gateway.process.output();
-        (output.contains("u12*******43-x") && output.contains(id)).then_some(())
+        (shown.iter().all(|shown| output.contains(shown))).then_some(())
     })
     .await;
-    assert!(!gateway.process.output().contains("12025550143"));
+    let output = gateway.process.output();
+    for number in ["12025550143", "202 555 0143", "39066982"] {
+        assert!(!output.contains(number), "{number}");
+    }
 }

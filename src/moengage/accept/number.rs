@@ -2,24 +2,70 @@
 //! used there.
 //!
 //! Asks rlibphonenumber without its text parser, which costs several microseconds. Parsed is what
-//! may hold a national prefix (`+44 (0) 79...`): nobody can be reached with it from elsewhere, so
-//! it is dialled and kept without (cases R-19). Italy's zero is no prefix, and stays.
+//! may hold a national prefix (`+44 (0) 79...`, `+375 (8) 029...`): nobody can be reached with it
+//! from elsewhere, so it is dialled and kept without (cases R-19). A zero that is part of the number
+//! stays: Italy's landlines, the Ivory Coast, Congo, Benin.
 
 use crate::domain::Phone;
-use rlibphonenumber::{NumberLengthType, PHONE_NUMBER_UTIL, PhoneNumber};
+use rlibphonenumber::{NumberLengthType, PHONE_NUMBER_UTIL, PhoneNumber, PhoneNumberType};
 
 /// The number to dial; nothing when it has no existing country code or no possible length. Numbers
-/// that are possible only within their area cannot be reached from elsewhere.
+/// that are possible only within their area cannot be reached from elsewhere. What is to be dialled
+/// is dialled as it is: asked again, the answer is the same.
 pub fn dialled(phone: Phone) -> Option<Phone> {
+    let bare = without_prefix(phone)?;
+    // What would lose something again is no number that anybody meant.
+    (bare == phone || without_prefix(bare) == Some(bare)).then_some(bare)
+}
+
+fn without_prefix(phone: Phone) -> Option<Phone> {
     let as_written = split(phone);
-    let zero = as_written
-        .as_ref()
-        .is_some_and(|number| number.italian_leading_zero == Some(true));
-    if !zero && as_written.is_some_and(|number| fits(&number)) || is_old_mexican(phone) {
+    if as_written.is_some_and(|number| fits(&number) && !may_hold_prefix(&number))
+        || is_old_mexican(phone)
+    {
         return Some(phone);
     }
-    let parsed = PHONE_NUMBER_UTIL.parse(phone.e164(), None).ok();
-    parsed.filter(fits).and_then(|number| joined(&number))
+    let parsed = PHONE_NUMBER_UTIL.parse(phone.e164(), None).ok()?;
+    let number = match parsed.italian_leading_zero {
+        Some(true) => with_own_zeros(&parsed)?,
+        _ => parsed,
+    };
+    fits(&number).then(|| joined(&number)).flatten()
+}
+
+/// Whether what follows the country code may begin with a prefix for calls within the country, though
+/// its length is possible. Where the prefix is a 1 or an 8, what begins with it is too long; but
+/// Belarus has numbers of many lengths.
+fn may_hold_prefix(number: &PhoneNumber) -> bool {
+    let first = number.national_number / 10u64.pow(number.national_number.max(1).ilog10());
+    number.italian_leading_zero == Some(true) || number.country_code == 375 && first == 8
+}
+
+/// The number with as many of its zeros as are part of it.
+fn with_own_zeros(number: &PhoneNumber) -> Option<PhoneNumber> {
+    let zeros = number.number_of_leading_zeros.unwrap_or(1);
+    (0..=zeros)
+        .rev()
+        .map(|zeros| with_zeros(number.clone(), zeros))
+        .find(|number| PHONE_NUMBER_UTIL.is_valid_number(number) && !is_italian_mobile(number))
+}
+
+/// Whether a mobile number of today's length stands behind a zero. By the tables it may be a landline
+/// with it, but landlines so long are hardly in use, and nobody writes to them.
+fn is_italian_mobile(number: &PhoneNumber) -> bool {
+    number.country_code == 39
+        && number.italian_leading_zero == Some(true)
+        && number.national_number >= 1_000_000_000
+        && PHONE_NUMBER_UTIL.get_number_type(&with_zeros(number.clone(), 0))
+            == PhoneNumberType::Mobile
+}
+
+fn with_zeros(number: PhoneNumber, zeros: i32) -> PhoneNumber {
+    PhoneNumber {
+        italian_leading_zero: (zeros > 0).then_some(true),
+        number_of_leading_zeros: (zeros > 0).then_some(zeros),
+        ..number
+    }
 }
 
 /// The reverse of [`split`].
@@ -64,13 +110,12 @@ fn split(phone: Phone) -> Option<PhoneNumber> {
         let shown = national_number.checked_ilog10().map_or(0, |log| log + 1);
         // Zeros at the front of the rest are part of its length (Italy).
         let zeros = i32::try_from(digits - length - shown).ok()?;
-        Some(PhoneNumber {
+        let number = PhoneNumber {
             country_code,
             national_number,
-            italian_leading_zero: (zeros > 0).then_some(true),
-            number_of_leading_zeros: (zeros > 0).then_some(zeros),
             ..PhoneNumber::default()
-        })
+        };
+        Some(with_zeros(number, zeros))
     })
 }
 
@@ -78,7 +123,9 @@ fn split(phone: Phone) -> Option<PhoneNumber> {
 mod tests {
     use super::*;
     use crate::domain::phone::mask_digits;
-    use rlibphonenumber::PhoneNumberType;
+    use proptest::prelude::*;
+    use proptest::sample::select;
+    use rlibphonenumber::{PhoneNumberFormat, Region};
 
     fn dialled(text: &str) -> Option<String> {
         super::dialled(Phone::parse(text).unwrap()).map(Phone::digits)
@@ -117,26 +164,28 @@ mod tests {
         }
     }
 
-    /// `mask_digits` leaves 7 and 8 digits alone elsewhere, so that ids can be looked for. In South
-    /// Africa (27) only machines have numbers that short.
+    /// `mask_digits` has lists of countries for 7 and 8 digits, so that counters can be looked for
+    /// elsewhere. In South Africa (27) only machines have numbers that short.
     #[test]
-    fn r_23_a_short_number_is_masked_in_ids_where_people_have_such() {
+    fn r_23_a_short_number_is_masked_in_ids_where_there_are_such() {
         let mut whole = Vec::new();
         for number in (1_000_000..10_000_000)
             .chain(10_000_000..100_000_000)
             .step_by(9_999)
         {
             let phone = Phone::from_number(number).unwrap();
-            let mobile = split(phone).is_some_and(|number| {
-                let kind = PhoneNumberType::Mobile;
-                let answer =
-                    PHONE_NUMBER_UTIL.is_possible_number_for_type_with_reason(&number, kind);
-                matches!(answer, Ok(NumberLengthType::IsPossible))
-            });
-            let id = format!("u{}", phone.digits());
-            if mobile && !id.starts_with("u27") && mask_digits(&id) == id {
-                whole.push(id);
+            let Some(number) = split(phone).filter(fits) else {
+                continue;
+            };
+            let mobile = PHONE_NUMBER_UTIL
+                .is_possible_number_for_type_with_reason(&number, PhoneNumberType::Mobile);
+            let mobile = matches!(mobile, Ok(NumberLengthType::IsPossible));
+            let digits = phone.digits();
+            let mut ids = vec![format!("u{digits}-x"), format!("{digits}x")];
+            if mobile && number.country_code != 27 {
+                ids.push(format!("u-{digits}-x"));
             }
+            whole.extend(ids.into_iter().filter(|id| mask_digits(id) == *id));
         }
         assert!(whole.is_empty(), "{whole:?}");
     }
@@ -171,6 +220,37 @@ mod tests {
             ("+36 (06) 20 123 4567", "36201234567"),
             ("+7 (8) 912 345 67 89", "79123456789"),
             ("+370 (8) 612 34567", "37061234567"),
+            // The tables know no prefix, or none of one zero.
+            ("+48 (0) 512 345 678", "48512345678"),
+            ("+420 (0) 601 123 456", "420601123456"),
+            ("+30 (0) 691 234 5678", "306912345678"),
+            ("+56 (0) 9 8765 4321", "56987654321"),
+            ("+352 (0) 621 123 456", "352621123456"),
+            ("+968 (0) 9212 3456", "96892123456"),
+            ("+852 (0) 9123 4567", "85291234567"),
+            ("+34 (0) 612 345 678", "34612345678"),
+            ("+351 (0) 912 345 678", "351912345678"),
+            ("+45 (0) 20 12 34 56", "4520123456"),
+            ("+1 (0) 202 555 0143", "12025550143"),
+            ("+1 1 202 555 0143", "12025550143"),
+            ("+39 (0) 347 123 4567", "393471234567"),
+            ("+39 (0) 345 123 4567", "393451234567"),
+            ("+378 (0) 66 66 12 12", "37866661212"),
+            // Written twice, or as 00.
+            ("+49 (0)030 123456", "4930123456"),
+            ("+49 00 30 123456", "4930123456"),
+            ("+44 (0) 07911 123456", "447911123456"),
+            ("+48 (0) 0512 345 678", "48512345678"),
+            ("+39 (0) 0347 123 4567", "393471234567"),
+            // A prefix that does not begin with a zero.
+            ("+39 (0) 0345 123 4567", "393451234567"),
+            ("+39 (0) 06 1234 5678", "390612345678"),
+            ("+375 (8) 029 123-45-67", "375291234567"),
+            ("+375 (80) 29 123 45 67", "375291234567"),
+            ("+375 (8) 29 123 45 67", "375291234567"),
+            ("+375 (0) 29 123 45 67", "375291234567"),
+            ("+7 (8) 701 123 45 67", "77011234567"),
+            ("+993 (8) 66 12 34 56", "99366123456"),
         ] {
             assert_eq!(dialled(text).as_deref(), Some(digits), "{text}");
         }
@@ -185,17 +265,85 @@ mod tests {
             "+225 01 23 45 67 89",
             "+225 (07) 08 12 34 56",
             "+242 06 123 4567",
+            "+229 01 95 12 34 56",
+            "+241 06 03 12 34",
+            "+39 06 6982",
+            "+39 0341 123456",
+            "+39 02 1234 5678",
+            "+375 8011234567",
+            "+7 800 555 35 35",
+            "+7 8442 12 34 56",
         ] {
             let digits = Phone::parse(text).unwrap().digits();
             assert_eq!(dialled(text), Some(digits), "{text}");
         }
     }
 
-    proptest::proptest! {
+    /// In the whole world: the prefix of the country, a zero and two, before what exists there.
+    #[test]
+    fn r_19_no_country_is_dialled_with_a_prefix_inside() {
+        let kinds = [PhoneNumberType::Mobile, PhoneNumberType::FixedLine];
+        let mut wrong = Vec::new();
+        let regions: Vec<Region> = PHONE_NUMBER_UTIL.get_supported_regions().collect();
+        for (region, kind) in regions
+            .iter()
+            .flat_map(|region| kinds.map(|kind| (*region, kind)))
+        {
+            let Ok(number) = PHONE_NUMBER_UTIL.get_example_number_for_type_and_region(region, kind)
+            else {
+                continue;
+            };
+            let whole = joined(&number).unwrap();
+            assert_eq!(super::dialled(whole), Some(whole), "{region:?}");
+            let code = number.country_code.to_string();
+            let rest = whole.digits()[code.len()..].to_owned();
+            // As it is dialled there.
+            let national = PHONE_NUMBER_UTIL.format(&number, PhoneNumberFormat::National);
+            let national: String = national.chars().filter(char::is_ascii_digit).collect();
+            let own = national.strip_suffix(&*rest).unwrap_or_default();
+            for prefix in ["0", "00", own, &format!("{own}{own}"), &format!("{own}0")] {
+                let Ok(phone) = Phone::parse(&format!("{code}{prefix}{rest}")) else {
+                    continue;
+                };
+                // With a zero or a prefix it may be another number that exists.
+                let other = split(phone).is_some_and(|other| {
+                    (0..=other.number_of_leading_zeros.unwrap_or_default())
+                        .map(|zeros| with_zeros(other.clone(), zeros))
+                        .any(|other| {
+                            PHONE_NUMBER_UTIL.is_valid_number(&other)
+                                && joined(&other) != Some(whole)
+                        })
+                });
+                let got = super::dialled(phone);
+                if !other && got.is_some_and(|got| got != whole) {
+                    wrong.push(format!("{region:?}: {code} ({prefix}) {rest}: {got:?}"));
+                }
+            }
+        }
+        assert!(wrong.is_empty(), "{wrong:#?}");
+    }
+
+    fn same_again(phone: Phone) -> Result<(), TestCaseError> {
+        if let Some(once) = super::dialled(phone) {
+            prop_assert_eq!(super::dialled(once), Some(once));
+        }
+        Ok(())
+    }
+
+    proptest! {
         #[test]
-        fn what_is_dialled_is_a_possible_number(number in 1_000_000u64..999_999_999_999_999) {
-            if let Some(phone) = super::dialled(Phone::from_number(number).unwrap()) {
-                proptest::prop_assert!(super::dialled(phone).is_some());
+        fn what_is_dialled_is_dialled_as_it_is(number in 1_000_000u64..999_999_999_999_999) {
+            same_again(Phone::from_number(number).unwrap())?;
+        }
+
+        #[test]
+        fn so_it_is_with_prefixes_behind_country_codes_that_exist(
+            code in select(PHONE_NUMBER_UTIL.get_supported_calling_codes().collect::<Vec<_>>()),
+            prefix in select(vec!["", "0", "00", "000", "8", "80", "800", "1", "01", "06", "08"]),
+            rest in "[0-9]{4,11}",
+        ) {
+            if let Ok(phone) = Phone::parse(&format!("{code}{prefix}{rest}")) {
+                same_again(phone)?;
             }
         }
     }

@@ -8,7 +8,7 @@ use super::ledger::Counter;
 use super::taken::Taken;
 use super::writer::Txn;
 use super::{Store, damage, signed};
-use crate::domain::{Callback, ChannelId, Lane, UnixMs};
+use crate::domain::{Callback, ChannelId, Lane, Person, UnixMs};
 use crate::store::{LaneOf, PendingCallback, RelayOutcome, StoreError, Take, row};
 use rusqlite::{Connection, OptionalExtension, Result};
 
@@ -35,7 +35,7 @@ pub(super) fn enqueue(
 ) -> Result<()> {
     let (lane, order) = match callback {
         Callback::Status(_) => (Lane::Status, message.unwrap_or_default()),
-        Callback::Inbound(entry) => (Lane::Inbound, signed(entry.from.number())),
+        Callback::Inbound(entry) => (Lane::Inbound, signed(Person::of(entry.from).key().number())),
     };
     let waits: bool = txn
         .conn

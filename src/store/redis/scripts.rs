@@ -222,7 +222,10 @@ mod tests {
     async fn the_numbers_of_a_person_are_those_of_the_domain() {
         let server = RedisServer::start();
         let link = server.link();
-        let script = Script::new(&compose(&shared(false), "return numbers_of(ARGV[1])"));
+        let script = Script::new(&compose(
+            &shared(false),
+            "return { numbers_of(ARGV[1]), key_of(ARGV[1]) }",
+        ));
         for digits in [
             "525512345678",
             "5215512345678",
@@ -237,13 +240,28 @@ mod tests {
             "5501987654321",
             "5111234567",
             "12025550143",
+            "22995123456",
+            "2290195123456",
+            "2290131234567",
+            "22507081234",
+            "2250707081234",
+            "22505123456",
+            "2250505123456",
+            "22501234567",
+            "2250101234567",
+            "2250107081234",
+            "22520304050",
+            "2252720304050",
+            "2348021234567",
         ] {
             let phone = crate::domain::Phone::parse(digits).unwrap();
             let mut call = script.key("k");
             call.arg(digits);
-            let mut found: Vec<u64> = link.run(&call).await.unwrap();
-            let person = crate::domain::Person::of(phone).numbers();
-            let mut expected: Vec<u64> = person.map(crate::domain::Phone::number).collect();
+            let (mut found, key): (Vec<u64>, u64) = link.run(&call).await.unwrap();
+            let person = crate::domain::Person::of(phone);
+            assert_eq!(key, person.key().number(), "{digits}");
+            let mut expected: Vec<u64> =
+                person.numbers().map(crate::domain::Phone::number).collect();
             found.sort_unstable();
             expected.sort_unstable();
             assert_eq!(found, expected, "{digits}");

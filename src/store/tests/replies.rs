@@ -23,6 +23,7 @@ stories! {
     stop_counts_for_the_number_that_was_written_to_however_whatsapp_spells_it,
     r_18_a_person_is_known_by_either_number,
     r_18_the_newest_message_to_either_number_is_answered,
+    r_18_what_a_person_says_by_either_number_is_told_in_order,
     r_22_a_reply_of_a_user_id_is_of_whom_the_quoted_message_went_to,
 }
 
@@ -567,6 +568,42 @@ async fn r_18_the_newest_message_to_either_number_is_answered(new: NewWorld) {
             to_mexico("m", !id).to,
             "as MoEngage knows them"
         );
+        world.check().await;
+    }
+}
+
+async fn r_18_what_a_person_says_by_either_number_is_told_in_order(new: NewWorld) {
+    let (world, queue) = (new(), lane("a", Lane::Inbound));
+    for (msg_id, spelled) in [("m1", false), ("m2", true)] {
+        world.accept_on("a", &to_mexico(msg_id, spelled), 0).await;
+        let claimed = world.claim(0).await.remove(0);
+        world.settle(&claimed, receipt(msg_id), 0).await;
+    }
+    let says = |text| Reply {
+        from: Some(to_mexico("m", true).to),
+        ..reply(1, text)
+    };
+    for (quoted, text) in [("m1", "STOP"), ("m2", "START"), ("m1", "Hello")] {
+        take(&world, to(quoted, says(text)), 1).await;
+    }
+    // One is under way at a time; what MoEngage is told is the number that it knows.
+    for (text, spelled) in [("STOP", false), ("START", true), ("Hello", false)] {
+        let due = world.callbacks(&queue, 2).await;
+        let [
+            PendingCallback {
+                callback: Callback::Inbound(entry),
+                handle,
+                ..
+            },
+        ] = &due[..]
+        else {
+            panic!("{due:?}")
+        };
+        assert_eq!(
+            (&*entry.text, entry.from),
+            (text, to_mexico("m", spelled).to)
+        );
+        world.end(&queue, *handle, taken(), 2).await;
         world.check().await;
     }
 }

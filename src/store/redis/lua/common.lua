@@ -20,7 +20,7 @@
 --   oo:CHANNEL          opted out of all messages  om:CHANNEL  of promotions
 --   rs                  replies seen, by when
 --   c:N                 a callback: order|message|tries|created|row
---   co:LANE:CHANNEL:ORDER  callbacks of one message (person), in order; the first is ready or taken
+--   co:LANE:CHANNEL:ORDER  callbacks of one message (person, by `key_of`), in order; the first is ready or taken
 --   cr:LANE:CHANNEL     ready, by due              dl:LANE:CHANNEL  dead letters, by age
 --   dm:N                dead letters of a message  dr  dead letter -> reason
 --   replicas            processes by the end of their lease (Redis' clock, ms)
@@ -56,18 +56,30 @@ local function key_m(id) return P .. 'm:' .. id end
 
 -- All numbers of a person, the given one first (domain/person.rs; a test compares the two).
 local function numbers_of(phone)
-  -- Only numbers that begin with a five have another one, and most calls are about others.
-  if string.byte(phone) ~= 53 then return { phone } end
-  local ten, eight = '([1-9]' .. string.rep('%d', 9) .. ')$', '([6-9]' .. string.rep('%d', 7) .. ')$'
+  -- Only numbers in a few countries have another one, and most calls are about others.
+  if not (string.find(phone, '^5[245]') or string.find(phone, '^22[59]')) then return { phone } end
+  local six = string.rep('%d', 6)
+  local ten, eight = '([1-9]%d%d%d' .. six .. ')$', '([6-9]%d' .. six .. ')$'
   local rules = {
     ['^521' .. ten] = '52%1', ['^52' .. ten] = '521%1', ['^549' .. ten] = '54%1', ['^54' .. ten] = '549%1',
     ['^55([1-9]%d)9' .. eight] = '55%1%2', ['^55([1-9]%d)' .. eight] = '55%19%2',
+    ['^22901([24569]%d' .. six .. ')$'] = '229%1', ['^229([24569]%d' .. six .. ')$'] = '22901%1',
   }
+  for prefix, second in pairs({ ['01'] = '[0-3]', ['05'] = '[4-6]', ['07'] = '[7-9]' }) do
+    local old = '([04-9]' .. second .. six .. ')$'
+    rules['^225' .. prefix .. old], rules['^225' .. old] = '225%1', '225' .. prefix .. '%1'
+  end
   for spelling, rule in pairs(rules) do
     local other, found = string.gsub(phone, spelling, rule)
     if found == 1 then return { phone, other } end
   end
   return { phone }
+end
+
+-- The one number that stands for a person: the shorter one.
+local function key_of(phone)
+  local one, other = unpack(numbers_of(phone))
+  return other and #other < #one and other or one
 end
 
 -- Whether a person opted out of a channel: of all messages (oo), of promotions (om). 0.1.0 knows an

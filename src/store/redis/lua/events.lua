@@ -198,7 +198,7 @@ local function take_reply(name, life, from, shown, context, text, text_json, at,
     .. (msg_id and ',"msg_id":' .. cjson.encode(msg_id) or '')
     .. ',"inbound":{"from":' .. person .. ',"waba":' .. cjson.encode(waba)
     .. ',"text":' .. text_json .. ',"payload":' .. payload .. '}}'
-  enqueue(home, 1, person, id or '', row, now)
+  enqueue(home, 1, key_of(person), id or '', row, now)
   replies.told = replies.told + 1
   -- Last: what failed in its middle is to be done again.
   call('ZADD', P .. 'rs', now, name)
