@@ -28,7 +28,7 @@ pub enum Keyword {
 
 impl Keywords {
     /// Takes the configured words: those that stop everything, those that stop promotions, those that
-    /// undo both. STOP, and the text of WhatsApp's own button, are always among them.
+    /// undo the first. STOP, and the text of WhatsApp's own button, are always among them.
     pub fn new<S: AsRef<str>>(stop: &[S], stop_marketing: &[S], start: &[S]) -> Self {
         let normalized = |words: &[S]| {
             words

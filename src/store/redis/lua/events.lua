@@ -151,9 +151,7 @@ end
 -- promotions pass again, and where it does not, its next 131050 opts out again.
 local function obey(keyword, channel, phone)
   if keyword ~= 'start' then return opt_out(keyword, channel, phone) end
-  for _, scope in ipairs({ 'oo', 'om' }) do
-    call('SREM', P .. scope .. ':' .. channel, unpack(numbers_of(phone)))
-  end
+  call('SREM', P .. 'oo:' .. channel, unpack(numbers_of(phone)))
 end
 
 local function take_reply(name, life, from, shown, context, text, text_json, at, keyword)
