@@ -8,7 +8,7 @@ pub use hold::watch_hold;
 pub use sweep::sweep;
 
 use crate::alert::{self, Code};
-use crate::channel::{Account, Channels, Webhook};
+use crate::channel::{Account, Channels, Found, Webhook};
 use crate::clock;
 use crate::outbox::{Outbox, retry_delay};
 use crate::provider::{Provider, SubscriptionState};
@@ -199,9 +199,12 @@ pub async fn keep_subscribed(
             Ok(state) => {
                 tracing::info!(account = %account.id, %state, "the provider's events come here");
                 // Where this cannot be stored, the next look does it.
-                let _ = webhook
-                    .confirmed(state == SubscriptionState::Replaced)
-                    .await;
+                let found = match state {
+                    SubscriptionState::Added => Found::Nothing,
+                    SubscriptionState::Present => Found::Itself,
+                    SubscriptionState::Replaced => Found::Another,
+                };
+                let _ = webhook.confirmed(found).await;
                 failures = 0;
                 interval
             }

@@ -82,7 +82,7 @@ const OUTSIDE_CALLS: &[(&str, &str)] = &[("SystemTime::now", "clock sandbox")];
 /// in constant time, so those who let callers in are not in it. TLS is never weakened.
 #[rustfmt::skip]
 const CAREFUL: &[(&str, &str)] = &[
-    ("expose_secret", "alert channel config app/parts cli/ops_client cli/check jumper/mod jumper/token store"),
+    ("expose_secret", "alert channel config app/parts ops/webhook cli/ops_client cli/check jumper/mod jumper/token store"),
     ("ct_eq", "channel"),
     ("danger_accept_invalid_certs", ""),
     ("danger_accept_invalid_hostnames", ""),

@@ -47,6 +47,17 @@ pub enum Caller {
     Anybody,
 }
 
+/// What was registered of ours when the address of now was looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// Nothing: no other address is in use.
+    Nothing,
+    /// That address.
+    Itself,
+    /// Another one, or nobody knows.
+    Another,
+}
+
 /// What was registered before the address of now.
 #[derive(Debug, Clone)]
 enum Before {
@@ -158,21 +169,26 @@ impl Webhook {
         self.admit(None).is_ok().then_some(!self.open)
     }
 
-    /// The address of now is registered; `instead` says that it took the place of another one.
-    pub async fn confirmed(&self, instead: bool) -> Result<(), StoreError> {
+    /// The address of now is registered.
+    pub async fn confirmed(&self, found: Found) -> Result<(), StoreError> {
         self.look().await?;
-        let before = {
+        let (before, until) = {
             let kept = self.kept();
-            if self.open || matches!(kept.before, Before::Nothing) || kept.until.is_some() {
-                return Ok(());
-            }
-            kept.before.clone()
+            (kept.before.clone(), kept.until)
         };
-        let until = clock::now().plus(if instead { GRACE } else { Duration::ZERO });
+        if self.open || matches!(before, Before::Nothing) {
+            return Ok(());
+        }
+        let now = clock::now();
+        let until = match found {
+            Found::Nothing if until.is_none_or(|until| now < until) => now,
+            Found::Itself if until.is_none() => now,
+            Found::Another if until.is_none() => now.plus(GRACE),
+            _ => return Ok(()),
+        };
         self.save_before(&before, Some(until)).await?;
-        tracing::info!(channel = %self.channel, grace_s = if instead { GRACE.as_secs() } else { 0 },
-            "the webhook's address with the secret is registered; the one before is served no longer \
-             than the grace");
+        tracing::info!(channel = %self.channel, before_is_served_ms = until.since(now).as_millis(),
+            "the webhook's address with the secret is in use");
         self.look().await
     }
 

@@ -5,7 +5,7 @@
 //! and waits for nothing else.
 
 use crate::alert::Guesses;
-use crate::channel::{Caller, Channel, Channels, Webhook, Webhooks};
+use crate::channel::{Caller, Channel, Channels, Found, Webhook, Webhooks};
 use crate::domain::{ChannelId, OptOut};
 use crate::http::{BodyFault, because, json, no_such_route, vouch, whole};
 use crate::outbox::Outbox;
@@ -269,7 +269,7 @@ fn confirm(webhook: &Arc<Webhook>) {
         let webhook = webhook.clone();
         tokio::spawn(async move {
             // Where it cannot be stored, the next post does it.
-            let _ = webhook.confirmed(true).await;
+            let _ = webhook.confirmed(Found::Another).await;
         });
     }
 }

@@ -1,9 +1,9 @@
 //! Statuses whose message only Datastore still knows: which ids to ask for, and what the answer does.
 
-use super::events::{self, rank};
+use super::events::rank;
 use super::settle::Found;
 use super::writer::Txn;
-use super::{Store, channel_id, damage, damaged, settle, signed};
+use super::{Store, channel_id, damage, damaged, early, settle, signed};
 use crate::domain::state::Step;
 use crate::domain::{
     AccountId, Life, Message, Names, Person, Phone, ProviderId, Receipt, State, Template, UnixMs,
@@ -65,7 +65,7 @@ impl Store {
                     provider_id: provider_id.clone(),
                     conversation: None,
                 };
-                events::match_early(txn, &message, &receipt, now, &mut folded)?;
+                early::match_early(txn, &message, &receipt, now, &mut folded)?;
             }
             txn.conn
                 .prepare_cached(

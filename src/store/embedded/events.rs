@@ -3,23 +3,23 @@
 
 use super::ledger::Counter;
 use super::writer::Txn;
-use super::{Store, callbacks, crowd, damage, damaged, evidence, opt_out, settle, signed};
+use super::{Store, callbacks, crowd, damage, damaged, early, evidence, opt_out, settle, signed};
 use crate::domain::{
     AccountId, BELIEVED, Callback, ChannelId, Code, Incoming, MsgId, OptOut, Phone, Progress,
-    ProviderId, Receipt, Status, StatusEntry, StatusEvent, UnixMs,
+    ProviderId, Status, StatusEntry, StatusEvent, UnixMs,
 };
-use crate::store::{EventRules, Folded, MOST_OF_ONE, StoreError, row};
+use crate::store::{EventRules, Folded, StoreError, row};
 use rusqlite::{Connection, OptionalExtension, Result, Row};
 use tokio::time::Instant;
 
 /// A message that an event belongs to.
-struct Matched {
+pub(super) struct Matched {
     id: i64,
     channel: ChannelId,
     msg_id: MsgId,
     progress: Progress,
     history_len: i64,
-    accepted_at: UnixMs,
+    pub(super) accepted_at: UnixMs,
 }
 
 impl Store {
@@ -90,7 +90,12 @@ impl Here<'_> {
 }
 
 /// The same for what came at another time.
-fn believed(at: Option<UnixMs>, earliest: UnixMs, came: UnixMs, folded: &mut Folded) -> UnixMs {
+pub(super) fn believed(
+    at: Option<UnixMs>,
+    earliest: UnixMs,
+    came: UnixMs,
+    folded: &mut Folded,
+) -> UnixMs {
     match at {
         Some(at) if (earliest..=came.plus(BELIEVED)).contains(&at) => at,
         Some(_) => {
@@ -115,10 +120,10 @@ fn take_status(
         };
         return fold(txn, &message, &event, here.now, folded);
     }
-    if is_kept(txn.conn, &here.rules.account, event)? {
+    if early::is_kept(txn.conn, &here.rules.account, event)? {
         folded.superseded += 1;
     } else {
-        keep_early(txn, here, event, folded)?;
+        early::keep(txn, here, event, folded)?;
     }
     match event.recipient {
         Some(recipient) => {
@@ -126,60 +131,6 @@ fn take_status(
         }
         None => Ok(()),
     }
-}
-
-/// Keeps a status for the message whose receipt is still to come.
-fn keep_early(
-    txn: &mut Txn<'_>,
-    here: &Here<'_>,
-    event: &StatusEvent,
-    folded: &mut Folded,
-) -> Result<()> {
-    if !crowd::has_room(txn, here)? {
-        folded.no_room += 1;
-        return Ok(());
-    }
-    folded.unmatched += 1;
-    txn.conn
-        .prepare_cached(
-            // What Datastore was asked for once is not asked for again by a later event.
-            "INSERT INTO event (account, channel, kind, provider_id, recipient, status, at,
-                                received_at, error, asked)
-             VALUES (?1, ?2, 'status', ?3, ?4, ?5, ?6, ?7, ?8,
-                     EXISTS (SELECT 1 FROM event
-                             WHERE account = ?1 AND provider_id = ?3 AND asked = 1))",
-        )?
-        .execute((
-            here.rules.account.as_str(),
-            here.rules.channel.as_str(),
-            event.provider_id.as_str(),
-            event.recipient.map(|phone| signed(phone.number())),
-            event.status.as_str(),
-            event.at.map(|at| at.0),
-            here.now.0,
-            &event.error,
-        ))?;
-    crowd::trim(txn, here, folded)
-}
-
-/// Whether the same status of the same message waits already, naming the same person if any, which says
-/// nothing new; or as many of that message as are kept.
-fn is_kept(conn: &Connection, account: &AccountId, event: &StatusEvent) -> Result<bool> {
-    conn.prepare_cached(
-        "SELECT count(*) >= ?5 OR coalesce(max(same), 0) FROM
-           (SELECT status = ?3 AND (?4 IS NULL OR recipient IS ?4) AS same FROM event
-            WHERE account = ?1 AND provider_id = ?2 LIMIT ?5)",
-    )?
-    .query_row(
-        (
-            account.as_str(),
-            event.provider_id.as_str(),
-            event.status.as_str(),
-            event.recipient.map(|phone| signed(phone.number())),
-            MOST_OF_ONE,
-        ),
-        |row| row.get(0),
-    )
 }
 
 /// Keeps an event that is not relayed, for a person to look at.
@@ -208,29 +159,6 @@ pub(super) fn keep_other(
     crowd::trim(txn, here, folded)
 }
 
-/// Folds the events that came before the receipt, in the order they came.
-pub(super) fn match_early(
-    txn: &mut Txn<'_>,
-    message: &settle::Found,
-    receipt: &Receipt,
-    now: UnixMs,
-    folded: &mut Folded,
-) -> Result<()> {
-    let Some(account) = account_of(txn.conn, message.id)? else {
-        return Ok(());
-    };
-    let early = take_unmatched(txn.conn, &account, &receipt.provider_id)?;
-    for (mut event, came) in early {
-        // Read again each time: the fold before changed it.
-        if let Some(matched) = by_provider_id(txn.conn, &account, &receipt.provider_id)? {
-            let earliest = matched.accepted_at.minus(BELIEVED);
-            event.at = Some(believed(event.at, earliest, came, folded));
-            fold(txn, &matched, &event, now, folded)?;
-        }
-    }
-    Ok(())
-}
-
 /// The account of a message, if it can be read.
 pub(super) fn account_of(conn: &Connection, id: i64) -> Result<Option<AccountId>> {
     let account = |row: &Row<'_>| AccountId::parse(row.get_ref(0)?.as_str()?).map_err(damaged);
@@ -244,40 +172,7 @@ pub(super) fn recipient_of(conn: &Connection, id: i64) -> Result<Option<Phone>> 
         .query_row([id], |row| damage::readable(settle::phone(row.get(0)?)))
 }
 
-/// The statuses that wait for this id, each with when it came.
-fn take_unmatched(
-    conn: &Connection,
-    account: &AccountId,
-    id: &ProviderId,
-) -> Result<Vec<(StatusEvent, UnixMs)>> {
-    let mut select = conn.prepare_cached(
-        "SELECT status, at, received_at, error FROM event
-         WHERE account = ?1 AND provider_id = ?2 AND kind = 'status' ORDER BY id",
-    )?;
-    let read = |row: &Row<'_>| {
-        let word = row.get_ref(0)?.as_str()?;
-        let at: Option<i64> = row.get(1)?;
-        let event = StatusEvent {
-            provider_id: id.clone(),
-            status: Status::parse(word).ok_or_else(|| damaged(format!("no status {word}")))?,
-            at: at.map(UnixMs),
-            recipient: None,
-            error: row.get(3)?,
-        };
-        Ok((event, UnixMs(row.get(2)?)))
-    };
-    let rows = select.query_map((account.as_str(), id.as_str()), |row| {
-        damage::readable(read(row))
-    })?;
-    let events: Vec<_> = rows.filter_map(Result::transpose).collect::<Result<_>>()?;
-    if !events.is_empty() {
-        conn.prepare_cached("DELETE FROM event WHERE account = ?1 AND provider_id = ?2")?
-            .execute((account.as_str(), id.as_str()))?;
-    }
-    Ok(events)
-}
-
-fn by_provider_id(
+pub(super) fn by_provider_id(
     conn: &Connection,
     account: &AccountId,
     id: &ProviderId,
@@ -304,7 +199,7 @@ fn matched(row: &Row<'_>) -> Result<Matched> {
     })
 }
 
-fn fold(
+pub(super) fn fold(
     txn: &mut Txn<'_>,
     message: &Matched,
     event: &StatusEvent,

@@ -7,7 +7,7 @@
 use super::events;
 use super::settle::{self, Found};
 use super::writer::Txn;
-use super::{damage, damaged, signed};
+use super::{damage, damaged, early, signed};
 use crate::domain::proof::LastProof;
 use crate::domain::state::Step;
 use crate::domain::{AccountId, Life, Person, Phone, ProviderId, Receipt, UnixMs, Writer};
@@ -62,7 +62,7 @@ pub(super) fn weigh_recipient(
         provider_id,
         conversation: None,
     };
-    events::match_early(txn, &message, &receipt, now, folded)
+    early::match_early(txn, &message, &receipt, now, folded)
 }
 
 /// The one message to this person about which there is doubt, if a status proves it, with the last

@@ -13,6 +13,7 @@ mod claim;
 mod crowd;
 mod damage;
 mod disk;
+mod early;
 mod events;
 mod evidence;
 #[cfg(any(test, fuzzing))]

@@ -1,7 +1,7 @@
 //! Write C: the end of an attempt, with everything that hangs on it, in one transaction.
 
 use super::writer::Txn;
-use super::{Store, callbacks, channel_id, damage, damaged, events, evidence, signed};
+use super::{Store, callbacks, channel_id, damage, damaged, early, events, evidence, signed};
 use crate::domain::proof::LastProof;
 use crate::domain::state::Step;
 use crate::domain::{
@@ -69,7 +69,7 @@ impl Store {
                 Settlement::Accepted { receipt, taps } => {
                     receive(txn, &message, receipt, now)?;
                     keep_taps(txn, &message, taps)?;
-                    events::match_early(txn, &message, receipt, now, &mut folded)?;
+                    early::match_early(txn, &message, receipt, now, &mut folded)?;
                 }
                 Settlement::Retry { due, aside, proof } => {
                     let queue = (*due, *aside, *proof);

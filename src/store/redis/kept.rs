@@ -23,8 +23,10 @@ return redis.call('HDEL', KEYS[1], ARGV[1])
 static KEEP: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"
-redis.call('HSETNX', KEYS[1], ARGV[1], ARGV[2])
-return redis.call('HGET', KEYS[1], ARGV[1])
+local kept = redis.call('HGET', KEYS[1], ARGV[1])
+if kept then return kept end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+return ARGV[2]
 ",
     )
 });

@@ -147,8 +147,7 @@ local function seen_before(name, life)
   return seen and (life == '' or math.abs(now - seen) <= tonumber(life))
 end
 
--- What a word asks for. The undone is undone whole: no provider of ours tells that WhatsApp lets
--- promotions pass again, and where it does not, its next 131050 opts out again.
+-- What a word asks for. START does not undo a stop of promotions, which the person made at WhatsApp itself.
 local function obey(keyword, channel, phone)
   if keyword ~= 'start' then return opt_out(keyword, channel, phone) end
   call('SREM', P .. 'oo:' .. channel, unpack(numbers_of(phone)))

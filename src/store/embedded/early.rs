@@ -1,0 +1,118 @@
+//! Statuses that came before the receipt of their message: kept, known again, told once it is there.
+
+use super::events::{self, Here};
+use super::writer::Txn;
+use super::{crowd, damage, damaged, settle, signed};
+use crate::domain::{AccountId, BELIEVED, ProviderId, Receipt, Status, StatusEvent, UnixMs};
+use crate::store::{Folded, MOST_OF_ONE};
+use rusqlite::{Connection, Result, Row};
+
+/// Keeps a status for the message whose receipt is still to come.
+pub(super) fn keep(
+    txn: &mut Txn<'_>,
+    here: &Here<'_>,
+    event: &StatusEvent,
+    folded: &mut Folded,
+) -> Result<()> {
+    if !crowd::has_room(txn, here)? {
+        folded.no_room += 1;
+        return Ok(());
+    }
+    folded.unmatched += 1;
+    txn.conn
+        .prepare_cached(
+            // What Datastore was asked for once is not asked for again by a later event.
+            "INSERT INTO event (account, channel, kind, provider_id, recipient, status, at,
+                                received_at, error, asked)
+             VALUES (?1, ?2, 'status', ?3, ?4, ?5, ?6, ?7, ?8,
+                     EXISTS (SELECT 1 FROM event
+                             WHERE account = ?1 AND provider_id = ?3 AND asked = 1))",
+        )?
+        .execute((
+            here.rules.account.as_str(),
+            here.rules.channel.as_str(),
+            event.provider_id.as_str(),
+            event.recipient.map(|phone| signed(phone.number())),
+            event.status.as_str(),
+            event.at.map(|at| at.0),
+            here.now.0,
+            &event.error,
+        ))?;
+    crowd::trim(txn, here, folded)
+}
+
+/// Whether the same status of the same message waits already, naming the same person if any, which says
+/// nothing new; or as many of that message as are kept.
+pub(super) fn is_kept(conn: &Connection, account: &AccountId, event: &StatusEvent) -> Result<bool> {
+    conn.prepare_cached(
+        "SELECT count(*) >= ?5 OR coalesce(max(same), 0) FROM
+           (SELECT status = ?3 AND (?4 IS NULL OR recipient IS ?4) AS same FROM event
+            WHERE account = ?1 AND provider_id = ?2 LIMIT ?5)",
+    )?
+    .query_row(
+        (
+            account.as_str(),
+            event.provider_id.as_str(),
+            event.status.as_str(),
+            event.recipient.map(|phone| signed(phone.number())),
+            MOST_OF_ONE,
+        ),
+        |row| row.get(0),
+    )
+}
+
+/// Folds the events that came before the receipt, in the order they came.
+pub(super) fn match_early(
+    txn: &mut Txn<'_>,
+    message: &settle::Found,
+    receipt: &Receipt,
+    now: UnixMs,
+    folded: &mut Folded,
+) -> Result<()> {
+    let Some(account) = events::account_of(txn.conn, message.id)? else {
+        return Ok(());
+    };
+    let early = take_unmatched(txn.conn, &account, &receipt.provider_id)?;
+    for (mut event, came) in early {
+        // Read again each time: the fold before changed it.
+        if let Some(matched) = events::by_provider_id(txn.conn, &account, &receipt.provider_id)? {
+            let earliest = matched.accepted_at.minus(BELIEVED);
+            event.at = Some(events::believed(event.at, earliest, came, folded));
+            events::fold(txn, &matched, &event, now, folded)?;
+        }
+    }
+    Ok(())
+}
+
+/// The statuses that wait for this id, each with when it came.
+fn take_unmatched(
+    conn: &Connection,
+    account: &AccountId,
+    id: &ProviderId,
+) -> Result<Vec<(StatusEvent, UnixMs)>> {
+    let mut select = conn.prepare_cached(
+        "SELECT status, at, received_at, error FROM event
+         WHERE account = ?1 AND provider_id = ?2 AND kind = 'status' ORDER BY id",
+    )?;
+    let read = |row: &Row<'_>| {
+        let word = row.get_ref(0)?.as_str()?;
+        let at: Option<i64> = row.get(1)?;
+        let event = StatusEvent {
+            provider_id: id.clone(),
+            status: Status::parse(word).ok_or_else(|| damaged(format!("no status {word}")))?,
+            at: at.map(UnixMs),
+            recipient: None,
+            error: row.get(3)?,
+        };
+        Ok((event, UnixMs(row.get(2)?)))
+    };
+    let rows = select.query_map((account.as_str(), id.as_str()), |row| {
+        damage::readable(read(row))
+    })?;
+    let events: Vec<_> = rows.filter_map(Result::transpose).collect::<Result<_>>()?;
+    if !events.is_empty() {
+        conn.prepare_cached("DELETE FROM event WHERE account = ?1 AND provider_id = ?2")?
+            .execute((account.as_str(), id.as_str()))?;
+    }
+    Ok(events)
+}
