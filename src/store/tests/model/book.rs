@@ -477,8 +477,7 @@ impl Book {
                 self.opted_out.insert((home, person, OptOut::Marketing));
             }
             "start" => {
-                self.opted_out
-                    .retain(|(at, who, _)| (*at, *who) != (home, person));
+                self.opted_out.remove(&(home, person, OptOut::All));
             }
             _ if answered.is_none() => return,
             _ => {}
