@@ -515,6 +515,7 @@ async fn r_71_what_bodies_bring_about_is_told_in_one_line_a_second_and_counted_w
         lines >= 1 && lines <= seconds + 2 && lines < PEOPLE,
         "{lines} lines in {seconds} s"
     );
-    let counted = figure(&gateway.metrics().await, "gateway_opt_outs_total");
+    let line = "gateway_opt_outs_total{scope=\"all\"}";
+    let counted = figure(&gateway.metrics().await, line);
     assert_eq!(counted, PEOPLE as f64);
 }

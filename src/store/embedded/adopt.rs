@@ -24,17 +24,14 @@ impl Store {
     ) -> std::result::Result<Vec<Unmatched>, StoreError> {
         let account = account.clone();
         self.read(move |conn| {
-            let mut ids = of_people_in_doubt(conn, &account, received_before, most / 2)?;
-            let mut select = conn.prepare_cached(
-                "SELECT provider_id, channel, received_at FROM event
-                 WHERE account = ?1 AND kind = 'status' AND asked = 0 AND received_at < ?2
-                 ORDER BY received_at",
-            )?;
-            let mut rows = select.query((account.as_str(), received_before.0))?;
-            while ids.len() < most {
-                let Some(row) = rows.next()? else { break };
-                add(&mut ids, damage::readable(read(row))?);
+            let first = oldest(conn, &account, received_before, most)?;
+            if first.len() < most {
+                // All of them are asked for: whose turn it is makes no difference.
+                return Ok(first);
             }
+            let mut ids = of_people_in_doubt(conn, &account, received_before, most / 2)?;
+            first.into_iter().for_each(|one| add(&mut ids, Some(one)));
+            ids.truncate(most);
             Ok(ids)
         })
         .await
@@ -78,8 +75,31 @@ impl Store {
     }
 }
 
+/// The ids that came first.
+fn oldest(
+    conn: &Connection,
+    account: &AccountId,
+    received_before: UnixMs,
+    most: usize,
+) -> Result<Vec<Unmatched>> {
+    let mut select = conn.prepare_cached(
+        "SELECT provider_id, channel, received_at FROM event
+         WHERE account = ?1 AND kind = 'status' AND asked = 0 AND received_at < ?2
+         ORDER BY received_at",
+    )?;
+    let mut rows = select.query((account.as_str(), received_before.0))?;
+    let mut ids = Vec::new();
+    while ids.len() < most {
+        let Some(row) = rows.next()? else { break };
+        add(&mut ids, damage::readable(read(row))?);
+    }
+    Ok(ids)
+}
+
 /// Messages in doubt that are looked at: those whose hold ends first.
 const MOST_IN_DOUBT: i64 = 500;
+/// Statuses of one person that are looked at: who is named by more has nothing to prove.
+const MOST_OF_A_PERSON: i64 = 100;
 
 /// One such id of each person who has a message in doubt: it may be all that stands in the way of a proof.
 fn of_people_in_doubt(
@@ -92,9 +112,8 @@ fn of_people_in_doubt(
         "SELECT recipient FROM message WHERE state = 3 AND account = ?1 ORDER BY due LIMIT ?2",
     )?;
     let mut select = conn.prepare_cached(
-        "SELECT provider_id, channel, received_at FROM event INDEXED BY event_recipient
-         WHERE account = ?1 AND recipient = ?2 AND kind = 'status' AND asked = 0
-           AND received_at < ?3 ORDER BY received_at LIMIT 1",
+        "SELECT provider_id, channel, received_at, asked FROM event INDEXED BY event_recipient
+         WHERE account = ?1 AND recipient = ?2 AND kind = 'status' LIMIT ?3",
     )?;
     let mut ids = Vec::new();
     let mut people = in_doubt.query((account.as_str(), MOST_IN_DOUBT))?;
@@ -105,9 +124,16 @@ fn of_people_in_doubt(
             continue;
         };
         for number in Person::of(phone).numbers() {
-            let params = (account.as_str(), signed(number.number()), received_before.0);
-            let found = select.query_row(params, |row| damage::readable(read(row)));
-            add(&mut ids, found.optional()?.flatten());
+            let params = (account.as_str(), signed(number.number()), MOST_OF_A_PERSON);
+            let mut rows = select.query(params)?;
+            while let Some(row) = rows.next()? {
+                let one = damage::readable(read(row))?;
+                let one = one.filter(|one| one.received_at < received_before);
+                if one.is_some() && row.get::<_, i64>(3)? == 0 {
+                    add(&mut ids, one);
+                    break;
+                }
+            }
         }
     }
     ids.truncate(most);

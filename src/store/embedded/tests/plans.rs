@@ -24,7 +24,7 @@ const LOOK_UPS: [&str; 11] = [
 
 /// What else a statement reads: its source, a part of its text, by which index or how, and why that
 /// is not much.
-const OTHERS: [(&str, &str, &str, &str); 52] = [
+const OTHERS: [(&str, &str, &str, &str); 54] = [
     (
         "read",
         "AND due < ?2 LIMIT ?3",
@@ -71,6 +71,18 @@ const OTHERS: [(&str, &str, &str, &str); 52] = [
         "settle",
         "ORDER BY due LIMIT ?2",
         "message_retry (channel=? AND aside=?)",
+        "limited",
+    ),
+    (
+        "adopt",
+        "SELECT recipient FROM message WHERE state = 3",
+        "SCAN message USING INDEX message_unknown",
+        "limited; those in doubt are few, and looked at only while more wait than are asked for",
+    ),
+    (
+        "adopt",
+        "AND recipient = ?2 AND kind = 'status' LIMIT",
+        "event_recipient (account=? AND recipient=?)",
         "limited",
     ),
     (

@@ -26,13 +26,15 @@ local function add_one_of(phone)
   end
 end
 
-for _, id in ipairs(call('ZRANGE', P .. 'u', 0, MOST_IN_DOUBT - 1)) do
+local asks = call('ZRANGEBYSCORE', P .. 'ask', '-inf', '(' .. ARGV[1], 'WITHSCORES', 'LIMIT', 0, most)
+-- Where fewer wait, all of them are asked for, and whose turn it is makes no difference.
+local is_full = #asks >= 2 * most
+for _, id in ipairs(is_full and call('ZRANGE', P .. 'u', 0, MOST_IN_DOUBT - 1) or {}) do
   local to = fields(id, 'to')[1]
   for _, phone in ipairs(to and numbers_of(to) or {}) do
     if #found < math.floor(most / 2) then add_one_of(phone) end
   end
 end
-local asks = call('ZRANGEBYSCORE', P .. 'ask', '-inf', '(' .. ARGV[1], 'WITHSCORES', 'LIMIT', 0, most)
 for at = 1, #asks, 2 do
   if #found < most and not known[asks[at]] then add(asks[at], asks[at + 1]) end
 end
