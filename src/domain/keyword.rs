@@ -456,12 +456,15 @@ mod tests {
     fn what_is_longer_than_a_keyword_is_not_taken_apart() {
         let words = defaults();
         let around = |many: usize| format!("{}stop{}", "!".repeat(many), "?".repeat(many));
-        assert_eq!(words.meaning(&around(126)), Some(Keyword::Stop));
+        assert_eq!(
+            words.meaning(&around(126)),
+            Some(Keyword::Stop(OptOut::All))
+        );
         assert_eq!(words.meaning(&around(127)), None);
         let invisible = format!("{0}st{0}op{0}", "\u{200b}".repeat(9_000));
-        assert_eq!(words.meaning(&invisible), Some(Keyword::Stop));
+        assert_eq!(words.meaning(&invisible), Some(Keyword::Stop(OptOut::All)));
         let blank = format!("{0}stop{0}", "\n".repeat(9_000));
-        assert_eq!(words.meaning(&blank), Some(Keyword::Stop));
+        assert_eq!(words.meaning(&blank), Some(Keyword::Stop(OptOut::All)));
         assert_eq!(seen(&"\u{fdfa}".repeat(20_000)), None);
     }
 

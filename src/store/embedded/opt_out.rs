@@ -58,8 +58,8 @@ pub(super) fn add(
 /// The person of this number wants messages again. Whoever stopped promotions by WhatsApp's own button
 /// has them stopped there too, and no word that they write undoes that (DESIGN section 13).
 pub(super) fn lift(conn: &Connection, channel: &ChannelId, phone: Phone) -> Result<()> {
-    let mut delete =
-        conn.prepare_cached("DELETE FROM opt_out WHERE channel = ?1 AND phone = ?2 AND scope <> 1")?;
+    let mut delete = conn
+        .prepare_cached("DELETE FROM opt_out WHERE channel = ?1 AND phone = ?2 AND scope <> 1")?;
     for phone in Person::of(phone).numbers() {
         delete.execute((channel.as_str(), signed(phone.number())))?;
     }
