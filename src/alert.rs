@@ -2,13 +2,13 @@
 //! always; a line in Slack where `SLACK_WEBHOOK_URL` is set. Never waits, never fails the caller.
 //!
 //! [`raise`] is for what needs a person, [`trouble`] for what heals by itself; [`over`] ends both.
-//! `incidents` decides what is told when; `guesses` raises what strangers bring about at a rate.
+//! `incidents` decides what is told when; `many` raises what strangers bring about at a rate.
 
-mod guesses;
 mod incidents;
+mod many;
 
-pub use guesses::Guesses;
 use incidents::{Book, CALM, HEALS_WITHIN, Key, Line};
+pub use many::Many;
 use secrecy::{ExposeSecret, SecretString};
 use std::sync::{LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -48,6 +48,8 @@ pub enum Code {
     PartEnded,
     /// Many requests come without the secret or token, or with a wrong one.
     SecretsGuessed,
+    /// Many people opt out.
+    ManyOptOuts,
 }
 
 impl Code {
@@ -66,6 +68,7 @@ impl Code {
             Self::ChannelRemoved => "channel_removed",
             Self::PartEnded => "part_ended",
             Self::SecretsGuessed => "secrets_guessed",
+            Self::ManyOptOuts => "many_opt_outs",
         }
     }
 }

@@ -4,7 +4,7 @@
 //! not even in part.
 
 use super::reply::Reply;
-use crate::alert::Guesses;
+use crate::alert::{self, Many};
 use crate::channel::{Channel, Channels};
 use crate::domain::{BusinessNumber, Code, Refusal};
 use crate::http::vouch;
@@ -24,10 +24,12 @@ const MOST_CREDENTIALS: usize = HEADERS.len();
 
 /// Refused callers are counted each and logged once a second: a log must not be a way in for load.
 static LOG: OncePerSecond = OncePerSecond::new();
-static GUESSES: Guesses = Guesses::at(
+static GUESSES: Many = Many::of(
+    alert::Code::SecretsGuessed,
     "send route",
-    "had no token or a wrong one: somebody guesses it, or MoEngage's sender form has another token than \
-     MOENGAGE_AUTH_AGAINST",
+    100,
+    "requests had no token or a wrong one. Somebody guesses it, or MoEngage's sender form has another token \
+     than MOENGAGE_AUTH_AGAINST. They are answered no.",
 );
 
 /// A caller whose token opens at least one channel.
@@ -127,7 +129,7 @@ fn refused(presented: bool) -> Refusal {
         "Token missing"
     };
     metrics::counter!("gateway_callers_refused_total").increment(1);
-    GUESSES.wrong();
+    GUESSES.more(1);
     if LOG.passes() {
         tracing::warn!(reason, "refused a caller of the send route");
     }

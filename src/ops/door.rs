@@ -6,7 +6,7 @@
 
 use super::Desk;
 use super::problem::Problem;
-use crate::alert::Guesses;
+use crate::alert::{Code, Many};
 use crate::channel::same;
 use crate::http::vouch;
 use crate::telemetry::OncePerSecond;
@@ -21,9 +21,12 @@ use axum::response::{IntoResponse, Response};
 
 /// Refused callers are counted each and logged once a second.
 static LOG: OncePerSecond = OncePerSecond::new();
-static GUESSES: Guesses = Guesses::at(
+static GUESSES: Many = Many::of(
+    Code::SecretsGuessed,
     "ops listener",
-    "had no token or a wrong one: somebody guesses OPS_TOKEN, or a program that watches has an old one",
+    100,
+    "requests had no token or a wrong one. Somebody guesses OPS_TOKEN, or a program that watches has an old \
+     one. They are answered no.",
 );
 /// The reason of who has no token or a wrong one.
 const WRONG_TOKEN: &str = "token";
@@ -64,7 +67,7 @@ pub(super) async fn guard(State(desk): State<Desk>, request: Request, next: Next
     };
     metrics::counter!("gateway_ops_refused_total", "reason" => reason).increment(1);
     if reason == WRONG_TOKEN {
-        GUESSES.wrong();
+        GUESSES.more(1);
     }
     if LOG.passes() {
         tracing::warn!(reason, "refused a caller of the ops listener");

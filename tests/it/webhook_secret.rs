@@ -263,3 +263,19 @@ async fn r_31_an_address_at_which_something_else_is_served_stops_the_start() {
         );
     }
 }
+
+#[tokio::test]
+async fn r_68_more_than_a_hundred_opt_outs_a_minute_are_told_to_a_person() {
+    let sandbox = Sandbox::start(json!({ "event_mode": "none" })).await;
+    let mut gateway = Gateway::start(&sandbox, Setup::towards(&sandbox)).await;
+    for n in 0..101 {
+        assert!(
+            !gateway.process.output().contains("many_opt_outs"),
+            "told at {n}"
+        );
+        let stop: Value = serde_json::from_str(&says(&number(n)[1..], "STOP")).unwrap();
+        assert_eq!(gateway.event(&stop).await, 200);
+    }
+    let line = gateway.process.line_with("many_opt_outs");
+    assert!(line.contains("101 within a minute"), "{line}");
+}

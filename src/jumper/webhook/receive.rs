@@ -4,7 +4,7 @@
 //! compared in constant time and never logged. The answer comes as soon as the events are stored
 //! and waits for nothing else.
 
-use crate::alert::Guesses;
+use crate::alert::{Code, Many};
 use crate::channel::{Caller, Channel, Channels, Found, Webhook, Webhooks};
 use crate::domain::{ChannelId, OptOut};
 use crate::http::{BodyFault, because, json, no_such_route, vouch, whole};
@@ -29,10 +29,19 @@ static LOG: OncePerSecond = OncePerSecond::new();
 const IN_FLIGHT: usize = 4 << 20;
 /// How long a body waits for its turn.
 const TURN: Duration = Duration::from_secs(3);
-static GUESSES: Guesses = Guesses::at(
+static GUESSES: Many = Many::of(
+    Code::SecretsGuessed,
     "webhook",
-    "had no secret or a wrong one in their path: somebody guesses it, or Jumper posts to an old address \
-     (`gateway check` compares them)",
+    100,
+    "requests had no secret or a wrong one in their path. Somebody guesses it, or Jumper posts to an old \
+     address (`gateway check` compares them). They are answered no.",
+);
+static OPT_OUTS: Many = Many::of(
+    Code::ManyOptOuts,
+    "webhook",
+    101,
+    "people opted out. A campaign may have annoyed them, or somebody posts made-up replies. Their messages are \
+     refused with 7003. Look at the campaign, and whether the webhook is open (`gateway check`).",
 );
 
 /// What the webhook works with. Clones share it.
@@ -239,6 +248,7 @@ fn count(rules: Option<&EventRules>, outcome: &'static str) {
 
 fn tell(door: &Door, folded: &crate::store::Folded) {
     let channel = &door.rules.channel;
+    OPT_OUTS.more(folded.opted_out + folded.opted_out_of_marketing);
     let all = (OptOut::All, &door.opted_out, folded.opted_out);
     let marketing = (
         OptOut::Marketing,
@@ -277,6 +287,6 @@ fn confirm(webhook: &Arc<Webhook>) {
 /// The answer to who has no secret or a wrong one, whatever the method.
 pub(super) fn turned_away(reason: &'static str) -> Response {
     count(None, "no_secret");
-    GUESSES.wrong();
+    GUESSES.more(1);
     because(no_such_route(), reason)
 }

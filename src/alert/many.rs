@@ -1,5 +1,5 @@
-//! Requests without the right token or secret, by the minute. One is a slip; many are somebody who guesses,
-//! or a partner that has an old one: either way a person must hear of it.
+//! What strangers may bring about, by the minute: requests without the right token or secret, opt-outs. One
+//! is a slip or a person's wish; many are somebody's doing, and a person must hear of it.
 
 use super::{Code, over, raise};
 use std::sync::{Mutex, PoisonError};
@@ -7,20 +7,21 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep_until};
 
-/// So many within [`WINDOW`] are told.
-const MANY: u32 = 100;
 const WINDOW: Duration = Duration::from_secs(60);
 /// It is over after this. Of two windows one is whole, wherever in them the last one with many ended.
 const QUIET: Duration = Duration::from_secs(120);
 
-/// Counts the wrong ones at one door.
+/// Counts one kind of them.
 #[derive(Debug)]
-pub struct Guesses {
-    /// Whose door it is.
+pub struct Many {
+    code: Code,
+    /// Where it happens.
     subject: &'static str,
-    /// What was wrong, and who may be behind it; completes "... requests within a minute".
+    /// So many within a minute are told.
+    many: u32,
+    /// What happened, who may be behind it, what the gateway does; follows "N within a minute: ".
     words: &'static str,
-    /// Locked for a moment by whoever turns a caller away, and by the watch.
+    /// Locked for a moment by whoever counts, and by the watch.
     seen: Mutex<Seen>,
 }
 
@@ -29,15 +30,15 @@ struct Seen {
     /// When the window of the count began.
     since: Option<Instant>,
     count: u32,
-    /// The last one beyond [`MANY`] in a window.
+    /// The last one beyond what is told in a window.
     last_full: Option<Instant>,
     /// Whether a task waits for the end.
     watched: bool,
 }
 
-impl Guesses {
-    /// Counts at this door; made for statics.
-    pub const fn at(subject: &'static str, words: &'static str) -> Self {
+impl Many {
+    /// Counts from zero; made for statics.
+    pub const fn of(code: Code, subject: &'static str, many: u32, words: &'static str) -> Self {
         let seen = Seen {
             since: None,
             count: 0,
@@ -45,31 +46,35 @@ impl Guesses {
             watched: false,
         };
         Self {
+            code,
             subject,
+            many,
             words,
             seen: Mutex::new(seen),
         }
     }
 
-    /// One more. Never waits.
-    pub fn wrong(&'static self) {
+    /// So many more. Never waits.
+    pub fn more(&'static self, more: u32) {
+        if more == 0 {
+            return;
+        }
         let begins = {
             let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
             let now = Instant::now();
             if seen.since.is_none_or(|since| now - since >= WINDOW) {
                 (seen.since, seen.count) = (Some(now), 0);
             }
-            seen.count = seen.count.saturating_add(1);
-            let many = seen.count >= MANY;
+            seen.count = seen.count.saturating_add(more);
+            let many = seen.count >= self.many;
             if many {
                 seen.last_full = Some(now);
             }
             many && !std::mem::replace(&mut seen.watched, true)
         };
         if begins {
-            let words = self.words;
-            let text = format!("{MANY} requests within a minute {words}. They are answered no.");
-            raise(Code::SecretsGuessed, self.subject, &text);
+            let text = format!("{} within a minute: {}", self.many, self.words);
+            raise(self.code, self.subject, &text);
             if let Ok(runtime) = Handle::try_current() {
                 runtime.spawn(self.watch());
             }
@@ -81,7 +86,7 @@ impl Guesses {
         while let Some(end) = self.quiet_at() {
             sleep_until(end).await;
         }
-        over(Code::SecretsGuessed, self.subject);
+        over(self.code, self.subject);
     }
 
     /// When it will have been quiet for long enough, unless it has been: then nobody watches any more.
@@ -100,36 +105,43 @@ mod tests {
     use super::*;
     use tokio::time::sleep;
 
+    const MANY: u32 = 100;
+
     #[tokio::test(start_paused = true)]
     async fn r_73_many_wrong_secrets_within_a_minute_are_told_once_and_so_is_their_end() {
-        static DOOR: Guesses = Guesses::at("door of the guesses test", "were wrong");
+        static DOOR: Many = Many::of(Code::SecretsGuessed, "door of the test", MANY, "wrong");
         let told = || is_open(Code::SecretsGuessed, DOOR.subject);
         for _ in 0..MANY - 1 {
-            DOOR.wrong();
+            DOOR.more(1);
         }
         assert!(!told(), "a few are slips");
         sleep(WINDOW).await;
-        DOOR.wrong();
+        DOOR.more(1);
         assert!(!told(), "spread over time too");
         for _ in 0..3000 {
-            DOOR.wrong();
+            DOOR.more(1);
         }
         assert!(told());
         sleep(WINDOW * 3).await;
         assert!(!told());
         for _ in 0..MANY {
-            DOOR.wrong();
+            DOOR.more(1);
         }
         assert!(told(), "they may come again");
     }
 
     #[tokio::test(start_paused = true)]
     async fn r_73_guessing_is_not_over_while_it_goes_on_more_slowly() {
-        static DOOR: Guesses = Guesses::at("door that is guessed at slowly", "were wrong");
+        static DOOR: Many = Many::of(
+            Code::SecretsGuessed,
+            "door that is guessed at slowly",
+            MANY,
+            "wrong",
+        );
         let told = || is_open(Code::SecretsGuessed, DOOR.subject);
         let guess = async |count: u64, pause: u64| {
             for n in 0..count {
-                DOOR.wrong();
+                DOOR.more(1);
                 sleep(Duration::from_millis(pause)).await;
                 assert!(told() || n < 150, "number {n}, one each {pause} ms");
             }
