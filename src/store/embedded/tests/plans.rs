@@ -194,7 +194,7 @@ const OTHERS: [(&str, &str, &str, &str); 54] = [
         "limited",
     ),
     (
-        "events",
+        "early",
         "SELECT count(*) >= ?5",
         "SCAN (subquery-",
         "limited",
