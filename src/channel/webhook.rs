@@ -6,10 +6,13 @@
 //! [`GRACE`] on: Jumper repeats nothing, and what is under way would be lost. "Confirmed" is an answer
 //! of Jumper's, or a post by the new address.
 
+mod before;
+
 use super::same;
 use crate::clock;
 use crate::domain::{ChannelId, UnixMs};
 use crate::store::{self, StoreError};
+use before::Before;
 use ring::rand::{SecureRandom, SystemRandom};
 use secrecy::{ExposeSecret, SecretString};
 use std::collections::HashMap;
@@ -56,16 +59,6 @@ pub enum Found {
     Itself,
     /// Another one, or nobody knows.
     Another,
-}
-
-/// What was registered before the address of now.
-#[derive(Debug, Clone)]
-enum Before {
-    Nothing,
-    /// An address without a secret.
-    Open,
-    /// One with another secret.
-    Secret(SecretString),
 }
 
 /// What the store keeps.
@@ -233,7 +226,8 @@ impl Webhook {
     /// Reads what is kept. A secret that is missing is put back, or made: the store may have been emptied.
     pub async fn look(&self) -> Result<(), StoreError> {
         let store = &self.store;
-        let (before, until) = read(store.load_setting(&self.name("before")).await?);
+        let before = store.load_setting(&self.name("before")).await?;
+        let (before, until) = Before::read(&before.unwrap_or_default());
         let name = self.name("secret");
         let secret = match store.load_setting(&name).await? {
             None if self.is_made() => {
@@ -258,16 +252,9 @@ impl Webhook {
     }
 
     async fn save_before(&self, before: &Before, until: Option<UnixMs>) -> Result<(), StoreError> {
-        let what = match before {
-            Before::Nothing => NOTHING,
-            Before::Open => OPEN,
-            Before::Secret(secret) => secret.expose_secret(),
-        };
-        let until = until.map_or(String::new(), |until| until.0.to_string());
-        let text = format!("{what} {until}");
-        self.store
-            .save_setting(&self.name("before"), Some(text))
-            .await
+        let name = self.name("before");
+        let text = before.written(until);
+        self.store.save_setting(&name, Some(text)).await
     }
 
     fn name(&self, what: &str) -> String {
@@ -277,21 +264,6 @@ impl Webhook {
     fn kept(&self) -> MutexGuard<'_, Kept> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// What stands in the store for what is no secret. Secrets have no spaces and are longer.
-const NOTHING: &str = "nothing";
-const OPEN: &str = "open";
-
-fn read(text: Option<String>) -> (Before, Option<UnixMs>) {
-    let text = text.unwrap_or_default();
-    let (what, until) = text.split_once(' ').unwrap_or((&text, ""));
-    let before = match what {
-        "" | NOTHING => Before::Nothing,
-        OPEN => Before::Open,
-        secret => Before::Secret(secret.into()),
-    };
-    (before, until.parse().ok().map(UnixMs))
 }
 
 fn made() -> Result<String, StoreError> {
