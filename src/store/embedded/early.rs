@@ -3,7 +3,7 @@
 use super::events::{self, Here};
 use super::writer::Txn;
 use super::{crowd, damage, damaged, settle, signed};
-use crate::domain::{AccountId, BELIEVED, ProviderId, Receipt, Status, StatusEvent, UnixMs};
+use crate::domain::{AccountId, ProviderId, Receipt, Status, StatusEvent, UnixMs};
 use crate::store::{Folded, MOST_OF_ONE};
 use rusqlite::{Connection, Result, Row};
 
@@ -76,8 +76,8 @@ pub(super) fn match_early(
     for (mut event, came) in early {
         // Read again each time: the fold before changed it.
         if let Some(matched) = events::by_provider_id(txn.conn, &account, &receipt.provider_id)? {
-            let earliest = matched.accepted_at.minus(BELIEVED);
-            event.at = Some(events::believed(event.at, earliest, came, folded));
+            // By how much our clocks disagreed when it came is not kept, so the acceptance is no bound.
+            event.at = Some(events::believed(event.at, UnixMs(i64::MIN), came, folded));
             events::fold(txn, &matched, &event, now, folded)?;
         }
     }

@@ -19,7 +19,7 @@ pub(super) struct Matched {
     msg_id: MsgId,
     progress: Progress,
     history_len: i64,
-    pub(super) accepted_at: UnixMs,
+    accepted_at: UnixMs,
 }
 
 impl Store {

@@ -340,7 +340,7 @@ async fn r_28_a_time_of_an_early_status_that_nobody_believes_is_when_it_came(new
         Incoming::Status(StatusEvent { at, ..event })
     };
     let cases = [
-        ("P1", Some(3 - DAY - 1), 4, 1),
+        ("P1", Some(3 - DAY - 1), 3 - DAY - 1, 0),
         ("P2", Some(3 - DAY), 3 - DAY, 0),
         ("P3", Some(4 + DAY), 4 + DAY, 0),
         ("P4", Some(5 + DAY), 4, 1),
@@ -362,7 +362,7 @@ async fn r_28_a_time_of_an_early_status_that_nobody_believes_is_when_it_came(new
     }
     // The same where the status is the evidence.
     world.lost("m9", 2, 10, 600).await;
-    let odd = dated("P9", Some(2), Some(-2 * DAY));
+    let odd = dated("P9", Some(2), Some(3 * DAY));
     let folded = world.events(vec![odd], 11).await;
     assert_eq!((folded.inferred, folded.misdated), (1, 1));
     assert_eq!(told_at("P9").await, at(11));

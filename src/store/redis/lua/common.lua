@@ -371,12 +371,12 @@ local function match_early(id, provider_id, now)
   call('DEL', key)
   call('ZREM', P .. 'ez', provider_id)
   call('ZREM', P .. 'ask', provider_id)
-  local accepted = fields(id, 'ac')[1]
   for _, entry in ipairs(early) do
     local status, at, received, to, _, _, cut, rest = split_event(entry)
     if status then
       if to ~= '' then call('SREM', P .. 'er:' .. to, provider_id) end
-      at = believed(id, at, accepted, BELIEVED, received)
+      -- By how much our clocks disagreed when it came is not kept, so the acceptance is no bound here.
+      at = believed(id, at, false, math.huge, received)
       cut = tonumber(cut)
       fold(id, tonumber(status), at, string.sub(rest, 1, cut), string.sub(rest, cut + 1), now)
     end
