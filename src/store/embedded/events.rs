@@ -85,6 +85,8 @@ impl Here<'_> {
         accepted: UnixMs,
         folded: &mut Folded,
     ) -> UnixMs {
+        // An acceptance that lies ahead was dated by a clock that had leapt.
+        let accepted = accepted.min(self.now);
         believed(at, accepted.minus(self.rules.early()), self.now, folded)
     }
 }

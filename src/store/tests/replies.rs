@@ -14,6 +14,7 @@ stories! {
     r_29_a_tap_that_may_be_on_another_message_is_told_as_text,
     r_28_a_time_that_nobody_believes_is_when_it_came,
     r_28_a_time_of_an_early_status_that_nobody_believes_is_when_it_came,
+    r_28_a_message_that_a_leapt_clock_dated_disbelieves_no_time,
     an_unmatched_reply_is_told_only_where_wanted,
     the_last_number_seen_stands_in,
     stop_is_stored_and_always_told,
@@ -330,6 +331,24 @@ async fn r_28_a_time_that_nobody_believes_is_when_it_came(new: NewWorld) {
 }
 
 /// what came before the receipt is judged by when it came and by its message.
+async fn r_28_a_message_that_a_leapt_clock_dated_disbelieves_no_time(new: NewWorld) {
+    let world = new();
+    world.sent("m1", 1, "P1", 2 * DAY).await;
+    let Incoming::Status(event) = event("P1", Status::Read, None) else {
+        panic!()
+    };
+    let said = Some(at(3));
+    let event = Incoming::Status(StatusEvent { at: said, ..event });
+    // The clock was set back before it came.
+    assert_eq!(world.events(vec![event], 5).await.misdated, 0);
+    let told = world.relayed(&lane("a", Lane::Status), 99 * DAY).await;
+    let [Callback::Status(entry)] = &told[..] else {
+        panic!("{told:?}")
+    };
+    assert_eq!(entry.at, at(3));
+    world.check().await;
+}
+
 async fn r_28_a_time_of_an_early_status_that_nobody_believes_is_when_it_came(new: NewWorld) {
     let world = new();
     let dated = |id: &str, to: Option<u64>, seconds: Option<i64>| {

@@ -357,7 +357,9 @@ end
 -- such as a time longer before the acceptance than `early`.
 local function believed(id, at, accepted, early, came)
   if at == '' then return came end
-  local time, earliest, latest = tonumber(at), number(id, accepted, 0) - early, tonumber(came) + BELIEVED
+  -- An acceptance that lies ahead was dated by a clock that had leapt.
+  accepted = math.min(number(id, accepted, 0), tonumber(came))
+  local time, earliest, latest = tonumber(at), accepted - early, tonumber(came) + BELIEVED
   if time and time >= earliest and time <= latest then return at end
   folded.misdated = folded.misdated + 1
   return came
