@@ -482,13 +482,10 @@ impl Book {
             _ if answered.is_none() => return,
             _ => {}
         }
-        // What nobody believes is told with when it came: the clock may have been set back.
-        let earliest = answered.map(|n| at(self.messages[&n].accepted - DAY));
-        let believed = earliest.is_none_or(|earliest| sent >= earliest);
         let entry = Callback::Inbound(InboundEntry {
             from: phone(person),
             waba_number: BRAND.into(),
-            at: if believed { sent } else { at(self.now) },
+            at: sent,
             kind: ReplyKind::Text,
             text: word.into(),
             msg_id: answered.map(|n| MsgId::parse(&name_of(n)).unwrap()),
