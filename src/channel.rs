@@ -7,7 +7,7 @@ mod holding;
 mod webhook;
 
 pub use holding::{HoldSeen, Holding};
-pub use webhook::{Caller, Found, Wanted, Webhook, Webhooks};
+pub use webhook::{Caller, Open, Wanted, Webhook, Webhooks};
 
 use crate::domain::policy::Policy;
 use crate::domain::{AccountId, BusinessNumber, ChannelId, UnixMs};

@@ -8,12 +8,13 @@ pub use hold::watch_hold;
 pub use sweep::sweep;
 
 use crate::alert::{self, Code};
-use crate::channel::{Account, Channels, Found, Webhook};
+use crate::channel::{Account, Channels, Webhook};
 use crate::clock;
 use crate::outbox::{Outbox, retry_delay};
 use crate::provider::{Provider, SubscriptionState};
 use metrics::counter;
 use metrics_exporter_prometheus::PrometheusHandle;
+use secrecy::SecretString;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
@@ -171,7 +172,7 @@ pub async fn tell_of_pauses(account: Arc<Account>, stop: CancellationToken) {
 #[derive(Debug, Clone)]
 pub struct Subscription {
     /// The URL; the secret of the channel's webhook is added.
-    pub url: String,
+    pub url: SecretString,
     /// The webhook that it leads to.
     pub webhook: Arc<Webhook>,
 }
@@ -198,14 +199,13 @@ pub async fn keep_subscribed(
         let wait = match ensured {
             Ok(state) => {
                 tracing::info!(account = %account.id, %state, "the provider's events come here");
-                // Where this cannot be stored, the next look does it.
-                let found = match state {
-                    SubscriptionState::Added => Found::Nothing,
-                    SubscriptionState::Present => Found::Itself,
-                    SubscriptionState::Replaced => Found::Another,
-                };
-                let _ = webhook.confirmed(found).await;
                 failures = 0;
+                let alone = state == SubscriptionState::Added;
+                // Where this cannot be stored, the next look does it.
+                let _ = webhook.confirmed(secret.as_ref(), alone).await;
+                if !webhook.is_current(secret.as_ref()) {
+                    continue;
+                }
                 interval
             }
             Err(answer) => {

@@ -22,6 +22,8 @@ use tokio::time::{Instant, sleep, timeout_at};
 const STORE: &str = "store";
 /// How long a webhook waits for a store that is down before it is answered 503 (DESIGN G4).
 const EVENTS_WAIT: Duration = Duration::from_secs(3);
+/// The pause before a store that failed is asked again.
+const TRY_AGAIN: Duration = Duration::from_millis(200);
 /// Events that the store takes at once.
 const MOST_TOGETHER: usize = 64;
 
@@ -134,7 +136,7 @@ impl Outbox {
             ..Folded::default()
         };
         if !rules.vouched {
-            self.of_strangers(&rules, &mut events).await?;
+            self.of_strangers(&rules, &mut events, give_up).await?;
         }
         for together in events.chunks(MOST_TOGETHER) {
             let folded = self.store_together(&rules, together, give_up).await?;
@@ -160,7 +162,7 @@ impl Outbox {
             {
                 Ok(folded) => return Ok(folded),
                 Err(error) if Instant::now() >= give_up => return Err(error),
-                Err(_) => sleep(Duration::from_millis(200)).await,
+                Err(_) => sleep(TRY_AGAIN).await,
             }
         }
     }

@@ -98,7 +98,7 @@ impl Provider {
     /// Makes events reach `url` with `secret` in its path. Takes up to two maintenance permits.
     pub async fn ensure_subscription(
         &self,
-        url: &str,
+        url: &SecretString,
         secret: Option<&SecretString>,
     ) -> Result<SubscriptionState, Answer> {
         match self {

@@ -8,7 +8,7 @@ pub(super) use account::AccountParts;
 
 use super::records;
 use crate::archive::Archive;
-use crate::channel::{Account, Channel, Channels, Pause, Wanted, Webhook, Webhooks};
+use crate::channel::{Account, Channel, Channels, Open, Pause, Wanted, Webhook, Webhooks};
 use crate::clock;
 use crate::config::{self, Config};
 use crate::domain::{AccountId, Keywords, Lane};
@@ -26,7 +26,6 @@ use crate::store::{EventRules, LaneOf};
 use crate::telemetry;
 use crate::worker::{Trials, Worker};
 use anyhow::Context;
-use secrecy::ExposeSecret;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -108,8 +107,9 @@ async fn recover(config: &Config, account: &AccountId, outbox: &Outbox) -> anyho
     Ok(())
 }
 
-/// Who may post a channel's events. That an address without a secret is registered may be where this
-/// version finds messages of one before it, and where the gateway takes the place of another program.
+/// Who may post a channel's events. An address without a secret may be registered where this version
+/// finds messages of one before it and no secret is configured, and where the gateway begins with an
+/// empty store, perhaps in the place of another program.
 async fn webhook(
     config: &Config,
     wanted: &config::Channel,
@@ -125,16 +125,20 @@ async fn webhook(
     let secrets = Wanted {
         secrets: wanted.webhook_secret.clone(),
         open: wanted.webhook_open,
-        was_open: is_told || ledger.accepted > 0,
+        was_open: if ledger.accepted > 0 {
+            wanted.webhook_secret.is_empty()
+        } else {
+            is_told
+        },
     };
     let webhook = Webhook::load(wanted.id.clone(), secrets, outbox.store.clone()).await?;
     match webhook.is_open() {
-        None => {}
-        Some(false) => tracing::warn!(channel = %wanted.id,
+        Open::No => {}
+        Open::Wanted => tracing::warn!(channel = %wanted.id,
             "WEBHOOK_OPEN is true: anybody who knows the webhook's URL can post statuses, and opt out \
              people you wrote to"),
-        Some(true) => tracing::info!(channel = %wanted.id,
-            "posts without the webhook secret are taken until Jumper is seen to use the address with it"),
+        Open::ForNow => tracing::info!(channel = %wanted.id,
+            "the gateway takes posts without the webhook secret until Jumper uses the address with it"),
     }
     Ok(webhook)
 }
@@ -274,7 +278,7 @@ impl Parts {
         let url = of.configured.subscribed_callback_url.as_ref()?;
         let told = config.channel_told(&of.configured)?;
         Some(Subscription {
-            url: url.expose_secret().to_owned(),
+            url: url.clone(),
             webhook: self.webhooks.get(told.id.as_str())?.clone(),
         })
     }

@@ -23,6 +23,7 @@ pub(super) fn check(
     seeds(accounts, faults);
     callers(channels, faults);
     secrets(channels, faults);
+    paths(accounts, faults);
     for (table, account) in accounts {
         if let Some(account) = account {
             webhook(table, account, channels, faults);
@@ -132,6 +133,21 @@ fn secrets(channels: &[Read<'_, Channel>], faults: &mut Vec<Fault>) {
                 first.name
             );
             faults.push(table.fault("jumper.webhook_secret", right));
+        }
+    });
+}
+
+/// Paths of the operator's own are served as they are: each says whose events come there.
+fn paths(accounts: &[Read<'_, Account>], faults: &mut Vec<Fault>) {
+    fn own(account: &Account) -> Option<&str> {
+        let url = account.subscribed_callback_url.as_ref()?.expose_secret();
+        (target(url) == Target::Other).then(|| path(url))
+    }
+    each_pair(accounts, |(first, a), (table, b)| {
+        let same = own(a).is_some_and(|path| !path.is_empty() && own(b) == Some(path));
+        if same {
+            let right = format!("must have another path than that of {}", first.name);
+            faults.push(table.fault("jumper.subscribed_callback_url", right));
         }
     });
 }

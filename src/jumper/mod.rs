@@ -110,9 +110,10 @@ impl Account {
     /// ours with an old secret goes.
     pub async fn ensure_subscription(
         &self,
-        url: &str,
+        url: &SecretString,
         secret: Option<&SecretString>,
     ) -> Result<SubscriptionState, Answer> {
+        let url = url.expose_secret();
         let secret = secret.map(ExposeSecret::expose_secret);
         let listed = self.subscriptions(url, secret).await?;
         if listed.0 == SubscriptionState::Present {

@@ -471,11 +471,11 @@ async fn a_subscription_is_added_to_those_of_others() {
     let (_dir, account) = account_at(&fake).await;
     let secret = SecretString::from("s3");
     let state = account
-        .ensure_subscription("https://g/cb", Some(&secret))
+        .ensure_subscription(&"https://g/cb".into(), Some(&secret))
         .await;
     assert_eq!(state, Ok(SubscriptionState::Added));
     let state = account
-        .ensure_subscription("https://g/cb", Some(&secret))
+        .ensure_subscription(&"https://g/cb".into(), Some(&secret))
         .await;
     assert_eq!(state, Ok(SubscriptionState::Present));
     let seen = fake.seen();
@@ -526,7 +526,8 @@ async fn of_many_replicas_one_adds_the_subscription() {
     let all = replicas.into_iter().map(|replica| {
         tokio::spawn(async move {
             let secret = SecretString::from("s3");
-            let ensured = replica.ensure_subscription("https://g/cb", Some(&secret));
+            let url = "https://g/cb".into();
+            let ensured = replica.ensure_subscription(&url, Some(&secret));
             ensured.await.unwrap()
         })
     });
@@ -558,7 +559,8 @@ async fn r_07_a_subscription_list_that_lost_entries_is_read_again_before_one_is_
     .await;
     let (_dir, account) = account_at(&fake).await;
     let secret = SecretString::from("s3");
-    let ensure = || account.ensure_subscription("https://g/cb", Some(&secret));
+    let url = "https://g/cb".into();
+    let ensure = || account.ensure_subscription(&url, Some(&secret));
     assert_eq!(ensure().await, Ok(SubscriptionState::Present));
     assert!(ensure().await.is_err(), "nothing is written on its word");
     assert_eq!(ensure().await, Ok(SubscriptionState::Added));

@@ -10,6 +10,7 @@ mod found;
 mod moment;
 pub mod receive;
 pub mod routes;
+mod told;
 mod words;
 
 pub use found::{MOST_ELEMENTS, TooMany};

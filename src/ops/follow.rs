@@ -9,14 +9,34 @@ use tokio_util::sync::CancellationToken;
 
 /// How often.
 const EVERY: Duration = Duration::from_secs(1);
+/// The same for the addresses of webhooks, which change seldom.
+const WEBHOOKS_EVERY: Duration = Duration::from_secs(60);
 
 /// Follows what other processes set, where there may be others, and tells why messages wait; until
 /// `stop`.
 pub async fn follow(desk: Desk, stop: CancellationToken) {
     if desk.shared.outbox.store.is_shared() {
-        tokio::join!(follow_pauses(&desk, &stop), tell_waits(&desk, &stop));
+        tokio::join!(
+            follow_pauses(&desk, &stop),
+            follow_webhooks(&desk, &stop),
+            tell_waits(&desk, &stop)
+        );
     } else {
         tell_waits(&desk, &stop).await;
+    }
+}
+
+/// Another process may have closed an address or changed a secret.
+async fn follow_webhooks(desk: &Desk, stop: &CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = sleep(WEBHOOKS_EVERY) => {}
+        }
+        for webhook in desk.shared.webhooks.values() {
+            // The store's own trouble is told elsewhere.
+            let _ = webhook.look().await;
+        }
     }
 }
 

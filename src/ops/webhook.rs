@@ -2,7 +2,7 @@
 
 use super::problem::{Name, Problem};
 use super::{Desk, answer};
-use crate::channel::Webhook;
+use crate::channel::{Open, Webhook};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -23,13 +23,13 @@ async fn rotate_one(desk: Desk, id: String) -> Result<Response, Problem> {
     if !webhook.rotate().await? {
         return Err(Problem::new(
             StatusCode::CONFLICT,
-            "the gateway makes no secret for this channel: change WEBHOOK_SECRET, the new one first, then a \
-             comma and the old one, until Jumper uses the new one",
+            "the gateway makes no secret for this channel. With WEBHOOK_OPEN there is none. Else put the new one \
+             first into WEBHOOK_SECRET, then a comma and the old one",
         ));
     }
     tracing::info!(
         channel = id,
-        "an operator changed the webhook secret; the one before is served until the new one is confirmed"
+        "an operator changed the webhook secret; the gateway serves the one before until Jumper uses the new one"
     );
     Ok(answer(&shown(&id, webhook)))
 }
@@ -55,8 +55,8 @@ fn shown(id: &str, webhook: &Webhook) -> Value {
 /// Whether posts without a secret are taken, in a word.
 pub(super) fn open(webhook: &Webhook) -> &'static str {
     match webhook.is_open() {
-        None => "no",
-        Some(true) => "until the address with the secret is confirmed",
-        Some(false) => "yes (WEBHOOK_OPEN)",
+        Open::No => "no",
+        Open::ForNow => "until the address with the secret is confirmed",
+        Open::Wanted => "yes (WEBHOOK_OPEN)",
     }
 }

@@ -14,7 +14,7 @@ impl Outbox {
     pub async fn written_to(
         &self,
         rules: &EventRules,
-        people: Vec<Phone>,
+        people: &HashSet<Phone>,
     ) -> Result<HashSet<Phone>, StoreError> {
         match self {
             Self::Embedded(store) => store.written_to(rules, people).await,

@@ -132,8 +132,13 @@ async fn r_68_without_a_secret_made_up_events_prove_nothing_and_opt_out_nobody_u
     let stop = says(&number(0)[1..], "STOP");
     assert_eq!(post_raw(&gateway, open, stop).await.0, 200);
     assert_eq!(gateway.message("m0").await["state"], "unknown");
-    let answer = gateway.post(&order_update("m1", &number(0))).await;
-    assert_eq!(code_of(&answer), "7003");
+    // What they made up lifts nothing either.
+    for msg_id in ["m1", "m2"] {
+        let answer = gateway.post(&order_update(msg_id, &number(0))).await;
+        assert_eq!(code_of(&answer), "7003");
+        let start = says(&number(0)[1..], "START");
+        assert_eq!(post_raw(&gateway, open, start).await.0, 200);
+    }
     for n in [100, 200, 299] {
         gateway.accept(&format!("n{n}"), &number(n)).await;
     }

@@ -164,6 +164,24 @@ fn the_webhook_of_an_account_carries_the_secret_of_the_channel_that_it_names() {
     }
 }
 
+/// It says whose events come there, and the host is a proxy's business.
+#[test]
+fn r_31_two_accounts_do_not_share_a_path_of_their_own() {
+    let api = "api_url = \"http://127.0.0.1:9/\"";
+    let birch = format!("{api}\nsubscribed_callback_url = \"https://other.test/hook/\"");
+    let text = COMPLETE
+        .replace(
+            "https://gw.test/channels/acme-uk/callback",
+            "https://gw.test/hook",
+        )
+        .replace(api, &birch);
+    let faults = load(&sources(&text), Purpose::Serve)
+        .unwrap_err()
+        .to_string();
+    let right = "must have another path than that of account.acme";
+    assert!(faults.contains(right), "{faults}");
+}
+
 #[test]
 fn without_tables_the_variables_define_one_of_each() {
     let config = load(&Sources::default(), Purpose::Client).unwrap();

@@ -4,17 +4,19 @@
 //! compared in constant time and never logged. The answer comes as soon as the events are stored
 //! and waits for nothing else.
 
+use super::told::Told;
 use crate::alert::{Code, Many};
-use crate::channel::{Caller, Channel, Channels, Found, Webhook, Webhooks};
-use crate::domain::{ChannelId, OptOut};
+use crate::channel::{Caller, Channel, Channels, Webhook, Webhooks};
+use crate::domain::ChannelId;
 use crate::http::{BodyFault, because, json, no_such_route, vouch, whole};
 use crate::outbox::Outbox;
 use crate::store::EventRules;
-use crate::telemetry::{OncePerSecond, Tally, count_folded, tell_opt_out};
+use crate::telemetry::{OncePerSecond, count_folded};
 use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::response::Response;
 use metrics::counter;
+use secrecy::SecretString;
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -35,13 +37,6 @@ static GUESSES: Many = Many::of(
     100,
     "requests had no secret or a wrong one in their path. Somebody guesses it, or Jumper posts to an old \
      address (`gateway check` compares them). They are answered no.",
-);
-static OPT_OUTS: Many = Many::of(
-    Code::ManyOptOuts,
-    "webhook",
-    101,
-    "people opted out. A campaign may have annoyed them, or somebody posts made-up replies. Their messages are \
-     refused with 7003. Look at the campaign, and whether the webhook is open (`gateway check`).",
 );
 
 /// What the webhook works with. Clones share it.
@@ -68,16 +63,15 @@ struct Door {
     room: Semaphore,
     /// The same for who shows no secret.
     room_of_strangers: Semaphore,
-    /// People who opted out, and sends that were proved: a body can bring both about.
-    opted_out: Tally,
-    opted_out_of_marketing: Tally,
-    inferred: Tally,
+    told: Told,
 }
 
 /// A door that was opened, and how.
 pub(super) struct Entered<'a> {
     door: &'a Door,
     caller: Caller,
+    /// The secret, where nobody posted with it before.
+    news: Option<SecretString>,
 }
 
 impl Receiver {
@@ -101,9 +95,7 @@ impl Receiver {
                 rules: Arc::new(rules),
                 room: Semaphore::new(IN_FLIGHT),
                 room_of_strangers: Semaphore::new(IN_FLIGHT / 4),
-                opted_out: Tally::new(),
-                opted_out_of_marketing: Tally::new(),
-                inferred: Tally::new(),
+                told: Told::new(),
             };
             Some((channel.id.to_string(), door))
         };
@@ -130,16 +122,22 @@ impl Receiver {
     /// Whose path this is, of those that are no route of ours, and the secret that it carries.
     pub(super) fn named_by(&self, path: &str) -> Option<(&str, Option<String>)> {
         let path = path.trim_end_matches('/');
-        self.shared.elsewhere.iter().find_map(|(known, channel)| {
-            if path == known {
-                let door = self.shared.doors.get(channel.as_str())?;
-                let opens = |part: &&str| door.webhook.admit(Some(part)).is_ok();
-                let secret = known.split('/').find(opens).map(str::to_owned);
-                return Some((channel.as_str(), secret));
-            }
-            let (head, secret) = path.rsplit_once('/')?;
-            (head == known).then(|| (channel.as_str(), Some(secret.to_owned())))
-        })
+        let whose = |path| {
+            let mut all = self.shared.elsewhere.iter();
+            let (_, channel) = all.find(|(known, _)| known == path)?;
+            self.shared.doors.get(channel.as_str())
+        };
+        if let Some(door) = whose(path) {
+            let opens = |part: &&str| {
+                let admitted = door.webhook.admit(Some(part));
+                matches!(admitted, Ok(Caller::Holder | Caller::OfBefore))
+            };
+            let secret = path.split('/').find(opens).map(str::to_owned);
+            return Some((door.rules.channel.as_str(), secret));
+        }
+        let (head, secret) = path.rsplit_once('/')?;
+        let door = whose(head)?;
+        Some((door.rules.channel.as_str(), Some(secret.to_owned())))
     }
 
     /// The door of a channel, if what was presented opens it; else why not. Another process may have
@@ -152,11 +150,18 @@ impl Receiver {
         let door = self.shared.doors.get(channel);
         let door = door.ok_or("the path names no channel of this gateway")?;
         let webhook = &door.webhook;
-        let caller = match webhook.admit(presented) {
-            Err(_) if presented.is_some() && webhook.look_again().await => webhook.admit(presented),
-            admitted => admitted,
-        };
-        caller.map(|caller| Entered { door, caller })
+        let mut caller = webhook.admit(presented);
+        if caller.is_err() && presented.is_some() {
+            webhook.look_again().await;
+            caller = webhook.admit(presented);
+        }
+        let caller = caller?;
+        let is_news = caller == Caller::Holder && webhook.awaits_confirmation();
+        Ok(Entered {
+            door,
+            caller,
+            news: presented.filter(|_| is_news).map(SecretString::from),
+        })
     }
 
     /// The secret first: a stranger's body is not even read.
@@ -180,13 +185,13 @@ impl Receiver {
             }
             Err(fault) => return fault.answer(),
         };
-        if entered.caller == Caller::Holder {
-            confirm(&entered.door.webhook);
+        if let Some(secret) = entered.news.filter(|_| answer.status().is_success()) {
+            confirm(entered.door.webhook.clone(), secret);
         }
         answer
     }
 
-    async fn store(&self, Entered { door, caller }: &Entered<'_>, body: &[u8]) -> Response {
+    async fn store(&self, Entered { door, caller, .. }: &Entered<'_>, body: &[u8]) -> Response {
         let (rules, room, most) = match caller {
             Caller::Anybody => (
                 &door.rules_of_strangers,
@@ -213,7 +218,7 @@ impl Receiver {
         match self.shared.outbox.take_events(rules, events).await {
             Ok(folded) => {
                 count_folded(&folded);
-                tell(door, &folded);
+                door.told.tell(&door.rules.channel, &folded);
                 if folded.no_room > 0 {
                     return unavailable(door, "the disk of DATA_DIR is nearly full: make room");
                 }
@@ -246,42 +251,18 @@ fn count(rules: Option<&EventRules>, outcome: &'static str) {
     counter!("gateway_webhooks_total", "channel" => channel, "outcome" => outcome).increment(1);
 }
 
-fn tell(door: &Door, folded: &crate::store::Folded) {
-    let channel = &door.rules.channel;
-    OPT_OUTS.more(folded.opted_out + folded.opted_out_of_marketing);
-    let all = (OptOut::All, &door.opted_out, folded.opted_out);
-    let marketing = (
-        OptOut::Marketing,
-        &door.opted_out_of_marketing,
-        folded.opted_out_of_marketing,
-    );
-    for (scope, tally, people) in [all, marketing] {
-        if let Some(people) = tally.add(people.into()) {
-            tell_opt_out(channel, scope, people);
-        }
-    }
-    if let Some(messages) = door.inferred.add(folded.inferred.into()) {
-        tracing::info!(%channel, messages,
-            "an unknown send was proved by its status event");
-    }
-}
-
 fn error(status: StatusCode, message: impl Into<Cow<'static, str>>) -> Response {
     let message = message.into();
     let body = serde_json::json!({ "status": "error", "message": message });
     because(json(status, body.to_string()), message)
 }
 
-/// A post by the address of now proves that Jumper uses it. Stored beside the answer, which waits for
-/// nothing.
-fn confirm(webhook: &Arc<Webhook>) {
-    if webhook.awaits_confirmation() {
-        let webhook = webhook.clone();
-        tokio::spawn(async move {
-            // Where it cannot be stored, the next post does it.
-            let _ = webhook.confirmed(Found::Another).await;
-        });
-    }
+/// A post by this address proves that Jumper uses it. Stored beside the answer, which waits for nothing.
+fn confirm(webhook: Arc<Webhook>, secret: SecretString) {
+    tokio::spawn(async move {
+        // Where it cannot be stored, the next post does it.
+        let _ = webhook.confirmed(Some(&secret), false).await;
+    });
 }
 
 /// The answer to who has no secret or a wrong one, whatever the method.

@@ -14,9 +14,9 @@ impl Store {
     pub async fn written_to(
         &self,
         rules: &EventRules,
-        people: Vec<Phone>,
+        people: &HashSet<Phone>,
     ) -> Result<HashSet<Phone>, StoreError> {
-        let account = rules.account.clone();
+        let (account, people) = (rules.account.clone(), people.clone());
         self.read(move |conn| {
             let mut wrote = conn.prepare_cached(
                 "SELECT 1 FROM message WHERE recipient = ?1 AND account = ?2 LIMIT 1",

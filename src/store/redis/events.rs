@@ -42,11 +42,11 @@ impl Store {
     pub async fn written_to(
         &self,
         rules: &EventRules,
-        people: Vec<Phone>,
+        people: &HashSet<Phone>,
     ) -> Result<HashSet<Phone>, StoreError> {
         let prefix = &self.home(&rules.channel)?.prefix;
         let mut known = HashSet::new();
-        for phone in people {
+        for &phone in people {
             let mut ask = redis::cmd("EXISTS");
             for number in Person::of(phone).numbers() {
                 ask.arg(format!("{prefix}r:{}", number.digits()));
