@@ -64,9 +64,20 @@ pub struct StatusEvent {
 }
 
 /// WhatsApp's own code, whoever passes it on: the person stopped this number's marketing messages.
-const STOPPED_MARKETING: &str = "131050";
+pub const STOPPED_MARKETING: &str = "131050";
+
+/// Whether the words of a failure say that the person stopped marketing messages.
+pub fn stops_marketing(said: &str) -> bool {
+    let mut numbers = said.split(|c: char| !c.is_ascii_digit());
+    numbers.any(|number| number == STOPPED_MARKETING)
+}
 
 impl StatusEvent {
+    /// Whether it is a failure because the person stopped marketing messages.
+    pub fn opts_out(&self) -> bool {
+        self.status == Status::Failed && self.error.as_deref().is_some_and(stops_marketing)
+    }
+
     /// What MoEngage is told of a failure: that the person opted out of marketing messages, where that
     /// is why.
     pub fn failure(&self) -> Option<Refusal> {
@@ -75,8 +86,7 @@ impl StatusEvent {
         }
         let said = self.error.as_deref().unwrap_or("no reason given");
         let reason = format!("Failed after acceptance: {said}");
-        let mut numbers = said.split(|c: char| !c.is_ascii_digit());
-        Some(if numbers.any(|number| number == STOPPED_MARKETING) {
+        Some(if self.opts_out() {
             let opted_out = OptOut::Marketing.refusal();
             Refusal::new(opted_out.code, format!("{reason} ({})", opted_out.reason))
         } else {

@@ -26,7 +26,9 @@ pub mod time;
 
 pub use callback::{Callback, InboundEntry, Lane, StatusEntry};
 pub use code::{Code, Refusal};
-pub use event::{BELIEVED, Incoming, Reply, ReplyKind, StatusEvent};
+pub use event::{
+    BELIEVED, Incoming, Reply, ReplyKind, STOPPED_MARKETING, StatusEvent, stops_marketing,
+};
 pub use id::{AccountId, ChannelId, MsgId, ProviderId};
 pub use keyword::{Keyword, Keywords};
 pub use life::{Life, Writer};

@@ -16,7 +16,9 @@ mod words;
 pub use found::{MOST_ELEMENTS, TooMany};
 
 use super::wire::{readable, text, truthy};
-use crate::domain::{Incoming, Phone, ProviderId, Reply, Status, StatusEvent};
+use crate::domain::{
+    Incoming, Phone, ProviderId, Reply, STOPPED_MARKETING, Status, StatusEvent, stops_marketing,
+};
 use crate::json;
 use found::{Found, UNREADABLE, other};
 use moment::moment;
@@ -253,10 +255,17 @@ fn mobile(data: &Value) -> Option<Phone> {
     Phone::parse(&format!("{code}{mobile}")).ok()
 }
 
+/// Why it failed, for people. Where masking or cutting would take away that the person stopped marketing
+/// messages, it is said first: that is a fact, not words.
 fn failed_with(status: Status, reason: Option<String>) -> Option<String> {
-    reason
-        .filter(|_| status == Status::Failed)
-        .map(|reason| readable(&reason))
+    let reason = reason.filter(|_| status == Status::Failed)?;
+    let readable = readable(&reason);
+    let is_lost = stops_marketing(&reason) && !stops_marketing(&readable);
+    Some(if is_lost {
+        format!("{STOPPED_MARKETING}: {readable}")
+    } else {
+        readable
+    })
 }
 
 /// The code and the words of one error, Vonage's (`title`, `detail`) or Meta's (`code`, `title`,

@@ -3,7 +3,7 @@
 use super::events::{self, Here};
 use super::writer::Txn;
 use super::{crowd, damage, damaged, settle, signed};
-use crate::domain::{AccountId, ProviderId, Receipt, Status, StatusEvent, UnixMs};
+use crate::domain::{AccountId, ProviderId, Receipt, Status, StatusEvent, UnixMs, stops_marketing};
 use crate::store::{Folded, MOST_OF_ONE};
 use rusqlite::{Connection, Result, Row};
 
@@ -41,24 +41,30 @@ pub(super) fn keep(
     crowd::trim(txn, here, folded)
 }
 
-/// Whether the same status of the same message waits already, naming the same person if any, which says
-/// nothing new; or as many of that message as are kept.
+/// Whether the same status of the same message waits already, naming the same person and opting them out
+/// if this one does, which says nothing new; or as many of that message as are kept.
 pub(super) fn is_kept(conn: &Connection, account: &AccountId, event: &StatusEvent) -> Result<bool> {
-    conn.prepare_cached(
-        "SELECT count(*) >= ?5 OR coalesce(max(same), 0) FROM
-           (SELECT status = ?3 AND (?4 IS NULL OR recipient IS ?4) AS same FROM event
-            WHERE account = ?1 AND provider_id = ?2 LIMIT ?5)",
-    )?
-    .query_row(
-        (
-            account.as_str(),
-            event.provider_id.as_str(),
-            event.status.as_str(),
-            event.recipient.map(|phone| signed(phone.number())),
-            MOST_OF_ONE,
-        ),
-        |row| row.get(0),
-    )
+    let mut select = conn.prepare_cached(
+        "SELECT status = ?3 AND (?4 IS NULL OR recipient IS ?4) AS same, error FROM event
+         WHERE account = ?1 AND provider_id = ?2 LIMIT ?5",
+    )?;
+    let mut rows = select.query((
+        account.as_str(),
+        event.provider_id.as_str(),
+        event.status.as_str(),
+        event.recipient.map(|phone| signed(phone.number())),
+        MOST_OF_ONE,
+    ))?;
+    let mut kept = 0;
+    while let Some(row) = rows.next()? {
+        kept += 1;
+        let is_same = row.get::<_, Option<bool>>(0)? == Some(true);
+        let said = row.get_ref(1)?.as_str().unwrap_or_default();
+        if is_same && (!event.opts_out() || stops_marketing(said)) {
+            return Ok(true);
+        }
+    }
+    Ok(kept >= MOST_OF_ONE)
 }
 
 /// Folds the events that came before the receipt, in the order they came.

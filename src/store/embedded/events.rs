@@ -5,8 +5,8 @@ use super::ledger::Counter;
 use super::writer::Txn;
 use super::{Store, callbacks, crowd, damage, damaged, early, evidence, opt_out, settle, signed};
 use crate::domain::{
-    AccountId, BELIEVED, Callback, ChannelId, Code, Incoming, MsgId, OptOut, Phone, Progress,
-    ProviderId, Status, StatusEntry, StatusEvent, UnixMs,
+    AccountId, BELIEVED, Callback, ChannelId, Incoming, MsgId, OptOut, Phone, Progress, ProviderId,
+    Status, StatusEntry, StatusEvent, UnixMs,
 };
 use crate::store::{EventRules, Folded, StoreError, row};
 use rusqlite::{Connection, OptionalExtension, Result, Row};
@@ -208,6 +208,13 @@ pub(super) fn fold(
     now: UnixMs,
     folded: &mut Folded,
 ) -> Result<()> {
+    // Whatever MoEngage is told: it is about the person, not about this message.
+    if event.opts_out()
+        && let Some(to) = recipient_of(txn.conn, message.id)?
+        && opt_out::add(txn.conn, &message.channel, to, OptOut::Marketing, now)?
+    {
+        folded.opt_out(OptOut::Marketing);
+    }
     let (next, emit) = message.progress.fold(event.status);
     if !emit {
         folded.superseded += 1;
@@ -217,15 +224,6 @@ pub(super) fn fold(
     folded.emitted += 1;
     let at = event.at.unwrap_or(now);
     let error = event.failure();
-    if error
-        .as_ref()
-        .is_some_and(|error| error.code == Code::OptedOut)
-    {
-        if let Some(to) = recipient_of(txn.conn, message.id)? {
-            opt_out::add(txn.conn, &message.channel, to, OptOut::Marketing, now)?;
-        }
-        folded.opt_out(OptOut::Marketing);
-    }
     let mut detail = event.status.to_string();
     if let Some(error) = &error {
         detail = format!("{detail}: {}", error.reason);

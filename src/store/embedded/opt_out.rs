@@ -36,23 +36,24 @@ pub(super) fn of(conn: &Connection, channel: &ChannelId, phone: Phone) -> Result
     Ok(found)
 }
 
-/// The person of this number opts out.
+/// The person of this number opts out. Answers whether they had not yet.
 pub(super) fn add(
     conn: &Connection,
     channel: &ChannelId,
     phone: Phone,
     scope: OptOut,
     now: UnixMs,
-) -> Result<()> {
+) -> Result<bool> {
     let mut insert = conn.prepare_cached(
         "INSERT INTO opt_out (channel, phone, scope, at) VALUES (?1, ?2, ?3, ?4)
          ON CONFLICT DO NOTHING",
     )?;
+    let mut is_new = false;
     for phone in Person::of(phone).numbers() {
         let phone = signed(phone.number());
-        insert.execute((channel.as_str(), phone, number(scope), now.0))?;
+        is_new |= insert.execute((channel.as_str(), phone, number(scope), now.0))? > 0;
     }
-    Ok(())
+    Ok(is_new)
 }
 
 /// The person of this number wants messages again. Whoever stopped promotions by WhatsApp's own button

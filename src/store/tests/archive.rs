@@ -50,14 +50,14 @@ impl World {
         found.iter().map(one).collect()
     }
 
-    async fn adopt(&self, id: &str, found: Option<Adopted>, seconds: i64) -> Folded {
+    pub(super) async fn adopt(&self, id: &str, found: Option<Adopted>, seconds: i64) -> Folded {
         let (account, id) = (account(), provider_id(id));
         let folded = self.store.adopt(&account, &id, found, at(seconds));
         folded.await.unwrap()
     }
 }
 
-fn adopted(id: &str, status: Option<Status>) -> Adopted {
+pub(super) fn adopted(id: &str, status: Option<Status>) -> Adopted {
     Adopted {
         channel: channel("a"),
         msg_id: MsgId::parse(id).unwrap(),

@@ -1,5 +1,6 @@
 //! Who does not want promotions, and gets everything else (cases R-21).
 
+use super::archive::adopted;
 use super::*;
 
 stories! {
@@ -8,9 +9,10 @@ stories! {
     r_21_the_button_counts_for_all_numbers_of_a_person_on_one_channel,
     r_21_a_status_that_says_so_stops_promotions,
     r_21_so_does_one_that_came_before_the_receipt,
+    r_21_so_does_one_that_is_told_to_nobody,
+    r_21_so_does_the_second_failure_of_two_that_came_before_the_receipt,
+    r_21_so_does_one_of_a_message_that_was_failed_as_unknown,
 }
-
-const STOPPED: &str = "131050 User has stopped marketing messages";
 
 impl World {
     async fn promotion(&self, id: &str, to: u64, seconds: i64) -> Accepted {
@@ -30,16 +32,6 @@ impl World {
     async fn says(&self, reply: Reply, seconds: i64) -> Folded {
         self.events(vec![Incoming::Reply(reply)], seconds).await
     }
-}
-
-fn stopped(id: &str) -> Incoming {
-    Incoming::Status(StatusEvent {
-        provider_id: provider_id(id),
-        status: Status::Failed,
-        at: None,
-        recipient: None,
-        error: Some(STOPPED.into()),
-    })
 }
 
 const REFUSED: Accepted = Accepted::OptedOut(OptOut::Marketing);
@@ -125,7 +117,7 @@ async fn r_21_a_status_that_says_so_stops_promotions(new: NewWorld) {
     let world = new();
     world.sent("m1", 1, "P1", 0).await;
     world.sent("m0", 2, "P0", 0).await;
-    let folded = world.events(vec![stopped("P1")], 1).await;
+    let folded = world.events(vec![stopped("P1", None)], 1).await;
     let counts = (folded.opted_out, folded.opted_out_of_marketing);
     assert_eq!((counts, folded.emitted), ((0, 1), 1));
     let told = world.relayed(&lane("a", Lane::Status), 1).await;
@@ -138,7 +130,7 @@ async fn r_21_a_status_that_says_so_stops_promotions(new: NewWorld) {
     assert_eq!(world.promotion("m2", 1, 2).await, REFUSED);
     assert_eq!(world.accept("m2", 1, 2).await, Accepted::Stored);
     // A repeat of the webhook says nothing new.
-    let folded = world.events(vec![stopped("P1")], 4).await;
+    let folded = world.events(vec![stopped("P1", None)], 4).await;
     assert_eq!((folded.opted_out_of_marketing, folded.superseded), (0, 1));
     // Nor does another failure stop anything.
     world.event("P0", Status::Failed, Some(2), 7).await;
@@ -149,7 +141,7 @@ async fn r_21_a_status_that_says_so_stops_promotions(new: NewWorld) {
 async fn r_21_so_does_one_that_came_before_the_receipt(new: NewWorld) {
     let world = new();
     let claimed = world.attempt("m1", 1, 0).await;
-    let folded = world.events(vec![stopped("P1")], 1).await;
+    let folded = world.events(vec![stopped("P1", None)], 1).await;
     assert_eq!((folded.unmatched, folded.opted_out_of_marketing), (1, 0));
     assert_eq!(
         world.promotion("m2", 1, 2).await,
@@ -159,5 +151,63 @@ async fn r_21_so_does_one_that_came_before_the_receipt(new: NewWorld) {
     let folded = world.settle(&claimed, receipt("P1"), 3).await;
     assert_eq!((folded.emitted, folded.opted_out_of_marketing), (1, 1));
     assert_eq!(world.promotion("m3", 1, 4).await, REFUSED);
+    world.check().await;
+}
+
+/// How many opted out of promotions, and how many entries MoEngage is told.
+fn counts(folded: &Folded) -> (u32, u32) {
+    (folded.opted_out_of_marketing, folded.emitted)
+}
+
+async fn r_21_so_does_one_that_is_told_to_nobody(new: NewWorld) {
+    let world = new();
+    for (to, before) in [(1, Status::Failed), (2, Status::Delivered)] {
+        let id = format!("P{to}");
+        world.sent(&format!("m{to}"), to, &id, 0).await;
+        world.event(&id, before, None, 1).await;
+        let folded = world.events(vec![stopped(&id, None)], 2).await;
+        assert_eq!((counts(&folded), folded.superseded), ((1, 0), 1));
+        assert_eq!(world.promotion("p", to, 3).await, REFUSED);
+    }
+    // Nobody opts out twice.
+    world.sent("m3", 1, "P3", 4).await;
+    let folded = world.events(vec![stopped("P3", None)], 5).await;
+    assert_eq!(counts(&folded), (0, 1));
+    world.check().await;
+}
+
+async fn r_21_so_does_the_second_failure_of_two_that_came_before_the_receipt(new: NewWorld) {
+    let world = new();
+    for (to, named) in [(1, None), (2, Some(2))] {
+        let id = format!("P{to}");
+        let claimed = world.attempt(&format!("m{to}"), to, 0).await;
+        let failed = event(&id, Status::Failed, named);
+        let (first, again) = (stopped(&id, named), stopped(&id, named));
+        let folded = world.events(vec![failed.clone(), first], 1).await;
+        assert_eq!((folded.unmatched, folded.superseded), (2, 0));
+        let folded = world.events(vec![again, failed], 2).await;
+        assert_eq!((folded.unmatched, folded.superseded), (0, 2), "known");
+        let folded = world.settle(&claimed, receipt(&id), 3).await;
+        assert_eq!(counts(&folded), (1, 1));
+        assert_eq!(world.promotion("p", to, 4).await, REFUSED);
+    }
+    world.check().await;
+}
+
+async fn r_21_so_does_one_of_a_message_that_was_failed_as_unknown(new: NewWorld) {
+    let world = new();
+    for (id, to) in [("m1", 1), ("m2", 2)] {
+        world.lost(id, to, 0, 600).await;
+    }
+    assert_eq!(world.sweep(false, 600).await.failed.len(), 2);
+    let proof = stopped("P1", Some(1));
+    let folded = world.events(vec![proof, stopped("P2", None)], 601).await;
+    assert_eq!((folded.inferred, counts(&folded)), (1, (1, 0)));
+    let folded = world.adopt("P2", Some(adopted("m2", None)), 602).await;
+    assert_eq!(counts(&folded), (1, 0));
+    for to in [1, 2] {
+        assert_eq!(world.promotion("p", to, 603).await, REFUSED);
+    }
+    assert_eq!(world.statuses(604).await, ["m1 failed", "m2 failed"]);
     world.check().await;
 }

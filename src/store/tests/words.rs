@@ -77,6 +77,19 @@ pub(in crate::store) fn event(id: &str, status: Status, to: Option<u64>) -> Inco
     })
 }
 
+pub(in crate::store) const STOPPED: &str = "131050 User has stopped marketing messages";
+
+/// A failure because the person stopped promotions.
+pub(in crate::store) fn stopped(id: &str, to: Option<u64>) -> Incoming {
+    Incoming::Status(StatusEvent {
+        provider_id: provider_id(id),
+        status: Status::Failed,
+        at: None,
+        recipient: to.map(phone),
+        error: Some(STOPPED.into()),
+    })
+}
+
 pub(in crate::store) fn reply(from: u64, text: &str) -> Reply {
     Reply {
         id: None,

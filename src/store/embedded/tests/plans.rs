@@ -24,7 +24,7 @@ const LOOK_UPS: [&str; 11] = [
 
 /// What else a statement reads: its source, a part of its text, by which index or how, and why that
 /// is not much.
-const OTHERS: [(&str, &str, &str, &str); 53] = [
+const OTHERS: [(&str, &str, &str, &str); 52] = [
     (
         "read",
         "AND due < ?2 LIMIT ?3",
@@ -191,12 +191,6 @@ const OTHERS: [(&str, &str, &str, &str); 53] = [
         "keep",
         "WHERE ready = 2 AND created < ?1 LIMIT",
         "callback_dead_age (created<?)",
-        "limited",
-    ),
-    (
-        "early",
-        "SELECT count(*) >= ?5",
-        "SCAN (subquery-",
         "limited",
     ),
     (

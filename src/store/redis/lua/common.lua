@@ -91,9 +91,13 @@ local function opted_out(scope, channel, phone)
   return false
 end
 
+-- Answers how many of the person's numbers are new there.
 local function opt_out(scope, channel, phone)
-  call('SADD', P .. scope .. ':' .. channel, unpack(numbers_of(phone)))
+  return call('SADD', P .. scope .. ':' .. channel, unpack(numbers_of(phone)))
 end
+
+-- Whether a failure, as JSON, is because the person stopped promotions.
+local function opts_out(failure) return string.sub(failure, 1, #OPTED_OUT) == OPTED_OUT end
 
 -- Small fields of a message. Those that are missing or empty are false.
 local function fields(id, ...)
@@ -302,10 +306,12 @@ local function lose(id, channel, who, untl, answer, now)
 end
 
 local function fold(id, status, at, failure, text, now)
-  local m = fields(id, 'ch', 'mi', 'pr')
+  local m = fields(id, 'ch', 'mi', 'pr', 'to')
   local before = number(id, m[3], 0)
   local after = (FOLD[before] or FOLD[0])[status]
   if not (m[1] and m[2] and after) then return damaged(key_m(id)) end
+  -- Whatever MoEngage is told: it is about the person, not about this message.
+  if m[4] and opts_out(failure) and opt_out('om', m[1], m[4]) > 0 then folded.om = folded.om + 1 end
   if after == 0 then
     folded.superseded = folded.superseded + 1
     note(id, now, 'superseded', STATUS[status] .. ' after ' .. (STATUS[before] or 'nothing'),
@@ -314,11 +320,6 @@ local function fold(id, status, at, failure, text, now)
   end
   folded.emitted = folded.emitted + 1
   call('HSET', key_m(id), 'pr', after)
-  if string.sub(failure, 1, #OPTED_OUT) == OPTED_OUT then
-    local to = fields(id, 'to')[1]
-    if to then opt_out('om', m[1], to) end
-    folded.om = folded.om + 1
-  end
   local said = STATUS[status]
   if text ~= '' then said = said .. ': ' .. text end
   note(id, now, 'status', said, 2 * HISTORY_LIMIT)

@@ -26,13 +26,14 @@ local function make_room()
   end
 end
 
--- Whether the same status of the same message waits already, naming the same person if any, which says
--- nothing new; or as many of that message as are kept.
-local function is_kept(provider_id, status, to)
+-- Whether the same status of the same message waits already, naming the same person and opting them out
+-- if this one does, which says nothing new; or as many of that message as are kept.
+local function is_kept(provider_id, status, to, failure)
   local entries = call('LRANGE', P .. 'e:' .. provider_id, 0, MOST_OF_ONE - 1)
   for _, entry in ipairs(entries) do
-    local kept, _, _, named = split_event(entry)
-    if kept == status and (to == '' or to == named) then return true end
+    local kept, _, _, named, _, _, _, said = split_event(entry)
+    local is_same = kept == status and (to == '' or to == named)
+    if is_same and (not opts_out(failure) or opts_out(said)) then return true end
   end
   return #entries == MOST_OF_ONE
 end
@@ -43,7 +44,7 @@ local function take_status(provider_id, status, at, to, failure, text)
     at = believed(id, at, fields(id, 'ac')[1], early, now)
     return fold(id, tonumber(status), at, failure, text, now)
   end
-  if is_kept(provider_id, status, to) then
+  if is_kept(provider_id, status, to, failure) then
     folded.superseded = folded.superseded + 1
     if to ~= '' then weigh(to, now) end
     return

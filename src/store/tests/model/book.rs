@@ -70,7 +70,7 @@ pub(super) struct Claim {
 #[derive(Debug)]
 struct Early {
     id: String,
-    status: Status,
+    said: Said,
     person: Option<u64>,
     channel: usize,
     /// When it came, by the clock, and its place in the order of things.
@@ -367,22 +367,33 @@ impl Book {
         let mut matched = Vec::new();
         self.early.retain(|one| {
             if one.id == id {
-                matched.push((one.status, one.came.0));
+                matched.push((one.said, one.came.0));
             }
             one.id != id
         });
-        for (status, came) in matched {
-            self.fold(n, status, came);
+        for (said, came) in matched {
+            self.fold(n, said, came);
         }
     }
 
-    fn fold(&mut self, n: u64, status: Status, at_seconds: i64) {
+    fn fold(&mut self, n: u64, (status, stopped): Said, at_seconds: i64) {
+        if stopped {
+            // Whatever is told of the message.
+            let marketing = (channel_of(n), person_of(n), OptOut::Marketing);
+            self.opted_out.insert(marketing);
+        }
         let kept = self.messages.get_mut(&n).unwrap();
         let (next, emit) = kept.progress.fold(status);
         kept.progress = next;
         if emit {
-            let said = "Failed after acceptance: 1013 not on WhatsApp";
-            let error = (status == Status::Failed).then(|| Refusal::new(Code::Other, said));
+            let failed = "Failed after acceptance:";
+            let error = || match (stopped, OptOut::Marketing.refusal()) {
+                (true, Refusal { code, reason }) => {
+                    Refusal::new(code, format!("{failed} {STOPPED} ({reason})"))
+                }
+                _ => Refusal::new(Code::Other, format!("{failed} 1013 not on WhatsApp")),
+            };
+            let error = (status == Status::Failed).then(error);
             self.tell(n, status, at_seconds, error);
         }
     }
@@ -417,19 +428,21 @@ impl Book {
         self.match_early(n, &id);
     }
 
-    pub(super) fn event(&mut self, channel: usize, id: &str, status: Status, person: Option<u64>) {
+    pub(super) fn event(&mut self, channel: usize, id: &str, said: Said, person: Option<u64>) {
         self.ledgers[channel].events += 1;
         if let Some(n) = self.ids.get(id) {
-            return self.fold(*n, status, self.now);
+            return self.fold(*n, said, self.now);
         }
         let came = (self.now, self.next());
         let same = |one: &Early| {
-            one.id == id && one.status == status && (person.is_none() || one.person == person)
+            let is_new = said.1 && !one.said.1;
+            let named = person.is_none() || one.person == person;
+            one.id == id && one.said.0 == said.0 && named && !is_new
         };
         if !self.early.iter().any(same) {
             self.early.push(Early {
                 id: id.to_owned(),
-                status,
+                said,
                 person,
                 channel,
                 came,

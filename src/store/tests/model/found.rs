@@ -35,7 +35,11 @@ fn status(claim: usize, status: Status) -> Op {
 fn webhook(of: Of, status: Status, named: bool) -> Op {
     Op::Events {
         channel: 0,
-        events: vec![Event { of, status, named }],
+        events: vec![Event {
+            of,
+            said: (status, false),
+            named,
+        }],
         lost: false,
     }
 }
@@ -128,7 +132,7 @@ fn a_start_weighs_only_what_was_under_way() -> Vec<Op> {
 fn an_id_is_as_old_as_what_came_first_of_it() -> Vec<Op> {
     let of = |of| Event {
         of,
-        status: Status::Sent,
+        said: (Status::Sent, false),
         named: true,
     };
     vec![

@@ -120,9 +120,12 @@ enum Told {
 #[derive(Debug, Clone)]
 struct Event {
     of: Of,
-    status: Status,
+    said: Said,
     named: bool,
 }
+
+/// A status, and whether it says that the person stopped promotions, which only a failure does.
+type Said = (Status, bool);
 
 #[derive(Debug, Clone, Copy)]
 enum Of {
@@ -145,8 +148,11 @@ fn any_event() -> impl Strategy<Value = Event> {
         1 => (0..2u64, 0..2u64).prop_map(|(which, person)| Of::Nobody(which, person)),
     ];
     let named = prop_oneof![3 => Just(true), 1 => Just(false)];
-    let status = prop::sample::select(Status::ALL.to_vec());
-    (of, status, named).prop_map(|(of, status, named)| Event { of, status, named })
+    let said = prop_oneof![
+        6 => prop::sample::select(Status::ALL.to_vec()).prop_map(|status| (status, false)),
+        1 => Just((Status::Failed, true)),
+    ];
+    (of, said, named).prop_map(|(of, said, named)| Event { of, said, named })
 }
 
 fn any_op() -> impl Strategy<Value = Op> {

@@ -330,7 +330,7 @@ impl Story {
 
     async fn events(&mut self, channel: usize, events: &[Event], lost: bool) {
         let mut known = Vec::new();
-        for Event { of, status, named } in events {
+        for Event { of, said, named } in events {
             let id = match of {
                 Of::Nobody(which, person) => (format!("X{which}-{person}"), *person),
                 Of::Claim(which) => {
@@ -351,12 +351,15 @@ impl Story {
                     )
                 }
             };
-            known.push((id.0, *status, named.then_some(id.1)));
+            known.push((id.0, *said, named.then_some(id.1)));
         }
-        let incoming = known.iter().map(|(id, status, to)| event(id, *status, *to));
+        let incoming = known.iter().map(|(id, said, to)| match said {
+            (_, true) => stopped(id, *to),
+            (status, false) => event(id, *status, *to),
+        });
         self.webhook(channel, incoming.collect(), lost).await;
-        for (id, status, to) in known {
-            self.book.event(channel, &id, status, to);
+        for (id, said, to) in known {
+            self.book.event(channel, &id, said, to);
         }
     }
 
