@@ -7,11 +7,14 @@ use crate::domain::proof::{Judgement, LastProof};
 use crate::domain::{Answer, ChannelId, Code, MsgId, Refusal};
 use crate::outbox::{Claimed, retry_delay};
 use crate::store::Folded;
-use crate::telemetry::{Outcome, count_attempt, count_folded, tell_opt_outs};
+use crate::telemetry::{OncePerSecond, Outcome, count_attempt, count_folded, tell_opt_outs};
 use std::time::Duration;
 
 /// The longest pause of a message whose template is not known now.
 const FOR_A_TEMPLATE: Duration = Duration::from_secs(10);
+
+/// For those: a whole campaign may wait for one template.
+static WAITS: OncePerSecond = OncePerSecond::new();
 
 impl Sender {
     /// Ends an attempt as its circumstances say.
@@ -62,7 +65,7 @@ impl Sender {
         let attempt = claimed.attempt();
         let delay = retry_delay(attempt, self.retry.base, self.retry.most, fastrand::f64());
         let delay = delay.max(at_least.unwrap_or_default());
-        self.retry_in(claimed, answer, delay).await;
+        self.retry_in(claimed, answer, delay, true).await;
     }
 
     /// Back to the queue until more is known of its template, which is looked for all the while.
@@ -70,10 +73,11 @@ impl Sender {
         let answer = "the template is not known now".to_owned();
         let most = self.retry.most.min(FOR_A_TEMPLATE);
         let delay = retry_delay(claimed.attempt(), self.retry.base, most, fastrand::f64());
-        self.retry_in(claimed, answer, delay).await;
+        let tell = WAITS.passes();
+        self.retry_in(claimed, answer, delay, tell).await;
     }
 
-    async fn retry_in(&self, claimed: Claimed, answer: String, delay: Duration) {
+    async fn retry_in(&self, claimed: Claimed, answer: String, delay: Duration, tell: bool) {
         let Attempt {
             channel,
             msg_id,
@@ -84,10 +88,12 @@ impl Sender {
         note(&channel, kept.await);
         count_attempt(&self.account.id, Outcome::Retry);
         self.account.work.notify_one();
-        tracing::warn!(
-            %channel, %msg_id, attempt, %answer, again_in_ms = delay.as_millis() as u64,
-            "not sent, nothing was handed on; it is tried again"
-        );
+        if tell {
+            tracing::warn!(
+                %channel, %msg_id, attempt, %answer, again_in_ms = delay.as_millis() as u64,
+                "not sent, nothing was handed on; it is tried again"
+            );
+        }
     }
 
     /// Back to the queue, behind the others.

@@ -20,8 +20,8 @@ pub(super) struct Details {
 struct Slot {
     /// The detail and the round of the list it belongs to.
     known: RwLock<Option<(u64, Arc<Detail>)>>,
-    /// Taken for the length of a fetch; holds when the last one failed.
-    failed: Mutex<Option<Instant>>,
+    /// Taken for the length of a fetch; holds for which round and when the last one failed.
+    failed: Mutex<Option<(u64, Instant)>>,
 }
 
 impl Details {
@@ -37,12 +37,12 @@ impl Details {
             return Some(detail);
         }
         let mut failed = slot.failed.lock().await;
-        let recent = failed.is_some_and(|at| at.elapsed() < LEAST_GAP);
+        let recent = failed.is_some_and(|(of, at)| of == round && at.elapsed() < LEAST_GAP);
         if !recent && slot.of(round).is_none() {
             match provider.template_detail(&variant.id).await {
                 Ok(detail) => {
-                    slot.put(round, detail);
-                    *failed = None;
+                    let is_known = slot.put(round, detail);
+                    *failed = (!is_known).then(|| (round, Instant::now()));
                 }
                 Err(answer) => {
                     let answer = answer.summary();
@@ -50,7 +50,7 @@ impl Details {
                         variant = variant.id,
                         answer, "the detail of a template cannot be fetched"
                     );
-                    *failed = Some(Instant::now());
+                    *failed = Some((round, Instant::now()));
                 }
             }
         }
@@ -101,11 +101,18 @@ impl Slot {
             .map(|(_, detail)| detail.clone())
     }
 
-    fn put(&self, round: u64, detail: Detail) {
+    /// Answers whether anything is known now.
+    fn put(&self, round: u64, detail: Detail) -> bool {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         // An answer that tells nothing takes nothing away of what was told before.
         let before = known.take().map(|(_, before)| before);
-        let kept = before.filter(|_| detail == Detail::default());
-        *known = Some((round, kept.unwrap_or_else(|| Arc::new(detail))));
+        let is_empty = detail == Detail::default();
+        let detail = if is_empty {
+            before
+        } else {
+            Some(Arc::new(detail))
+        };
+        *known = detail.map(|detail| (round, detail));
+        known.is_some()
     }
 }

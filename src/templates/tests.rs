@@ -394,3 +394,29 @@ async fn r_07_a_detail_that_tells_nothing_takes_nothing_away() {
     assert_eq!(templates.detail(&variant).await, Some(before));
     assert_eq!(fake.calls(), 4);
 }
+
+#[tokio::test]
+async fn r_27_a_detail_that_tells_nothing_is_asked_for_again_before_the_next_list() {
+    let fake = Fake::start(|number, _| match number {
+        0 => list(&[("a", "en", "1")]),
+        1 => Reaction::Json(200, json!({ "success": true, "data": null })),
+        _ => detail(2),
+    })
+    .await;
+    let (_dir, store) = testing::store();
+    let templates = templates(&fake, &store).await;
+    templates.refresh().await.unwrap();
+    let Lookup::Found(variant) = templates.find("a", "en") else {
+        panic!("it is listed")
+    };
+    for _ in 0..2 {
+        assert_eq!(templates.detail(&variant).await, None);
+    }
+    assert_eq!(fake.calls(), 2, "not at once");
+    tokio::time::pause();
+    tokio::time::advance(LEAST_GAP).await;
+    tokio::time::resume();
+    let detail = templates.detail(&variant).await.unwrap();
+    assert_eq!(detail.body_values, Some(2));
+    assert_eq!(templates.current_detail(&variant), Some(detail));
+}

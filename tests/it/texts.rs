@@ -564,3 +564,21 @@ async fn r_27_while_the_template_is_not_known_values_with_names_wait_and_others_
     let sent = body_sent(&sandbox, &number(1)).await;
     assert_eq!(sent, json!([{ "Ana": "text" }, { "A-7": "text" }]));
 }
+
+#[tokio::test]
+async fn r_27_one_answer_that_tells_nothing_of_a_template_does_not_hold_up_values_with_names() {
+    let sandbox = Sandbox::start(json!({ "event_mode": "none" })).await;
+    let nothing =
+        json!({ "route": "detail", "next": 1, "body": { "success": true, "data": null } });
+    sandbox.rule(nothing).await;
+    let gateway = Gateway::start(&sandbox, Setup::towards(&sandbox)).await;
+    let named_ones = [(json!("order_id"), "A-7"), (json!("customer"), "Ana")];
+    gateway
+        .accept_body(&named("named", &number(1), "order_left", &named_ones))
+        .await;
+    // Long before the next list, which is an hour away.
+    let sent = body_sent(&sandbox, &number(1)).await;
+    assert_eq!(sent, json!([{ "Ana": "text" }, { "A-7": "text" }]));
+    let history = gateway.history("named").await;
+    assert!(history.contains(&"retry".to_owned()), "{history:?}");
+}
