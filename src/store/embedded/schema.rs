@@ -1,6 +1,6 @@
 //! The tables of the embedded store. Readable with the `sqlite3` tool.
 
-mod older;
+pub(super) mod older;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, Result};
@@ -142,7 +142,7 @@ CREATE TABLE opt_out (
 ";
 
 /// The layout that this program writes, kept in SQLite's `user_version`.
-const LAYOUT: i64 = 6;
+pub(super) const LAYOUT: i64 = 6;
 
 /// Every change of a message counts its version up and marks it for the second home of the records,
 /// in the transaction of the change: no statement can forget it. Temporary, so a process without a
@@ -216,12 +216,11 @@ pub(super) fn mark_changes(conn: &Connection) -> Result<()> {
 pub(super) fn create(conn: &Connection) -> std::result::Result<(), LayoutError> {
     let found: i64 = conn.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     let steps = match found {
-        0 => &[TABLES, OPT_OUTS, EVENTS, EVENTS_IN_ORDER],
-        LAYOUT => &[][..],
-        found => older::steps(found).ok_or(LayoutError::Newer(found))?,
+        0 => [TABLES, OPT_OUTS, EVENTS, EVENTS_IN_ORDER].concat(),
+        LAYOUT => String::new(),
+        found => older::steps(found, LAYOUT).ok_or(LayoutError::Newer(found))?,
     };
     if !steps.is_empty() {
-        let steps = steps.concat();
         conn.execute_batch(&format!(
             "BEGIN IMMEDIATE; {steps} PRAGMA user_version = {LAYOUT}; COMMIT;"
         ))?;

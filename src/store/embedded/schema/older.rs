@@ -66,28 +66,20 @@ INSERT INTO opt_out (channel, phone, scope, at) SELECT channel, phone, 0, at FRO
 DROP TABLE opt_out_5;
 ";
 
-/// One after another.
-const STEPS: [&str; 9] = [
-    FROM_1,
-    EVENTS_APART,
-    EVENTS,
-    FROM_2,
-    FROM_3,
-    EVENTS_IN_ORDER,
-    OPT_OUTS_APART,
-    OPT_OUTS,
-    FROM_5,
+/// What brings a file of each older layout to the next one.
+const STEPS: [(i64, &[&str]); 5] = [
+    (1, &[FROM_1]),
+    (2, &[EVENTS_APART, EVENTS, FROM_2]),
+    (3, &[FROM_3]),
+    (4, &[EVENTS_IN_ORDER]),
+    (5, &[OPT_OUTS_APART, OPT_OUTS, FROM_5]),
 ];
 
-/// The steps from this layout to the newest, if it is an older one.
-pub(super) fn steps(layout: i64) -> Option<&'static [&'static str]> {
-    let first = match layout {
-        1 => 0,
-        2 => 1,
-        3 => 4,
-        4 => 5,
-        5 => 6,
-        _ => return None,
-    };
-    STEPS.get(first..)
+/// What brings a file of one layout to a later one, if there was such a layout.
+pub(in crate::store::embedded) fn steps(from: i64, to: i64) -> Option<String> {
+    let is_known = STEPS.iter().any(|(layout, _)| *layout == from);
+    let steps = STEPS
+        .iter()
+        .filter(|(layout, _)| (from..to).contains(layout));
+    is_known.then(|| steps.flat_map(|(_, steps)| *steps).copied().collect())
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::domain::State;
-use crate::store::embedded::Settings;
+use crate::store::embedded::{Settings, schema};
 
 fn marking(dir: &std::path::Path) -> Settings {
     Settings {
@@ -24,13 +24,24 @@ async fn without_datastore_nothing_is_marked() {
     assert_eq!(version, 0);
 }
 
-/// The tables and indexes of a file, and its layout.
+/// The tables of a file with their columns in any order, its indexes, and its layout.
 fn shape(dir: &std::path::Path) -> Vec<String> {
     let beside = testing::beside(dir);
     let mut select = beside
-        .prepare("SELECT type || ' ' || name FROM sqlite_schema ORDER BY 1")
+        .prepare(
+            "SELECT type || ' ' || name, CASE type WHEN 'index' THEN coalesce(sql, '') ELSE
+                (SELECT group_concat(said) FROM (SELECT name || ' ' || type || ' ' || pk AS said
+                                                 FROM pragma_table_info(of.name) ORDER BY 1)) END
+             FROM sqlite_schema AS of ORDER BY 1",
+        )
         .unwrap();
-    let rows = select.query_map([], |row| row.get(0)).unwrap();
+    let rows = select
+        .query_map([], |row| {
+            let said: String = row.get(1)?;
+            let words: Vec<&str> = said.split_whitespace().collect();
+            Ok(format!("{} {}", row.get::<_, String>(0)?, words.join(" ")))
+        })
+        .unwrap();
     let version: i64 = beside
         .query_row("PRAGMA user_version", [], |row| row.get(0))
         .unwrap();
@@ -93,4 +104,32 @@ async fn a_file_of_layout_1_is_brought_up_to_date() {
     // The same tables and indexes as in a new file.
     let (new, _store) = testing::store();
     assert_eq!(shape(dir.path()), shape(new.path()));
+}
+
+#[tokio::test]
+async fn a_file_of_any_older_layout_is_brought_up_to_date() {
+    let (new, _store) = testing::store();
+    for layout in 1..schema::LAYOUT {
+        let dir = tempfile::tempdir().unwrap();
+        let old = testing::beside(dir.path());
+        let steps = schema::older::steps(1, layout).unwrap();
+        let rows = format!(
+            "INSERT INTO event (account, channel, kind, provider_id, status, received_at)
+             VALUES ('acc', 'a', 'status', 'P9', 'sent', 1899999000000);
+             INSERT INTO opt_out (channel, phone, at) VALUES ('a', 12025550008, 1899999000000);
+             PRAGMA user_version = {layout};"
+        );
+        let tables = include_str!("layout_1.sql");
+        old.execute_batch(&format!("{tables}{steps}{rows}"))
+            .unwrap();
+        drop(old);
+        let store = Store::open(&marking(dir.path())).unwrap();
+        let rig = Rig::over(store, Arc::new(dir));
+        assert_eq!(rig.unasked(0).await.len(), 1, "layout {layout}");
+        let refused = rig.accept("m8", 8, 4).await;
+        assert_eq!(refused, Accepted::OptedOut(OptOut::All), "layout {layout}");
+        rig.check().await;
+        let dir = rig.closed();
+        assert_eq!(shape(dir.path()), shape(new.path()), "layout {layout}");
+    }
 }
