@@ -28,6 +28,15 @@ local function left_for_a_newer(id, channel, accepted, row, aside)
   return true
 end
 
+-- Whether anybody stopped promotions on a channel: where nobody did, it is not asked for each message.
+local stopped_by_some = {}
+local function no_marketing(channel, to)
+  if stopped_by_some[channel] == nil then
+    stopped_by_some[channel] = call('EXISTS', P .. 'om:' .. channel) == 1
+  end
+  return to and stopped_by_some[channel] and opted_out('om', channel, to) and 1 or 0
+end
+
 local function begin(id, channel, m, row, aside)
   local attempt = number(id, m[4], 0) + 1
   call('HSET', key_m(id), 's', AFTER.worker[STATE.queued].claim, 'n', attempt, 'ta', order_now(),
@@ -35,8 +44,7 @@ local function begin(id, channel, m, row, aside)
   call('HSET', P .. 'att:' .. replica, id, claim)
   if m[2] then call('SADD', P .. 'x:' .. m[2], id) end
   note(id, now, 'attempt', tostring(attempt), HISTORY_LIMIT)
-  local no_marketing = m[2] and opted_out('om', channel, m[2]) and 1 or 0
-  taken[#taken + 1] = { id, channel, m[1], m[2], m[3], attempt, row, aside, no_marketing }
+  taken[#taken + 1] = { id, channel, m[1], m[2], m[3], attempt, row, aside, no_marketing(channel, m[2]) }
   return 1
 end
 
