@@ -4,7 +4,7 @@
 
 use super::wire::{name, text, truthy};
 use crate::domain::template::{ButtonShape, Detail, HeaderNeeds, TemplateList, Variant};
-use crate::json::{LOST, Tree};
+use crate::json::Tree;
 use serde_json::Value;
 use std::collections::HashSet;
 
@@ -74,9 +74,10 @@ pub(super) fn detail(answer: &Tree, id: &str) -> Detail {
     let (message, skeleton) = (&data["message"], &data["message_params"]);
     Detail {
         body_values: body_values(&message["BODY"], &skeleton["BODY"]),
-        body_names: text(&message["BODY"]["text"]).and_then(|text| whole(variables(&text))),
+        body_names: text(&message["BODY"]["text"]).and_then(|text| whole(variables(&text), answer)),
         header: header(&message["HEADER"]),
-        header_name: text(&message["HEADER"]["text"]).and_then(|text| only(variables(&text))),
+        header_name: text(&message["HEADER"]["text"])
+            .and_then(|text| only(variables(&text), answer)),
         buttons: buttons(&message["BUTTONS"], answer),
     }
 }
@@ -112,14 +113,14 @@ fn variables(text: &str) -> Vec<String> {
 }
 
 /// The names, if all of them can be read.
-fn whole(names: Vec<String>) -> Option<Vec<String>> {
-    let is_read = |name: &String| !name.contains(LOST);
-    names.iter().all(is_read).then_some(names)
+fn whole(names: Vec<String>, of: &Tree) -> Option<Vec<String>> {
+    let is_lost = |name: &String| of.has_lost(name);
+    (!names.iter().any(is_lost)).then_some(names)
 }
 
 /// The name, if it is the only one.
-fn only(names: Vec<String>) -> Option<String> {
-    let [name] = <[String; 1]>::try_from(whole(names)?).ok()?;
+fn only(names: Vec<String>, of: &Tree) -> Option<String> {
+    let [name] = <[String; 1]>::try_from(whole(names, of)?).ok()?;
     Some(name)
 }
 
@@ -148,7 +149,7 @@ fn button(button: &Value, of: &Tree) -> ButtonShape {
             let url = text(&button["url"]);
             let placeholder = url.as_ref().is_some_and(|url| url.contains('{'));
             if placeholder || truthy(&button["example"]) {
-                let name = url.and_then(|url| only(variables(&url)));
+                let name = url.and_then(|url| only(variables(&url), of));
                 ButtonShape::DynamicUrl { name }
             } else {
                 ButtonShape::Static
@@ -369,7 +370,7 @@ mod tests {
             ("{{10}} {{2}} {{1}} {{2}}", Some(&["1", "2", "10"])),
             ("{{2}} {{b}} {{1}}", Some(&["2", "b", "1"])),
             ("plain", Some(&[])),
-            ("Hi {{na\u{FFFD}me}}", None),
+            ("Hi {{na\u{FFFD}me}}", Some(&["na\u{FFFD}me"])),
         ] {
             let names = names(text);
             let names: Option<Vec<&str>> = names
@@ -377,6 +378,9 @@ mod tests {
                 .map(|names| names.iter().map(String::as_str).collect());
             assert_eq!(names.as_deref(), expected, "{text}");
         }
+        let damaged = r#"{"data":{"message":{"BODY":{"text":"Hi {{na\ud83dme}}"}}}}"#;
+        let damaged = crate::json::read(damaged.as_bytes()).unwrap();
+        assert_eq!(detail(&damaged, "5").body_names, None);
         let header = |text: &str| {
             let header = json!({ "format": "TEXT", "text": text });
             detail_of(&json!({ "message": { "HEADER": header } })).header_name

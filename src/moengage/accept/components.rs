@@ -29,19 +29,18 @@ pub(super) fn read(
 ) -> Result<Mapped, Fault> {
     match components {
         Json::Nothing => Ok(Mapped::default()),
-        Json::List(list) => map(list),
+        Json::List(list) => map(list, *is_damaged),
         Json::Text(inner) => {
-            let refuse = || Fault::template("template.components is a text that holds no array");
+            // Where the body around it was damaged, so may be a name in it that parses.
+            if !*is_damaged && let Ok(components) = serde_json::from_str(&inner) {
+                return within(Some(components), false);
+            }
             let mended = Mended::within(inner.as_bytes(), Numbers::AsFloat, *is_damaged);
             if let Some(name) = &mended.damaged_name {
                 return Err(Fault::Malformed(damaged_name(name)));
             }
             *is_damaged |= mended.is_damaged;
-            match serde_json::from_slice(&mended.bytes) {
-                Ok(wire::Components::Nothing) => Ok(Mapped::default()),
-                Ok(wire::Components::List(list)) => map(list),
-                _ => Err(refuse()),
-            }
+            within(serde_json::from_slice(&mended.bytes).ok(), *is_damaged)
         }
         other => Err(wrong(
             format_args!("template.components"),
@@ -51,7 +50,18 @@ pub(super) fn read(
     }
 }
 
-fn map(components: Vec<Object<'_, Component<'_>>>) -> Result<Mapped, Fault> {
+/// The same of what such a text holds, if it is JSON.
+fn within(components: Option<wire::Components<'_>>, is_damaged: bool) -> Result<Mapped, Fault> {
+    match components {
+        Some(Json::Nothing) => Ok(Mapped::default()),
+        Some(Json::List(list)) => map(list, is_damaged),
+        _ => Err(Fault::template(
+            "template.components is a text that holds no array",
+        )),
+    }
+}
+
+fn map(components: Vec<Object<'_, Component<'_>>>, is_damaged: bool) -> Result<Mapped, Fault> {
     if components.len() > MAX_COMPONENTS {
         return Err(Fault::template(format_args!(
             "template has more than {MAX_COMPONENTS} components"
@@ -70,7 +80,10 @@ fn map(components: Vec<Object<'_, Component<'_>>>) -> Result<Mapped, Fault> {
             component.kind,
             format_args!("template.components[{at}].type"),
         )?;
-        let place = Place { component: at };
+        let place = Place {
+            component: at,
+            is_damaged,
+        };
         match kind.as_deref() {
             Some("header") if mapped.header.is_some() => {
                 return Err(Fault::template("template has two headers"));

@@ -17,7 +17,10 @@ impl Place {
         parameter: &mut Parameter<'_>,
         at: usize,
     ) -> Result<Option<String>, Fault> {
-        let component = self.component;
+        let Self {
+            component,
+            is_damaged,
+        } = self;
         let place =
             format_args!("template.components[{component}].parameters[{at}].parameter_name");
         let name = match std::mem::take(&mut parameter.parameter_name) {
@@ -27,7 +30,7 @@ impl Place {
         };
         let name = name.filter(|name| !name.trim().is_empty());
         let Some(name) = name else { return Ok(None) };
-        if name.contains(LOST) {
+        if is_damaged && name.contains(LOST) {
             return Err(Fault::Malformed(format!(
                 "{place} has a character that is no valid Unicode"
             )));

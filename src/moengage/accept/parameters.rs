@@ -32,6 +32,8 @@ pub(super) fn misplaced(what: Arguments<'_>, wanted: &str, kind: &str) -> Fault 
 #[derive(Clone, Copy)]
 pub(super) struct Place {
     pub(super) component: usize,
+    /// Whether texts of the body have characters that could not be read.
+    pub(super) is_damaged: bool,
 }
 
 pub(super) type Parameters<'a> = List<'a, Object<'a, Parameter<'a>>>;
