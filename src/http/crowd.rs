@@ -126,7 +126,8 @@ impl Crowd {
         }
         let closed = gone.len();
         metrics::counter!("gateway_http_gave_way_total").increment(closed as u64);
-        if LOG.passes() {
+        // Where seats are kept free and nobody has to go yet, nothing is wrong.
+        if (wanted || closed > 0) && LOG.passes() {
             tracing::warn!(
                 connections = self.most,
                 closed,

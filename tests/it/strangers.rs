@@ -28,6 +28,8 @@ fn dawdlers(count: usize, url: &str, says: &'static str, drips: bool) -> JoinSet
         all.spawn(async move {
             loop {
                 let Ok(mut stream) = TcpStream::connect(&addr).await else {
+                    // waits because the next try would be refused like this one
+                    tokio::time::sleep(Duration::from_millis(50)).await;
                     continue;
                 };
                 let mut lasts = stream.write_all(says.as_bytes()).await.is_ok();
@@ -41,6 +43,15 @@ fn dawdlers(count: usize, url: &str, says: &'static str, drips: bool) -> JoinSet
         });
     }
     all
+}
+
+/// Waits until some of them have had to go: they are all there, and more than there is room for.
+async fn strangers_give_way(gateway: &Gateway) {
+    until("strangers were turned out", async || {
+        let gone = figure(&gateway.metrics().await, "gateway_http_gave_way_total");
+        (gone > 0.0).then_some(())
+    })
+    .await;
 }
 
 /// How long one question takes on a connection of its own.
@@ -62,8 +73,7 @@ async fn r_69_slow_bodies_at_all_seats_do_not_keep_sends_out() {
     gateway.accept("first", &person(900)).await;
     let head = "POST /jumper_callback HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\n{";
     let _strangers = dawdlers(130, &gateway.url, head, true);
-    // waits because the strangers have to be there first
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    strangers_give_way(&gateway).await;
     for n in 0..10 {
         let url = format!("{}/jumper_send_whatsapp", gateway.url);
         let body = order_update(&format!("m{n}"), &person(n)).to_string();
@@ -83,8 +93,7 @@ async fn r_69_silent_connections_do_not_keep_operators_out() {
     let token = "ops-token-for-tests";
     let (_sandbox, gateway) = open(|setup| setup.env("OPS_TOKEN", token)).await;
     let _strangers = dawdlers(900, &gateway.ops, "", false);
-    // waits because the strangers have to be there first
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    strangers_give_way(&gateway).await;
     for path in ["/healthz", "/api/ledger", "/metrics", "/healthz"] {
         let url = format!("{}{path}", gateway.ops);
         let took = asked(|http| http.get(&url).bearer_auth(token)).await;
