@@ -763,6 +763,8 @@ impl Gateway {
             .send()
             .await
             .unwrap()
+            .error_for_status()
+            .unwrap()
             .text()
             .await
             .unwrap()
