@@ -8,6 +8,7 @@
 pub mod elsewhere;
 mod found;
 mod moment;
+mod reason;
 pub mod receive;
 pub mod routes;
 mod told;
@@ -15,10 +16,8 @@ mod words;
 
 pub use found::{MOST_ELEMENTS, TooMany};
 
-use super::wire::{readable, text, truthy};
-use crate::domain::{
-    Incoming, Phone, ProviderId, Reply, STOPPED_MARKETING, Status, StatusEvent, stops_marketing,
-};
+use super::wire::{text, truthy};
+use crate::domain::{Incoming, Phone, ProviderId, Reply, Status, StatusEvent};
 use crate::json;
 use found::{Found, UNREADABLE, other};
 use moment::moment;
@@ -135,13 +134,12 @@ fn meta_status(one: &Value) -> Incoming {
     let Some(provider_id) = provider_id(&one["id"]) else {
         return other(UNREADABLE, one);
     };
-    let errors: Vec<String> = items(&one["errors"]).iter().filter_map(failure).collect();
     Incoming::Status(StatusEvent {
         provider_id,
         status,
         at: moment(&one["timestamp"]),
         recipient: phone(&one["recipient_id"]),
-        error: failed_with(status, (!errors.is_empty()).then(|| errors.join("; "))),
+        error: reason::of(status, items(&one["errors"])),
     })
 }
 
@@ -159,7 +157,7 @@ fn vonage(data: &Value) -> Incoming {
         status,
         at: moment(&data["timestamp"]),
         recipient: phone(&data["to"]),
-        error: failed_with(status, failure(&data["error"])),
+        error: reason::of(status, [&data["error"]]),
     })
 }
 
@@ -192,13 +190,12 @@ fn chat_status(data: &Value) -> Incoming {
     } else {
         None
     };
-    let reason = failure(&data["error"]).or_else(|| text(&data["fail_reason"]));
     Incoming::Status(StatusEvent {
         provider_id,
         status,
         at: moment(&data["timestamp"]).or_else(|| moment(&data["last_updated"])),
         recipient,
-        error: failed_with(status, reason),
+        error: reason::of(status, [&data["error"], &data["fail_reason"]]),
     })
 }
 
@@ -253,41 +250,6 @@ fn mobile(data: &Value) -> Option<Phone> {
         return Phone::parse(&mobile).ok();
     }
     Phone::parse(&format!("{code}{mobile}")).ok()
-}
-
-/// Why it failed, for people. Where masking or cutting would take away that the person stopped marketing
-/// messages, it is said first: that is a fact, not words.
-fn failed_with(status: Status, reason: Option<String>) -> Option<String> {
-    let reason = reason.filter(|_| status == Status::Failed)?;
-    let readable = readable(&reason);
-    let is_lost = stops_marketing(&reason) && !stops_marketing(&readable);
-    Some(if is_lost {
-        format!("{STOPPED_MARKETING}: {readable}")
-    } else {
-        readable
-    })
-}
-
-/// The code and the words of one error, Vonage's (`title`, `detail`) or Meta's (`code`, `title`,
-/// `message`, `error_data.details`).
-fn failure(error: &Value) -> Option<String> {
-    if let Some(words) = text(error) {
-        return Some(words);
-    }
-    let members = [
-        &error["code"],
-        &error["title"],
-        &error["message"],
-        &error["detail"],
-        &error["error_data"]["details"],
-    ];
-    let mut parts: Vec<String> = Vec::new();
-    for part in members.into_iter().filter_map(text) {
-        if !parts.contains(&part) {
-            parts.push(part);
-        }
-    }
-    (!parts.is_empty()).then(|| parts.join(" "))
 }
 
 #[cfg(test)]

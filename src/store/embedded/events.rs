@@ -122,11 +122,7 @@ fn take_status(
         };
         return fold(txn, &message, &event, here.now, folded);
     }
-    if early::is_kept(txn.conn, &here.rules.account, event)? {
-        folded.superseded += 1;
-    } else {
-        early::keep(txn, here, event, folded)?;
-    }
+    early::keep(txn, here, event, folded)?;
     match event.recipient {
         Some(recipient) => {
             evidence::weigh_recipient(txn, &here.rules.account, recipient, here.now, folded)
@@ -158,7 +154,7 @@ pub(super) fn keep_other(
             here.now.0,
             raw,
         ))?;
-    crowd::trim(txn, here, folded)
+    crowd::trim_others(txn, here, folded)
 }
 
 /// The account of a message, if it can be read.
@@ -218,7 +214,10 @@ pub(super) fn fold(
     let (next, emit) = message.progress.fold(event.status);
     if !emit {
         folded.superseded += 1;
-        let detail = format!("{} after {}", event.status, word(message.progress));
+        let mut detail = format!("{} after {}", event.status, word(message.progress));
+        if let Some(error) = event.failure().filter(|_| event.opts_out()) {
+            detail = format!("{detail}: {}", error.reason);
+        }
         return callbacks::note(txn, Some(message.id), now, "superseded", &detail);
     }
     folded.emitted += 1;

@@ -167,6 +167,10 @@ async fn r_21_so_does_one_that_is_told_to_nobody(new: NewWorld) {
         world.event(&id, before, None, 1).await;
         let folded = world.events(vec![stopped(&id, None)], 2).await;
         assert_eq!((counts(&folded), folded.superseded), ((1, 0), 1));
+        // The record says why promotions are refused from now on.
+        let history = world.record(&format!("m{to}")).await.history;
+        let told = &history.last().unwrap().detail;
+        assert!(told.contains(STOPPED), "{told}");
         assert_eq!(world.promotion("p", to, 3).await, REFUSED);
     }
     // Nobody opts out twice.

@@ -77,7 +77,7 @@ pub(in crate::store) fn event(id: &str, status: Status, to: Option<u64>) -> Inco
     })
 }
 
-pub(in crate::store) const STOPPED: &str = "131050 User has stopped marketing messages";
+pub(in crate::store) const STOPPED: &str = "131050: User has stopped marketing messages";
 
 /// A failure because the person stopped promotions.
 pub(in crate::store) fn stopped(id: &str, to: Option<u64>) -> Incoming {
