@@ -5,18 +5,40 @@ use super::events::Here;
 use super::ledger::Counter;
 use super::writer::Txn;
 use super::{channel_id, damage};
-use crate::domain::ChannelId;
+use crate::domain::{AccountId, ChannelId};
 use crate::store::{Folded, MOST_EARLY, MOST_OTHERS};
-use rusqlite::Result;
+use rusqlite::{OptionalExtension, Result};
+use std::collections::HashMap;
 
-/// One insert in so many looks whether there are too many; so many more may stand meanwhile.
+/// So many more statuses than [`MOST_EARLY`] may stand before a look finds them: to find the newest
+/// passes over all that are kept.
+const BEFORE_LOOK: u32 = 1024;
+/// One insert of another event in so many looks whether there are too many.
 const LOOK: u8 = 64;
 /// Rows that go at once. More than come between two looks, so what an older program left shrinks too.
-const AT_ONCE: i64 = 256;
+const AT_ONCE: u32 = 2 * BEFORE_LOOK;
 
 /// Statuses of an account that are kept for a message while the disk is nearly full: what is under way may
 /// still need them, and they are too few to fill it.
 const MOST_WHEN_TIGHT: u32 = 1000;
+
+/// How many statuses of each account may be kept at the most, as far as the writing thread knows. Those that
+/// are told or expire are still counted, and so is what was rolled back, until the next look.
+#[derive(Debug, Default)]
+pub(super) struct Kept(HashMap<AccountId, u32>);
+
+impl Kept {
+    /// One more is kept. Answers whether there may be too many.
+    fn add(&mut self, account: &AccountId) -> bool {
+        match self.0.get_mut(account) {
+            Some(most) => {
+                *most = most.saturating_add(1);
+                *most > MOST_EARLY + BEFORE_LOOK
+            }
+            None => true,
+        }
+    }
+}
 
 /// Whether one more status that matches nothing may be kept.
 pub(super) fn has_room(txn: &Txn<'_>, here: &Here<'_>) -> Result<bool> {
@@ -33,25 +55,54 @@ pub(super) fn has_room(txn: &Txn<'_>, here: &Here<'_>) -> Result<bool> {
     Ok(!full)
 }
 
-/// Removes the oldest statuses of the account and the oldest other events of the channel that are too
-/// many. By lot, so that no pattern of events is never looked at.
-pub(super) fn trim(txn: &mut Txn<'_>, here: &Here<'_>, folded: &mut Folded) -> Result<()> {
-    if fastrand::u8(..LOOK) != 0 {
+/// Removes the oldest statuses of the account if they are too many.
+pub(super) fn trim_statuses(txn: &mut Txn<'_>, here: &Here<'_>, folded: &mut Folded) -> Result<()> {
+    let account = &here.rules.account;
+    if !txn.kept.add(account) {
         return Ok(());
     }
+    let newest_surplus: Option<i64> = txn
+        .conn
+        .prepare_cached(
+            "SELECT id FROM event INDEXED BY event_status
+             WHERE account = ?1 AND status IS NOT NULL ORDER BY id DESC LIMIT 1 OFFSET ?2",
+        )?
+        .query_row((account.as_str(), MOST_EARLY), |row| row.get(0))
+        .optional()?;
+    let most = match newest_surplus {
+        Some(last) => {
+            remove_statuses(txn, account, last, folded)?;
+            MOST_EARLY
+        }
+        // No more than are kept, so not long to count.
+        None => txn
+            .conn
+            .prepare_cached(
+                "SELECT count(*) FROM event INDEXED BY event_status
+                 WHERE account = ?1 AND status IS NOT NULL",
+            )?
+            .query_row([account.as_str()], |row| row.get(0))?,
+    };
+    txn.kept.0.insert(account.clone(), most);
+    Ok(())
+}
+
+/// Removes the oldest statuses of the account up to this one, some at once.
+fn remove_statuses(
+    txn: &mut Txn<'_>,
+    account: &AccountId,
+    last: i64,
+    folded: &mut Folded,
+) -> Result<()> {
     let gone: Vec<Option<ChannelId>> = txn
         .conn
         .prepare_cached(
             "DELETE FROM event WHERE id IN
                (SELECT id FROM event INDEXED BY event_status
-                WHERE account = ?1 AND status IS NOT NULL AND id <=
-                  (SELECT id FROM event INDEXED BY event_status
-                   WHERE account = ?1 AND status IS NOT NULL
-                   ORDER BY id DESC LIMIT 1 OFFSET ?2)
-                ORDER BY id LIMIT ?3)
+                WHERE account = ?1 AND status IS NOT NULL AND id <= ?2 ORDER BY id LIMIT ?3)
              RETURNING channel",
         )?
-        .query_map((here.rules.account.as_str(), MOST_EARLY, AT_ONCE), |row| {
+        .query_map((account.as_str(), last, AT_ONCE), |row| {
             damage::readable(
                 row.get_ref(0)?
                     .as_str()
@@ -63,7 +114,17 @@ pub(super) fn trim(txn: &mut Txn<'_>, here: &Here<'_>, folded: &mut Folded) -> R
     for channel in gone.iter().flatten() {
         txn.deltas.add(channel, Counter::ExpiredEvents, 1);
     }
-    let others = txn
+    crowded_out(folded, gone.len());
+    Ok(())
+}
+
+/// Removes the oldest other events of the channel if they are too many. Looks by lot, so that no pattern of
+/// events is never looked at.
+pub(super) fn trim_others(txn: &mut Txn<'_>, here: &Here<'_>, folded: &mut Folded) -> Result<()> {
+    if fastrand::u8(..LOOK) != 0 {
+        return Ok(());
+    }
+    let gone = txn
         .conn
         .prepare_cached(
             "DELETE FROM event WHERE id IN
@@ -75,7 +136,10 @@ pub(super) fn trim(txn: &mut Txn<'_>, here: &Here<'_>, folded: &mut Folded) -> R
                 ORDER BY id LIMIT ?3)",
         )?
         .execute((here.rules.channel.as_str(), MOST_OTHERS, AT_ONCE))?;
-    let all = gone.len() + others;
-    folded.crowded_out += u32::try_from(all).unwrap_or(u32::MAX);
+    crowded_out(folded, gone);
     Ok(())
+}
+
+fn crowded_out(folded: &mut Folded, gone: usize) {
+    folded.crowded_out += u32::try_from(gone).unwrap_or(u32::MAX);
 }

@@ -7,13 +7,18 @@ use crate::domain::{AccountId, ProviderId, Receipt, Status, StatusEvent, UnixMs,
 use crate::store::{Folded, MOST_OF_ONE};
 use rusqlite::{Connection, Result, Row};
 
-/// Keeps a status for the message whose receipt is still to come.
+/// Keeps a status for the message whose receipt is still to come, unless it says nothing new.
 pub(super) fn keep(
     txn: &mut Txn<'_>,
     here: &Here<'_>,
     event: &StatusEvent,
     folded: &mut Folded,
 ) -> Result<()> {
+    let known = known(txn.conn, &here.rules.account, event)?;
+    if known.says_this || known.rows >= MOST_OF_ONE {
+        folded.superseded += 1;
+        return Ok(());
+    }
     if !crowd::has_room(txn, here)? {
         folded.no_room += 1;
         return Ok(());
@@ -24,9 +29,7 @@ pub(super) fn keep(
             // What Datastore was asked for once is not asked for again by a later event.
             "INSERT INTO event (account, channel, kind, provider_id, recipient, status, at,
                                 received_at, error, asked)
-             VALUES (?1, ?2, 'status', ?3, ?4, ?5, ?6, ?7, ?8,
-                     EXISTS (SELECT 1 FROM event
-                             WHERE account = ?1 AND provider_id = ?3 AND asked = 1))",
+             VALUES (?1, ?2, 'status', ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         )?
         .execute((
             here.rules.account.as_str(),
@@ -37,15 +40,24 @@ pub(super) fn keep(
             event.at.map(|at| at.0),
             here.now.0,
             &event.error,
+            known.is_asked,
         ))?;
-    crowd::trim(txn, here, folded)
+    crowd::trim_statuses(txn, here, folded)
 }
 
-/// Whether the same status of the same message waits already, naming the same person and opting them out
-/// if this one does, which says nothing new; or as many of that message as are kept.
-pub(super) fn is_kept(conn: &Connection, account: &AccountId, event: &StatusEvent) -> Result<bool> {
+/// What is kept of a message already.
+#[derive(Default)]
+struct Known {
+    /// Up to [`MOST_OF_ONE`].
+    rows: u32,
+    /// Whether one is the same status, naming the same person if any, and opting them out if this one does.
+    says_this: bool,
+    is_asked: bool,
+}
+
+fn known(conn: &Connection, account: &AccountId, event: &StatusEvent) -> Result<Known> {
     let mut select = conn.prepare_cached(
-        "SELECT status = ?3 AND (?4 IS NULL OR recipient IS ?4) AS same, error FROM event
+        "SELECT status = ?3 AND (?4 IS NULL OR recipient IS ?4) AS same, error, asked FROM event
          WHERE account = ?1 AND provider_id = ?2 LIMIT ?5",
     )?;
     let mut rows = select.query((
@@ -55,16 +67,15 @@ pub(super) fn is_kept(conn: &Connection, account: &AccountId, event: &StatusEven
         event.recipient.map(|phone| signed(phone.number())),
         MOST_OF_ONE,
     ))?;
-    let mut kept = 0;
+    let mut known = Known::default();
     while let Some(row) = rows.next()? {
-        kept += 1;
         let is_same = row.get::<_, Option<bool>>(0)? == Some(true);
         let said = row.get_ref(1)?.as_str().unwrap_or_default();
-        if is_same && (!event.opts_out() || stops_marketing(said)) {
-            return Ok(true);
-        }
+        known.rows += 1;
+        known.says_this |= is_same && (!event.opts_out() || stops_marketing(said));
+        known.is_asked |= row.get::<_, i64>(2)? == 1;
     }
-    Ok(kept >= MOST_OF_ONE)
+    Ok(known)
 }
 
 /// Folds the events that came before the receipt, in the order they came.

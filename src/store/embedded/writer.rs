@@ -6,6 +6,7 @@
 //! again alone, so that one fault never fails its neighbours: a piece may run twice, but only one
 //! run is ever committed.
 
+use super::crowd::Kept;
 use super::ledger::Deltas;
 use crate::store::StoreError;
 use rusqlite::Connection;
@@ -26,6 +27,8 @@ pub(super) struct Txn<'a> {
     pub(super) conn: &'a Connection,
     /// Changes of the ledger, written once before the commit.
     pub(super) deltas: &'a mut Deltas,
+    /// Lives longer than the transaction.
+    pub(super) kept: &'a mut Kept,
 }
 
 /// A piece of work, its type forgotten: what the queue holds.
@@ -81,6 +84,7 @@ impl Writer {
             seen,
             page: page.map_err(std::io::Error::other)?.unsigned_abs(),
             faults: faults.clone(),
+            kept: Kept::default(),
         };
         thread.count_free_pages().map_err(std::io::Error::other)?;
         let thread = std::thread::Builder::new()
@@ -157,10 +161,11 @@ struct Thread {
     /// Bytes of a page.
     page: u64,
     faults: Arc<AtomicU64>,
+    kept: Kept,
 }
 
 impl Thread {
-    fn run(self, mut waiting: mpsc::Receiver<Box<dyn Work>>) {
+    fn run(mut self, mut waiting: mpsc::Receiver<Box<dyn Work>>) {
         let mut batch = Vec::with_capacity(MOST_TOGETHER);
         while waiting.blocking_recv_many(&mut batch, MOST_TOGETHER) > 0 {
             metrics::histogram!("gateway_store_commit_pieces").record(batch.len() as f64);
@@ -206,7 +211,7 @@ impl Thread {
     }
 
     /// Runs the batch in the transaction that has begun, and commits it or takes it back.
-    fn commit(&self, batch: &mut [Box<dyn Work>]) -> Result<(), StoreError> {
+    fn commit(&mut self, batch: &mut [Box<dyn Work>]) -> Result<(), StoreError> {
         // A panic in one piece must not end the thread that all the others need.
         let result = catch_unwind(AssertUnwindSafe(|| self.try_commit(batch)))
             .map_err(|_| "a piece of work panicked".to_owned())
@@ -218,11 +223,12 @@ impl Thread {
         })
     }
 
-    fn try_commit(&self, batch: &mut [Box<dyn Work>]) -> rusqlite::Result<()> {
+    fn try_commit(&mut self, batch: &mut [Box<dyn Work>]) -> rusqlite::Result<()> {
         let mut deltas = Deltas::default();
         let mut txn = Txn {
             conn: &self.conn,
             deltas: &mut deltas,
+            kept: &mut self.kept,
         };
         for work in batch.iter_mut() {
             work.run(&mut txn)?;

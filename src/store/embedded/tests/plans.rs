@@ -24,7 +24,7 @@ const LOOK_UPS: [&str; 11] = [
 
 /// What else a statement reads: its source, a part of its text, by which index or how, and why that
 /// is not much.
-const OTHERS: [(&str, &str, &str, &str); 52] = [
+const OTHERS: [(&str, &str, &str, &str); 53] = [
     (
         "read",
         "AND due < ?2 LIMIT ?3",
@@ -197,7 +197,13 @@ const OTHERS: [(&str, &str, &str, &str); 52] = [
         "crowd",
         "LIMIT 1 OFFSET ?2",
         "event_status (account=?)",
-        "as many as are kept, at one insert in 64; fewer where the disk is nearly full",
+        "as many as are kept, at one insert in 1,024; fewer where the disk is nearly full",
+    ),
+    (
+        "crowd",
+        "SELECT count(*)",
+        "event_status (account=?)",
+        "as many as are kept, at one insert in 1,024",
     ),
     (
         "crowd",

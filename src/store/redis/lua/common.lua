@@ -314,8 +314,9 @@ local function fold(id, status, at, failure, text, now)
   if m[4] and opts_out(failure) and opt_out('om', m[1], m[4]) > 0 then folded.om = folded.om + 1 end
   if after == 0 then
     folded.superseded = folded.superseded + 1
-    note(id, now, 'superseded', STATUS[status] .. ' after ' .. (STATUS[before] or 'nothing'),
-      HISTORY_LIMIT)
+    local said = STATUS[status] .. ' after ' .. (STATUS[before] or 'nothing')
+    if opts_out(failure) then said = said .. ': ' .. text end
+    note(id, now, 'superseded', said, HISTORY_LIMIT)
     return
   end
   folded.emitted = folded.emitted + 1
@@ -336,15 +337,16 @@ end
 -- many went.
 local function forget_early(provider_id, most)
   local key = P .. 'e:' .. provider_id
-  local entries = call('LRANGE', key, 0, most - 1)
+  local entries, of = call('LRANGE', key, 0, most - 1), {}
   for _, entry in ipairs(entries) do
     local status, _, _, to, channel = split_event(entry)
     if status then
       if to ~= '' then call('SREM', P .. 'er:' .. to, provider_id) end
-      count(channel, 'expired_events', 1)
+      of[channel] = (of[channel] or 0) + 1
     end
   end
-  if call('LLEN', key) > #entries then
+  for channel, gone in pairs(of) do count(channel, 'expired_events', gone) end
+  if #entries == most and call('LLEN', key) > most then
     call('LTRIM', key, #entries, -1)
   else
     call('DEL', key)

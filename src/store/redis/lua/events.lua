@@ -18,47 +18,52 @@ local function keep_other(kind, raw)
 end
 
 -- What matches nothing is kept within bounds: anybody who may post can make it up. Two go for one that
--- comes, so what an older program left shrinks too.
-local function make_room()
-  local over = call('ZCARD', P .. 'ez') - MOST_EARLY
-  for _, provider_id in ipairs(over > 0 and call('ZRANGE', P .. 'ez', 0, math.min(over, 2) - 1) or {}) do
+-- came, so what an older program left shrinks too.
+local function make_room(came)
+  local over = came > 0 and math.min(call('ZCARD', P .. 'ez') - MOST_EARLY, 2 * came) or 0
+  for _, provider_id in ipairs(over > 0 and call('ZRANGE', P .. 'ez', 0, over - 1) or {}) do
     crowded_out = crowded_out + forget_early(provider_id, 99)
   end
 end
 
--- Whether the same status of the same message waits already, naming the same person and opting them out
--- if this one does, which says nothing new; or as many of that message as are kept.
-local function is_kept(provider_id, status, to, failure)
-  local entries = call('LRANGE', P .. 'e:' .. provider_id, 0, MOST_OF_ONE - 1)
-  for _, entry in ipairs(entries) do
+-- Whether a status says nothing new beside those of its message that waited before it: one is the same,
+-- naming the same person and opting them out if this one does; or they are as many as are kept.
+local function is_known(key, before, status, to, failure)
+  if before == 0 then return false end
+  for _, entry in ipairs(call('LRANGE', key, 0, math.min(before, MOST_OF_ONE) - 1)) do
     local kept, _, _, named, _, _, _, said = split_event(entry)
     local is_same = kept == status and (to == '' or to == named)
     if is_same and (not opts_out(failure) or opts_out(said)) then return true end
   end
-  return #entries == MOST_OF_ONE
+  return before >= MOST_OF_ONE
 end
 
+-- Answers how many are kept for a receipt to come.
 local function take_status(provider_id, status, at, to, failure, text)
   local id = call('GET', P .. 'p:' .. provider_id)
   if id and call('EXISTS', key_m(id)) == 1 then
     at = believed(id, at, fields(id, 'ac')[1], early, now)
-    return fold(id, tonumber(status), at, failure, text, now)
+    fold(id, tonumber(status), at, failure, text, now)
+    return 0
   end
-  if is_kept(provider_id, status, to, failure) then
+  local key = P .. 'e:' .. provider_id
+  -- Written first: mostly it is the only one, and nothing need be read.
+  local before = call('RPUSH', key, table.concat(
+    { status, at, now, to, channel, order_now(), #failure, failure .. text }, '|')) - 1
+  if is_known(key, before, status, to, failure) then
+    call('LTRIM', key, 0, before - 1)
     folded.superseded = folded.superseded + 1
     if to ~= '' then weigh(to, now) end
-    return
+    return 0
   end
   folded.unmatched = folded.unmatched + 1
-  call('RPUSH', P .. 'e:' .. provider_id, table.concat(
-    { status, at, now, to, channel, order_now(), #failure, failure .. text }, '|'))
   call('ZADD', P .. 'ez', 'NX', now, provider_id)
-  make_room()
   if MARK_DIRTY then call('ZADD', P .. 'ask', 'NX', now, provider_id) end
   if to ~= '' then
     call('SADD', P .. 'er:' .. to, provider_id)
     weigh(to, now)
   end
+  return 1
 end
 
 -- What a text says as JSON; nothing where it is none.
@@ -202,11 +207,11 @@ local function take_reply(name, life, from, shown, context, text, text_json, at,
   call('ZADD', P .. 'rs', now, name)
 end
 
-local events = 0
+local events, kept = 0, 0
 for at = 7, #ARGV, 10 do
   local kind = ARGV[at]
   if kind == 's' then
-    take_status(unpack(ARGV, at + 1, at + 6))
+    kept = kept + take_status(unpack(ARGV, at + 1, at + 6))
     events = events + 1
   elseif kind == 'r' then
     take_reply(unpack(ARGV, at + 1, at + 9))
@@ -216,5 +221,6 @@ for at = 7, #ARGV, 10 do
     events = events + tonumber(ARGV[at + 3])
   end
 end
+make_room(kept)
 count(channel, 'events', events)
 return { answer(), { replies.told, replies.repeated, replies.unmatched, replies.start, crowded_out } }
