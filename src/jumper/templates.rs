@@ -72,9 +72,15 @@ pub(super) fn detail(answer: &Tree, id: &str) -> Detail {
         data => data,
     };
     let (message, skeleton) = (&data["message"], &data["message_params"]);
+    let names = text(&message["BODY"]["text"]).map(|text| variables(&text));
+    let is_lost = |name: &String| answer.has_lost(name);
+    if names.iter().flatten().any(is_lost) {
+        // Not even how many there are: such an answer tells nothing.
+        return Detail::default();
+    }
     Detail {
-        body_values: body_values(&message["BODY"], &skeleton["BODY"]),
-        body_names: text(&message["BODY"]["text"]).and_then(|text| whole(variables(&text), answer)),
+        body_values: body_values(names.as_ref(), &skeleton["BODY"]),
+        body_names: names,
         header: header(&message["HEADER"]),
         header_name: text(&message["HEADER"]["text"])
             .and_then(|text| only(variables(&text), answer)),
@@ -83,8 +89,8 @@ pub(super) fn detail(answer: &Tree, id: &str) -> Detail {
 }
 
 /// Two sources tell how many values the body takes; when they differ, nobody knows.
-fn body_values(body: &Value, skeleton: &Value) -> Option<usize> {
-    let in_text = text(&body["text"]).map(|text| variables(&text).len());
+fn body_values(names: Option<&Vec<String>>, skeleton: &Value) -> Option<usize> {
+    let in_text = names.map(Vec::len);
     let in_skeleton = skeleton.as_array().map(Vec::len);
     match (in_text, in_skeleton) {
         (Some(a), Some(b)) => (a == b).then_some(a),
@@ -112,16 +118,10 @@ fn variables(text: &str) -> Vec<String> {
     names.into_iter().map(str::to_owned).collect()
 }
 
-/// The names, if all of them can be read.
-fn whole(names: Vec<String>, of: &Tree) -> Option<Vec<String>> {
-    let is_lost = |name: &String| of.has_lost(name);
-    (!names.iter().any(is_lost)).then_some(names)
-}
-
-/// The name, if it is the only one.
+/// The name, if it is the only one and can be read.
 fn only(names: Vec<String>, of: &Tree) -> Option<String> {
-    let [name] = <[String; 1]>::try_from(whole(names, of)?).ok()?;
-    Some(name)
+    let [name] = <[String; 1]>::try_from(names).ok()?;
+    (!of.has_lost(&name)).then_some(name)
 }
 
 fn header(header: &Value) -> Option<HeaderNeeds> {
@@ -380,7 +380,7 @@ mod tests {
         }
         let damaged = r#"{"data":{"message":{"BODY":{"text":"Hi {{na\ud83dme}}"}}}}"#;
         let damaged = crate::json::read(damaged.as_bytes()).unwrap();
-        assert_eq!(detail(&damaged, "5").body_names, None);
+        assert_eq!(detail(&damaged, "5"), Detail::default());
         let header = |text: &str| {
             let header = json!({ "format": "TEXT", "text": text });
             detail_of(&json!({ "message": { "HEADER": header } })).header_name

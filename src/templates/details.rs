@@ -5,9 +5,13 @@ use crate::domain::template::{Detail, Variant};
 use crate::provider::Provider;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tracing::debug;
+
+/// The longest pause after answers that tell nothing: calls take from the rate of the sends.
+pub(super) const MOST_GAP: Duration = Duration::from_secs(15 * 60);
 
 /// The details by variant id; only variants of the list are in it.
 #[derive(Debug, Default)]
@@ -20,8 +24,34 @@ pub(super) struct Details {
 struct Slot {
     /// The detail and the round of the list it belongs to.
     known: RwLock<Option<(u64, Arc<Detail>)>>,
-    /// Taken for the length of a fetch; holds for which round and when the last one failed.
-    failed: Mutex<Option<(u64, Instant)>>,
+    /// Taken for the length of a fetch; holds how the last one went, if it told nothing.
+    failed: Mutex<Option<Failed>>,
+}
+
+/// A fetch that told nothing.
+#[derive(Debug, Clone, Copy)]
+struct Failed {
+    round: u64,
+    at: Instant,
+    /// How long nobody asks again.
+    gap: Duration,
+}
+
+impl Failed {
+    fn now(round: u64, gap: Duration) -> Self {
+        let at = Instant::now();
+        Self { round, at, gap }
+    }
+
+    fn is_recent(&self, round: u64) -> bool {
+        self.round == round && self.at.elapsed() < self.gap
+    }
+
+    /// The pause after one more answer that tells nothing.
+    fn next_gap(before: Option<Self>, round: u64) -> Duration {
+        let before = before.filter(|before| before.round == round);
+        before.map_or(LEAST_GAP, |before| MOST_GAP.min(2 * before.gap))
+    }
 }
 
 impl Details {
@@ -37,12 +67,17 @@ impl Details {
             return Some(detail);
         }
         let mut failed = slot.failed.lock().await;
-        let recent = failed.is_some_and(|(of, at)| of == round && at.elapsed() < LEAST_GAP);
-        if !recent && slot.of(round).is_none() {
+        let is_recent = failed.is_some_and(|failed| failed.is_recent(round));
+        if !is_recent && slot.of(round).is_none() {
             match provider.template_detail(&variant.id).await {
+                // It takes nothing away of what was told before, and does not make that new.
+                Ok(detail) if detail == Detail::default() => {
+                    let gap = Failed::next_gap(*failed, round);
+                    *failed = Some(Failed::now(round, gap));
+                }
                 Ok(detail) => {
-                    let is_known = slot.put(round, detail);
-                    *failed = (!is_known).then(|| (round, Instant::now()));
+                    slot.put(round, detail);
+                    *failed = None;
                 }
                 Err(answer) => {
                     let answer = answer.summary();
@@ -50,7 +85,7 @@ impl Details {
                         variant = variant.id,
                         answer, "the detail of a template cannot be fetched"
                     );
-                    *failed = Some((round, Instant::now()));
+                    *failed = Some(Failed::now(round, LEAST_GAP));
                 }
             }
         }
@@ -101,18 +136,8 @@ impl Slot {
             .map(|(_, detail)| detail.clone())
     }
 
-    /// Answers whether anything is known now.
-    fn put(&self, round: u64, detail: Detail) -> bool {
+    fn put(&self, round: u64, detail: Detail) {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        // An answer that tells nothing takes nothing away of what was told before.
-        let before = known.take().map(|(_, before)| before);
-        let is_empty = detail == Detail::default();
-        let detail = if is_empty {
-            before
-        } else {
-            Some(Arc::new(detail))
-        };
-        *known = detail.map(|detail| (round, detail));
-        known.is_some()
+        *known = Some((round, Arc::new(detail)));
     }
 }

@@ -391,8 +391,41 @@ async fn r_07_a_detail_that_tells_nothing_takes_nothing_away() {
     let before = templates.detail(&variant).await.unwrap();
     assert_eq!(before.body_values, Some(2));
     templates.refresh().await.unwrap();
-    assert_eq!(templates.detail(&variant).await, Some(before));
+    assert_eq!(templates.detail(&variant).await, Some(before.clone()));
     assert_eq!(fake.calls(), 4);
+    // It may have changed since: nothing is refused because of it, and it is asked for again.
+    assert_eq!(templates.current_detail(&variant), None);
+    wait(LEAST_GAP).await;
+    assert_eq!(templates.detail(&variant).await, Some(before));
+    assert_eq!(fake.calls(), 5);
+}
+
+/// So much time passes at once.
+async fn wait(time: Duration) {
+    tokio::time::pause();
+    tokio::time::advance(time).await;
+    tokio::time::resume();
+}
+
+#[tokio::test]
+async fn r_27_details_that_never_tell_anything_take_little_of_the_rate() {
+    let fake = Fake::start(|number, _| match number {
+        0 => list(&[("a", "en", "1")]),
+        _ => Reaction::Json(200, json!({ "success": true, "data": {} })),
+    })
+    .await;
+    let (_dir, store) = testing::store();
+    let templates = templates(&fake, &store).await;
+    templates.refresh().await.unwrap();
+    let Lookup::Found(variant) = templates.find("a", "en") else {
+        panic!("it is listed")
+    };
+    for _ in 0..120 {
+        assert_eq!(templates.detail(&variant).await, None);
+        wait(LEAST_GAP).await;
+    }
+    // At 0, 30 s, 90 s, 3.5, 7.5, 15.5, 30.5 and 45.5 minutes.
+    assert_eq!(fake.calls(), 1 + 8);
 }
 
 #[tokio::test]
@@ -413,9 +446,7 @@ async fn r_27_a_detail_that_tells_nothing_is_asked_for_again_before_the_next_lis
         assert_eq!(templates.detail(&variant).await, None);
     }
     assert_eq!(fake.calls(), 2, "not at once");
-    tokio::time::pause();
-    tokio::time::advance(LEAST_GAP).await;
-    tokio::time::resume();
+    wait(LEAST_GAP).await;
     let detail = templates.detail(&variant).await.unwrap();
     assert_eq!(detail.body_values, Some(2));
     assert_eq!(templates.current_detail(&variant), Some(detail));
