@@ -70,11 +70,9 @@ fn map(components: Vec<Object<'_, Component<'_>>>, is_damaged: bool) -> Result<M
     let mut mapped = Mapped::default();
     let mut has_body = false;
     for (at, component) in components.into_iter().enumerate() {
+        let nth = at + 1;
         let Some(component) = object(component, format_args!("template.components[{at}]"))? else {
-            return Err(Fault::template(format_args!(
-                "component {} is null",
-                at + 1
-            )));
+            return Err(Fault::template(format_args!("component {nth} is null")));
         };
         let kind = kind(
             component.kind,
@@ -115,10 +113,8 @@ fn map(components: Vec<Object<'_, Component<'_>>>, is_damaged: bool) -> Result<M
             }
             Some(kind) => return Err(unsupported("Component", kind)),
             None => {
-                return Err(Fault::template(format_args!(
-                    "component {} has no type",
-                    at + 1
-                )));
+                let fault = format_args!("component {nth} has no type");
+                return Err(Fault::template(fault));
             }
         }
     }
