@@ -211,7 +211,7 @@ pub fn tell_opt_out(channel: &ChannelId, opt_out: OptOut, people: u64) {
     }
 }
 
-/// The same of what was folded, where nobody can make that up.
+/// The same of what was folded, where it is seldom many at once.
 pub fn tell_opt_outs(channel: &ChannelId, folded: &Folded) {
     for (scope, people) in opt_outs(folded) {
         if people > 0 {

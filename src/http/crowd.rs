@@ -131,7 +131,7 @@ impl Crowd {
             tracing::warn!(
                 connections = self.most,
                 closed,
-                "all connections are in use; those that wait for their caller give way to new ones"
+                "nearly all connections are in use; those that wait for their caller give way to new ones"
             );
         }
     }

@@ -45,7 +45,7 @@ fn dawdlers(count: usize, url: &str, says: &'static str, drips: bool) -> JoinSet
     all
 }
 
-/// Waits until some of them have had to go: they are all there, and more than there is room for.
+/// Waits until some of them have had to go: there are more than there is room for.
 async fn strangers_give_way(gateway: &Gateway, ops_token: &str) {
     let (url, http) = (format!("{}/metrics", gateway.ops), client());
     until("strangers were turned out", async || {
