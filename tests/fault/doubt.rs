@@ -5,7 +5,7 @@ use crate::harness::TAKE_OVER;
 use crate::plan::{Harm, Party};
 
 /// How long a call may go on after the harm, and its end be written down, in milliseconds.
-const CALL_MS: i64 = 3_000 + 1_000;
+const CALL_MS: i64 = 6_000 + 1_000;
 
 /// What an answer got lost with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -700,7 +700,7 @@ fn quiet(rng: &mut Rng) -> Value {
         "webhook_retries": 10_000,
         "webhook_retry_ms": 50,
         "webhook_retry_max_ms": 400,
-        "accept_slow_s": 5.0,
+        "accept_slow_s": 10.0,
         "refresh_grace_s": 60,
     })
 }
@@ -793,7 +793,7 @@ fn unclear(rng: &mut Rng) -> Value {
 fn every_answer(rng: &mut Rng) -> Vec<&'static str> {
     let mut all = vec![
         "accept_then_close",
-        "accept_then_slow:5",
+        "accept_then_slow:10",
         "accept_then_502_html",
         "accept_then_truncated",
         "accept_then_half_json",
@@ -803,7 +803,7 @@ fn every_answer(rng: &mut Rng) -> Vec<&'static str> {
         "500_before",
         "status:502",
         "close_before",
-        "hang:5",
+        "hang:10",
         "503",
         "401",
     ];

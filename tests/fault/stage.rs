@@ -702,7 +702,7 @@ fn short(plan: &Plan) -> Vec<&'static str> {
     }
     // Calls that are never answered.
     if plan.is_doubtful() || plan.harms_road_to(Party::Jumper) {
-        short.extend(["jumper.socket_timeout=3s", "jumper.connect_timeout=2s"]);
+        short.extend(["jumper.socket_timeout=6s", "jumper.connect_timeout=2s"]);
     }
     // Pauses that would outlast a MoEngage that is down for seconds.
     if plan.harms_moengage() {

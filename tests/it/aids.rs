@@ -233,6 +233,11 @@ pub(crate) fn run_to_end(args: &[&str], setup: &Setup, dir: &std::path::Path) ->
     (code, process.output())
 }
 
+/// An address for somebody who listens there later.
+pub(crate) fn own_addr() -> std::net::SocketAddr {
+    ([127, 0, 0, 1], own_port()).into()
+}
+
 /// A port that nobody has now, below those the system hands out by itself.
 pub(crate) fn own_port() -> u16 {
     use std::sync::atomic::{AtomicU16, Ordering};

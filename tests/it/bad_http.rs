@@ -127,8 +127,8 @@ impl Normal {
 async fn start() -> (Sandbox, Gateway) {
     let sandbox = Sandbox::start(json!({ "event_mode": "none" })).await;
     let setup = Setup::towards(&sandbox)
-        .set("http.header_timeout=1s")
-        .set("http.body_timeout=1s");
+        .set("http.header_timeout=3s")
+        .set("http.body_timeout=3s");
     let gateway = Gateway::start(&sandbox, setup).await;
     gateway.process_templates().await;
     (sandbox, gateway)

@@ -1,5 +1,6 @@
 //! Many accounts and channels in one file: each has its own, and nothing opens what is another's.
 
+use crate::aids::own_port;
 use crate::estate::*;
 use crate::harness::*;
 use crate::once::together;
@@ -768,7 +769,7 @@ async fn b_48_a_token_that_is_taken_out_of_a_channel_opens_it_no_more() {
 #[tokio::test]
 async fn each_account_subscribes_the_channel_that_its_url_names() {
     let (a, b) = (Sandbox::start(quick()).await, Sandbox::start(quick()).await);
-    let port = nowhere().port();
+    let port = own_port();
     let url = |channel: &str| format!("http://127.0.0.1:{port}/channels/{channel}/callback");
     let tables = two_tenants(&a, &b)
         .replace(

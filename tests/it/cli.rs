@@ -239,7 +239,14 @@ fn the_demo_serves_on_and_the_other_commands_speak_to_it() {
     let wish = r#"{"per_second": 7.5}"#;
     let answer = post(&ops, "PUT /api/accounts/default/rate", wish);
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    let shown = run(&["config"], 0);
+    // The running gateway has 300 ms to answer; asked too late, the command shows the file.
+    let give_up = Instant::now() + PATIENCE;
+    let shown = loop {
+        let shown = run(&["config"], 0);
+        if shown.out.contains(" runtime") || Instant::now() > give_up {
+            break shown;
+        }
+    };
     let mut lines = shown.out.lines();
     let rate = lines.rfind(|line| line.starts_with("jumper.rate_per_second"));
     let cells: Vec<_> = rate.unwrap().split_whitespace().collect();

@@ -275,8 +275,8 @@ async fn what_is_no_send_gets_its_4xx_with_a_message_at_once() {
 async fn who_dawdles_over_head_or_body_is_cut_off_and_hurts_nobody() {
     let cut = |setup: Setup| {
         setup
-            .set("http.header_timeout=1s")
-            .set("http.body_timeout=1s")
+            .set("http.header_timeout=3s")
+            .set("http.body_timeout=3s")
     };
     let (_sandbox, gateway) = ready(cut).await;
     let addr = gateway.url.trim_start_matches("http://").to_owned();

@@ -1,5 +1,6 @@
 //! The failure policy, row by row: what MoEngage is told, what the ledger says, how often it was sent.
 
+use crate::aids::own_addr;
 use crate::harness::*;
 use crate::tap::Tap;
 use serde_json::{Value, json};
@@ -8,15 +9,18 @@ use serde_json::{Value, json};
 fn impatient(sandbox: &Sandbox) -> Setup {
     Setup::towards(sandbox)
         .env("AMBIGUOUS_HOLD", "1s")
-        .env("SOCKET_TIMEOUT", "1500")
         .set("breaker.failures=10000")
         .set("policy.retry_max=200ms")
         .set("policy.hold_probe=200ms")
 }
 
 async fn pair() -> (Sandbox, Gateway) {
+    pair_with(|setup| setup).await
+}
+
+async fn pair_with(change: impl Fn(Setup) -> Setup) -> (Sandbox, Gateway) {
     let sandbox = Sandbox::start(json!({ "event_mode": "none" })).await;
-    let gateway = Gateway::start(&sandbox, impatient(&sandbox)).await;
+    let gateway = Gateway::start(&sandbox, change(impatient(&sandbox))).await;
     // The template and its detail are known before anything goes wrong.
     gateway.accept("warm", "+12025559999").await;
     gateway.until_sent("warm").await;
@@ -120,7 +124,7 @@ async fn b_06_what_jumper_refuses_is_reported_failed_with_code_and_reason() {
 
 #[tokio::test]
 async fn b_23_an_answer_that_nobody_can_read_is_unknown_and_never_sent_again() {
-    let (sandbox, gateway) = pair().await;
+    let (sandbox, gateway) = pair_with(|setup| setup.env("SOCKET_TIMEOUT", "1500")).await;
     let rows = [
         ("accept_then_close", 1),
         ("accept_then_502_html", 1),
@@ -179,7 +183,7 @@ async fn b_23_an_answer_that_nobody_can_read_is_unknown_and_never_sent_again() {
 #[tokio::test]
 async fn a_jumper_that_refuses_connections_for_a_while_costs_nothing() {
     let sandbox = Sandbox::start(json!({ "event_mode": "none" })).await;
-    let addr = nowhere();
+    let addr = own_addr();
     let wire = Tap::open(addr, &sandbox.url).await;
     let setup = impatient(&sandbox).env("JUMPER_API_URL", &wire.url());
     let gateway = Gateway::start(&sandbox, setup).await;

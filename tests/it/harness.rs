@@ -949,7 +949,7 @@ pub(crate) fn digits(number: &str) -> &str {
     number.trim_start_matches('+')
 }
 
-/// An address of this machine where nobody listens.
+/// An address of this machine where nobody listens, nor is to: the system may give it to others.
 pub(crate) fn nowhere() -> std::net::SocketAddr {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     taken.local_addr().unwrap()

@@ -111,7 +111,7 @@ async fn one_accounts_outage_pause_backlog_or_dead_token_changes_nothing_for_ano
     let gone = account("gone", &format!("http://{}", nowhere()), "");
     tables += &gone.replace("sandbox-refresh-token", "a-token-of-gone");
     tables += &account("dead", &dead.url, "");
-    tables += &merchants(&busy, BUSY, "rate_per_second = 10").await;
+    tables += &merchants(&busy, BUSY, "rate_per_second = 5").await;
     for id in ["steady", "out", "gone", "dead"] {
         tables += &channel(id, id, &steady.url, &token(id));
     }

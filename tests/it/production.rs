@@ -229,6 +229,11 @@ async fn the_installation_of_the_compose_file_does_the_main_job() {
         setup = setup.env(&name, &places.iter().fold(value, place));
     }
     let gateway = Gateway::start_unheard(setup);
+    until("it is subscribed", async || {
+        let known = stage.sandbox.get("subscriptions").await;
+        (!known.as_array()?.is_empty()).then_some(())
+    })
+    .await;
     let message = order_update("m0", &number(0)).to_string();
     let token = [("authorization", "Bearer compose-token-for-moengage")];
     let answer = gateway.post_as(&token, message).await;

@@ -135,18 +135,18 @@ async fn one_success_makes_the_others_due() {
     let Say::Raw(taken) = Say::taken() else {
         unreachable!()
     };
-    let slow = Say::Slow(Duration::from_millis(500), taken);
+    let slow = Say::Slow(Duration::from_secs(5), taken);
     let busy = Say::status("503 Busy", "retry-after: 900\r\n", "");
     let peer = Peer::start([slow, busy]).await;
     let sandbox = Sandbox::start(json!({ "event_mode": "none" })).await;
     let setup = Setup::towards(&sandbox).env("MOENGAGE_CALLBACK_URL", &peer.url);
     let gateway = Gateway::start(&sandbox, setup).await;
+    let mut ids = Vec::new();
     for n in 0..2 {
-        let id = sent(&gateway, &sandbox, &format!("m{n}"), &number(n)).await;
-        assert_eq!(
-            gateway.event(&status(&id, "read", 1_930_000_000)).await,
-            200
-        );
+        ids.push(sent(&gateway, &sandbox, &format!("m{n}"), &number(n)).await);
+    }
+    for (n, id) in ids.iter().enumerate() {
+        assert_eq!(gateway.event(&status(id, "read", 1_930_000_000)).await, 200);
         until("MoEngage is asked", async || {
             (peer.posts().len() == n + 1).then_some(())
         })

@@ -148,6 +148,7 @@ async fn a_replica_that_is_ordered_to_stop_leaves_nothing_unknown_and_the_other_
     const MESSAGES: usize = 200;
     let stage = Stage::new(patient_events(), Options::every_second()).await;
     let setup = stage.setup().env("RATE_PER_SECOND", "80");
+    let setup = setup.env("CONCURRENT_API_CALLS", "12");
     let mut a = Gateway::start_unheard(setup.clone());
     let b = Gateway::start(&stage.sandbox, setup).await;
     accept_all(&a, (0..MESSAGES).step_by(2)).await;
@@ -262,7 +263,7 @@ async fn a_pause_at_one_replica_stops_the_other_and_a_rate_set_at_one_holds_for_
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(stage.sandbox.counts().await["sends_accepted"], 1);
     assert_eq!(b.ledger().await["held"], MESSAGES);
-    let wish = json!({ "per_second": 20, "concurrency": 8 });
+    let wish = json!({ "per_second": 20, "concurrency": 4 });
     assert_eq!(a.ops_send("PUT", RATE, wish).await.0, 200);
     until("the other has the rate", async || {
         let rate = b.account().await["rate"].clone();
@@ -370,6 +371,7 @@ async fn the_rate_is_never_exceeded_while_replicas_die_and_join() {
     let sandbox = Sandbox::start(json!({ "event_mode": "none" })).await;
     let stage = Stage::on(sandbox, Options::every_second());
     let setup = stage.setup().env("RATE_PER_SECOND", "80");
+    let setup = setup.env("CONCURRENT_API_CALLS", "12");
     let mut replicas = start_together(&setup, 3).await;
     sent(&replicas[0], &stage.sandbox, "warm", "+12025559999").await;
     replicas[0].channel("pause").await;

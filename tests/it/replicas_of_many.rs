@@ -17,10 +17,13 @@ const MANY: usize = 45;
 
 /// `acme` has two channels and is slow, `birch` has one and is faster.
 fn tables(a: &Sandbox, b: &Sandbox) -> String {
-    let pace = |rate: u64| format!("rate_per_second = {rate}\nconcurrent_api_calls = 16");
+    // What is under way at a moment stays far below half a second's rate: a provider that stood still
+    // sees it all at once.
+    let pace =
+        |rate: u64, calls: u32| format!("rate_per_second = {rate}\nconcurrent_api_calls = {calls}");
     [
-        account("acme", &a.url, &pace(RATES[0])),
-        account("birch", &b.url, &pace(RATES[1])),
+        account("acme", &a.url, &pace(RATES[0], 2)),
+        account("birch", &b.url, &pace(RATES[1], 8)),
         channel(
             "uk",
             "acme",
@@ -121,10 +124,12 @@ async fn what_one_replica_took_for_two_accounts_is_sent_at_each_ones_own_rate_by
         (sent_by(&acme).await >= MANY).then_some(())
     })
     .await;
-    for id in ["uk", "us"] {
-        let sent = a.ledger(id).await["accepted_by_provider"].as_u64().unwrap();
-        assert!((15..=30).contains(&sent), "{id} has {sent} of {MANY}");
-    }
+    let sent = async |id| a.ledger(id).await["accepted_by_provider"].as_u64().unwrap();
+    let (uk, us) = (sent("uk").await, sent("us").await);
+    assert!(
+        uk.min(us) >= 15 && uk.abs_diff(us) <= 15,
+        "{uk} and {us} of {MANY}"
+    );
     accounts_for_all(&b, [&acme, &birch], 0).await;
     for (sandbox, rate) in [(&acme, RATES[0]), (&birch, RATES[1])] {
         let pace: Value = sandbox.get("rate").await;

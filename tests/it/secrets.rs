@@ -1,6 +1,6 @@
 //! Private by default: no secret and no whole phone number where people and machines look.
 
-use crate::aids::said_at;
+use crate::aids::{own_addr, said_at};
 use crate::harness::*;
 use crate::tap::Tap;
 use serde_json::json;
@@ -26,7 +26,7 @@ fn minted(gateway: &Gateway) -> BTreeSet<String> {
 #[expect(clippy::too_many_lines, reason = "one long day, then one search")]
 async fn b_45_no_secret_and_no_whole_number_is_in_logs_metrics_ops_answers_or_urls() {
     let sandbox = Sandbox::start(json!({ "share_odd": 0.5, "share_failed": 0.2 })).await;
-    let wire = Tap::open(nowhere(), &sandbox.url).await;
+    let wire = Tap::open(own_addr(), &sandbox.url).await;
     let setup = Setup::towards(&sandbox)
         .env("JUMPER_API_URL", &wire.url())
         .env("WABA_NUMBER", BRAND)

@@ -1,5 +1,6 @@
 //! Our webhook at Jumper: added once, kept, renewed, and nobody else's is touched.
 
+use crate::aids::own_port;
 use crate::harness::*;
 use serde_json::{Value, json};
 
@@ -18,7 +19,7 @@ async fn webhooks(sandbox: &Sandbox) -> Vec<String> {
 
 /// A gateway that subscribes itself at the port it is really at.
 fn setup(sandbox: &Sandbox) -> (Setup, String) {
-    let port = nowhere().port();
+    let port = own_port();
     let url = format!("http://127.0.0.1:{port}/jumper_callback");
     let setup = Setup::towards(sandbox)
         .env("SUBSCRIBED_CALLBACK_URL", &url)

@@ -1,5 +1,6 @@
 //! Templates: unknown, not approved, new, changed, cached; and a Jumper that cannot be asked.
 
+use crate::aids::own_addr;
 use crate::harness::*;
 use crate::tap::Tap;
 use serde_json::{Value, json};
@@ -160,7 +161,7 @@ async fn b_21_list_and_details_are_not_fetched_for_each_message() {
 #[tokio::test]
 async fn while_jumper_cannot_be_reached_at_start_messages_are_taken_and_sent_later() {
     let sandbox = Sandbox::start(json!({ "event_mode": "none" })).await;
-    let addr = nowhere();
+    let addr = own_addr();
     let setup = Setup::towards(&sandbox)
         .env("JUMPER_API_URL", &format!("http://{addr}"))
         .set("jumper.template_refresh=1s")
@@ -193,7 +194,7 @@ async fn while_jumper_cannot_be_reached_at_start_messages_are_taken_and_sent_lat
 #[tokio::test]
 async fn a_restart_while_jumper_is_down_uses_the_stored_list() {
     let sandbox = Sandbox::start(json!({ "event_mode": "none" })).await;
-    let addr = nowhere();
+    let addr = own_addr();
     let wire = Tap::open(addr, &sandbox.url).await;
     let setup = Setup::towards(&sandbox)
         .env("JUMPER_API_URL", &wire.url())

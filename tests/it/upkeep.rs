@@ -68,7 +68,7 @@ async fn settled_messages_go_after_their_time_the_ledger_stays_and_the_directory
 async fn what_is_not_settled_or_not_told_yet_outlives_the_retention() {
     let sandbox = Sandbox::start(json!({ "event_mode": "none", "moengage_status": 500 })).await;
     let setup = Setup::towards(&sandbox)
-        .set("store.retention=1s")
+        .set("store.retention=5s")
         .set("moengage.max_pause=1s");
     let gateway = Gateway::start(&sandbox, setup).await;
     let told_late = sent(&gateway, &sandbox, "told_late", &number(0)).await;

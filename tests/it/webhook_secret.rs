@@ -12,7 +12,7 @@ const MADE: usize = 48;
 
 /// A gateway without a secret that subscribes itself, the address that it was given, and its port.
 fn setup(sandbox: &Sandbox, path: &str) -> (Setup, String) {
-    let port = nowhere().port();
+    let port = own_port();
     let url = format!("http://127.0.0.1:{port}{path}");
     let setup = Setup::towards(sandbox)
         .without("WEBHOOK_SECRET")
