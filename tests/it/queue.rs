@@ -37,7 +37,7 @@ async fn a_paused_message_that_grew_too_old_is_reported_failed_and_never_sent() 
 async fn held_messages_that_grew_too_old_are_reported_failed_and_never_sent() {
     let sandbox = Sandbox::start(json!({ "event_mode": "none" })).await;
     let setup = Setup::towards(&sandbox)
-        .env("MAX_AGE", "10s")
+        .env("MAX_AGE", "4s")
         .set("policy.hold_probe=1h");
     let gateway = Gateway::start(&sandbox, setup).await;
     // What is known of the template need not be asked for while the others grow old.
