@@ -46,7 +46,12 @@ impl Sender {
             return Ready::Refused(OptOut::Marketing.refusal());
         }
         let detail = self.detail(&variant).await;
-        match templates::fit(template, &variant, &detail) {
+        let mut fitted = templates::fit(template, &variant, &detail);
+        if fitted.is_err() && self.templates.current_detail(&variant).is_none() {
+            // It was told for an older list; what it says may have changed.
+            fitted = templates::fit(template, &variant, &Detail::default());
+        }
+        match fitted {
             Err(refusal) => Ready::Refused(refusal),
             Ok(None) => Ready::Later,
             Ok(Some(template)) => {

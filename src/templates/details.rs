@@ -10,8 +10,8 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tracing::debug;
 
-/// The longest pause after answers that tell nothing: calls take from the rate of the sends.
-pub(super) const MOST_GAP: Duration = Duration::from_secs(15 * 60);
+/// The longest pause after calls that told nothing: they take from the rate of the sends.
+const MOST_GAP: Duration = Duration::from_secs(300);
 
 /// The details by variant id; only variants of the list are in it.
 #[derive(Debug, Default)]
@@ -38,19 +38,16 @@ struct Failed {
 }
 
 impl Failed {
-    fn now(round: u64, gap: Duration) -> Self {
-        let at = Instant::now();
-        Self { round, at, gap }
-    }
-
     fn is_recent(&self, round: u64) -> bool {
         self.round == round && self.at.elapsed() < self.gap
     }
 
-    /// The pause after one more answer that tells nothing.
-    fn next_gap(before: Option<Self>, round: u64) -> Duration {
+    /// One more, after the one before.
+    fn again(before: Option<Self>, round: u64) -> Self {
         let before = before.filter(|before| before.round == round);
-        before.map_or(LEAST_GAP, |before| MOST_GAP.min(2 * before.gap))
+        let gap = before.map_or(LEAST_GAP, |before| MOST_GAP.min(2 * before.gap));
+        let at = Instant::now();
+        Self { round, at, gap }
     }
 }
 
@@ -72,8 +69,7 @@ impl Details {
             match provider.template_detail(&variant.id).await {
                 // It takes nothing away of what was told before, and does not make that new.
                 Ok(detail) if detail == Detail::default() => {
-                    let gap = Failed::next_gap(*failed, round);
-                    *failed = Some(Failed::now(round, gap));
+                    *failed = Some(Failed::again(*failed, round));
                 }
                 Ok(detail) => {
                     slot.put(round, detail);
@@ -85,7 +81,7 @@ impl Details {
                         variant = variant.id,
                         answer, "the detail of a template cannot be fetched"
                     );
-                    *failed = Some(Failed::now(round, LEAST_GAP));
+                    *failed = Some(Failed::again(*failed, round));
                 }
             }
         }

@@ -315,3 +315,24 @@ async fn r_07_a_list_with_a_cursor_or_without_data_proves_no_absence() {
     gateway.accept_body(&one(3, "the_last_one", "en")).await;
     gateway.until_sent("m3").await;
 }
+
+#[tokio::test]
+async fn r_07_a_detail_of_an_older_list_refuses_nothing() {
+    let sandbox = Sandbox::start(json!({ "event_mode": "none" })).await;
+    let setup = Setup::towards(&sandbox).set("jumper.template_refresh=1s");
+    let gateway = Gateway::start(&sandbox, setup).await;
+    // It takes one value.
+    gateway.accept_body(&one(1, "welcome_back", "en")).await;
+    gateway.until_sent("m1").await;
+    let nothing =
+        json!({ "route": "detail", "for_s": 600, "body": { "success": true, "data": {} } });
+    sandbox.rule(nothing).await;
+    renewed(&sandbox).await;
+    // Edited, it takes two, and nothing is told of that yet.
+    let text = |text: &str| json!({ "type": "text", "text": text });
+    let values = json!([{ "type": "body", "parameters": [text("Ana"), text("A-7")] }]);
+    let body = send("m2", &person(2), "welcome_back", "en", values);
+    gateway.accept_body(&body).await;
+    gateway.until_sent("m2").await;
+    assert_eq!(sandbox.sends_to(digits(&person(2))).await.len(), 1);
+}
