@@ -43,6 +43,11 @@ pub(super) fn of<'a>(
 /// The code and the words of one error, Vonage's (`title`, `detail`) or Meta's (`code`, `title`,
 /// `message`, `error_data.details`); or a text.
 fn parts(error: &Value) -> Vec<String> {
+    // As it is shown.
+    let text = |value: &Value| {
+        let words = text(value)?;
+        Some(words.split_whitespace().collect::<Vec<_>>().join(" "))
+    };
     if let Some(words) = text(error) {
         return vec![words];
     }
@@ -71,21 +76,21 @@ fn holds_code(words: &str) -> bool {
     })
 }
 
-/// Whether what goes on from the code, in either direction, is no part of the same number or word.
+/// Whether what goes on from the code, in either direction, is no part of the same word, and of no number
+/// that is spelled in groups.
 fn stands_alone(mut away: impl Iterator<Item = char> + Clone) -> bool {
-    let rest = away.clone();
-    let (next, one_on) = (away.next(), away.next());
-    let is_digit = |c: char| c.is_ascii_digit();
-    let joins = match next {
-        Some('.' | ',' | ':' | '-' | '/' | '_') => one_on.is_some_and(is_digit),
-        Some(c) => c.is_alphanumeric() || c == '+',
+    let is_digit = |c: &char| c.is_ascii_digit();
+    let in_groups = |c: &char| is_digit(c) || c.is_whitespace() || "()-./".contains(*c);
+    let beside = away.clone().take_while(in_groups).filter(is_digit).count();
+    let is_phone = away.clone().find(|c| !in_groups(c)) == Some('+');
+    let touches = match away.next() {
+        // A thousands separator, or one between the codes of a list.
+        Some(',') => (1..=LONGEST_BESIDE).contains(&away.take_while(is_digit).count()),
+        Some('.' | ':' | '-' | '/' | '_' | '(' | ')') => away.next().as_ref().is_some_and(is_digit),
+        Some(c) => c.is_ascii_alphanumeric(),
         None => false,
     };
-    let beside = rest
-        .skip_while(|c| *c == ' ')
-        .take_while(|c| is_digit(*c))
-        .count();
-    !joins && beside <= LONGEST_BESIDE
+    beside <= LONGEST_BESIDE && !is_phone && !touches
 }
 
 /// The words with the code in front, as [`stops_marketing`] finds it.
@@ -124,6 +129,8 @@ mod tests {
                 "131050: 1000 failed; 131050: stopped",
             ),
             ("code:131050.", "131050: code:131050."),
+            ("\u{9519}131050", "131050: \u{9519}131050"),
+            ("[131026,131050]", "131050: [131026,131050]"),
             (
                 "{\"code\":131050,\"a\":1}",
                 "131050: {\"code\":131050,\"a\":1}",
@@ -155,6 +162,12 @@ mod tests {
             "+44 7911 131050",
             "07911 131050",
             "+131050",
+            "+358 40 131050",
+            "+44 79 11 131050",
+            "(040)131050",
+            "+44 7911\u{a0}131050",
+            "2026-11-29 131050",
+            "07911 - 131050",
             "131050 7911",
             "131050-7911",
             "?id=x131050",
