@@ -205,17 +205,19 @@ pub(super) fn fold(
     folded: &mut Folded,
 ) -> Result<()> {
     // Whatever MoEngage is told: it is about the person, not about this message.
-    if event.opts_out()
-        && let Some(to) = recipient_of(txn.conn, message.id)?
-        && opt_out::add(txn.conn, &message.channel, to, OptOut::Marketing, now)?
-    {
+    let opts_out = event.opts_out()
+        && match recipient_of(txn.conn, message.id)? {
+            Some(to) => opt_out::add(txn.conn, &message.channel, to, OptOut::Marketing, now)?,
+            None => false,
+        };
+    if opts_out {
         folded.opt_out(OptOut::Marketing);
     }
     let (next, emit) = message.progress.fold(event.status);
     if !emit {
         folded.superseded += 1;
         let mut detail = format!("{} after {}", event.status, word(message.progress));
-        if let Some(error) = event.failure().filter(|_| event.opts_out()) {
+        if let Some(error) = event.failure().filter(|_| opts_out) {
             detail = format!("{detail}: {}", error.reason);
         }
         return callbacks::note(txn, Some(message.id), now, "superseded", &detail);

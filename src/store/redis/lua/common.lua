@@ -311,11 +311,12 @@ local function fold(id, status, at, failure, text, now)
   local after = (FOLD[before] or FOLD[0])[status]
   if not (m[1] and m[2] and after) then return damaged(key_m(id)) end
   -- Whatever MoEngage is told: it is about the person, not about this message.
-  if m[4] and opts_out(failure) and opt_out('om', m[1], m[4]) > 0 then folded.om = folded.om + 1 end
+  local out = m[4] and opts_out(failure) and opt_out('om', m[1], m[4]) > 0
+  if out then folded.om = folded.om + 1 end
   if after == 0 then
     folded.superseded = folded.superseded + 1
     local said = STATUS[status] .. ' after ' .. (STATUS[before] or 'nothing')
-    if opts_out(failure) then said = said .. ': ' .. text end
+    if out then said = said .. ': ' .. text end
     note(id, now, 'superseded', said, HISTORY_LIMIT)
     return
   end
