@@ -15,6 +15,8 @@ use std::collections::HashMap;
 const BEFORE_LOOK: u32 = 1024;
 /// One insert of another event in so many looks whether there are too many.
 const LOOK: u8 = 64;
+/// Inserts until the next look where one found more than go at once.
+const SOON: u32 = 128;
 /// Rows that go at once. More than come between two looks, so what an older program left shrinks too.
 const AT_ONCE: u32 = 2 * BEFORE_LOOK;
 
@@ -23,7 +25,7 @@ const AT_ONCE: u32 = 2 * BEFORE_LOOK;
 const MOST_WHEN_TIGHT: u32 = 1000;
 
 /// How many statuses of each account may be kept at the most, as far as the writing thread knows. Those that
-/// are told or expire are still counted, and so is what was rolled back, until the next look.
+/// are told or expire are still counted until the next look; nothing is known after a rollback.
 #[derive(Debug, Default)]
 pub(super) struct Kept(HashMap<AccountId, u32>);
 
@@ -71,8 +73,11 @@ pub(super) fn trim_statuses(txn: &mut Txn<'_>, here: &Here<'_>, folded: &mut Fol
         .optional()?;
     let most = match newest_surplus {
         Some(last) => {
-            remove_statuses(txn, account, last, folded)?;
-            MOST_EARLY
+            match remove_statuses(txn, account, last, folded)? {
+                // There are more, so the next look comes soon.
+                AT_ONCE => MOST_EARLY + BEFORE_LOOK - SOON,
+                _ => MOST_EARLY,
+            }
         }
         // No more than are kept, so not long to count.
         None => txn
@@ -87,13 +92,13 @@ pub(super) fn trim_statuses(txn: &mut Txn<'_>, here: &Here<'_>, folded: &mut Fol
     Ok(())
 }
 
-/// Removes the oldest statuses of the account up to this one, some at once.
+/// Removes the oldest statuses of the account up to this one, some at once. Answers how many.
 fn remove_statuses(
     txn: &mut Txn<'_>,
     account: &AccountId,
     last: i64,
     folded: &mut Folded,
-) -> Result<()> {
+) -> Result<u32> {
     let gone: Vec<Option<ChannelId>> = txn
         .conn
         .prepare_cached(
@@ -114,8 +119,7 @@ fn remove_statuses(
     for channel in gone.iter().flatten() {
         txn.deltas.add(channel, Counter::ExpiredEvents, 1);
     }
-    crowded_out(folded, gone.len());
-    Ok(())
+    Ok(crowded_out(folded, gone.len()))
 }
 
 /// Removes the oldest other events of the channel if they are too many. Looks by lot, so that no pattern of
@@ -140,6 +144,8 @@ pub(super) fn trim_others(txn: &mut Txn<'_>, here: &Here<'_>, folded: &mut Folde
     Ok(())
 }
 
-fn crowded_out(folded: &mut Folded, gone: usize) {
-    folded.crowded_out += u32::try_from(gone).unwrap_or(u32::MAX);
+fn crowded_out(folded: &mut Folded, gone: usize) -> u32 {
+    let gone = u32::try_from(gone).unwrap_or(u32::MAX);
+    folded.crowded_out += gone;
+    gone
 }

@@ -219,6 +219,8 @@ impl Thread {
         result.map_err(|error| {
             self.faults.fetch_add(1, Ordering::AcqRel);
             self.roll_back();
+            // What was counted did not come about.
+            self.kept = Kept::default();
             StoreError::Unavailable(error)
         })
     }
