@@ -80,7 +80,8 @@ async fn what_a_replica_of_redis_does_not_confirm_is_not_accepted() {
 /// Posts at a gateway until it is told to come again later; when each was taken.
 async fn flood(url: String, who: usize, taken: Arc<Mutex<Vec<Instant>>>) {
     let http = client();
-    for n in 0..5_000 {
+    let mut n = 0;
+    while n < 5_000 {
         let person = 1_000 * who + n % 1_000;
         let body = order_update(&format!("f{who}-{n}"), &number(person));
         let request = http.post(format!("{url}/send_whatsapp"));
@@ -88,6 +89,7 @@ async fn flood(url: String, who: usize, taken: Arc<Mutex<Vec<Instant>>>) {
         let answer = request.send().await.unwrap();
         match answer.status() {
             StatusCode::OK => {
+                n += 1;
                 taken.lock().unwrap().push(Instant::now());
                 // waits because it must take longer than the replicas need to hear of each other
                 tokio::time::sleep(Duration::from_millis(5)).await;
@@ -98,7 +100,8 @@ async fn flood(url: String, who: usize, taken: Arc<Mutex<Vec<Instant>>>) {
                 return;
             }
             StatusCode::SERVICE_UNAVAILABLE => {
-                // waits because a Redis that was slow for a moment is asked again later
+                // waits because a Redis that was slow for a moment is asked again later, for the same
+                // message: it may have been stored
                 tokio::time::sleep(Duration::from_millis(200)).await;
             }
             other => panic!("{other}"),

@@ -135,11 +135,12 @@ async fn one_success_makes_the_others_due() {
     let Say::Raw(taken) = Say::taken() else {
         unreachable!()
     };
-    let slow = Say::Slow(Duration::from_secs(3), taken);
+    let slow = Say::Slow(Duration::from_secs(5), taken);
     let busy = Say::status("503 Busy", "retry-after: 900\r\n", "");
     let peer = Peer::start([slow, busy]).await;
     let sandbox = Sandbox::start(json!({ "event_mode": "none" })).await;
     let setup = Setup::towards(&sandbox).env("MOENGAGE_CALLBACK_URL", &peer.url);
+    let setup = setup.set("moengage.callback_timeout=20s");
     let gateway = Gateway::start(&sandbox, setup).await;
     let mut ids = Vec::new();
     for n in 0..2 {
