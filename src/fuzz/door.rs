@@ -20,7 +20,7 @@ use http_body_util::BodyExt;
 use serde_json::Value;
 use std::collections::HashMap;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -45,7 +45,7 @@ pub(super) struct Door {
     pub(super) channel: ChannelId,
     left: u32,
     // The last one: the store is closed before its directory goes.
-    _dir: Dir,
+    dir: Dir,
 }
 
 /// What one request was answered.
@@ -107,8 +107,13 @@ impl Door {
             store,
             channel: id,
             left: REQUESTS,
-            _dir: dir,
+            dir,
         }
+    }
+
+    /// Where the store is.
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir.0
     }
 
     /// Whether this one has served long enough.

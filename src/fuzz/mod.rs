@@ -4,6 +4,7 @@
 //! `tests/fuzz/run` runs one as long as wanted, led by coverage. Compiled for these two only, and
 //! never for the gateway.
 
+mod bounds;
 mod config;
 mod door;
 mod mutate;

@@ -2,6 +2,7 @@
 //!
 //! An input is a path, an empty line, and the body.
 
+use super::bounds::{Kept, timed};
 use super::door::{Answer, Door};
 use super::split;
 use crate::domain::{
@@ -22,6 +23,8 @@ const MESSAGES: u64 = 8;
 const RELAY_EVERY: u32 = 32;
 
 struct Hooks {
+    // Closed before the directory goes.
+    kept: Kept,
     door: Door,
     asked: u32,
 }
@@ -87,7 +90,11 @@ impl Hooks {
             let settled = door.store.settle(&one, end, String::new(), now);
             door.wait(settled).expect("settled");
         }
-        Self { door, asked: 0 }
+        Self {
+            kept: Kept::open(door.dir()),
+            door,
+            asked: 0,
+        }
     }
 
     fn post(&mut self, request: Request<Body>, body: &[u8]) {
@@ -107,6 +114,7 @@ impl Hooks {
             assert_eq!(told, 0, "told, and answered {}", answer.said);
         }
         assert_eq!(after.accepted, before.accepted);
+        self.kept.check(body.len());
         self.asked += 1;
         if self.asked.is_multiple_of(RELAY_EVERY) {
             self.door.relay();
@@ -165,10 +173,9 @@ fn times(event: &Incoming) -> i64 {
 
 /// Reads a body at full speed.
 pub(super) fn parse(bytes: &[u8]) {
-    let Ok(json) = json::read(split(bytes).1) else {
-        return;
-    };
-    let Ok(events) = webhook::parse(&json) else {
+    let body = split(bytes).1;
+    let events = timed(body.len(), || webhook::parse(&json::read(body).ok()?).ok());
+    let Some(events) = events else {
         return;
     };
     assert!(!events.is_empty() && events.len() <= webhook::MOST_ELEMENTS);
