@@ -320,6 +320,12 @@ impl Pair {
         self.public.parse().expect("an address")
     }
 
+    /// Where its operators do.
+    pub(crate) fn ops_addr(&self) -> SocketAddr {
+        let addr = self.ops.trim_start_matches("http://");
+        addr.parse().expect("an address")
+    }
+
     /// The processes: the gateway's, the sandbox's.
     pub(crate) fn ids(&self) -> [u32; 2] {
         [&self.gateway, &self.sandbox].map(|process| process.child.id())

@@ -4,11 +4,14 @@
 //! `cargo bench --bench soak -- --rate 1000 --seconds 1800 --drain` is the long one,
 //! `cargo bench --bench soak -- burst --drain` is 200,000 messages in a minute,
 //! `cargo bench --bench soak -- million` is ten minutes beside a million messages that are kept and a
-//! million that are queued. Ends with a table of what has to hold; exit code 1 if something does not.
+//! million that are queued, `cargo bench --bench soak -- attacks` is what others get while somebody does
+//! harm (`attacks`). Ends with a table of what has to hold; exit code 1 if something does not.
 
+mod attacks;
 mod calls;
 mod pair;
 mod sample;
+mod strike;
 
 use calls::Calls;
 use pair::{Before, Ledger, Pair};
@@ -127,6 +130,12 @@ impl Verdict {
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 1)]
 async fn main() -> io::Result<ExitCode> {
+    let words = || std::env::args().skip(2).filter(|word| word != "--bench");
+    match std::env::args().nth(1).as_deref() {
+        Some("attacks") => return attacks::run(words()).await,
+        Some(strike::WORD) => return strike::run(words()).await,
+        _ => {}
+    }
     let args = args();
     let mut pair = Pair::start(args.provider, args.before).await;
     let before = Books::of(&pair).await;
