@@ -7,8 +7,8 @@ Starts a redis-server, the sandbox and one gateway of its own, and stops them ag
 the difference of used_memory (INFO memory) before and after, divided by the messages: 100,000 unless
 told otherwise, fewer say more about Redis' tables, which grow in steps. Only Python's own library."""
 
-import http.client, json, os, re, signal, subprocess, sys, tempfile, threading, time, urllib.request
-from processes import start
+import http.client, json, os, re, signal, sys, tempfile, threading, time, urllib.request
+from processes import start, start_redis
 
 BINARY = os.path.abspath(sys.argv[1])
 MESSAGES = int(sys.argv[2]) if len(sys.argv) > 2 else 100_000
@@ -19,10 +19,8 @@ BODIES = {"small (2 values, 9 bytes)": ["Ana", "A-1042"], "1 KB of values": ["x"
 
 class Run:
     def __init__(self, directory):
-        self.socket = os.path.join(directory, "redis.sock")
-        self.children = [subprocess.Popen(
-            ["redis-server", "--port", "0", "--unixsocket", self.socket, "--save", "",
-             "--appendonly", "no"], cwd=directory, stdout=subprocess.DEVNULL)]
+        child, socket, self.redis = start_redis(directory, "no")
+        self.children = [child]
         knobs = ["rate_per_second=0", "event_delay_ms=1", "share_read=1", "keep=1", "latency_ms=5"]
         words = [word for knob in knobs for word in ("--knob", knob)]
         child, said = start([BINARY, "sandbox", "--port", "0", *words], {}, directory, "Jumper at")
@@ -34,7 +32,7 @@ class Run:
             "JUMPER_BASIC_AUTH": "Basic c2FuZGJveC1rZXk6c2FuZGJveC1zZWNyZXQ=",
             "SEED_REFRESH_TOKEN": "sandbox-refresh-token", "JUMPER_API_URL": jumper,
             "RATE_PER_SECOND": "off", "CONCURRENT_API_CALLS": "100", "RUST_LOG": "info",
-            "REDIS_URL": "redis+unix://" + self.socket,
+            "REDIS_URL": "redis+unix://" + socket,
         }
         args = ["serve", "--set", "http.port=0", "--set", "http.bind=127.0.0.1",
                 "--set", "ops.addr=127.0.0.1:0"]
@@ -57,9 +55,7 @@ class Run:
         return json.load(urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request))
 
     def used(self):
-        info = subprocess.run(["redis-cli", "-s", self.socket, "INFO", "memory"],
-                              capture_output=True, text=True, check=True).stdout
-        return int(re.search(r"used_memory:(\d+)", info)[1])
+        return int(re.search(r"used_memory:(\d+)", self.redis("INFO", "memory"))[1])
 
     def channel(self, word):
         self.ask("POST", f"http://{self.ops}/api/channels/default/{word}", {})

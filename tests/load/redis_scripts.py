@@ -9,7 +9,7 @@ those with a dead letter that makes them stay), lets one gateway work on it besi
 prints the slowest runs of each script as SLOWLOG has them. Only Python's own library."""
 
 import os, re, signal, subprocess, sys, tempfile, time
-from processes import start
+from processes import start, start_redis
 
 BINARY = os.path.abspath(sys.argv[1])
 ROWS = int(sys.argv[2]) if len(sys.argv) > 2 else 1_000_000
@@ -51,17 +51,8 @@ return 0
 
 
 def main(directory, children):
-    socket = os.path.join(directory, "redis.sock")
-    children.append(subprocess.Popen(
-        ["redis-server", "--port", "0", "--unixsocket", socket, "--save", "", "--appendonly", "no"],
-        cwd=directory, stdout=subprocess.DEVNULL))
-
-    def redis(*words):
-        done = subprocess.run(["redis-cli", "-s", socket, *map(str, words)], capture_output=True, text=True)
-        return done.stdout
-
-    while "PONG" not in redis("PING"):
-        time.sleep(0.05)
+    child, socket, redis = start_redis(directory, "no")
+    children.append(child)
     began = time.monotonic()
     sha = redis("SCRIPT", "LOAD", FILL).strip()
     now = int(time.time() * 1000)

@@ -7,8 +7,8 @@ Starts a redis-server, a sandbox and a gateway of its own, posts with the webhoo
 most, each kind until what is kept is full, and prints the slowest script of each kind as SLOWLOG has it.
 Ends with exit code 1 where one held the server longer than 50 ms. Only Python's own library."""
 
-import json, os, re, signal, subprocess, sys, tempfile, time, urllib.request
-from processes import start
+import json, os, re, signal, sys, tempfile, time, urllib.request
+from processes import start, start_redis
 
 BINARY = os.path.abspath(sys.argv[1])
 MOST_MS = 50
@@ -62,17 +62,8 @@ def kinds(sent):
 
 
 def main(directory, children):
-    socket = os.path.join(directory, "redis.sock")
-    children.append(subprocess.Popen(
-        ["redis-server", "--port", "0", "--unixsocket", socket, "--save", "", "--appendonly", "yes"],
-        cwd=directory, stdout=subprocess.DEVNULL))
-
-    def redis(*words):
-        done = subprocess.run(["redis-cli", "-s", socket, *map(str, words)], capture_output=True, text=True)
-        return done.stdout
-
-    while "PONG" not in redis("PING"):
-        time.sleep(0.05)
+    child, socket, redis = start_redis(directory, "yes")
+    children.append(child)
     redis("CONFIG", "SET", "slowlog-log-slower-than", 1000)
     redis("CONFIG", "SET", "slowlog-max-len", 100_000)
     words = ["--knob", "rate_per_second=0", "--knob", "event_mode=none"]
