@@ -1,6 +1,7 @@
 //! The list and its details, over real sockets.
 
 use super::*;
+use crate::domain::template::Variant;
 use crate::jumper::fake::{Fake, Reaction, Seen};
 use crate::jumper::tests::{account, settings, tokens};
 use crate::store::CachedTemplates;
@@ -21,6 +22,17 @@ async fn templates(fake: &Fake, store: &Store) -> Templates {
     let account = account(&tokens().await, &settings(&fake.url), kept).await;
     let provider = Arc::new(Provider::Jumper(account));
     Templates::new(provider, Cache::Embedded(store.clone()), id_of_account())
+}
+
+/// Templates whose list was fetched, and one of it.
+async fn listed(fake: &Fake) -> (tempfile::TempDir, Templates, Arc<Variant>) {
+    let (dir, store) = testing::store();
+    let templates = templates(fake, &store).await;
+    templates.refresh().await.unwrap();
+    let Lookup::Found(variant) = templates.find("a", "en") else {
+        panic!("it is listed")
+    };
+    (dir, templates, variant)
 }
 
 fn list(variants: &[(&str, &str, &str)]) -> Reaction {
@@ -382,12 +394,7 @@ async fn r_07_a_detail_that_tells_nothing_takes_nothing_away() {
         _ => Reaction::Json(200, json!({ "success": true, "data": {} })),
     })
     .await;
-    let (_dir, store) = testing::store();
-    let templates = templates(&fake, &store).await;
-    templates.refresh().await.unwrap();
-    let Lookup::Found(variant) = templates.find("a", "en") else {
-        panic!("it is listed")
-    };
+    let (_dir, templates, variant) = listed(&fake).await;
     let before = templates.detail(&variant).await.unwrap();
     assert_eq!(before.body_values, Some(2));
     templates.refresh().await.unwrap();
@@ -414,12 +421,7 @@ async fn r_27_details_that_never_tell_anything_take_little_of_the_rate() {
         _ => Reaction::Json(200, json!({ "success": true, "data": {} })),
     })
     .await;
-    let (_dir, store) = testing::store();
-    let templates = templates(&fake, &store).await;
-    templates.refresh().await.unwrap();
-    let Lookup::Found(variant) = templates.find("a", "en") else {
-        panic!("it is listed")
-    };
+    let (_dir, templates, variant) = listed(&fake).await;
     for _ in 0..120 {
         assert_eq!(templates.detail(&variant).await, None);
         wait(LEAST_GAP).await;
@@ -436,12 +438,7 @@ async fn r_27_a_detail_that_tells_nothing_is_asked_for_again_before_the_next_lis
         _ => detail(2),
     })
     .await;
-    let (_dir, store) = testing::store();
-    let templates = templates(&fake, &store).await;
-    templates.refresh().await.unwrap();
-    let Lookup::Found(variant) = templates.find("a", "en") else {
-        panic!("it is listed")
-    };
+    let (_dir, templates, variant) = listed(&fake).await;
     for _ in 0..2 {
         assert_eq!(templates.detail(&variant).await, None);
     }
