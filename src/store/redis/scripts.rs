@@ -103,22 +103,32 @@ pub(super) fn rank(status: Option<Status>) -> usize {
     place.map_or(0, |place| place + 1)
 }
 
-/// By writer, state and step: the state after it, where the writer may take it. A step is a text, so
-/// that `compose` does not take it for the function of the same name.
+/// By writer, state and step: the state after it, where the writer may take it. One text, as are the other
+/// tables that few calls look into: Redis makes what a script says anew at every call, and a text costs it
+/// nothing.
 fn rights() -> String {
-    let mut lua = String::new();
+    let mut lua = String::from(";");
     for writer in Writer::ALL {
-        let _ = write!(lua, "{}={{", writer.as_str());
         for state in State::ALL {
-            let _ = write!(lua, "['{}']={{", number(state));
             for step in Step::ALL {
                 if let Some(next) = writer.after(state, step) {
-                    let _ = write!(lua, "['{step}']='{}',", number(next));
+                    let (writer, state, next) = (writer.as_str(), number(state), number(next));
+                    let _ = write!(lua, "{writer}:{state}:{step}={next};");
                 }
             }
-            lua.push_str("},");
         }
-        lua.push_str("},");
+    }
+    lua
+}
+
+/// By progress and status: what is told then, or 0; a row of digits for each progress.
+fn folds() -> String {
+    let mut lua = String::new();
+    for before in [None].into_iter().chain(Status::ALL.map(Some)) {
+        for event in Status::ALL {
+            let (next, emit) = Progress::at(before).fold(event);
+            let _ = write!(lua, "{}", if emit { rank(next.status()) } else { 0 });
+        }
     }
     lua
 }
@@ -138,16 +148,7 @@ fn tables(mark_dirty: bool) -> String {
         let _ = write!(states, "{state}='{n}',");
         let _ = write!(counters, "['{n}']='{}',", counter(state));
     }
-    let after = rights();
-    let mut fold = String::new();
-    for before in [None].into_iter().chain(Status::ALL.map(Some)) {
-        let _ = write!(fold, "[{}]={{", rank(before));
-        for event in Status::ALL {
-            let (next, emit) = Progress::at(before).fold(event);
-            let _ = write!(fold, "{},", if emit { rank(next.status()) } else { 0 });
-        }
-        fold.push_str("},");
-    }
+    let (rights, folds) = (rights(), folds());
     let words: Vec<String> = Status::ALL
         .iter()
         .map(|status| format!("'{status}'"))
@@ -159,8 +160,8 @@ fn tables(mark_dirty: bool) -> String {
          local OPTED_OUT='[\"{}\",'\n\
          local MOST_EARLY={MOST_EARLY}\nlocal MOST_OF_ONE={MOST_OF_ONE}\nlocal MOST_OTHERS={MOST_OTHERS}\n\
          local MOST_WEIGHED={MOST_WEIGHED}\nlocal BELIEVED={}\n\
-         local STATE={{{states}}}\nlocal COUNTER={{{counters}}}\nlocal AFTER={{{after}}}\n\
-         local STATUS={{{}}}\nlocal FOLD={{{fold}}}\n",
+         local STATE={{{states}}}\nlocal COUNTER={{{counters}}}\nlocal RIGHTS='{rights}'\n\
+         local STATUS={{{}}}\nlocal FOLDS='{folds}'\n",
         row::MESSAGE_VERSION,
         row::CALLBACK_VERSION,
         rank(Some(Status::Failed)),
@@ -273,9 +274,9 @@ mod tests {
     fn an_accept_carries_no_table_of_what_comes_later() {
         let script = compose(&shared(true), include_str!("lua/accept.lua"));
         for absent in [
-            "AFTER",
+            "RIGHTS",
             "COUNTER",
-            "FOLD",
+            "FOLDS",
             "local function weigh",
             "  ",
             "--",
@@ -292,13 +293,13 @@ mod tests {
             "local OPTED_OUT='[\"7003\",'\n",
             "local HOLD=600000\nlocal ASKED=9000000000000000\n",
             "local STATE={queued='0',attempting='1',accepted='2',unknown='3',failed='4',}",
-            "local AFTER={worker={['0']={['claim']='1',['fail']='4',},['1']={},",
-            "holder={['0']={['receipt']='2',},['1']={['receipt']='2',['retry']='0',['fail']='4',['lose']='3',},",
-            "former={['0']={['receipt']='2',},['1']={['receipt']='1',},['2']={},",
-            "successor={['0']={},['1']={['lose']='3',},",
-            "status={['0']={['evidence']='2',},['1']={},['2']={},['3']={['evidence']='2',},",
-            "time={['0']={['fail']='4',},['1']={},['2']={},['3']={['fail']='4',['resend']='0',},['4']={},},}",
-            "local FOLD={[0]={1,2,3,4,},[1]={0,2,3,4,},[2]={0,0,3,4,},[3]={0,0,0,4,},[4]={0,0,0,0,},}",
+            "local RIGHTS=';worker:0:claim=1;worker:0:fail=4;holder:0:receipt=2;holder:1:receipt=2;",
+            "holder:1:retry=0;holder:1:fail=4;holder:1:lose=3;",
+            "former:0:receipt=2;former:1:receipt=1;",
+            "successor:1:lose=3;",
+            "status:0:evidence=2;status:3:evidence=2;",
+            "time:0:fail=4;time:3:fail=4;time:3:resend=0;",
+            "local FOLDS='12340234003400040000'",
         ] {
             assert!(tables.contains(part), "{part}\n{tables}");
         }

@@ -36,7 +36,7 @@ if not id and #ARGV > 2 then
     id = insert()
   else
     local m = fields(here, 's', 'ch')
-    if AFTER.record[m[1]] and AFTER.record[m[1]].evidence then
+    if state_after('record', m[1], 'evidence') then
       id = here
       keep_channel(id, m[2], ARGV[3])
       receive(id, ARGV[3], 'record', m[1], 'evidence', provider_id, now)

@@ -13,6 +13,7 @@ local trial, tried_to, tried_template = unpack(ARGV, 11, 13)
 local FIRST_TURN, TURN = 14, 5
 if not may_take(replica) then return false end
 local taken, failed, newer = {}, {}, 0
+local claimed = state_after('worker', STATE.queued, 'claim')
 -- Of those that are not taken (too old, opted out, of a newer program, of a disputed age, no messages) no
 -- more are got out of the way at once, over all turns. They are not due then, so whoever asks again gets
 -- further.
@@ -39,7 +40,7 @@ end
 
 local function begin(id, channel, m, row, aside)
   local attempt = number(id, m[4], 0) + 1
-  call('HSET', key_m(id), 's', AFTER.worker[STATE.queued].claim, 'n', attempt, 'ta', order_now(),
+  call('HSET', key_m(id), 's', claimed, 'n', attempt, 'ta', order_now(),
     'ow', replica .. ':' .. claim)
   call('HSET', P .. 'att:' .. replica, id, claim)
   if m[2] then call('SADD', P .. 'x:' .. m[2], id) end

@@ -1,5 +1,5 @@
 -- Shared by all steps. KEYS[1] is what every key of the account begins with; its hash tag keeps them
--- on one node. AFTER (by writer, state and step), COUNTER, FOLD and the names of states come from
+-- on one node. RIGHTS (by writer, state and step), COUNTER, FOLDS and the names of states come from
 -- `domain` (scripts.rs), so who may do what, and what follows, is written down once.
 --
 -- Keys, each after the prefix:
@@ -188,8 +188,15 @@ local function note(id, now, what, detail, limit)
   end
 end
 
+-- The state after a step; nothing where this writer may not take it.
+local function state_after(who, from, step)
+  local right = ';' .. who .. ':' .. (from or '') .. ':' .. step .. '='
+  local _, at = string.find(RIGHTS, right, 1, true)
+  return at and string.sub(RIGHTS, at + 1, at + 1)
+end
+
 local function move(id, channel, who, from, step)
-  local to = AFTER[who][from] and AFTER[who][from][step]
+  local to = state_after(who, from, step)
   if not to then error('a message that is ' .. from .. ' cannot ' .. step .. ' by ' .. who) end
   call('HSET', key_m(id), 's', to)
   count(channel, COUNTER[from], -1)
@@ -308,7 +315,8 @@ end
 local function fold(id, status, at, failure, text, now)
   local m = fields(id, 'ch', 'mi', 'pr', 'to')
   local before = number(id, m[3], 0)
-  local after = (FOLD[before] or FOLD[0])[status]
+  local at_fold = (STATUS[before] and before or 0) * #STATUS + status
+  local after = STATUS[status] and tonumber(string.sub(FOLDS, at_fold, at_fold))
   if not (m[1] and m[2] and after) then return damaged(key_m(id)) end
   -- Whatever MoEngage is told: it is about the person, not about this message.
   local out = m[4] and opts_out(failure) and opt_out('om', m[1], m[4]) > 0
@@ -463,7 +471,7 @@ local function weigh(to, now)
   local id = to and only_doubt(numbers)
   if not id then return end
   local m = fields(id, 's', 'ta', 'ch', 'lo')
-  local may = AFTER.status[m[1]] and AFTER.status[m[1]].evidence
+  local may = state_after('status', m[1], 'evidence')
   if not may or not (m[1] == STATE.unknown or m[4] == '1') then return end
   local begun = number(id, m[2])
   if not (begun and m[3]) then return damaged(key_m(id)) end

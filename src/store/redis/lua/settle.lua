@@ -21,7 +21,7 @@ end
 state = state_in(id, STATE.attempting, state)
 keep_channel(id, kept, channel)
 local who = is_of(owner, mine) and 'holder' or 'former'
-local after = AFTER[who][state] and AFTER[who][state][step]
+local after = state_after(who, state, step)
 
 local function keep_taps(taps)
   if taps ~= '' then call('SET', P .. 't:' .. id, taps) end
