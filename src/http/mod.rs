@@ -1,12 +1,14 @@
 //! The HTTP ground under every listener: accepting connections, limits, and plain error answers.
 //!
 //! `serve` runs one listener, `crowd` and `patience` look after its connections, `body` bounds what a
-//! request may carry, `host` refuses requests that do not say whom they ask, `spelling` reads other
-//! spellings of a path, `measure` counts requests by route. Knows no counterparty, no channel and no store; never logs a path, a header or a body,
-//! because all three may hold secrets; `refusals` tells of refused requests by their routes.
+//! request may carry, `heavy` keeps the reading of large bodies apart, `host` refuses requests that do not
+//! say whom they ask, `spelling` reads other spellings of a path, `measure` counts requests by route,
+//! `refusals` tells of refused ones by their routes. Knows no counterparty, no channel and no store; never
+//! logs a path, a header or a body, because all three may hold secrets.
 
 mod body;
 mod crowd;
+mod heavy;
 mod host;
 mod measure;
 mod patience;
@@ -19,6 +21,7 @@ pub(crate) mod testing;
 mod tests;
 
 pub use body::{BodyFault, Payload, whole};
+pub use heavy::read_apart;
 pub use measure::Measure;
 pub use refusals::{Reason, because};
 pub use serve::serve;

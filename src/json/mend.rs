@@ -200,8 +200,9 @@ impl Mender<'_> {
     }
 
     fn lose(&mut self, length: usize) {
-        let lost = LOST.to_string();
-        self.replace(self.at..self.at + length, lost.as_bytes());
+        let mut lost = [0; LOST.len_utf8()];
+        let lost = LOST.encode_utf8(&mut lost).as_bytes();
+        self.replace(self.at..self.at + length, lost);
         self.is_damaged = true;
     }
 

@@ -21,10 +21,11 @@ mod wire;
 use crate::channel::Channels;
 use crate::domain::phone::mask_digits;
 use crate::domain::{MsgId, Refusal};
-use crate::http::Payload;
+use crate::http::{Payload, read_apart};
 use crate::intake::{Entry, Intake};
 use accept::Rejected;
 use axum::Router;
+use axum::body::Bytes;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{FromRef, Path, Query, State};
 use axum::routing::post;
@@ -88,7 +89,7 @@ async fn send(
     query: CampaignQuery,
     Payload(body): Payload,
 ) -> Reply {
-    enter(&caller, &state.intake, query, &body).await
+    enter(&caller, &state.intake, query, body).await
 }
 
 async fn send_on(
@@ -100,15 +101,16 @@ async fn send_on(
 ) -> Reply {
     // A name that is not even text names no channel.
     match caller.on(id.as_deref().map_or("", |id| id)) {
-        Ok(caller) => enter(&caller, &state.intake, query, &body).await,
+        Ok(caller) => enter(&caller, &state.intake, query, body).await,
         Err(refusal) => Reply::Failure(refusal),
     }
 }
 
-async fn enter(caller: &Caller, intake: &Intake, query: CampaignQuery, body: &[u8]) -> Reply {
+async fn enter(caller: &Caller, intake: &Intake, query: CampaignQuery, body: Bytes) -> Reply {
     let campaign = query.ok().and_then(|Query(query)| query.campaign_id);
     let campaign = campaign.filter(|id| !id.is_empty() && id.chars().count() <= MAX_CAMPAIGN);
-    let message = match accept::read(body, campaign.as_deref()) {
+    let read = move |body: &[u8]| accept::read(body, campaign.as_deref());
+    let message = match read_apart(body, read).await {
         Ok(message) => message,
         Err(rejected) => return reject(caller, intake, rejected).await,
     };

@@ -10,6 +10,10 @@ use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 
+/// Elements of an array that are kept; the rest is read and forgotten, so that a body of very many costs
+/// little. More than any array may have.
+pub(super) const KEPT_ELEMENTS: usize = 65;
+
 /// Any JSON value. Objects are read as `O`, the elements of arrays as `E`.
 #[derive(Debug, Default)]
 pub(super) enum Json<'a, O, E> {
@@ -87,9 +91,12 @@ impl<'de: 'a, 'a, O: Deserialize<'de>, E: Deserialize<'de>> Visitor<'de> for Any
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
         let mut elements = Vec::new();
-        while let Some(element) = list.next_element()? {
+        while elements.len() < KEPT_ELEMENTS
+            && let Some(element) = list.next_element()?
+        {
             elements.push(element);
         }
+        while list.next_element::<IgnoredAny>()?.is_some() {}
         Ok(Json::List(elements))
     }
 

@@ -8,10 +8,11 @@ use super::told::Told;
 use crate::alert::{Code, Many};
 use crate::channel::{Caller, Channel, Channels, Webhook, Webhooks};
 use crate::domain::ChannelId;
-use crate::http::{BodyFault, because, json, no_such_route, vouch, whole};
+use crate::http::{BodyFault, because, json, no_such_route, read_apart, vouch, whole};
 use crate::outbox::Outbox;
 use crate::store::EventRules;
 use crate::telemetry::{OncePerSecond, count_folded};
+use axum::body::Bytes;
 use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -178,7 +179,7 @@ impl Receiver {
             vouch(request.extensions());
         }
         let answer = match whole(request).await {
-            Ok(body) => self.store(&entered, &body).await,
+            Ok(body) => self.store(&entered, body).await,
             Err(fault @ BodyFault::Compressed) => {
                 count(Some(&entered.door.rules), "encoded");
                 return error(StatusCode::UNSUPPORTED_MEDIA_TYPE, fault.to_string());
@@ -191,7 +192,7 @@ impl Receiver {
         answer
     }
 
-    async fn store(&self, Entered { door, caller, .. }: &Entered<'_>, body: &[u8]) -> Response {
+    async fn store(&self, Entered { door, caller, .. }: &Entered<'_>, body: Bytes) -> Response {
         let (rules, room, most) = match caller {
             Caller::Anybody => (
                 &door.rules_of_strangers,
@@ -204,11 +205,12 @@ impl Receiver {
         let Ok(Ok(_room)) = timeout(TURN, room.acquire_many(bytes)).await else {
             return unavailable(door, "too many events of this channel are being stored");
         };
-        let Ok(body) = crate::json::read(body) else {
+        let read = |body: &[u8]| crate::json::read(body).map(|body| super::parse(&body));
+        let Ok(events) = read_apart(body, read).await else {
             count(Some(&door.rules), "not_json");
             return error(StatusCode::BAD_REQUEST, "Body is not valid JSON");
         };
-        let events = match super::parse(&body) {
+        let events = match events {
             Ok(events) => events,
             Err(fault) => {
                 count(Some(&door.rules), "too_many");

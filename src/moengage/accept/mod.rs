@@ -25,6 +25,8 @@ pub use number::{dialled, warm_up};
 pub const MAX_COMPONENTS: usize = 32;
 /// Parameters of one component.
 pub const MAX_PARAMETERS: usize = 64;
+// Of too many there is always one more than may be.
+const _: () = assert!(wire::KEPT_ELEMENTS > MAX_COMPONENTS && wire::KEPT_ELEMENTS > MAX_PARAMETERS);
 /// Characters of a text parameter or a payload.
 pub const MAX_TEXT: usize = 4096;
 /// Characters of a template's name, a language code or a file name.
