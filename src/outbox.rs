@@ -138,8 +138,10 @@ impl Outbox {
         if !rules.vouched {
             self.of_strangers(&rules, &mut events, give_up).await?;
         }
-        for together in events.chunks(MOST_TOGETHER) {
-            let folded = self.store_together(&rules, together, give_up).await?;
+        let mut rest = events.into_iter();
+        while rest.len() > 0 {
+            let together = rest.by_ref().take(MOST_TOGETHER).collect();
+            let folded = self.store_together(&rules, &together, give_up).await?;
             folded.ring.iter().for_each(|channel| self.ring(channel));
             all.add(folded);
         }
@@ -149,7 +151,7 @@ impl Outbox {
     async fn store_together(
         &self,
         rules: &Arc<EventRules>,
-        events: &[Incoming],
+        events: &Arc<[Incoming]>,
         give_up: Instant,
     ) -> Result<Folded, StoreError> {
         loop {
@@ -157,7 +159,7 @@ impl Outbox {
             let rules = EventRules::by(rules, moment);
             match self
                 .store
-                .take_events(rules, events.to_vec(), moment.latest, give_up)
+                .take_events(rules, events.clone(), moment.latest, give_up)
                 .await
             {
                 Ok(folded) => return Ok(folded),

@@ -27,10 +27,11 @@ impl Outbox {
     pub async fn take_events(
         &self,
         rules: Arc<EventRules>,
-        events: Vec<Incoming>,
+        events: impl Into<Arc<[Incoming]>>,
         now: UnixMs,
         begin_by: Instant,
     ) -> Result<Folded, StoreError> {
+        let events = events.into();
         match self {
             Self::Embedded(store) => store.take_events(rules, events, now, begin_by).await,
             Self::Redis(store) => store.take_events(rules, events, now, begin_by).await,

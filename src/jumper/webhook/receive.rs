@@ -16,11 +16,11 @@ use axum::body::Bytes;
 use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::response::Response;
-use metrics::counter;
+use metrics::{Counter, counter};
 use secrecy::SecretString;
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -65,6 +65,8 @@ struct Door {
     /// The same for who shows no secret.
     room_of_strangers: Semaphore,
     told: Told,
+    /// Counts those that were stored, nearly all. Registered by the first.
+    stored: OnceLock<Counter>,
 }
 
 /// A door that was opened, and how.
@@ -97,6 +99,7 @@ impl Receiver {
                 room: Semaphore::new(IN_FLIGHT),
                 room_of_strangers: Semaphore::new(IN_FLIGHT / 4),
                 told: Told::new(),
+                stored: OnceLock::new(),
             };
             Some((channel.id.to_string(), door))
         };
@@ -224,7 +227,8 @@ impl Receiver {
                 if folded.no_room > 0 {
                     return unavailable(door, "the disk of DATA_DIR is nearly full: make room");
                 }
-                count(Some(&door.rules), "stored");
+                let stored = || webhooks(Some(&door.rules), "stored");
+                door.stored.get_or_init(stored).increment(1);
                 json(StatusCode::OK, r#"{"status":"success"}"#)
             }
             Err(fault) => {
@@ -247,10 +251,14 @@ fn unavailable(door: &Door, why: impl std::fmt::Display) -> Response {
     )
 }
 
-/// Counts a webhook by the channel whose door it opened; who is refused at the door names none.
 fn count(rules: Option<&EventRules>, outcome: &'static str) {
+    webhooks(rules, outcome).increment(1);
+}
+
+/// Counts webhooks by the channel whose door they opened; who is refused at the door names none.
+fn webhooks(rules: Option<&EventRules>, outcome: &'static str) -> Counter {
     let channel = rules.map_or("", |rules| rules.channel.as_str()).to_owned();
-    counter!("gateway_webhooks_total", "channel" => channel, "outcome" => outcome).increment(1);
+    counter!("gateway_webhooks_total", "channel" => channel, "outcome" => outcome)
 }
 
 fn error(status: StatusCode, message: impl Into<Cow<'static, str>>) -> Response {

@@ -10,6 +10,7 @@ use crate::domain::{
 };
 use crate::store::{EventRules, Folded, StoreError, row};
 use rusqlite::{Connection, OptionalExtension, Result, Row};
+use std::sync::Arc;
 use tokio::time::Instant;
 
 /// A message that an event belongs to.
@@ -26,13 +27,14 @@ impl Store {
     /// Stores what a webhook brought, in its order. On return it is synced to disk.
     pub async fn take_events(
         &self,
-        rules: std::sync::Arc<EventRules>,
-        events: Vec<Incoming>,
+        rules: Arc<EventRules>,
+        events: impl Into<Arc<[Incoming]>>,
         now: UnixMs,
         begin_by: Instant,
     ) -> Result<Folded, StoreError> {
         // A nearly full disk has room left for what concerns messages; a file that is gone has none.
         self.shared.disk.intact()?;
+        let events = events.into();
         let tight = self.shared.disk.check().is_err();
         let taken = self.step("events", move |txn| {
             // The caller was told that it is not stored: to store it now would be to do it twice.
@@ -45,7 +47,7 @@ impl Store {
                 now,
                 tight,
             };
-            for event in &events {
+            for event in events.iter() {
                 let mut count = 1;
                 match event {
                     Incoming::Status(status) => take_status(txn, &here, status, &mut folded)?,

@@ -62,7 +62,7 @@ impl Store {
     pub async fn take_events(
         &self,
         rules: Arc<EventRules>,
-        events: Vec<Incoming>,
+        events: impl Into<Arc<[Incoming]>>,
         now: UnixMs,
         begin_by: Instant,
     ) -> Result<Folded, StoreError> {
@@ -83,7 +83,8 @@ impl Store {
             .arg(own)
             .arg(rules.early().as_millis().to_string());
         let mut folded = Folded::default();
-        for event in &events {
+        let events = events.into();
+        for event in events.iter() {
             match event {
                 Incoming::Status(status) => push_status(&mut call, status),
                 Incoming::Reply(reply) => push_reply(&mut call, &rules, reply)?,
