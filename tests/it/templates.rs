@@ -232,6 +232,9 @@ async fn ruled(sandbox: &Sandbox, times: u64) {
     .await;
 }
 
+/// Messages that wait while the list is not what it was.
+const QUEUED: usize = 2000;
+
 #[tokio::test]
 async fn r_07_an_empty_list_fails_nothing_that_is_queued_and_a_second_one_is_believed() {
     let sandbox = Sandbox::start(json!({ "event_mode": "none" })).await;
@@ -240,10 +243,18 @@ async fn r_07_an_empty_list_fails_nothing_that_is_queued_and_a_second_one_is_bel
     gateway.accept_body(&one(0, "welcome_back", "en")).await;
     gateway.until_sent("m0").await;
     gateway.channel("pause").await;
-    for n in 1..=100 {
-        gateway.accept_body(&one(n, "welcome_back", "en")).await;
-    }
-    gateway.accept("gone", &person(101)).await;
+    let every_fourth = async |from| {
+        for n in (from..=QUEUED).step_by(4) {
+            gateway.accept_body(&one(n, "welcome_back", "en")).await;
+        }
+    };
+    tokio::join!(
+        every_fourth(1),
+        every_fourth(2),
+        every_fourth(3),
+        every_fourth(4)
+    );
+    gateway.accept("gone", &person(QUEUED + 1)).await;
     // One empty list, the first after a start; then one that lacks one of the two.
     let set = sandbox.get("templates").await;
     let rest = set.as_array().unwrap().iter();
@@ -260,7 +271,7 @@ async fn r_07_an_empty_list_fails_nothing_that_is_queued_and_a_second_one_is_bel
         settled.then_some(ledger)
     })
     .await;
-    assert_eq!(ledger["accepted_by_provider"], 101, "{ledger}");
+    assert_eq!(ledger["accepted_by_provider"], QUEUED + 1, "{ledger}");
     assert_eq!((&ledger["failed"], &ledger["lost"]), (&json!(1), &json!(0)));
     gateway.until_state("gone", "failed").await;
     let entry = until("MoEngage is told", async || {
@@ -276,7 +287,11 @@ async fn r_07_an_empty_list_fails_nothing_that_is_queued_and_a_second_one_is_bel
     );
     // The keeper asked a second time by itself: the usual pause is an hour.
     assert_eq!(
-        code_of(&gateway.post(&one(102, "order_update", "en_US")).await),
+        code_of(
+            &gateway
+                .post(&one(QUEUED + 2, "order_update", "en_US"))
+                .await
+        ),
         "7001"
     );
 }
