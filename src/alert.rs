@@ -38,6 +38,8 @@ pub enum Code {
     ProviderPause,
     /// Nothing can be stored.
     StoreUnreachable,
+    /// Another installation goes on with what is stored.
+    StoreTakenOver,
     /// MoEngage takes no callbacks.
     CallbacksFailing,
     /// Records do not reach Datastore.
@@ -63,6 +65,7 @@ impl Code {
             Self::CircuitOpen => "circuit_open",
             Self::ProviderPause => "provider_pause",
             Self::StoreUnreachable => "store_unreachable",
+            Self::StoreTakenOver => "store_taken_over",
             Self::CallbacksFailing => "callbacks_failing",
             Self::DatastoreFailing => "datastore_failing",
             Self::ChannelRemoved => "channel_removed",

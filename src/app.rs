@@ -17,6 +17,7 @@ use crew::Crew;
 pub(crate) use listen::cannot_listen;
 use listen::{bind, limits, ops_limits};
 use parts::{AccountParts, Parts};
+pub(crate) use parts::{another, owners};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -107,7 +108,7 @@ impl App {
         ops_listener.hire("ops listener", serving);
         start_work(&config, &parts, &crew);
         crew.hire("follower", ops::follow(desk, crew.stop.child_token()));
-        keep_lease(&parts, &lease);
+        keep_lease(&config, &parts, &lease);
 
         tokio::select! {
             () = stop.cancelled() => {}
@@ -165,11 +166,11 @@ async fn wind_down(listener: &Crew, crew: &Crew, drain: Duration) {
 }
 
 /// Keeps the lease apart: it must outlive all that works under it.
-fn keep_lease(parts: &Parts, crew: &Crew) {
+fn keep_lease(config: &Config, parts: &Parts, crew: &Crew) {
     if parts.outbox.store.is_shared() {
         let (outbox, channels) = (parts.outbox.clone(), parts.channels.clone());
-        let stop = crew.stop.child_token();
-        crew.hire("lease", keeper::keep_lease(outbox, channels, stop));
+        let (owners, stop) = (owners(config), crew.stop.child_token());
+        crew.hire("lease", keeper::keep_lease(outbox, channels, owners, stop));
     }
 }
 

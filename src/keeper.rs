@@ -12,6 +12,7 @@ use crate::channel::{Account, Channels, Webhook};
 use crate::clock;
 use crate::outbox::{Outbox, retry_delay};
 use crate::provider::{Provider, SubscriptionState};
+use crate::store::Owner;
 use metrics::counter;
 use metrics_exporter_prometheus::PrometheusHandle;
 use secrecy::SecretString;
@@ -38,13 +39,21 @@ const SUBSCRIBE_PAUSE: Duration = Duration::from_secs(8);
 const METRICS_EVERY: Duration = Duration::from_secs(5);
 
 /// Keeps the leases of this process, and looks at what other processes did: where there is news, it
-/// rings for those who wait. Only for a store that other processes share.
-pub async fn keep_lease(outbox: Outbox, channels: Arc<Channels>, stop: CancellationToken) {
+/// rings for those who wait. Only for a store that other processes share, and while it is the owners'.
+pub async fn keep_lease(
+    outbox: Outbox,
+    channels: Arc<Channels>,
+    owners: Vec<Owner>,
+    stop: CancellationToken,
+) {
     let (mut renew_at, mut silent) = (Instant::now(), false);
     while !stopped(&stop, LOOK_EVERY).await {
         let mut kept = Ok(());
         if Instant::now() >= renew_at {
-            kept = outbox.store.renew().await;
+            kept = match outbox.store.stay(&owners).await {
+                Ok(()) => outbox.store.renew().await,
+                Err(taken_over) => Err(taken_over),
+            };
             let next = if kept.is_ok() {
                 RENEW_EVERY
             } else {

@@ -64,8 +64,17 @@ impl Outbox {
                 alert::raise(Code::StoreUnreachable, STORE, &text)
             }
             StoreError::Unavailable(_) => alert::trouble(Code::StoreUnreachable, STORE, &text),
-            // About one row, or about the start.
-            StoreError::InUse(_) | StoreError::Unreadable(_) => {}
+            StoreError::InUse(_) => alert::raise(
+                Code::StoreTakenOver,
+                STORE,
+                &format!(
+                    "This gateway sends nothing any more and answers messages 503: {error}. Stop it, or give it \
+                     a Redis database of its own. To take the messages back, start it with STORE_TAKE_OVER and \
+                     that fingerprint."
+                ),
+            ),
+            // About one row.
+            StoreError::Unreadable(_) => {}
         }
     }
 

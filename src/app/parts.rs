@@ -2,9 +2,11 @@
 
 mod account;
 mod moved;
+mod owner;
 mod stores;
 
 pub(super) use account::AccountParts;
+pub(crate) use owner::{another, owners};
 
 use super::records;
 use crate::archive::Archive;
@@ -54,6 +56,7 @@ pub(super) async fn assemble(config: &Config) -> anyhow::Result<Parts> {
     let stores = Stores::open(config).await?;
     let names = config.channels.iter().map(|channel| channel.id.clone());
     let outbox = Outbox::new(stores.outbox.clone(), names);
+    owner::look(config, &outbox).await?;
     moved::look(config, &outbox).await?;
     let mut accounts = Vec::new();
     for account in &config.accounts {

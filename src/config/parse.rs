@@ -194,6 +194,17 @@ fn choice<T: Copy>(text: &str, words: &[(&str, T)]) -> Parsed<T> {
     })
 }
 
+/// Checks the fingerprint of an installation: groups of eight hexadecimal digits.
+pub(super) fn fingerprint(text: &str) -> Parsed<String> {
+    let is_group = |group: &str| group.len() == 8 && group.bytes().all(|b| b.is_ascii_hexdigit());
+    match text.split('-').all(is_group) {
+        true => Ok(text.to_ascii_lowercase()),
+        false => Err(
+            "must be a fingerprint as a refused start names it, such as 1f0c7a93-5be2d884".into(),
+        ),
+    }
+}
+
 /// Reads Jumper's client credentials and returns the whole header value
 /// (contracts/jumper.md section 2.3). The word `Basic` may be left out.
 pub(super) fn basic_auth(text: &str) -> Parsed<SecretString> {

@@ -184,6 +184,7 @@ pub static SETTINGS: &[Setting] = &[
         .var("REDIS_URL")
         .show(Show::Redis),
     setting("store.redis_wait_replicas").var("REDIS_WAIT_REPLICAS"),
+    setting("store.take_over").var("STORE_TAKE_OVER"),
     setting("store.data_dir").var("DATA_DIR"),
     setting("store.min_free"),
     setting("store.retention"),

@@ -336,6 +336,11 @@ const CASES: &[Case] = &[
         &["0", "2"],
         &["-1", "all", "101"],
     ),
+    (
+        "store.take_over",
+        &["1f0c7a93-5be2d884", "1F0C7A93"],
+        &["1f0c7a9", "1f0c7a93-", "-1f0c7a93", "1f0c7a9g", "default"],
+    ),
     ("store.data_dir", &["./data", "/var/lib/gateway"], &[]),
     (
         "store.min_free",

@@ -28,7 +28,7 @@ async fn what_others_did_is_shown_also_while_the_lease_cannot_be_renewed() {
         Arc::new(Channels::new(Vec::new())),
         CancellationToken::new(),
     );
-    let keeper = tokio::spawn(keep_lease(outbox, channels, stop.clone()));
+    let keeper = tokio::spawn(keep_lease(outbox, channels, Vec::new(), stop.clone()));
     let message = Message {
         msg_id: MsgId::parse("m1").unwrap(),
         from: BusinessNumber::parse("+1 202-555-0999").unwrap(),

@@ -1,7 +1,7 @@
 //! The part of the outbox's role that is about working together: leases, and what others did. Dull
 //! where one process has the store for itself.
 
-use super::{ClaimedMessage, LaneOf, Ledger, Outbox, PendingCallback, StoreError};
+use super::{ClaimedMessage, LaneOf, Ledger, Outbox, Owner, PendingCallback, StoreError};
 use crate::domain::{AccountId, ChannelId};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -32,6 +32,14 @@ impl Outbox {
         match self {
             Self::Embedded(_) => Ok(()),
             Self::Redis(store) => store.renew().await,
+        }
+    }
+
+    /// Looks whether the store is still its owners', where another installation may have taken it over.
+    pub async fn stay(&self, owners: &[Owner]) -> Result<(), StoreError> {
+        match self {
+            Self::Embedded(_) => Ok(()),
+            Self::Redis(store) => store.stay(owners).await,
         }
     }
 

@@ -36,6 +36,7 @@ mod old_ways;
 mod once;
 mod ops;
 mod ops_door;
+mod owners;
 mod pace;
 mod peer;
 mod people;

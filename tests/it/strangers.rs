@@ -119,7 +119,7 @@ fn ended(args: &[&str], setup: &Setup, dir: &Path) -> (Option<i32>, String) {
 }
 
 /// What a start says that must not come about.
-fn refused(setup: &Setup, dir: &Path) -> String {
+pub(crate) fn refused(setup: &Setup, dir: &Path) -> String {
     let (code, said) = ended(&["serve"], setup, dir);
     assert_eq!(code, Some(1), "{said}");
     said

@@ -7,6 +7,7 @@ mod credentials;
 mod data_dir;
 mod datastore;
 mod machine;
+mod owner;
 mod remote;
 mod running;
 mod shared;
@@ -99,7 +100,7 @@ async fn dependencies(config: &Config) -> anyhow::Result<Vec<Finding>> {
         Ok(http) => everything(config, remote::Asker::new(http, config)).await?,
         Err(error) => {
             // What needs no TLS can be looked at all the same.
-            let mut findings = store(&config.store).await;
+            let mut findings = store(config).await;
             findings.push(finding("TLS", Mark::Fault, error.to_string()));
             (findings, running::ask(config).await?)
         }
@@ -128,11 +129,8 @@ async fn everything(
     let proofs: Vec<_> = proofs.collect();
     // All are under way before the first is waited for.
     let asked: Vec<_> = jumper.chain(moengage).chain(webhook).collect();
-    let (mut findings, datastore, running) = tokio::join!(
-        store(&config.store),
-        datastore::look(config),
-        running::ask(config)
-    );
+    let (mut findings, datastore, running) =
+        tokio::join!(store(config), datastore::look(config), running::ask(config));
     for one in asked {
         findings.push(one.await?);
     }
@@ -145,9 +143,12 @@ async fn everything(
 }
 
 /// Where messages are kept: Redis, or a directory when there is none.
-async fn store(store: &crate::config::Store) -> Vec<Finding> {
+async fn store(config: &Config) -> Vec<Finding> {
+    let store = &config.store;
     if let Some(settings) = &store.redis {
-        return shared::look(settings).await;
+        let mut findings = shared::look(settings).await;
+        findings.extend(owner::look(config, settings).await);
+        return findings;
     }
     let durable = "embedded store: a message is synced to disk before MoEngage is told success";
     let data = data_dir::look(store).await;

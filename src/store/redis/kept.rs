@@ -59,6 +59,15 @@ impl Link {
         self.command(cmd("HGET").arg(RUNTIME).arg(name)).await
     }
 
+    /// Several of them at once, in their order.
+    pub(super) async fn load_settings(
+        &self,
+        names: &[String],
+    ) -> Result<Vec<Option<String>>, StoreError> {
+        self.command_beside(cmd("HMGET").arg(RUNTIME).arg(names))
+            .await
+    }
+
     /// Keeps or forgets a setting made at run time, durably.
     pub async fn save_setting(&self, name: &str, value: Option<String>) -> Result<(), StoreError> {
         let mut set = SET.key(RUNTIME);

@@ -1,6 +1,7 @@
 //! The connection to Redis: heals by itself, and gives up on a call after its deadline.
 
 use super::confirm::Confirmed;
+use super::foreign::Foreign;
 use super::report::Reports;
 use crate::store::StoreError;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
@@ -44,6 +45,7 @@ pub struct Link {
     replica: Arc<str>,
     /// How Redis stood when it was last asked.
     reports: Reports,
+    foreign: Arc<Foreign>,
 }
 
 impl std::fmt::Debug for Link {
@@ -72,6 +74,7 @@ impl Link {
             wait_replicas: settings.wait_replicas,
             replica: format!("{:016x}", fastrand::u64(..)).into(),
             reports: Reports::default(),
+            foreign: Arc::default(),
         })
     }
 
@@ -92,6 +95,10 @@ impl Link {
 
     pub(super) fn reports(&self) -> &Reports {
         &self.reports
+    }
+
+    pub(super) fn foreign(&self) -> &Foreign {
+        &self.foreign
     }
 
     /// Runs a script; one that Redis does not know (any more) is loaded.

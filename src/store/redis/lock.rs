@@ -87,6 +87,7 @@ impl Link {
         work: &str,
         urgent: bool,
     ) -> Result<Taken, StoreError> {
+        self.is_ours()?;
         let key = format!("{}lock:{work}", keys_of(account));
         let owner = format!("{}-{:016x}", self.replica(), fastrand::u64(..));
         let asked = Instant::now();

@@ -17,6 +17,7 @@ mod compose;
 mod confirm;
 mod damage;
 mod events;
+mod foreign;
 #[cfg(any(test, fuzzing))]
 pub(in crate::store) mod fuzz;
 mod give_up;
@@ -152,8 +153,9 @@ impl Store {
         self.shared.ledgers.of(channel)
     }
 
-    /// Whether Redis answered when it was last looked at.
+    /// Whether new work may come in: Redis answered when it was last looked at, and nobody took it over.
     pub fn answers(&self) -> Result<(), StoreError> {
+        self.shared.link.is_ours()?;
         let trouble = self.trouble().clone();
         trouble.map_or(Ok(()), Err)
     }
