@@ -107,13 +107,12 @@ impl Archive {
                 return Err(error);
             }
         };
-        let versions: HashMap<&str, u64> = there
-            .iter()
-            .map(|one| (one.name.as_str(), entity::version(one)))
-            .collect();
-        let is_newer = |(dirty, one): &&Pair| {
-            let there = versions.get(one.name.as_str());
-            there.is_none_or(|version| *version < dirty.version)
+        let there: HashMap<&str, &Entity> =
+            there.iter().map(|one| (one.name.as_str(), one)).collect();
+        let now = clock::now();
+        let is_newer = |(_, one): &&Pair| {
+            let there = there.get(one.name.as_str());
+            there.is_none_or(|there| entity::supersedes(one, there, now))
         };
         let newer: Vec<Entity> = chunk
             .iter()

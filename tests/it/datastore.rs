@@ -241,6 +241,39 @@ async fn an_older_version_never_overwrites_a_newer_one() {
     );
 }
 
+/// The store is gone with its disk, and MoEngage sends the same message once more.
+#[tokio::test]
+async fn r_65_the_record_of_a_message_that_comes_again_after_the_store_was_lost_is_the_new_one() {
+    let (sandbox, emulator, gateway) = recording(json!({ "event_mode": "none" })).await;
+    let old = sent(&gateway, &sandbox, "m1", &person(1)).await;
+    for (n, word) in ["sent", "delivered", "read"].into_iter().enumerate() {
+        let at = ago(7) + n as u64;
+        assert_eq!(gateway.event(&status(&old, word, at)).await, 200);
+    }
+    emulator.until_text("default:m1", "status", "read").await;
+    until_all_written(&gateway).await;
+    let before = emulator.get("default:m1").await.unwrap();
+    let setup = gateway.setup();
+    drop(gateway);
+    let gateway = Gateway::start(&sandbox, setup).await;
+    let new = sent(&gateway, &sandbox, "m1", &person(1)).await;
+    assert_ne!(new, old);
+    let kept = emulator
+        .until_text("default:m1", "wa_message_id", &new)
+        .await;
+    assert!(kept["status"]["stringValue"].is_null(), "{kept}");
+    let accepted = |entity: &Value| {
+        entity["created_date"]["stringValue"]
+            .as_str()
+            .map(str::to_owned)
+    };
+    assert!(accepted(&kept) > accepted(&before), "{kept}");
+    // From here on the new life counts up by itself.
+    assert_eq!(gateway.event(&status(&new, "sent", ago(1))).await, 200);
+    emulator.until_text("default:m1", "status", "sent").await;
+    until_all_written(&gateway).await;
+}
+
 /// Somebody else writes between our read and our commit: the emulator refuses the commit, and the
 /// whole transaction is made again.
 #[tokio::test]
