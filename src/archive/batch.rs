@@ -4,10 +4,10 @@
 //! or repeated write never takes anything back. One message that Datastore does not take holds back no
 //! other; when it takes none at all, that is no message's fault.
 
+use super::Archive;
 use super::entity;
 use super::pieces::{Piece, Pieces};
 use super::transact::{Failure, count};
-use super::{Archive, told};
 use crate::clock;
 use crate::datastore::{Entity, Error};
 use crate::store::{Dirty, DirtyEnd};
@@ -211,7 +211,7 @@ impl Job<'_> {
 fn tell((dirty, _): &Pair, error: &Error, pause: Duration) {
     let record = &dirty.record;
     tracing::error!(channel = %record.channel, msg_id = %record.message.msg_id,
-        error = told(error), again_in_s = pause.as_secs(),
+        error = error.told(), again_in_s = pause.as_secs(),
         "Datastore does not take the record of this message, but others; it is kept here and tried again");
 }
 

@@ -95,11 +95,3 @@ impl Archive {
         all.filter(move |channel| channel.account.id == account)
     }
 }
-
-/// An error with what the operator must do about it; the last full stop is left to the caller.
-fn told(error: &Error) -> String {
-    match error.advice() {
-        "" => error.to_string(),
-        advice => format!("{error}. {}", advice.trim_end_matches('.')),
-    }
-}

@@ -4,7 +4,7 @@
 //! growing pauses. Never waited for by anything else.
 
 use super::batch::{End, Written};
-use super::{Archive, Trouble, told};
+use super::{Archive, Trouble};
 use crate::alert::{self, Code};
 use crate::clock;
 use crate::datastore::Error;
@@ -152,7 +152,7 @@ impl Writer {
         self.failures = self.failures.saturating_add(1);
         self.most = (self.most / 2).max(1);
         let is_refused = error.blames_an_entity();
-        let mut reason = told(error);
+        let mut reason = error.told();
         if is_refused {
             reason += ". It refuses every record alike, so look at DT_PROJECT_ID and DT_KIND, and at the \
                        database of the project";

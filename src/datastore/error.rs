@@ -83,6 +83,14 @@ impl Error {
         matches!(self, Self::Answered { status, .. } if status == "INVALID_ARGUMENT")
     }
 
+    /// The error with what the operator must do about it; the last full stop is left to the caller.
+    pub fn told(&self) -> String {
+        match self.advice() {
+            "" => self.to_string(),
+            advice => format!("{self}. {}", advice.trim_end_matches('.')),
+        }
+    }
+
     /// What the operator must do; empty where nobody need do anything.
     pub fn advice(&self) -> &'static str {
         let Self::Answered { status, .. } = self else {
