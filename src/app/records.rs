@@ -3,7 +3,9 @@
 use super::parts::{AccountParts, Parts};
 use crate::archive::{Archive, Late, Writer};
 use crate::channel::Channels;
+use crate::clock;
 use crate::config::Config;
+use crate::datastore::{Client, Settings};
 use std::sync::Arc;
 
 /// The records in Datastore, when that is wanted.
@@ -14,8 +16,33 @@ pub(super) fn archive(
     let Some(datastore) = &config.datastore else {
         return Ok(None);
     };
-    let archive = Archive::new(&datastore.settings(), channels.clone())?;
+    let settings = datastore.settings();
+    let archive = Archive::new(&settings, channels.clone())?;
+    // The start waits for nobody; what is wrong is told again when records wait.
+    tokio::spawn(tell(settings));
     Ok(Some(archive))
+}
+
+/// Says once where records go, and whether they can be read and written there.
+async fn tell(settings: Settings) {
+    let place = settings.place();
+    let proof = match Client::new(&settings) {
+        Ok(client) => client.prove(clock::now().0).await,
+        Err(error) => {
+            tracing::warn!(place, error = error.told(), "Datastore cannot be used");
+            return;
+        }
+    };
+    let found = proof.words();
+    if proof.is_good() {
+        tracing::info!(place, found, "records go to Datastore");
+    } else {
+        tracing::warn!(
+            place,
+            found,
+            "records wait for Datastore until this is put right"
+        );
+    }
 }
 
 impl Parts {

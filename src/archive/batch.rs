@@ -1,28 +1,30 @@
 //! One batch of changed messages on its way into Datastore.
 //!
-//! A batch is one transaction: what is there is read, and only what is newer is written, so a late
-//! or repeated write never takes anything back. One message that Datastore refuses does not hold
-//! back the others.
+//! A piece of a batch is one transaction: what is there is read, and only what is newer is written, so a late
+//! or repeated write never takes anything back. One message that Datastore does not take holds back no
+//! other; when it takes none at all, that is no message's fault.
 
+use super::Archive;
 use super::entity;
-use super::{Archive, told};
+use super::pieces::{Piece, Pieces};
+use super::transact::{Failure, count};
 use crate::clock;
 use crate::datastore::{Entity, Error};
 use crate::store::{Dirty, DirtyEnd};
-use metrics::counter;
-use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::ops::Range;
+use std::time::Duration;
+use tokio::time::{Instant, sleep_until};
 
 /// Bytes of one transaction, of the 10 MiB that Datastore takes; what is read in it counts too.
 const BATCH_BYTES: usize = 4 << 20;
-/// When a message that Datastore refuses by itself is tried again.
-const REFUSED_AGAIN: Duration = Duration::from_secs(3600);
 /// For how long transactions of a batch are begun. With the deadlines of the last one it stays below
 /// the time for which the marks are hidden, so that nobody else takes them meanwhile.
 const BEGUN_WITHIN: Duration = Duration::from_secs(5);
+/// So many records that are refused one by one, and none that is written: all are refused.
+const ENOUGH: usize = 8;
 
 /// A message and its entity.
-type Pair = (Dirty, Entity);
+pub(super) type Pair = (Dirty, Entity);
 /// A mark and its end.
 pub(super) type End = (i64, u64, DirtyEnd);
 
@@ -32,7 +34,33 @@ pub(super) struct Written {
     pub(super) ends: Vec<End>,
     /// Not tried, or failed with the whole call.
     pub(super) left: Vec<(i64, u64)>,
+    /// Failed one by one, like all others that were tried: to be tried behind those that were not.
+    pub(super) behind: Vec<(i64, u64)>,
+    /// Why Datastore is to be left alone for a while.
     pub(super) error: Option<Error>,
+}
+
+impl Written {
+    /// Whether Datastore has some of them.
+    pub(super) fn has_some(&self) -> bool {
+        let is_written = |(_, _, end): &End| *end == DirtyEnd::Written;
+        self.ends.iter().any(is_written)
+    }
+}
+
+/// A batch while it is written.
+struct Job<'a> {
+    archive: &'a Archive,
+    pairs: Vec<Pair>,
+    pieces: Pieces,
+    begun: Instant,
+    written: Written,
+    /// Whether anything was committed: what Datastore has already proves nothing.
+    committed: bool,
+    /// What failed by itself, and why; whether it was refused.
+    alone: Vec<(usize, Error, bool)>,
+    /// Why the last piece was cut or put off.
+    cut: Option<Error>,
 }
 
 impl Archive {
@@ -42,108 +70,164 @@ impl Archive {
             let entity = entity::write(&dirty, self.shared.expire_after);
             (dirty, entity)
         };
-        let pairs: Vec<Pair> = batch.into_iter().map(pair).collect();
-        let begun = Instant::now();
-        let mut written = Written::default();
-        for chunk in chunks(&pairs) {
-            if written.error.is_some() || begun.elapsed() > BEGUN_WITHIN {
-                written.left.extend(chunk.iter().map(mark));
-                continue;
-            }
-            match self.transact(chunk).await {
-                Ok(()) => written.ends.extend(chunk.iter().map(done)),
-                Err(error) if error.blames_an_entity() => {
-                    self.write_each(chunk, begun, &mut written).await;
-                }
-                Err(error) => {
-                    count("failed", chunk.len());
-                    written.left.extend(chunk.iter().map(mark));
-                    written.error = Some(error);
-                }
-            }
-        }
-        written
-    }
-
-    /// One message is refused, and the others must not wait for it.
-    async fn write_each(&self, chunk: &[Pair], begun: Instant, written: &mut Written) {
-        for pair in chunk {
-            if written.error.is_some() || begun.elapsed() > BEGUN_WITHIN {
-                written.left.push(mark(pair));
-                continue;
-            }
-            match self.transact(std::slice::from_ref(pair)).await {
-                Ok(()) => written.ends.push(done(pair)),
-                Err(error) if error.blames_an_entity() => {
-                    count("refused", 1);
-                    let record = &pair.0.record;
-                    tracing::error!(channel = %record.channel, msg_id = %record.message.msg_id,
-                        error = told(&error), "Datastore refuses the record of this message; it is \
-                        kept here and tried again in an hour");
-                    let due = clock::now().plus(REFUSED_AGAIN);
-                    let (handle, version) = mark(pair);
-                    written
-                        .ends
-                        .push((handle, version, DirtyEnd::Later { due }));
-                }
-                Err(error) => {
-                    written.left.push(mark(pair));
-                    written.error = Some(error);
-                }
-            }
-        }
-    }
-
-    /// Writes what is newer than what is there, all of it or nothing.
-    async fn transact(&self, chunk: &[Pair]) -> Result<(), Error> {
-        let client = &self.shared.client;
-        let transaction = client.begin().await?;
-        let names: Vec<String> = chunk.iter().map(|(_, one)| one.name.clone()).collect();
-        let there = match client.lookup(&names, Some(&transaction)).await {
-            Ok(there) => there,
-            Err(error) => {
-                // It would end by itself; a failure of this call changes nothing.
-                let _ = client.rollback(transaction).await;
-                return Err(error);
-            }
+        let pairs = batch.into_iter().map(pair);
+        let (pairs, apart) = {
+            let alone = self.alone();
+            let (apart, mut pairs): (Vec<Pair>, Vec<Pair>) =
+                pairs.partition(|(_, entity)| alone.is_apart(&entity.name));
+            let first = pairs.len();
+            pairs.extend(apart);
+            (pairs, first)
         };
-        let versions: HashMap<&str, u64> = there
-            .iter()
-            .map(|one| (one.name.as_str(), entity::version(one)))
-            .collect();
-        let is_newer = |(dirty, one): &&Pair| {
-            let there = versions.get(one.name.as_str());
-            there.is_none_or(|version| *version < dirty.version)
-        };
-        let newer: Vec<Entity> = chunk
-            .iter()
-            .filter(is_newer)
-            .map(|(_, one)| one.clone())
-            .collect();
-        if newer.is_empty() {
-            let _ = client.rollback(transaction).await;
-        } else {
-            client.commit(transaction, &newer).await?;
+        let (mut pieces, begun) = (Pieces::default(), Instant::now());
+        let singly = (apart..pairs.len()).map(|place| place..place + 1);
+        for range in chunks(&pairs[..apart]).into_iter().chain(singly) {
+            pieces.push(range, begun);
         }
-        count("written", newer.len());
-        count("superseded", chunk.len() - newer.len());
-        Ok(())
+        let job = Job {
+            archive: self,
+            pairs,
+            pieces,
+            begun,
+            written: Written::default(),
+            committed: false,
+            alone: Vec::new(),
+            cut: None,
+        };
+        job.run().await
     }
 }
 
+impl Job<'_> {
+    async fn run(mut self) -> Written {
+        let end = self.begun + BEGUN_WITHIN;
+        while !self.is_hopeless()
+            && let Some(piece) = self.pieces.take(Instant::now())
+        {
+            if piece.due.max(Instant::now()) > end {
+                self.pieces.put_back(piece);
+                break;
+            }
+            sleep_until(piece.due).await;
+            let ended = self
+                .archive
+                .transact(&self.pairs[piece.range.clone()])
+                .await;
+            if let Err(error) = self.ended(piece, ended) {
+                self.written.error = Some(error);
+                break;
+            }
+        }
+        self.end()
+    }
+
+    /// Notes how a piece ended; the error where no other has to be tried.
+    fn ended(&mut self, piece: Piece, ended: Result<usize, Failure>) -> Result<(), Error> {
+        let now = Instant::now();
+        let alone = (piece.range.len() == 1).then_some(piece.range.start);
+        match ended {
+            Ok(committed) => {
+                let done = &self.pairs[piece.range];
+                self.written.ends.extend(done.iter().map(written));
+                if committed > 0 {
+                    self.committed = true;
+                    let names = done.iter().map(|(_, entity)| entity.name.as_str());
+                    self.archive.alone().written(names, now);
+                }
+            }
+            Err(Failure::Refused(error)) => {
+                let alone = self.pieces.refused(piece, now);
+                self.cut = Some(error.clone());
+                self.alone.extend(alone.map(|place| (place, error, true)));
+            }
+            Err(Failure::Lost(error)) => {
+                count("failed", piece.range.len());
+                let alone = self.pieces.lost(piece, now, fastrand::f64);
+                self.cut = Some(error.clone());
+                self.alone.extend(alone.map(|place| (place, error, false)));
+            }
+            Err(Failure::Call(error)) => {
+                count("failed", piece.range.len());
+                let Some(place) = alone.filter(|_| error.may_be_of_an_entity()) else {
+                    self.pieces.put_back(piece);
+                    return Err(error);
+                };
+                self.alone.push((place, error.clone(), false));
+                if !self.is_apart(place) {
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether this one is known to fail by itself.
+    fn is_apart(&self, place: usize) -> bool {
+        self.archive.alone().is_apart(&self.pairs[place].1.name)
+    }
+
+    /// Whether so many were refused, and none was written, that the others need not be tried.
+    fn is_hopeless(&self) -> bool {
+        let refused = self.alone.iter().filter(|(_, _, refused)| *refused);
+        !self.committed && refused.count() >= ENOUGH
+    }
+
+    fn end(mut self) -> Written {
+        for (place, error, refused) in std::mem::take(&mut self.alone) {
+            let pair = &self.pairs[place];
+            let pause = self.archive.alone().failed(
+                &pair.1.name,
+                (self.committed, refused),
+                Instant::now(),
+            );
+            let (handle, version) = mark(pair);
+            let Some(pause) = pause else {
+                count("failed", usize::from(refused));
+                self.written.behind.push((handle, version));
+                self.written.error.get_or_insert(error);
+                continue;
+            };
+            tell(pair, &error, pause);
+            count("refused", usize::from(refused));
+            let due = clock::now().plus(pause);
+            let later = (handle, version, DirtyEnd::Later { due });
+            self.written.ends.push(later);
+        }
+        let left: Vec<_> = self
+            .pieces
+            .left()
+            .map(|place| mark(&self.pairs[place]))
+            .collect();
+        if self.written.error.is_none() && !self.written.has_some() && !left.is_empty() {
+            // The time was over before anything was written or stood alone.
+            self.written.error = self.cut;
+        }
+        self.written.left = left;
+        self.written
+    }
+}
+
+/// One record waits by itself, for a while of its own.
+fn tell((dirty, _): &Pair, error: &Error, pause: Duration) {
+    let record = &dirty.record;
+    tracing::error!(channel = %record.channel, msg_id = %record.message.msg_id,
+        error = error.told(), again_in_s = pause.as_secs(),
+        "Datastore does not take the record of this message, but others; it is kept here and tried again");
+}
+
 /// Cuts where the bytes of a transaction are reached.
-fn chunks(pairs: &[Pair]) -> Vec<&[Pair]> {
+fn chunks(pairs: &[Pair]) -> Vec<Range<usize>> {
     let (mut chunks, mut start, mut bytes) = (Vec::new(), 0, 0);
     for (at, (_, entity)) in pairs.iter().enumerate() {
         let size = entity.size();
         if at > start && bytes + size > BATCH_BYTES {
-            chunks.push(&pairs[start..at]);
+            chunks.push(start..at);
             (start, bytes) = (at, 0);
         }
         bytes += size;
     }
     if start < pairs.len() {
-        chunks.push(&pairs[start..]);
+        chunks.push(start..pairs.len());
     }
     chunks
 }
@@ -152,14 +236,8 @@ fn mark((dirty, _): &Pair) -> (i64, u64) {
     (dirty.handle, dirty.version)
 }
 
-fn done((dirty, _): &Pair) -> End {
+fn written((dirty, _): &Pair) -> End {
     (dirty.handle, dirty.version, DirtyEnd::Written)
-}
-
-fn count(outcome: &'static str, n: usize) {
-    if n > 0 {
-        counter!("gateway_datastore_records_total", "outcome" => outcome).increment(n as u64);
-    }
 }
 
 #[cfg(test)]
@@ -169,18 +247,40 @@ mod tests {
     use crate::datastore::{Settings, Value};
     use crate::domain::MsgId;
     use axum::http::StatusCode;
-    use std::sync::Arc;
+    use std::collections::BTreeSet;
+    use std::sync::{Arc, Mutex};
 
-    /// A Datastore that refuses every commit with a message called `poison` in it.
-    async fn picky() -> Archive {
+    /// A Datastore that answers each commit with a message called `poison` in it, or with any, like this.
+    #[derive(Clone)]
+    struct Picky {
+        answer: Arc<Mutex<(StatusCode, &'static str, bool)>>,
+        begun: Arc<Mutex<usize>>,
+    }
+
+    impl Picky {
+        fn answers(&self, status: StatusCode, word: &'static str, all: bool) {
+            *self.answer.lock().unwrap() = (status, word, all);
+        }
+
+        fn call(&self, path: &str, body: &str) -> (StatusCode, String) {
+            *self.begun.lock().unwrap() += usize::from(path.ends_with(":beginTransaction"));
+            let (status, word, all) = *self.answer.lock().unwrap();
+            if path.ends_with(":commit") && (all || body.contains("poison")) {
+                let error = format!(r#"{{"error":{{"status":"{word}","message":"no"}}}}"#);
+                return (status, error);
+            }
+            (StatusCode::OK, r#"{"transaction":"dHg="}"#.to_owned())
+        }
+    }
+
+    async fn picky(status: StatusCode, word: &'static str, all: bool) -> (Picky, Archive) {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let answer = async |body: String| match body.contains("poison") && body.contains("upsert") {
-            true => (
-                StatusCode::BAD_REQUEST,
-                r#"{"error":{"status":"INVALID_ARGUMENT","message":"no"}}"#,
-            ),
-            false => (StatusCode::OK, r#"{"transaction":"dHg="}"#),
+        let picky = Picky {
+            answer: Arc::new(Mutex::new((status, word, all))),
+            begun: Arc::default(),
         };
+        let site = picky.clone();
+        let answer = async move |uri: axum::http::Uri, body: String| site.call(uri.path(), &body);
         let router = axum::Router::new().fallback(answer);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let settings = Settings {
@@ -192,33 +292,106 @@ mod tests {
             expire_after: Duration::from_secs(1),
         };
         tokio::spawn(async move { axum::serve(listener, router).await });
-        Archive::new(&settings, Arc::new(Channels::new(Vec::new()))).unwrap()
+        let archive = Archive::new(&settings, Arc::new(Channels::new(Vec::new()))).unwrap();
+        (picky, archive)
+    }
+
+    const REFUSED: (StatusCode, &str) = (StatusCode::BAD_REQUEST, "INVALID_ARGUMENT");
+    const LOST: (StatusCode, &str) = (StatusCode::CONFLICT, "ABORTED");
+
+    fn batch(of: std::ops::Range<usize>, poison: &[usize]) -> Vec<Dirty> {
+        let named = |n: usize| {
+            let mut dirty = entity::tests::dirty();
+            dirty.handle = n.try_into().unwrap();
+            let name = if poison.contains(&n) { "poison" } else { "m" };
+            dirty.record.message.msg_id = MsgId::parse(&format!("{name}{n}")).unwrap();
+            dirty
+        };
+        of.map(named).collect()
+    }
+
+    /// Which were written, and for how long each of the others waits.
+    fn ends(written: &Written) -> (usize, Vec<(i64, u64)>) {
+        let now = clock::now();
+        let waits = |(handle, _, end): &End| match end {
+            DirtyEnd::Written => None,
+            DirtyEnd::Later { due } => Some((*handle, due.since(now).as_secs())),
+        };
+        let waiting: Vec<_> = written.ends.iter().filter_map(waits).collect();
+        (written.ends.len() - waiting.len(), waiting)
+    }
+
+    /// Writes until each has its end, as the writer does: on a slow machine that takes several batches. How many
+    /// are written, and for how long each of the others waits.
+    async fn to_the_end(archive: &Archive, batch: &[Dirty]) -> (usize, Vec<(i64, u64)>) {
+        let (mut rest, mut count, mut waiting) = (batch.to_vec(), 0, Vec::new());
+        for _ in 0..50 {
+            let written = archive.write(rest.clone()).await;
+            let (some, more) = ends(&written);
+            count += some;
+            waiting.extend(more);
+            let left = written.left.iter().chain(&written.behind);
+            let left: BTreeSet<i64> = left.map(|(handle, _)| *handle).collect();
+            rest.retain(|dirty| left.contains(&dirty.handle));
+            if rest.is_empty() {
+                break;
+            }
+        }
+        assert!(rest.is_empty(), "{} have no end", rest.len());
+        (count, waiting)
     }
 
     #[tokio::test]
     async fn one_refused_message_holds_back_no_other() {
-        let named = |(handle, id): (i64, &str)| {
-            let mut dirty = entity::tests::dirty();
-            dirty.handle = handle;
-            dirty.record.message.msg_id = MsgId::parse(id).unwrap();
-            dirty
-        };
-        let batch = [(1, "a"), (2, "poison"), (3, "c")].map(named).to_vec();
-        let written = picky().await.write(batch).await;
-        assert!(written.error.is_none() && written.left.is_empty());
-        let ends: Vec<_> = written
-            .ends
-            .iter()
-            .map(|(handle, _, end)| (*handle, *end))
-            .collect();
-        assert_eq!(
-            (ends[0], ends[2]),
-            ((1, DirtyEnd::Written), (3, DirtyEnd::Written))
-        );
-        let DirtyEnd::Later { due } = ends[1].1 else {
-            panic!("{ends:?}")
-        };
-        assert!(due.since(clock::now()) > REFUSED_AGAIN / 2);
+        let (picky, archive) = picky(REFUSED.0, REFUSED.1, false).await;
+        let (count, waiting) = to_the_end(&archive, &batch(0..200, &[120])).await;
+        assert!(count == 199 && waiting.len() == 1, "{count} {waiting:?}");
+        assert!(waiting[0].0 == 120 && waiting[0].1 < 10, "{waiting:?}");
+        // From then on it is tried by itself, and waits longer and longer.
+        *picky.begun.lock().unwrap() = 0;
+        let (count, again) = to_the_end(&archive, &batch(100..200, &[120])).await;
+        assert_eq!((count, *picky.begun.lock().unwrap()), (99, 2));
+        assert!(again[0].1 > waiting[0].1, "{again:?}");
+        // Alone it proves nothing new, and once it is written it is one of many.
+        let written = archive.write(batch(120..121, &[120])).await;
+        assert!(written.error.is_none() && !written.has_some());
+        let written = archive.write(batch(120..121, &[])).await;
+        assert!(written.has_some());
+    }
+
+    #[tokio::test]
+    async fn r_61_a_batch_that_is_refused_whole_is_no_records_fault() {
+        let (picky, archive) = picky(REFUSED.0, REFUSED.1, true).await;
+        for records in [1, 200] {
+            let written = archive.write(batch(0..records, &[])).await;
+            let error = written.error.as_ref().map(Error::blames_an_entity);
+            assert_eq!(error, Some(true));
+            assert!(written.ends.is_empty(), "{:?}", written.ends);
+            let marks = written.left.iter().chain(&written.behind);
+            let marks: BTreeSet<i64> = marks.map(|(handle, _)| *handle).collect();
+            assert_eq!(marks.len(), records);
+            // Those that were tried are no obstacle for the others.
+            assert!(written.behind.len() <= ENOUGH, "{:?}", written.behind);
+        }
+        assert!(*picky.begun.lock().unwrap() < 40, "few are enough to know");
+        picky.answers(REFUSED.0, REFUSED.1, false);
+        assert_eq!(to_the_end(&archive, &batch(0..200, &[])).await.0, 200);
+    }
+
+    #[tokio::test]
+    async fn r_62_a_record_that_always_loses_holds_back_no_other() {
+        let (_picky, archive) = picky(LOST.0, LOST.1, false).await;
+        let (count, waiting) = to_the_end(&archive, &batch(0..350, &[33])).await;
+        assert_eq!(count, 349);
+        assert!(waiting.len() == 1 && waiting[0].0 == 33, "{waiting:?}");
+    }
+
+    #[tokio::test]
+    async fn what_no_record_can_help_stops_the_batch() {
+        let (picky, archive) = picky(StatusCode::FORBIDDEN, "PERMISSION_DENIED", true).await;
+        let written = archive.write(batch(0..9, &[])).await;
+        assert!(written.error.is_some() && written.left.len() == 9);
+        assert_eq!(*picky.begun.lock().unwrap(), 1);
     }
 
     #[test]
@@ -232,7 +405,7 @@ mod tests {
         let pairs: Vec<Pair> = [1, BATCH_BYTES / 2, BATCH_BYTES / 2, 1, BATCH_BYTES * 2, 1]
             .map(pair)
             .into();
-        let sizes: Vec<usize> = chunks(&pairs).iter().map(|chunk| chunk.len()).collect();
+        let sizes: Vec<usize> = chunks(&pairs).iter().map(ExactSizeIterator::len).collect();
         assert_eq!(sizes, [2, 2, 1, 1]);
         assert!(chunks(&[]).is_empty());
     }

@@ -106,8 +106,34 @@ fn iso(at: UnixMs) -> String {
     jiff::Timestamp::from_millisecond(at.0).map_or_else(|_| String::new(), |at| format!("{at:.3}"))
 }
 
+/// Whether our entity of a message takes the place of the one that is there. Of one life of the message the
+/// higher version counts; of two lives the newer one: a store that was lost, or has forgotten the message, counts
+/// from 1 again when it comes again.
+pub(super) fn supersedes(ours: &Entity, there: &Entity, now: UnixMs) -> bool {
+    let (own, other) = (accepts(ours), accepts(there));
+    let same = own.iter().any(|at| other.contains(at));
+    match (own.first(), other.first()) {
+        // An accept that is still to come was dated by a clock that was wrong.
+        (Some(own), Some(other)) if !same => own > other || *other > now.0,
+        _ => version(ours) > version(there),
+    }
+}
+
+/// When an entity says that its message was accepted: as the history has it, and as it was corrected where the
+/// clock had been ahead.
+fn accepts(entity: &Entity) -> Vec<i64> {
+    let history = entity.text("history");
+    let history: Vec<Moment> = history
+        .and_then(|text| serde_json::from_str(&text).ok())
+        .unwrap_or_default();
+    let first = history.first().filter(|moment| moment.what == "accepted");
+    let first = first.map(|moment| moment.at);
+    let kept = entity.time("created_date");
+    first.into_iter().chain(kept).collect()
+}
+
 /// The version of an entity of ours; 0 of another.
-pub(super) fn version(entity: &Entity) -> u64 {
+fn version(entity: &Entity) -> u64 {
     entity
         .integer("version")
         .map_or(0, |version| version.try_into().unwrap_or(0))
@@ -167,6 +193,7 @@ fn status(entity: &Entity) -> Option<Status> {
 pub(super) mod tests {
     use super::*;
     use crate::domain::{AccountId, BusinessNumber, Message, Names, Template};
+    use proptest::prelude::*;
 
     pub(in crate::archive) fn dirty() -> Dirty {
         let moment = |at, what: &str| Moment {
@@ -256,6 +283,61 @@ pub(super) mod tests {
             ),
             "a:__x__"
         );
+    }
+
+    /// An entity of a life that began then, with this version.
+    fn of_life(accepted_at: i64, version: u64) -> Entity {
+        let mut dirty = dirty();
+        dirty.version = version;
+        dirty.record.accepted_at = UnixMs(accepted_at);
+        dirty.record.history[0].at = accepted_at;
+        write(&dirty, Duration::ZERO)
+    }
+
+    #[test]
+    fn r_65_the_record_of_the_newer_life_counts_and_in_one_life_the_higher_version() {
+        let now = UnixMs(2_000_000_000_000);
+        let wins = |ours: &Entity, there: &Entity| supersedes(ours, there, now);
+        let (old, new) = (1_930_000_000_000, 1_930_000_000_001);
+        for (ours, there, counts) in [
+            ((old, 5), (old, 4), true),
+            ((old, 4), (old, 4), false),
+            ((new, 1), (old, 9), true),
+            ((old, 9), (new, 1), false),
+            // Who wrote that had a clock that was far ahead.
+            ((old, 1), (now.0 + 1, 9), true),
+        ] {
+            let (ours, there) = (of_life(ours.0, ours.1), of_life(there.0, there.1));
+            assert_eq!(wins(&ours, &there), counts, "{ours:?} {there:?}");
+        }
+        // The same life, its accept put back because the clock had been ahead; then only the record knew it.
+        let mut put_back = dirty();
+        put_back.version = 5;
+        put_back.record.history[0].at = new;
+        put_back.record.accepted_at = UnixMs(old);
+        let corrected = write(&put_back, Duration::ZERO);
+        assert!(wins(&corrected, &of_life(new, 4)) && !wins(&of_life(new, 4), &corrected));
+        put_back.version = 6;
+        put_back.record.history[0] = Moment {
+            what: "adopted".into(),
+            ..put_back.record.history[0].clone()
+        };
+        assert!(wins(&write(&put_back, Duration::ZERO), &corrected));
+        // Without a time the version is all there is; what has neither is none of ours.
+        let bare = |version| Entity::named("n").with("version", Value::Integer(version));
+        assert!(wins(&of_life(old, 4), &bare(3)) && !wins(&of_life(old, 4), &bare(4)));
+        assert!(wins(&of_life(old, 1), &Entity::named("n")));
+    }
+
+    proptest! {
+        /// Of two records one stays, whoever comes last.
+        #[test]
+        fn r_65_no_two_records_take_each_others_place(a in (0_i64..4, 1_u64..4), b in (0_i64..4, 1_u64..4)) {
+            let (a, b) = (of_life(a.0, a.1), of_life(b.0, b.1));
+            let now = UnixMs(9);
+            prop_assert!(!(supersedes(&a, &b, now) && supersedes(&b, &a, now)));
+            prop_assert!(a == b || supersedes(&a, &b, now) || supersedes(&b, &a, now));
+        }
     }
 
     /// As the old connector wrote them, the early ones and the late ones.

@@ -78,15 +78,33 @@ impl Archive {
             return Ok(Vec::new());
         }
         let (client, most) = (&self.shared.client, MOST * ids.len());
-        let mut entities = client.query_any(PROVIDER_ID, &ids, most).await?;
-        if entities.len() >= most {
+        let mut entities = match client.query_any(PROVIDER_ID, &ids, most).await {
+            Ok(all) if all.len() < most => {
+                return Ok(all.iter().filter_map(entity::read).collect());
+            }
             // An id that stands in thousands of records ("undefined", say) must not hide the others.
-            for id in ids {
-                sleep(APART).await;
-                entities.extend(client.query(PROVIDER_ID, id, MOST).await?);
+            Ok(some) => some,
+            // Neither must one that Datastore does not take.
+            Err(error) if error.blames_an_entity() && ids.len() > 1 => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        let (mut refused, mut answered) = (None, false);
+        for id in ids {
+            sleep(APART).await;
+            match client.query(PROVIDER_ID, id, MOST).await {
+                Ok(more) => {
+                    answered = true;
+                    entities.extend(more);
+                }
+                Err(error) if error.blames_an_entity() => refused = Some(error),
+                Err(error) => return Err(error),
             }
         }
-        Ok(entities.iter().filter_map(entity::read).collect())
+        // What is refused beside others that are not is an id that nobody has.
+        match refused.filter(|_| !answered) {
+            Some(error) => Err(error),
+            None => Ok(entities.iter().filter_map(entity::read).collect()),
+        }
     }
 
     fn adopted(&self, account: &AccountId, kept: &Kept) -> Option<Adopted> {
@@ -255,6 +273,42 @@ pub(super) mod tests {
             let asked: Vec<_> = asked.iter().map(|(a, b)| (&**a, &**b)).collect();
             assert_eq!(asked, expected, "{id}");
         }
+    }
+
+    /// One id that Datastore does not take must not keep it from being asked for the others.
+    #[tokio::test]
+    async fn r_61_an_id_that_is_refused_is_unknown_and_the_others_are_found() {
+        let router = axum::Router::new().fallback(async |body: String| {
+            if body.contains("bad") {
+                let refusal = r#"{"error":{"status":"INVALID_ARGUMENT","message":"no"}}"#;
+                return (axum::http::StatusCode::BAD_REQUEST, refusal.to_owned());
+            }
+            let properties = serde_json::json!({
+                "mo_msg_id": { "stringValue": "m1" }, "wa_message_id": { "stringValue": "good" },
+                "mo_waba_number": { "stringValue": "12025550100" },
+            });
+            let found = serde_json::json!([{ "entity": { "properties": properties } }]);
+            let answer = serde_json::json!({ "batch": { "entityResults": found } });
+            (axum::http::StatusCode::OK, answer.to_string())
+        });
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let channels = [("acc", "a", "12025550100")];
+        let archive = archive_at(&listener.local_addr().unwrap().to_string(), &channels);
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        let ids = |ids: &[&str]| {
+            ids.iter()
+                .map(|id| ProviderId::parse(id).unwrap())
+                .collect::<Vec<_>>()
+        };
+        let found = archive
+            .sent_as(&account("acc"), &ids(&["bad", "good"]))
+            .await
+            .unwrap();
+        assert!(found[0].is_none() && found[1].is_some(), "{found:?}");
+        let all = archive
+            .sent_as(&account("acc"), &ids(&["bad", "bad2"]))
+            .await;
+        assert!(all.is_err(), "it may refuse every query");
     }
 
     #[test]

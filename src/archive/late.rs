@@ -6,7 +6,7 @@
 //! asks for many ids, at most one goes out in a second, and the store says whose turn it is
 //! ([`Outbox::unmatched`](crate::store::Outbox::unmatched)).
 
-use super::{APART, Archive, told};
+use super::{APART, Archive};
 use crate::clock;
 use crate::datastore::MOST_TEXTS;
 use crate::domain::{AccountId, ProviderId};
@@ -89,7 +89,7 @@ impl Late {
         let answers = match self.archive.sent_as(&self.account, &ids).await {
             Ok(answers) => answers,
             Err(error) => {
-                tracing::warn!(account = %self.account, error = told(&error),
+                tracing::warn!(account = %self.account, error = error.told(),
                     "Datastore could not be asked for the messages of statuses; asked again later");
                 return false;
             }

@@ -1,15 +1,19 @@
 //! Records into Datastore and back: the second home of what happened to each message.
 //!
-//! `writer` and `batch` write what the outbox marked as changed, `late` asks for messages that only Datastore
+//! `writer`, `batch` and `transact` write what the outbox marked as changed (`pieces` and `alone`: so that no record holds
+//! back another), `late` asks for messages that only Datastore
 //! still knows, `find` is for people, `entity` has the names of the properties. Nothing on a
 //! message's path waits for any of this: while Datastore is down the marks stay, and that is all.
 
+mod alone;
 mod batch;
 mod entity;
 mod find;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod late;
+mod pieces;
+mod transact;
 mod writer;
 
 pub use entity::Kept;
@@ -19,6 +23,7 @@ pub use writer::Writer;
 use crate::channel::{Channel, Channels};
 use crate::datastore::{Client, Error, Settings};
 use crate::domain::{AccountId, UnixMs};
+use alone::Alone;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -41,6 +46,8 @@ struct Shared {
     /// Accounts whose records cannot be written now. Put there by their writers, read for
     /// `/readyz`; locked for a moment only.
     troubles: Mutex<HashMap<AccountId, Trouble>>,
+    /// Records that failed by themselves. Asked and told by each batch; locked for a moment only.
+    alone: Mutex<Alone>,
 }
 
 /// Why records wait.
@@ -60,6 +67,7 @@ impl Archive {
             channels,
             expire_after: settings.expire_after,
             troubles: Mutex::default(),
+            alone: Mutex::default(),
         };
         Ok(Self {
             shared: Arc::new(shared),
@@ -76,17 +84,14 @@ impl Archive {
         troubles.unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn alone(&self) -> MutexGuard<'_, Alone> {
+        let alone = self.shared.alone.lock();
+        alone.unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn channels_of<'a>(&'a self, account: &AccountId) -> impl Iterator<Item = &'a Arc<Channel>> {
         let account = account.clone();
         let all = self.shared.channels.iter();
         all.filter(move |channel| channel.account.id == account)
-    }
-}
-
-/// An error with what the operator must do about it; the last full stop is left to the caller.
-fn told(error: &Error) -> String {
-    match error.advice() {
-        "" => error.to_string(),
-        advice => format!("{error}. {}", advice.trim_end_matches('.')),
     }
 }

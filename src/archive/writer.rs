@@ -4,7 +4,7 @@
 //! growing pauses. Never waited for by anything else.
 
 use super::batch::{End, Written};
-use super::{Archive, Trouble, told};
+use super::{Archive, Trouble};
 use crate::alert::{self, Code};
 use crate::clock;
 use crate::datastore::Error;
@@ -24,8 +24,10 @@ const AT_ONCE: usize = 4;
 const EVERY: Duration = Duration::from_millis(500);
 /// The first and the longest pause when Datastore may heal by itself.
 const HEALS: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
-/// The same when somebody must do something first.
-const NEEDS_A_PERSON: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(300));
+/// The same when somebody must do something first: who has done it wants to see the records follow.
+const NEEDS_A_PERSON: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(60));
+/// How much later than others those are tried again that failed one by one.
+const BEHIND: Duration = Duration::from_secs(2);
 
 /// Writes the records of one account.
 #[derive(Debug)]
@@ -35,6 +37,8 @@ pub struct Writer {
     account: AccountId,
     /// Batches in a row that failed.
     failures: u32,
+    /// How many records are taken at once: fewer after each failure, in case one of them is its cause.
+    most: usize,
 }
 
 impl Writer {
@@ -45,6 +49,7 @@ impl Writer {
             outbox,
             account,
             failures: 0,
+            most: BATCH,
         }
     }
 
@@ -78,7 +83,10 @@ impl Writer {
     async fn begin(&self, batches: &mut JoinSet<Written>) -> bool {
         while self.has_room(batches) {
             let store = &self.outbox.store;
-            let taken = match store.take_dirty(&self.account, BATCH, clock::now()).await {
+            let taken = match store
+                .take_dirty(&self.account, self.most, clock::now())
+                .await
+            {
                 Ok(taken) => taken,
                 Err(error) => {
                     tracing::warn!(account = %self.account, %error,
@@ -90,7 +98,7 @@ impl Writer {
             if some > 0 {
                 batches.spawn(async move { archive.write(taken).await });
             }
-            if some < BATCH {
+            if some < self.most {
                 return false;
             }
         }
@@ -100,16 +108,19 @@ impl Writer {
     /// Stores how a batch ended; how long to leave Datastore alone.
     async fn ended(&mut self, written: Written) -> Duration {
         let wait = match &written.error {
-            None => {
+            Some(error) => self.failed(error),
+            None if written.has_some() => {
                 self.recovered();
                 Duration::ZERO
             }
-            Some(error) => self.failed(error),
+            // Who waits by itself says nothing about the others.
+            None => Duration::ZERO,
         };
         let due = clock::now().plus(wait);
-        let left = written.left.into_iter();
-        let later = left.map(|(handle, version)| (handle, version, DirtyEnd::Later { due }));
-        let ends: Vec<End> = written.ends.into_iter().chain(later).collect();
+        let later = |due| move |(handle, version)| (handle, version, DirtyEnd::Later { due });
+        let left = written.left.into_iter().map(later(due));
+        let behind = written.behind.into_iter().map(later(due.plus(BEHIND)));
+        let ends: Vec<End> = written.ends.into_iter().chain(left).chain(behind).collect();
         let settled = self
             .outbox
             .store
@@ -122,6 +133,7 @@ impl Writer {
     }
 
     fn recovered(&mut self) {
+        self.most = (self.most * 2).min(BATCH);
         if std::mem::take(&mut self.failures) > 0
             && let Some(trouble) = self.archive.troubles().remove(&self.account)
         {
@@ -138,7 +150,13 @@ impl Writer {
 
     fn failed(&mut self, error: &Error) -> Duration {
         self.failures = self.failures.saturating_add(1);
-        let reason = told(error);
+        self.most = (self.most / 2).max(1);
+        let is_refused = error.blames_an_entity();
+        let mut reason = error.told();
+        if is_refused {
+            reason += ". It refuses every record alike, so look at DT_PROJECT_ID and DT_KIND, and at the \
+                       database of the project";
+        }
         let trouble = Trouble {
             since: clock::now(),
             reason: reason.clone(),
@@ -159,7 +177,10 @@ impl Writer {
         );
         let tell = if heals { alert::trouble } else { alert::raise };
         tell(Code::DatastoreFailing, &self.subject(), &text);
-        let (first, longest) = if heals { HEALS } else { NEEDS_A_PERSON };
+        let (first, longest) = match heals || is_refused {
+            true => HEALS,
+            false => NEEDS_A_PERSON,
+        };
         retry_delay(self.failures, first, longest, 0.5 + fastrand::f64() / 2.0)
     }
 }
@@ -187,17 +208,29 @@ mod tests {
             let wait = writer.failed(&answered("UNAVAILABLE"));
             assert!(wait >= HEALS.0 / 2 && wait <= HEALS.1, "{wait:?}");
         }
+        assert_eq!(writer.most, 1);
         let since = archive.trouble(&account).unwrap().since;
         let wait = writer.failed(&answered("PERMISSION_DENIED"));
-        assert!(wait > HEALS.1, "pressing on is of no use: {wait:?}");
+        assert!(wait >= HEALS.1, "pressing on is of no use: {wait:?}");
         let trouble = archive.trouble(&account).unwrap();
         assert!(
             trouble.reason.contains("Cloud Datastore User"),
             "{trouble:?}"
         );
         assert_eq!(trouble.since, since);
+        let wait = writer.failed(&answered("INVALID_ARGUMENT"));
+        assert!(wait <= HEALS.1, "seconds after the cure: {wait:?}");
+        let reason = archive.trouble(&account).unwrap().reason;
+        assert!(
+            reason.contains("every record") && reason.contains("DT_KIND"),
+            "{reason}"
+        );
         writer.recovered();
         assert_eq!((archive.trouble(&account), writer.failures), (None, 0));
+        for _ in 0..20 {
+            writer.recovered();
+        }
+        assert_eq!(writer.most, BATCH);
         assert!(writer.failed(&answered("ABORTED")) <= HEALS.0);
     }
 }

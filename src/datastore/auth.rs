@@ -103,7 +103,7 @@ impl Auth {
         let proved = held.proved;
         let credentials = match &mut held.credentials {
             Some(credentials) => credentials,
-            none => none.insert(self.find()?),
+            none => none.insert(self.find(proved)?),
         };
         let asked = self.ask(credentials, proved).await;
         if asked.is_err() {
@@ -131,23 +131,28 @@ impl Auth {
         }
     }
 
-    fn find(&self) -> Result<Credentials, Error> {
-        match &self.source {
-            Source::File(path) => Credentials::read(path).map_err(|error| {
-                Error::Credentials(format!(
-                    "DT_JSON_PATH {} is no readable service-account key: {error}",
-                    path.display()
-                ))
-            }),
-            Source::Default(Some(path)) => Credentials::read(path).map_err(|error| {
-                Error::Credentials(format!(
-                    "the application default credentials in {} cannot be used ({error}): set \
-                     DT_JSON_PATH to a service-account key",
-                    path.display()
-                ))
-            }),
-            Source::Default(None) | Source::Nobody => Ok(Credentials::Machine),
-        }
+    /// Finds the credentials; `proved` when they were good before: then a file is perhaps being replaced now.
+    fn find(&self, proved: bool) -> Result<Credentials, Error> {
+        let (path, read) = match &self.source {
+            Source::File(path) | Source::Default(Some(path)) => (path, Credentials::read(path)),
+            Source::Default(None) | Source::Nobody => return Ok(Credentials::Machine),
+        };
+        read.map_err(|error| {
+            let path = path.display();
+            let why = match &self.source {
+                Source::File(_) => {
+                    format!("DT_JSON_PATH {path} is no readable service-account key: {error}")
+                }
+                _ => format!(
+                    "the application default credentials in {path} cannot be used ({error}): set \
+                     DT_JSON_PATH to a service-account key"
+                ),
+            };
+            match proved {
+                true => Error::NoToken(why),
+                false => Error::Credentials(why),
+            }
+        })
     }
 
     /// Asks for a token; `proved` when one came before.
@@ -161,7 +166,7 @@ impl Auth {
         let answer = serde_json::from_slice::<Answer>(&body).ok();
         match answer.filter(|_| http.is_success()) {
             Some(answer) => Ok(answer),
-            None => Err(self.refused(&format!("HTTP {} {}", http.as_u16(), words(&body)))),
+            None => Err(self.refused(&format!("HTTP {}{}", http.as_u16(), words(&body)))),
         }
     }
 
@@ -179,11 +184,12 @@ impl Auth {
         })
     }
 
-    /// Nobody answers. Off Google's machines that means that there are no credentials at all.
+    /// Nobody answers. Off Google's machines that means that there are no credentials at all; on them the metadata
+    /// server is out of reach for the first seconds of a pod. Time alone tells.
     fn no_way(&self, error: Error, proved: bool) -> Error {
         let why = of_the_endpoint(error);
         match &self.source {
-            Source::Default(None) if !proved => Error::Credentials(format!(
+            Source::Default(None) if !proved => Error::NoToken(format!(
                 "no credentials for Google were found, and no metadata server answers ({why}): set \
                  DT_JSON_PATH to a service-account key, or run where application default credentials exist"
             )),
@@ -213,11 +219,32 @@ fn of_the_endpoint(error: Error) -> String {
     }
 }
 
-/// What an endpoint says of an error (RFC 6749 section 5.2), masked and cut.
+/// What an endpoint says of an error, behind a blank, masked and cut: its words (RFC 6749 section 5.2, or Google's
+/// own form), or whatever else stands there, unless somebody may have put back what we sent or asked for.
 fn words(body: &[u8]) -> String {
-    let body: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
-    let said = ["error", "error_description"].map(|name| body[name].as_str().unwrap_or_default());
-    cut(said.join(" ").trim())
+    let text = String::from_utf8_lossy(body);
+    let is_ours = |text: &str| {
+        ["token", "assertion", "secret"]
+            .iter()
+            .any(|word| text.contains(word))
+    };
+    let said = match serde_json::from_slice::<serde_json::Value>(body) {
+        Ok(body) => {
+            let (error, long) = (&body["error"], &body["error_description"]);
+            let said = [error.as_str(), error["message"].as_str(), long.as_str()];
+            said.into_iter().flatten().collect::<Vec<_>>().join(": ")
+        }
+        Err(_) if is_ours(&text.to_ascii_lowercase()) => String::new(),
+        Err(_) => text.into_owned(),
+    };
+    behind_a_blank(&cut(&said))
+}
+
+fn behind_a_blank(words: &str) -> String {
+    match words {
+        "" => String::new(),
+        words => format!(" {words}"),
+    }
 }
 
 /// The body of an answer, unless it is longer than `most` bytes.

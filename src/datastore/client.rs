@@ -1,4 +1,4 @@
-//! The five calls. Each ends within a deadline and reads a bounded answer; none is retried here,
+//! The calls. Each ends within a deadline and reads a bounded answer; none is retried here,
 //! unless its token was refused.
 
 use super::Settings;
@@ -16,6 +16,8 @@ use tokio::time::timeout;
 pub(super) const DEADLINE: Duration = Duration::from_secs(8);
 /// The most of an answer that is read, in bytes.
 const LONGEST_ANSWER: usize = 32 << 20;
+/// The same of what is said about a database.
+const LONGEST_DATABASE: usize = 64 << 10;
 /// Texts that one query may look for; Google takes no more.
 pub const MOST_TEXTS: usize = 30;
 /// How often what a lookup put off is asked for again.
@@ -33,6 +35,8 @@ pub struct Client {
     auth: Arc<Auth>,
     /// The address of the project, without the call.
     base: Arc<str>,
+    /// Where Google describes the project's database; nowhere for an emulator.
+    database: Option<Arc<str>>,
     kind: Arc<str>,
 }
 
@@ -73,8 +77,30 @@ impl Client {
             auth: Arc::new(Auth::new(source, http.clone())),
             http,
             base: format!("{host}/v1/projects/{}", settings.project_id).into(),
+            database: (host == GOOGLE).then(|| database(FIRESTORE, &settings.project_id)),
             kind: settings.kind.as_str().into(),
         })
+    }
+
+    /// The same for entities of another kind.
+    pub(super) fn of_kind(&self, kind: &str) -> Self {
+        Self {
+            kind: kind.into(),
+            ..self.clone()
+        }
+    }
+
+    /// The same, its database described elsewhere.
+    #[cfg(test)]
+    pub(super) fn described_at(self, address: &str) -> Self {
+        Self {
+            database: Some(address.into()),
+            ..self
+        }
+    }
+
+    pub(super) fn kind(&self) -> &str {
+        &self.kind
     }
 
     /// The entities of these names that exist, as they are now or as `transaction` sees them.
@@ -175,6 +201,27 @@ impl Client {
         self.call::<Value>("commit", &body).await.map(drop)
     }
 
+    /// Removes the entity of this name, if there is one.
+    pub(super) async fn remove(&self, name: &str) -> Result<(), Error> {
+        let mutations = json!([{ "delete": key(&self.kind, name) }]);
+        let body = json!({ "mode": "NON_TRANSACTIONAL", "mutations": mutations });
+        self.call::<Value>("commit", &body).await.map(drop)
+    }
+
+    /// What Google says about the database; `None` where it says nothing.
+    pub(super) async fn database(&self) -> Option<Vec<u8>> {
+        let address = self.database.as_deref()?;
+        let token = self.auth.token().await.ok()?;
+        let mut request = self.http.get(address);
+        if let Some(token) = token {
+            request = request.bearer_auth(token);
+        }
+        let response = request.send().await.ok()?;
+        let http = response.status();
+        let answer = whole(response, LONGEST_DATABASE).await.ok()?;
+        (http == StatusCode::OK).then_some(answer)
+    }
+
     /// Ends a transaction that writes nothing.
     pub async fn rollback(&self, transaction: Transaction) -> Result<(), Error> {
         let body = json!({ "transaction": transaction.0 });
@@ -218,6 +265,12 @@ fn filter(property: &str, op: &str, value: &Value) -> Value {
 }
 
 const GOOGLE: &str = "https://datastore.googleapis.com";
+const FIRESTORE: &str = "https://firestore.googleapis.com";
+
+/// The one database that is used (Firestore Admin API v1, projects.databases.get).
+fn database(host: &str, project: &str) -> Arc<str> {
+    format!("{host}/v1/projects/{project}/databases/(default)").into()
+}
 
 #[derive(Deserialize)]
 struct Found {

@@ -59,9 +59,36 @@ impl Error {
         }
     }
 
+    /// Whether others wrote the same meanwhile, or hold it: a smaller call may go well.
+    pub fn is_conflict(&self) -> bool {
+        matches!(self, Self::Answered { status, .. } if status == "ABORTED")
+    }
+
+    /// Whether a call with another entity in it may go well, for all that is known.
+    pub fn may_be_of_an_entity(&self) -> bool {
+        match self {
+            Self::Answered { status, .. } => !matches!(
+                status.as_str(),
+                "PERMISSION_DENIED" | "UNAUTHENTICATED" | "NOT_FOUND" | "FAILED_PRECONDITION"
+            ),
+            Self::TooSlow | Self::Strange(_) => true,
+            Self::Unreachable(_) | Self::Credentials(_) | Self::NoToken(_) | Self::Build(_) => {
+                false
+            }
+        }
+    }
+
     /// Whether it is the fault of an entity in the call and not of the call.
     pub fn blames_an_entity(&self) -> bool {
         matches!(self, Self::Answered { status, .. } if status == "INVALID_ARGUMENT")
+    }
+
+    /// The error with what the operator must do about it; the last full stop is left to the caller.
+    pub fn told(&self) -> String {
+        match self.advice() {
+            "" => self.to_string(),
+            advice => format!("{self}. {}", advice.trim_end_matches('.')),
+        }
     }
 
     /// What the operator must do; empty where nobody need do anything.
@@ -91,19 +118,28 @@ impl Error {
 }
 
 pub(super) fn refused(http: StatusCode, body: &[u8]) -> Error {
+    let text = String::from_utf8_lossy(body);
     let body: Value = serde_json::from_slice(body).unwrap_or_default();
     let said = &body["error"];
-    let words = said["message"].as_str().unwrap_or("no explanation");
+    let words = said["message"].as_str();
     let status = match (said["status"].as_str(), http.as_u16()) {
         (Some(status), _) => status,
         // A proxy or a load balancer answers in Datastore's place.
         (None, 429) => "RESOURCE_EXHAUSTED",
         (None, 500..) => "UNAVAILABLE",
-        (None, code) => return Error::Strange(format!("HTTP {code}")),
+        // The call is too long, of which the front end tells no more; a shorter one may do.
+        (None, 413) => "INVALID_ARGUMENT",
+        (None, code) => {
+            let words = cut(words.unwrap_or(&text));
+            return Error::Strange(format!("HTTP {code} {words}").trim_end().to_owned());
+        }
     };
     Error::Answered {
         status: status.to_owned(),
-        words: cut(words),
+        words: match cut(words.unwrap_or(&text)) {
+            nothing if nothing.is_empty() => "no explanation".to_owned(),
+            words => words,
+        },
     }
 }
 
@@ -119,7 +155,12 @@ pub(super) fn unreachable(error: reqwest::Error) -> Error {
     Error::Unreachable(cut(&cause.to_string()))
 }
 
-/// Google may repeat what it was sent.
+/// The words of others as people may read them: on one line, bounded, without numbers. Google may repeat what it
+/// was sent.
 pub(super) fn cut(words: &str) -> String {
-    mask_digits(words).chars().take(LONGEST_WORDS).collect()
+    let head: String = words.chars().take(LONGEST_WORDS * 50).collect();
+    let line = head.split_whitespace().collect::<Vec<_>>().join(" ");
+    let shown = mask_digits(&line);
+    let shown = shown.chars().filter(|c| !c.is_control());
+    shown.take(LONGEST_WORDS).collect()
 }

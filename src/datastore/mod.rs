@@ -1,7 +1,7 @@
-//! Google Cloud Datastore over its REST API, version 1: five calls, no more.
+//! Google Cloud Datastore over its REST API, version 1: five calls, and one that asks what the database is.
 //!
 //! The official Rust crate of that name was never published, so this is ours: `wire` has the JSON,
-//! `auth` and `key` the access tokens, `client` the calls, `error` what can go wrong. Knows nothing of messages, retries nothing but a
+//! `auth` and `key` the access tokens, `client` the calls, `proof` whether they may be made, `error` what can go wrong. Knows nothing of messages, retries nothing but a
 //! refused token, and never shows one. Full entities only: neither masks nor conditions work the same everywhere.
 
 mod auth;
@@ -10,10 +10,12 @@ mod error;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod key;
+mod proof;
 mod wire;
 
 pub use client::{Client, MOST_TEXTS, Transaction};
 pub use error::Error;
+pub use proof::{Mode, Proof, own_kind};
 pub use wire::{Entity, Property, Value};
 
 use std::path::PathBuf;
@@ -34,4 +36,15 @@ pub struct Settings {
     pub emulator_host: Option<String>,
     /// How long after its creation an entity may be removed by Datastore's expiry.
     pub expire_after: Duration,
+}
+
+impl Settings {
+    /// Where records go, in words for an operator.
+    pub fn place(&self) -> String {
+        let (project, kind) = (&self.project_id, &self.kind);
+        match &self.emulator_host {
+            Some(host) => format!("project {project}, kind {kind}, in the emulator at {host}"),
+            None => format!("project {project}, kind {kind}"),
+        }
+    }
 }

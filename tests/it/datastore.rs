@@ -4,9 +4,38 @@
 use crate::aids::*;
 use crate::emulator::*;
 use crate::harness::*;
+use crate::peer::{Peer, Say};
 use serde_json::{Value, json};
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
+
+/// The same with somebody in between who refuses calls.
+async fn guarded(knobs: Value) -> (Sandbox, Emulator, Doorman, Gateway) {
+    let sandbox = Sandbox::start(knobs).await;
+    let emulator = Emulator::start().await;
+    let doorman = Doorman::start(&emulator).await;
+    let setup = Setup::towards(&sandbox).recording(&emulator);
+    let setup = setup.env("DATASTORE_EMULATOR_HOST", &doorman.host);
+    let gateway = Gateway::start(&sandbox, setup).await;
+    (sandbox, emulator, doorman, gateway)
+}
+
+/// What `/readyz` says about the records, once there is trouble.
+async fn trouble(gateway: &Gateway) -> Value {
+    until("there is trouble", async || {
+        let told = gateway.ready().await.1["datastore"][0].clone();
+        told["trouble"].is_object().then_some(told)
+    })
+    .await
+}
+
+async fn until_well(gateway: &Gateway) {
+    until("all is well", async || {
+        let ready = gateway.ready().await.1;
+        (ready["datastore"][0]["state"] == "ok").then_some(())
+    })
+    .await;
+}
 
 async fn recording(knobs: Value) -> (Sandbox, Emulator, Gateway) {
     let sandbox = Sandbox::start(knobs).await;
@@ -149,11 +178,127 @@ async fn while_datastore_is_down_all_goes_on_and_nothing_is_missing_later() {
         let found = found.unwrap_or_else(|| panic!("m{n} is not there"));
         assert_eq!(found["status"]["stringValue"], "delivered", "m{n}");
     }
-    until("all is well", async || {
-        let ready = gateway.ready().await.1;
-        (ready["datastore"][0]["state"] == "ok").then_some(())
+    until_well(&gateway).await;
+}
+
+#[tokio::test]
+async fn r_61_records_that_datastore_refuses_whole_are_written_seconds_after_the_cure() {
+    const MESSAGES: usize = 30;
+    let (sandbox, emulator, doorman, gateway) = guarded(json!({ "event_mode": "none" })).await;
+    sent(&gateway, &sandbox, "before", &person(1)).await;
+    until_all_written(&gateway).await;
+    doorman.refuses(Refusal {
+        call: "commit",
+        holding: "",
+        status: 400,
+        word: "INVALID_ARGUMENT",
+    });
+    accept_many(&gateway, MESSAGES).await;
+    gateway.drained().await;
+    let told = trouble(&gateway).await;
+    let reason = told["trouble"]["reason"].as_str().unwrap();
+    assert_eq!(told["state"], "records wait");
+    for part in [
+        "INVALID_ARGUMENT",
+        "said the doorman",
+        "every record",
+        "DT_KIND",
+    ] {
+        assert!(reason.contains(part), "no {part:?} in {reason}");
+    }
+    let metrics = gateway.metrics().await;
+    let failing = figure(&metrics, "gateway_datastore_failing{account=\"default\"}");
+    assert_eq!(
+        (failing, figure(&metrics, "gateway_alerts_total")),
+        (1.0, 1.0)
+    );
+    until("all of them wait", async || {
+        (waiting(&gateway).await == MESSAGES).then_some(())
     })
     .await;
+    doorman.refuses(None);
+    until_all_written(&gateway).await;
+    for n in 0..MESSAGES {
+        let name = format!("default:m{n}");
+        assert!(emulator.get(&name).await.is_some(), "{name}");
+    }
+    until_well(&gateway).await;
+}
+
+#[tokio::test]
+async fn r_62_one_record_that_is_always_aborted_holds_back_none_of_the_others() {
+    const MESSAGES: usize = 350;
+    let (_sandbox, emulator, doorman, gateway) = guarded(json!({ "event_mode": "none" })).await;
+    let down = |call| Refusal {
+        call,
+        holding: "",
+        status: 503,
+        word: "UNAVAILABLE",
+    };
+    doorman.refuses(down("beginTransaction"));
+    accept_many(&gateway, MESSAGES).await;
+    gateway.drained().await;
+    until("all of them wait", async || {
+        (waiting(&gateway).await == MESSAGES).then_some(())
+    })
+    .await;
+    let aborted = Refusal {
+        call: "commit",
+        holding: "\"default:m7\"",
+        status: 409,
+        word: "ABORTED",
+    };
+    doorman.refuses(aborted);
+    until("all others are written", async || {
+        (waiting(&gateway).await == 1).then_some(())
+    })
+    .await;
+    for n in (0..MESSAGES).filter(|n| *n != 7) {
+        let name = format!("default:m{n}");
+        assert!(emulator.get(&name).await.is_some(), "{name}");
+    }
+    assert!(emulator.get("default:m7").await.is_none());
+    doorman.refuses(None);
+    until_all_written(&gateway).await;
+    until_well(&gateway).await;
+}
+
+/// Where Google gives no token. Nobody is woken for what may heal by itself: a key that was made just now.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r_66_the_words_of_the_token_endpoint_reach_the_operator_who_is_not_woken_for_a_moment() {
+    let sandbox = Sandbox::start(json!({ "event_mode": "none" })).await;
+    let refusal = r#"{"error":"invalid_grant","error_description":"Invalid JWT Signature"}"#;
+    let google = Peer::start(vec![Say::status("400 Bad Request", "", refusal); 1000]).await;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("key.json");
+    let pair = std::process::Command::new("openssl")
+        .args(["genpkey", "-quiet", "-algorithm", "RSA"])
+        .args(["-pkeyopt", "rsa_keygen_bits:2048"])
+        .output()
+        .expect("openssl is installed: tests/run.sh prepare");
+    let pem = String::from_utf8(pair.stdout).unwrap();
+    let key = json!({
+        "type": "service_account", "client_email": "gateway@shop.iam.example",
+        "private_key": pem, "token_uri": google.url,
+    });
+    std::fs::write(&path, key.to_string()).unwrap();
+    std::fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+    let setup = Setup::towards(&sandbox)
+        .env("DT_PROJECT_ID", PROJECT)
+        .env("DT_JSON_PATH", &path.display().to_string());
+    let gateway = Gateway::start(&sandbox, setup.clone()).await;
+    gateway.accept("m1", &person(1)).await;
+    let told = trouble(&gateway).await;
+    let alerts = figure(&gateway.metrics().await, "gateway_alerts_total");
+    let words = "HTTP 400 invalid_grant: Invalid JWT Signature";
+    let reason = told["trouble"]["reason"].as_str().unwrap();
+    assert!(
+        reason.contains(words) && reason.contains("key.json"),
+        "{reason}"
+    );
+    assert_eq!(alerts, 0.0, "{reason}");
+    let (_, out) = run_to_end(&["check"], &setup, dir.path());
+    assert!(out.contains(words), "{out}");
 }
 
 /// Worse than one that is gone: each call takes as long as it may.
@@ -193,6 +338,21 @@ async fn check_looks_at_datastore() {
     };
     let there = line(&setup);
     assert!(there.contains(" ok ") && there.contains(PROJECT), "{there}");
+    let words = "in the emulator at 127.0.0.1";
+    assert!(
+        there.contains(words) && there.contains("reads and writes"),
+        "{there}"
+    );
+    // It wrote no record, and nothing else that is still there.
+    for kind in [KIND.to_owned(), format!("{KIND}_GATEWAY")] {
+        let query = json!({ "query": { "kind": [{ "name": kind }] } });
+        let found = emulator.call("runQuery", query).await;
+        let found = &found["batch"]["entityResults"];
+        assert!(
+            found.as_array().is_none_or(Vec::is_empty),
+            "{kind}: {found}"
+        );
+    }
     // The emulator asks for no key, so any file does.
     let key = dir.path().join("key.json");
     std::fs::write(&key, "{}").unwrap();
@@ -212,6 +372,40 @@ async fn check_looks_at_datastore() {
         gone.contains(" warn ") && gone.contains("Records would wait"),
         "{gone}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn check_and_the_start_tell_the_rights_to_read_and_to_write_apart() {
+    let (sandbox, emulator, doorman, mut gateway) = guarded(json!({})).await;
+    let line = gateway.process.line_with("records go to Datastore");
+    for part in [PROJECT, KIND, "emulator", "reads and writes"] {
+        assert!(line.contains(part), "no {part:?} in {line}");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let setup = Setup::towards(&sandbox).recording(&emulator);
+    let setup = setup.env("DATASTORE_EMULATOR_HOST", &doorman.host);
+    for (call, words) in [
+        ("commit", "reads, but cannot write: "),
+        ("lookup", "writes, but cannot read: "),
+    ] {
+        doorman.refuses(Refusal {
+            call,
+            holding: "",
+            status: 403,
+            word: "PERMISSION_DENIED",
+        });
+        let (_, out) = run_to_end(&["check"], &setup, dir.path());
+        let line = out.lines().find(|line| line.starts_with("Datastore "));
+        let line = line.unwrap_or_else(|| panic!("{out}"));
+        for part in [
+            " warn ",
+            words,
+            "Cloud Datastore User",
+            "Records would wait",
+        ] {
+            assert!(line.contains(part), "no {part:?} in {line}");
+        }
+    }
 }
 
 /// Another replica, or a repeat that was held up, may have written meanwhile.
@@ -239,6 +433,45 @@ async fn an_older_version_never_overwrites_a_newer_one() {
             "gateway_datastore_records_total{outcome=\"superseded\"}"
         ) > 0.0
     );
+}
+
+/// The store is gone with its disk, and MoEngage sends the same message once more.
+#[tokio::test]
+async fn r_65_the_record_of_a_message_that_comes_again_after_the_store_was_lost_is_the_new_one() {
+    let (sandbox, emulator, gateway) = recording(json!({ "event_mode": "none" })).await;
+    let old = sent(&gateway, &sandbox, "m1", &person(1)).await;
+    for (n, word) in ["sent", "delivered", "read"].into_iter().enumerate() {
+        let at = ago(7) + n as u64;
+        assert_eq!(gateway.event(&status(&old, word, at)).await, 200);
+    }
+    emulator.until_text("default:m1", "status", "read").await;
+    until_all_written(&gateway).await;
+    let before = emulator.get("default:m1").await.unwrap();
+    let setup = gateway.setup();
+    drop(gateway);
+    // Tokens are gone with the store.
+    let seed = sandbox.post("token/new-seed", json!({})).await;
+    let setup = setup.env(
+        "SEED_REFRESH_TOKEN",
+        seed["refresh_token"].as_str().unwrap(),
+    );
+    let gateway = Gateway::start(&sandbox, setup).await;
+    let new = sent(&gateway, &sandbox, "m1", &person(1)).await;
+    assert_ne!(new, old);
+    let kept = emulator
+        .until_text("default:m1", "wa_message_id", &new)
+        .await;
+    assert!(kept["status"]["stringValue"].is_null(), "{kept}");
+    let accepted = |entity: &Value| {
+        entity["created_date"]["stringValue"]
+            .as_str()
+            .map(str::to_owned)
+    };
+    assert!(accepted(&kept) > accepted(&before), "{kept}");
+    // From here on the new life counts up by itself.
+    assert_eq!(gateway.event(&status(&new, "sent", ago(1))).await, 200);
+    emulator.until_text("default:m1", "status", "sent").await;
+    until_all_written(&gateway).await;
 }
 
 /// Somebody else writes between our read and our commit: the emulator refuses the commit, and the

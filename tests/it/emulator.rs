@@ -147,7 +147,8 @@ impl Meddler {
         let asked = queries.clone();
         let pass_on = async move |Path(call): Path<String>, body: String| {
             let url = format!("http://{behind}/v1/projects/{call}");
-            let commit = call.ends_with(":commit");
+            // What is no record is none of its business.
+            let commit = call.ends_with(":commit") && body.contains(&format!("\"{KIND}\""));
             let is_query = call.ends_with(":runQuery");
             asked.fetch_add(is_query.into(), Ordering::Relaxed);
             if commit && seen.lock().unwrap().len() < 2 {
@@ -184,6 +185,56 @@ impl Meddler {
     /// How the commits were answered so far.
     pub(crate) fn commits(&self) -> Vec<u16> {
         self.commits.lock().unwrap().clone()
+    }
+}
+
+/// Stands before an emulator and refuses the calls that a test names; all others it passes on.
+pub(crate) struct Doorman {
+    pub(crate) host: String,
+    refusal: Arc<Mutex<Option<Refusal>>>,
+}
+
+/// Which calls are refused, and how.
+#[derive(Clone)]
+pub(crate) struct Refusal {
+    /// The call.
+    pub(crate) call: &'static str,
+    /// What is in it; nothing: each.
+    pub(crate) holding: &'static str,
+    /// The answer.
+    pub(crate) status: u16,
+    /// Google's word for it.
+    pub(crate) word: &'static str,
+}
+
+impl Doorman {
+    pub(crate) async fn start(emulator: &Emulator) -> Self {
+        let refusal: Arc<Mutex<Option<Refusal>>> = Arc::default();
+        let (behind, rule, http) = (emulator.host.clone(), refusal.clone(), client());
+        let pass_on = async move |Path(call): Path<String>, body: String| {
+            let wanted = rule.lock().unwrap().clone().filter(|one| {
+                call.ends_with(&format!(":{}", one.call)) && body.contains(one.holding)
+            });
+            if let Some(Refusal { status, word, .. }) = wanted {
+                let error = json!({ "error": { "status": word, "message": "said the doorman" } });
+                let status = axum::http::StatusCode::from_u16(status).unwrap();
+                return (status, error.to_string());
+            }
+            let url = format!("http://{behind}/v1/projects/{call}");
+            let request = http.post(&url).header("content-type", "application/json");
+            let answer = request.body(body).send().await.unwrap();
+            (answer.status(), answer.text().await.unwrap())
+        };
+        let router = axum::Router::new().route("/v1/projects/{call}", post(pass_on));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let host = listener.local_addr().unwrap().to_string();
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        Self { host, refusal }
+    }
+
+    /// From now on these calls are refused; none when there is nothing to refuse.
+    pub(crate) fn refuses(&self, refusal: impl Into<Option<Refusal>>) {
+        *self.refusal.lock().unwrap() = refusal.into();
     }
 }
 

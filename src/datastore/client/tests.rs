@@ -213,6 +213,17 @@ async fn an_error_says_whether_to_try_again_and_what_to_do() {
         assert_eq!(error.blames_an_entity(), blamed, "{http} {body}");
         assert!(retry || blamed || !error.advice().is_empty(), "{error:?}");
     }
+    // Whoever answers in Datastore's place is quoted too, and what is too long may do in parts.
+    let words = |http, body| refused(StatusCode::from_u16(http).unwrap(), body);
+    let strange = words(404, b"<h1>no\nsuch host</h1> for 12025550143");
+    assert!(
+        strange
+            .to_string()
+            .ends_with("HTTP 404 <h1>no such host</h1> for 12*******43"),
+        "{strange}"
+    );
+    assert!(strange.may_be_of_an_entity() && !strange.is_worth_retrying());
+    assert!(words(413, b"").blames_an_entity());
     let words =
         json!({ "error": { "status": "ABORTED", "message": "to 12025550143, ".repeat(99) } });
     let (_stub, client) = bare(vec![(409, words)]).await;

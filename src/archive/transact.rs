@@ -1,0 +1,75 @@
+//! One transaction of records, all of it or nothing, and whose fault it is when it fails.
+
+use super::batch::Pair;
+use super::{Archive, entity};
+use crate::clock;
+use crate::datastore::{Entity, Error};
+use metrics::counter;
+use std::collections::HashMap;
+
+/// How a transaction ended that did not write.
+pub(super) enum Failure {
+    /// Something in it is refused.
+    Refused(Error),
+    /// Others wrote the same meanwhile, or hold it.
+    Lost(Error),
+    /// The call failed, whatever was in it.
+    Call(Error),
+}
+
+impl Failure {
+    fn of(error: Error) -> Self {
+        if error.blames_an_entity() {
+            Self::Refused(error)
+        } else if error.is_conflict() {
+            Self::Lost(error)
+        } else {
+            Self::Call(error)
+        }
+    }
+}
+
+impl Archive {
+    /// Writes what is newer than what is there, all of it or nothing. How many that were.
+    pub(super) async fn transact(&self, chunk: &[Pair]) -> Result<usize, Failure> {
+        let client = &self.shared.client;
+        // No record is named yet, so none can be the cause.
+        let transaction = client.begin().await.map_err(Failure::Call)?;
+        let names: Vec<String> = chunk.iter().map(|(_, one)| one.name.clone()).collect();
+        let there = match client.lookup(&names, Some(&transaction)).await {
+            Ok(there) => there,
+            Err(error) => {
+                // It would end by itself; a failure of this call changes nothing.
+                let _ = client.rollback(transaction).await;
+                return Err(Failure::of(error));
+            }
+        };
+        let there: HashMap<&str, &Entity> =
+            there.iter().map(|one| (one.name.as_str(), one)).collect();
+        let now = clock::now();
+        let is_newer = |(_, one): &&Pair| {
+            let there = there.get(one.name.as_str());
+            there.is_none_or(|there| entity::supersedes(one, there, now))
+        };
+        let newer: Vec<Entity> = chunk
+            .iter()
+            .filter(is_newer)
+            .map(|(_, one)| one.clone())
+            .collect();
+        if newer.is_empty() {
+            let _ = client.rollback(transaction).await;
+        } else {
+            let committed = client.commit(transaction, &newer).await;
+            committed.map_err(Failure::of)?;
+        }
+        count("written", newer.len());
+        count("superseded", chunk.len() - newer.len());
+        Ok(newer.len())
+    }
+}
+
+pub(super) fn count(outcome: &'static str, n: usize) {
+    if n > 0 {
+        counter!("gateway_datastore_records_total", "outcome" => outcome).increment(n as u64);
+    }
+}
