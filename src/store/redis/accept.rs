@@ -51,10 +51,6 @@ impl Store {
         let prefix = &self.home(channel)?.prefix;
         let mut ask = redis::cmd("EXISTS");
         ask.arg(format!("{prefix}i:{channel}:{}", msg_id.as_str()));
-        let known = self.shared.link.command(&ask).await?;
-        if known {
-            self.shared.link.replicated().await?;
-        }
-        Ok(known)
+        self.shared.link.is_there(&ask).await
     }
 }

@@ -103,11 +103,11 @@ impl Store {
             .arg(queue.channel.as_str())
             .arg(now.0)
             .arg(most);
-        if let Some(found) = self.run(&call).await? {
+        if let Some(found) = self.take(&call).await? {
             return Ok(found);
         }
         self.renew_one(home).await?;
-        let found: Option<_> = self.run(&call).await?;
+        let found: Option<_> = self.take(&call).await?;
         found.ok_or_else(|| StoreError::Unavailable("Redis does not keep our lease".into()))
     }
 

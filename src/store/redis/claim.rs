@@ -131,12 +131,12 @@ impl Store {
             call.push(turn.retries);
             call.push(turn.aside);
         }
-        if let Some(found) = self.run(&call).await? {
+        if let Some(found) = self.take(&call).await? {
             return Ok(found);
         }
         // No lease: the first claim of all, or Redis or we were away for longer than it lasts.
         self.renew_one(home).await?;
-        let found: Option<_> = self.run(&call).await?;
+        let found: Option<_> = self.take(&call).await?;
         found.ok_or_else(|| StoreError::Unavailable("Redis does not keep our lease".into()))
     }
 

@@ -29,6 +29,8 @@ pub(super) struct Confirmed {
 struct Confirmation {
     /// The last write that it is about.
     upto: u64,
+    /// The connection that it was asked by.
+    by: u64,
     /// How many replicas have it.
     replicas: Result<u32, StoreError>,
 }
@@ -37,22 +39,25 @@ impl Default for Confirmation {
     fn default() -> Self {
         Self {
             upto: 0,
+            by: 0,
             replicas: Ok(0),
         }
     }
 }
 
 impl Link {
-    /// Waits until what was written is on the replicas that were asked for. WAIT holds up everything
-    /// behind it, so one serves all writes before it, and no two are under way.
+    /// Waits until what was written by this connection is on the replicas that were asked for; whether
+    /// it is. Not where another connection took its place meanwhile: it may lead to another server,
+    /// whose replicas say nothing of this write. WAIT holds up everything behind it, so one serves all
+    /// writes before it, and no two are under way.
     ///
     /// Since Redis 7.2 WAIT is about what its own connection wrote last. A repeat of a message writes
-    /// nothing, nor did a connection that was made since; so something is written before it, and all
-    /// that Redis had until then is confirmed with it.
-    pub(crate) async fn replicated(&self) -> Result<(), StoreError> {
+    /// nothing; so something is written before it, and all that Redis had until then is confirmed with
+    /// it.
+    pub(super) async fn replicated(&self, by: u64) -> Result<bool, StoreError> {
         let wanted = self.wait_replicas();
         if wanted == 0 {
-            return Ok(());
+            return Ok(true);
         }
         let Confirmed { tickets, last } = self.confirmed();
         let ticket = tickets.fetch_add(1, Ordering::AcqRel) + 1;
@@ -65,10 +70,13 @@ impl Link {
             let key = format!("gw:confirm:{}", self.replica());
             ask.invoke_script(&MARK.key(key)).ignore();
             ask.cmd("WAIT").arg(wanted).arg(CONFIRM.as_millis());
-            last.replicas = self.pipeline(&ask).await.map(|(replicas,)| replicas);
+            let asked = self.pipeline::<(u32,)>(&ask).await;
+            last.by = asked.as_ref().map_or(0, |(_, by)| *by);
+            last.replicas = asked.map(|((replicas,), _)| replicas);
         }
         match last.replicas.clone()? {
-            enough if enough >= wanted => Ok(()),
+            _ if last.by != by => Ok(false),
+            enough if enough >= wanted => Ok(true),
             few => Err(StoreError::Unavailable(format!(
                 "only {few} of {wanted} Redis replicas confirmed the write"
             ))),

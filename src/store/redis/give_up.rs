@@ -20,7 +20,7 @@ impl Store {
             .arg(now.0)
             .arg(row::write_refusal(refusal))
             .arg(refusal.to_string());
-        let (failed, fold): (i64, Fold) = self.run(&call).await?;
+        let (failed, fold): (i64, Fold) = self.take(&call).await?;
         add(&mut Folded::default(), fold);
         self.shared.ledgers.change(channel, |ledger| {
             ledger.queued -= failed;

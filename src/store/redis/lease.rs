@@ -33,12 +33,15 @@ pub(super) struct Lease {
 }
 
 impl Leases {
-    /// The lease holds until then; one that did not stand any more began anew.
-    fn begin(&self, home: &Home, until: Instant, stood: bool) {
+    /// Redis renewed the lease when it was asked then; one that did not stand any more began anew. So
+    /// did one that may have run out here: the answer to the renewal that began it may be lost.
+    fn begin(&self, account: &AccountId, asked: Instant, stood: bool) {
         let mut held = self.held();
-        let term = held.get(&home.account).map_or(0, |lease| lease.term);
-        let term = term + u64::from(!stood);
-        held.insert(home.account.clone(), Lease { until, term });
+        let last = held.get(account);
+        let stood = stood && last.is_none_or(|lease| asked < lease.until);
+        let term = last.map_or(0, |lease| lease.term) + u64::from(!stood);
+        let until = asked + LIFE - MARGIN;
+        held.insert(account.clone(), Lease { until, term });
     }
 
     fn held(&self) -> MutexGuard<'_, HashMap<AccountId, Lease>> {
@@ -193,7 +196,7 @@ impl Store {
         let (back, stood, damaged): (u32, bool, Vec<Text>) =
             self.shared.link.run_beside(&call.0).await?;
         damage::tell(damaged.iter().map(Text::shown));
-        self.shared.leases.begin(home, asked + LIFE - MARGIN, stood);
+        self.shared.leases.begin(&home.account, asked, stood);
         if back > 0 {
             // It may have gone and come back unseen.
             self.channels_of(home)
@@ -243,5 +246,30 @@ impl Store {
             }
         }
         Ok(all)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn r_59_a_lease_that_may_have_run_out_unseen_began_anew() {
+        let (leases, account) = (Leases::default(), AccountId::parse("a").unwrap());
+        let after = async |seconds, stood| {
+            tokio::time::advance(Duration::from_secs(seconds)).await;
+            leases.begin(&account, Instant::now(), stood);
+            leases.held()[&account].term
+        };
+        assert_eq!(after(0, false).await, 1);
+        assert_eq!(after(3, true).await, 1, "it goes on");
+        assert_eq!(
+            after(8, true).await,
+            1,
+            "a renewal that failed between does not matter"
+        );
+        // It ran out, and the answer to the renewal that began it anew was lost.
+        assert_eq!(after(12, true).await, 2);
+        assert_eq!(after(3, false).await, 3, "Redis lost it");
     }
 }

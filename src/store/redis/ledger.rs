@@ -7,11 +7,7 @@ use crate::domain::{AccountId, ChannelId};
 use crate::store::{Ledger, StoreError};
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
-use tokio::time::Instant;
 
-/// A look that failed within this time is made once more before it counts.
-const AT_ONCE: Duration = Duration::from_millis(300);
 /// How often a look is repeated that something here overtook.
 const LOOKS: usize = 3;
 
@@ -88,12 +84,7 @@ impl Ledgers {
 impl Store {
     /// Reads the ledgers.
     pub async fn look(&self) -> Result<(), StoreError> {
-        let began = Instant::now();
-        let mut looked = self.look_at_all().await;
-        if looked.is_err() && began.elapsed() < AT_ONCE {
-            // A connection that broke is seen by the first call on it; Redis may be there again.
-            looked = self.look_at_all().await;
-        }
+        let looked = self.look_at_all().await;
         *self.trouble() = looked.as_ref().err().cloned();
         looked
     }

@@ -23,14 +23,15 @@ const RENEW_AGAIN: Duration = Duration::from_millis(500);
 /// What the lock holds after a try in vain; no owner is called so.
 const PAUSE: &str = "pause";
 
-/// Takes the lock (answers -1), or says that it is held (0) or for how many ms to pause. The SET
-/// comes first: a Redis that refuses writes gives no lock.
+/// Takes the lock (answers -1), or says that it is held (0) or for how many ms to pause. An owner who
+/// asks again, because the answer was lost, has it. The SET comes first: a Redis that refuses writes
+/// gives no lock.
 static TAKE: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"
 local held = redis.call('GET', KEYS[1])
 if held == ARGV[3] and ARGV[4] == '0' then return math.max(redis.call('PTTL', KEYS[1]), 1) end
-if held and held ~= ARGV[3] then return 0 end
+if held and held ~= ARGV[3] and held ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return -1
 ",

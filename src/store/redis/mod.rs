@@ -17,6 +17,8 @@ mod compose;
 mod confirm;
 mod damage;
 mod events;
+#[cfg(test)]
+mod failover;
 mod foreign;
 #[cfg(any(test, fuzzing))]
 pub(in crate::store) mod fuzz;
@@ -25,10 +27,12 @@ mod keep;
 mod kept;
 mod lease;
 mod ledger;
+mod line;
 mod link;
 mod lock;
 pub(crate) mod pace;
 mod persistence;
+mod place;
 mod read;
 mod report;
 mod scripts;
@@ -37,6 +41,7 @@ mod sweep;
 #[cfg(test)]
 mod tests;
 mod token;
+mod verdict;
 
 #[cfg(test)]
 pub(in crate::store) use damage::is_told;
@@ -193,12 +198,17 @@ impl Store {
         self.shared.link.replica()
     }
 
-    /// A script on the keys of an account.
+    /// A script on the keys of an account that does no harm when it is run twice.
     async fn run<T: FromRedisValue>(&self, call: &Call<'_>) -> Result<T, StoreError> {
         self.shared.link.run_durably(&call.0).await
     }
 
-    /// The same for what changes nothing that must last.
+    /// The same for one that takes something, and would take more.
+    async fn take<T: FromRedisValue>(&self, call: &Call<'_>) -> Result<T, StoreError> {
+        self.shared.link.run_once(&call.0).await
+    }
+
+    /// The same for what changes nothing that must last, and does no harm when it is run twice.
     async fn ask<T: FromRedisValue>(&self, call: &Call<'_>) -> Result<T, StoreError> {
         self.shared.link.run(&call.0).await
     }

@@ -28,6 +28,8 @@ pub struct Persistence {
     pub is_replica: Option<bool>,
     /// How many replicas follow it now.
     pub replicas: Option<u32>,
+    /// How many must, or it refuses writes.
+    pub least_replicas: Option<u32>,
 }
 
 impl Persistence {
@@ -53,6 +55,7 @@ impl Persistence {
             used_memory: number(said("used_memory")),
             is_replica: said("role").map(|text| text != "master"),
             replicas: said("connected_slaves").and_then(|text| text.parse().ok()),
+            least_replicas: set("min-replicas-to-write").and_then(|text| text.parse().ok()),
         }
     }
 
@@ -70,6 +73,7 @@ impl Persistence {
         }
         warnings.extend(self.troubles());
         warnings.extend(self.replication(wait_replicas));
+        warnings.extend(self.two_masters());
         let version = self.version.as_deref().unwrap_or("of unknown version");
         Report {
             promise,
@@ -186,6 +190,16 @@ impl Persistence {
             _ => None,
         }
     }
+
+    /// A master that is cut off from its replicas and not told that one of them took over.
+    fn two_masters(&self) -> Option<String> {
+        let may_be = self.replicas? > 0 && self.least_replicas? == 0;
+        may_be.then(|| {
+            "after a failover the old master may go on taking writes, which are lost: set \
+             min-replicas-to-write 1"
+                .into()
+        })
+    }
 }
 
 #[cfg(test)]
@@ -205,6 +219,7 @@ mod tests {
             used_memory: Some(500),
             is_replica: Some(false),
             replicas: Some(0),
+            least_replicas: Some(1),
         }
     }
 
@@ -291,6 +306,25 @@ mod tests {
             if let Some(said) = said {
                 assert!(warnings[0].contains(said), "{warnings:?}");
             }
+        }
+    }
+
+    #[test]
+    fn r_56_a_master_that_needs_no_replicas_may_be_one_of_two() {
+        for (there, least, warned) in [
+            (Some(1), Some(0), true),
+            (Some(1), Some(1), false),
+            (Some(0), Some(0), false),
+            (Some(1), None, false),
+            (None, Some(0), false),
+        ] {
+            let mut persistence = strict();
+            (persistence.replicas, persistence.least_replicas) = (there, least);
+            let warnings = persistence.judge(1).warnings;
+            let told = warnings
+                .iter()
+                .any(|one| one.contains("min-replicas-to-write 1"));
+            assert_eq!(told, warned, "{there:?} {least:?}: {warnings:?}");
         }
     }
 

@@ -80,7 +80,7 @@ impl Link {
         let info = info.map(|(name, value)| (name.to_owned(), value.trim().to_owned()));
         // Not permitted by many that rent it out; then what INFO says has to do.
         let mut config = HashMap::new();
-        for pattern in ["append*", "maxmemory*", "save"] {
+        for pattern in ["append*", "maxmemory*", "save", "min-replicas-to-write"] {
             let asked = self.command(cmd("CONFIG").arg("GET").arg(pattern)).await;
             config.extend(asked.unwrap_or_else(|_| HashMap::<String, String>::new()));
         }

@@ -353,7 +353,7 @@ async fn a_report_is_asked_for_now_and_then_and_outlives_an_outage() {
     for _ in 0..50 {
         assert_eq!(link.report().await.promise, Promise::Broken);
     }
-    assert_eq!(asked().await, 3, "one report");
+    assert_eq!(asked().await, 4, "one report");
     drop(server);
     assert_eq!(link.report().await.promise, Promise::Broken);
     assert!(link.writable().await.is_err());

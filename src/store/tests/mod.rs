@@ -54,6 +54,7 @@ on_redis! {
     mod on_redis;
     mod leases;
     mod replicas;
+    mod reset;
     mod road;
     mod shared;
 }

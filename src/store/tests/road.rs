@@ -16,6 +16,8 @@ pub(super) struct Road {
     dir: TempDir,
     /// The next answer is lost, and the connection with it.
     lose: Arc<AtomicBool>,
+    /// New connections are closed at once.
+    shut: Arc<AtomicBool>,
     closed: Arc<AtomicBool>,
 }
 
@@ -23,17 +25,25 @@ impl Road {
     pub(super) fn to(server: &RedisServer) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let listener = UnixListener::bind(dir.path().join("road.sock")).unwrap();
-        let (lose, closed) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
-        let (doom, end, socket) = (lose.clone(), closed.clone(), server.socket());
+        let [lose, shut, closed] = [(); 3].map(|()| Arc::<AtomicBool>::default());
+        let (doom, is_shut, end) = (lose.clone(), shut.clone(), closed.clone());
+        let socket = server.socket();
         thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
                 if end.load(Ordering::Acquire) {
                     return;
                 }
-                join(&client, &socket, &doom);
+                if !is_shut.load(Ordering::Acquire) {
+                    join(&client, &socket, &doom);
+                }
             }
         });
-        Self { dir, lose, closed }
+        Self {
+            dir,
+            lose,
+            shut,
+            closed,
+        }
     }
 
     fn socket(&self) -> PathBuf {
@@ -47,6 +57,11 @@ impl Road {
     /// The next answer is lost.
     pub(super) fn lose_next(&self) {
         self.lose.store(true, Ordering::Release);
+    }
+
+    /// Whether there is no new connection to be had, so that nothing is asked again.
+    pub(super) fn shut(&self, on: bool) {
+        self.shut.store(on, Ordering::Release);
     }
 
     /// Whether no answer is to be lost any more.

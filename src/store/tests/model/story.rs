@@ -100,7 +100,9 @@ impl Story {
             return Some(call.await.unwrap());
         };
         road.lose_next();
+        road.shut(true);
         assert!(call.await.is_err(), "the answer was lost");
+        road.shut(false);
         assert!(road.has_lost());
         process.connect().await;
         None

@@ -1,0 +1,180 @@
+//! Another server is meant by the name: the old one says that it is no master, or the name says so.
+//! Real servers; the names are the test's.
+
+use super::link::Link;
+use super::place::Names;
+use super::{Settings, Store, keys_of};
+use crate::clock::now;
+use crate::domain::{AccountId, ChannelId};
+use crate::store::testing::RedisServer;
+use crate::store::{Accepted, StoreError};
+use std::net::{SocketAddr, TcpListener};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::time::{Instant, sleep, timeout};
+
+/// Longer than the name is not looked up.
+const LOOKED_UP: Duration = Duration::from_secs(7);
+
+/// A server with an address.
+async fn server() -> (RedisServer, SocketAddr) {
+    let server = RedisServer::start();
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = free.local_addr().unwrap();
+    drop(free);
+    let listens = server.say(&format!("CONFIG SET port {}", at.port())).await;
+    assert_eq!(listens, "OK");
+    (server, at)
+}
+
+/// What `redis.internal` leads to.
+type Answers = Arc<Mutex<Vec<SocketAddr>>>;
+
+fn link(answers: &[SocketAddr], wait_replicas: u32) -> (Link, Answers) {
+    let answers = Arc::new(Mutex::new(answers.to_vec()));
+    let settings = Settings {
+        url: "redis://redis.internal".into(),
+        wait_replicas,
+    };
+    let link = Link::by(&settings, Names::Told(answers.clone())).unwrap();
+    (link, answers)
+}
+
+async fn keep(link: &Link, value: &str) -> Result<(), StoreError> {
+    link.save_setting("paused:a", Some(value.into())).await
+}
+
+async fn kept(server: &RedisServer) -> String {
+    server.say("HGET gw:runtime paused:a").await
+}
+
+/// What the other line sees.
+async fn beside(link: &Link) -> Option<String> {
+    let mut ask = redis::cmd("HGET");
+    ask.arg("gw:runtime").arg("paused:a");
+    link.command_beside(&ask).await.unwrap()
+}
+
+#[tokio::test]
+async fn r_53_a_server_that_says_it_is_no_master_is_left_at_once_on_every_line() {
+    let ((old, old_at), (new, new_at)) = (server().await, server().await);
+    let (link, answers) = link(&[old_at], 0);
+    keep(&link, "1").await.unwrap();
+    assert_eq!(beside(&link).await.as_deref(), Some("1"));
+    // waits because young connections are left alone, so that nobody is hammered
+    sleep(Duration::from_millis(300)).await;
+    old.say("REPLICAOF 127.0.0.1 1").await;
+    *answers.lock().unwrap() = vec![old_at, new_at];
+    keep(&link, "2").await.unwrap();
+    assert_eq!(kept(&new).await, "2");
+    assert_eq!(
+        beside(&link).await.as_deref(),
+        Some("2"),
+        "a replica may be asked"
+    );
+}
+
+#[tokio::test]
+async fn r_53_a_name_with_no_other_answer_is_asked_until_it_leads_to_a_master() {
+    let (only, at) = server().await;
+    let (link, _) = link(&[at], 0);
+    keep(&link, "1").await.unwrap();
+    only.say("REPLICAOF 127.0.0.1 1").await;
+    let connections = async || -> u64 {
+        let stats = only.say("INFO stats").await;
+        let made = stats.split("total_connections_received:").nth(1).unwrap();
+        made.split('\r').next().unwrap().parse().unwrap()
+    };
+    let (before, begun, mut asked) = (connections().await, Instant::now(), 0);
+    while begun.elapsed() < Duration::from_secs(1) {
+        let error = keep(&link, "2").await.unwrap_err().to_string();
+        assert!(error.contains("read-only"), "{error}");
+        asked += 1;
+    }
+    let made = connections().await - before;
+    assert!(
+        asked > 50 && made < 12,
+        "{made} connections for {asked} calls"
+    );
+    only.say("REPLICAOF NO ONE").await;
+    keep(&link, "3").await.unwrap();
+}
+
+#[tokio::test]
+async fn r_56_an_address_is_left_when_the_name_has_only_others() {
+    let ((old, old_at), (new, new_at)) = (server().await, server().await);
+    let (link, answers) = link(&[old_at], 0);
+    keep(&link, "1").await.unwrap();
+    assert_eq!(beside(&link).await.as_deref(), Some("1"));
+    let name = |leads: &[SocketAddr]| *answers.lock().unwrap() = leads.to_vec();
+    for answers in [&[new_at, old_at][..], &[]] {
+        name(answers);
+        let begun = Instant::now();
+        while begun.elapsed() < LOOKED_UP {
+            keep(&link, "2").await.unwrap();
+            assert_eq!(kept(&new).await, "", "it is among {answers:?}");
+            // waits because names are looked up every 5 s
+            sleep(Duration::from_millis(100)).await;
+        }
+    }
+    name(&[new_at]);
+    let moves = async {
+        while kept(&new).await.is_empty() {
+            keep(&link, "3").await.unwrap();
+            // waits because names are looked up every 5 s; bounded
+            sleep(Duration::from_millis(50)).await;
+        }
+        while beside(&link).await.as_deref() != Some("3") {
+            // waits because the other line looks for itself; bounded
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(LOOKED_UP, moves).await.expect("it is left");
+    let own = "CLIENT LIST TYPE normal";
+    assert_eq!(
+        old.say(own).await.lines().count(),
+        1,
+        "nobody is there any more"
+    );
+}
+
+/// The replicas of the new master say nothing of what only the old one heard.
+#[tokio::test]
+async fn r_56_replicas_of_another_server_do_not_confirm_what_that_server_never_heard() {
+    let ((old, old_at), (new, new_at)) = (server().await, server().await);
+    let copy = RedisServer::start();
+    new.say("CONFIG SET repl-diskless-sync-delay 0").await;
+    copy.say(&format!("REPLICAOF 127.0.0.1 {}", new_at.port()))
+        .await;
+    let give_up = Instant::now() + Duration::from_secs(20);
+    while !copy
+        .say("INFO replication")
+        .await
+        .contains("master_link_status:up")
+    {
+        assert!(Instant::now() < give_up, "the copy does not follow");
+        // waits because the copy is another process; bounded
+        sleep(Duration::from_millis(20)).await;
+    }
+    let (link, answers) = link(&[old_at], 1);
+    let (channel, account) = (
+        ChannelId::parse("a").unwrap(),
+        AccountId::parse("default").unwrap(),
+    );
+    let store = Store::open(link, vec![(channel.clone(), account.clone())], false);
+    let message = crate::store::tests::message("m1", 1);
+    let accepting = {
+        let (store, channel, account) = (store.clone(), channel.clone(), account.clone());
+        tokio::spawn(async move { store.accept(&channel, &account, &message, now()).await })
+    };
+    while !old.say("INFO clients").await.contains("blocked_clients:1") {
+        assert!(!accepting.is_finished(), "nobody waits for replicas");
+        // waits because the question is asked by another task; bounded by its answer
+        sleep(Duration::from_millis(1)).await;
+    }
+    *answers.lock().unwrap() = vec![new_at];
+    drop(old);
+    assert_eq!(accepting.await.unwrap().unwrap(), Accepted::Stored);
+    let known = format!("EXISTS {}i:a:m1", keys_of(&account));
+    assert_eq!(new.say(&known).await, "1", "success was answered");
+}
