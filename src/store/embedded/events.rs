@@ -186,12 +186,6 @@ pub(super) fn account_of(conn: &Connection, id: i64) -> Result<Option<AccountId>
         .query_row([id], |row| damage::readable(account(row)))
 }
 
-/// Whom a message goes to, if it can be read.
-pub(super) fn recipient_of(conn: &Connection, id: i64) -> Result<Option<Phone>> {
-    conn.prepare_cached("SELECT recipient FROM message WHERE id = ?1")?
-        .query_row([id], |row| damage::readable(settle::phone(row.get(0)?)))
-}
-
 pub(super) fn by_provider_id(
     conn: &Connection,
     account: &AccountId,

@@ -12,15 +12,21 @@ use crate::domain::proof::LastProof;
 use crate::domain::state::Step;
 use crate::domain::{AccountId, Life, Phone, ProviderId, Receipt, UnixMs, Writer};
 use crate::store::{Folded, row};
-use rusqlite::{Result, Row};
+use rusqlite::{Connection, Result, Row};
 
 /// Weighs the evidence for the recipient of a message.
 pub(super) fn weigh(txn: &mut Txn<'_>, id: i64, now: UnixMs, folded: &mut Folded) -> Result<()> {
     let account = events::account_of(txn.conn, id)?;
-    match (account, events::recipient_of(txn.conn, id)?) {
+    match (account, recipient_of(txn.conn, id)?) {
         (Some(account), Some(recipient)) => weigh_recipient(txn, &account, recipient, now, folded),
         _ => Ok(()),
     }
+}
+
+/// Whom a message goes to, if it can be read.
+fn recipient_of(conn: &Connection, id: i64) -> Result<Option<Phone>> {
+    conn.prepare_cached("SELECT recipient FROM message WHERE id = ?1")?
+        .query_row([id], |row| damage::readable(settle::phone(row.get(0)?)))
 }
 
 /// Weighs the evidence for a recipient.
