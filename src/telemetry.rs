@@ -149,8 +149,8 @@ pub fn count_attempt(account: &AccountId, outcome: Outcome) {
     counter!("gateway_attempts_total", "account" => account, "outcome" => outcome).increment(1);
 }
 
-/// Counts what events became.
-pub fn count_folded(folded: &Folded) {
+/// Counts what events of an account became.
+pub fn count_folded(account: &AccountId, folded: &Folded) {
     let statuses = [
         ("relayed", folded.emitted),
         ("superseded", folded.superseded),
@@ -178,6 +178,11 @@ pub fn count_folded(folded: &Folded) {
         if n > 0 {
             counter!("gateway_opt_outs_total", "scope" => scope.as_str()).increment(n.into());
         }
+    }
+    if folded.alias_conflicts > 0 {
+        let account = account.as_str().to_owned();
+        counter!("gateway_alias_conflicts_total", "account" => account)
+            .increment(folded.alias_conflicts.into());
     }
     let rest = [
         ("gateway_opt_ins_total", folded.opted_in),

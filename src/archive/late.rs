@@ -135,7 +135,7 @@ async fn take(outbox: Outbox, account: AccountId, id: ProviderId, found: Option<
             "a status of a message that only Datastore knew");
         tell_opt_outs(channel, &folded);
     }
-    count_folded(&folded);
+    count_folded(&account, &folded);
     folded.ring.iter().for_each(|channel| outbox.ring(channel));
     true
 }

@@ -1,6 +1,6 @@
 //! What a provider's webhook brings, in our own words.
 
-use super::{Code, Keyword, Moment, OptOut, Phone, ProviderId, Refusal, Status, UnixMs};
+use super::{Code, Keyword, Moment, OptOut, Phone, ProviderId, Refusal, Status, UnixMs, UserId};
 use std::fmt;
 use std::time::Duration;
 
@@ -59,6 +59,8 @@ pub struct StatusEvent {
     pub at: Option<UnixMs>,
     /// Whom it names, if it names anyone: the evidence of DESIGN G3.
     pub recipient: Option<Phone>,
+    /// Its own id of whom it names, if it gives one.
+    pub user: Option<UserId>,
     /// The provider's code and text of a failure ([`stops_marketing`]).
     pub error: Option<String>,
 }
@@ -103,6 +105,8 @@ pub struct Reply {
     pub id: Option<ProviderId>,
     /// Who wrote; nothing where the provider names them by a user id alone.
     pub from: Option<Phone>,
+    /// The provider's own id of who wrote, beside or in place of the number.
+    pub user: Option<UserId>,
     /// The message being answered, if the person quoted or tapped one.
     pub context: Option<ProviderId>,
     /// What they wrote, or the label they tapped.
@@ -164,6 +168,7 @@ mod tests {
                 status,
                 at: None,
                 recipient: None,
+                user: None,
                 error: error.map(str::to_owned),
             };
             event.failure().map(|refusal| refusal.code)
@@ -192,6 +197,7 @@ mod tests {
                 status: Status::Read,
                 at: Some(at),
                 recipient: None,
+                user: None,
                 error: None,
             });
             event.forget_odd_time(kept, now)

@@ -23,6 +23,7 @@ pub mod state;
 pub mod status;
 pub mod template;
 pub mod time;
+pub mod user;
 
 pub use callback::{Callback, InboundEntry, Lane, StatusEntry};
 pub use code::{Code, Refusal};
@@ -40,3 +41,4 @@ pub use phone::Phone;
 pub use state::State;
 pub use status::{Progress, Status};
 pub use time::{Ages, Moment, UnixMs};
+pub use user::UserId;

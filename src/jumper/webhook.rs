@@ -17,7 +17,7 @@ mod words;
 pub use found::{MOST_ELEMENTS, TooMany};
 
 use super::wire::{text, truthy};
-use crate::domain::{Incoming, Phone, ProviderId, Reply, Status, StatusEvent};
+use crate::domain::{Incoming, Phone, ProviderId, Reply, Status, StatusEvent, UserId};
 use crate::json;
 use found::{Found, UNREADABLE, other};
 use moment::moment;
@@ -139,6 +139,7 @@ fn meta_status(one: &Value) -> Incoming {
         status,
         at: moment(&one["timestamp"]),
         recipient: phone(&one["recipient_id"]),
+        user: user_id(&one["recipient_user_id"]),
         error: reason::of(status, items(&one["errors"])),
     })
 }
@@ -157,6 +158,7 @@ fn vonage(data: &Value) -> Incoming {
         status,
         at: moment(&data["timestamp"]),
         recipient: phone(&data["to"]),
+        user: None,
         error: reason::of(status, [&data["error"]]),
     })
 }
@@ -195,6 +197,7 @@ fn chat_status(data: &Value) -> Incoming {
         status,
         at: moment(&data["timestamp"]).or_else(|| moment(&data["last_updated"])),
         recipient,
+        user: None,
         error: reason::of(status, [&data["error"], &data["fail_reason"]]),
     })
 }
@@ -219,23 +222,39 @@ fn chat_message(data: &Value) -> Incoming {
     let answers = provider_id(&context["messageid"]).filter(|_| quoted);
     let id = provider_id(&data["messageid"]);
     let times = [&data["timestamp"], &data["created"], &data["sent_time"]];
-    match (words, mobile(data)) {
-        (None, _) if id.is_some() => other("media", data),
-        // Where a user id stands in place of the number, the quoted message names the person.
-        (Some(_), from) if from.is_some() || answers.is_some() => Incoming::Reply(Reply {
-            id,
-            from,
-            context: answers,
-            text: words::of(&data["message"]),
-            at: times.iter().find_map(|time| moment(time)),
-            dated: times
-                .into_iter()
-                .filter_map(text)
-                .collect::<Vec<_>>()
-                .join(" "),
-        }),
+    let (from, user) = (mobile(data), writer(data));
+    match words {
+        None if id.is_some() => other("media", data),
+        // Where a user id stands in place of the number, it may be known, or the quoted message names
+        // the person.
+        Some(_) if from.is_some() || answers.is_some() || user.is_some() => {
+            Incoming::Reply(Reply {
+                id,
+                from,
+                user,
+                context: answers,
+                text: words::of(&data["message"]),
+                at: times.iter().find_map(|time| moment(time)),
+                dated: times
+                    .into_iter()
+                    .filter_map(text)
+                    .collect::<Vec<_>>()
+                    .join(" "),
+            })
+        }
         _ => other(UNREADABLE, data),
     }
+}
+
+/// The provider's id of a person that someone else's member holds.
+fn user_id(value: &Value) -> Option<UserId> {
+    UserId::parse(&text(value)?)
+}
+
+/// The provider's id of who writes: where it says so, or in place of the number.
+fn writer(data: &Value) -> Option<UserId> {
+    let members = ["user_id", "from_user_id", "mobile", "from"];
+    members.iter().find_map(|member| user_id(&data[*member]))
 }
 
 /// The person's number: `mobilecountrycode` and `mobile`, the first with or without a plus sign or

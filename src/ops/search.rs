@@ -121,7 +121,7 @@ async fn find(desk: &Desk, id: &str) -> Result<Vec<Record>, StoreError> {
         }
     }
     if let (true, Ok(phone)) = (found.is_empty(), Phone::parse(id)) {
-        for number in Person::of(phone).numbers() {
+        for number in numbers_of(desk, phone).await? {
             let by = Search::Phone(number);
             found.extend(desk.shared.outbox.store.find(by, MOST).await?);
         }
@@ -129,6 +129,20 @@ async fn find(desk: &Desk, id: &str) -> Result<Vec<Record>, StoreError> {
         found.truncate(MOST);
     }
     Ok(found)
+}
+
+/// All numbers of a person, those too that any account learnt.
+async fn numbers_of(desk: &Desk, phone: Phone) -> Result<Vec<Phone>, StoreError> {
+    let mut numbers: Vec<Phone> = Person::of(phone).numbers().collect();
+    for one in &desk.shared.accounts {
+        let store = &desk.shared.outbox.store;
+        for number in store.numbers_of(&one.account.id, phone).await? {
+            if !numbers.contains(&number) {
+                numbers.push(number);
+            }
+        }
+    }
+    Ok(numbers)
 }
 
 async fn by_msg_id(desk: &Desk, id: &str) -> Result<Vec<Record>, StoreError> {

@@ -23,8 +23,8 @@ impl Outbox {
         let mut asked = HashSet::new();
         for event in events.iter_mut() {
             match event {
-                // Without the person it is no evidence.
-                Incoming::Status(status) => status.recipient = None,
+                // Without the person it is no evidence, and teaches nothing of one.
+                Incoming::Status(status) => (status.recipient, status.user) = (None, None),
                 Incoming::Reply(reply) if opts_out(rules, reply) => asked.extend(reply.from),
                 Incoming::Reply(_) | Incoming::Other { .. } => {}
             }

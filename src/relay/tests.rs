@@ -47,6 +47,7 @@ async fn replied(store: &Store, text: &str) {
     let reply = Reply {
         id: None,
         from: Phone::from_number(12_025_550_001).ok(),
+        user: None,
         context: None,
         text: text.into(),
         at: None,

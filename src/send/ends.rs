@@ -4,7 +4,7 @@ use super::{Sender, Sending, why_given_up};
 use crate::clock;
 use crate::domain::circumstance::End;
 use crate::domain::proof::{Judgement, LastProof};
-use crate::domain::{Answer, ChannelId, Code, MsgId, Refusal};
+use crate::domain::{AccountId, Answer, ChannelId, Code, MsgId, Refusal};
 use crate::outbox::{Claimed, retry_delay};
 use crate::store::Folded;
 use crate::telemetry::{OncePerSecond, Outcome, count_attempt, count_folded, tell_opt_outs};
@@ -34,7 +34,11 @@ impl Sender {
         match end {
             End::Taken(receipt) => {
                 let (msg_id, attempt) = (claimed.message().msg_id.clone(), claimed.attempt());
-                note(&channel.id, claimed.sent(receipt, taps, said).await);
+                note(
+                    &self.account.id,
+                    &channel.id,
+                    claimed.sent(receipt, taps, said).await,
+                );
                 count_attempt(&self.account.id, Outcome::Sent);
                 tracing::info!(channel = %channel.id, %msg_id, attempt, "sent");
             }
@@ -49,7 +53,11 @@ impl Sender {
             End::Unknown => {
                 let until = clock::now().plus(channel.policy.ambiguous_hold);
                 let (msg_id, answer) = (claimed.message().msg_id.clone(), said.clone());
-                note(&channel.id, claimed.lose(until, taps, said).await);
+                note(
+                    &self.account.id,
+                    &channel.id,
+                    claimed.lose(until, taps, said).await,
+                );
                 count_attempt(&self.account.id, Outcome::Unknown);
                 tracing::warn!(
                     channel = %channel.id, %msg_id, %answer,
@@ -85,7 +93,7 @@ impl Sender {
         } = Attempt::of(&claimed);
         let due = clock::now().plus(delay);
         let kept = claimed.retry(due, false, LastProof::NotTaken, answer.clone());
-        note(&channel, kept.await);
+        note(&self.account.id, &channel, kept.await);
         count_attempt(&self.account.id, Outcome::Retry);
         self.account.work.notify_one();
         if tell {
@@ -105,7 +113,7 @@ impl Sender {
         } = Attempt::of(&claimed);
         let due = clock::now().plus(pause);
         let kept = claimed.retry(due, true, LastProof::NotTaken, answer.clone());
-        note(&channel, kept.await);
+        note(&self.account.id, &channel, kept.await);
         count_attempt(&self.account.id, Outcome::Retry);
         self.account.work.notify_one();
         tracing::warn!(
@@ -122,7 +130,7 @@ impl Sender {
             attempt,
         } = Attempt::of(&claimed);
         let kept = claimed.retry(clock::now(), false, proof, answer.clone());
-        note(&channel, kept.await);
+        note(&self.account.id, &channel, kept.await);
         count_attempt(&self.account.id, Outcome::Retry);
         tracing::warn!(%channel, %msg_id, attempt, %answer,
             "not sent; it waits until its hold ends");
@@ -139,7 +147,11 @@ impl Sender {
             channel, msg_id, ..
         } = Attempt::of(&claimed);
         let told = refusal.to_string();
-        note(&channel, claimed.bury(refusal, proof, answer).await);
+        note(
+            &self.account.id,
+            &channel,
+            claimed.bury(refusal, proof, answer).await,
+        );
         count_attempt(&self.account.id, Outcome::Failed);
         tracing::warn!(%channel, %msg_id, refusal = told, "failed, MoEngage is told");
     }
@@ -163,7 +175,7 @@ impl Attempt {
 }
 
 /// Counts and tells what a settlement brought about on the side.
-fn note(channel: &ChannelId, folded: Folded) {
-    count_folded(&folded);
+fn note(account: &AccountId, channel: &ChannelId, folded: Folded) {
+    count_folded(account, &folded);
     tell_opt_outs(channel, &folded);
 }

@@ -22,6 +22,18 @@ impl Outbox {
         }
     }
 
+    /// All numbers of the person of this one, those too that the account learnt.
+    pub async fn numbers_of(
+        &self,
+        account: &AccountId,
+        phone: Phone,
+    ) -> Result<Vec<Phone>, StoreError> {
+        match self {
+            Self::Embedded(store) => store.numbers_of(account, phone).await,
+            Self::Redis(store) => store.numbers_of(account, phone).await,
+        }
+    }
+
     /// Stores what a webhook brought, in its order, all or nothing; nothing where it cannot begin in time.
     /// While the disk is nearly full, statuses that match nothing are left out (`Folded::no_room`).
     pub async fn take_events(
@@ -72,6 +84,8 @@ pub struct Folded {
     pub opted_out: u32,
     /// People who do not want promotions any more.
     pub opted_out_of_marketing: u32,
+    /// Other numbers and user ids that were not linked to a person, as they or the person have another link.
+    pub alias_conflicts: u32,
     /// People who want messages again.
     pub opted_in: u32,
     /// Unknown sends that an event proved.
@@ -106,6 +120,7 @@ impl Folded {
         self.other.extend(more.other);
         self.opted_out += more.opted_out;
         self.opted_out_of_marketing += more.opted_out_of_marketing;
+        self.alias_conflicts += more.alias_conflicts;
         self.opted_in += more.opted_in;
         self.inferred += more.inferred;
         self.misdated += more.misdated;

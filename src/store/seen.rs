@@ -1,6 +1,6 @@
 //! What a reply is known by when it comes again: after a lost answer of ours, or of a store's.
 
-use crate::domain::{ChannelId, Keyword, Phone, Reply};
+use crate::domain::{ChannelId, Keyword, Phone, Reply, UserId};
 use ring::digest::{Context, SHA256};
 
 /// How long a reply without an id is known by its content, in milliseconds. Who writes the same again
@@ -39,7 +39,8 @@ impl Mark {
 
 fn digest(channel: &ChannelId, reply: &Reply) -> String {
     let mut context = Context::new(&SHA256);
-    let from = reply.from.map_or_else(String::new, Phone::digits);
+    let user = reply.user.as_ref().map_or("", UserId::as_str);
+    let from = reply.from.map_or_else(|| user.to_owned(), Phone::digits);
     let quoted = reply.context.as_ref().map_or("", |id| id.as_str());
     for part in [channel.as_str(), &from, &reply.dated, quoted, &reply.text] {
         context.update(&(part.len() as u64).to_be_bytes());
@@ -61,6 +62,7 @@ mod tests {
         Reply {
             id: None,
             from: Phone::from_number(12_025_550_100).ok(),
+            user: None,
             context: None,
             text: "yes".into(),
             at: None,
@@ -84,6 +86,14 @@ mod tests {
                 channel("a"),
                 Reply {
                     from: Phone::from_number(12_025_550_101).ok(),
+                    ..reply()
+                },
+            ),
+            (
+                channel("a"),
+                Reply {
+                    from: None,
+                    user: UserId::parse("US.2025"),
                     ..reply()
                 },
             ),

@@ -362,6 +362,95 @@ async fn r_22_a_stop_of_a_user_id_counts_for_whom_the_quoted_message_went_to() {
     taken(&gateway, "m3", &to).await;
 }
 
+/// What WhatsApp calls the person of number(0) as well: no rule leads from one to the other.
+const OTHER_NUMBER: &str = "12025550777";
+const USER: &str = "US.13491208655302741918";
+
+/// A status that names its person so.
+fn names(id: &str, word: &str, number: Option<&str>, user: Option<&str>) -> Value {
+    let mut one = meta_status(id, word, 1_930_125_600);
+    one["recipient_id"] = json!(number);
+    one["recipient_user_id"] = json!(user);
+    meta(&[vec![change(&[one])]])
+}
+
+#[tokio::test]
+async fn r_18_a_stop_by_a_number_that_a_status_named_counts_for_the_one_that_was_dialled() {
+    let (sandbox, gateway) = quiet().await;
+    let to = number(0);
+    // Before anybody knows whose it is.
+    assert_eq!(gateway.event(&says(OTHER_NUMBER, "STOP", None)).await, 200);
+    let id = taken(&gateway, "m0", &to).await;
+    let delivered = names(&id, "delivered", Some(OTHER_NUMBER), None);
+    assert_eq!(gateway.event(&delivered).await, 200);
+    is_refused(&gateway, "m1", &to).await;
+    // Undone and done again under the learnt number, after a restart too; by another text, as the same one
+    // within a minute is told once.
+    let start = says(OTHER_NUMBER, "START", None);
+    assert_eq!(gateway.event(&start).await, 200);
+    taken(&gateway, "m2", &to).await;
+    let sends = sandbox.sends_to(OTHER_NUMBER).await;
+    assert!(sends.is_empty(), "what is dialled is what MoEngage wrote");
+    let gateway = gateway.restart(&sandbox).await;
+    assert_eq!(gateway.event(&says(OTHER_NUMBER, "stop", None)).await, 200);
+    let told = reply(&sandbox, "m2").await;
+    assert_eq!(told["from"], to.as_str(), "as MoEngage knows them");
+    is_refused(&gateway, "m3", &to).await;
+    is_refused(&gateway, "m4", &format!("+{OTHER_NUMBER}")).await;
+    let person = json!({ "id": OTHER_NUMBER });
+    let (_, found) = gateway.ops_send("POST", "/api/search", person).await;
+    let found = found.to_string();
+    assert!(
+        found.contains("\"m0\"") && found.contains("\"m2\""),
+        "{found}"
+    );
+}
+
+#[tokio::test]
+async fn r_22_a_stop_of_a_user_id_alone_counts_once_it_was_said_whose_it_is() {
+    let (sandbox, gateway) = quiet().await;
+    let (to, also) = (number(0), number(1));
+    let id = taken(&gateway, "m0", &to).await;
+    assert_eq!(gateway.event(&says(USER, "Hello", Some(&id))).await, 200);
+    reply(&sandbox, "m0").await;
+    assert_eq!(gateway.event(&says(USER, "STOP", None)).await, 200);
+    is_refused(&gateway, "m1", &to).await;
+    let told = until("the STOP is told", async || {
+        let told = reply(&sandbox, "m0").await;
+        (told["text"]["body"] == "STOP").then_some(told)
+    })
+    .await;
+    assert_eq!(told["from"], to.as_str());
+    // A STOP that came before counts once a status names both.
+    let other = "US.ENT.77Ab20";
+    assert_eq!(gateway.event(&says(other, "STOP", None)).await, 200);
+    let id = taken(&gateway, "m2", &also).await;
+    let read = names(&id, "read", Some(&also[1..]), Some(other));
+    assert_eq!(gateway.event(&read).await, 200);
+    is_refused(&gateway, "m3", &also).await;
+    let output = gateway.process.output();
+    for id in [USER, other] {
+        assert!(!output.contains(&id[3..]), "{id} in\n{output}");
+    }
+}
+
+#[tokio::test]
+async fn r_18_a_number_that_two_people_are_called_by_is_one_s_and_counted() {
+    let (_sandbox, gateway) = quiet().await;
+    let (to, also) = (number(0), number(1));
+    for (msg_id, to) in [("m0", &to), ("m1", &also)] {
+        let id = taken(&gateway, msg_id, to).await;
+        let delivered = names(&id, "delivered", Some(OTHER_NUMBER), None);
+        assert_eq!(gateway.event(&delivered).await, 200);
+    }
+    let metrics = gateway.metrics().await;
+    let conflicts = "gateway_alias_conflicts_total{account=\"default\"}";
+    assert_eq!(figure(&metrics, conflicts), 1.0);
+    assert_eq!(gateway.event(&says(OTHER_NUMBER, "STOP", None)).await, 200);
+    is_refused(&gateway, "m2", &to).await;
+    taken(&gateway, "m3", &also).await;
+}
+
 #[tokio::test]
 async fn r_23_a_number_between_letters_is_masked_in_logs_and_lists() {
     let (_sandbox, gateway) = quiet().await;

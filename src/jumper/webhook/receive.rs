@@ -222,7 +222,7 @@ impl Receiver {
         };
         match self.shared.outbox.take_events(rules, events).await {
             Ok(folded) => {
-                count_folded(&folded);
+                count_folded(&rules.account, &folded);
                 door.told.tell(&door.rules.channel, &folded);
                 if folded.no_room > 0 {
                     return unavailable(door, "the disk of DATA_DIR is nearly full: make room");

@@ -216,6 +216,26 @@ fn a_tap_names_the_message_it_answers() {
 }
 
 #[test]
+fn a_user_id_stands_beside_the_number_or_in_its_place() {
+    let id = "US.13491208655302741918";
+    let user = UserId::parse(id);
+    assert!(user.is_some());
+    // No number is made of its digits.
+    for place in ["mobile", "user_id", "from_user_id"] {
+        let nameless = with(person(), "mobile", json!(null));
+        let said = reply(&with(nameless, place, json!(id)));
+        assert_eq!((said.from, said.user), (None, user.clone()), "{place}");
+    }
+    let both = reply(&with(person(), "user_id", json!(id)));
+    assert_eq!(both.from, Phone::parse("919876543210").ok());
+    assert_eq!(both.user, user);
+    assert_eq!(reply(&person()).user, None);
+    let one = json!({ "id": "M1", "status": "read", "recipient_user_id": id });
+    let named = status(&meta_event(&json!([one])));
+    assert_eq!((named.recipient, named.user), (None, user));
+}
+
+#[test]
 fn a_reply_without_a_quoted_message_has_no_context() {
     assert_eq!(reply(&person()).context, None);
     let old = json!({ "conversationid": "C1", "message": "s3ndt3mpl4te_5000000000000001" });

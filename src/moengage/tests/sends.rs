@@ -107,6 +107,7 @@ async fn who_opted_out_is_refused() {
     let stop = crate::domain::Reply {
         id: None,
         from: Phone::parse(e1()["to"].as_str().unwrap()).ok(),
+        user: None,
         context: None,
         text: "stop".into(),
         at: None,

@@ -2,7 +2,7 @@
 
 use super::events::Here;
 use super::{channel_id, damage, damaged, settle, signed};
-use crate::domain::{ChannelId, MsgId, Person, Phone, Reply, ReplyKind, UnixMs};
+use crate::domain::{ChannelId, MsgId, Phone, Reply, ReplyKind, UnixMs};
 use crate::store::{MOST_WEIGHED, row};
 use rusqlite::{Connection, OptionalExtension, Result, Row};
 
@@ -22,6 +22,11 @@ pub(super) struct Answered {
     reached: bool,
     /// Whether its outcome is still to be told.
     is_open: bool,
+    /// Whether the reply names its id, which came with its receipt: so the person of the one is that of the
+    /// other.
+    pub(super) is_certain: bool,
+    /// Whether its id was found by evidence.
+    inferred: bool,
 }
 
 /// Messages that the person has, or may have: the provider took them or may have taken them, or is
@@ -32,18 +37,15 @@ const REACHED: &str = "(state IN (1, 2, 3) OR lost = 1)";
 pub(super) const LOOKED_THROUGH: i64 = 1000;
 
 const COLUMNS: &str = "SELECT id, channel, msg_id, body, taps, recipient, accepted_at,
-    NOT (state = 1 AND lost = 0), state IN (0, 1, 3) FROM message";
+    NOT (state = 1 AND lost = 0), state IN (0, 1, 3), inferred FROM message";
 
-/// All numbers of the person who writes, where the reply names one.
-fn numbers(reply: &Reply) -> impl Iterator<Item = Phone> {
-    reply
-        .from
-        .into_iter()
-        .flat_map(|from| Person::of(from).numbers())
-}
-
-/// Finds it.
-pub(super) fn find(conn: &Connection, here: &Here<'_>, reply: &Reply) -> Result<Option<Answered>> {
+/// Finds it; `numbers` are those of the person who writes.
+pub(super) fn find(
+    conn: &Connection,
+    here: &Here<'_>,
+    reply: &Reply,
+    numbers: &[Phone],
+) -> Result<Option<Answered>> {
     if let Some(context) = &reply.context {
         let by_context = conn
             .prepare_cached(&format!(
@@ -54,17 +56,21 @@ pub(super) fn find(conn: &Connection, here: &Here<'_>, reply: &Reply) -> Result<
             })
             .optional()?
             .flatten();
-        if by_context.is_some() {
-            return Ok(by_context);
+        if let Some(message) = by_context {
+            let is_certain = !message.inferred;
+            return Ok(Some(Answered {
+                is_certain,
+                ..message
+            }));
         }
-        let in_doubt = tapped_in_doubt(conn, here, reply)?;
+        let in_doubt = tapped_in_doubt(conn, here, reply, numbers)?;
         if in_doubt.is_some() {
             return Ok(in_doubt);
         }
     }
     let mut latest: Option<Answered> = None;
-    for number in numbers(reply) {
-        let newest = latest_to(conn, here, number)?;
+    for number in numbers {
+        let newest = latest_to(conn, here, *number)?;
         latest = latest
             .into_iter()
             .chain(newest)
@@ -80,14 +86,19 @@ pub(super) fn find(conn: &Connection, here: &Here<'_>, reply: &Reply) -> Result<
 /// The message of a person in doubt that has a button of this label: its id is not known yet, as a tap
 /// may overtake the answer to the send. It must be the only one, and its outcome still open: what was
 /// told long ago may be what was tapped, as may be what others sent, and nobody can tell.
-fn tapped_in_doubt(conn: &Connection, here: &Here<'_>, reply: &Reply) -> Result<Option<Answered>> {
+fn tapped_in_doubt(
+    conn: &Connection,
+    here: &Here<'_>,
+    reply: &Reply,
+    numbers: &[Phone],
+) -> Result<Option<Answered>> {
     let since = here.now.minus(here.rules.reply_window);
     let fits = |message: &Answered| {
         message.accepted_at >= since && kind(Some(message), &reply.text) != ReplyKind::Text
     };
     let mut fitting = Vec::new();
-    for number in numbers(reply) {
-        let in_doubt = in_doubt(conn, here, number)?;
+    for number in numbers {
+        let in_doubt = in_doubt(conn, here, *number)?;
         // Beside these there may be some that were not looked at.
         if in_doubt.len() > MOST_WEIGHED as usize {
             return Ok(None);
@@ -155,6 +166,9 @@ fn read(row: &Row<'_>) -> Result<Answered> {
         accepted_at: UnixMs(damage::readable(row.get(6))?.unwrap_or_default()),
         reached: row.get(7)?,
         is_open: row.get(8)?,
+        is_certain: false,
+        // One that cannot be read teaches nothing.
+        inferred: damage::readable(row.get(9))?.unwrap_or(true),
     })
 }
 

@@ -3,7 +3,9 @@
 use super::events::{self, Here};
 use super::writer::Txn;
 use super::{crowd, damage, damaged, settle, signed};
-use crate::domain::{AccountId, ProviderId, Receipt, Status, StatusEvent, UnixMs, stops_marketing};
+use crate::domain::{
+    AccountId, Phone, ProviderId, Receipt, Status, StatusEvent, UnixMs, stops_marketing,
+};
 use crate::store::{Folded, MOST_OF_ONE};
 use rusqlite::{Connection, Result, Row};
 
@@ -94,11 +96,17 @@ pub(super) fn match_early(
         // Read again each time: the fold before changed it.
         if let Some(matched) = events::by_provider_id(txn.conn, &account, &receipt.provider_id)? {
             // By how much our clocks disagreed when it came is not kept, so the acceptance is no bound.
+            events::learn(txn, &matched, &event, folded)?;
             event.at = Some(events::believed(event.at, UnixMs(i64::MIN), came, folded));
             events::fold(txn, &matched, &event, now, folded)?;
         }
     }
     Ok(())
+}
+
+fn recipient(row: &Row<'_>) -> Result<Option<Phone>> {
+    let number: Option<i64> = row.get(4)?;
+    number.map(settle::phone).transpose()
 }
 
 /// The statuses that wait for this id, each with when it came.
@@ -108,7 +116,7 @@ fn take_unmatched(
     id: &ProviderId,
 ) -> Result<Vec<(StatusEvent, UnixMs)>> {
     let mut select = conn.prepare_cached(
-        "SELECT status, at, received_at, error FROM event
+        "SELECT status, at, received_at, error, recipient FROM event
          WHERE account = ?1 AND provider_id = ?2 AND kind = 'status' ORDER BY id",
     )?;
     let read = |row: &Row<'_>| {
@@ -118,7 +126,8 @@ fn take_unmatched(
             provider_id: id.clone(),
             status: Status::parse(word).ok_or_else(|| damaged(format!("no status {word}")))?,
             at: at.map(UnixMs),
-            recipient: None,
+            recipient: damage::readable(recipient(row))?.flatten(),
+            user: None,
             error: row.get(3)?,
         };
         Ok((event, UnixMs(row.get(2)?)))

@@ -2,8 +2,9 @@
 //! transaction, so that a receipt and an event can never miss each other.
 
 use super::ledger::Counter;
+use super::opt_out::{self, Name};
 use super::writer::Txn;
-use super::{Store, callbacks, crowd, damage, damaged, early, evidence, opt_out, settle, signed};
+use super::{Store, alias, callbacks, crowd, damage, damaged, early, evidence, settle, signed};
 use crate::domain::{
     AccountId, BELIEVED, Callback, ChannelId, Incoming, MsgId, OptOut, Phone, Progress, ProviderId,
     Status, StatusEntry, StatusEvent, UnixMs,
@@ -17,7 +18,12 @@ use tokio::time::Instant;
 pub(super) struct Matched {
     id: i64,
     channel: ChannelId,
+    account: AccountId,
     msg_id: MsgId,
+    /// Whom it goes to, if that can be read.
+    pub(super) recipient: Option<Phone>,
+    /// Whether its id was found by evidence.
+    pub(super) inferred: bool,
     progress: Progress,
     history_len: i64,
     accepted_at: UnixMs,
@@ -117,6 +123,7 @@ fn take_status(
     folded: &mut Folded,
 ) -> Result<()> {
     if let Some(message) = by_provider_id(txn.conn, &here.rules.account, &event.provider_id)? {
+        learn(txn, &message, event, folded)?;
         let at = here.believed(event.at, message.accepted_at, folded);
         let event = StatusEvent {
             at: Some(at),
@@ -124,11 +131,26 @@ fn take_status(
         };
         return fold(txn, &message, &event, here.now, folded);
     }
+    let event = &alias::with_number(txn, &here.rules.account, event)?;
     early::keep(txn, here, event, folded)?;
     match event.recipient {
         Some(recipient) => {
             evidence::weigh_recipient(txn, &here.rules.account, recipient, here.now, folded)
         }
+        None => Ok(()),
+    }
+}
+
+/// What a status of a message says of its person. An id that was found by whom a status names teaches
+/// nothing of that.
+pub(super) fn learn(
+    txn: &mut Txn<'_>,
+    message: &Matched,
+    event: &StatusEvent,
+    folded: &mut Folded,
+) -> Result<()> {
+    match message.recipient.filter(|_| !message.inferred) {
+        Some(to) => alias::learn(txn, &message.account, to, &event.into(), folded),
         None => Ok(()),
     }
 }
@@ -166,36 +188,35 @@ pub(super) fn account_of(conn: &Connection, id: i64) -> Result<Option<AccountId>
         .query_row([id], |row| damage::readable(account(row)))
 }
 
-/// Whom a message goes to, if it can be read.
-pub(super) fn recipient_of(conn: &Connection, id: i64) -> Result<Option<Phone>> {
-    conn.prepare_cached("SELECT recipient FROM message WHERE id = ?1")?
-        .query_row([id], |row| damage::readable(settle::phone(row.get(0)?)))
-}
-
 pub(super) fn by_provider_id(
     conn: &Connection,
     account: &AccountId,
     id: &ProviderId,
 ) -> Result<Option<Matched>> {
     conn.prepare_cached(
-        "SELECT id, channel, msg_id, progress, length(history), accepted_at FROM message
+        "SELECT id, channel, msg_id, progress, length(history), accepted_at, recipient, inferred
+           FROM message
          WHERE account = ?1 AND provider_id = ?2",
     )?
     .query_row((account.as_str(), id.as_str()), |row| {
-        damage::readable(matched(row))
+        damage::readable(matched(account, row))
     })
     .optional()
     .map(Option::flatten)
 }
 
-fn matched(row: &Row<'_>) -> Result<Matched> {
+fn matched(account: &AccountId, row: &Row<'_>) -> Result<Matched> {
     Ok(Matched {
         id: row.get(0)?,
         channel: super::channel_id(row.get_ref(1)?.as_str()?)?,
+        account: account.clone(),
         msg_id: MsgId::parse(row.get_ref(2)?.as_str()?).map_err(damaged)?,
         progress: progress(row.get(3)?),
         history_len: row.get(4)?,
         accepted_at: UnixMs(damage::readable(row.get(5))?.unwrap_or_default()),
+        recipient: damage::readable(row.get(6).and_then(settle::phone))?,
+        // One that cannot be read teaches nothing.
+        inferred: damage::readable(row.get(7))?.unwrap_or(true),
     })
 }
 
@@ -208,8 +229,11 @@ pub(super) fn fold(
 ) -> Result<()> {
     // Whatever MoEngage is told: it is about the person, not about this message.
     let opts_out = event.opts_out()
-        && match recipient_of(txn.conn, message.id)? {
-            Some(to) => opt_out::add(txn.conn, &message.channel, to, OptOut::Marketing, now)?,
+        && match message.recipient {
+            Some(to) => {
+                let home = (&message.account, &message.channel);
+                opt_out::add(txn, home, Name::Number(to), OptOut::Marketing, now)?
+            }
             None => false,
         };
     if opts_out {

@@ -7,20 +7,26 @@
 use super::events;
 use super::settle::{self, Found};
 use super::writer::Txn;
-use super::{damage, damaged, early, signed};
+use super::{alias, damage, damaged, early, signed};
 use crate::domain::proof::LastProof;
 use crate::domain::state::Step;
-use crate::domain::{AccountId, Life, Person, Phone, ProviderId, Receipt, UnixMs, Writer};
+use crate::domain::{AccountId, Life, Phone, ProviderId, Receipt, UnixMs, Writer};
 use crate::store::{Folded, row};
-use rusqlite::{Result, Row};
+use rusqlite::{Connection, Result, Row};
 
 /// Weighs the evidence for the recipient of a message.
 pub(super) fn weigh(txn: &mut Txn<'_>, id: i64, now: UnixMs, folded: &mut Folded) -> Result<()> {
     let account = events::account_of(txn.conn, id)?;
-    match (account, events::recipient_of(txn.conn, id)?) {
+    match (account, recipient_of(txn.conn, id)?) {
         (Some(account), Some(recipient)) => weigh_recipient(txn, &account, recipient, now, folded),
         _ => Ok(()),
     }
+}
+
+/// Whom a message goes to, if it can be read.
+fn recipient_of(conn: &Connection, id: i64) -> Result<Option<Phone>> {
+    conn.prepare_cached("SELECT recipient FROM message WHERE id = ?1")?
+        .query_row([id], |row| damage::readable(settle::phone(row.get(0)?)))
 }
 
 /// Weighs the evidence for a recipient.
@@ -31,11 +37,11 @@ pub(super) fn weigh_recipient(
     now: UnixMs,
     folded: &mut Folded,
 ) -> Result<()> {
-    let person = Person::of(recipient);
-    let Some((message, seen)) = only_provable(txn, account, person)? else {
+    let numbers = alias::numbers(txn, account, recipient)?;
+    let Some((message, seen)) = only_provable(txn, account, &numbers)? else {
         return Ok(());
     };
-    let Some(provider_id) = only_unmatched(txn, account, person, seen)? else {
+    let Some(provider_id) = only_unmatched(txn, account, &numbers, seen)? else {
         return Ok(());
     };
     let next = message.step(txn, Writer::Status, Step::Evidence)?;
@@ -65,12 +71,12 @@ pub(super) fn weigh_recipient(
     early::match_early(txn, &message, &receipt, now, folded)
 }
 
-/// The one message to this person about which there is doubt, if a status proves it, with the last
+/// The one message to the person of these numbers about which there is doubt, if a status proves it, with the last
 /// event that had come when its last attempt began.
 fn only_provable(
     txn: &Txn<'_>,
     account: &AccountId,
-    person: Person,
+    numbers: &[Phone],
 ) -> Result<Option<(Found, i64)>> {
     // All in doubt, each half by its own small index.
     let mut select = txn.conn.prepare_cached(
@@ -82,7 +88,7 @@ fn only_provable(
          WHERE (lost = 1 AND (state = 0 OR state = 2)) AND recipient = ?1 AND account = ?2",
     )?;
     let (mut lives, mut rows) = (Vec::new(), Vec::new());
-    for number in person.numbers() {
+    for number in numbers {
         let params = (signed(number.number()), account.as_str());
         let found = select.query_map(params, |row| {
             let life = settle::life(row.get(1)?, row.get(2)?, row.get(3)?)?;
@@ -105,7 +111,7 @@ fn only_provable(
 fn only_unmatched(
     txn: &Txn<'_>,
     account: &AccountId,
-    person: Person,
+    numbers: &[Phone],
     seen: i64,
 ) -> Result<Option<ProviderId>> {
     // An id that was seen before the attempt belongs to another message, whomever it named then.
@@ -118,7 +124,7 @@ fn only_unmatched(
     )?;
     let read = |row: &Row<'_>| ProviderId::parse(row.get_ref(0)?.as_str()?).map_err(damaged);
     let mut ids: Vec<Option<ProviderId>> = Vec::new();
-    for number in person.numbers() {
+    for number in numbers {
         let params = (account.as_str(), signed(number.number()), seen);
         for id in select.query_map(params, |row| damage::readable(read(row)))? {
             let id = id?;

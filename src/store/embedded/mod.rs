@@ -6,6 +6,7 @@
 
 mod accept;
 mod adopt;
+mod alias;
 mod answered;
 mod archive;
 mod callbacks;

@@ -1,9 +1,28 @@
 //! Who does not want messages of a channel. 0.1.0 wrote an opt-out under one of a person's numbers
-//! only, so all of them are looked at.
+//! only, so all that can be computed are looked at. What else a person is called (`alias`) is not: an
+//! opt-out is written under all of it, and copied when it is learnt.
 
-use super::signed;
-use crate::domain::{ChannelId, OptOut, Person, Phone, UnixMs};
-use rusqlite::{Connection, OptionalExtension, Result, Row};
+use super::writer::Txn;
+use super::{alias, signed};
+use crate::domain::{AccountId, ChannelId, OptOut, Person, Phone, UnixMs, UserId};
+use rusqlite::types::ToSqlOutput;
+use rusqlite::{Connection, OptionalExtension, Result, Row, ToSql};
+
+/// Under what an opt-out is written: a number, or the user id of one whose number nobody knows yet.
+#[derive(Clone, Copy)]
+pub(super) enum Name<'a> {
+    Number(Phone),
+    User(&'a UserId),
+}
+
+impl ToSql for Name<'_> {
+    fn to_sql(&self) -> Result<ToSqlOutput<'_>> {
+        match self {
+            Self::Number(number) => Ok(signed(number.number()).into()),
+            Self::User(user) => user.as_str().to_sql(),
+        }
+    }
+}
 
 /// A scope in a row; the widest has the lowest number.
 fn number(scope: OptOut) -> i64 {
@@ -36,33 +55,78 @@ pub(super) fn of(conn: &Connection, channel: &ChannelId, phone: Phone) -> Result
     Ok(found)
 }
 
-/// The person of this number opts out. Answers whether they had not yet.
+/// Whose opt-outs: of a channel, on its account.
+pub(super) type Home<'a> = (&'a AccountId, &'a ChannelId);
+
+/// The person opts out. Answers whether they had not yet.
 pub(super) fn add(
-    conn: &Connection,
-    channel: &ChannelId,
-    phone: Phone,
+    txn: &mut Txn<'_>,
+    (account, channel): Home<'_>,
+    name: Name<'_>,
     scope: OptOut,
     now: UnixMs,
 ) -> Result<bool> {
-    let mut insert = conn.prepare_cached(
-        "INSERT INTO opt_out (channel, phone, scope, at) VALUES (?1, ?2, ?3, ?4)
+    let names = all_names(txn, account, name)?;
+    let mut insert = txn.conn.prepare_cached(
+        "INSERT INTO opt_out (account, channel, phone, scope, at) VALUES (?1, ?2, ?3, ?4, ?5)
          ON CONFLICT DO NOTHING",
     )?;
     let mut is_new = false;
-    for phone in Person::of(phone).numbers() {
-        let phone = signed(phone.number());
-        is_new |= insert.execute((channel.as_str(), phone, number(scope), now.0))? > 0;
+    for name in names {
+        let row = (
+            account.as_str(),
+            channel.as_str(),
+            name,
+            number(scope),
+            now.0,
+        );
+        is_new |= insert.execute(row)? > 0;
     }
     Ok(is_new)
 }
 
-/// The person of this number wants messages again. Whoever stopped promotions by WhatsApp's own button
+fn all_names<'a>(txn: &mut Txn<'_>, account: &AccountId, name: Name<'a>) -> Result<Vec<Name<'a>>> {
+    match name {
+        Name::User(_) => Ok(vec![name]),
+        Name::Number(phone) => {
+            let numbers = alias::numbers(txn, account, phone)?;
+            Ok(numbers.into_iter().map(Name::Number).collect())
+        }
+    }
+}
+
+/// What is known of one name on an account holds for the other too.
+pub(super) fn copy(
+    conn: &Connection,
+    account: &AccountId,
+    from: Name<'_>,
+    to: Name<'_>,
+) -> Result<()> {
+    conn.prepare_cached(
+        "INSERT INTO opt_out (account, channel, phone, scope, at)
+         SELECT account, channel, ?3, scope, at FROM opt_out WHERE account = ?1 AND phone = ?2
+         ON CONFLICT DO NOTHING",
+    )?
+    .execute((account.as_str(), from, to))
+    .map(drop)
+}
+
+/// All that was written under a name stands under another.
+pub(super) fn forget(conn: &Connection, account: &AccountId, name: Name<'_>) -> Result<()> {
+    conn.prepare_cached("DELETE FROM opt_out WHERE account = ?1 AND phone = ?2")?
+        .execute((account.as_str(), name))
+        .map(drop)
+}
+
+/// The person wants messages again. Whoever stopped promotions by WhatsApp's own button
 /// has them stopped there too, and no word that they write undoes that (DESIGN section 13).
-pub(super) fn lift(conn: &Connection, channel: &ChannelId, phone: Phone) -> Result<()> {
-    let mut delete = conn
+pub(super) fn lift(txn: &mut Txn<'_>, (account, channel): Home<'_>, name: Name<'_>) -> Result<()> {
+    let names = all_names(txn, account, name)?;
+    let mut delete = txn
+        .conn
         .prepare_cached("DELETE FROM opt_out WHERE channel = ?1 AND phone = ?2 AND scope <> 1")?;
-    for phone in Person::of(phone).numbers() {
-        delete.execute((channel.as_str(), signed(phone.number())))?;
+    for name in names {
+        delete.execute((channel.as_str(), name))?;
     }
     Ok(())
 }

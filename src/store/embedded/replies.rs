@@ -1,9 +1,12 @@
 //! Replies of people: matched to a message, opt-outs remembered, queued for MoEngage.
 
+use super::alias::{self, Named};
+use super::answered::{self, Answered};
 use super::events::{Here, keep_other};
+use super::opt_out::{self, Name};
 use super::writer::Txn;
-use super::{Store, answered, callbacks, opt_out, signed};
-use crate::domain::{Callback, InboundEntry, Keyword, Person, Phone, Reply};
+use super::{Store, callbacks, signed};
+use crate::domain::{AccountId, Callback, InboundEntry, Keyword, Phone, Reply, UnixMs};
 use crate::store::seen::Mark;
 use crate::store::{EventRules, Folded, StoreError};
 use rusqlite::{Connection, OptionalExtension, Result};
@@ -23,7 +26,7 @@ impl Store {
             )?;
             let mut known = HashSet::new();
             for phone in people {
-                for number in Person::of(phone).numbers() {
+                for number in alias::numbers_of(conn, &account, phone)? {
                     if wrote.exists((signed(number.number()), account.as_str()))? {
                         known.insert(phone);
                     }
@@ -49,36 +52,35 @@ pub(super) fn take(
         folded.repeated_replies += 1;
         return Ok(());
     }
-    let answered = answered::find(txn.conn, here, reply)?;
+    let account = &here.rules.account;
+    let known_as = Named::from(reply).dialled(txn, account)?;
+    let numbers = numbers(txn, account, [reply.from, known_as])?;
+    let answered = answered::find(txn.conn, here, reply, &numbers)?;
     let channel = answered
         .as_ref()
         .map_or(&here.rules.channel, |message| &message.channel)
         .clone();
     let recipient = answered.as_ref().and_then(|message| message.recipient);
-    for phone in reply.from.into_iter().chain(recipient) {
-        match keyword {
-            Some(Keyword::Stop(scope)) => {
-                opt_out::add(txn.conn, &channel, phone, scope, here.now)?;
-            }
-            Some(Keyword::Start) => opt_out::lift(txn.conn, &channel, phone)?,
-            None => {}
-        }
+    learn(txn, here, answered.as_ref(), reply, folded)?;
+    let people = [reply.from, known_as, recipient].into_iter().flatten();
+    let mut names: Vec<_> = people.map(Name::Number).collect();
+    if names.is_empty() && here.rules.vouched {
+        names.extend(reply.user.as_ref().map(Name::User));
     }
+    obey(txn, (account, &channel), keyword, &names, here.now)?;
     if repeated {
         folded.repeated_replies += 1;
         return Ok(());
     }
+    if !names.is_empty() {
+        count(keyword, folded);
+    }
     let told = answered.is_some() || keyword.is_some() || here.rules.relay_unmatched;
-    // Of one who is named by a user id only, a message of ours would say whose it is.
-    let Some(from) = recipient.or(reply.from).filter(|_| told) else {
+    // Of one who is named by an unknown user id only, a message of ours would say whose it is.
+    let Some(from) = recipient.or(known_as).or(reply.from).filter(|_| told) else {
         folded.unmatched_replies += 1;
         return keep_other(txn, here, ("unmatched_reply", &reply.text), folded);
     };
-    match keyword {
-        Some(Keyword::Stop(scope)) => folded.opt_out(scope),
-        Some(Keyword::Start) => folded.opted_in += 1,
-        None => {}
-    }
     let accepted_at = answered.as_ref().map(|message| message.accepted_at);
     let entry = Callback::Inbound(InboundEntry {
         from,
@@ -98,6 +100,60 @@ pub(super) fn take(
     folded.replies += 1;
     folded.ring.push(channel);
     Ok(())
+}
+
+/// What a reply says of the person of a message that it names. Whoever shows no secret can make up both.
+fn learn(
+    txn: &mut Txn<'_>,
+    here: &Here<'_>,
+    answered: Option<&Answered>,
+    reply: &Reply,
+    folded: &mut Folded,
+) -> Result<()> {
+    let certain = answered.filter(|message| message.is_certain && here.rules.vouched);
+    match certain.and_then(|message| message.recipient) {
+        Some(to) => alias::learn(txn, &here.rules.account, to, &reply.into(), folded),
+        None => Ok(()),
+    }
+}
+
+fn count(keyword: Option<Keyword>, folded: &mut Folded) {
+    match keyword {
+        Some(Keyword::Stop(scope)) => folded.opt_out(scope),
+        Some(Keyword::Start) => folded.opted_in += 1,
+        None => {}
+    }
+}
+
+/// What a word asks for.
+fn obey(
+    txn: &mut Txn<'_>,
+    home: opt_out::Home<'_>,
+    keyword: Option<Keyword>,
+    names: &[Name<'_>],
+    now: UnixMs,
+) -> Result<()> {
+    for name in names {
+        match keyword {
+            Some(Keyword::Stop(scope)) => {
+                opt_out::add(txn, home, *name, scope, now)?;
+            }
+            Some(Keyword::Start) => opt_out::lift(txn, home, *name)?,
+            None => {}
+        }
+    }
+    Ok(())
+}
+
+/// All numbers of who writes, as the reply names them and as they are known.
+fn numbers(txn: &mut Txn<'_>, account: &AccountId, of: [Option<Phone>; 2]) -> Result<Vec<Phone>> {
+    let mut numbers = Vec::new();
+    for phone in of.into_iter().flatten() {
+        if !numbers.contains(&phone) {
+            numbers.extend(alias::numbers(txn, account, phone)?);
+        }
+    }
+    Ok(numbers)
 }
 
 fn seen_before(conn: &Connection, here: &Here<'_>, mark: &Mark) -> Result<bool> {

@@ -130,19 +130,37 @@ CREATE INDEX event_status ON event (account, id) WHERE status IS NOT NULL;
 CREATE INDEX event_other ON event (channel, id) WHERE kind <> 'status';
 ";
 
-/// Who does not want what of which channel. `scope` is 0 for all messages, 1 for promotions.
+/// Who does not want what of which channel. `scope` is 0 for all messages, 1 for promotions. `phone` is a
+/// text where it is a user id. `account` is empty where an older program wrote it for a channel that has
+/// no message any more.
 const OPT_OUTS: &str = "
 CREATE TABLE opt_out (
     channel TEXT NOT NULL,
-    phone   INTEGER NOT NULL,
+    phone   ANY NOT NULL,
     scope   INTEGER NOT NULL,
     at      INTEGER NOT NULL,
+    account TEXT NOT NULL,
     PRIMARY KEY (channel, phone, scope)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX opt_out_name ON opt_out (account, phone);
+";
+
+/// What else people are called: `kind` 0 is a number, the canonical one, 1 a user id. `person` is the
+/// canonical number of who it is, `dialled` the number as MoEngage wrote it.
+const ALIASES: &str = "
+CREATE TABLE alias (
+    account TEXT NOT NULL,
+    kind    INTEGER NOT NULL,
+    alias   ANY NOT NULL,
+    person  INTEGER NOT NULL,
+    dialled INTEGER NOT NULL,
+    PRIMARY KEY (account, kind, alias)
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX alias_person ON alias (account, kind, person);
 ";
 
 /// The layout that this program writes, kept in SQLite's `user_version`.
-pub(super) const LAYOUT: i64 = 6;
+pub(super) const LAYOUT: i64 = 7;
 
 /// Every change of a message counts its version up and marks it for the second home of the records,
 /// in the transaction of the change: no statement can forget it. Temporary, so a process without a
@@ -216,7 +234,7 @@ pub(super) fn mark_changes(conn: &Connection) -> Result<()> {
 pub(super) fn create(conn: &Connection) -> std::result::Result<(), LayoutError> {
     let found: i64 = conn.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     let steps = match found {
-        0 => [TABLES, OPT_OUTS, EVENTS, EVENTS_IN_ORDER].concat(),
+        0 => [TABLES, OPT_OUTS, ALIASES, EVENTS, EVENTS_IN_ORDER].concat(),
         LAYOUT => String::new(),
         found => older::steps(found, LAYOUT).ok_or(LayoutError::Newer(found))?,
     };

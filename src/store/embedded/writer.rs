@@ -6,6 +6,7 @@
 //! again alone, so that one fault never fails its neighbours: a piece may run twice, but only one
 //! run is ever committed.
 
+use super::alias::Known;
 use super::crowd::Kept;
 use super::ledger::Deltas;
 use crate::store::StoreError;
@@ -29,6 +30,8 @@ pub(super) struct Txn<'a> {
     pub(super) deltas: &'a mut Deltas,
     /// Lives longer than the transaction.
     pub(super) kept: &'a mut Kept,
+    /// The same.
+    pub(super) aliases: &'a mut Known,
 }
 
 /// A piece of work, its type forgotten: what the queue holds.
@@ -85,6 +88,7 @@ impl Writer {
             page: page.map_err(std::io::Error::other)?.unsigned_abs(),
             faults: faults.clone(),
             kept: Kept::default(),
+            aliases: Known::default(),
         };
         thread.count_free_pages().map_err(std::io::Error::other)?;
         let thread = std::thread::Builder::new()
@@ -162,6 +166,7 @@ struct Thread {
     page: u64,
     faults: Arc<AtomicU64>,
     kept: Kept,
+    aliases: Known,
 }
 
 impl Thread {
@@ -221,6 +226,7 @@ impl Thread {
             self.roll_back();
             // What was counted did not come about.
             self.kept = Kept::default();
+            self.aliases = Known::default();
             StoreError::Unavailable(error)
         })
     }
@@ -231,6 +237,7 @@ impl Thread {
             conn: &self.conn,
             deltas: &mut deltas,
             kept: &mut self.kept,
+            aliases: &mut self.aliases,
         };
         for work in batch.iter_mut() {
             work.run(&mut txn)?;

@@ -4,9 +4,10 @@
 use super::claim::unreadable;
 use super::damage::{self, Text};
 use super::scripts::rank;
-use super::{Call, Store};
+use super::{Call, Store, keys_of};
 use crate::domain::{
-    ChannelId, Incoming, Keyword, OptOut, Person, Phone, Reply, StatusEvent, UnixMs,
+    AccountId, ChannelId, Incoming, Keyword, OptOut, Person, Phone, Reply, StatusEvent, UnixMs,
+    UserId,
 };
 use crate::store::seen::Mark;
 use crate::store::{EventRules, Folded, StoreError, row};
@@ -15,14 +16,25 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 /// Emitted, superseded, unmatched, inferred, channels to ring, keys that are damaged, misdated, opted
-/// out of all messages and of promotions.
-pub(super) type Fold = (u32, u32, u32, u32, Vec<Text>, Vec<Text>, u32, u32, u32);
+/// out of all messages and of promotions, names that were not linked.
+pub(super) type Fold = (u32, u32, u32, u32, Vec<Text>, Vec<Text>, u32, u32, u32, u32);
 /// Told, repeated, unmatched, start; then events that went for newer ones.
 type Replies = Vec<u32>;
 
 /// Adds what a script folded, and tells of what it found damaged.
 pub(super) fn add(folded: &mut Folded, fold: Fold) {
-    let (emitted, superseded, unmatched, inferred, ring, damaged, misdated, all, marketing) = fold;
+    let (
+        emitted,
+        superseded,
+        unmatched,
+        inferred,
+        ring,
+        damaged,
+        misdated,
+        all,
+        marketing,
+        conflicts,
+    ) = fold;
     damage::tell(damaged.iter().map(Text::shown));
     folded.emitted += emitted;
     folded.superseded += superseded;
@@ -31,6 +43,7 @@ pub(super) fn add(folded: &mut Folded, fold: Fold) {
     folded.misdated += misdated;
     folded.opted_out += all;
     folded.opted_out_of_marketing += marketing;
+    folded.alias_conflicts += conflicts;
     let ring = ring
         .iter()
         .filter_map(|channel| ChannelId::parse(channel.as_str()).ok());
@@ -48,7 +61,7 @@ impl Store {
         let mut known = HashSet::new();
         for &phone in people {
             let mut ask = redis::cmd("EXISTS");
-            for number in Person::of(phone).numbers() {
+            for number in self.numbers_of(&rules.account, phone).await? {
                 ask.arg(format!("{prefix}r:{}", number.digits()));
             }
             if self.shared.link.command::<u32>(&ask).await? > 0 {
@@ -56,6 +69,27 @@ impl Store {
             }
         }
         Ok(known)
+    }
+
+    /// All numbers of the person of this one, those too that the account learnt.
+    pub async fn numbers_of(
+        &self,
+        account: &AccountId,
+        phone: Phone,
+    ) -> Result<Vec<Phone>, StoreError> {
+        let person = Person::of(phone);
+        let key = person.key().digits();
+        let mut ask = redis::cmd("HMGET");
+        ask.arg(format!("{}al", keys_of(account)))
+            .arg(&key)
+            .arg(format!("={key}"));
+        let learnt: Vec<Option<Text>> = self.shared.link.command(&ask).await?;
+        let learnt = learnt
+            .iter()
+            .flatten()
+            .find_map(|number| Phone::parse(number.as_str()).ok());
+        let learnt = learnt.into_iter().flat_map(|one| Person::of(one).numbers());
+        Ok(person.numbers().chain(learnt).collect())
     }
 
     /// Stores what a webhook brought, in its order.
@@ -81,7 +115,8 @@ impl Store {
             .arg(now.minus(rules.reply_window).0)
             .arg(u8::from(rules.relay_unmatched))
             .arg(own)
-            .arg(rules.early().as_millis().to_string());
+            .arg(rules.early().as_millis().to_string())
+            .arg(u8::from(rules.vouched));
         let mut folded = Folded::default();
         let events = events.into();
         for event in events.iter() {
@@ -90,7 +125,8 @@ impl Store {
                 Incoming::Reply(reply) => push_reply(&mut call, &rules, reply)?,
                 Incoming::Other { kind, raw, times } => {
                     let count = times.to_string();
-                    push(&mut call, ["o", kind, raw, &count, "", "", "", "", "", ""]);
+                    let fields = ["o", kind, raw, &count, "", "", "", "", "", "", ""];
+                    push(&mut call, fields);
                     folded.other.push((kind, *times));
                 }
             }
@@ -108,7 +144,8 @@ impl Store {
     }
 }
 
-fn push(call: &mut Call<'_>, fields: [&str; 10]) {
+/// The fields of one event: as many as the script reads of each.
+fn push(call: &mut Call<'_>, fields: [&str; 11]) {
     fields.iter().for_each(|field| call.push(*field));
 }
 
@@ -123,9 +160,10 @@ fn push_status(call: &mut Call<'_>, event: &StatusEvent) {
         .recipient
         .map_or_else(String::new, |to| to.number().to_string());
     let id = event.provider_id.as_str();
+    let user = event.user.as_ref().map_or("", UserId::as_str);
     push(
         call,
-        ["s", id, &rank, &at, &to, &failure, &said, "", "", ""],
+        ["s", id, &rank, &at, &to, &failure, &said, user, "", "", ""],
     );
 }
 
@@ -145,10 +183,11 @@ fn push_reply(call: &mut Call<'_>, rules: &EventRules, reply: &Reply) -> Result<
         None => "",
     };
     let text = reply.text.trim();
+    let user = reply.user.as_ref().map_or("", UserId::as_str);
     push(
         call,
         [
-            "r", &mark.name, &life, &from, &shown, context, text, &json, &at, keyword,
+            "r", &mark.name, &life, &from, &shown, context, text, &json, &at, keyword, user,
         ],
     );
     Ok(())

@@ -82,6 +82,7 @@ async fn the_time_of_the_event_is_told(new: NewWorld) {
         status: Read,
         at: Some(at(-5)),
         recipient: None,
+        user: None,
         error: None,
     });
     world.events(vec![event("P1", Sent, None), dated], 7).await;

@@ -40,6 +40,7 @@ macro_rules! stories {
 }
 
 mod accept;
+mod alias;
 mod archive;
 mod callbacks;
 mod claim;

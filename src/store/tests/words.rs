@@ -73,6 +73,7 @@ pub(in crate::store) fn event(id: &str, status: Status, to: Option<u64>) -> Inco
         status,
         at: None,
         recipient: to.map(phone),
+        user: None,
         error: (status == Status::Failed).then(|| "1013 not on WhatsApp".into()),
     })
 }
@@ -86,6 +87,7 @@ pub(in crate::store) fn stopped(id: &str, to: Option<u64>) -> Incoming {
         status: Status::Failed,
         at: None,
         recipient: to.map(phone),
+        user: None,
         error: Some(STOPPED.into()),
     })
 }
@@ -94,6 +96,7 @@ pub(in crate::store) fn reply(from: u64, text: &str) -> Reply {
     Reply {
         id: None,
         from: Some(phone(from)),
+        user: None,
         context: None,
         text: text.into(),
         at: None,

@@ -1,6 +1,6 @@
 //! What brings a file of an older layout up to date, from each layout to the next.
 
-use super::{EVENTS, EVENTS_IN_ORDER, OPT_OUTS};
+use super::{ALIASES, EVENTS, EVENTS_IN_ORDER, OPT_OUTS};
 
 /// From layout 1, which knew no second home of the records, to layout 2. The two columns are added
 /// without touching a row, so it takes no longer on a large file.
@@ -61,18 +61,39 @@ CREATE INDEX callback_dead_age ON callback (created) WHERE ready = 2;
 /// From layout 5, which knew no scope of an opt-out, to layout 6: all there were are for all messages.
 /// They are written anew; no other table is touched.
 const OPT_OUTS_APART: &str = "ALTER TABLE opt_out RENAME TO opt_out_5;";
+const OPT_OUTS_6: &str = "
+CREATE TABLE opt_out (
+    channel TEXT NOT NULL,
+    phone   INTEGER NOT NULL,
+    scope   INTEGER NOT NULL,
+    at      INTEGER NOT NULL,
+    PRIMARY KEY (channel, phone, scope)
+) STRICT, WITHOUT ROWID;
+";
 const FROM_5: &str = "
 INSERT INTO opt_out (channel, phone, scope, at) SELECT channel, phone, 0, at FROM opt_out_5;
 DROP TABLE opt_out_5;
 ";
 
+/// From layout 6, which knew people by their numbers only, to layout 7: opt-outs are written anew, each with
+/// the account of its channel, as a message of it says. One message of each is read.
+const OPT_OUTS_APART_6: &str = "ALTER TABLE opt_out RENAME TO opt_out_6;";
+const FROM_6: &str = "
+INSERT INTO opt_out (channel, phone, scope, at, account)
+SELECT channel, phone, scope, at,
+       coalesce((SELECT account FROM message WHERE message.channel = opt_out_6.channel LIMIT 1), '')
+  FROM opt_out_6;
+DROP TABLE opt_out_6;
+";
+
 /// What brings a file of each older layout to the next one.
-const STEPS: [(i64, &[&str]); 5] = [
+const STEPS: [(i64, &[&str]); 6] = [
     (1, &[FROM_1]),
     (2, &[EVENTS_APART, EVENTS, FROM_2]),
     (3, &[FROM_3]),
     (4, &[EVENTS_IN_ORDER]),
-    (5, &[OPT_OUTS_APART, OPT_OUTS, FROM_5]),
+    (5, &[OPT_OUTS_APART, OPT_OUTS_6, FROM_5]),
+    (6, &[OPT_OUTS_APART_6, OPT_OUTS, FROM_6, ALIASES]),
 ];
 
 /// What brings a file of one layout to a later one, if there was such a layout.

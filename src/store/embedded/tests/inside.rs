@@ -110,7 +110,8 @@ async fn r_18_an_opt_out_of_an_older_version_counts_for_both_numbers() {
         let rig = Rig::new();
         testing::beside(rig.dir.path())
             .execute(
-                "INSERT INTO opt_out (channel, phone, scope, at) VALUES ('a', ?1, 0, 0)",
+                "INSERT INTO opt_out (channel, phone, scope, at, account)
+                 VALUES ('a', ?1, 0, 0, 'acc')",
                 [kept],
             )
             .unwrap();

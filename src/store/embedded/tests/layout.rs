@@ -100,6 +100,10 @@ async fn a_file_of_layout_1_is_brought_up_to_date() {
     // R-21: an opt-out of that time is one of all messages.
     let refused = rig.accept("m8", 8, 4).await;
     assert_eq!(refused, Accepted::OptedOut(OptOut::All));
+    // And of the account of its channel, so that it counts for another number of the person too.
+    rig.event("P1", Status::Read, Some(8), 5).await;
+    let refused = rig.accept("m9", 1, 6).await;
+    assert_eq!(refused, Accepted::OptedOut(OptOut::All));
     let dir = rig.closed();
     // The same tables and indexes as in a new file.
     let (new, _store) = testing::store();
@@ -113,10 +117,15 @@ async fn a_file_of_any_older_layout_is_brought_up_to_date() {
         let dir = tempfile::tempdir().unwrap();
         let old = testing::beside(dir.path());
         let steps = schema::older::steps(1, layout).unwrap();
+        let scope = if layout < 6 { "" } else { ", scope" };
+        let opt_out = format!(
+            "INSERT INTO opt_out (channel, phone, at{scope}) VALUES ('a', 12025550008, 1899999000000{});",
+            if layout < 6 { "" } else { ", 0" }
+        );
         let rows = format!(
             "INSERT INTO event (account, channel, kind, provider_id, status, received_at)
              VALUES ('acc', 'a', 'status', 'P9', 'sent', 1899999000000);
-             INSERT INTO opt_out (channel, phone, at) VALUES ('a', 12025550008, 1899999000000);
+             {opt_out}
              PRAGMA user_version = {layout};"
         );
         let tables = include_str!("layout_1.sql");

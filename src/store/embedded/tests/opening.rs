@@ -96,7 +96,11 @@ fn a_file_of_a_newer_program_is_refused_and_left_alone() {
     assert!(matches!(error, StoreError::Unreadable(_)), "{error:?}");
     let text = error.to_string();
     assert!(text.contains("999") && text.contains("upgrade"), "{text}");
-    beside.execute_batch("PRAGMA user_version = 5").unwrap();
+    let own = format!(
+        "PRAGMA user_version = {}",
+        crate::store::embedded::schema::LAYOUT
+    );
+    beside.execute_batch(&own).unwrap();
     testing::open(dir.path());
 }
 

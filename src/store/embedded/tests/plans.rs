@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use std::collections::BTreeSet;
 
 /// Look-ups that find a few rows, whatever is stored: good for any statement.
-const LOOK_UPS: [&str; 11] = [
+const LOOK_UPS: [&str; 14] = [
     "INTEGER PRIMARY KEY (rowid=?)",
     "message_key (channel=? AND msg_id=?)",
     "message_provider (account=? AND provider_id=?)",
@@ -18,13 +18,22 @@ const LOOK_UPS: [&str; 11] = [
     "callback_order (lane=? AND ord=?)",
     "callback_dead (lane=? AND ord=?)",
     "PRIMARY KEY (channel=? AND phone=?)",
+    "opt_out_name (account=? AND phone=?)",
+    "PRIMARY KEY (account=? AND kind=? AND alias=?)",
+    "alias_person (account=? AND kind=? AND person=?)",
     "PRIMARY KEY (account=? AND id=?)",
     "PRIMARY KEY (key=?)",
 ];
 
 /// What else a statement reads: its source, a part of its text, by which index or how, and why that
 /// is not much.
-const OTHERS: [(&str, &str, &str, &str); 53] = [
+const OTHERS: [(&str, &str, &str, &str); 54] = [
+    (
+        "alias",
+        "AND kind = ?2 LIMIT 1",
+        "alias_person (account=? AND kind=?)",
+        "the first, and once: it is remembered",
+    ),
     (
         "read",
         "AND due < ?2 LIMIT ?3",

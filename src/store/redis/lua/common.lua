@@ -19,6 +19,9 @@
 --   oe:CHANNEL          the last 1000 events that are not relayed, by when
 --   oo:CHANNEL          opted out of all messages  om:CHANNEL  of promotions
 --   rs                  replies seen, by when
+--   al                  what else people are called (DESIGN section 13): the canonical other number, or the user
+--                       id -> the number dialled; = and a canonical number -> the other one; @ and the same -> the
+--                       user id
 --   c:N                 a callback: order|message|tries|created|row
 --   co:LANE:CHANNEL:ORDER  callbacks of one message (person, by `key_of`), in order; the first is ready or taken
 --   cr:LANE:CHANNEL     ready, by due              dl:LANE:CHANNEL  dead letters, by age
@@ -31,7 +34,7 @@
 -- Kept by others: pace, calls (pace.lua), token, templates, lock:NAME.
 local P = KEYS[1]
 local HISTORY_LIMIT = 16384
-local folded = { emitted = 0, superseded = 0, unmatched = 0, inferred = 0, misdated = 0, oo = 0, om = 0, ring = {} }
+local folded = { emitted = 0, superseded = 0, unmatched = 0, inferred = 0, misdated = 0, oo = 0, om = 0, conflicts = 0, ring = {} }
 -- Keys of which something is missing or not what a program of ours writes. Nobody else may notice
 -- (tests/damage.rs); claims, ends, sweeps and events tell of them.
 local damage = {}
@@ -91,9 +94,87 @@ local function opted_out(scope, channel, phone)
   return false
 end
 
--- Answers how many of the person's numbers are new there.
-local function opt_out(scope, channel, phone)
-  return call('SADD', P .. scope .. ':' .. channel, unpack(numbers_of(phone)))
+-- Values of `al`; false where there is none, or none that we write.
+local function known_as(...)
+  local values = call('HMGET', P .. 'al', ...)
+  for at, value in ipairs(values) do
+    if value and string.find(value, '[^%w._-]') then values[at] = false end
+  end
+  return values
+end
+
+-- The same of a name that stands for a number dialled.
+local function dialled(name)
+  local to = known_as(name)[1]
+  return to and string.find(to, '^%d+$') and to
+end
+
+-- All numbers of a person, those too that were learnt.
+local function all_numbers(phone)
+  local numbers, key = numbers_of(phone), key_of(phone)
+  local learnt = known_as(key, '=' .. key)
+  local other = learnt[1] or learnt[2]
+  for _, spelled in ipairs(other and numbers_of(other) or {}) do numbers[#numbers + 1] = spelled end
+  return numbers
+end
+
+-- A person opts out, by their numbers or by a user id. Answers how many of them are new there.
+local function opt_out(scope, channel, names)
+  local new = call('SADD', P .. scope .. ':' .. channel, unpack(names))
+  if new > 0 then call('SADD', P .. 'channels', channel) end
+  return new
+end
+
+-- What somebody opted out of by one of these names holds for the others too, in all channels of the account.
+-- `ask` is SISMEMBER, or SREM where the name is of no use any more.
+local function copy_opt_outs(from, names, ask)
+  for _, channel in ipairs(call('SMEMBERS', P .. 'channels')) do
+    for _, scope in ipairs({ 'oo', 'om' }) do
+      for _, name in ipairs(from) do
+        if call(ask, P .. scope .. ':' .. channel, name) == 1 then opt_out(scope, channel, names) end
+      end
+    end
+  end
+end
+
+-- Whether the two numbers are one person's from now on.
+local function is_linked(to, number)
+  local key, other = key_of(to), key_of(number)
+  local learnt = known_as(other, key, '=' .. other, '=' .. key, '@' .. other, '@' .. key)
+  for at, of in ipairs({ key, other }) do
+    if learnt[at] then return key_of(learnt[at]) == of end
+  end
+  if learnt[3] or learnt[4] or learnt[5] and learnt[6] then return false end
+  call('HSET', P .. 'al', other, to, '=' .. key, other)
+  if learnt[5] then
+    call('HSET', P .. 'al', learnt[5], to, '@' .. key, learnt[5])
+    call('HDEL', P .. 'al', '@' .. other)
+  end
+  copy_opt_outs(numbers_of(to), numbers_of(number), 'SISMEMBER')
+  copy_opt_outs(numbers_of(number), numbers_of(to), 'SISMEMBER')
+  return true
+end
+
+-- Whether the user id is this person's from now on.
+local function is_linked_user(to, user)
+  local key = key_of(to)
+  local learnt = known_as(user, key)
+  -- Of two numbers of one person, the one that the other is linked to.
+  local root = learnt[2] and key_of(learnt[2]) or key
+  if learnt[1] then return key_of(learnt[1]) == root end
+  if known_as('@' .. root)[1] then return false end
+  call('HSET', P .. 'al', user, learnt[2] or to, '@' .. root, user)
+  copy_opt_outs({ user }, all_numbers(to), 'SREM')
+  return true
+end
+
+-- What else the person of a number is called, as an event says that is certainly theirs: one name of a kind,
+-- and nobody else's.
+local function learn(to, number, user)
+  if number ~= '' and number ~= to and key_of(number) ~= key_of(to) and not is_linked(to, number) then
+    folded.conflicts = folded.conflicts + 1
+  end
+  if user ~= '' and not is_linked_user(to, user) then folded.conflicts = folded.conflicts + 1 end
 end
 
 -- Whether a failure, as JSON, is because the person stopped promotions.
@@ -319,7 +400,7 @@ local function fold(id, status, at, failure, text, now)
   local after = STATUS[status] and tonumber(string.sub(FOLDS, at_fold, at_fold))
   if not (m[1] and m[2] and after) then return damaged(key_m(id)) end
   -- Whatever MoEngage is told: it is about the person, not about this message.
-  local out = m[4] and opts_out(failure) and opt_out('om', m[1], m[4]) > 0
+  local out = m[4] and opts_out(failure) and opt_out('om', m[1], all_numbers(m[4])) > 0
   if out then folded.om = folded.om + 1 end
   if after == 0 then
     folded.superseded = folded.superseded + 1
@@ -385,10 +466,13 @@ local function match_early(id, provider_id, now)
   call('DEL', key)
   call('ZREM', P .. 'ez', provider_id)
   call('ZREM', P .. 'ask', provider_id)
+  -- An id that was found by whom a status names teaches nothing of that.
+  local m = fields(id, 'to', 'in')
   for _, entry in ipairs(early) do
     local status, at, received, to, _, _, cut, rest = split_event(entry)
     if status then
       if to ~= '' then call('SREM', P .. 'er:' .. to, provider_id) end
+      if m[1] and not m[2] then learn(m[1], to, '') end
       -- By how much our clocks disagreed when it came is not kept, so the acceptance is no bound here.
       at = believed(id, at, false, math.huge, received)
       cut = tonumber(cut)
@@ -467,7 +551,7 @@ end
 -- Evidence for a send whose outcome nobody knows (DESIGN G3): exactly one message to the person in
 -- doubt, not being sent right now, exactly one unmatched provider id that names the person.
 local function weigh(to, now)
-  local numbers = to and numbers_of(to)
+  local numbers = to and all_numbers(to)
   local id = to and only_doubt(numbers)
   if not id then return end
   local m = fields(id, 's', 'ta', 'ch', 'lo')
@@ -550,5 +634,5 @@ local function answer()
   local rung = {}
   for channel in pairs(folded.ring) do rung[#rung + 1] = channel end
   return { folded.emitted, folded.superseded, folded.unmatched, folded.inferred, rung, damage, folded.misdated,
-    folded.oo, folded.om }
+    folded.oo, folded.om, folded.conflicts }
 end

@@ -1,12 +1,12 @@
 -- Writes D and E in one: an event is stored, matched, folded and queued for MoEngage together.
 -- channel, now, the oldest message that a reply without context may answer, whether replies that
 -- answer nothing are told, the channel's own number, how long before the acceptance (ms) an event may
--- have happened, then ten fields an event:
---   s provider id, status, at, phone, failure as JSON, failure in words
+-- have happened, whether the caller showed the secret, then eleven fields an event:
+--   s provider id, status, at, phone, failure as JSON, failure in words, user id
 --   r what it is known by, for how long (ms) or nothing, phone or nothing, who it is for the history,
---     context, text, text as JSON, at, what it opts out of (oo, om), start or nothing
+--     context, text, text as JSON, at, what it opts out of (oo, om), start or nothing, user id
 --   o kind, what came, how often
-local channel, now, since, relay_unmatched, own, early = unpack(ARGV, 1, 6)
+local channel, now, since, relay_unmatched, own, early, vouched = unpack(ARGV, 1, 7)
 local crowded_out = 0
 local replies = { told = 0, repeated = 0, unmatched = 0, start = 0 }
 
@@ -39,13 +39,17 @@ local function is_known(key, before, status, to, failure)
 end
 
 -- Answers how many are kept for a receipt to come.
-local function take_status(provider_id, status, at, to, failure, text)
+local function take_status(provider_id, status, at, to, failure, text, user)
   local id = call('GET', P .. 'p:' .. provider_id)
   if id and call('EXISTS', key_m(id)) == 1 then
-    at = believed(id, at, fields(id, 'ac')[1], early, now)
+    local m = fields(id, 'ac', 'to', 'in')
+    -- An id that was found by whom a status names teaches nothing of that.
+    if m[2] and not m[3] then learn(m[2], to, user) end
+    at = believed(id, at, m[1], early, now)
     fold(id, tonumber(status), at, failure, text, now)
     return 0
   end
+  if to == '' and user ~= '' then to = dialled(user) or '' end
   local key = P .. 'e:' .. provider_id
   -- Written first: mostly it is the only one, and nothing need be read.
   local before = call('RPUSH', key, table.concat(
@@ -89,9 +93,9 @@ end
 -- The message of a person in doubt that has a button of this label: its id is not known yet, as a tap
 -- may overtake the answer to the send. It must be the only one, and its outcome still open: what was told
 -- long ago may be what was tapped, as may be what others sent, and nobody can tell.
-local function tapped_in_doubt(from, text)
+local function tapped_in_doubt(numbers, text)
   local found, open
-  for _, phone in ipairs(from ~= '' and numbers_of(from) or {}) do
+  for _, phone in ipairs(numbers) do
     local ids = call('SMEMBERS', P .. 'x:' .. phone)
     -- Beside these there may be some that were not looked at.
     if #ids > MOST_WEIGHED then return nil end
@@ -122,17 +126,18 @@ local function latest_to(phone)
   return asked, asked_at, 0
 end
 
--- The message that a reply belongs to, and whether the person answered that very message.
-local function answered(from, context, text)
+-- The message that a reply of who has these numbers belongs to, whether the person answered that very message,
+-- and whether the reply names its id, which came with its receipt.
+local function answered(numbers, context, text)
   if context ~= '' then
     local id = call('GET', P .. 'p:' .. context)
-    local m = id and fields(id, 'ch', 'mi')
-    if m and m[1] and m[2] then return id, true end
-    local in_doubt = tapped_in_doubt(from, text)
+    local m = id and fields(id, 'ch', 'mi', 'in')
+    if m and m[1] and m[2] then return id, true, not m[3] end
+    local in_doubt = tapped_in_doubt(numbers, text)
     if in_doubt then return in_doubt, true end
   end
   local latest, latest_at, latest_reached
-  for _, phone in ipairs(from ~= '' and numbers_of(from) or {}) do
+  for _, phone in ipairs(numbers) do
     local id, accepted, reached = latest_to(phone)
     local better = id and (not latest or reached > latest_reached
       or reached == latest_reached and accepted > latest_at)
@@ -154,32 +159,53 @@ local function seen_before(name, life)
 end
 
 -- What a word asks for. START does not undo a stop of promotions, which the person made at WhatsApp itself.
-local function obey(keyword, channel, phone)
-  if keyword ~= 'start' then return opt_out(keyword, channel, phone) end
-  call('SREM', P .. 'oo:' .. channel, unpack(numbers_of(phone)))
+local function obey(keyword, channel, names)
+  if keyword ~= 'start' then return opt_out(keyword, channel, names) end
+  call('SREM', P .. 'oo:' .. channel, unpack(names))
 end
 
-local function take_reply(name, life, from, shown, context, text, text_json, at, keyword)
+-- All numbers of who writes, and the number that was dialled of whom a name is known of.
+local function writer(from, user)
+  local known = from ~= '' and dialled(key_of(from)) or user ~= '' and dialled(user) or ''
+  local numbers = from ~= '' and all_numbers(from) or {}
+  for _, number in ipairs(numbers) do
+    if number == known then return numbers, known end
+  end
+  for _, number in ipairs(known ~= '' and all_numbers(known) or {}) do numbers[#numbers + 1] = number end
+  return numbers, known
+end
+
+local function take_reply(name, life, from, shown, context, text, text_json, at, keyword, user)
   local repeated, stops = seen_before(name, life), folded[keyword]
   -- By its content alone it may be another STOP, written after a START (seen.rs).
   if repeated and not (life ~= '' and stops) then
     replies.repeated = replies.repeated + 1
     return
   end
-  local id, quoted = answered(from, context, text)
-  local home, msg_id, person, waba, payload, accepted = channel, nil, from, own, 'null', false
+  local numbers, known = writer(from, user)
+  local id, quoted, certain = answered(numbers, context, text)
+  local home, msg_id, person, waba, payload, accepted = channel, nil, known ~= '' and known or from, own, 'null', false
   if id then
     local m = fields(id, 'ch', 'mi', 'to', 'ac')
     home, msg_id, waba, accepted = m[1], m[2], from_of(id), m[4]
     -- WhatsApp may spell the number of the same person in another way, and MoEngage knows only this one.
-    person = number(id, m[3]) and m[3] or from
+    person = number(id, m[3]) and m[3] or person
+    -- Whoever shows no secret can make up both ends.
+    if certain and vouched == '1' and number(id, m[3]) then learn(m[3], from, user) end
     if quoted then payload = tapped(id, text) end
   elseif waba == '' then
     waba = call('HGET', P .. 'num', channel) or ''
   end
-  if keyword ~= '' and person ~= '' then
-    obey(keyword, home, person)
-    if from ~= '' and from ~= person then obey(keyword, home, from) end
+  -- One of whom nothing but a user id is known opts out by that.
+  local by_user = person == '' and user ~= '' and vouched == '1'
+  if keyword ~= '' and (person ~= '' or by_user) then
+    if by_user then numbers = { user } end
+    for _, one in ipairs({ person, from }) do
+      if one ~= '' then
+        for _, spelled in ipairs(all_numbers(one)) do numbers[#numbers + 1] = spelled end
+      end
+    end
+    obey(keyword, home, numbers)
     if not repeated and stops then
       folded[keyword] = stops + 1
     elseif not repeated then
@@ -190,7 +216,7 @@ local function take_reply(name, life, from, shown, context, text, text_json, at,
     replies.repeated = replies.repeated + 1
     return
   end
-  -- Of one who is named by a user id only, a message of ours would say whose it is.
+  -- Of one who is named by an unknown user id only, a message of ours would say whose it is.
   if person == '' or not id and keyword == '' and relay_unmatched ~= '1' then
     replies.unmatched = replies.unmatched + 1
     keep_other('unmatched_reply', text)
@@ -208,13 +234,13 @@ local function take_reply(name, life, from, shown, context, text, text_json, at,
 end
 
 local events, kept = 0, 0
-for at = 7, #ARGV, 10 do
+for at = 8, #ARGV, 11 do
   local kind = ARGV[at]
   if kind == 's' then
-    kept = kept + take_status(unpack(ARGV, at + 1, at + 6))
+    kept = kept + take_status(unpack(ARGV, at + 1, at + 7))
     events = events + 1
   elseif kind == 'r' then
-    take_reply(unpack(ARGV, at + 1, at + 9))
+    take_reply(unpack(ARGV, at + 1, at + 10))
     events = events + 1
   else
     keep_other(ARGV[at + 1], ARGV[at + 2])

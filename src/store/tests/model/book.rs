@@ -28,6 +28,11 @@ pub(super) fn person_of(n: u64) -> u64 {
     n / 2 % 2
 }
 
+/// Another number of the kth person, or of the other one: whose it is, the first status of a message says.
+pub(super) fn other_number(k: u64) -> u64 {
+    2 + k
+}
+
 /// Whether the nth message is a promotion.
 pub(super) fn is_promotion(n: u64) -> bool {
     n.is_multiple_of(3)
@@ -127,6 +132,8 @@ pub(super) struct Book {
     ids: BTreeMap<String, u64>,
     pub(super) queues: BTreeMap<(usize, Line), Queue>,
     opted_out: BTreeSet<(usize, u64, OptOut)>,
+    /// Whose the other numbers are.
+    aliases: BTreeMap<u64, u64>,
     pub(super) ledgers: [Ledger; 2],
 }
 
@@ -142,6 +149,7 @@ impl Book {
             ids: BTreeMap::new(),
             queues: BTreeMap::new(),
             opted_out: BTreeSet::new(),
+            aliases: BTreeMap::new(),
             ledgers: [Ledger::default(); 2],
         }
     }
@@ -367,20 +375,56 @@ impl Book {
         let mut matched = Vec::new();
         self.early.retain(|one| {
             if one.id == id {
-                matched.push((one.said, one.came.0));
+                matched.push((one.said, one.came.0, one.person));
             }
             one.id != id
         });
-        for (said, came) in matched {
+        for (said, came, named) in matched {
+            self.learn(n, named);
             self.fold(n, said, came);
+        }
+    }
+
+    /// Who has this number, as far as that is known.
+    fn who(&self, number: u64) -> u64 {
+        self.aliases.get(&number).copied().unwrap_or(number)
+    }
+
+    /// All numbers of a person.
+    fn numbers(&self, person: u64) -> Vec<u64> {
+        let others = self.aliases.iter().filter(|(_, of)| **of == person);
+        others.map(|(other, _)| *other).chain([person]).collect()
+    }
+
+    /// A status of a message names its person by this number.
+    fn learn(&mut self, n: u64, named: Option<u64>) {
+        let person = person_of(n);
+        let Some(other) = named.filter(|named| *named != person) else {
+            return;
+        };
+        let is_linked = self.aliases.contains_key(&other) || self.numbers(person).len() > 1;
+        if self.messages[&n].inferred || is_linked {
+            return;
+        }
+        self.aliases.insert(other, person);
+        // What one of the two does not want, nobody of them wants.
+        let of_both = |(_, number, _): &&(usize, u64, OptOut)| [other, person].contains(number);
+        let unwanted: Vec<_> = self.opted_out.iter().filter(of_both).copied().collect();
+        for (home, _, scope) in unwanted {
+            self.opt_out(home, person, scope);
+        }
+    }
+
+    fn opt_out(&mut self, home: usize, person: u64, scope: OptOut) {
+        for number in self.numbers(person) {
+            self.opted_out.insert((home, number, scope));
         }
     }
 
     fn fold(&mut self, n: u64, (status, stopped): Said, at_seconds: i64) {
         if stopped {
             // Whatever is told of the message.
-            let marketing = (channel_of(n), person_of(n), OptOut::Marketing);
-            self.opted_out.insert(marketing);
+            self.opt_out(channel_of(n), person_of(n), OptOut::Marketing);
         }
         let kept = self.messages.get_mut(&n).unwrap();
         let (next, emit) = kept.progress.fold(status);
@@ -411,7 +455,8 @@ impl Book {
         };
         let n = names[place];
         let since = self.messages[&n].attempted;
-        let named = self.early.iter().filter(|one| one.person == Some(person));
+        let of_person = |one: &&Early| one.person.map(|named| self.who(named)) == Some(person);
+        let named = self.early.iter().filter(of_person);
         let mut ids: BTreeSet<String> = named.map(|one| one.id.clone()).collect();
         ids.retain(|id| {
             let first = self.early.iter().find(|one| one.id == *id);
@@ -430,8 +475,9 @@ impl Book {
 
     pub(super) fn event(&mut self, channel: usize, id: &str, said: Said, person: Option<u64>) {
         self.ledgers[channel].events += 1;
-        if let Some(n) = self.ids.get(id) {
-            return self.fold(*n, said, self.now);
+        if let Some(n) = self.ids.get(id).copied() {
+            self.learn(n, person);
+            return self.fold(n, said, self.now);
         }
         let came = (self.now, self.next());
         let same = |one: &Early| {
@@ -449,7 +495,7 @@ impl Book {
             });
         }
         if let Some(person) = person {
-            self.weigh(person);
+            self.weigh(self.who(person));
         }
     }
 
@@ -458,8 +504,9 @@ impl Book {
         self.ledgers[channel].events += i64::try_from(replies).unwrap();
     }
 
-    pub(super) fn reply(&mut self, channel: usize, person: u64, word: &str, sent: UnixMs) {
+    pub(super) fn reply(&mut self, channel: usize, number: u64, word: &str, sent: UnixMs) {
         self.ledgers[channel].events += 1;
+        let person = self.who(number);
         let reached = |(n, kept): &(&u64, &Kept)| {
             let may_have = !matches!(kept.life.state, State::Queued | State::Failed);
             person_of(**n) == person
@@ -484,13 +531,15 @@ impl Book {
         let home = answered.map_or(channel, channel_of);
         match word {
             "stop" => {
-                self.opted_out.insert((home, person, OptOut::All));
+                self.opt_out(home, person, OptOut::All);
             }
             "stop promotions" => {
-                self.opted_out.insert((home, person, OptOut::Marketing));
+                self.opt_out(home, person, OptOut::Marketing);
             }
             "start" => {
-                self.opted_out.remove(&(home, person, OptOut::All));
+                for number in self.numbers(person) {
+                    self.opted_out.remove(&(home, number, OptOut::All));
+                }
             }
             _ if answered.is_none() => return,
             _ => {}

@@ -43,7 +43,7 @@ enum Op {
         events: Vec<Event>,
         lost: bool,
     },
-    /// A person writes.
+    /// A person writes, by one of their numbers.
     Reply {
         channel: usize,
         person: u64,
@@ -130,6 +130,8 @@ type Said = (Status, bool);
 #[derive(Debug, Clone, Copy)]
 enum Of {
     Claim(usize),
+    /// The same, and it names its person by the other number of the first or the second.
+    ClaimAs(usize, u64),
     Nobody(u64, u64),
 }
 
@@ -145,7 +147,8 @@ fn seldom() -> impl Strategy<Value = bool> {
 fn any_event() -> impl Strategy<Value = Event> {
     let of = prop_oneof![
         6 => (0..6usize).prop_map(Of::Claim),
-        1 => (0..2u64, 0..2u64).prop_map(|(which, person)| Of::Nobody(which, person)),
+        1 => (0..6usize, 0..2u64).prop_map(|(which, other)| Of::ClaimAs(which, other)),
+        1 => (0..2u64, 0..4u64).prop_map(|(which, person)| Of::Nobody(which, person)),
     ];
     let named = prop_oneof![3 => Just(true), 1 => Just(false)];
     let said = prop_oneof![
@@ -173,7 +176,7 @@ fn any_op() -> impl Strategy<Value = Op> {
         12 => (0..5usize, end, seldom()).prop_map(|(claim, end, lost)| Op::End { claim, end, lost }),
         8 => (0..2usize, events, seldom())
             .prop_map(|(channel, events, lost)| Op::Events { channel, events, lost }),
-        2 => (0..2usize, 0..2u64, words, seldom()).prop_map(
+        2 => (0..2usize, 0..4u64, words, seldom()).prop_map(
             |(channel, person, word, lost)| Op::Reply { channel, person, word, lost }
         ),
         5 => (by(), 0..2usize, any_lane(), most, seldom()).prop_map(

@@ -1,7 +1,8 @@
 //! A story being told: each step is made on the store and in the book, and then both are compared.
 
 use super::book::{
-    BRAND, Book, Claim, HOLD, Line, OURS, PAST, channel_of, is_promotion, name_of, person_of,
+    BRAND, Book, Claim, HOLD, Line, OURS, PAST, channel_of, is_promotion, name_of, other_number,
+    person_of,
 };
 use super::*;
 use std::collections::BTreeMap;
@@ -335,7 +336,7 @@ impl Story {
         for Event { of, said, named } in events {
             let id = match of {
                 Of::Nobody(which, person) => (format!("X{which}-{person}"), *person),
-                Of::Claim(which) => {
+                Of::Claim(which) | Of::ClaimAs(which, _) => {
                     let sent = |(_, claim): &(usize, &Claimed)| {
                         let end = &claim.end;
                         let not = matches!(
@@ -347,10 +348,11 @@ impl Story {
                     let found = newest(self.claims.iter().enumerate().filter(sent), *which);
                     let Some(place) = found else { continue };
                     self.claims[place].sent = true;
-                    (
-                        self.claims[place].id.clone(),
-                        person_of(self.book.claims[place].n),
-                    )
+                    let named = match of {
+                        Of::ClaimAs(_, other) => other_number(*other),
+                        _ => person_of(self.book.claims[place].n),
+                    };
+                    (self.claims[place].id.clone(), named)
                 }
             };
             known.push((id.0, *said, named.then_some(id.1)));
@@ -421,7 +423,7 @@ impl Story {
             let line = match &one.callback {
                 Callback::Status(entry) => Line::Statuses(number_of(entry.msg_id.as_str())),
                 Callback::Inbound(entry) => {
-                    let person = (0..2).find(|person| phone(*person) == entry.from);
+                    let person = (0..4).find(|person| phone(*person) == entry.from);
                     Line::Replies(person.unwrap())
                 }
             };
