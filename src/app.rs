@@ -17,7 +17,7 @@ use crew::Crew;
 pub(crate) use listen::cannot_listen;
 use listen::{bind, limits, ops_limits};
 use parts::{AccountParts, Parts};
-pub(crate) use parts::{another, owners};
+pub(crate) use parts::{Verdict, owners, standings};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;

@@ -51,8 +51,11 @@ pub async fn keep_lease(
         let mut kept = Ok(());
         if Instant::now() >= renew_at {
             kept = match outbox.store.stay(&owners).await {
-                Ok(()) => outbox.store.renew().await,
-                Err(taken_over) => Err(taken_over),
+                Ok(()) => {
+                    outbox.is_ours();
+                    outbox.store.renew().await
+                }
+                Err(error) => Err(error),
             };
             let next = if kept.is_ok() {
                 RENEW_EVERY
@@ -75,7 +78,7 @@ pub async fn keep_lease(
             }
             Err(error) if !silent => {
                 silent = true;
-                tracing::warn!(%error, "the store does not answer: messages are refused with 503, \
+                tracing::warn!(%error, "the store cannot be used: messages are refused with 503, \
                     nothing is sent or relayed; tried again several times a second");
                 outbox.failed(&error);
             }

@@ -78,6 +78,11 @@ impl Outbox {
         }
     }
 
+    /// No other installation goes on with what is stored.
+    pub fn is_ours(&self) {
+        alert::over(Code::StoreTakenOver, STORE);
+    }
+
     /// Whether the store failed somebody and has not been proved since.
     pub fn is_in_doubt(&self) -> bool {
         alert::is_open(Code::StoreUnreachable, STORE)

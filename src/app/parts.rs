@@ -6,7 +6,7 @@ mod owner;
 mod stores;
 
 pub(super) use account::AccountParts;
-pub(crate) use owner::{another, owners};
+pub(crate) use owner::{Verdict, owners, standings};
 
 use super::records;
 use crate::archive::Archive;
@@ -56,8 +56,9 @@ pub(super) async fn assemble(config: &Config) -> anyhow::Result<Parts> {
     let stores = Stores::open(config).await?;
     let names = config.channels.iter().map(|channel| channel.id.clone());
     let outbox = Outbox::new(stores.outbox.clone(), names);
-    owner::look(config, &outbox).await?;
+    let owned = owner::look(config, &outbox.store, &stores.tokens).await?;
     moved::look(config, &outbox).await?;
+    owner::keep(owned, &outbox.store, &stores.tokens).await?;
     let mut accounts = Vec::new();
     for account in &config.accounts {
         let parts = AccountParts::make(config, account, &stores, &outbox).await?;

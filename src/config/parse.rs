@@ -194,10 +194,11 @@ fn choice<T: Copy>(text: &str, words: &[(&str, T)]) -> Parsed<T> {
     })
 }
 
-/// Checks the fingerprint of an installation: groups of eight hexadecimal digits.
+/// Checks the fingerprint of an installation: groups of eight hexadecimal digits, and perhaps a count.
 pub(super) fn fingerprint(text: &str) -> Parsed<String> {
+    let (print, turn) = text.split_once('.').unwrap_or((text, "1"));
     let is_group = |group: &str| group.len() == 8 && group.bytes().all(|b| b.is_ascii_hexdigit());
-    match text.split('-').all(is_group) {
+    match print.split('-').all(is_group) && turn.parse::<u32>().is_ok() {
         true => Ok(text.to_ascii_lowercase()),
         false => Err(
             "must be a fingerprint as a refused start names it, such as 1f0c7a93-5be2d884".into(),

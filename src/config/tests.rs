@@ -338,8 +338,15 @@ const CASES: &[Case] = &[
     ),
     (
         "store.take_over",
-        &["1f0c7a93-5be2d884", "1F0C7A93"],
-        &["1f0c7a9", "1f0c7a93-", "-1f0c7a93", "1f0c7a9g", "default"],
+        &["1f0c7a93-5be2d884", "1F0C7A93.2"],
+        &[
+            "1f0c7a9",
+            "1f0c7a93-",
+            "-1f0c7a93",
+            "1f0c7a9g",
+            "1f0c7a93.",
+            "default",
+        ],
     ),
     ("store.data_dir", &["./data", "/var/lib/gateway"], &[]),
     (

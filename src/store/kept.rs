@@ -42,6 +42,14 @@ impl Tokens {
         }
     }
 
+    /// Forgets what belongs to the client that the account had: its tokens, and the template list.
+    pub async fn forget(&self, account: &AccountId) -> Result<(), StoreError> {
+        match self {
+            Self::Embedded(store) => store.forget_account(account).await,
+            Self::Redis(link) => link.forget_account(account).await,
+        }
+    }
+
     /// The pair that the old connector left there since we last looked.
     pub async fn old_pair(&self, account: &AccountId) -> Result<Option<OldPair>, StoreError> {
         match self {

@@ -31,7 +31,7 @@ pub enum Owned {
     ByThis,
     /// Another one was.
     ByAnother {
-        /// The fingerprint of the other, and of this one.
+        /// The fingerprint of the other as it is kept, and that of this one.
         fingerprints: [String; 2],
         /// The settings that differ.
         settings: Vec<&'static str>,
@@ -56,17 +56,25 @@ impl Owner {
 
     pub(in crate::store) fn compare(&self, kept: String, key: &str) -> Owned {
         let ours = self.fingerprint(key);
-        if kept == ours {
+        let (theirs, _) = turn_of(&kept);
+        if theirs == ours {
             return Owned::ByThis;
         }
         let parts = self.parts.iter().zip(ours.split('-'));
-        let mut kept_parts = kept.split('-');
-        let differ = parts.filter(|(_, part)| kept_parts.next() != Some(part));
+        let mut their_parts = theirs.split('-');
+        let differ = parts.filter(|(_, part)| their_parts.next() != Some(part));
         Owned::ByAnother {
             settings: differ.map(|((setting, _), _)| *setting).collect(),
             fingerprints: [kept, ours],
         }
     }
+}
+
+/// A fingerprint as it is kept, and how often the subject was taken over: so that what named an owner once
+/// does not name it again after others.
+fn turn_of(kept: &str) -> (&str, u32) {
+    let (print, turn) = kept.split_once('.').unwrap_or((kept, ""));
+    (print, turn.parse().unwrap_or_default())
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -99,7 +107,9 @@ impl Outbox {
     /// Makes this the owner of a subject that has another.
     pub async fn take_over(&self, owner: &Owner) -> Result<(), StoreError> {
         let key = self.load_setting(OWNER_KEY).await?.unwrap_or_default();
-        let ours = owner.fingerprint(&key);
+        let kept = self.load_setting(&owner.setting()).await?;
+        let turn = kept.map_or(0, |kept| turn_of(&kept).1) + 1;
+        let ours = format!("{}.{turn}", owner.fingerprint(&key));
         self.save_setting(&owner.setting(), Some(ours)).await
     }
 }
@@ -160,9 +170,23 @@ mod tests {
             };
             assert_eq!(store.own(&second).await.unwrap(), another);
             assert_eq!(store.owned(&first).await.unwrap(), Owned::ByThis);
-            store.take_over(&second).await.unwrap();
-            assert_eq!(store.owned(&second).await.unwrap(), Owned::ByThis);
-            assert_ne!(store.owned(&first).await.unwrap(), Owned::ByThis);
+            let mut named = vec![first.fingerprint(&key)];
+            for (to, other) in [(&second, &first), (&first, &second), (&second, &first)] {
+                store.take_over(to).await.unwrap();
+                assert_eq!(store.owned(to).await.unwrap(), Owned::ByThis);
+                let Owned::ByAnother {
+                    fingerprints: [kept, _],
+                    ..
+                } = store.owned(other).await.unwrap()
+                else {
+                    panic!("it was taken over")
+                };
+                assert!(
+                    !named.contains(&kept),
+                    "{kept} named an owner before: {named:?}"
+                );
+                named.push(kept);
+            }
         }
     }
 }

@@ -36,7 +36,7 @@ async fn r_54_a_second_installation_on_one_redis_does_not_start_and_the_first_go
     let other = stage.setup().env(CREDENTIALS, OTHER_CLIENT);
     let said = second(&first, &other);
     for part in [
-        "another installation for account default",
+        "in use by another installation for account default",
         "JUMPER_BASIC_AUTH differs",
         "a Redis database of its own",
     ] {
@@ -98,27 +98,52 @@ async fn r_54_an_installation_takes_over_only_whom_it_names_and_then_for_good() 
     assert_ne!(fingerprint(&second(&gateway, &own)), of_first);
 }
 
+/// Another installation: a Jumper of its own, by another host name, and its own MoEngage.
+async fn elsewhere(stage: &Stage) -> (Sandbox, Setup) {
+    let sandbox = Sandbox::start(json!({})).await;
+    let url = sandbox.url.replace("127.0.0.1", "localhost");
+    let setup = Setup::towards(&sandbox).sharing(&stage.redis);
+    (sandbox, setup.env("JUMPER_API_URL", &url))
+}
+
 #[tokio::test]
-async fn r_54_whoever_was_taken_over_sends_nothing_more_refuses_messages_and_says_so() {
+async fn r_54_what_is_taken_over_leaves_by_the_new_owner_alone_and_the_former_one_says_so() {
     on_redis_only!();
     let stage = Stage::new(json!({ "event_mode": "none" }), Options::every_second()).await;
     let mut first = Gateway::start(&stage.sandbox, stage.setup()).await;
+    // It has tokens of its own.
+    accept_all(&first, 0..1).await;
+    stage.until_sent(1).await;
     first.channel("pause").await;
-    accept_all(&first, 0..20).await;
-    let other = stage.setup().env(CREDENTIALS, OTHER_CLIENT);
-    let of_first = fingerprint(&second(&first, &other));
-    let other = Gateway::start_unheard(other.env("STORE_TAKE_OVER", &of_first));
+    accept_all(&first, 1..21).await;
+    let (theirs, setup) = elsewhere(&stage).await;
+    let of_first = fingerprint(&second(&first, &setup));
+    let other = Gateway::start(&theirs, setup.env("STORE_TAKE_OVER", &of_first)).await;
     let said = first.process.line_with("ALERT");
     assert!(
         said.contains("store_taken_over") && said.contains("account default"),
         "{said}"
     );
-    other.channel("resume").await;
-    let (status, answer) = first.post(&order_update("m20", &person(20))).await;
+    let (status, answer) = first.post(&order_update("m21", &person(21))).await;
     assert_eq!(status, 503, "{answer}");
     assert_eq!(first.ready_to_strangers().await.0, 503);
-    assert_eq!(stage.sandbox.counts().await["sends_accepted"], 0);
-    assert_eq!(other.ledger().await["accepted"], 20);
+    other.channel("resume").await;
+    until(
+        "the other one sends what waited, and tells its MoEngage",
+        async || {
+            let told = (1..21).map(|n| format!("m{n}"));
+            for id in told {
+                if theirs.told(&id).await.is_empty() {
+                    return None;
+                }
+            }
+            (theirs.counts().await["sends_accepted"] == 20).then_some(())
+        },
+    )
+    .await;
+    let counts = stage.sandbox.counts().await;
+    assert_eq!(counts["sends_accepted"], 1, "{counts}");
+    assert!(stage.sandbox.told("m1").await.is_empty());
 }
 
 #[tokio::test]
@@ -133,7 +158,7 @@ async fn r_54_a_channel_does_not_go_on_with_another_number() {
     gateway.process.kill();
     let said = second(&gateway, &with("12025550177"));
     assert!(
-        said.contains("another installation for channel default"),
+        said.contains("in use by another installation for channel default"),
         "{said}"
     );
     assert!(said.contains("WABA_NUMBER differs"), "{said}");

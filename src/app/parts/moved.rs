@@ -5,6 +5,7 @@ use crate::alert;
 use crate::config::Config;
 use crate::domain::{AccountId, ChannelId};
 use crate::outbox::Outbox;
+use crate::store;
 use std::collections::BTreeMap;
 
 /// Under which name the store keeps the account of every channel.
@@ -14,10 +15,7 @@ const BEFORE: (&str, &str) = ("default", "default");
 
 /// Compares the channels with those of the last start and keeps the new ones.
 pub(super) async fn look(config: &Config, outbox: &Outbox) -> anyhow::Result<()> {
-    let known = outbox.store.load_setting(SETTING).await?;
-    let known = known.and_then(|text| serde_json::from_str(&text).ok());
-    let known: BTreeMap<String, String> =
-        known.unwrap_or_else(|| BTreeMap::from([(BEFORE.0.to_owned(), BEFORE.1.to_owned())]));
+    let known = read(outbox.store.load_setting(SETTING).await?);
     let mut now: BTreeMap<String, String> = config
         .channels
         .iter()
@@ -48,6 +46,24 @@ pub(super) async fn look(config: &Config, outbox: &Outbox) -> anyhow::Result<()>
     let text = serde_json::to_string(&now)?;
     outbox.store.save_setting(SETTING, Some(text)).await?;
     Ok(())
+}
+
+/// The channels of an account that the store knows.
+pub(super) async fn known(
+    store: &store::Outbox,
+    account: &AccountId,
+) -> anyhow::Result<Vec<ChannelId>> {
+    let known = read(store.load_setting(SETTING).await?);
+    let of_account = known.into_iter().filter(|(_, of)| of == account.as_str());
+    Ok(of_account
+        .filter_map(|(channel, _)| ChannelId::parse(&channel).ok())
+        .collect())
+}
+
+/// Channels, each with its account.
+fn read(kept: Option<String>) -> BTreeMap<String, String> {
+    let known = kept.and_then(|text| serde_json::from_str(&text).ok());
+    known.unwrap_or_else(|| BTreeMap::from([(BEFORE.0.to_owned(), BEFORE.1.to_owned())]))
 }
 
 /// Messages without an end, and callbacks that wait.

@@ -1,81 +1,173 @@
 //! Whose messages the store keeps. Two installations with other credentials on one store would send each
 //! other's messages, and each would find the other's token dead (cases R-54): the second does not start.
 
+use super::moved;
 use crate::config::{self, Config};
-use crate::domain::AccountId;
-use crate::outbox::Outbox;
-use crate::store::{Owned, Owner};
+use crate::domain::{AccountId, ChannelId};
+use crate::store::{self, Owned, Owner, Tokens};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use secrecy::ExposeSecret;
 
-/// Makes sure that each account and channel is this installation's, or nobody's, who used it so far.
-pub(super) async fn look(config: &Config, outbox: &Outbox) -> anyhow::Result<()> {
-    let mut refusals = Vec::new();
+/// What a start does about the owner of one account or channel.
+#[derive(Debug)]
+pub(crate) struct Standing {
+    owner: Owner,
+    /// The account, where it is about one.
+    account: Option<AccountId>,
+    pub(crate) verdict: Verdict,
+}
+
+/// Whose something is, and whether this installation may go on with it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Nobodys,
+    Ours,
+    /// Another one's, which STORE_TAKE_OVER names.
+    TakenOver(String),
+    /// Another one's, who never got so far as to use it.
+    Unused(String),
+    /// Another one's: why it is refused.
+    Refused(String),
+}
+
+/// Finds out whose all accounts and channels are. Writes nothing.
+pub(crate) async fn standings(
+    config: &Config,
+    store: &store::Outbox,
+    tokens: &Tokens,
+) -> anyhow::Result<Vec<Standing>> {
+    let mut all = Vec::new();
     for account in &config.accounts {
+        // An account goes with its channels.
         let mut taken_over = false;
-        for owner in owners_of(config, account) {
-            let Owned::ByAnother {
-                fingerprints: [theirs, ours],
-                settings,
-            } = outbox.store.own(&owner).await?
-            else {
-                continue;
+        for (channel, owner) in owners_of(config, account) {
+            let verdict = match store.owned(&owner).await? {
+                Owned::ByNobody => Verdict::Nobodys,
+                Owned::ByThis => Verdict::Ours,
+                Owned::ByAnother {
+                    fingerprints: [theirs, ours],
+                    settings,
+                } => {
+                    let subject = owner.subject.clone();
+                    if taken_over || config.store.take_over.as_ref() == Some(&theirs) {
+                        taken_over |= channel.is_none();
+                        Verdict::TakenOver(subject)
+                    } else if is_used(store, tokens, &account.id, channel.as_ref()).await? {
+                        Verdict::Refused(another(&subject, &settings, [&theirs, &ours]))
+                    } else {
+                        Verdict::Unused(subject)
+                    }
+                }
             };
-            let subject = &owner.subject;
-            // An account goes with its channels.
-            taken_over |= config.store.take_over.as_ref() == Some(&theirs);
-            if taken_over {
-                tracing::warn!(
-                    subject,
-                    "STORE_TAKE_OVER: this installation goes on with the messages of another one"
-                );
-            } else if !has_accepted(config, outbox, &account.id).await? {
-                // Nobody's message can be sent by the wrong one; mostly somebody mends the first settings.
-                tracing::info!(
-                    subject,
-                    "other settings than at the last start; no message was accepted with those"
-                );
-            } else {
-                refusals.push(another(subject, &settings, [&theirs, &ours]));
-                continue;
-            }
-            outbox.store.take_over(&owner).await?;
+            let account = channel.is_none().then(|| account.id.clone());
+            all.push(Standing {
+                owner,
+                account,
+                verdict,
+            });
         }
     }
+    Ok(all)
+}
+
+/// Makes sure that each account and channel is this installation's, or nobody's, who used it so far.
+pub(super) async fn look(
+    config: &Config,
+    store: &store::Outbox,
+    tokens: &Tokens,
+) -> anyhow::Result<Vec<Standing>> {
+    let all = standings(config, store, tokens).await?;
+    let refusals = all.iter().filter_map(|one| match &one.verdict {
+        Verdict::Refused(why) => Some(why.as_str()),
+        _ => None,
+    });
+    let refusals: Vec<_> = refusals.collect();
     anyhow::ensure!(refusals.is_empty(), refusals.join("\n"));
+    Ok(all)
+}
+
+/// Keeps what [`look`] found, once nothing else stops the start.
+pub(super) async fn keep(
+    all: Vec<Standing>,
+    store: &store::Outbox,
+    tokens: &Tokens,
+) -> anyhow::Result<()> {
+    for one in all {
+        match &one.verdict {
+            Verdict::Nobodys => drop(store.own(&one.owner).await?),
+            Verdict::TakenOver(subject) => {
+                // They are the other client's: with them its merchant would send.
+                if let Some(account) = &one.account {
+                    tokens.forget(account).await?;
+                }
+                store.take_over(&one.owner).await?;
+                tracing::warn!(
+                    subject,
+                    "STORE_TAKE_OVER: this installation goes on with the messages of another one, with tokens of \
+                     its own"
+                );
+            }
+            Verdict::Unused(subject) => {
+                store.take_over(&one.owner).await?;
+                tracing::info!(
+                    subject,
+                    "other settings than at the last start; those were never used"
+                );
+            }
+            Verdict::Ours | Verdict::Refused(_) => {}
+        }
+    }
     Ok(())
 }
 
 /// Why a store is refused that another installation used.
-pub(crate) fn another(subject: &str, settings: &[&str], [theirs, ours]: [&str; 2]) -> String {
-    let differ = if settings.len() == 1 {
-        "differs"
-    } else {
-        "differ"
+fn another(subject: &str, settings: &[&str], [theirs, ours]: [&str; 2]) -> String {
+    let differ = match settings {
+        [_] => "differs",
+        _ => "differ",
     };
     format!(
-        "the store keeps messages of another installation for {subject}: {} {differ}. Its fingerprint is {theirs}, \
-         that of this configuration {ours}. Give this installation a store or a Redis database of its own. Only if \
-         it is to send those messages too, start it with STORE_TAKE_OVER={theirs}",
+        "the store is in use by another installation for {subject}: {} {differ}. Its fingerprint is {theirs}, that of \
+         this configuration {ours}. Give this installation a store or a Redis database of its own. Only if it is to \
+         send the other one's messages too, start it with STORE_TAKE_OVER={theirs}",
         settings.join(" and ")
     )
+}
+
+/// Whether an account has tokens or ever accepted a message, on whatever channel; or whether a channel did.
+async fn is_used(
+    store: &store::Outbox,
+    tokens: &Tokens,
+    account: &AccountId,
+    channel: Option<&ChannelId>,
+) -> anyhow::Result<bool> {
+    if let Some(channel) = channel {
+        return Ok(store.ledger_of(account, channel).await?.accepted > 0);
+    }
+    if tokens.load(account).await?.is_some() {
+        return Ok(true);
+    }
+    for channel in moved::known(store, account).await? {
+        if store.ledger_of(account, &channel).await?.accepted > 0 {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Who all accounts and channels are.
 pub(crate) fn owners(config: &Config) -> Vec<Owner> {
     let accounts = config.accounts.iter();
-    accounts
-        .flat_map(|account| owners_of(config, account))
-        .collect()
+    let owners = accounts.flat_map(|account| owners_of(config, account));
+    owners.map(|(_, owner)| owner).collect()
 }
 
-/// Who an account and its channels are: what does not change with a secret, a token or a port.
-fn owners_of(config: &Config, account: &config::Account) -> Vec<Owner> {
-    let client = account
-        .basic_auth
-        .as_ref()
-        .map(|auth| client_of(auth.expose_secret()));
+/// Who an account and its channels are: what does not change with a secret, a token or a port. The account
+/// first.
+fn owners_of(config: &Config, account: &config::Account) -> Vec<(Option<ChannelId>, Owner)> {
+    let client = account.basic_auth.as_ref();
+    let client = client.map(|auth| client_of(auth.expose_secret()));
     let of_account = Owner {
         subject: format!("account {}", account.id),
         parts: vec![
@@ -83,25 +175,28 @@ fn owners_of(config: &Config, account: &config::Account) -> Vec<Owner> {
             ("JUMPER_BASIC_AUTH", client.unwrap_or_default()),
         ],
     };
-    let channels = config
-        .channels
-        .iter()
-        .filter(|one| one.account == account.id);
-    let of_channels = channels.filter_map(|channel| {
-        let number = channel.waba_number.as_ref()?;
-        Some(Owner {
-            subject: format!("channel {}", channel.id),
-            parts: vec![("WABA_NUMBER", number.phone().digits())],
-        })
-    });
-    [of_account].into_iter().chain(of_channels).collect()
+    let channels = config.channels.iter();
+    let of_channels = channels
+        .filter(|one| one.account == account.id)
+        .filter_map(|channel| {
+            let number = channel.waba_number.as_ref()?.phone().digits();
+            let owner = Owner {
+                subject: format!("channel {}", channel.id),
+                parts: vec![("WABA_NUMBER", number)],
+            };
+            Some((Some(channel.id.clone()), owner))
+        });
+    [(None, of_account)]
+        .into_iter()
+        .chain(of_channels)
+        .collect()
 }
 
-/// The host of an address, in lower case.
+/// The host of an address, in lower case; what has none is compared whole.
 fn host_of(url: &str) -> String {
     let uri: Option<hyper::Uri> = url.parse().ok();
-    let host = uri.as_ref().and_then(hyper::Uri::host);
-    host.unwrap_or_default().to_ascii_lowercase()
+    let host = uri.as_ref().and_then(hyper::Uri::host).unwrap_or(url);
+    host.trim_end_matches('.').to_ascii_lowercase()
 }
 
 /// The key of `Basic <base64 of key:secret>`, which is no secret.
@@ -110,19 +205,6 @@ fn client_of(auth: &str) -> String {
     let pair = STANDARD.decode(encoded).unwrap_or_default();
     let key = pair.split(|byte| *byte == b':').next().unwrap_or_default();
     String::from_utf8_lossy(key).into_owned()
-}
-
-async fn has_accepted(
-    config: &Config,
-    outbox: &Outbox,
-    account: &AccountId,
-) -> anyhow::Result<bool> {
-    for channel in config.channels.iter().filter(|one| one.account == *account) {
-        if outbox.store.ledger_of(account, &channel.id).await?.accepted > 0 {
-            return Ok(true);
-        }
-    }
-    Ok(false)
 }
 
 #[cfg(test)]
@@ -134,6 +216,7 @@ mod tests {
         for (url, host) in [
             ("https://api.jumper.ai", "api.jumper.ai"),
             ("https://API.Jumper.ai:8443/base", "api.jumper.ai"),
+            ("https://api.jumper.ai.", "api.jumper.ai"),
             ("http://127.0.0.1:4100", "127.0.0.1"),
             ("http://[::1]:4100", "[::1]"),
         ] {

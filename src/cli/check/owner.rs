@@ -1,48 +1,40 @@
 //! Whose messages a shared store keeps: two installations on one would send each other's.
 
 use super::{DEADLINE, Finding, Mark, finding};
-use crate::app::{another, owners};
+use crate::app::{Verdict, standings};
 use crate::config::Config;
 use crate::store::redis::{Link, Settings, Store};
-use crate::store::{Outbox, Owned};
+use crate::store::{Outbox, Tokens};
 use tokio::time::timeout;
 
 const ITEM: &str = "installation";
 
-/// What the store says of each account and channel. Nothing where it cannot be asked, which is told elsewhere.
+/// What a start would say of each account and channel. Nothing where the store cannot be asked, which is told
+/// elsewhere.
 pub(super) async fn look(config: &Config, settings: &Settings) -> Vec<Finding> {
     let Ok(link) = Link::new(settings) else {
         return Vec::new();
     };
-    let store = Outbox::Redis(Store::open(link, Vec::new(), false));
+    let store = Outbox::Redis(Store::open(link.clone(), Vec::new(), false));
+    let tokens = Tokens::Redis(link);
+    let Ok(Ok(all)) = timeout(DEADLINE, standings(config, &store, &tokens)).await else {
+        return Vec::new();
+    };
     let mut findings = Vec::new();
-    let mut known = false;
-    for owner in owners(config) {
-        match timeout(DEADLINE, store.owned(&owner)).await {
-            Ok(Ok(Owned::ByThis)) => known = true,
-            Ok(Ok(Owned::ByNobody)) => {}
-            Ok(Ok(Owned::ByAnother {
-                fingerprints: [theirs, ours],
-                settings,
-            })) => {
-                let is_taken = config.store.take_over.as_ref() == Some(&theirs);
-                let words = match is_taken {
-                    true => format!(
-                        "STORE_TAKE_OVER names what keeps {}: the next start takes it over",
-                        owner.subject
-                    ),
-                    false => another(&owner.subject, &settings, [&theirs, &ours]),
-                };
-                let mark = if is_taken { Mark::Warn } else { Mark::Fault };
-                findings.push(finding(ITEM, mark, words));
+    for one in &all {
+        match &one.verdict {
+            Verdict::TakenOver(subject) => {
+                let words = format!("the next start takes {subject} over, as STORE_TAKE_OVER says");
+                findings.push(finding(ITEM, Mark::Warn, words));
             }
-            Ok(Err(_)) | Err(_) => return findings,
+            Verdict::Refused(why) => findings.push(finding(ITEM, Mark::Fault, why)),
+            Verdict::Nobodys | Verdict::Ours | Verdict::Unused(_) => {}
         }
     }
     if findings.is_empty() {
-        let words = match known {
+        let words = match all.iter().any(|one| one.verdict == Verdict::Ours) {
             true => "this one has used the store before",
-            false => "none has used the store before",
+            false => "no other one uses the store",
         };
         findings.push(finding(ITEM, Mark::Ok, words));
     }

@@ -120,6 +120,12 @@ impl Store {
         .await
     }
 
+    /// Forgets the account's tokens and its template list.
+    pub async fn forget_account(&self, account: &AccountId) -> Result<(), StoreError> {
+        self.set(format!("templates:{account}"), None).await?;
+        self.set(format!("token:{account}"), None).await
+    }
+
     /// The account's template list, as last fetched.
     pub async fn load_templates(
         &self,

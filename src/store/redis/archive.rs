@@ -21,6 +21,7 @@ impl Store {
         most: usize,
         now: UnixMs,
     ) -> Result<Vec<Dirty>, StoreError> {
+        self.shared.link.is_ours()?;
         let Some(home) = self.home_of(account) else {
             return Ok(Vec::new());
         };
@@ -85,6 +86,7 @@ impl Store {
         received_before: UnixMs,
         most: usize,
     ) -> Result<Vec<Unmatched>, StoreError> {
+        self.shared.link.is_ours()?;
         let Some(home) = self.home_of(account) else {
             return Ok(Vec::new());
         };

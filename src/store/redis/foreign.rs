@@ -2,7 +2,7 @@
 //! was begun may end, and events are still stored, as they may be about what this one sent.
 
 use super::{Link, Store};
-use crate::store::{OWNER_KEY, Owned, Owner, StoreError};
+use crate::store::{OWNER_KEY, Outbox, Owned, Owner, StoreError};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Why this process may begin nothing, if so. Written with each renewal of the leases.
@@ -23,26 +23,29 @@ impl Link {
 }
 
 impl Store {
-    /// Looks whether another installation took the store over.
+    /// Looks whether another installation took the store over; one that was wiped is this one's again.
     ///
     /// # Errors
-    /// [`StoreError::InUse`] when one did.
+    /// [`StoreError::InUse`] when another did.
     pub async fn stay(&self, owners: &[Owner]) -> Result<(), StoreError> {
         let mut names: Vec<String> = owners.iter().map(Owner::setting).collect();
         names.push(OWNER_KEY.into());
         let mut kept = self.link().load_settings(&names).await?;
         let key = kept.pop().flatten().unwrap_or_default();
-        let another =
-            owners
-                .iter()
-                .zip(kept)
-                .find_map(|(owner, kept)| match owner.compare(kept?, &key) {
-                    Owned::ByAnother {
-                        fingerprints: [theirs, _],
-                        ..
-                    } => Some((owner, theirs)),
-                    _ => None,
-                });
+        let mut another = None;
+        for (owner, kept) in owners.iter().zip(kept) {
+            let owned = match kept {
+                Some(kept) => owner.compare(kept, &key),
+                None => Outbox::Redis(self.clone()).own(owner).await?,
+            };
+            if let Owned::ByAnother {
+                fingerprints: [theirs, _],
+                ..
+            } = owned
+            {
+                another = another.or(Some((owner, theirs)));
+            }
+        }
         let why = another.map(|(owner, theirs)| {
             StoreError::InUse(format!(
                 "another installation (fingerprint {theirs}) took over {} in this Redis",
@@ -58,7 +61,6 @@ impl Store {
 mod tests {
     use super::*;
     use crate::domain::{AccountId, ChannelId, UnixMs};
-    use crate::store::Outbox;
     use crate::store::testing::RedisServer;
 
     fn owner(client: &str) -> Owner {
@@ -79,27 +81,40 @@ mod tests {
         let begins = async || {
             store.answers()?;
             store.claim(Vec::new(), 1, UnixMs(1)).await?;
+            store.purge(UnixMs(1), UnixMs(1)).await?;
+            store.take_dirty(&account, 1, UnixMs(1)).await?;
             store
                 .link()
                 .lock(&account, "refresh", true)
                 .await
                 .map(|_| ())
         };
-        // Of nobody yet, as an older program left it.
+        // Of nobody yet, as an older program or a wipe left it: it is this one's.
         store.stay(std::slice::from_ref(&first)).await.unwrap();
-        outbox.own(&first).await.unwrap();
+        assert_eq!(outbox.owned(&first).await.unwrap(), Owned::ByThis);
         store.stay(std::slice::from_ref(&first)).await.unwrap();
         begins().await.unwrap();
         outbox.take_over(&second).await.unwrap();
-        let error = outbox
-            .renew(std::slice::from_ref(&first))
-            .await
-            .unwrap_err();
+        let error = store.stay(std::slice::from_ref(&first)).await.unwrap_err();
         assert!(
             matches!(&error, StoreError::InUse(text) if text.contains("account default")),
             "{error}"
         );
-        assert_eq!(begins().await, Err(error));
+        let refused = begins().await.unwrap_err();
+        assert_eq!(refused.to_string(), error.to_string());
+        for refused in [
+            store.claim(Vec::new(), 1, UnixMs(1)).await.map(|_| ()),
+            store.purge(UnixMs(1), UnixMs(1)).await.map(|_| ()),
+            store.take_dirty(&account, 1, UnixMs(1)).await.map(|_| ()),
+            store
+                .link()
+                .lock(&account, "refresh", true)
+                .await
+                .map(|_| ()),
+            store.renew().await,
+        ] {
+            assert!(matches!(refused, Err(StoreError::InUse(_))), "{refused:?}");
+        }
         outbox.take_over(&first).await.unwrap();
         store.stay(std::slice::from_ref(&first)).await.unwrap();
         begins().await.unwrap();

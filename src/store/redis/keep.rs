@@ -20,6 +20,7 @@ impl Store {
         settled_before: UnixMs,
         received_before: UnixMs,
     ) -> Result<Purged, StoreError> {
+        self.shared.link.is_ours()?;
         let mut purged = Purged::default();
         for home in &self.shared.accounts {
             purged.early_statuses += self.purge_events(home, received_before).await?;

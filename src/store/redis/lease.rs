@@ -182,6 +182,7 @@ impl Store {
     }
 
     pub(super) async fn renew_one(&self, home: &Home) -> Result<(), StoreError> {
+        self.shared.link.is_ours()?;
         let asked = Instant::now();
         let (last, known) = self.shared.hands.known();
         let mut call = Call::new(&self.shared.scripts.renew, home)

@@ -122,6 +122,19 @@ impl Link {
         self.keep(account, token, "seen").await
     }
 
+    /// Forgets the account's tokens and its template list; what the old connector shares with us too, or it
+    /// would be taken up again.
+    pub async fn forget_account(&self, account: &AccountId) -> Result<(), StoreError> {
+        if account.as_str() == OLD_ACCOUNT {
+            for old in [OLD_ACCESS, OLD_REFRESH] {
+                self.command::<u32>(cmd("DEL").arg(old)).await?;
+            }
+        }
+        let templates = format!("{}templates", keys_of(account));
+        self.command(cmd("DEL").arg(templates).arg(key(account)))
+            .await
+    }
+
     /// What the old connector stored since we last looked or wrote.
     pub async fn old_pair(&self, account: &AccountId) -> Result<Option<OldPair>, StoreError> {
         if account.as_str() != OLD_ACCOUNT {
