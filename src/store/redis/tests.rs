@@ -478,3 +478,34 @@ async fn ids_of_earlier_attempts_go_with_their_message() {
         ["beat", "channels", "l:a", "num", "oseq", "replicas", "seq"]
     );
 }
+
+#[tokio::test]
+async fn r_66_a_count_that_is_not_permitted_for_a_moment_wipes_no_ledger() {
+    let server = RedisServer::start();
+    let (channel, account) = (ChannelId::parse("a").unwrap(), account("acc"));
+    let store = Store::open(
+        server.link(),
+        vec![(channel.clone(), account.clone())],
+        false,
+    );
+    let accept = async |id: &str| {
+        let message = crate::store::tests::message(id, 1);
+        store
+            .accept(&channel, &account, &message, now())
+            .await
+            .unwrap()
+    };
+    let accepted = async || store.ledger_of(&account, &channel).await.unwrap().accepted;
+    for id in ["m1", "m2", "m3"] {
+        accept(id).await;
+    }
+    server.say("ACL SETUSER default -hincrby").await;
+    accept("m4").await;
+    server.say("ACL SETUSER default +hincrby").await;
+    accept("m5").await;
+    assert_eq!(accepted().await, 4, "three before, one after");
+    // What is no number still counts anew.
+    server.say("HSET gw:{acc}:l:a accepted x").await;
+    accept("m6").await;
+    assert_eq!(accepted().await, 1);
+}
