@@ -46,13 +46,17 @@ pub async fn keep_lease(
     owners: Vec<Owner>,
     stop: CancellationToken,
 ) {
-    let (mut renew_at, mut silent) = (Instant::now(), false);
+    let (mut renew_at, mut silent, mut missed) = (Instant::now(), false, false);
     while !stopped(&stop, LOOK_EVERY).await {
         let mut kept = Ok(());
         if Instant::now() >= renew_at {
             kept = match outbox.store.stay(&owners).await {
                 Ok(()) => outbox.store.renew().await,
-                Err(taken_over) => Err(taken_over),
+                Err(taken_over) => {
+                    // To be told at once.
+                    missed = true;
+                    Err(taken_over)
+                }
             };
             let next = if kept.is_ok() {
                 RENEW_EVERY
@@ -62,6 +66,9 @@ pub async fn keep_lease(
             renew_at = Instant::now() + next;
         }
         let looked = outbox.store.look().await;
+        // One connection that broke says nothing of the store: the renewal is tried again at once.
+        let missed_before = std::mem::replace(&mut missed, kept.is_err());
+        let is_first = kept.is_err() && looked.is_ok() && !missed_before;
         match kept.and(looked) {
             Ok(()) => {
                 if std::mem::take(&mut silent) {
@@ -73,7 +80,7 @@ pub async fn keep_lease(
                     channel.account.work.notify_one();
                 }
             }
-            Err(error) if !silent => {
+            Err(error) if !silent && !is_first => {
                 silent = true;
                 tracing::warn!(%error, "the store does not answer: messages are refused with 503, \
                     nothing is sent or relayed; tried again several times a second");
