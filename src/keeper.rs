@@ -12,7 +12,7 @@ use crate::channel::{Account, Channels, Webhook};
 use crate::clock;
 use crate::outbox::{Outbox, retry_delay};
 use crate::provider::{Provider, SubscriptionState};
-use crate::store::Owner;
+use crate::store::{Owner, StoreError};
 use metrics::counter;
 use metrics_exporter_prometheus::PrometheusHandle;
 use secrecy::SecretString;
@@ -52,11 +52,7 @@ pub async fn keep_lease(
         if Instant::now() >= renew_at {
             kept = match outbox.store.stay(&owners).await {
                 Ok(()) => outbox.store.renew().await,
-                Err(taken_over) => {
-                    // To be told at once.
-                    missed = true;
-                    Err(taken_over)
-                }
+                Err(taken_over) => Err(taken_over),
             };
             let next = if kept.is_ok() {
                 RENEW_EVERY
@@ -68,7 +64,8 @@ pub async fn keep_lease(
         let looked = outbox.store.look().await;
         // One connection that broke says nothing of the store: the renewal is tried again at once.
         let missed_before = std::mem::replace(&mut missed, kept.is_err());
-        let is_first = kept.is_err() && looked.is_ok() && !missed_before;
+        let is_first =
+            matches!(kept, Err(StoreError::Unavailable(_))) && looked.is_ok() && !missed_before;
         match kept.and(looked) {
             Ok(()) => {
                 if std::mem::take(&mut silent) {
