@@ -12,7 +12,7 @@ use crate::channel::{Account, Channels, Webhook};
 use crate::clock;
 use crate::outbox::{Outbox, retry_delay};
 use crate::provider::{Provider, SubscriptionState};
-use crate::store::Owner;
+use crate::store::{Owner, StoreError};
 use metrics::counter;
 use metrics_exporter_prometheus::PrometheusHandle;
 use secrecy::SecretString;
@@ -46,7 +46,7 @@ pub async fn keep_lease(
     owners: Vec<Owner>,
     stop: CancellationToken,
 ) {
-    let (mut renew_at, mut silent) = (Instant::now(), false);
+    let (mut renew_at, mut silent, mut missed) = (Instant::now(), false, false);
     while !stopped(&stop, LOOK_EVERY).await {
         let mut kept = Ok(());
         if Instant::now() >= renew_at {
@@ -65,6 +65,10 @@ pub async fn keep_lease(
             renew_at = Instant::now() + next;
         }
         let looked = outbox.store.look().await;
+        // One connection that broke says nothing of the store: the renewal is tried again at once.
+        let missed_before = std::mem::replace(&mut missed, kept.is_err());
+        let is_first =
+            matches!(kept, Err(StoreError::Unavailable(_))) && looked.is_ok() && !missed_before;
         match kept.and(looked) {
             Ok(()) => {
                 if std::mem::take(&mut silent) {
@@ -76,7 +80,7 @@ pub async fn keep_lease(
                     channel.account.work.notify_one();
                 }
             }
-            Err(error) if !silent => {
+            Err(error) if !silent && !is_first => {
                 silent = true;
                 tracing::warn!(%error, "the store cannot be used: messages are refused with 503, \
                     nothing is sent or relayed; tried again several times a second");

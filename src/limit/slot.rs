@@ -25,6 +25,8 @@ pub(super) struct RedisClock {
     tolerance: Duration,
     /// `None` before the first answer and after an error.
     bounds: Option<Bounds>,
+    /// The connection of the last answer.
+    by: u64,
     /// How far they are apart after an answer, smoothed.
     width: Duration,
     /// How late calls came lately.
@@ -64,6 +66,7 @@ impl RedisClock {
         Self {
             tolerance,
             bounds: None,
+            by: 0,
             width: Duration::ZERO,
             lateness: Lateness::new(),
             epoch: 0,
@@ -127,6 +130,14 @@ impl RedisClock {
         self.bounds = None;
         self.new_until = None;
         self.epoch += 1;
+    }
+
+    /// An answer came by this connection. Another one than before may lead to another Redis, whose
+    /// slots must not come on top of those of before, though no step failed.
+    pub(super) fn came_by(&mut self, connection: u64) {
+        if std::mem::replace(&mut self.by, connection) != connection {
+            self.lose();
+        }
     }
 
     pub(super) fn grant(&self, slot: Option<Slot>, late: Duration) -> Grant {

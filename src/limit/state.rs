@@ -155,6 +155,7 @@ impl State {
         self.effective = told.effective;
         self.elsewhere = told.elsewhere;
         self.opens = told.opens;
+        self.clock.came_by(told.by);
         let granted = self.clock.learn(told.now, told.per_second, (sent, got));
         let counted = if ask.counted { told.slots.len() } else { 0 };
         self.told_in_flight = ask.in_flight + counted;
@@ -351,6 +352,7 @@ mod tests {
                 })
             });
             let told = Told {
+                by: 0,
                 now,
                 opens: now,
                 elsewhere: 0,
@@ -397,6 +399,7 @@ mod tests {
             let ask = story.state.ask(want, sent);
             (0..ended).for_each(|_| story.state.end_call(sent));
             let told = Told {
+                by: 0,
                 now: story.clock(at) + 500,
                 opens: 0,
                 elsewhere: 0,

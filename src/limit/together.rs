@@ -3,7 +3,7 @@
 use super::tests::crowd;
 use super::*;
 use crate::store::redis::pace::{Ask, Pause, Put, SharedPace, Slot, Told};
-use crate::store::testing::RedisServer;
+use crate::store::testing::{RedisServer, link_by};
 use proptest::prelude::*;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -667,6 +667,44 @@ async fn without_redis_there_are_no_permits_and_it_heals_by_itself() {
     drop(limiter.maintenance().await);
     assert!(began.elapsed() >= ms(1000));
     assert_eq!(limiter.reserve(3, ms(0), ms(0)).await.len(), 3);
+}
+
+/// Both servers live, and no step fails: the one that meets the old one is made again at the new one.
+#[tokio::test]
+async fn another_redis_gives_no_slots_on_top_of_those_of_before() {
+    let (old, new) = (RedisServer::start(), RedisServer::start());
+    let names = tempfile::tempdir().unwrap();
+    let (name, next) = (names.path().join("name"), names.path().join("next"));
+    std::os::unix::fs::symlink(old.socket(), &name).unwrap();
+    std::os::unix::fs::symlink(new.socket(), &next).unwrap();
+    let pace = Pace {
+        per_second: Some(4.0),
+        concurrency: 10,
+    };
+    let limiter = Limiter::shared(link_by(&name), account(), pace, TOLERANCE);
+    drop(limiter.maintenance().await);
+    // The new one knows the pace and has a slot at once.
+    let mut other = Replica::of(&new, pace.per_second, pace.concurrency);
+    other.say(|_| ()).await;
+    other.rest().await;
+    let mut before = limiter.reserve(3, ms(0), ms(900)).await;
+    assert!(!before.is_empty());
+    let moved = Instant::now();
+    std::fs::rename(next, name).unwrap();
+    old.say("REPLICAOF 127.0.0.1 1").await;
+    let after = limiter.reserve(3, ms(0), ms(900)).await;
+    assert!(after.is_empty(), "{} more at once", after.len());
+    for permit in &mut before {
+        assert!(!permit.start().await, "a slot of the old one");
+    }
+    drop(before);
+    drop(limiter.maintenance().await);
+    assert!(moved.elapsed() >= ms(1000));
+    assert_eq!(
+        new.say("HLEN gw:{default}:calls").await,
+        "2",
+        "nobody is there"
+    );
 }
 
 #[tokio::test]

@@ -64,15 +64,19 @@ impl Link {
         let mut last = last.lock().await;
         if last.upto < ticket {
             // One question serves everybody who has written until now: it blocks the connection.
-            last.upto = tickets.load(Ordering::Acquire);
+            let upto = tickets.load(Ordering::Acquire);
             let mut ask = redis::pipe();
             ask.load_script(&MARK).ignore();
             let key = format!("gw:confirm:{}", self.replica());
             ask.invoke_script(&MARK.key(key)).ignore();
             ask.cmd("WAIT").arg(wanted).arg(CONFIRM.as_millis());
             let asked = self.pipeline::<(u32,)>(&ask).await;
-            last.by = asked.as_ref().map_or(0, |(_, by)| *by);
-            last.replicas = asked.map(|((replicas,), _)| replicas);
+            // Only now, and whole: who asks may be gone before there is an answer.
+            *last = Confirmation {
+                upto,
+                by: asked.as_ref().map_or(0, |(_, by)| *by),
+                replicas: asked.map(|((replicas,), _)| replicas),
+            };
         }
         match last.replicas.clone()? {
             _ if last.by != by => Ok(false),
@@ -81,5 +85,40 @@ impl Link {
                 "only {few} of {wanted} Redis replicas confirmed the write"
             ))),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::redis::Settings;
+    use crate::store::testing::RedisServer;
+    use tokio::time::timeout;
+
+    #[tokio::test]
+    async fn a_question_without_an_answer_confirms_nothing_to_others() {
+        let server = RedisServer::start();
+        let settings = Settings {
+            url: server.url().into(),
+            wait_replicas: 1,
+        };
+        let link = Link::new(&settings).unwrap();
+        let ((), by) = link.pipeline(redis::pipe().ping().ignore()).await.unwrap();
+        let mut last = link.confirmed().last.lock().await;
+        // Then there was a replica.
+        *last = Confirmation {
+            upto: 0,
+            by,
+            replicas: Ok(1),
+        };
+        let mut asks = Box::pin(link.replicated(by));
+        let mut relies = Box::pin(link.replicated(by));
+        assert!(timeout(Duration::ZERO, &mut asks).await.is_err());
+        assert!(timeout(Duration::ZERO, &mut relies).await.is_err());
+        drop(last);
+        assert!(timeout(Duration::ZERO, &mut asks).await.is_err());
+        drop(asks);
+        let confirmed = relies.await;
+        assert!(confirmed.is_err(), "{confirmed:?}");
     }
 }

@@ -34,11 +34,11 @@ pub(super) struct Lease {
 
 impl Leases {
     /// Redis renewed the lease when it was asked then; one that did not stand any more began anew. So
-    /// did one that may have run out here: the answer to the renewal that began it may be lost.
+    /// did one that may have run out here by now: the answer to the renewal that began it may be lost.
     fn begin(&self, account: &AccountId, asked: Instant, stood: bool) {
         let mut held = self.held();
         let last = held.get(account);
-        let stood = stood && last.is_none_or(|lease| asked < lease.until);
+        let stood = stood && last.is_none_or(|lease| Instant::now() < lease.until);
         let term = last.map_or(0, |lease| lease.term) + u64::from(!stood);
         let until = asked + LIFE - MARGIN;
         held.insert(account.clone(), Lease { until, term });

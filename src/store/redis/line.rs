@@ -77,8 +77,7 @@ struct Held {
     number: u64,
     since: Instant,
     made: watch::Receiver<Option<RedisResult<Made>>>,
-    /// The name leads elsewhere, or it is broken.
-    left: Arc<AtomicBool>,
+    is_broken: AtomicBool,
     task: AbortHandle,
 }
 
@@ -97,36 +96,38 @@ impl Drop for Held {
 impl Held {
     fn begin(place: Arc<Place>, number: u64) -> Self {
         let (tell, made) = watch::channel(None);
-        let left = Arc::<AtomicBool>::default();
-        let task = tokio::spawn(make_and_watch(place, tell, left.clone()));
+        let task = tokio::spawn(make_and_watch(place, tell));
         Self {
             number,
             since: Instant::now(),
             made,
-            left,
+            is_broken: AtomicBool::new(false),
             task: task.abort_handle(),
         }
     }
 
     fn is_of_use(&self, place: &Place) -> bool {
-        let has_failed = matches!(*self.made.borrow(), Some(Err(_)));
-        !has_failed && !self.left.load(Ordering::Acquire) && !place.is_left(self.since)
+        // Before the outcome is looked at: who tells it ends right after, or ended in a panic.
+        let is_over = self.made.has_changed().is_err();
+        let at = match &*self.made.borrow() {
+            Some(Ok(made)) => made.at,
+            Some(Err(_)) => return false,
+            None if is_over => return false,
+            None => None,
+        };
+        !self.is_broken.load(Ordering::Acquire) && !place.is_left(self.since, at)
     }
 
     async fn made(&self) -> RedisResult<Made> {
         let mut made = self.made.clone();
         let made = made.wait_for(Option::is_some).await;
         let made = made.ok().and_then(|made| (*made).clone());
-        // Nobody tells the outcome: the process ends.
+        // Nobody tells the outcome: the process ends, or there was a panic.
         made.unwrap_or_else(|| Err((ErrorKind::Io, "no connection is made any more").into()))
     }
 }
 
-async fn make_and_watch(
-    place: Arc<Place>,
-    tell: watch::Sender<Option<RedisResult<Made>>>,
-    left: Arc<AtomicBool>,
-) {
+async fn make_and_watch(place: Arc<Place>, tell: watch::Sender<Option<RedisResult<Made>>>) {
     let mut connected = place.connect().await;
     if connected.is_err() {
         // waits because Redis may be on its way back; more tries would only hide the reason
@@ -138,7 +139,6 @@ async fn make_and_watch(
     let _ = tell.send(Some(made));
     if let Some(at) = at {
         place.until_moved(at).await;
-        left.store(true, Ordering::Release);
     }
 }
 
@@ -216,7 +216,7 @@ impl Line {
             Verdict::Fit => false,
             Verdict::Elsewhere => self.place.leave(held.since, made.at),
             Verdict::Broken => {
-                held.left.store(true, Ordering::Release);
+                held.is_broken.store(true, Ordering::Release);
                 kind != Kind::Once
             }
         };

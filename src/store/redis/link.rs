@@ -108,8 +108,16 @@ impl Link {
         &self,
         script: &ScriptInvocation<'_>,
     ) -> Result<T, StoreError> {
-        let answer = self.beside.call(&Ask::Script(script), Kind::Once).await;
+        let answer = self.run_beside_by(script).await;
         answer.map(|(done, _)| done)
+    }
+
+    /// The same. Tells by which connection it went: another one may lead to another server.
+    pub(super) async fn run_beside_by<T: FromRedisValue>(
+        &self,
+        script: &ScriptInvocation<'_>,
+    ) -> Result<(T, u64), StoreError> {
+        self.beside.call(&Ask::Script(script), Kind::Once).await
     }
 
     /// Runs a script that does no harm when it is run twice, and must be durable: waits for the

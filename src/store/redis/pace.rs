@@ -85,6 +85,8 @@ pub(crate) struct Slot {
 /// What Redis says, in microseconds on its clock.
 #[derive(Debug, Clone)]
 pub(crate) struct Told {
+    /// The connection that it came by: another one may lead to another Redis.
+    pub(crate) by: u64,
     /// When the step was made.
     pub(crate) now: u64,
     /// When the next slot opens.
@@ -156,16 +158,17 @@ impl SharedPace {
         for slot in &ask.unused {
             call.arg(slot.at).arg(slot.after);
         }
-        self.link.run_beside(&call).await.map(told)
+        self.link.run_beside_by(&call).await.map(told)
     }
 }
 
-fn told(answer: Answer) -> Told {
+fn told((answer, by): (Answer, u64)) -> Told {
     let (now, next, opens, elsewhere, concurrency, rate, effective, wait, at) = answer;
     let after = at.iter().skip(1).copied().chain([next]);
     let slots = at.iter().zip(after);
     let slots = slots.map(|(&at, after)| (at > 0).then_some(Slot { at, after }));
     Told {
+        by,
         now,
         opens,
         elsewhere,

@@ -6,6 +6,7 @@ use redis::io::AsyncDNSResolver;
 use redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, ErrorKind, RedisError, RedisFuture, RedisResult,
 };
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -44,46 +45,68 @@ impl Names {
 pub(super) struct Place {
     client: Client,
     names: Names,
-    unfit: Mutex<Unfit>,
+    known: Mutex<Known>,
 }
 
-/// What a server said that is no master.
-#[derive(Debug, Clone, Copy)]
-struct Unfit {
-    /// Connections made before are of no use.
-    before: Instant,
-    /// Where it was; not asked as long as the name has other answers.
-    at: Option<SocketAddr>,
+/// What is known of those that the name led to.
+#[derive(Debug, Default)]
+struct Known {
+    /// Connections made there before are of no use. `None` where there is no name.
+    left: HashMap<Option<SocketAddr>, Instant>,
+    /// Who said that it is no master, the last one last; not asked as long as the name has other
+    /// answers.
+    unfit: Vec<SocketAddr>,
+}
+
+impl Known {
+    fn is_left(&self, since: Instant, at: Option<SocketAddr>) -> bool {
+        let mut left = self.left.iter();
+        left.any(|(there, before)| (at.is_none() || *there == at) && since < *before)
+    }
+
+    /// The answers of a name, without those that are no masters where there are others. When all of
+    /// them were asked, they are asked again, the last one not at once.
+    fn to_be_asked(&mut self, answers: Vec<SocketAddr>) -> Vec<SocketAddr> {
+        let is_unfit = |at: &SocketAddr| self.unfit.contains(at);
+        if answers.iter().all(is_unfit) {
+            let earlier = self.unfit.len().saturating_sub(1);
+            self.unfit.drain(..earlier);
+        }
+        let (unfit, others): (Vec<_>, _) =
+            answers.into_iter().partition(|at| self.unfit.contains(at));
+        if others.is_empty() { unfit } else { others }
+    }
 }
 
 impl Place {
     pub(super) fn new(url: &str, names: Names) -> RedisResult<Self> {
-        let (before, at) = (Instant::now(), None);
         Ok(Self {
             client: Client::open(url)?,
             names,
-            unfit: Mutex::new(Unfit { before, at }),
+            known: Mutex::default(),
         })
     }
 
-    fn unfit(&self) -> MutexGuard<'_, Unfit> {
-        self.unfit.lock().unwrap_or_else(PoisonError::into_inner)
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether a connection made then was left since, by whichever line.
-    pub(super) fn is_left(&self, since: Instant) -> bool {
-        since < self.unfit().before
+    /// Whether a connection begun then was left since, by whichever line. `None` while it is not known
+    /// where it leads.
+    pub(super) fn is_left(&self, since: Instant, at: Option<SocketAddr>) -> bool {
+        self.known().is_left(since, at)
     }
 
-    /// Who was reached by a connection made then is no master. Whether another one may be asked now.
+    /// Who was reached by a connection begun then is no master. Whether another one may be asked now.
     pub(super) fn leave(&self, since: Instant, at: Option<SocketAddr>) -> bool {
-        let mut unfit = self.unfit();
-        if since >= unfit.before {
+        let mut known = self.known();
+        if !known.is_left(since, at) {
             if since.elapsed() < YOUNG {
                 return false;
             }
-            let before = Instant::now();
-            *unfit = Unfit { before, at };
+            known.left.insert(at, Instant::now());
+            known.unfit.retain(|there| Some(*there) != at);
+            known.unfit.extend(at);
         }
         true
     }
@@ -101,7 +124,8 @@ impl Place {
             };
             let answers = self.names.answers(host, port).await?;
             let mut tries = JoinSet::new();
-            for at in to_be_asked(answers, self.unfit().at) {
+            let answers = self.known().to_be_asked(answers);
+            for at in answers {
                 let (client, config) = (self.client.clone(), config().set_dns_resolver(Only(at)));
                 tries.spawn(async move {
                     let connected = client.get_multiplexed_async_connection_with_config(&config);
@@ -122,8 +146,8 @@ impl Place {
         in_time.unwrap_or_else(|_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()))
     }
 
-    /// Returns when the name is known to lead to others only. One that leads nowhere, or cannot be
-    /// looked up, says nothing.
+    /// Returns when the name is known to lead to others only: then no line stays there. One that leads
+    /// nowhere, or cannot be looked up, says nothing.
     pub(super) async fn until_moved(&self, at: SocketAddr) {
         let Some((host, port)) = self.name() else {
             return std::future::pending().await;
@@ -134,6 +158,7 @@ impl Place {
             if let Ok(answers) = self.names.answers(host, port).await
                 && is_elsewhere(at, &answers)
             {
+                self.known().left.insert(Some(at), Instant::now());
                 tracing::info!("the name of Redis leads elsewhere now: its old address is left");
                 return;
             }
@@ -161,15 +186,6 @@ fn config() -> AsyncConnectionConfig {
 
 fn is_elsewhere(at: SocketAddr, answers: &[SocketAddr]) -> bool {
     !answers.is_empty() && !answers.contains(&at)
-}
-
-/// The answers of a name, without the one that is no master where there are others.
-fn to_be_asked(mut answers: Vec<SocketAddr>, unfit: Option<SocketAddr>) -> Vec<SocketAddr> {
-    let is_other = |at: &SocketAddr| Some(*at) != unfit;
-    if answers.iter().any(is_other) {
-        answers.retain(is_other);
-    }
-    answers
 }
 
 /// Knows one answer to every name.
@@ -215,16 +231,53 @@ mod tests {
 
     #[test]
     fn who_is_no_master_is_asked_only_when_nobody_else_is_there() {
-        let unfit = Some(addresses(&[1])[0]);
-        for (answers, asked) in [
-            (&[1, 2][..], &[2][..]),
-            (&[1], &[1]),
-            (&[2, 3], &[2, 3]),
-            (&[], &[]),
+        for (unfit, answers, asked) in [
+            (&[][..], &[1, 2][..], &[1, 2][..]),
+            (&[1], &[1, 2], &[2]),
+            (&[1], &[1], &[1]),
+            (&[1], &[2, 3], &[2, 3]),
+            (&[1], &[], &[]),
+            (&[1, 2], &[1, 2, 3], &[3]),
+            (&[1, 2], &[1, 2], &[1]),
+            (&[3, 1, 2], &[1, 2, 3], &[1, 3]),
         ] {
-            assert_eq!(to_be_asked(addresses(answers), unfit), addresses(asked));
+            let mut known = Known {
+                unfit: addresses(unfit),
+                ..Known::default()
+            };
+            let heard = known.to_be_asked(addresses(answers));
+            assert_eq!(heard, addresses(asked), "{answers:?} without {unfit:?}");
         }
-        assert_eq!(to_be_asked(addresses(&[1, 2]), None), addresses(&[1, 2]));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_three_answers_the_master_is_found() {
+        let place = Place::new("redis://redis.internal", Names::System).unwrap();
+        let (mut asked, mut begun) = (addresses(&[1, 2, 3]), Instant::now());
+        let mut next = async || {
+            tokio::time::advance(YOUNG).await;
+            assert!(place.leave(begun, Some(asked[0])));
+            begun = Instant::now();
+            asked = place.known().to_be_asked(addresses(&[1, 2, 3]));
+            asked.clone()
+        };
+        assert_eq!(next().await, addresses(&[2, 3]));
+        assert_eq!(next().await, addresses(&[3]));
+        assert_eq!(next().await, addresses(&[1, 2]), "from the beginning");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_a_name_leads_no_more_no_line_stays_and_nobody_else_is_left() {
+        let (old, new) = (addresses(&[1])[0], addresses(&[2])[0]);
+        let names = Names::Told(std::sync::Arc::new(Mutex::new(vec![new])));
+        let place = Place::new("redis://redis.internal", names).unwrap();
+        let begun = Instant::now();
+        place.until_moved(old).await;
+        assert!(place.is_left(begun, Some(old)));
+        assert!(place.is_left(begun, None), "it may lead to the old one");
+        assert!(!place.is_left(begun, Some(new)));
+        assert!(!place.is_left(Instant::now(), Some(old)));
+        assert!(place.known().unfit.is_empty(), "nobody said so");
     }
 
     #[tokio::test(start_paused = true)]
@@ -233,16 +286,19 @@ mod tests {
         let old = Instant::now();
         tokio::time::advance(YOUNG).await;
         assert!(place.leave(old, None), "it is left at once");
-        assert!(place.is_left(old));
+        assert!(place.is_left(old, None));
         let new = Instant::now();
         assert!(
             place.leave(old, None),
             "said again by others who asked there"
         );
-        assert!(!place.is_left(new), "the one that took its place stays");
+        assert!(
+            !place.is_left(new, None),
+            "the one that took its place stays"
+        );
         assert!(!place.leave(new, None), "nothing can have changed yet");
         tokio::time::advance(YOUNG).await;
-        assert!(place.leave(new, None) && place.is_left(new));
+        assert!(place.leave(new, None) && place.is_left(new, None));
     }
 
     #[test]
