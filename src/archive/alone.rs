@@ -37,7 +37,9 @@ impl Alone {
     pub(super) fn written<'a>(&mut self, names: impl Iterator<Item = &'a str>, now: Instant) {
         self.written = Some(now);
         if !self.records.is_empty() {
-            names.for_each(|name| drop(self.records.remove(name)));
+            for name in names {
+                self.records.remove(name);
+            }
         }
     }
 
