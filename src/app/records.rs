@@ -36,6 +36,13 @@ async fn tell(settings: Settings) {
     let found = proof.words();
     if proof.is_good() {
         tracing::info!(place, found, "records go to Datastore");
+    } else if proof.may_heal() {
+        // In the first seconds of a pod its metadata server is often not there yet.
+        tracing::warn!(
+            place,
+            found,
+            "Datastore takes no records yet; the gateway writes them as soon as it does"
+        );
     } else {
         tracing::warn!(
             place,

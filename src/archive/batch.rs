@@ -5,6 +5,7 @@
 //! other; when it takes none at all, that is no message's fault.
 
 use super::Archive;
+use super::alone::ENOUGH;
 use super::entity;
 use super::pieces::{Piece, Pieces};
 use super::transact::{Failure, count};
@@ -20,8 +21,8 @@ const BATCH_BYTES: usize = 4 << 20;
 /// For how long transactions of a batch are begun. With the deadlines of the last one it stays below
 /// the time for which the marks are hidden, so that nobody else takes them meanwhile.
 const BEGUN_WITHIN: Duration = Duration::from_secs(5);
-/// So many records that are refused one by one, and none that is written: all are refused.
-const ENOUGH: usize = 8;
+/// How long after its beginning a batch may be proved with an entity that is no record, within the same time.
+const PROVED_WITHIN: Duration = Duration::from_secs(25);
 
 /// A message and its entity.
 pub(super) type Pair = (Dirty, Entity);
@@ -38,6 +39,8 @@ pub(super) struct Written {
     pub(super) behind: Vec<(i64, u64)>,
     /// Why Datastore is to be left alone for a while.
     pub(super) error: Option<Error>,
+    /// Whether it takes records for all that is known, though none was there to try it with.
+    pub(super) proved: bool,
 }
 
 impl Written {
@@ -96,6 +99,16 @@ impl Archive {
         };
         job.run().await
     }
+
+    /// Tries Datastore while there is no record to try it with.
+    pub(super) async fn probe(&self) -> Written {
+        let taken = self.takes_anything(Instant::now() + PROVED_WITHIN).await;
+        Written {
+            proved: taken.is_ok() && !self.alone().are_many(Instant::now()),
+            error: taken.err(),
+            ..Written::default()
+        }
+    }
 }
 
 impl Job<'_> {
@@ -118,7 +131,21 @@ impl Job<'_> {
                 break;
             }
         }
-        self.end()
+        let proved = self.is_proved().await;
+        self.end(proved)
+    }
+
+    /// Whether Datastore takes what is no record, where few records were refused and none was written: then those
+    /// are to blame. When it does not, the call is, and says so.
+    async fn is_proved(&mut self) -> bool {
+        let few = (1..ENOUGH).contains(&self.refused());
+        let many = self.archive.alone().are_many(Instant::now());
+        if !few || many || self.committed || self.written.error.is_some() {
+            return false;
+        }
+        let until = self.begun + PROVED_WITHIN;
+        self.written.error = self.archive.takes_anything(until).await.err();
+        self.written.error.is_none()
     }
 
     /// Notes how a piece ended; the error where no other has to be tried.
@@ -129,10 +156,12 @@ impl Job<'_> {
             Ok(committed) => {
                 let done = &self.pairs[piece.range];
                 self.written.ends.extend(done.iter().map(written));
-                if committed > 0 {
-                    self.committed = true;
-                    let names = done.iter().map(|(_, entity)| entity.name.as_str());
-                    self.archive.alone().written(names, now);
+                self.committed |= committed > 0;
+                let names = done.iter().map(|(_, entity)| entity.name.as_str());
+                let mut alone = self.archive.alone();
+                match committed {
+                    0 => alone.ended(names),
+                    _ => alone.written(names, now),
                 }
             }
             Err(Failure::Refused(error)) => {
@@ -145,6 +174,11 @@ impl Job<'_> {
                 let alone = self.pieces.lost(piece, now, fastrand::f64);
                 self.cut = Some(error.clone());
                 self.alone.extend(alone.map(|place| (place, error, false)));
+            }
+            Err(Failure::Begin(error)) => {
+                count("failed", piece.range.len());
+                self.pieces.put_back(piece);
+                return Err(error);
             }
             Err(Failure::Call(error)) => {
                 count("failed", piece.range.len());
@@ -168,16 +202,22 @@ impl Job<'_> {
 
     /// Whether so many were refused, and none was written, that the others need not be tried.
     fn is_hopeless(&self) -> bool {
-        let refused = self.alone.iter().filter(|(_, _, refused)| *refused);
-        !self.committed && refused.count() >= ENOUGH
+        !self.committed && self.refused() >= ENOUGH
     }
 
-    fn end(mut self) -> Written {
+    /// How many were refused by themselves.
+    fn refused(&self) -> usize {
+        let refused = self.alone.iter().filter(|(_, _, refused)| *refused);
+        refused.count()
+    }
+
+    /// What became of all; `proved` when it is known that those are to blame that were refused.
+    fn end(mut self, proved: bool) -> Written {
         for (place, error, refused) in std::mem::take(&mut self.alone) {
             let pair = &self.pairs[place];
             let pause = self.archive.alone().failed(
                 &pair.1.name,
-                (self.committed, refused),
+                (self.committed || (proved && refused), refused),
                 Instant::now(),
             );
             let (handle, version) = mark(pair);
@@ -198,7 +238,8 @@ impl Job<'_> {
             .left()
             .map(|place| mark(&self.pairs[place]))
             .collect();
-        if self.written.error.is_none() && !self.written.has_some() && !left.is_empty() {
+        let nothing = !self.written.has_some() && !proved;
+        if self.written.error.is_none() && nothing && !left.is_empty() {
             // The time was over before anything was written or stood alone.
             self.written.error = self.cut;
         }
@@ -212,7 +253,7 @@ fn tell((dirty, _): &Pair, error: &Error, pause: Duration) {
     let record = &dirty.record;
     tracing::error!(channel = %record.channel, msg_id = %record.message.msg_id,
         error = error.told(), again_in_s = pause.as_secs(),
-        "Datastore does not take the record of this message, but others; it is kept here and tried again");
+        "Datastore does not take the record of this message, but takes others; it is kept here and tried again");
 }
 
 /// Cuts where the bytes of a transaction are reached.
@@ -241,7 +282,7 @@ fn written((dirty, _): &Pair) -> End {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::channel::Channels;
     use crate::datastore::{Settings, Value};
@@ -252,20 +293,29 @@ mod tests {
 
     /// A Datastore that answers each commit with a message called `poison` in it, or with any, like this.
     #[derive(Clone)]
-    struct Picky {
+    pub(in crate::archive) struct Picky {
         answer: Arc<Mutex<(StatusCode, &'static str, bool)>>,
         begun: Arc<Mutex<usize>>,
+        /// Whether each begin is answered so too.
+        begins: Arc<Mutex<bool>>,
     }
 
     impl Picky {
-        fn answers(&self, status: StatusCode, word: &'static str, all: bool) {
+        pub(in crate::archive) fn answers(
+            &self,
+            status: StatusCode,
+            word: &'static str,
+            all: bool,
+        ) {
             *self.answer.lock().unwrap() = (status, word, all);
         }
 
         fn call(&self, path: &str, body: &str) -> (StatusCode, String) {
-            *self.begun.lock().unwrap() += usize::from(path.ends_with(":beginTransaction"));
+            let begins = path.ends_with(":beginTransaction");
+            *self.begun.lock().unwrap() += usize::from(begins);
             let (status, word, all) = *self.answer.lock().unwrap();
-            if path.ends_with(":commit") && (all || body.contains("poison")) {
+            let refused = path.ends_with(":commit") && (all || body.contains("poison"));
+            if refused || begins && *self.begins.lock().unwrap() {
                 let error = format!(r#"{{"error":{{"status":"{word}","message":"no"}}}}"#);
                 return (status, error);
             }
@@ -273,11 +323,16 @@ mod tests {
         }
     }
 
-    async fn picky(status: StatusCode, word: &'static str, all: bool) -> (Picky, Archive) {
+    pub(in crate::archive) async fn picky(
+        status: StatusCode,
+        word: &'static str,
+        all: bool,
+    ) -> (Picky, Archive) {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let picky = Picky {
             answer: Arc::new(Mutex::new((status, word, all))),
             begun: Arc::default(),
+            begins: Arc::default(),
         };
         let site = picky.clone();
         let answer = async move |uri: axum::http::Uri, body: String| site.call(uri.path(), &body);
@@ -376,6 +431,48 @@ mod tests {
         assert!(*picky.begun.lock().unwrap() < 40, "few are enough to know");
         picky.answers(REFUSED.0, REFUSED.1, false);
         assert_eq!(to_the_end(&archive, &batch(0..200, &[])).await.0, 200);
+    }
+
+    #[tokio::test]
+    async fn r_61_one_refused_record_in_quiet_hours_is_to_blame_when_anything_else_is_taken() {
+        let (picky, archive) = picky(REFUSED.0, REFUSED.1, false).await;
+        let mut pauses = Vec::new();
+        for _ in 0..3 {
+            let written = archive.write(batch(0..1, &[0])).await;
+            assert!(written.error.is_none(), "{:?}", written.error);
+            let (count, waiting) = ends(&written);
+            assert_eq!((count, waiting.len()), (0, 1));
+            pauses.push(waiting[0].1);
+        }
+        assert!(pauses.is_sorted() && pauses[0] < pauses[2], "{pauses:?}");
+        // The record, and what is none.
+        assert_eq!(*picky.begun.lock().unwrap(), 6);
+        // Two more beside it are no more than two more.
+        assert!(archive.write(batch(0..3, &[0, 1, 2])).await.error.is_none());
+    }
+
+    #[tokio::test]
+    async fn r_61_when_many_records_are_refused_no_other_entity_proves_them_to_blame() {
+        let (_picky, archive) = picky(REFUSED.0, REFUSED.1, false).await;
+        for n in 0..ENOUGH {
+            let (name, now) = (format!("refused{n}"), Instant::now());
+            assert_eq!(archive.alone().failed(&name, (false, true), now), None);
+        }
+        let written = archive.write(batch(0..1, &[0])).await;
+        let error = written.error.as_ref().map(Error::blames_an_entity);
+        assert_eq!(error, Some(true));
+        assert!(written.ends.is_empty(), "{:?}", written.ends);
+        let probed = archive.probe().await;
+        assert!(probed.error.is_none() && !probed.proved);
+    }
+
+    #[tokio::test]
+    async fn a_call_that_names_no_record_is_no_records_fault() {
+        let (picky, archive) = picky(StatusCode::CONFLICT, "ABORTED", false).await;
+        *picky.begins.lock().unwrap() = true;
+        let written = archive.write(batch(0..1, &[])).await;
+        assert!(written.error.is_some() && written.ends.is_empty());
+        assert_eq!((written.left.len(), written.behind.len()), (1, 0));
     }
 
     #[tokio::test]

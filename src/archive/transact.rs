@@ -6,6 +6,7 @@ use crate::clock;
 use crate::datastore::{Entity, Error};
 use metrics::counter;
 use std::collections::HashMap;
+use tokio::time::{Instant, timeout_at};
 
 /// How a transaction ended that did not write.
 pub(super) enum Failure {
@@ -13,8 +14,10 @@ pub(super) enum Failure {
     Refused(Error),
     /// Others wrote the same meanwhile, or hold it.
     Lost(Error),
-    /// The call failed, whatever was in it.
+    /// The call failed, for all that is known whatever was in it.
     Call(Error),
+    /// It failed before a record was named, so none can be the cause.
+    Begin(Error),
 }
 
 impl Failure {
@@ -33,8 +36,7 @@ impl Archive {
     /// Writes what is newer than what is there, all of it or nothing. How many that were.
     pub(super) async fn transact(&self, chunk: &[Pair]) -> Result<usize, Failure> {
         let client = &self.shared.client;
-        // No record is named yet, so none can be the cause.
-        let transaction = client.begin().await.map_err(Failure::Call)?;
+        let transaction = client.begin().await.map_err(Failure::Begin)?;
         let names: Vec<String> = chunk.iter().map(|(_, one)| one.name.clone()).collect();
         let there = match client.lookup(&names, Some(&transaction)).await {
             Ok(there) => there,
@@ -65,6 +67,18 @@ impl Archive {
         count("written", newer.len());
         count("superseded", chunk.len() - newer.len());
         Ok(newer.len())
+    }
+
+    /// Whether Datastore takes anything at all, tried with an entity that is no record.
+    pub(super) async fn takes_anything(&self, until: Instant) -> Result<(), Error> {
+        let client = self.shared.client.clone();
+        // A task of its own: it removes the entity also when nobody waits any more.
+        let tried = tokio::spawn(async move { client.takes_anything(clock::now().0).await });
+        match timeout_at(until, tried).await {
+            Ok(Ok(taken)) => taken,
+            // Not in time, or the runtime ends.
+            Err(_) | Ok(Err(_)) => Err(Error::TooSlow),
+        }
     }
 }
 

@@ -39,6 +39,8 @@ pub struct Writer {
     failures: u32,
     /// How many records are taken at once: fewer after each failure, in case one of them is its cause.
     most: usize,
+    /// Until then records of ours wait to be tried again, so nothing else has to be.
+    waits_until: Instant,
 }
 
 impl Writer {
@@ -50,6 +52,7 @@ impl Writer {
             account,
             failures: 0,
             most: BATCH,
+            waits_until: Instant::now(),
         }
     }
 
@@ -97,6 +100,9 @@ impl Writer {
             let (archive, some) = (self.archive.clone(), taken.len());
             if some > 0 {
                 batches.spawn(async move { archive.write(taken).await });
+            } else if self.failures > 0 && Instant::now() >= self.waits_until {
+                // Another replica has written them, or was faster: nobody else would find out that all is well.
+                batches.spawn(async move { archive.probe().await });
             }
             if some < self.most {
                 return false;
@@ -109,13 +115,16 @@ impl Writer {
     async fn ended(&mut self, written: Written) -> Duration {
         let wait = match &written.error {
             Some(error) => self.failed(error),
-            None if written.has_some() => {
+            None if written.has_some() || written.proved => {
                 self.recovered();
                 Duration::ZERO
             }
             // Who waits by itself says nothing about the others.
             None => Duration::ZERO,
         };
+        if !written.left.is_empty() || !written.behind.is_empty() {
+            self.waits_until = Instant::now() + wait + BEHIND + EVERY;
+        }
         let due = clock::now().plus(wait);
         let later = |due| move |(handle, version)| (handle, version, DirtyEnd::Later { due });
         let left = written.left.into_iter().map(later(due));
@@ -154,8 +163,8 @@ impl Writer {
         let is_refused = error.blames_an_entity();
         let mut reason = error.told();
         if is_refused {
-            reason += ". It refuses every record alike, so look at DT_PROJECT_ID and DT_KIND, and at the \
-                       database of the project";
+            reason += ". It refuses every record that was tried, so look at DT_PROJECT_ID and DT_KIND, and at \
+                       the database of the project";
         }
         let trouble = Trouble {
             since: clock::now(),
@@ -187,14 +196,46 @@ impl Writer {
 
 #[cfg(test)]
 mod tests {
+    use super::super::batch::tests::picky;
     use super::super::find::tests::{account, archive};
     use super::*;
     use crate::store::{self, testing};
+    use axum::http::StatusCode;
 
     fn answered(status: &str) -> Error {
         Error::Answered {
             status: status.into(),
             words: "said".into(),
+        }
+    }
+
+    #[tokio::test]
+    async fn r_66_trouble_is_over_though_another_replica_wrote_the_records() {
+        let (_dir, store) = testing::store();
+        let outbox = Outbox::new(store::Outbox::Embedded(store), []);
+        let down = (StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE");
+        let (site, archive) = picky(down.0, down.1, true).await;
+        let account = account("acc");
+        let mut writer = Writer::new(archive.clone(), outbox, account.clone());
+        let mut batches = JoinSet::new();
+        writer.begin(&mut batches).await;
+        assert!(batches.is_empty(), "nothing failed");
+        let failed = Written {
+            behind: vec![(1, 1)],
+            error: Some(answered("UNAVAILABLE")),
+            ..Written::default()
+        };
+        writer.ended(failed).await;
+        writer.begin(&mut batches).await;
+        assert!(batches.is_empty(), "a record of ours is tried soon");
+        writer.waits_until = Instant::now();
+        for (failures, all) in [(2, true), (0, false)] {
+            site.answers(down.0, down.1, all);
+            writer.begin(&mut batches).await;
+            let probed = batches.join_next().await.unwrap().unwrap();
+            let wait = writer.ended(probed).await;
+            assert_eq!((writer.failures, wait > Duration::ZERO), (failures, all));
+            assert_eq!(archive.trouble(&account).is_some(), all);
         }
     }
 

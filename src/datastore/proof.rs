@@ -7,6 +7,7 @@ use super::client::Client;
 use super::error::Error;
 use super::wire::{Entity, Value};
 use serde::Deserialize;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -59,37 +60,107 @@ pub fn own_kind(kind: &str) -> String {
     format!("{kind}{SUFFIX}")
 }
 
-impl Client {
-    /// Writes, reads and removes one scratch entity. `now` is in milliseconds since 1970.
-    pub async fn prove(&self, now: i64) -> Proof {
-        let scratch = self.of_kind(&own_kind(self.kind()));
-        let name = format!("check-{:016x}", fastrand::u64(..));
-        let entity = Entity::named(&name)
+/// An entity to try Datastore with.
+struct Scratch {
+    client: Client,
+    entity: Entity,
+    /// Whether it may be there.
+    is_there: AtomicBool,
+}
+
+impl Scratch {
+    fn new(client: &Client, now: i64) -> Self {
+        let entity = Entity::named(format!("check-{:016x}", fastrand::u64(..)))
             .with_unindexed("written", Value::Time(now))
             .with_unindexed("expireAt", Value::Time(now.saturating_add(EXPIRES_MS)));
-        let (write, mode) = tokio::join!(scratch.put(&entity), timeout(PATIENCE, self.mode()));
-        let read = match scratch.lookup(std::slice::from_ref(&name), None).await {
-            Ok(found) if write.is_ok() && found != [entity] => Err(Error::Strange(
+        Self {
+            client: client.of_kind(&own_kind(client.kind())),
+            entity,
+            is_there: AtomicBool::new(false),
+        }
+    }
+
+    async fn put(&self) -> Result<(), Error> {
+        let transaction = self.client.begin().await?;
+        // A write of which no answer came may have been done.
+        self.is_there.store(true, Relaxed);
+        let entities = std::slice::from_ref(&self.entity);
+        let written = self.client.commit(transaction, entities).await;
+        if written
+            .as_ref()
+            .is_err_and(|error| !error.is_worth_retrying())
+        {
+            self.is_there.store(false, Relaxed);
+        }
+        written
+    }
+
+    /// What can be done with it, but for its removal.
+    async fn ask(&self) -> Proof {
+        let (write, mode) = tokio::join!(self.put(), timeout(PATIENCE, self.client.mode()));
+        let names = std::slice::from_ref(&self.entity.name);
+        let read = match self.client.lookup(names, None).await {
+            Ok(found) if write.is_ok() && found != [self.entity.clone()] => Err(Error::Strange(
                 "the scratch entity that was written is not what is read".to_owned(),
             )),
             other => other.map(drop),
         };
-        // A write of which no answer came may have been done.
-        let left = match &write {
-            Err(error) if !error.is_worth_retrying() => None,
-            _ => scratch.remove(&name).await.err(),
-        };
         Proof {
             read,
-            left: left.filter(|_| write.is_ok()).map(|error| (name, error)),
             write,
+            left: None,
             mode: mode.ok().flatten(),
         }
     }
 
-    async fn put(&self, entity: &Entity) -> Result<(), Error> {
-        let transaction = self.begin().await?;
-        self.commit(transaction, std::slice::from_ref(entity)).await
+    /// Removes it where it may be there; its name, and why, when that cannot be done.
+    async fn remove(self) -> Option<(String, Error)> {
+        if !self.is_there.load(Relaxed) {
+            return None;
+        }
+        let removed = self.client.remove(&self.entity.name).await;
+        removed.err().map(|error| (self.entity.name, error))
+    }
+}
+
+impl Client {
+    /// Writes, reads and removes one scratch entity. `now` is in milliseconds since 1970.
+    pub async fn prove(&self, now: i64) -> Proof {
+        let scratch = Scratch::new(self, now);
+        let proof = scratch.ask().await;
+        proved(scratch, proof).await
+    }
+
+    /// The same, asked until `end`; the removal has its own time. Without a proof: the scratch entity that may
+    /// still be there, and why.
+    pub async fn prove_until(
+        &self,
+        now: i64,
+        end: impl Future<Output = ()>,
+    ) -> Result<Proof, Option<(String, Error)>> {
+        let scratch = Scratch::new(self, now);
+        let proof = tokio::select! {
+            proof = scratch.ask() => Some(proof),
+            () = end => None,
+        };
+        match proof {
+            Some(proof) => Ok(proved(scratch, proof).await),
+            None => Err(scratch.remove().await),
+        }
+    }
+
+    /// Whether anything at all is taken: writes one scratch entity and removes it.
+    pub async fn takes_anything(&self, now: i64) -> Result<(), Error> {
+        let scratch = Scratch::new(self, now);
+        let written = scratch.put().await;
+        if let Some((name, error)) = scratch.remove().await {
+            tracing::debug!(
+                name,
+                error = error.told(),
+                "a scratch entity stays in Datastore"
+            );
+        }
+        written
     }
 
     async fn mode(&self) -> Option<Mode> {
@@ -111,7 +182,20 @@ impl Client {
     }
 }
 
+async fn proved(scratch: Scratch, mut proof: Proof) -> Proof {
+    let left = scratch.remove().await;
+    proof.left = left.filter(|_| proof.write.is_ok());
+    proof
+}
+
 impl Proof {
+    /// Whether all that is wrong may be right in a moment, without anybody doing anything.
+    pub fn may_heal(&self) -> bool {
+        let errors = [&self.read, &self.write].map(|done| done.as_ref().err());
+        let mut errors = errors.into_iter().flatten();
+        self.mode != Some(Mode::Native) && errors.all(Error::is_worth_retrying)
+    }
+
     /// Whether records can be written as they should.
     pub fn is_good(&self) -> bool {
         self.read.is_ok() && self.write.is_ok() && self.mode != Some(Mode::Native)
@@ -174,6 +258,9 @@ mod tests {
             seen.lock()
                 .unwrap()
                 .push(format!("{call} {what}{}", path.unwrap_or_default()));
+            if refused.contains(&&*format!("{call} hangs")) {
+                std::future::pending::<()>().await;
+            }
             if refused.contains(&&*call) {
                 let error = json!({ "error": { "status": "PERMISSION_DENIED", "message": call } });
                 return (StatusCode::FORBIDDEN, error.to_string());
@@ -222,6 +309,57 @@ mod tests {
             calls,
             "beginTransaction , commit K_GATEWAY, lookup , commit delete"
         );
+    }
+
+    #[tokio::test]
+    async fn the_scratch_entity_is_removed_also_when_the_time_is_over() {
+        for (hangs, awaited, removed) in [
+            (&["lookup hangs"][..], "lookup", true),
+            (&["beginTransaction hangs"], "beginTransaction", false),
+        ] {
+            let (client, calls) = stub(hangs, "").await;
+            let has = |call: &str| {
+                calls
+                    .lock()
+                    .unwrap()
+                    .iter()
+                    .any(|one| one.starts_with(call))
+            };
+            let hung = async {
+                while !has(awaited) {
+                    // waits because the stub tells nobody what it is asked
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            };
+            let proof = client.prove_until(1, hung).await;
+            assert!(matches!(proof, Err(None)), "{proof:?}");
+            assert_eq!(has("commit delete"), removed, "{hangs:?}");
+        }
+    }
+
+    #[test]
+    fn what_may_heal_by_itself_is_told_from_what_needs_somebody() {
+        let no_token = || Err(Error::NoToken("not there yet".into()));
+        let proof = |read, write, mode| Proof {
+            read,
+            write,
+            left: None,
+            mode,
+        };
+        assert!(proof(no_token(), no_token(), None).may_heal());
+        let denied = Err(Error::Credentials("unreadable".into()));
+        assert!(!proof(no_token(), denied, None).may_heal());
+        assert!(!proof(Ok(()), Ok(()), Some(Mode::Native)).may_heal());
+    }
+
+    #[tokio::test]
+    async fn whether_anything_is_taken_is_tried_with_a_scratch_entity() {
+        let (client, calls) = stub(&[], "").await;
+        assert!(client.takes_anything(1).await.is_ok());
+        let calls = calls.lock().unwrap().join(", ");
+        assert_eq!(calls, "beginTransaction , commit K_GATEWAY, commit delete");
+        let (client, _) = stub(&["commit"], "").await;
+        assert!(client.takes_anything(1).await.is_err());
     }
 
     #[tokio::test]

@@ -4,21 +4,20 @@
 use super::{DEADLINE, Finding, Mark, finding};
 use crate::clock;
 use crate::config::Config;
-use crate::datastore::{Client, Error, Proof, Settings};
+use crate::datastore::{Client, Error, Proof, Settings, own_kind};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use tokio::time::timeout;
+use tokio::time::sleep;
 
 /// The finding; none without Datastore.
 pub(super) async fn look(config: &Config) -> Option<Finding> {
     let settings = config.datastore.as_ref()?.settings();
-    let (mark, words) = match timeout(DEADLINE, prove(&settings)).await {
-        Ok(Ok(proof)) => judged(&proof, &settings),
-        Ok(Err(error)) => (Mark::Warn, error.told()),
-        Err(_) => (
-            Mark::Warn,
-            "no answer in time: is a firewall in between?".to_owned(),
-        ),
+    let (mark, words) = match Client::new(&settings) {
+        Ok(client) => match client.prove_until(clock::now().0, sleep(DEADLINE)).await {
+            Ok(proof) => judged(&proof, &settings),
+            Err(left) => (Mark::Warn, late(left, &settings)),
+        },
+        Err(error) => (Mark::Warn, error.told()),
     };
     // Messages are sent without it, so it hinders nothing.
     let end = match mark == Mark::Ok || words.starts_with("reads and writes") {
@@ -28,6 +27,18 @@ pub(super) async fn look(config: &Config) -> Option<Finding> {
     };
     let words = format!("{}: {words}{end}", settings.place());
     Some(finding("Datastore", mark, words))
+}
+
+/// No answer came in time; `left` is the scratch entity that could not be removed.
+fn late(left: Option<(String, Error)>, settings: &Settings) -> String {
+    let Some((name, error)) = left else {
+        return "no answer in time: is a firewall in between?".to_owned();
+    };
+    let kind = own_kind(&settings.kind);
+    format!(
+        "no answer in time; the scratch entity {name} of kind {kind} may still be there: {}",
+        error.told()
+    )
 }
 
 fn judged(proof: &Proof, settings: &Settings) -> (Mark, String) {
@@ -43,8 +54,4 @@ fn judged(proof: &Proof, settings: &Settings) -> (Mark, String) {
 /// Whether everybody may read the key file.
 fn is_open(key: &Path) -> bool {
     std::fs::metadata(key).is_ok_and(|file| file.permissions().mode() & 0o004 != 0)
-}
-
-async fn prove(settings: &Settings) -> Result<Proof, Error> {
-    Ok(Client::new(settings)?.prove(clock::now().0).await)
 }

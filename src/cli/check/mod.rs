@@ -1,7 +1,8 @@
 //! `gateway check`: is the configuration right, and is everything it names in reach?
 //!
 //! Looks only: opens no store, sends no message, spends no token, and writes nothing but a scratch entity in
-//! Datastore, which it removes. Everything is asked at once, and nothing is waited for longer than five seconds. Prints no secret, and of URLs only the host.
+//! Datastore, which it removes. Everything is asked at once, and nothing is waited for longer than five seconds but
+//! that removal. Prints no secret, and of URLs only the host.
 
 mod credentials;
 mod data_dir;
