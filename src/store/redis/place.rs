@@ -66,7 +66,7 @@ impl Known {
 
     /// The answers of a name, without those that are no masters where there are others. When all of
     /// them were asked, they are asked again, the last one not at once.
-    fn to_be_asked(&mut self, answers: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    fn choose(&mut self, answers: Vec<SocketAddr>) -> Vec<SocketAddr> {
         let is_unfit = |at: &SocketAddr| self.unfit.contains(at);
         if answers.iter().all(is_unfit) {
             let earlier = self.unfit.len().saturating_sub(1);
@@ -124,7 +124,7 @@ impl Place {
             };
             let answers = self.names.answers(host, port).await?;
             let mut tries = JoinSet::new();
-            let answers = self.known().to_be_asked(answers);
+            let answers = self.known().choose(answers);
             for at in answers {
                 let (client, config) = (self.client.clone(), config().set_dns_resolver(Only(at)));
                 tries.spawn(async move {
@@ -245,7 +245,7 @@ mod tests {
                 unfit: addresses(unfit),
                 ..Known::default()
             };
-            let heard = known.to_be_asked(addresses(answers));
+            let heard = known.choose(addresses(answers));
             assert_eq!(heard, addresses(asked), "{answers:?} without {unfit:?}");
         }
     }
@@ -258,7 +258,7 @@ mod tests {
             tokio::time::advance(YOUNG).await;
             assert!(place.leave(begun, Some(asked[0])));
             begun = Instant::now();
-            asked = place.known().to_be_asked(addresses(&[1, 2, 3]));
+            asked = place.known().choose(addresses(&[1, 2, 3]));
             asked.clone()
         };
         assert_eq!(next().await, addresses(&[2, 3]));
