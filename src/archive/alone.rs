@@ -53,7 +53,9 @@ impl Alone {
     /// Datastore has the records of these names, or newer ones.
     pub(super) fn ended<'a>(&mut self, names: impl Iterator<Item = &'a str>) {
         if !self.records.is_empty() {
-            names.for_each(|name| drop(self.records.remove(name)));
+            for name in names {
+                self.records.remove(name);
+            }
         }
     }
 
