@@ -130,6 +130,7 @@ impl Archive {
         Some(Adopted {
             channel: channel.id.clone(),
             msg_id: kept.msg_id.clone(),
+            inferred: kept.inferred,
             to: kept.to,
             from: from.or_else(|| channel.waba_number.clone())?,
             template: kept.template.clone(),

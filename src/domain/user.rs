@@ -1,29 +1,29 @@
 //! The id under which a provider knows a person beside or in place of their number.
 //!
-//! WhatsApp's begin with a country, as `US.13491208655302741918` (contracts/cloud.md section 5.6). It is
-//! opaque, compared as it stands, and printed nowhere.
+//! WhatsApp's begin with a country, as `US.13491208655302741918`, or, of a parent account, with `ENT` after
+//! it (contracts/cloud.md section 5.6). It is compared as it stands, and printed nowhere.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// The shortest and the longest that are taken for one, in bytes.
-const LENGTHS: std::ops::RangeInclusive<usize> = 6..=160;
+/// The most letters and digits behind the country.
+const MOST: usize = 128;
 
 /// A person's id at the provider.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct UserId(Arc<str>);
 
 impl UserId {
-    /// Takes a text for one: letters, digits, `.`, `_` and `-`, at least one of the first two each, so that
-    /// it is neither a number nor a word such as "unknown" that stands for many people.
+    /// Takes a text for one that has WhatsApp's shape and no other: what else stands in such a place may be a
+    /// word that many people share.
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
-        let has = |kind: fn(&u8) -> bool| text.bytes().any(|byte| kind(&byte));
-        let is_of_id = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-        let is_one = LENGTHS.contains(&text.len())
-            && text.bytes().all(is_of_id)
-            && has(u8::is_ascii_alphabetic)
-            && has(u8::is_ascii_digit);
+        let (country, id) = text.split_once('.')?;
+        let id = id.strip_prefix("ENT.").unwrap_or(id);
+        let is_one = country.len() == 2
+            && country.bytes().all(|byte| byte.is_ascii_uppercase())
+            && (1..=MOST).contains(&id.len())
+            && id.bytes().all(|byte| byte.is_ascii_alphanumeric());
         is_one.then(|| Self(text.into()))
     }
 
@@ -45,12 +45,12 @@ mod tests {
 
     #[test]
     fn what_may_be_a_user_id() {
-        let longest = "7".repeat(159) + "x";
+        let longest = "MX.".to_owned() + &"7".repeat(127) + "x";
         for id in [
             "US.13491208655302741918",
             "US.ENT.77a",
             " MX.2025 ",
-            "psid_42",
+            "US.1",
             &longest,
         ] {
             let parsed = UserId::parse(id).unwrap();
@@ -59,7 +59,17 @@ mod tests {
         let longer = longest.clone() + "x";
         for other in [
             "",
-            "US.1",
+            "US.",
+            "US.ENT.",
+            "US.ENT.7.7",
+            "US.ABC.77a",
+            "us.13491208655302741918",
+            "USA.13491208655302741918",
+            "U1.13491208655302741918",
+            "US_13491208655302741918",
+            "US.1349120865530274191-8",
+            "psid_42",
+            "auth0-77",
             "12025550143",
             "+12025550143",
             "1-202-555-0143",

@@ -251,9 +251,10 @@ fn user_id(value: &Value) -> Option<UserId> {
     UserId::parse(&text(value)?)
 }
 
-/// The provider's id of who writes: where it says so, or in place of the number.
+/// The provider's id of who writes: where WhatsApp says it, or in place of the number. `user_id` is Jumper's
+/// own word, for who uses its dashboard.
 fn writer(data: &Value) -> Option<UserId> {
-    let members = ["user_id", "from_user_id", "mobile", "from"];
+    let members = ["from_user_id", "mobile", "from"];
     members.iter().find_map(|member| user_id(&data[*member]))
 }
 

@@ -53,6 +53,8 @@ pub struct Adopted {
     pub msg_id: MsgId,
     /// The recipient, where the record says so; else whom the waiting statuses name.
     pub to: Option<Phone>,
+    /// Whether the provider's id was found by evidence, as the record says.
+    pub inferred: bool,
     /// The brand's number.
     pub from: BusinessNumber,
     /// The template's name, or what the record has in its place.

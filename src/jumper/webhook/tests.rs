@@ -221,15 +221,19 @@ fn a_user_id_stands_beside_the_number_or_in_its_place() {
     let user = UserId::parse(id);
     assert!(user.is_some());
     // No number is made of its digits.
-    for place in ["mobile", "user_id", "from_user_id"] {
+    for place in ["mobile", "from_user_id"] {
         let nameless = with(person(), "mobile", json!(null));
         let said = reply(&with(nameless, place, json!(id)));
         assert_eq!((said.from, said.user), (None, user.clone()), "{place}");
     }
-    let both = reply(&with(person(), "user_id", json!(id)));
+    let both = reply(&with(person(), "from_user_id", json!(id)));
     assert_eq!(both.from, Phone::parse("919876543210").ok());
     assert_eq!(both.user, user);
     assert_eq!(reply(&person()).user, None);
+    // Jumper's own word for who works at its dashboard.
+    for agent in [id, "auth0-77"] {
+        assert_eq!(reply(&with(person(), "user_id", json!(agent))).user, None);
+    }
     let one = json!({ "id": "M1", "status": "read", "recipient_user_id": id });
     let named = status(&meta_event(&json!([one])));
     assert_eq!((named.recipient, named.user), (None, user));

@@ -173,7 +173,7 @@ fn take_in(txn: &mut Txn<'_>, id: Id<'_>, adopted: &Adopted, now: UnixMs) -> Res
     match here.into_iter().next() {
         None => insert(txn, id, adopted, now).map(Some),
         Some(message) if message.life.after(Writer::Record, Step::Evidence).is_ok() => {
-            prove(txn, id.1, &message, now)?;
+            prove(txn, (id.1, adopted.inferred), &message, now)?;
             Ok(Some(message))
         }
         Some(message) => {
@@ -211,8 +211,8 @@ fn insert(txn: &Txn<'_>, id: Id<'_>, adopted: &Adopted, now: UnixMs) -> Result<F
         .prepare_cached(
             "INSERT INTO message (channel, msg_id, account, recipient, state, due, accepted_at,
                                   settled_at, progress, provider_id, conversation, body, history,
-                                  version)
-             VALUES (?1, ?2, ?3, ?4, 2, ?5, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+                                  version, inferred)
+             VALUES (?1, ?2, ?3, ?4, 2, ?5, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
         )?
         .execute((
             adopted.channel.as_str(),
@@ -227,6 +227,8 @@ fn insert(txn: &Txn<'_>, id: Id<'_>, adopted: &Adopted, now: UnixMs) -> Result<F
             row::write_message(&message),
             row::moment(now, "adopted", id.1.as_str()),
             signed(adopted.version),
+            // Whose it is, nobody told us: what is said of it later teaches nothing of them.
+            adopted.inferred || adopted.to.is_none(),
         ))?;
     Ok(Found {
         id: txn.conn.last_insert_rowid(),
@@ -255,13 +257,18 @@ fn named(txn: &Txn<'_>, id: Id<'_>) -> Result<Option<Phone>> {
 }
 
 /// The record proves that the provider took the message.
-fn prove(txn: &mut Txn<'_>, id: &ProviderId, message: &Found, now: UnixMs) -> Result<()> {
+fn prove(
+    txn: &mut Txn<'_>,
+    (id, inferred): (&ProviderId, bool),
+    message: &Found,
+    now: UnixMs,
+) -> Result<()> {
     let next = message.step(txn, Writer::Record, Step::Evidence)?;
     let line = format!("{} (from Datastore)", id.as_str());
     txn.conn
         .prepare_cached(
             "UPDATE message SET state = ?2, settled_at = ?3, lost = ?4, provider_id = ?5,
-                    history = history || ?6 WHERE id = ?1",
+                    inferred = max(inferred, ?7), history = history || ?6 WHERE id = ?1",
         )?
         .execute((
             message.id,
@@ -270,6 +277,7 @@ fn prove(txn: &mut Txn<'_>, id: &ProviderId, message: &Found, now: UnixMs) -> Re
             next.lost,
             id.as_str(),
             row::moment(now, "receipt", &line),
+            inferred,
         ))?;
     Ok(())
 }

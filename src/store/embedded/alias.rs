@@ -4,65 +4,23 @@
 //! or a name of somebody else, is not linked, and counted. What hangs on a person is looked for under all
 //! of their numbers; an opt-out is written under all, so that an accept need not look here.
 
+use super::named::Named;
 use super::opt_out::{self, Name};
 use super::writer::Txn;
-use super::{Store, damage, settle, signed};
-use crate::domain::{AccountId, Person, Phone, Reply, StatusEvent, UserId};
+use super::{Store, answered, damage, settle, signed};
+use crate::domain::{AccountId, Person, Phone, UserId};
 use crate::store::{Folded, StoreError};
 use rusqlite::{Connection, OptionalExtension, Result, ToSql};
-use std::borrow::Cow;
 use std::collections::HashMap;
 
 /// The kind of a name in its row.
-const NUMBER: i64 = 0;
-const USER: i64 = 1;
+pub(super) const NUMBER: i64 = 0;
+pub(super) const USER: i64 = 1;
 
 /// Which accounts know other numbers, and which user ids, as far as the writing thread knows: where there
 /// are none, none is looked for. Nothing is known after a rollback.
 #[derive(Debug, Default)]
 pub(super) struct Known(HashMap<AccountId, (bool, bool)>);
-
-/// What an event calls the person of a message.
-pub(super) struct Named<'a> {
-    number: Option<Phone>,
-    user: Option<&'a UserId>,
-}
-
-impl<'a> From<&'a StatusEvent> for Named<'a> {
-    fn from(event: &'a StatusEvent) -> Self {
-        Self {
-            number: event.recipient,
-            user: event.user.as_ref(),
-        }
-    }
-}
-
-impl<'a> From<&'a Reply> for Named<'a> {
-    fn from(reply: &'a Reply) -> Self {
-        Self {
-            number: reply.from,
-            user: reply.user.as_ref(),
-        }
-    }
-}
-
-impl Named<'_> {
-    /// The number that was dialled of whom a name is known of.
-    pub(super) fn dialled(&self, txn: &mut Txn<'_>, account: &AccountId) -> Result<Option<Phone>> {
-        let (numbers, users) = known(txn, account)?;
-        let by_number = match self.number.filter(|_| numbers) {
-            Some(number) => {
-                let key = signed(Person::of(number).key().number());
-                dialled(txn.conn, account, NUMBER, &key)?
-            }
-            None => None,
-        };
-        match self.user.filter(|_| users && by_number.is_none()) {
-            Some(user) => dialled(txn.conn, account, USER, &user.as_str()),
-            None => Ok(by_number),
-        }
-    }
-}
 
 impl Store {
     /// All numbers of the person of this one, those too that the account learnt.
@@ -98,31 +56,17 @@ pub(super) fn numbers_of(
         .collect())
 }
 
-/// The status with the number of a person whom it names by their user id alone.
-pub(super) fn with_number<'a>(
-    txn: &mut Txn<'_>,
-    account: &AccountId,
-    event: &'a StatusEvent,
-) -> Result<Cow<'a, StatusEvent>> {
-    if event.recipient.is_some() || event.user.is_none() {
-        return Ok(Cow::Borrowed(event));
-    }
-    let recipient = Named::from(event).dialled(txn, account)?;
-    let event = event.clone();
-    Ok(Cow::Owned(StatusEvent { recipient, ..event }))
-}
-
-/// What else the person of a number is called, as an event says that is certainly theirs.
+/// What else the person of a number is called, as an event says that is certainly of this message to them.
 pub(super) fn learn(
     txn: &mut Txn<'_>,
     account: &AccountId,
-    to: Phone,
+    (to, message): (Phone, i64),
     named: &Named<'_>,
     folded: &mut Folded,
 ) -> Result<()> {
     let is_other = |number: &Phone| *number != to && Person::of(*number) != Person::of(to);
     let number = match named.number.filter(is_other) {
-        Some(number) => is_linked(txn, account, to, number)?,
+        Some(number) => is_linked(txn, account, (to, message), number)?,
         None => true,
     };
     let user = match named.user {
@@ -134,7 +78,12 @@ pub(super) fn learn(
 }
 
 /// Whether the two numbers are one person's from now on.
-fn is_linked(txn: &mut Txn<'_>, account: &AccountId, to: Phone, number: Phone) -> Result<bool> {
+fn is_linked(
+    txn: &mut Txn<'_>,
+    account: &AccountId,
+    (to, message): (Phone, i64),
+    number: Phone,
+) -> Result<bool> {
     let (person, other) = (Person::of(to), Person::of(number));
     for (one, of) in [(other, person), (person, other)] {
         let name = signed(one.key().number());
@@ -146,7 +95,7 @@ fn is_linked(txn: &mut Txn<'_>, account: &AccountId, to: Phone, number: Phone) -
         }
     }
     let has = |kind, of: Person| has_name(txn.conn, account, kind, of);
-    if has(NUMBER, person)? || has(NUMBER, other)? {
+    if has(NUMBER, person)? || has(NUMBER, other)? || is_sender(txn.conn, message, other)? {
         return Ok(false);
     }
     if has(USER, other)? {
@@ -228,7 +177,7 @@ fn insert(
 }
 
 /// Whether the account knows other numbers of anybody, and user ids.
-fn known(txn: &mut Txn<'_>, account: &AccountId) -> Result<(bool, bool)> {
+pub(super) fn known(txn: &mut Txn<'_>, account: &AccountId) -> Result<(bool, bool)> {
     if let Some(known) = txn.aliases.0.get(account) {
         return Ok(*known);
     }
@@ -242,7 +191,7 @@ fn known(txn: &mut Txn<'_>, account: &AccountId) -> Result<(bool, bool)> {
 }
 
 /// The number that was dialled of who has this name; nothing where it cannot be read.
-fn dialled(
+pub(super) fn dialled(
     conn: &Connection,
     account: &AccountId,
     kind: i64,
@@ -278,4 +227,15 @@ fn other(conn: &Connection, account: &AccountId, phone: Phone) -> Result<Option<
 fn has_name(conn: &Connection, account: &AccountId, kind: i64, of: Person) -> Result<bool> {
     conn.prepare_cached("SELECT 1 FROM alias WHERE account = ?1 AND kind = ?2 AND person = ?3")?
         .exists((account.as_str(), kind, signed(of.key().number())))
+}
+
+/// Whether a message was sent from a number of this person: then they are the brand.
+fn is_sender(conn: &Connection, message: i64, person: Person) -> Result<bool> {
+    let sender = conn
+        .prepare_cached("SELECT body FROM message WHERE id = ?1")?
+        .query_row([message], |row| answered::sender(row, 0))
+        .optional()?
+        .flatten();
+    let sender = sender.and_then(|number| Phone::parse(&number).ok());
+    Ok(sender.is_some_and(|sender| Person::of(sender) == person))
 }

@@ -9,14 +9,19 @@ use crate::domain::{
 use crate::store::{Folded, MOST_OF_ONE};
 use rusqlite::{Connection, Result, Row};
 
-/// Keeps a status for the message whose receipt is still to come, unless it says nothing new.
+/// What a row says in place of its text where the status named its person by a user id only: the number is
+/// evidence, but whose the message is, the receipt will say, so it teaches nothing.
+const LOOKED_UP: &str = "its number was looked up";
+
+/// Keeps a status for the message whose receipt is still to come, with the number of its person, unless it says
+/// nothing new.
 pub(super) fn keep(
     txn: &mut Txn<'_>,
     here: &Here<'_>,
-    event: &StatusEvent,
+    (event, to): (&StatusEvent, Option<Phone>),
     folded: &mut Folded,
 ) -> Result<()> {
-    let known = known(txn.conn, &here.rules.account, event)?;
+    let known = known(txn.conn, &here.rules.account, (event, to))?;
     if known.says_this || known.rows >= MOST_OF_ONE {
         folded.superseded += 1;
         return Ok(());
@@ -30,19 +35,20 @@ pub(super) fn keep(
         .prepare_cached(
             // What Datastore was asked for once is not asked for again by a later event.
             "INSERT INTO event (account, channel, kind, provider_id, recipient, status, at,
-                                received_at, error, asked)
-             VALUES (?1, ?2, 'status', ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+                                received_at, error, asked, raw)
+             VALUES (?1, ?2, 'status', ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
         )?
         .execute((
             here.rules.account.as_str(),
             here.rules.channel.as_str(),
             event.provider_id.as_str(),
-            event.recipient.map(|phone| signed(phone.number())),
+            to.map(|phone| signed(phone.number())),
             event.status.as_str(),
             event.at.map(|at| at.0),
             here.now.0,
             &event.error,
             known.is_asked,
+            (event.recipient != to).then_some(LOOKED_UP),
         ))?;
     crowd::trim_statuses(txn, here, folded)
 }
@@ -57,7 +63,11 @@ struct Known {
     is_asked: bool,
 }
 
-fn known(conn: &Connection, account: &AccountId, event: &StatusEvent) -> Result<Known> {
+fn known(
+    conn: &Connection,
+    account: &AccountId,
+    (event, to): (&StatusEvent, Option<Phone>),
+) -> Result<Known> {
     let mut select = conn.prepare_cached(
         "SELECT status = ?3 AND (?4 IS NULL OR recipient IS ?4) AS same, error, asked FROM event
          WHERE account = ?1 AND provider_id = ?2 LIMIT ?5",
@@ -66,7 +76,7 @@ fn known(conn: &Connection, account: &AccountId, event: &StatusEvent) -> Result<
         account.as_str(),
         event.provider_id.as_str(),
         event.status.as_str(),
-        event.recipient.map(|phone| signed(phone.number())),
+        to.map(|phone| signed(phone.number())),
         MOST_OF_ONE,
     ))?;
     let mut known = Known::default();
@@ -106,7 +116,8 @@ pub(super) fn match_early(
 
 fn recipient(row: &Row<'_>) -> Result<Option<Phone>> {
     let number: Option<i64> = row.get(4)?;
-    number.map(settle::phone).transpose()
+    let is_named = row.get_ref(5)?.as_str_or_null()? != Some(LOOKED_UP);
+    number.filter(|_| is_named).map(settle::phone).transpose()
 }
 
 /// The statuses that wait for this id, each with when it came.
@@ -116,7 +127,7 @@ fn take_unmatched(
     id: &ProviderId,
 ) -> Result<Vec<(StatusEvent, UnixMs)>> {
     let mut select = conn.prepare_cached(
-        "SELECT status, at, received_at, error, recipient FROM event
+        "SELECT status, at, received_at, error, recipient, raw FROM event
          WHERE account = ?1 AND provider_id = ?2 AND kind = 'status' ORDER BY id",
     )?;
     let read = |row: &Row<'_>| {

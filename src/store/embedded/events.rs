@@ -131,9 +131,9 @@ fn take_status(
         };
         return fold(txn, &message, &event, here.now, folded);
     }
-    let event = &alias::with_number(txn, &here.rules.account, event)?;
-    early::keep(txn, here, event, folded)?;
-    match event.recipient {
+    let to = super::named::number_of(txn, &here.rules.account, event)?;
+    early::keep(txn, here, (event, to), folded)?;
+    match to {
         Some(recipient) => {
             evidence::weigh_recipient(txn, &here.rules.account, recipient, here.now, folded)
         }
@@ -149,10 +149,11 @@ pub(super) fn learn(
     event: &StatusEvent,
     folded: &mut Folded,
 ) -> Result<()> {
-    match message.recipient.filter(|_| !message.inferred) {
-        Some(to) => alias::learn(txn, &message.account, to, &event.into(), folded),
-        None => Ok(()),
-    }
+    let Some(to) = message.recipient.filter(|_| !message.inferred) else {
+        return Ok(());
+    };
+    let of = (to, message.id);
+    alias::learn(txn, &message.account, of, &event.into(), folded)
 }
 
 /// Keeps an event that is not relayed, for a person to look at.

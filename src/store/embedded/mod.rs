@@ -22,6 +22,7 @@ pub(in crate::store) mod fuzz;
 mod keep;
 mod kept;
 mod ledger;
+mod named;
 mod opt_out;
 mod read;
 mod recover;

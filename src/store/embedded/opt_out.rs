@@ -95,7 +95,8 @@ fn all_names<'a>(txn: &mut Txn<'_>, account: &AccountId, name: Name<'a>) -> Resu
     }
 }
 
-/// What is known of one name on an account holds for the other too.
+/// What is known of one name on an account holds for the other too. An older layout did not say of which account
+/// an opt-out was; where no message of its channel did either, it may be of any.
 pub(super) fn copy(
     conn: &Connection,
     account: &AccountId,
@@ -104,7 +105,8 @@ pub(super) fn copy(
 ) -> Result<()> {
     conn.prepare_cached(
         "INSERT INTO opt_out (account, channel, phone, scope, at)
-         SELECT account, channel, ?3, scope, at FROM opt_out WHERE account = ?1 AND phone = ?2
+         SELECT account, channel, ?3, scope, at FROM opt_out
+         WHERE account IN (?1, '') AND phone = ?2
          ON CONFLICT DO NOTHING",
     )?
     .execute((account.as_str(), from, to))

@@ -1,8 +1,9 @@
 //! Replies of people: matched to a message, opt-outs remembered, queued for MoEngage.
 
-use super::alias::{self, Named};
+use super::alias;
 use super::answered::{self, Answered};
 use super::events::{Here, keep_other};
+use super::named::{self, Named};
 use super::opt_out::{self, Name};
 use super::writer::Txn;
 use super::{Store, callbacks, signed};
@@ -53,7 +54,7 @@ pub(super) fn take(
         return Ok(());
     }
     let account = &here.rules.account;
-    let known_as = Named::from(reply).dialled(txn, account)?;
+    let (known_as, other) = Named::from(reply).dialled(txn, account)?;
     let numbers = numbers(txn, account, [reply.from, known_as])?;
     let answered = answered::find(txn.conn, here, reply, &numbers)?;
     let channel = answered
@@ -61,12 +62,16 @@ pub(super) fn take(
         .map_or(&here.rules.channel, |message| &message.channel)
         .clone();
     let recipient = answered.as_ref().and_then(|message| message.recipient);
-    learn(txn, here, answered.as_ref(), reply, folded)?;
-    let people = [reply.from, known_as, recipient].into_iter().flatten();
-    let mut names: Vec<_> = people.map(Name::Number).collect();
-    if names.is_empty() && here.rules.vouched {
-        names.extend(reply.user.as_ref().map(Name::User));
+    let learns = learn(txn, here, answered.as_ref(), reply, folded)?;
+    if other.is_some() && !learns && here.rules.vouched {
+        folded.alias_conflicts += 1;
     }
+    let who = Who {
+        recipient,
+        known_as,
+        other,
+    };
+    let names = names(txn, here, reply, keyword, who)?;
     obey(txn, (account, &channel), keyword, &names, here.now)?;
     if repeated {
         folded.repeated_replies += 1;
@@ -102,19 +107,56 @@ pub(super) fn take(
     Ok(())
 }
 
-/// What a reply says of the person of a message that it names. Whoever shows no secret can make up both.
+/// Who may have written a reply, beside the number in it.
+struct Who {
+    /// To whom the message went that it belongs to.
+    recipient: Option<Phone>,
+    known_as: Option<Phone>,
+    /// Whose the user id is, where the number is not theirs.
+    other: Option<Phone>,
+}
+
+/// Under what a word counts. A STOP may count for two people where they may be one; a START lifts what the
+/// number in it says, or the message.
+fn names<'a>(
+    txn: &Txn<'_>,
+    here: &Here<'_>,
+    reply: &'a Reply,
+    keyword: Option<Keyword>,
+    who: Who,
+) -> Result<Vec<Name<'a>>> {
+    let also = match keyword {
+        Some(Keyword::Stop(_)) => [who.known_as, who.other],
+        _ => [None, None],
+    };
+    let people = [reply.from, who.recipient.or(who.known_as)];
+    let people = people.into_iter().chain(also).flatten();
+    let mut names: Vec<_> = people.map(Name::Number).collect();
+    // It may be known before the number is whose both are.
+    let counts = here.rules.vouched && keyword.is_some();
+    let user = reply.user.as_ref().filter(|_| counts);
+    let user = named::of_nobody(txn, &here.rules.account, user)?;
+    names.extend(user.map(Name::User));
+    Ok(names)
+}
+
+/// What a reply says of the person of a message that it names, if it is certain to. Whoever shows no secret can
+/// make up both.
 fn learn(
     txn: &mut Txn<'_>,
     here: &Here<'_>,
     answered: Option<&Answered>,
     reply: &Reply,
     folded: &mut Folded,
-) -> Result<()> {
+) -> Result<bool> {
     let certain = answered.filter(|message| message.is_certain && here.rules.vouched);
-    match certain.and_then(|message| message.recipient) {
-        Some(to) => alias::learn(txn, &here.rules.account, to, &reply.into(), folded),
-        None => Ok(()),
-    }
+    let Some((to, message)) = certain.and_then(|message| Some((message.recipient?, message.id)))
+    else {
+        return Ok(false);
+    };
+    let named = reply.into();
+    alias::learn(txn, &here.rules.account, (to, message), &named, folded)?;
+    Ok(true)
 }
 
 fn count(keyword: Option<Keyword>, folded: &mut Folded) {

@@ -139,6 +139,7 @@ impl Store {
             call.push(adopted.accepted_at.0);
             call.push(adopted.version);
             call.push(adopted.from.phone().number());
+            call.push(u8::from(adopted.inferred));
         }
         let (refused, fold): (bool, events::Fold) = self.run(&call).await?;
         events::add(&mut folded, fold);

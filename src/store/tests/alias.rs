@@ -1,7 +1,9 @@
 //! People by what else the provider calls them: other numbers, user ids (DESIGN section 13).
 
+use super::archive::adopted;
 use super::*;
 use crate::domain::{InboundEntry, UserId};
+use crate::store::Adopted;
 
 stories! {
     another_number_of_a_status_is_learnt,
@@ -14,11 +16,17 @@ stories! {
     an_opt_out_is_copied_in_all_channels_of_the_account,
     start_lifts_what_stop_set_under_every_name,
     a_stop_of_promotions_counts_under_every_name,
+    a_start_by_a_number_lifts_a_stop_by_the_user_id_beside_it,
+    a_stop_by_a_number_and_a_user_id_counts_for_who_has_either,
+    a_number_decides_where_the_user_id_beside_it_is_somebody_elses,
     who_is_somebody_else_already_is_not_linked_and_counted,
     a_second_name_of_a_kind_is_not_linked_and_counted,
     nothing_is_learnt_where_no_id_says_whose_it_is,
     nothing_is_learnt_of_an_id_that_evidence_found,
     nothing_is_learnt_of_who_shows_no_secret,
+    a_number_that_was_looked_up_by_a_user_id_teaches_nothing,
+    nothing_is_learnt_of_whom_a_record_does_not_name,
+    the_number_that_sends_is_nobody_s_other_number,
     names_are_of_one_account,
     names_survive_a_restart,
     either_number_is_evidence,
@@ -62,6 +70,14 @@ fn of_user(id: &str, text: &str) -> Reply {
         from: None,
         user: user(id),
         ..reply(1, text)
+    }
+}
+
+/// A reply that names who writes by both.
+fn of_both(from: u64, id: &str, text: &str) -> Reply {
+    Reply {
+        user: user(id),
+        ..reply(from, text)
     }
 }
 
@@ -251,6 +267,62 @@ async fn a_stop_of_promotions_counts_under_every_name(new: NewWorld) {
     world.check().await;
 }
 
+async fn a_start_by_a_number_lifts_a_stop_by_the_user_id_beside_it(new: NewWorld) {
+    let world = new();
+    world.hears(of_user(USER, "STOP"), 0).await;
+    world.hears(of_both(1, USER, "START"), 1).await;
+    let world = world.knows(Some(1), Some(USER)).await;
+    assert!(!world.is_out(1, "m2", 2).await);
+    world.check().await;
+}
+
+async fn a_stop_by_a_number_and_a_user_id_counts_for_who_has_either(new: NewWorld) {
+    let world = new();
+    let folded = world.hears(of_both(OTHER, USER, "STOP"), 0).await;
+    assert_eq!((folded.opted_out, folded.replies), (1, 1));
+    let open = EventRules {
+        vouched: false,
+        ..rules("a")
+    };
+    let made_up = Incoming::Reply(of_both(OTHER, "US.6600", "STOP"));
+    world.events_with(open, vec![made_up], 0).await;
+    let world = world.knows(None, Some(USER)).await;
+    assert!(world.is_out(1, "m2", 2).await && world.is_out(OTHER, "m3", 2).await);
+    // Anybody can make up the id of a person.
+    world.sent("m6", 6, "P6", 3).await;
+    let named = names("P6", None, Some("US.6600"));
+    world.events(vec![named], 4).await;
+    assert!(!world.is_out(6, "m7", 5).await);
+    world.check().await;
+}
+
+async fn a_number_decides_where_the_user_id_beside_it_is_somebody_elses(new: NewWorld) {
+    let world = new().knows(None, Some(USER)).await;
+    world.sent("m2", 2, "P2", 2).await;
+    world.sent("m3", 1, "P3", 3).await;
+    let folded = world.hears(of_both(1, USER, "Hello"), 4).await;
+    assert_eq!(folded.alias_conflicts, 0, "one person");
+    assert_eq!(world.inbound().await[0].from, phone(1));
+    for (text, now) in [("Hello", 5), ("STOP", 6)] {
+        let folded = world.hears(of_both(2, USER, text), now).await;
+        assert_eq!((folded.alias_conflicts, folded.replies), (1, 1), "{text}");
+        let told = world.inbound().await.remove(0);
+        let msg_id = told.msg_id.unwrap();
+        assert_eq!((told.from, msg_id.as_str()), (phone(2), "m2"), "{text}");
+    }
+    assert!(world.is_out(1, "m4", 7).await && world.is_out(2, "m5", 7).await);
+    world.hears(of_both(2, USER, "START"), 8).await;
+    assert!(world.is_out(1, "m6", 9).await && !world.is_out(2, "m7", 9).await);
+    let open = EventRules {
+        vouched: false,
+        ..rules("a")
+    };
+    let made_up = vec![Incoming::Reply(of_both(2, USER, "Who?"))];
+    let folded = world.events_with(open, made_up, 10).await;
+    assert_eq!((folded.alias_conflicts, folded.replies), (0, 1));
+    world.check().await;
+}
+
 async fn who_is_somebody_else_already_is_not_linked_and_counted(new: NewWorld) {
     let world = new().knows(Some(OTHER), Some(USER)).await;
     world.sent("m2", 2, "P2", 2).await;
@@ -361,6 +433,73 @@ async fn nothing_is_learnt_of_who_shows_no_secret(new: NewWorld) {
     world.check().await;
 }
 
+async fn a_number_that_was_looked_up_by_a_user_id_teaches_nothing(new: NewWorld) {
+    let world = new().knows(None, Some(USER)).await;
+    let claimed = world.attempt("m2", 2, 2).await;
+    let folded = world.events(vec![names("P2", None, Some(USER))], 3).await;
+    assert_eq!(folded.unmatched, 1);
+    let folded = world.settle(&claimed, receipt("P2"), 4).await;
+    assert_eq!((folded.emitted, folded.alias_conflicts), (1, 0));
+    world.hears(reply(2, "STOP"), 5).await;
+    assert!(world.is_out(2, "m3", 6).await && !world.is_out(1, "m4", 6).await);
+    world.check().await;
+}
+
+async fn nothing_is_learnt_of_whom_a_record_does_not_name(new: NewWorld) {
+    // Whom a status names is taken, else the number of the brand; and one that evidence had found before.
+    for (named, to, inferred) in [
+        (None, None, false),
+        (Some(2), None, false),
+        (None, Some(phone(2)), true),
+    ] {
+        let world = new();
+        world.events(vec![names("P1", named, None)], 0).await;
+        let found = Adopted {
+            to,
+            inferred,
+            ..adopted("m1", None)
+        };
+        world.adopt("P1", Some(found), 61).await;
+        let said = names("P1", Some(1), Some(USER));
+        let folded = world.events(vec![said], 62).await;
+        assert_eq!(folded.emitted + folded.superseded, 1);
+        let folded = world.hears(of_user(USER, "STOP"), 63).await;
+        assert_eq!((folded.replies, folded.unmatched_replies), (0, 1));
+        world.hears(reply(1, "STOP"), 64).await;
+        assert!(!world.is_out(2, "m2", 65).await);
+    }
+    // What the record says is as good as what we knew.
+    let world = new();
+    world.events(vec![names("P1", None, None)], 0).await;
+    world.adopt("P1", Some(adopted("m1", None)), 61).await;
+    let said = names("P1", None, Some(USER));
+    world.events(vec![said], 62).await;
+    let folded = world.hears(of_user(USER, "STOP"), 63).await;
+    assert_eq!(folded.replies, 1);
+}
+
+async fn the_number_that_sends_is_nobody_s_other_number(new: NewWorld) {
+    let world = new();
+    world.sent("m1", 1, "P1", 0).await;
+    let brand = message("m1", 1).from.phone();
+    let Incoming::Status(said) = event("P1", Status::Delivered, None) else {
+        panic!()
+    };
+    let said = StatusEvent {
+        recipient: Some(brand),
+        ..said
+    };
+    let folded = world.events(vec![Incoming::Status(said)], 1).await;
+    assert_eq!((folded.emitted, folded.alias_conflicts), (1, 1));
+    let stop = Reply {
+        from: Some(brand),
+        ..reply(1, "STOP")
+    };
+    world.hears(stop, 2).await;
+    assert!(!world.is_out(1, "m2", 3).await);
+    world.check().await;
+}
+
 async fn names_are_of_one_account(new: NewWorld) {
     let world = new().knows(Some(OTHER), Some(USER)).await;
     let foreign = EventRules {
@@ -370,9 +509,10 @@ async fn names_are_of_one_account(new: NewWorld) {
     let said = vec![
         Incoming::Reply(reply(OTHER, "STOP")),
         Incoming::Reply(of_user(USER, "STOP")),
+        Incoming::Reply(reply(23, "STOP")),
     ];
     let folded = world.events_with(foreign.clone(), said, 2).await;
-    assert_eq!((folded.replies, folded.unmatched_replies), (1, 1));
+    assert_eq!((folded.replies, folded.unmatched_replies), (2, 1));
     let of_x = async |id: &str, to| {
         let (channel, message) = (channel("x"), message(id, to));
         let accepted = world

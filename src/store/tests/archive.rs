@@ -62,6 +62,7 @@ pub(super) fn adopted(id: &str, status: Option<Status>) -> Adopted {
         channel: channel("a"),
         msg_id: MsgId::parse(id).unwrap(),
         to: Some(phone(1)),
+        inferred: false,
         from: BusinessNumber::parse("12025550999").unwrap(),
         template: "7".into(),
         language: String::new(),

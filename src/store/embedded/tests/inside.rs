@@ -132,3 +132,22 @@ async fn r_18_an_opt_out_of_an_older_version_counts_for_both_numbers() {
         assert_eq!(rig.accept_on("a", &dialled, 3).await, Accepted::Stored);
     }
 }
+
+/// Before opt-outs had an account, one of a channel without a message did not say whose it was.
+#[tokio::test]
+async fn an_opt_out_of_nobody_knows_which_account_is_copied_when_a_name_is_learnt() {
+    let rig = Rig::new();
+    testing::beside(rig.dir.path())
+        .execute(
+            "INSERT INTO opt_out (channel, phone, scope, at, account) VALUES ('b', ?1, 0, 0, '')",
+            [i64::try_from(phone(21).number()).unwrap()],
+        )
+        .unwrap();
+    rig.sent("m1", 1, "P1", 0).await;
+    let folded = rig.event("P1", Status::Delivered, Some(21), 1).await;
+    assert_eq!(folded.emitted, 1);
+    let accepted = rig.accept_on("b", &message("m2", 1), 2).await;
+    assert_eq!(accepted, Accepted::OptedOut(OptOut::All));
+    let accepted = rig.accept_on("a", &message("m3", 1), 2).await;
+    assert_eq!(accepted, Accepted::Stored);
+}

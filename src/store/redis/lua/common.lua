@@ -137,14 +137,49 @@ local function copy_opt_outs(from, names, ask)
   end
 end
 
+-- Whether a failure, as JSON, is because the person stopped promotions.
+local function opts_out(failure) return string.sub(failure, 1, #OPTED_OUT) == OPTED_OUT end
+
+-- Small fields of a message. Those that are missing or empty are false.
+local function fields(id, ...)
+  local m = call('HMGET', key_m(id), ...)
+  for at = 1, select('#', ...) do
+    if not m[at] or m[at] == '' then m[at] = false end
+  end
+  return m
+end
+
+-- A text; false when there is none, or something else.
+local function text_at(key)
+  local text = redis.pcall('GET', key)
+  return type(text) == 'string' and text
+end
+
+-- What a text says as JSON; nothing where it is none.
+local function decoded(key, text)
+  local sound, value = pcall(cjson.decode, text)
+  if sound and type(value) == 'table' then return value end
+  damaged(key)
+  return {}
+end
+
+-- The number that MoEngage named in a message; empty where it cannot be read.
+local function from_of(id)
+  local key = P .. 'd:' .. id
+  local from = decoded(key, string.match(text_at(key) or '', '^[^\n]*')).from
+  return type(from) == 'string' and not string.find(from, '[\128-\255]') and from or ''
+end
+
 -- Whether the two numbers are one person's from now on.
-local function is_linked(to, number)
+local function is_linked(id, to, number)
   local key, other = key_of(to), key_of(number)
   local learnt = known_as(other, key, '=' .. other, '=' .. key, '@' .. other, '@' .. key)
   for at, of in ipairs({ key, other }) do
     if learnt[at] then return key_of(learnt[at]) == of end
   end
   if learnt[3] or learnt[4] or learnt[5] and learnt[6] then return false end
+  -- Who sends is the brand.
+  if key_of((string.gsub(from_of(id), '%D', ''))) == other then return false end
   call('HSET', P .. 'al', other, to, '=' .. key, other)
   if learnt[5] then
     call('HSET', P .. 'al', learnt[5], to, '@' .. key, learnt[5])
@@ -168,31 +203,13 @@ local function is_linked_user(to, user)
   return true
 end
 
--- What else the person of a number is called, as an event says that is certainly theirs: one name of a kind,
--- and nobody else's.
-local function learn(to, number, user)
-  if number ~= '' and number ~= to and key_of(number) ~= key_of(to) and not is_linked(to, number) then
+-- What else the person of a number is called, as an event says that is certainly of this message to them: one
+-- name of a kind, and nobody else's.
+local function learn(id, to, number, user)
+  if number ~= '' and number ~= to and key_of(number) ~= key_of(to) and not is_linked(id, to, number) then
     folded.conflicts = folded.conflicts + 1
   end
   if user ~= '' and not is_linked_user(to, user) then folded.conflicts = folded.conflicts + 1 end
-end
-
--- Whether a failure, as JSON, is because the person stopped promotions.
-local function opts_out(failure) return string.sub(failure, 1, #OPTED_OUT) == OPTED_OUT end
-
--- Small fields of a message. Those that are missing or empty are false.
-local function fields(id, ...)
-  local m = call('HMGET', key_m(id), ...)
-  for at = 1, select('#', ...) do
-    if not m[at] or m[at] == '' then m[at] = false end
-  end
-  return m
-end
-
--- A text; false when there is none, or something else.
-local function text_at(key)
-  local text = redis.pcall('GET', key)
-  return type(text) == 'string' and text
 end
 
 -- The number that a field holds; the other one when there is none, or none that we write.
@@ -420,7 +437,8 @@ local function fold(id, status, at, failure, text, now)
 end
 
 -- An unmatched status: status, its time, when it came (by the caller's clock), phone, channel, the step
--- in which it came, length of the failure as JSON, that and the failure in words.
+-- in which it came, length of the failure as JSON (a zero before it where the phone was looked up by a user
+-- id: it is evidence, and teaches nothing), that and the failure in words.
 local function split_event(entry)
   return string.match(entry, '^(%d)|(-?%d*)|(%d+)|(%d*)|([^|]*)|(%d+)|(%d+)|(.*)$')
 end
@@ -474,7 +492,7 @@ local function match_early(id, provider_id, now)
     local status, at, received, to, _, _, cut, rest = split_event(entry)
     if status then
       if to ~= '' then call('SREM', P .. 'er:' .. to, provider_id) end
-      if m[1] and not m[2] then learn(m[1], to, '') end
+      if m[1] and not m[2] and not string.find(cut, '^0%d') then learn(id, m[1], to, '') end
       -- By how much our clocks disagreed when it came is not kept, so the acceptance is no bound here.
       at = believed(id, at, false, math.huge, received)
       cut = tonumber(cut)

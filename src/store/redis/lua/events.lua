@@ -44,16 +44,20 @@ local function take_status(provider_id, status, at, to, failure, text, user)
   if id and call('EXISTS', key_m(id)) == 1 then
     local m = fields(id, 'ac', 'to', 'in')
     -- An id that was found by whom a status names teaches nothing of that.
-    if m[2] and not m[3] then learn(m[2], to, user) end
+    if m[2] and not m[3] then learn(id, m[2], to, user) end
     at = believed(id, at, m[1], early, now)
     fold(id, tonumber(status), at, failure, text, now)
     return 0
   end
-  if to == '' and user ~= '' then to = dialled(user) or '' end
+  local length = #failure
+  if to == '' and user ~= '' then
+    to = dialled(user) or ''
+    if to ~= '' then length = '0' .. length end
+  end
   local key = P .. 'e:' .. provider_id
   -- Written first: mostly it is the only one, and nothing need be read.
   local before = call('RPUSH', key, table.concat(
-    { status, at, now, to, channel, order_now(), #failure, failure .. text }, '|')) - 1
+    { status, at, now, to, channel, order_now(), length, failure .. text }, '|')) - 1
   if is_known(key, before, status, to, failure) then
     call('LTRIM', key, 0, before - 1)
     folded.superseded = folded.superseded + 1
@@ -68,14 +72,6 @@ local function take_status(provider_id, status, at, to, failure, text, user)
     weigh(to, now)
   end
   return 1
-end
-
--- What a text says as JSON; nothing where it is none.
-local function decoded(key, text)
-  local sound, value = pcall(cjson.decode, text)
-  if sound and type(value) == 'table' then return value end
-  damaged(key)
-  return {}
 end
 
 -- The payload of the button whose label was tapped, as JSON.
@@ -146,12 +142,6 @@ local function answered(numbers, context, text)
   return latest, false
 end
 
-local function from_of(id)
-  local key = P .. 'd:' .. id
-  local from = decoded(key, string.match(text_at(key) or '', '^[^\n]*')).from
-  return type(from) == 'string' and not string.find(from, '[\128-\255]') and from or ''
-end
-
 -- Whether a reply of this name came before: ever, or within its life.
 local function seen_before(name, life)
   local seen = tonumber(call('ZSCORE', P .. 'rs', name) or nil)
@@ -164,15 +154,29 @@ local function obey(keyword, channel, names)
   call('SREM', P .. 'oo:' .. channel, unpack(names))
 end
 
--- All numbers of who writes, and the number that was dialled of whom a name is known of.
+-- All numbers of who writes, the number that was dialled of whom a name is known of, and of whose the user id is
+-- where that is somebody else's than the number beside it, which decides.
 local function writer(from, user)
-  local known = from ~= '' and dialled(key_of(from)) or user ~= '' and dialled(user) or ''
-  local numbers = from ~= '' and all_numbers(from) or {}
-  for _, number in ipairs(numbers) do
-    if number == known then return numbers, known end
+  local by_user = user ~= '' and dialled(user) or ''
+  if from == '' then return by_user ~= '' and all_numbers(by_user) or {}, by_user, '' end
+  local known = dialled(key_of(from)) or ''
+  local root = key_of(known ~= '' and known or from)
+  if by_user ~= '' and key_of(by_user) ~= root then return all_numbers(from), known, by_user end
+  return all_numbers(from), known ~= '' and known or by_user, ''
+end
+
+-- Under what a word counts. A STOP may count for two people where they may be one; a START lifts what the number
+-- in it says, or the message.
+local function names_of(keyword, from, person, known, other, user)
+  local names = {}
+  -- It may be known before the number is whose both are.
+  if user ~= '' and vouched == '1' and not dialled(user) then names[1] = user end
+  for at, one in ipairs({ from, person, known, other }) do
+    if one ~= '' and (at <= 2 or keyword ~= 'start') then
+      for _, spelled in ipairs(all_numbers(one)) do names[#names + 1] = spelled end
+    end
   end
-  for _, number in ipairs(known ~= '' and all_numbers(known) or {}) do numbers[#numbers + 1] = number end
-  return numbers, known
+  return names
 end
 
 local function take_reply(name, life, from, shown, context, text, text_json, at, keyword, user)
@@ -182,30 +186,26 @@ local function take_reply(name, life, from, shown, context, text, text_json, at,
     replies.repeated = replies.repeated + 1
     return
   end
-  local numbers, known = writer(from, user)
+  local numbers, known, other = writer(from, user)
   local id, quoted, certain = answered(numbers, context, text)
   local home, msg_id, person, waba, payload, accepted = channel, nil, known ~= '' and known or from, own, 'null', false
+  local learns = false
   if id then
     local m = fields(id, 'ch', 'mi', 'to', 'ac')
     home, msg_id, waba, accepted = m[1], m[2], from_of(id), m[4]
     -- WhatsApp may spell the number of the same person in another way, and MoEngage knows only this one.
     person = number(id, m[3]) and m[3] or person
     -- Whoever shows no secret can make up both ends.
-    if certain and vouched == '1' and number(id, m[3]) then learn(m[3], from, user) end
+    learns = certain and vouched == '1' and number(id, m[3])
+    if learns then learn(id, m[3], from, user) end
     if quoted then payload = tapped(id, text) end
   elseif waba == '' then
     waba = call('HGET', P .. 'num', channel) or ''
   end
-  -- One of whom nothing but a user id is known opts out by that.
-  local by_user = person == '' and user ~= '' and vouched == '1'
-  if keyword ~= '' and (person ~= '' or by_user) then
-    if by_user then numbers = { user } end
-    for _, one in ipairs({ person, from }) do
-      if one ~= '' then
-        for _, spelled in ipairs(all_numbers(one)) do numbers[#numbers + 1] = spelled end
-      end
-    end
-    obey(keyword, home, numbers)
+  if other ~= '' and not learns and vouched == '1' then folded.conflicts = folded.conflicts + 1 end
+  local names = keyword ~= '' and names_of(keyword, from, person, known, other, user) or {}
+  if #names > 0 then
+    obey(keyword, home, names)
     if not repeated and stops then
       folded[keyword] = stops + 1
     elseif not repeated then
