@@ -529,6 +529,8 @@ async fn names_are_of_one_account(new: NewWorld) {
     world.sent("m3", 3, "P3", 5).await;
     world.events(vec![names("P3", Some(23), None)], 6).await;
     assert!(!world.is_out(3, "m4", 7).await);
+    assert_eq!(of_x("x3", 3).await, Accepted::Stored);
+    assert_eq!(of_x("x4", 23).await, out);
 }
 
 async fn names_survive_a_restart(new: NewWorld) {
