@@ -151,10 +151,11 @@ async fn r_54_a_channel_does_not_go_on_with_another_number() {
     let sandbox = Sandbox::start(json!({ "event_mode": "none" })).await;
     let setup = Setup::towards(&sandbox);
     let gateway = Gateway::start(&sandbox, setup.clone()).await;
-    gateway.accept("m0", &person(0)).await;
     // A number that was not set is no other number.
     let with = |number| setup.clone().env("WABA_NUMBER", number);
     let mut gateway = gateway.restart_with(&sandbox, with("12025550100")).await;
+    gateway.accept("m0", &person(0)).await;
+    gateway.until_sent("m0").await;
     gateway.process.kill();
     let said = second(&gateway, &with("12025550177"));
     assert!(
@@ -177,13 +178,17 @@ async fn r_54_whoever_mends_the_first_credentials_is_not_refused() {
     let sandbox = Sandbox::start(json!({ "event_mode": "none" })).await;
     let wrong = Setup::towards(&sandbox).env(CREDENTIALS, OTHER_CLIENT);
     let gateway = Gateway::start(&sandbox, wrong).await;
+    // What was accepted meanwhile is sent by the right client.
+    gateway.accept("early", &person(1)).await;
     let gateway = gateway
         .restart_with(&sandbox, Setup::towards(&sandbox))
         .await;
     gateway.accept("m0", &person(0)).await;
     let within = Duration::from_secs(60);
     until_within(within, "it is sent", async || {
-        is_sent(&gateway.message("m0").await).then_some(())
+        let sent =
+            is_sent(&gateway.message("m0").await) && is_sent(&gateway.message("early").await);
+        sent.then_some(())
     })
     .await;
 }

@@ -135,21 +135,27 @@ fn another(subject: &str, settings: &[&str], [theirs, ours]: [&str; 2]) -> Strin
     )
 }
 
-/// Whether an account has tokens or ever accepted a message, on whatever channel; or whether a channel did.
+/// Whether an account ever got a token or sent a message, on whatever channel; or whether a channel sent one.
+/// What was only accepted binds nobody: the credentials may have been wrong from the first.
 async fn is_used(
     store: &store::Outbox,
     tokens: &Tokens,
     account: &AccountId,
     channel: Option<&ChannelId>,
 ) -> anyhow::Result<bool> {
+    let has_sent = async |channel: &ChannelId| -> anyhow::Result<bool> {
+        let ledger = store.ledger_of(account, channel).await?;
+        Ok(ledger.accepted_by_provider > 0)
+    };
     if let Some(channel) = channel {
-        return Ok(store.ledger_of(account, channel).await?.accepted > 0);
+        return has_sent(channel).await;
     }
-    if tokens.load(account).await?.is_some() {
+    let pair = tokens.load(account).await?;
+    if pair.is_some_and(|pair| pair.access.is_some()) {
         return Ok(true);
     }
     for channel in moved::known(store, account).await? {
-        if store.ledger_of(account, &channel).await?.accepted > 0 {
+        if has_sent(&channel).await? {
             return Ok(true);
         }
     }
