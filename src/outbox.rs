@@ -69,8 +69,8 @@ impl Outbox {
                 STORE,
                 &format!(
                     "This gateway sends nothing any more and answers messages 503: {error}. Stop it, or give it \
-                     a Redis database of its own. To take the messages back, start it with STORE_TAKE_OVER and \
-                     that fingerprint."
+                     a Redis database of its own. To take the messages back, start it with STORE_TAKE_OVER, \
+                     that fingerprint, and a new SEED_REFRESH_TOKEN."
                 ),
             ),
             // About one row.

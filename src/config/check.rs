@@ -193,7 +193,7 @@ fn inbound(r: &mut Reader<'_>) -> Option<Inbound> {
 fn store(r: &mut Reader<'_>) -> Option<Store> {
     let redis_url = r.maybe("store.redis_url", redis_url::parse);
     let wait_replicas = r.one("store.redis_wait_replicas", whole(0..=100));
-    let take_over = r.maybe("store.take_over", parse::fingerprint);
+    let take_over = r.maybe("store.take_over", parse::fingerprints);
     let data_dir = r.one("store.data_dir", |text| Ok(PathBuf::from(text)));
     let min_free = r.one("store.min_free", parse::bytes(0..=1 << 50));
     let retention = r.long("store.retention");
@@ -201,7 +201,7 @@ fn store(r: &mut Reader<'_>) -> Option<Store> {
     let (redis_url, wait_replicas) = (redis_url?, wait_replicas?);
     Some(Store {
         redis: redis_url.map(|url| store::redis::Settings { url, wait_replicas }),
-        take_over: take_over?,
+        take_over: take_over?.unwrap_or_default(),
         data_dir: data_dir?,
         min_free: min_free?,
         retention: retention?,

@@ -194,14 +194,22 @@ fn choice<T: Copy>(text: &str, words: &[(&str, T)]) -> Parsed<T> {
     })
 }
 
-/// Checks the fingerprint of an installation: groups of eight hexadecimal digits, and perhaps a count.
-pub(super) fn fingerprint(text: &str) -> Parsed<String> {
-    let (print, turn) = text.split_once('.').unwrap_or((text, "1"));
+/// Reads fingerprints of installations, separated by commas: groups of eight hexadecimal digits, and perhaps a
+/// count.
+pub(super) fn fingerprints(text: &str) -> Parsed<Vec<String>> {
     let is_group = |group: &str| group.len() == 8 && group.bytes().all(|b| b.is_ascii_hexdigit());
-    match print.split('-').all(is_group) && turn.parse::<u32>().is_ok() {
-        true => Ok(text.to_ascii_lowercase()),
+    let is_right = |one: &str| {
+        let (print, turn) = one.split_once('.').unwrap_or((one, "1"));
+        print.split('-').all(is_group) && turn.parse::<u32>().is_ok()
+    };
+    let all: Vec<_> = text
+        .split(',')
+        .map(|one| one.trim().to_ascii_lowercase())
+        .collect();
+    match all.iter().all(|one| is_right(one)) {
+        true => Ok(all),
         false => Err(
-            "must be a fingerprint as a refused start names it, such as 1f0c7a93-5be2d884".into(),
+            "must be fingerprints as a refused start names them, such as 1f0c7a93-5be2d884".into(),
         ),
     }
 }

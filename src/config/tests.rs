@@ -338,7 +338,7 @@ const CASES: &[Case] = &[
     ),
     (
         "store.take_over",
-        &["1f0c7a93-5be2d884", "1F0C7A93.2"],
+        &["1f0c7a93-5be2d884", "1F0C7A93.2", "1f0c7a93, 5be2d884.3"],
         &[
             "1f0c7a9",
             "1f0c7a93-",

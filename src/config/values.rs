@@ -165,8 +165,8 @@ pub struct Inbound {
 pub struct Store {
     /// Redis, which then is the store: nothing is opened in `data_dir`.
     pub redis: Option<store::redis::Settings>,
-    /// The fingerprint of an installation whose messages this one takes over.
-    pub take_over: Option<String>,
+    /// Fingerprints of installations whose messages this one takes over.
+    pub take_over: Vec<String>,
     /// The directory of the embedded store.
     pub data_dir: PathBuf,
     /// Below this many free bytes nothing is accepted or sent.

@@ -50,7 +50,7 @@ pub(crate) async fn standings(
                     settings,
                 } => {
                     let subject = owner.subject.clone();
-                    if taken_over || config.store.take_over.as_ref() == Some(&theirs) {
+                    if taken_over || config.store.take_over.contains(&theirs) {
                         taken_over |= channel.is_none();
                         Verdict::TakenOver(subject)
                     } else if is_used(store, tokens, &account.id, channel.as_ref()).await? {
@@ -87,7 +87,7 @@ pub(super) async fn look(
     Ok(all)
 }
 
-/// Keeps what [`look`] found, once nothing else stops the start.
+/// Keeps what [`look`] found. Where a later part of the start fails, the next one goes on from here.
 pub(super) async fn keep(
     all: Vec<Standing>,
     store: &store::Outbox,
@@ -95,7 +95,10 @@ pub(super) async fn keep(
 ) -> anyhow::Result<()> {
     for one in all {
         match &one.verdict {
-            Verdict::Nobodys => drop(store.own(&one.owner).await?),
+            Verdict::Nobodys => anyhow::ensure!(
+                store.own(&one.owner).await? == Owned::ByThis,
+                "another installation began to use the store at the same moment; start again"
+            ),
             Verdict::TakenOver(subject) => {
                 // They are the other client's: with them its merchant would send.
                 if let Some(account) = &one.account {
@@ -110,9 +113,10 @@ pub(super) async fn keep(
             }
             Verdict::Unused(subject) => {
                 store.take_over(&one.owner).await?;
-                tracing::info!(
+                tracing::warn!(
                     subject,
-                    "other settings than at the last start; those were never used"
+                    "other settings than at the last start, with which nothing was ever sent; what they \
+                     accepted is sent with those of now"
                 );
             }
             Verdict::Ours | Verdict::Refused(_) => {}
@@ -162,11 +166,13 @@ async fn is_used(
     Ok(false)
 }
 
-/// Who all accounts and channels are.
+/// Who all accounts are: what a running process looks for. A number that was corrected on one replica stops
+/// no other.
 pub(crate) fn owners(config: &Config) -> Vec<Owner> {
     let accounts = config.accounts.iter();
     let owners = accounts.flat_map(|account| owners_of(config, account));
-    owners.map(|(_, owner)| owner).collect()
+    let of_accounts = owners.filter(|(channel, _)| channel.is_none());
+    of_accounts.map(|(_, owner)| owner).collect()
 }
 
 /// Who an account and its channels are: what does not change with a secret, a token or a port. The account

@@ -34,7 +34,7 @@ pub(super) async fn look(config: &Config, settings: &Settings) -> Vec<Finding> {
     if findings.is_empty() {
         let words = match all.iter().any(|one| one.verdict == Verdict::Ours) {
             true => "this one has used the store before",
-            false => "no other one uses the store",
+            false => "no other one has sent from the store",
         };
         findings.push(finding(ITEM, Mark::Ok, words));
     }

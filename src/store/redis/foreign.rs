@@ -111,6 +111,7 @@ mod tests {
                 .lock(&account, "refresh", true)
                 .await
                 .map(|_| ()),
+            store.link().load_token(&account).await.map(|_| ()),
             store.renew().await,
         ] {
             assert!(matches!(refused, Err(StoreError::InUse(_))), "{refused:?}");

@@ -49,6 +49,7 @@ impl Link {
         templates: &CachedTemplates,
     ) -> Result<(), StoreError> {
         let key = format!("{}templates", keys_of(account));
+        self.is_ours()?;
         let text = listed::write(templates)
             .map_err(|error| StoreError::Unavailable(format!("the template list: {error}")))?;
         self.command(cmd("SET").arg(key).arg(text)).await
