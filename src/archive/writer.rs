@@ -83,7 +83,7 @@ impl Writer {
     }
 
     /// Begins as many batches as may be under way; whether more waits.
-    async fn begin(&self, batches: &mut JoinSet<Written>) -> bool {
+    async fn begin(&mut self, batches: &mut JoinSet<Written>) -> bool {
         while self.has_room(batches) {
             let store = &self.outbox.store;
             let taken = match store
@@ -102,6 +102,7 @@ impl Writer {
                 batches.spawn(async move { archive.write(taken).await });
             } else if self.failures > 0 && Instant::now() >= self.waits_until {
                 // Another replica has written them, or was faster: nobody else would find out that all is well.
+                self.waits_until = Instant::now() + BEHIND + EVERY;
                 batches.spawn(async move { archive.probe().await });
             }
             if some < self.most {
@@ -228,10 +229,16 @@ mod tests {
         writer.ended(failed).await;
         writer.begin(&mut batches).await;
         assert!(batches.is_empty(), "a record of ours is tried soon");
-        writer.waits_until = Instant::now();
         for (failures, all) in [(2, true), (0, false)] {
+            writer.waits_until = Instant::now();
             site.answers(down.0, down.1, all);
             writer.begin(&mut batches).await;
+            writer.begin(&mut batches).await;
+            assert_eq!(
+                batches.len(),
+                1,
+                "whatever it says, the next probe is not at once"
+            );
             let probed = batches.join_next().await.unwrap().unwrap();
             let wait = writer.ended(probed).await;
             assert_eq!((writer.failures, wait > Duration::ZERO), (failures, all));

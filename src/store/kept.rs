@@ -42,11 +42,12 @@ impl Tokens {
         }
     }
 
-    /// Forgets what belongs to the client that the account had: its tokens, and the template list.
-    pub async fn forget(&self, account: &AccountId) -> Result<(), StoreError> {
+    /// Forgets what belongs to the client that the account had: its tokens, and the template list. With `old`
+    /// what the old connector left there too.
+    pub async fn forget(&self, account: &AccountId, old: bool) -> Result<(), StoreError> {
         match self {
             Self::Embedded(store) => store.forget_account(account).await,
-            Self::Redis(link) => link.forget_account(account).await,
+            Self::Redis(link) => link.forget_account(account, old).await,
         }
     }
 

@@ -176,7 +176,9 @@ async fn r_54_a_channel_does_not_go_on_with_another_number() {
 #[tokio::test]
 async fn r_54_whoever_mends_the_first_credentials_is_not_refused() {
     let sandbox = Sandbox::start(json!({ "event_mode": "none" })).await;
-    let wrong = Setup::towards(&sandbox).env(CREDENTIALS, OTHER_CLIENT);
+    let wrong = Setup::towards(&sandbox)
+        .env(CREDENTIALS, OTHER_CLIENT)
+        .env("SEED_REFRESH_TOKEN", "of-another-client");
     let gateway = Gateway::start(&sandbox, wrong).await;
     // What was accepted meanwhile is sent by the right client.
     gateway.accept("early", &person(1)).await;

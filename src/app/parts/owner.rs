@@ -102,7 +102,7 @@ pub(super) async fn keep(
             Verdict::TakenOver(subject) => {
                 // They are the other client's: with them its merchant would send.
                 if let Some(account) = &one.account {
-                    tokens.forget(account).await?;
+                    tokens.forget(account, true).await?;
                 }
                 store.take_over(&one.owner).await?;
                 tracing::warn!(
@@ -112,6 +112,10 @@ pub(super) async fn keep(
                 );
             }
             Verdict::Unused(subject) => {
+                // A seed that never worked would go before the one of now.
+                if let Some(account) = &one.account {
+                    tokens.forget(account, false).await?;
+                }
                 store.take_over(&one.owner).await?;
                 tracing::warn!(
                     subject,

@@ -56,6 +56,32 @@ async fn beside(link: &Link) -> Option<String> {
 }
 
 #[tokio::test]
+async fn r_53_who_was_no_master_is_asked_again_when_the_others_are_gone() {
+    let ((first, first_at), (second, second_at)) = (server().await, server().await);
+    let (link, answers) = link(&[first_at], 0);
+    keep(&link, "1").await.unwrap();
+    // waits because young connections are left alone, so that nobody is hammered
+    sleep(Duration::from_millis(300)).await;
+    first.say("REPLICAOF 127.0.0.1 1").await;
+    *answers.lock().unwrap() = vec![first_at, second_at];
+    keep(&link, "2").await.unwrap();
+    assert_eq!(kept(&second).await, "2");
+    // The name goes on to lead to both.
+    first.say("REPLICAOF NO ONE").await;
+    drop(second);
+    let again = async {
+        while keep(&link, "3").await.is_err() {
+            // waits because a connection is made by two processes; bounded
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(Duration::from_secs(20), again)
+        .await
+        .expect("nobody asks the first one again");
+    assert_eq!(kept(&first).await, "3");
+}
+
+#[tokio::test]
 async fn r_53_a_server_that_says_it_is_no_master_is_left_at_once_on_every_line() {
     let ((old, old_at), (new, new_at)) = (server().await, server().await);
     let (link, answers) = link(&[old_at], 0);

@@ -143,7 +143,13 @@ impl Place {
             Err(failed)
         };
         let in_time = timeout(CONNECT, made).await;
-        in_time.unwrap_or_else(|_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()))
+        let made = in_time
+            .unwrap_or_else(|_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()));
+        if made.is_err() {
+            // Who was no master may be one now that the others do not answer.
+            self.known().unfit.clear();
+        }
+        made
     }
 
     /// Returns when the name is known to lead to others only: then no line stays there. One that leads

@@ -126,10 +126,10 @@ impl Link {
         self.keep(account, token, "seen").await
     }
 
-    /// Forgets the account's tokens and its template list; what the old connector shares with us too, or it
-    /// would be taken up again.
-    pub async fn forget_account(&self, account: &AccountId) -> Result<(), StoreError> {
-        if account.as_str() == OLD_ACCOUNT {
+    /// Forgets the account's tokens and its template list; with `old` what the old connector shares with us
+    /// too, or it would be taken up again.
+    pub async fn forget_account(&self, account: &AccountId, old: bool) -> Result<(), StoreError> {
+        if old && account.as_str() == OLD_ACCOUNT {
             for old in [OLD_ACCESS, OLD_REFRESH] {
                 // The user of REDIS_URL may have no right to them: then they are not taken up either.
                 let _ = self.command::<u32>(cmd("DEL").arg(old)).await;
