@@ -19,6 +19,9 @@ const REFUSED_WITHIN: Duration = Duration::from_secs(600);
 /// Refusals are a circumstance only while the provider takes fewer than so many messages for each of
 /// them: some people can never be reached, and a campaign goes on without them.
 const TAKEN_FOR_EACH: u64 = 4;
+/// However much was taken earlier: the latest are one where fewer than so many were taken for each of
+/// them. So what went before does not make a time in which everybody is refused cost more.
+const TAKEN_FOR_EACH_LATELY: u64 = 1;
 /// A run in which nothing happened for so long is over.
 const FORGOTTEN: Duration = Duration::from_secs(900);
 /// Bounds of what is remembered.
@@ -164,13 +167,17 @@ impl Runs {
             run.refused.pop_front();
         }
         let (most, recipients) = if alike { ON_PROBATION } else { REFUSED };
-        let count = run.refused.len();
-        let before = run.refused.front().map_or(taken, |first| first.taken);
-        let outweighed = taken - before >= TAKEN_FOR_EACH * count as u64;
-        if count < most || outweighed || distinct(&run.refused) < recipients {
-            return Reach::Message;
+        let all = run.refused.len();
+        let are_one = |last: usize, taken_for_each: u64| {
+            let latest = run.refused.range(all - last..);
+            let before = latest.clone().next().map_or(taken, |first| first.taken);
+            taken - before < taken_for_each * last as u64 && distinct(latest) >= recipients
+        };
+        let enough = all >= most;
+        if enough && (are_one(all, TAKEN_FOR_EACH) || are_one(most, TAKEN_FOR_EACH_LATELY)) {
+            return Reach::Hold;
         }
-        Reach::Hold
+        Reach::Message
     }
 
     /// A list call that was wanted came back. Whether nobody was told yet; `None` when the run is over.
@@ -213,8 +220,8 @@ impl Runs {
     }
 }
 
-fn distinct(refused: &VecDeque<Refused>) -> usize {
-    let mut people: Vec<Phone> = refused.iter().map(|one| one.to).collect();
+fn distinct<'a>(refused: impl Iterator<Item = &'a Refused>) -> usize {
+    let mut people: Vec<Phone> = refused.map(|one| one.to).collect();
     people.sort_unstable();
     people.dedup();
     people.len()
