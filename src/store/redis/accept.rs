@@ -1,6 +1,7 @@
 //! Write A: a message comes in, once.
 
-use super::{Call, Store};
+use super::Store;
+use super::gather::{Part, Which};
 use crate::domain::{AccountId, ChannelId, MsgId, OptOut, UnixMs};
 use crate::store::{Accepted, Arrival, StoreError, row};
 
@@ -19,15 +20,17 @@ impl Store {
             message,
             is_marketing,
         } = arrival.into();
-        let call = Call::new(&self.shared.scripts.accept, self.home(channel)?)
+        let part = Part::default()
             .arg(channel.as_str())
             .arg(message.msg_id.as_str())
-            .arg(message.to.number())
+            .number(message.to.number())
             .arg(row::write_message(message))
             .arg(message.from.as_written())
-            .arg(now.0)
-            .arg(u8::from(is_marketing));
-        let code: u8 = self.run(&call).await?;
+            .number(now.0)
+            .number(u8::from(is_marketing));
+        let home = self.home(channel)?;
+        let accepts: Which = |store, home| (&home.gathers.accepts, &store.shared.scripts.accept);
+        let code: u8 = self.gather(accepts, home, part).await?;
         Ok(match code {
             0 => {
                 self.shared.ledgers.change(channel, |ledger| {

@@ -43,7 +43,9 @@ impl Store {
         let taken = found.iter().flatten().map(|(callback, _)| *callback);
         self.shared.hands.claimed(claim, taken.collect());
         let found = found?;
-        let Home { account, prefix } = self.home(&queue.channel)?;
+        let Home {
+            account, prefix, ..
+        } = self.home(&queue.channel)?;
         let term = self.term(&queue.channel);
         for (callback, _) in &found {
             self.shared.hands.hold(account, *callback, claim);

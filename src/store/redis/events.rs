@@ -3,8 +3,9 @@
 
 use super::claim::unreadable;
 use super::damage::{self, Text};
+use super::gather::{Part, Which};
 use super::scripts::rank;
-use super::{Call, Store, keys_of};
+use super::{Store, keys_of};
 use crate::domain::{
     AccountId, ChannelId, Incoming, Keyword, OptOut, Person, Phone, Reply, StatusEvent, UnixMs,
     UserId,
@@ -109,14 +110,14 @@ impl Store {
             .waba_number
             .as_ref()
             .map_or("", |number| number.as_written());
-        let mut call = Call::new(&self.shared.scripts.events, self.home(&rules.channel)?)
+        let mut call = Part::default()
             .arg(rules.channel.as_str())
-            .arg(now.0)
-            .arg(now.minus(rules.reply_window).0)
-            .arg(u8::from(rules.relay_unmatched))
+            .number(now.0)
+            .number(now.minus(rules.reply_window).0)
+            .number(u8::from(rules.relay_unmatched))
             .arg(own)
-            .arg(rules.early().as_millis().to_string())
-            .arg(u8::from(rules.vouched));
+            .number(rules.early().as_millis())
+            .number(u8::from(rules.vouched));
         let mut folded = Folded::default();
         let events = events.into();
         for event in events.iter() {
@@ -131,7 +132,9 @@ impl Store {
                 }
             }
         }
-        let (fold, replies): (Fold, Replies) = self.run(&call).await?;
+        let home = self.home(&rules.channel)?;
+        let gathered: Which = |store, home| (&home.gathers.events, &store.shared.scripts.events);
+        let (fold, replies): (Fold, Replies) = self.gather(gathered, home, call).await?;
         add(&mut folded, fold);
         if let [told, repeated, unmatched, start, crowded_out] = replies[..] {
             folded.replies = told;
@@ -145,11 +148,11 @@ impl Store {
 }
 
 /// The fields of one event: as many as the script reads of each.
-fn push(call: &mut Call<'_>, fields: [&str; 11]) {
-    fields.iter().for_each(|field| call.push(*field));
+fn push(call: &mut Part, fields: [&str; 11]) {
+    fields.iter().for_each(|field| call.push(field));
 }
 
-fn push_status(call: &mut Call<'_>, event: &StatusEvent) {
+fn push_status(call: &mut Part, event: &StatusEvent) {
     let (failure, said) = event.failure().map_or_else(
         || ("null".to_owned(), String::new()),
         |refusal| (row::write_refusal(&refusal), refusal.reason),
@@ -167,7 +170,7 @@ fn push_status(call: &mut Call<'_>, event: &StatusEvent) {
     );
 }
 
-fn push_reply(call: &mut Call<'_>, rules: &EventRules, reply: &Reply) -> Result<(), StoreError> {
+fn push_reply(call: &mut Part, rules: &EventRules, reply: &Reply) -> Result<(), StoreError> {
     let mark = Mark::of(&rules.channel, reply);
     let life = mark.life_ms.map_or_else(String::new, |ms| ms.to_string());
     let context = reply.context.as_ref().map_or("", |id| id.as_str());

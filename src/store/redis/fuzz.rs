@@ -24,6 +24,7 @@ pub(in crate::store) fn rows(text: &str) {
     let home = Home {
         prefix: keys_of(&account).into(),
         account,
+        gathers: Default::default(),
     };
     let fields: HashMap<String, Text> = fields
         .into_iter()

@@ -235,7 +235,7 @@ impl Line {
 }
 
 /// What is wrong with Redis, and what an operator can do.
-fn explain(error: &RedisError) -> String {
+pub(super) fn explain(error: &RedisError) -> String {
     let advice = match error.kind() {
         ErrorKind::Server(ServerErrorKind::ReadOnly) => {
             "Redis is read-only: REDIS_URL names a replica, or a failover is under way"

@@ -22,6 +22,7 @@ mod failover;
 mod foreign;
 #[cfg(any(test, fuzzing))]
 pub(in crate::store) mod fuzz;
+mod gather;
 mod give_up;
 mod keep;
 mod kept;
@@ -53,6 +54,7 @@ pub use token::OldPair;
 
 use super::{Ledger, StoreError};
 use crate::domain::{AccountId, ChannelId};
+use gather::Gather;
 use lease::{Hands, Leases};
 use ledger::Ledgers;
 use redis::{FromRedisValue, Script, ScriptInvocation, ToRedisArgs};
@@ -99,6 +101,14 @@ impl Shared {
 struct Home {
     account: AccountId,
     prefix: Arc<str>,
+    /// Accepts and events that go out together.
+    gathers: Arc<Gathers>,
+}
+
+#[derive(Debug, Default)]
+struct Gathers {
+    accepts: Gather,
+    events: Gather,
 }
 
 impl std::fmt::Debug for Store {
@@ -121,6 +131,7 @@ impl Store {
         let home = |account: &AccountId| Home {
             account: account.clone(),
             prefix: keys_of(account).into(),
+            gathers: Arc::default(),
         };
         let mut accounts: Vec<Home> = Vec::new();
         for (_, account) in &channels {
@@ -128,9 +139,10 @@ impl Store {
                 accounts.push(home(account));
             }
         }
+        let home = |account| accounts.iter().find(|home| home.account == account);
         let homes = channels
             .into_iter()
-            .map(|(channel, account)| (channel, home(&account)))
+            .filter_map(|(channel, account)| Some((channel, home(account)?.clone())))
             .collect();
         let shared = Shared {
             link,

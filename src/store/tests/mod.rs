@@ -64,7 +64,7 @@ mod restart;
 mod retention;
 mod settle;
 mod sweep;
-mod words;
+pub(in crate::store) mod words;
 mod world;
 
 pub(in crate::store) use words::*;

@@ -34,10 +34,14 @@
 -- Kept by others: pace, calls (pace.lua), token, templates, lock:NAME.
 local P = KEYS[1]
 local HISTORY_LIMIT = 16384
-local folded = { emitted = 0, superseded = 0, unmatched = 0, inferred = 0, misdated = 0, oo = 0, om = 0, conflicts = 0, ring = {} }
 -- Keys of which something is missing or not what a program of ours writes. Nobody else may notice
 -- (tests/damage.rs); claims, ends, sweeps and events tell of them.
 local damage = {}
+
+local function nothing_folded()
+  return { emitted = 0, superseded = 0, unmatched = 0, inferred = 0, misdated = 0, oo = 0, om = 0, conflicts = 0, ring = {} }
+end
+local folded = nothing_folded()
 
 local function damaged(key) damage[#damage + 1] = key end
 
@@ -53,6 +57,20 @@ local function call(...)
     redis.pcall('DEL', key)
   end
   return redis.call(...)
+end
+
+-- Does a step for each of the calls that go together: the number of its arguments, then these. What
+-- goes wrong in one is its answer, as text.
+local function each(step)
+  local answers, at = {}, 1
+  while ARGV[at] do
+    local last = at + ARGV[at]
+    local sound, answer = pcall(step, at + 1, last)
+    if not sound then answer = type(answer) == 'table' and answer.err or tostring(answer) end
+    answers[#answers + 1] = answer
+    at = last + 1
+  end
+  return answers
 end
 
 local function key_m(id) return P .. 'm:' .. id end

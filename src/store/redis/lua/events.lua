@@ -1,14 +1,13 @@
 -- Writes D and E in one: an event is stored, matched, folded and queued for MoEngage together.
--- channel, now, the oldest message that a reply without context may answer, whether replies that
+-- Of each webhook: channel, now, the oldest message that a reply without context may answer, whether replies that
 -- answer nothing are told, the channel's own number, how long before the acceptance (ms) an event may
 -- have happened, whether the caller showed the secret, then eleven fields an event:
 --   s provider id, status, at, phone, failure as JSON, failure in words, user id
 --   r what it is known by, for how long (ms) or nothing, phone or nothing, who it is for the history,
 --     context, text, text as JSON, at, what it opts out of (oo, om), start or nothing, user id
 --   o kind, what came, how often
-local channel, now, since, relay_unmatched, own, early, vouched = unpack(ARGV, 1, 7)
-local crowded_out = 0
-local replies = { told = 0, repeated = 0, unmatched = 0, start = 0 }
+local channel, now, since, relay_unmatched, own, early, vouched
+local crowded_out, replies
 
 local function keep_other(kind, raw)
   local key = P .. 'oe:' .. channel
@@ -233,20 +232,26 @@ local function take_reply(name, life, from, shown, context, text, text_json, at,
   call('ZADD', P .. 'rs', now, name)
 end
 
-local events, kept = 0, 0
-for at = 8, #ARGV, 11 do
-  local kind = ARGV[at]
-  if kind == 's' then
-    kept = kept + take_status(unpack(ARGV, at + 1, at + 7))
-    events = events + 1
-  elseif kind == 'r' then
-    take_reply(unpack(ARGV, at + 1, at + 10))
-    events = events + 1
-  else
-    keep_other(ARGV[at + 1], ARGV[at + 2])
-    events = events + tonumber(ARGV[at + 3])
+local function take_all(first, last)
+  channel, now, since, relay_unmatched, own, early, vouched = unpack(ARGV, first, first + 6)
+  folded, damage = nothing_folded(), {}
+  crowded_out, replies = 0, { told = 0, repeated = 0, unmatched = 0, start = 0 }
+  local events, kept = 0, 0
+  for at = first + 7, last, 11 do
+    local kind = ARGV[at]
+    if kind == 's' then
+      kept = kept + take_status(unpack(ARGV, at + 1, at + 7))
+      events = events + 1
+    elseif kind == 'r' then
+      take_reply(unpack(ARGV, at + 1, at + 10))
+      events = events + 1
+    else
+      keep_other(ARGV[at + 1], ARGV[at + 2])
+      events = events + tonumber(ARGV[at + 3])
+    end
   end
+  make_room(kept)
+  count(channel, 'events', events)
+  return { answer(), { replies.told, replies.repeated, replies.unmatched, replies.start, crowded_out } }
 end
-make_room(kept)
-count(channel, 'events', events)
-return { answer(), { replies.told, replies.repeated, replies.unmatched, replies.start, crowded_out } }
+return each(take_all)

@@ -1,0 +1,292 @@
+//! Calls of one script on one account that come at one moment go to Redis as one. What each costs beside
+//! its work (a round through the connection, the text of the script, which Redis runs whole) is paid
+//! once for all of them; what goes wrong in one stays its own.
+
+use super::line::explain;
+use super::{Call, Home, Store};
+use crate::store::StoreError;
+use redis::{FromRedisValue, RedisError, RedisWrite, Script, ToRedisArgs, Value};
+use std::fmt::{Display, Write};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use tokio::sync::oneshot;
+use tokio::task::yield_now;
+
+/// The most that goes out as one, unless one call alone has more: Redis does nothing else meanwhile.
+const MOST_ARGUMENTS: usize = 500;
+const MOST_BYTES: usize = 128 * 1024;
+
+type Answer = Result<Value, StoreError>;
+/// Where the calls of a script on an account wait, and the script.
+pub(super) type Which = for<'a> fn(&'a Store, &'a Home) -> (&'a Gather, &'a Script);
+
+/// The arguments of one call.
+#[derive(Debug, Default)]
+pub(super) struct Part {
+    text: String,
+    /// Where each argument ends.
+    ends: Vec<usize>,
+}
+
+impl Part {
+    pub(super) fn arg(mut self, value: impl AsRef<str>) -> Self {
+        self.push(value.as_ref());
+        self
+    }
+
+    pub(super) fn push(&mut self, value: &str) {
+        self.text.push_str(value);
+        self.ends.push(self.text.len());
+    }
+
+    pub(super) fn number(mut self, value: impl Display) -> Self {
+        // Writing to a string cannot fail.
+        let _ = write!(self.text, "{value}");
+        self.ends.push(self.text.len());
+        self
+    }
+}
+
+/// How many arguments there are, then these: a script tells calls apart by it.
+impl ToRedisArgs for Part {
+    fn write_redis_args<W: ?Sized + RedisWrite>(&self, out: &mut W) {
+        out.write_arg_fmt(self.ends.len());
+        let mut from = 0;
+        for end in &self.ends {
+            out.write_arg(&self.text.as_bytes()[from..*end]);
+            from = *end;
+        }
+    }
+}
+
+/// Calls that go out as one, and who waits for their answers.
+#[derive(Debug, Default)]
+struct Batch {
+    calls: Vec<(Part, oneshot::Sender<Answer>)>,
+    arguments: usize,
+    bytes: usize,
+}
+
+impl Batch {
+    fn has_room_for(&self, part: &Part) -> bool {
+        self.arguments + part.ends.len() <= MOST_ARGUMENTS
+            && self.bytes + part.text.len() <= MOST_BYTES
+    }
+}
+
+/// Calls of one script on one account that have not gone out yet.
+#[derive(Debug, Default)]
+pub(super) struct Gather(Mutex<Batch>);
+
+impl Gather {
+    fn waiting(&self) -> MutexGuard<'_, Batch> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts a call to those that wait. Whether it is the first; and who has no room for it beside them.
+    fn add(&self, part: Part, tell: oneshot::Sender<Answer>) -> (bool, Option<Batch>) {
+        let mut waiting = self.waiting();
+        let full = !waiting.calls.is_empty() && !waiting.has_room_for(&part);
+        let full = full.then(|| std::mem::take(&mut *waiting));
+        waiting.arguments += part.ends.len();
+        waiting.bytes += part.text.len();
+        waiting.calls.push((part, tell));
+        (waiting.calls.len() == 1, full)
+    }
+
+    fn take(&self) -> Batch {
+        std::mem::take(&mut *self.waiting())
+    }
+}
+
+impl Store {
+    /// Runs a script that does no harm when it is run twice, together with others of this moment.
+    pub(super) async fn gather<T: FromRedisValue>(
+        &self,
+        which: Which,
+        home: &Home,
+        part: Part,
+    ) -> Result<T, StoreError> {
+        let (tell, told) = oneshot::channel();
+        let (is_first, full) = which(self, home).0.add(part, tell);
+        // In tasks of their own: whoever came first may be gone before the others have their answers.
+        if let Some(full) = full {
+            let (store, home) = (self.clone(), home.clone());
+            tokio::spawn(async move { store.run_all(which, &home, full).await });
+        }
+        if is_first {
+            let (store, home) = (self.clone(), home.clone());
+            tokio::spawn(async move {
+                // Who is ready to run now runs before this goes on.
+                yield_now().await;
+                let batch = which(&store, &home).0.take();
+                store.run_all(which, &home, batch).await;
+            });
+        }
+        let cut = |_| StoreError::Unavailable("the call was cut short".into());
+        let answer = told.await.map_err(cut)??;
+        T::from_redis_value(answer).map_err(|error| StoreError::Unavailable(explain(&error.into())))
+    }
+
+    async fn run_all(&self, which: Which, home: &Home, batch: Batch) {
+        if batch.calls.is_empty() {
+            return;
+        }
+        let mut call = Call::new(which(self, home).1, home);
+        batch.calls.iter().for_each(|(part, _)| call.push(part));
+        let answers: Result<Vec<Value>, StoreError> = self.run(&call).await;
+        let told = batch.calls.into_iter().map(|(_, tell)| tell);
+        match answers {
+            Ok(answers) => told.zip(answers).for_each(|(tell, answer)| {
+                // Whoever asked may be gone.
+                let _ = tell.send(own(answer));
+            }),
+            Err(error) => told.for_each(|tell| {
+                let _ = tell.send(Err(error.clone()));
+            }),
+        }
+    }
+}
+
+/// The answer to one of the calls: a text is what went wrong in it.
+fn own(answer: Value) -> Answer {
+    let Value::BulkString(said) = answer else {
+        return Ok(answer);
+    };
+    let said = String::from_utf8_lossy(&said).replace(['\r', '\n'], " ");
+    let error = match redis::parse_redis_value(format!("-{said}\r\n").as_bytes()) {
+        Ok(Value::ServerError(error)) => RedisError::from(error),
+        Ok(_) => (redis::ErrorKind::UnexpectedReturnType, "not an error").into(),
+        Err(error) => error,
+    };
+    Err(StoreError::Unavailable(explain(&error)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Store;
+    use super::*;
+    use crate::domain::{AccountId, ChannelId, UnixMs};
+    use crate::store::Accepted;
+    use crate::store::testing::RedisServer;
+    use crate::store::tests::words::message;
+    use tokio::task::JoinSet;
+
+    fn channel() -> ChannelId {
+        ChannelId::parse("c").unwrap()
+    }
+
+    fn store(server: &RedisServer) -> Store {
+        let account = AccountId::parse("default").unwrap();
+        Store::open(server.link(), vec![(channel(), account)], false)
+    }
+
+    async fn accept(store: &Store, id: &str) -> Result<Accepted, StoreError> {
+        let (account, now) = (AccountId::parse("default").unwrap(), UnixMs(1_000_000));
+        store
+            .accept(&channel(), &account, &message(id, 1), now)
+            .await
+    }
+
+    /// Accepts all of these at one moment; the answers by their place.
+    async fn accept_all(store: &Store, ids: Vec<String>) -> Vec<Result<Accepted, StoreError>> {
+        let mut all = JoinSet::new();
+        for (place, id) in ids.into_iter().enumerate() {
+            let store = store.clone();
+            all.spawn(async move { (place, accept(&store, &id).await) });
+        }
+        let mut answers = all.join_all().await;
+        answers.sort_by_key(|(place, _)| *place);
+        answers.into_iter().map(|(_, answer)| answer).collect()
+    }
+
+    /// How often a script ran.
+    async fn runs(server: &RedisServer) -> String {
+        let stats = server.say("INFO commandstats").await;
+        let of_scripts = stats
+            .lines()
+            .find_map(|line| line.strip_prefix("cmdstat_evalsha:calls="));
+        let calls = of_scripts.and_then(|rest| rest.split(',').next());
+        calls.unwrap_or("0").to_owned()
+    }
+
+    #[tokio::test]
+    async fn what_comes_at_one_moment_goes_out_as_one_and_each_has_its_own_answer() {
+        let server = RedisServer::start();
+        let store = store(&server);
+        accept(&store, "known").await.unwrap();
+        server.say("CONFIG RESETSTAT").await;
+        let mut ids: Vec<String> = (0..20).map(|n| format!("m{n}")).collect();
+        ids.extend(["known".to_owned(), "m3".to_owned()]);
+        let answers = accept_all(&store, ids).await;
+        assert_eq!(runs(&server).await, "1");
+        for (place, answer) in answers.into_iter().enumerate() {
+            let expected = match place {
+                0..20 => Accepted::Stored,
+                _ => Accepted::Repeat { same: true },
+            };
+            assert_eq!(answer.unwrap(), expected, "{place}");
+        }
+        assert_eq!(store.ledger(&channel()).accepted, 21);
+    }
+
+    #[tokio::test]
+    async fn however_many_come_all_are_taken_and_no_call_is_long() {
+        let server = RedisServer::start();
+        let store = store(&server);
+        accept(&store, "known").await.unwrap();
+        server.say("CONFIG RESETSTAT").await;
+        let answers = accept_all(&store, (0..500).map(|n| format!("m{n}")).collect()).await;
+        assert!(
+            answers
+                .into_iter()
+                .all(|answer| answer.unwrap() == Accepted::Stored)
+        );
+        // Seven arguments each.
+        assert_eq!(
+            runs(&server).await,
+            500usize.div_ceil(MOST_ARGUMENTS / 7).to_string()
+        );
+    }
+
+    #[tokio::test]
+    async fn what_redis_refuses_to_one_it_refuses_to_nobody_else() {
+        let server = RedisServer::start();
+        let store = store(&server);
+        accept(&store, "known").await.unwrap();
+        // All keys but that of one id.
+        let keys = "~gw:{default}: ~gw:{default}:[^i]* ~gw:{default}:i:c:good*";
+        server
+            .say(&format!("ACL SETUSER default resetkeys {keys}"))
+            .await;
+        let ids = ["good1", "other", "good2"].map(str::to_owned);
+        let answers = accept_all(&store, ids.to_vec()).await;
+        let refused = answers[1].as_ref().unwrap_err().to_string();
+        assert!(refused.contains("does not permit"), "{refused}");
+        for place in [0, 2] {
+            assert_eq!(
+                *answers[place].as_ref().unwrap(),
+                Accepted::Stored,
+                "{answers:?}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn who_goes_away_takes_no_answer_of_others_along() {
+        let server = RedisServer::start();
+        let store = store(&server);
+        let first = {
+            let store = store.clone();
+            tokio::spawn(async move { accept(&store, "first").await })
+        };
+        let second = {
+            let store = store.clone();
+            tokio::spawn(async move { accept(&store, "second").await })
+        };
+        // Both wait now, and nothing has gone out.
+        yield_now().await;
+        first.abort();
+        assert_eq!(second.await.unwrap().unwrap(), Accepted::Stored);
+        assert!(first.await.unwrap_err().is_cancelled());
+    }
+}
