@@ -232,6 +232,7 @@ local function take_reply(name, life, from, shown, context, text, text_json, at,
   call('ZADD', P .. 'rs', now, name)
 end
 
+local came = {}
 local function take_all(first, last)
   channel, now, since, relay_unmatched, own, early, vouched = unpack(ARGV, first, first + 6)
   folded, damage = nothing_folded(), {}
@@ -251,7 +252,9 @@ local function take_all(first, last)
     end
   end
   make_room(kept)
-  count(channel, 'events', events)
+  came[channel] = (came[channel] or 0) + events
   return { answer(), { replies.told, replies.repeated, replies.unmatched, replies.start, crowded_out } }
 end
-return each(take_all)
+local answers = each(take_all)
+for of, events in pairs(came) do count(of, 'events', events) end
+return answers
