@@ -4,10 +4,16 @@
 //! sleeps, when the clock that nobody can set stands still. A leap is believed when it has lasted for
 //! five minutes (DESIGN section 5, R-11). Until then [`moment`] has two answers: what is to be failed or
 //! ended must be so by both, and what is stamped gets the later one, so that it never looks too old.
+//!
+//! Where processes share a store, its clock takes the place of the machine's ([`follow`]): what one
+//! stamps others act on.
+
+mod theirs;
 
 use crate::domain::{Moment, UnixMs};
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use theirs::Theirs;
 
 /// Farther than this a clock that is only corrected does not move at once.
 const LEAP_MS: i64 = 10_000;
@@ -41,13 +47,45 @@ pub fn set_back() -> Option<Duration> {
     CLOCK.readings().set_back()
 }
 
+/// The store's machine showed `time` at some moment between two: its clock counts from now on. By how
+/// many milliseconds it was set since it was last asked, if that is a leap.
+pub fn follow(time: UnixMs, asked: Instant, heard: Instant) -> Option<i64> {
+    let told = Theirs::of(time.0, asked, heard);
+    let known = {
+        let mut followed = followed();
+        let known = *followed;
+        *followed = Some(known.map_or(told, |known| known.or(told)));
+        known
+    };
+    if known.is_none() {
+        // That it differs from the machine's is no leap.
+        CLOCK.begin_anew();
+        SURE_CLOCK.begin_anew();
+    }
+    let moved = known.map_or(0, |known| told.set_since(&known));
+    (moved.abs() > LEAP_MS).then_some(moved)
+}
+
+/// What the machine's own clock shows, whether it is followed or not.
+pub fn own() -> UnixMs {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    UnixMs(millis(since.unwrap_or_default()))
+}
+
+/// The clock that takes the place of the machine's.
+static FOLLOWED: Mutex<Option<Theirs>> = Mutex::new(None);
 static CLOCK: LazyLock<Clock> = LazyLock::new(|| Clock::new(BELIEVED_AFTER));
 static SURE_CLOCK: LazyLock<Clock> = LazyLock::new(|| Clock::new(BELIEVED_SURELY));
+
+fn followed() -> MutexGuard<'static, Option<Theirs>> {
+    FOLLOWED.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// The wall clock as it is read beside the steady one.
 #[derive(Debug)]
 struct Clock {
     start: Instant,
+    believed_after: Duration,
     /// Written by every reading. Held for arithmetic only.
     readings: Mutex<Readings>,
 }
@@ -56,20 +94,27 @@ impl Clock {
     fn new(believed_after: Duration) -> Self {
         Self {
             start: Instant::now(),
+            believed_after,
             readings: Mutex::new(Readings::new(believed_after)),
         }
     }
 
-    fn readings(&self) -> std::sync::MutexGuard<'_, Readings> {
+    fn begin_anew(&self) {
+        *self.readings() = Readings::new(self.believed_after);
+    }
+
+    fn readings(&self) -> MutexGuard<'_, Readings> {
         self.readings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn read(&self) -> Moment {
         let mut readings = self.readings();
-        let since = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        readings.read(millis(since), self.start.elapsed())
+        let (own, now) = (own(), Instant::now());
+        let theirs = followed().map(|theirs| theirs.shows(now));
+        readings.read(
+            theirs.unwrap_or(own.0),
+            now.saturating_duration_since(self.start),
+        )
     }
 }
 

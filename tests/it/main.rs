@@ -44,6 +44,7 @@ mod privacy;
 mod production;
 mod queue;
 mod redis_bounds;
+mod redis_clock;
 mod redis_failover;
 mod redis_faults;
 mod redis_hostile;

@@ -8,7 +8,7 @@ use std::net::TcpListener;
 use std::process::Command;
 
 /// Runs a command in the gateway's place with its settings and these beside them; code and output.
-fn run(setup: &Setup, dir: &std::path::Path, args: &[&str]) -> (Option<i32>, String) {
+pub(crate) fn run(setup: &Setup, dir: &std::path::Path, args: &[&str]) -> (Option<i32>, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_gateway"));
     command
         .args(args)

@@ -33,6 +33,7 @@ pub(super) async fn look(settings: &Settings) -> Vec<Finding> {
         }
     };
     let mut findings = vec![greet(&at, &persistence), write(&link).await];
+    findings.extend(clocks(&link).await);
     findings.extend(durability(persistence.judge(settings.wait_replicas)));
     findings
 }
@@ -77,6 +78,18 @@ async fn write(link: &Link) -> Finding {
             finding(item, Mark::Ok, words)
         }
     }
+}
+
+/// Nothing is said of clocks that agree.
+async fn clocks(link: &Link) -> Option<Finding> {
+    let apart = link.clocks(|_, _, _| ()).await.ok()?;
+    apart.is_off.then(|| {
+        let words = format!(
+            "this machine's clock is {}; run a time service such as NTP on both",
+            apart.shown()
+        );
+        finding("redis clock", Mark::Warn, words)
+    })
 }
 
 fn durability(report: Report) -> Vec<Finding> {

@@ -41,6 +41,7 @@ mod settle;
 mod sweep;
 #[cfg(test)]
 mod tests;
+mod time;
 mod token;
 mod verdict;
 
@@ -86,6 +87,7 @@ struct Shared {
     trouble: Mutex<Option<StoreError>>,
     /// When an operator was last told of rows that only a newer program can read.
     newer_told: Mutex<Option<Instant>>,
+    clocks: time::Told,
 }
 
 impl Shared {
@@ -154,6 +156,7 @@ impl Store {
             hands: Hands::default(),
             trouble: Mutex::default(),
             newer_told: Mutex::default(),
+            clocks: time::Told::default(),
         };
         Self {
             shared: Arc::new(shared),
