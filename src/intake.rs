@@ -86,12 +86,13 @@ impl Intake {
 
     /// Lets a message in, or says why not.
     pub async fn accept(&self, channel: &Arc<Channel>, message: Message) -> Entry {
+        let message = Arc::new(message);
         let entry = self.decide(channel, &message).await;
         count(channel, &message, &entry);
         entry
     }
 
-    async fn decide(&self, channel: &Arc<Channel>, message: &Message) -> Entry {
+    async fn decide(&self, channel: &Arc<Channel>, message: &Arc<Message>) -> Entry {
         if self.is_closed() {
             return Entry::Draining;
         }
@@ -175,7 +176,7 @@ impl Intake {
 async fn store(
     outbox: Outbox,
     channel: Arc<Channel>,
-    message: Message,
+    message: Arc<Message>,
     is_marketing: bool,
 ) -> Result<Accepted, StoreError> {
     let write = tokio::spawn(async move {

@@ -3,7 +3,7 @@
 //! once for all of them; what goes wrong in one stays its own.
 
 use super::line::explain;
-use super::{Call, Home, Store};
+use super::{Home, Store};
 use crate::store::StoreError;
 use redis::{FromRedisValue, RedisError, RedisWrite, Script, ToRedisArgs, Value};
 use std::fmt::{Display, Write};
@@ -131,9 +131,13 @@ impl Store {
         if batch.calls.is_empty() {
             return;
         }
-        let mut call = Call::new(which(self, home).1, home);
-        batch.calls.iter().for_each(|(part, _)| call.push(part));
-        let answers: Result<Vec<Value>, StoreError> = self.run(&call).await;
+        let script = which(self, home).1;
+        let mut call = redis::cmd("EVALSHA");
+        call.arg(script.get_hash()).arg(1).arg(&*home.prefix);
+        for (part, _) in &batch.calls {
+            call.arg(part);
+        }
+        let answers: Result<Vec<Value>, StoreError> = self.shared.link.run_all(script, &call).await;
         let told = batch.calls.into_iter().map(|(_, tell)| tell);
         match answers {
             Ok(answers) => told.zip(answers).for_each(|(tell, answer)| {

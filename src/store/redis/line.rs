@@ -6,7 +6,7 @@ use super::verdict::{Verdict, verdict};
 use crate::store::StoreError;
 use redis::aio::MultiplexedConnection;
 use redis::{
-    Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisResult, ScriptInvocation,
+    Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisResult, Script, ScriptInvocation,
     ServerErrorKind, Value,
 };
 use std::net::SocketAddr;
@@ -24,12 +24,16 @@ const DEADLINE: Duration = Duration::from_secs(2);
 const GIVEN_UP: Duration = Duration::from_secs(3);
 /// The pause before a second try to connect: a Redis that is restarted may be there again.
 const CONNECT_AGAIN: Duration = Duration::from_millis(100);
+/// The script has not been loaded, or was forgotten.
+const UNKNOWN: ErrorKind = ErrorKind::Server(ServerErrorKind::NoScript);
 /// The most characters of Redis' words about an error.
 const LONGEST_WORDS: usize = 300;
 
 /// What is asked of Redis.
 pub(super) enum Ask<'a> {
     Script(&'a ScriptInvocation<'a>),
+    /// A script, as the command that runs it.
+    Run(&'a Script, &'a Cmd),
     Command(&'a Cmd),
     /// Commands that go out together.
     All(&'a Pipeline),
@@ -40,6 +44,13 @@ impl Ask<'_> {
         match self {
             // One that Redis does not know (any more) is loaded.
             Self::Script(script) => script.invoke_async(who).await,
+            Self::Run(script, command) => match command.query_async(who).await {
+                Err(error) if error.kind() == UNKNOWN => {
+                    script.load_async(who).await?;
+                    command.query_async(who).await
+                }
+                answer => answer,
+            },
             Self::Command(command) => command.query_async(who).await,
             Self::All(all) => all.query_async(who).await,
         }

@@ -8,7 +8,7 @@ use super::line::{Ask, Kind, Line};
 use super::place::{Names, Place};
 use super::report::Reports;
 use crate::store::StoreError;
-use redis::{Cmd, FromRedisValue, Pipeline, ScriptInvocation};
+use redis::{Cmd, FromRedisValue, Pipeline, Script, ScriptInvocation};
 use secrecy::{ExposeSecret, SecretString};
 use std::sync::Arc;
 
@@ -127,6 +127,16 @@ impl Link {
         script: &ScriptInvocation<'_>,
     ) -> Result<T, StoreError> {
         self.durably((&Ask::Script(script), Kind::Write), |_| true)
+            .await
+    }
+
+    /// The same, as the command that runs it.
+    pub(super) async fn run_all<T: FromRedisValue>(
+        &self,
+        script: &Script,
+        command: &Cmd,
+    ) -> Result<T, StoreError> {
+        self.durably((&Ask::Run(script, command), Kind::Write), |_| true)
             .await
     }
 
