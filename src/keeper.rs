@@ -8,7 +8,7 @@ pub use hold::watch_hold;
 pub use sweep::sweep;
 
 use crate::alert::{self, Code};
-use crate::channel::{Account, Channels, Webhook};
+use crate::channel::{Account, Channel, Channels, Webhook};
 use crate::clock;
 use crate::outbox::{Outbox, retry_delay};
 use crate::provider::{Provider, SubscriptionState};
@@ -49,7 +49,9 @@ pub async fn keep_lease(
     let (mut renew_at, mut silent, mut missed) = (Instant::now(), false, false);
     while !stopped(&stop, LOOK_EVERY).await {
         let mut kept = Ok(());
-        if Instant::now() >= renew_at {
+        let open = |channel: &Arc<Channel>| outbox.store.is_open(&channel.account.id);
+        // Until work is handed out again, all who share the store are asked often.
+        if Instant::now() >= renew_at || !channels.iter().all(open) {
             kept = match outbox.store.stay(&owners).await {
                 Ok(()) => {
                     outbox.is_ours();

@@ -35,7 +35,8 @@ const HORIZON: Duration = Duration::from_millis(20);
 const LEAD: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(250));
 /// How long a store that cannot be used is left alone.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
-/// How long a missing token or template list is left alone; both are looked after elsewhere.
+/// How long a missing token or template list is left alone, or a store that hands out nothing; all are looked
+/// after elsewhere.
 const NOT_READY: Duration = Duration::from_millis(250);
 /// How long the queue is left alone while the clocks disagree and nothing of it may be sent.
 const IN_DOUBT: Duration = Duration::from_millis(250);
@@ -131,6 +132,9 @@ impl Worker {
     pub async fn step(&mut self) -> Next {
         if self.account.held().is_some() || self.queued() == 0 {
             return Next::Sleep(LONGEST_SLEEP);
+        }
+        if !self.outbox.store.is_open(&self.account.id) {
+            return Next::Sleep(NOT_READY);
         }
         let most = match self.breaker.admits() {
             Admission::Free => MOST_CLAIMED,

@@ -8,6 +8,7 @@ use rusqlite::Connection;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -79,7 +80,7 @@ pub(crate) fn mend_kept(dir: &Path) {
 
 /// A Redis server of its own, on a socket in a throw-away directory; killed when dropped.
 pub(crate) struct RedisServer {
-    child: Child,
+    child: Mutex<Child>,
     dir: TempDir,
 }
 
@@ -87,20 +88,16 @@ impl RedisServer {
     /// Starts one that keeps nothing on disk.
     pub(crate) fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let child = Command::new("redis-server")
-            .args(["--port", "0", "--save", "", "--appendonly", "no"])
-            .args(["--unixsocket", "redis.sock"])
-            .current_dir(dir.path())
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("redis-server is installed: tests/run.sh prepare");
-        let give_up = Instant::now() + Duration::from_secs(10);
-        while UnixStream::connect(dir.path().join("redis.sock")).is_err() {
-            assert!(Instant::now() < give_up, "redis-server does not start");
-            // waits because the socket is made by another process; bounded
-            std::thread::sleep(Duration::from_millis(2));
-        }
+        let child = Mutex::new(serve(dir.path()));
         Self { child, dir }
+    }
+
+    /// Starts it anew, with nothing of what it had. Callers meet a connection that is broken.
+    pub(crate) fn restart(&self) {
+        let mut child = self.child.lock().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        *child = serve(self.dir.path());
     }
 
     /// Its socket.
@@ -117,6 +114,26 @@ impl RedisServer {
     pub(crate) fn link(&self) -> Link {
         link_by(&self.socket())
     }
+}
+
+/// A server that keeps nothing on disk.
+fn serve(dir: &Path) -> Child {
+    let socket = dir.join("redis.sock");
+    let _ = std::fs::remove_file(&socket);
+    let child = Command::new("redis-server")
+        .args(["--port", "0", "--save", "", "--appendonly", "no"])
+        .args(["--unixsocket", "redis.sock"])
+        .current_dir(dir)
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("redis-server is installed: tests/run.sh prepare");
+    let give_up = Instant::now() + Duration::from_secs(10);
+    while UnixStream::connect(&socket).is_err() {
+        assert!(Instant::now() < give_up, "redis-server does not start");
+        // waits because the socket is made by another process; bounded
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    child
 }
 
 /// A connection by this socket.
@@ -181,8 +198,9 @@ fn flat(value: &::redis::Value) -> String {
 
 impl Drop for RedisServer {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let child = self.child.get_mut().unwrap();
+        let _ = child.kill();
+        let _ = child.wait();
     }
 }
 

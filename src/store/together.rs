@@ -43,6 +43,15 @@ impl Outbox {
         }
     }
 
+    /// Whether the work of an account is handed out. A Redis that was restarted, restored or replaced hands out
+    /// nothing until its gateways put back what it may have forgotten.
+    pub fn is_open(&self, account: &AccountId) -> bool {
+        match self {
+            Self::Embedded(_) => true,
+            Self::Redis(store) => store.is_open(account),
+        }
+    }
+
     /// Gives up the leases of this process; what it is still sending is unknown from now on, until
     /// the time that is given for its channel. Returns how many.
     pub async fn leave(&self, holds: &[(ChannelId, Duration)]) -> Result<u32, StoreError> {

@@ -97,6 +97,7 @@ impl Trials {
     /// Whether there is a message for a trial, and nothing else stands in its way.
     fn can_try(&self, scope: &Scope) -> bool {
         self.account.held().is_none()
+            && self.outbox.store.is_open(&self.account.id)
             && self.is_admitted()
             && self
                 .channels_of(scope)

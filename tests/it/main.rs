@@ -58,6 +58,7 @@ mod sandbox_rules;
 mod secrets;
 mod shared;
 mod statuses;
+mod store_went_back;
 mod strangers;
 mod subscription;
 mod tap;

@@ -15,13 +15,13 @@ use std::time::{Duration, Instant};
 const LEFT: Duration = Duration::from_secs(5);
 
 /// What names a Redis: new connections lead to whom it names now, open ones stay where they are.
-struct Name {
+pub(crate) struct Name {
     dir: tempfile::TempDir,
     to: Arc<Mutex<String>>,
 }
 
 impl Name {
-    fn of(redis: &Redis) -> Self {
+    pub(crate) fn of(redis: &Redis) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let listener = std::os::unix::net::UnixListener::bind(dir.path().join("name")).unwrap();
         let to = Arc::new(Mutex::new(redis.socket()));
@@ -43,11 +43,11 @@ impl Name {
         Self { dir, to }
     }
 
-    fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("redis+unix://{}", self.dir.path().join("name").display())
     }
 
-    fn leads_to(&self, redis: &Redis) {
+    pub(crate) fn leads_to(&self, redis: &Redis) {
         *self.to.lock().unwrap() = redis.socket();
     }
 }

@@ -221,6 +221,50 @@ impl Redis {
         files.map(|file| file.unwrap().path()).collect()
     }
 
+    /// A copy of its files, as a backup makes it while it runs.
+    pub(crate) fn copy(&self) -> tempfile::TempDir {
+        let copy = tempfile::tempdir().unwrap();
+        for file in self.files() {
+            std::fs::copy(&file, copy.path().join(file.file_name().unwrap())).unwrap();
+        }
+        copy
+    }
+
+    /// A copy is put back in place of its files, and it starts again.
+    pub(crate) fn put_back(&self, copy: &tempfile::TempDir) {
+        self.kill9();
+        let below = self.dir.path().join("appendonlydir");
+        std::fs::remove_dir_all(&below).unwrap();
+        std::fs::create_dir(&below).unwrap();
+        for file in std::fs::read_dir(copy.path()).unwrap() {
+            let file = file.unwrap();
+            std::fs::copy(file.path(), below.join(file.file_name())).unwrap();
+        }
+        self.restart();
+    }
+
+    /// The file that it appends to.
+    fn appended(&self) -> PathBuf {
+        let mut files = self.files().into_iter();
+        let file = files.find(|file| file.display().to_string().ends_with(".incr.aof"));
+        file.expect("it keeps an append-only file")
+    }
+
+    /// How long that file is.
+    pub(crate) fn length(&self) -> u64 {
+        self.appended().metadata().unwrap().len()
+    }
+
+    /// What came after that length is lost, as when the machine dies before it is on the disk.
+    pub(crate) fn cut_to(&self, length: u64) {
+        self.kill9();
+        let file = std::fs::File::options().write(true).open(self.appended());
+        let file = file.unwrap();
+        assert!(file.metadata().unwrap().len() > length, "nothing is cut");
+        file.set_len(length).unwrap();
+        self.restart();
+    }
+
     fn until_it_answers(&self) {
         let give_up = Instant::now() + START;
         while self.try_cli(&["PING"]) != "PONG" {

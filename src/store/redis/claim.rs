@@ -1,11 +1,15 @@
 //! Write B: messages are marked as being sent before the first byte goes out.
 
 use super::damage::{self, Text};
+use super::found::{Claimed, Found, Taken, read, refused};
+use super::memory::Attempt;
 use super::{Call, Home, Store};
 use crate::clock;
-use crate::domain::{Ages, ChannelId, Message, MsgId, OptOut, Phone, Refusal, UnixMs};
+use crate::domain::{Ages, ChannelId, MsgId, OptOut, UnixMs};
 use crate::store::row::RowError;
 use crate::store::{ClaimedMessage, Claims, Settlement, StoreError, Trial, Turn, refusals, row};
+use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -15,15 +19,6 @@ const FOR_A_NEWER: Duration = Duration::from_secs(5);
 const LOOK_AGAIN: Duration = Duration::from_secs(15);
 /// How often an operator is told of such.
 const TOLD_EVERY: Duration = Duration::from_secs(60);
-
-/// Number, channel, `msg_id`, phone, accept, attempt, row, whether it was put aside, whether the person
-/// wants no promotions.
-type Taken = (i64, String, Text, Text, Text, i64, Text, bool, bool);
-/// Channel, `msg_id`, which refusal.
-type Failed = (String, Text, u8);
-/// What was taken, what was failed instead, how many are left for a newer program, keys that are
-/// damaged.
-type Found = (Vec<Taken>, Vec<Failed>, u32, Vec<Text>);
 
 /// Whose turn it is, the most to take, and the trial that it is, if it is one.
 type Wish<'a> = (&'a [&'a Turn], usize, Option<&'a Trial>);
@@ -82,15 +77,28 @@ impl Store {
         claims: &mut Claims,
         now: UnixMs,
     ) -> Result<(), StoreError> {
+        // Until what it took is remembered.
+        let _claiming = home.standing.claims.read().await;
         let claim = self.shared.hands.claim();
         let found = self.call_claim(home, wish, claim, now).await;
-        let taken = found.iter().flat_map(|(taken, ..)| taken);
-        let handles = taken.map(|(handle, ..)| *handle).collect();
+        let (taken, failed, newer, damaged, step) = match found {
+            Ok(Some(found)) => found,
+            Ok(None) => {
+                self.shared.hands.claimed(claim, HashSet::new());
+                home.standing.shut();
+                return Ok(());
+            }
+            Err(error) => {
+                self.shared.hands.lose(claim);
+                return Err(error);
+            }
+        };
+        let handles = taken.iter().map(|(handle, ..)| *handle).collect();
         self.shared.hands.claimed(claim, handles);
-        let (taken, failed, newer, damaged) = found?;
+        home.standing.claimed(&step);
         damage::tell(damaged.iter().map(Text::shown));
         self.tell_of_newer(home, "messages", newer);
-        self.take_in((home, claim), taken, claims, now)?;
+        self.take_in((home, claim, step.into()), taken, claims, now)?;
         claims.failed.extend(failed.into_iter().filter_map(refused));
         Ok(())
     }
@@ -101,7 +109,7 @@ impl Store {
         (turns, most, trial): Wish<'_>,
         claim: u64,
         now: UnixMs,
-    ) -> Result<Found, StoreError> {
+    ) -> Result<Option<Found>, StoreError> {
         let (old, out) = (refusals::too_old(), OptOut::All.refusal());
         let mut call = Call::new(&self.shared.scripts.claim, home)
             .arg(self.replica())
@@ -124,6 +132,9 @@ impl Store {
                 call.push(row::naming_template(template));
             }
         }
+        let seen = home.standing.seen();
+        call.push(seen.own);
+        call.push(seen.last);
         for turn in turns {
             call.push(turn.channel.as_str());
             call.push(turn.ages.failed_before.0);
@@ -131,41 +142,59 @@ impl Store {
             call.push(turn.retries);
             call.push(turn.aside);
         }
-        if let Some(found) = self.take(&call).await? {
-            return Ok(found);
+        let mut answer = self.take(&call).await?;
+        if let Claimed::NoLease = answer {
+            // The first claim of all, or Redis or we were away for longer than it lasts.
+            self.renew_one(home).await?;
+            answer = self.take(&call).await?;
         }
-        // No lease: the first claim of all, or Redis or we were away for longer than it lasts.
-        self.renew_one(home).await?;
-        let found: Option<_> = self.take(&call).await?;
-        found.ok_or_else(|| StoreError::Unavailable("Redis does not keep our lease".into()))
+        match answer {
+            Claimed::Found(found) => Ok(Some(found)),
+            Claimed::Closed => Ok(None),
+            Claimed::NoLease => Err(StoreError::Unavailable(
+                "Redis does not keep our lease".into(),
+            )),
+        }
     }
 
     /// Reads what was taken. What cannot be read is settled at once.
     fn take_in(
         &self,
-        (home, claim): (&Home, u64),
+        (home, claim, step): (&Home, u64, Arc<str>),
         taken: Vec<Taken>,
         claims: &mut Claims,
         now: UnixMs,
     ) -> Result<(), StoreError> {
-        for (handle, channel, msg_id, to, accepted_at, attempt, row, aside, no_marketing) in taken {
+        for (handle, channel, msg_id, to, accepted_at, number, row, aside, no_marketing) in taken {
             let channel = ChannelId::parse(&channel).map_err(unreadable)?;
             self.shared.ledgers.change(&channel, |ledger| {
                 ledger.queued -= 1;
                 ledger.attempting += 1;
             });
             let end = match read([&msg_id, &to, &accepted_at, &row]) {
-                Ok((message, accepted_at)) => {
+                Ok((message, accepted)) => {
+                    let attempt = Attempt {
+                        handle,
+                        claim,
+                        step: step.clone(),
+                        channel: channel.clone(),
+                        msg_id: msg_id.as_str().into(),
+                        to: to.as_str().into(),
+                        row: row.as_str().into(),
+                        accepted_at: accepted_at.as_str().into(),
+                        number,
+                    };
+                    self.shared.memory.took(&home.account, attempt);
                     claims.taken.push(ClaimedMessage {
                         handle,
                         claim,
                         term: self.term(&channel),
                         channel,
                         message,
-                        attempt: u32::try_from(attempt).unwrap_or(u32::MAX),
+                        attempt: u32::try_from(number).unwrap_or(u32::MAX),
                         aside,
                         no_marketing,
-                        accepted_at,
+                        accepted_at: accepted,
                     });
                     continue;
                 }
@@ -245,35 +274,6 @@ impl Store {
         let first: Vec<(String, i64)> = self.shared.link.command(&ask).await?;
         Ok(first.first().map(|(_, score)| *score))
     }
-}
-
-/// The message that was taken, and when it was accepted; one of which any part cannot be read is
-/// damaged.
-fn read([msg_id, to, accepted_at, row]: [&Text; 4]) -> Result<(Message, UnixMs), RowError> {
-    let damaged = |error: &dyn std::fmt::Display| RowError::Damaged(error.to_string());
-    let number = |text: &Text| {
-        text.as_str()
-            .parse::<i64>()
-            .map_err(|error| damaged(&error))
-    };
-    let msg_id = MsgId::parse(msg_id.as_str()).map_err(|error| damaged(&error))?;
-    let to = u64::try_from(number(to)?).map_err(|error| damaged(&error))?;
-    let to = Phone::from_number(to).map_err(|error| damaged(&error))?;
-    let message = row::read_message(msg_id, to, row.as_str())?;
-    Ok((message, UnixMs(number(accepted_at)?)))
-}
-
-fn refused((channel, msg_id, which): Failed) -> Option<(ChannelId, MsgId, Refusal)> {
-    let refusal = if which == 0 {
-        refusals::too_old()
-    } else {
-        OptOut::All.refusal()
-    };
-    Some((
-        ChannelId::parse(&channel).ok()?,
-        MsgId::parse(msg_id.as_str()).ok()?,
-        refusal,
-    ))
 }
 
 pub(super) fn unreadable(error: impl std::fmt::Display) -> StoreError {

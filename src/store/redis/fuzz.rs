@@ -25,6 +25,7 @@ pub(in crate::store) fn rows(text: &str) {
         prefix: keys_of(&account).into(),
         account,
         gathers: Default::default(),
+        standing: Default::default(),
     };
     let fields: HashMap<String, Text> = fields
         .into_iter()

@@ -1,14 +1,15 @@
-//! The lease of this process, and what it holds in its hands.
+//! The lease of this process.
 //!
 //! One lease an account, ten seconds long, renewed every three (`keeper`). What a process was doing when its
 //! lease ran out is taken over by whoever sweeps next.
 
 use super::damage::{self, Text};
+use super::standing::Told;
 use super::{Call, Home, Store};
 use crate::clock;
 use crate::domain::{AccountId, ChannelId, UnixMs};
-use crate::store::{ClaimedMessage, Folded, LaneOf, PendingCallback, StoreError, Take};
-use std::collections::{HashMap, HashSet};
+use crate::store::{ClaimedMessage, Folded, LaneOf, PendingCallback, StoreError};
+use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -19,6 +20,9 @@ const LIFE: Duration = Duration::from_secs(10);
 const MARGIN: Duration = Duration::from_secs(1);
 /// Messages taken over in one step.
 const AT_ONCE: usize = 200;
+
+/// How much a renewal gave back, whether the lease stood until then, keys that are damaged.
+type Renewed = (u32, bool, Vec<Text>);
 
 /// Until when this process may work, by account; on its monotonic clock.
 #[derive(Debug, Default)]
@@ -46,98 +50,6 @@ impl Leases {
 
     fn held(&self) -> MutexGuard<'_, HashMap<AccountId, Lease>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// What this process has taken and not yet settled: claims with what is left of each.
-#[derive(Debug, Default)]
-pub(super) struct Hands {
-    kept: Mutex<Kept>,
-}
-
-#[derive(Debug)]
-struct Kept {
-    /// The last number of a claim. Begins somewhere, so that two processes seldom use the same.
-    last: u64,
-    /// Claims under way, and claims of which something is not settled yet, with what that is.
-    claims: HashMap<u64, HashSet<i64>>,
-    /// Callbacks that are not settled yet, by the account whose numbers they bear, with their claims.
-    callbacks: HashMap<(AccountId, i64), u64>,
-}
-
-impl Default for Kept {
-    fn default() -> Self {
-        Self {
-            last: fastrand::u64(1..1 << 48),
-            claims: HashMap::new(),
-            callbacks: HashMap::new(),
-        }
-    }
-}
-
-impl Hands {
-    fn kept(&self) -> MutexGuard<'_, Kept> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// A number for a claim that is about to be made. It counts as known until it has an outcome.
-    pub(super) fn claim(&self) -> u64 {
-        let mut kept = self.kept();
-        kept.last += 1;
-        let claim = kept.last;
-        kept.claims.insert(claim, HashSet::new());
-        claim
-    }
-
-    /// The claim brought these, or nothing that is known of.
-    pub(super) fn claimed(&self, claim: u64, what: HashSet<i64>) {
-        let mut kept = self.kept();
-        if what.is_empty() {
-            kept.claims.remove(&claim);
-        } else {
-            kept.claims.insert(claim, what);
-        }
-    }
-
-    /// One of a claim is settled. Whether it was not before.
-    pub(super) fn settled(&self, claim: u64, what: i64) -> bool {
-        let mut kept = self.kept();
-        let Some(left) = kept.claims.get_mut(&claim) else {
-            return false;
-        };
-        let was_open = left.remove(&what);
-        if left.is_empty() {
-            kept.claims.remove(&claim);
-        }
-        was_open
-    }
-
-    /// This callback came with the claim.
-    pub(super) fn hold(&self, account: &AccountId, callback: i64, claim: u64) {
-        let older = self
-            .kept()
-            .callbacks
-            .insert((account.clone(), callback), claim);
-        if let Some(older) = older {
-            self.settled(older, callback);
-        }
-    }
-
-    /// What was taken is settled, or is not ours any more.
-    pub(super) fn let_go(&self, account: &AccountId, take: Take) {
-        let key = (account.clone(), take.callback);
-        let mut kept = self.kept();
-        if kept.callbacks.get(&key) == Some(&take.claim) {
-            kept.callbacks.remove(&key);
-            drop(kept);
-            self.settled(take.claim, take.callback);
-        }
-    }
-
-    /// The last claim that was made, and those of which something is open.
-    pub(super) fn known(&self) -> (u64, Vec<u64>) {
-        let kept = self.kept();
-        (kept.last, kept.claims.keys().copied().collect())
     }
 }
 
@@ -171,6 +83,12 @@ impl Store {
         self.shared.leases.held().get(account).copied()
     }
 
+    /// As if the answer to a claim had been lost.
+    #[cfg(test)]
+    pub(in crate::store) fn lose(&self, claim: u64) {
+        self.shared.hands.lose(claim);
+    }
+
     /// Renews the lease of every account.
     pub async fn renew(&self) -> Result<(), StoreError> {
         // First: what is given back is stamped.
@@ -178,36 +96,50 @@ impl Store {
         let mut renewed = Ok(());
         for home in &self.shared.accounts {
             // One account's trouble is not another's.
-            renewed = self.renew_one(home).await.and(renewed);
+            let kept = match self.renew_one(home).await {
+                Ok(told) => self.answer(home, told).await,
+                Err(error) => Err(error),
+            };
+            renewed = kept.and(renewed);
         }
         renewed
     }
 
-    pub(super) async fn renew_one(&self, home: &Home) -> Result<(), StoreError> {
+    pub(super) async fn renew_one(&self, home: &Home) -> Result<Told, StoreError> {
         self.shared.link.is_ours()?;
-        let asked = Instant::now();
-        let (last, known) = self.shared.hands.known();
+        let (asked, renewal) = (Instant::now(), home.standing.renews());
+        let ((last, known), lost) = (self.shared.hands.known(), self.shared.hands.lost());
+        let seen = home.standing.seen();
         let mut call = Call::new(&self.shared.scripts.renew, home)
             .arg(self.replica())
             .arg(LIFE.as_millis())
             .arg(clock::now().0)
             .arg(last)
-            .arg(known.len());
-        for claim in known {
-            call.push(claim);
+            .arg(seen.own)
+            .arg(seen.last)
+            .arg(seen.run)
+            .arg(renewal)
+            .arg(seen.heard);
+        for claims in [lost, known] {
+            call.push(claims.len());
+            claims.into_iter().for_each(|claim| call.push(claim));
         }
-        let (back, stood, damaged): (u32, bool, Vec<Text>) =
+        call.push(seen.others.len());
+        seen.others.into_iter().for_each(|one| call.push(one));
+        let ((back, stood, damaged), told): (Renewed, Told) =
             self.shared.link.run_beside(&call.0).await?;
         damage::tell(damaged.iter().map(Text::shown));
         self.shared.leases.begin(&home.account, asked, stood);
-        if back > 0 {
+        if home.standing.told(&told, renewal) || back > 0 {
             // It may have gone and come back unseen.
             self.channels_of(home)
                 .for_each(|channel| self.shared.ledgers.ring(channel));
+        }
+        if back > 0 {
             tracing::warn!(account = %home.account, entries = back,
                 "the answer to a claim was lost; what it took was not begun and is back in its queue");
         }
-        Ok(())
+        Ok(told)
     }
 
     /// Takes over from processes whose lease is over. Returns how many of their sends are unknown
@@ -238,6 +170,7 @@ impl Store {
         let replica = self.replica().to_owned();
         let (mut folded, mut all) = (Folded::default(), 0);
         for home in &self.shared.accounts {
+            self.before_leaving(home).await;
             loop {
                 let (lost, more) = self
                     .take_over(home, &replica, (holds, clock::now()), &mut folded)

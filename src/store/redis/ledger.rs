@@ -107,6 +107,12 @@ impl Store {
     }
 
     async fn look_at_all(&self) -> Result<(), StoreError> {
+        for home in &self.shared.accounts {
+            let mut ask = redis::cmd("GET");
+            ask.arg(format!("{}gate", home.prefix));
+            let gate: Option<Text> = self.shared.link.command_beside(&ask).await?;
+            home.standing.gate(gate.as_ref().map(Text::as_str));
+        }
         for (channel, home) in &self.shared.homes {
             for _ in 0..LOOKS {
                 let asked_at = self.shared.ledgers.changes(channel);

@@ -20,10 +20,12 @@ mod events;
 #[cfg(test)]
 mod failover;
 mod foreign;
+mod found;
 #[cfg(any(test, fuzzing))]
 pub(in crate::store) mod fuzz;
 mod gather;
 mod give_up;
+mod hands;
 mod keep;
 mod kept;
 mod lease;
@@ -31,13 +33,16 @@ mod ledger;
 mod line;
 mod link;
 mod lock;
+mod memory;
 pub(crate) mod pace;
 mod persistence;
 mod place;
 mod read;
 mod report;
+mod roll;
 mod scripts;
 mod settle;
+mod standing;
 mod sweep;
 #[cfg(test)]
 mod tests;
@@ -56,10 +61,13 @@ pub use token::OldPair;
 use super::{Ledger, StoreError};
 use crate::domain::{AccountId, ChannelId};
 use gather::Gather;
-use lease::{Hands, Leases};
+use hands::Hands;
+use lease::Leases;
 use ledger::Ledgers;
+use memory::Memory;
 use redis::{FromRedisValue, Script, ScriptInvocation, ToRedisArgs};
 use scripts::Scripts;
+use standing::Standing;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::time::Instant;
@@ -82,6 +90,8 @@ struct Shared {
     leases: Leases,
     /// What this process has taken and not yet settled.
     hands: Hands,
+    /// What this process took to send lately, and how it ended.
+    memory: Memory,
     /// Why Redis could not be asked when it was last looked at. Written by the look, several times a
     /// second; read by accepts, which then are refused at once instead of piling up.
     trouble: Mutex<Option<StoreError>>,
@@ -105,6 +115,8 @@ struct Home {
     prefix: Arc<str>,
     /// Accepts and events that go out together.
     gathers: Arc<Gathers>,
+    /// Whether work is handed out, and how far the store had come.
+    standing: Arc<Standing>,
 }
 
 #[derive(Debug, Default)]
@@ -134,6 +146,7 @@ impl Store {
             account: account.clone(),
             prefix: keys_of(account).into(),
             gathers: Arc::default(),
+            standing: Arc::default(),
         };
         let mut accounts: Vec<Home> = Vec::new();
         for (_, account) in &channels {
@@ -154,6 +167,7 @@ impl Store {
             ledgers: Ledgers::default(),
             leases: Leases::default(),
             hands: Hands::default(),
+            memory: Memory::default(),
             trouble: Mutex::default(),
             newer_told: Mutex::default(),
             clocks: time::Told::default(),

@@ -41,6 +41,9 @@ pub(super) struct Scripts {
     pub(super) settle_callbacks: Script,
     pub(super) hasten: Script,
     pub(super) renew: Script,
+    pub(super) recall: Script,
+    pub(super) answer: Script,
+    pub(super) close: Script,
     pub(super) takeover: Script,
     pub(super) sweep: Script,
     pub(super) purge: Script,
@@ -75,6 +78,9 @@ impl Scripts {
             settle_callbacks: ending(include_str!("lua/settle_callbacks.lua")),
             hasten: ending(include_str!("lua/hasten.lua")),
             renew: ending(include_str!("lua/renew.lua")),
+            recall: ending(include_str!("lua/recall.lua")),
+            answer: ending(include_str!("lua/answer.lua")),
+            close: ending(include_str!("lua/close.lua")),
             takeover: ending(include_str!("lua/takeover.lua")),
             sweep: ending(include_str!("lua/sweep.lua")),
             purge: ending(include_str!("lua/purge.lua")),
@@ -200,7 +206,7 @@ mod tests {
         let server = RedisServer::start();
         let shared = shared(true);
         let bodies = bodies();
-        assert_eq!(bodies.len(), 20, "the scripts of this module");
+        assert_eq!(bodies.len(), 23, "the scripts of this module");
         for (name, body) in bodies {
             let script = compose(&shared, &body);
             let idle_and_missing = idle_and_missing(&script, &shared);

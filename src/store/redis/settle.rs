@@ -44,11 +44,15 @@ impl Store {
         (settlement, answer): (Settlement, String),
         now: UnixMs,
     ) -> Result<Folded, StoreError> {
-        let mut call = Call::new(&self.shared.scripts.settle, self.home(channel)?)
+        let (home, memory) = (self.home(channel)?, &self.shared.memory);
+        memory.ended((claim, handle), || {
+            (settlement.clone(), answer.clone(), now)
+        });
+        let mut call = Call::new(&self.shared.scripts.settle, home)
             .arg(self.replica())
             .arg(claim)
             .arg(channel.as_str())
-            .arg(handle)
+            .arg(memory.number(&home.account, handle))
             .arg(now.0)
             .arg(answer);
         match &settlement {
@@ -77,6 +81,7 @@ impl Store {
             }
         }
         let fold: Fold = self.run(&call).await?;
+        memory.stored((claim, handle), home.standing.next_renewal());
         let mut folded = Folded::default();
         add(&mut folded, fold);
         if !self.shared.hands.settled(claim, handle) {

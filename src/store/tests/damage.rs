@@ -181,8 +181,11 @@ async fn a_damaged_attempt_does_not_stop_who_takes_over() {
     }
 }
 
-/// As if the answer to the claim had been lost: it is none that this process knows of.
-async fn lose_the_claim(home: &OnRedis) {
+/// As if the answer to the claim had been lost.
+async fn lose_the_claim(home: &OnRedis, world: &World) {
+    if let Outbox::Redis(store) = &world.store {
+        store.lose(1);
+    }
     let held = home.say("KEYS gw:{acc}:att:*").await;
     let replica = held.rsplit(':').next().unwrap();
     for id in ["m1", "bad", "m3"] {
@@ -199,7 +202,7 @@ async fn a_damaged_message_of_a_lost_claim_does_not_end_the_lease() {
         let world = fresh(&home).await;
         accept_three(&world).await;
         world.claims(&["a"], 9, 1).await;
-        lose_the_claim(&home).await;
+        lose_the_claim(&home, &world).await;
         harm(&home, what).await;
         world.store.renew().await.unwrap();
         let taken = world.claim(2).await;

@@ -58,6 +58,7 @@ on_redis! {
     mod reset;
     mod road;
     mod shared;
+    mod went_back;
 }
 mod replies;
 mod restart;

@@ -51,6 +51,11 @@ impl OnRedis {
         Outbox::Redis(redis::Store::open(link, channels.collect(), self.marks.get()))
     }
 
+    /// The name of the nth process.
+    pub(super) fn replica(&self, n: usize) -> String {
+        self.replicas.borrow()[n].clone()
+    }
+
     /// What Redis answers to a command.
     pub(super) async fn say(&self, words: &str) -> String {
         self.server.say(words).await

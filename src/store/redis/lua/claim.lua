@@ -2,16 +2,18 @@
 -- replica, claim, now, most, then the refusals for too old and for opted out (as JSON and in words),
 -- how long (ms) a row of a newer program is left for one, and one about whose age the clocks disagree; for
 -- a trial "1" or "2" (somebody was tried before), whom and the part of the row that names the template,
--- else three empty texts; then of each turn the channel, before which accept a message is too old, from
+-- else three empty texts; the last claims that the process has seen, its own and anybody's; then of each turn the channel, before which accept a message is too old, from
 -- which accept one is sent, and the most that were tried before and that were put aside while fresh ones
--- wait. Answers nothing without a lease; else what was taken, what was failed instead, how many
--- are left for a newer program, and which keys are damaged. What was taken and cannot be read is failed
+-- wait. Answers nothing without a lease, and 0 while no work is handed out; else what was taken, what was failed
+-- instead, how many are left for a newer program, which keys are damaged, and the step. What was taken and cannot be read is failed
 -- by whoever takes it.
 local replica, claim, now, most = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 local too_old, too_old_text, out, out_text, put_off, look_again = unpack(ARGV, 5, 10)
 local trial, tried_to, tried_template = unpack(ARGV, 11, 13)
-local FIRST_TURN, TURN = 14, 5
+local own, last = ARGV[14], ARGV[15]
+local FIRST_TURN, TURN = 16, 5
 if not may_take(replica) then return false end
+if not (is_open() and is_as_seen(replica, own, last)) then return 0 end
 local taken, failed, newer = {}, {}, 0
 local claimed = state_after('worker', STATE.queued, 'claim')
 -- Of those that are not taken (too old, opted out, of a newer program, of a disputed age, no messages) no
@@ -145,6 +147,15 @@ local function best()
   return found
 end
 
+local function found_all()
+  local step = ''
+  if #taken > 0 then
+    step = order_now()
+    call('HSET', P .. 'did', replica, step, '*', step)
+  end
+  return { taken, failed, newer, damage, step }
+end
+
 if trial ~= '' then
   -- Of those that it comes across, some may have to be failed.
   for _ = 1, NEWEST do
@@ -154,7 +165,7 @@ if trial ~= '' then
     take(ARGV[turn], ages_at(turn), { found[3] }, found[4])
     if #taken > 0 or looked_at >= MOST_LOOKED_AT then break end
   end
-  return { taken, failed, newer, damage }
+  return found_all()
 end
 local turns = (#ARGV - FIRST_TURN + 1) / TURN
 -- A share each, so that nobody waits behind what another one has to get out of the way.
@@ -174,4 +185,4 @@ for round, limit in ipairs(rounds) do
     end
   end
 end
-return { taken, failed, newer, damage }
+return found_all()

@@ -31,6 +31,11 @@
 --   channels            all channels that may have something retention looks for
 --   att:REPLICA         hash: message -> claim     ct:REPLICA  hash: callback -> claim|lane|channel
 --   dirty               messages whose record is to be written elsewhere, by due
+--   gate                the server (`run_id`) that hands out work; roll: and a server while the roll is called
+--   did                 hash: replica -> the step of its last claim, * the same of anybody; n: and a replica -> its
+--                       last renewal
+--   roll                hash: run, began; w: and a replica that is called -> when it was last alive, a: and one that
+--                       put back what it remembers
 -- Kept by others: pace, calls (pace.lua), token, templates, lock:NAME.
 local P = KEYS[1]
 local HISTORY_LIMIT = 16384
@@ -604,6 +609,24 @@ local function weigh(to, now)
   note(id, now, 'receipt', found .. ' (inferred from a status)')
   folded.inferred = folded.inferred + 1
   match_early(id, found, now)
+end
+
+-- Which server this is, new at each of its starts; nothing where it does not permit to ask.
+local function run_id()
+  local told = redis.pcall('INFO', 'server')
+  return type(told) == 'string' and string.match(told, 'run_id:(%x+)') or ''
+end
+
+-- Whether this server hands out work: it went on where it was, or all who sent put back what it forgot.
+local function is_open()
+  local gate = call('GET', P .. 'gate')
+  return not gate or gate == run_id()
+end
+
+-- Whether it came as far as a process saw it come: with its own claims, and with anybody's.
+local function is_as_seen(replica, own, last)
+  local did = call('HMGET', P .. 'did', replica, '*')
+  return (did[1] or '') >= own and (did[2] or '') >= last
 end
 
 -- Whether the process may take work: its lease stands, and nobody has taken over from it.

@@ -14,6 +14,9 @@ for at = 10, #ARGV, 4 do
     hold = tonumber(ARGV[at + 3]) }
 end
 
+-- What this server says may be behind what was sent.
+if not is_open() then return { failed, resent, more, answer() } end
+
 -- What is due in a future that no pause of ours reaches was written by a clock that was ahead and
 -- has been set back: it is due now. Clocks of replicas differ, so only one that was seen to be set
 -- back leaves nothing ahead.

@@ -1,6 +1,7 @@
 -- Takes over from processes whose lease is over, or from the one named: what they were sending is
 -- unknown, unless an event proves it; what they were relaying is due.
 -- replica to leave or nothing, now, most, then channel and hold (ms) of each.
+-- From others nothing while no work is handed out: what they sent may not be put back yet.
 -- Answers how many sends, whether there is more, what was folded.
 local leaving, now, most = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local holds, lost, done = {}, {}, 0
@@ -34,7 +35,7 @@ end
 
 if leaving ~= '' then
   take_over(leaving)
-elseif not is_calm() then
+elseif not is_calm() and is_open() then
   for _, replica in ipairs(call('ZRANGEBYSCORE', P .. 'replicas', '-inf', redis_ms())) do
     if done >= most then break end
     take_over(replica)

@@ -1,0 +1,40 @@
+-- A process has put back all that it remembers (recall.lua).
+-- The server this is meant for, replica, now, the last claims that it has seen (its own, anybody's), its renewal,
+-- then the claims that it knows of. What it has taken of others nobody knows any more: it may have been sent.
+-- Answers nothing on another server; else the time, how many were given up so, and the roll.
+local run, replica, now, own, seen, renewal = unpack(ARGV, 1, 6)
+local known, lost = {}, {}
+for at = 7, #ARGV do known[ARGV[at]] = true end
+if run_id() ~= run then return false end
+
+for id, claim in pairs_of(P .. 'att:' .. replica) do
+  if not known[claim] then
+    local m = fields(id, 's', 'ch', 'to', 'ow')
+    local state = state_in(id, STATE.attempting, m[1])
+    if state == STATE.attempting and is_of(m[4], replica .. ':' .. claim) then
+      local said = 'Redis went back to an older state, and nobody remembers this attempt'
+      if not m[2] then
+        set_aside(id, now)
+      elseif not counts_earlier(id, m[2], said, now) then
+        lose(id, m[2], 'successor', tonumber(now) + HOLD, said, now)
+      end
+      lost[#lost + 1] = m[3]
+    end
+    call('HDEL', P .. 'att:' .. replica, id)
+  end
+end
+-- Only when all are marked: two to the same person prove nothing.
+for _, to in ipairs(lost) do weigh(to, now) end
+
+local function lift(field, step)
+  if step > (call('HGET', P .. 'did', field) or '') then call('HSET', P .. 'did', field, step) end
+end
+lift(replica, own)
+lift('*', seen)
+local before = tonumber(call('HGET', P .. 'did', 'n:' .. replica) or '0') or 0
+call('HSET', P .. 'did', 'n:' .. replica, whole(math.max(renewal, before)))
+-- Steps to come are later than those that were seen.
+if seen ~= '' and seen > (text_at(P .. 'oseq') or '') then call('SET', P .. 'oseq', seen) end
+local roll, time = P .. 'roll', whole(redis_ms())
+if call('GET', P .. 'gate') == 'roll:' .. run then call('HSET', roll, 'a:' .. replica, time, 'w:' .. replica, time) end
+return { time, #lost, call('HGETALL', roll) }

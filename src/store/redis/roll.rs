@@ -1,0 +1,233 @@
+//! The roll call: after a restart of Redis, a copy that was put back or a failover, nobody takes work of an account
+//! until each process that shares it has put back what it remembers (`memory`), or is gone (`verdict`). A message
+//! that was sent is then in the hands of who sent it, whatever Redis had forgotten, and nobody sends it again.
+//!
+//! Accepts, ends, events and callbacks go on meanwhile. The call is noticed by the scripts themselves (`is_open`,
+//! `is_as_seen` in lua/common.lua) and begun by whoever renews first.
+
+mod verdict;
+
+use super::memory::{Attempt, End};
+use super::standing::{Mark, Place, Told};
+use super::{Call, Home, Store};
+use crate::clock;
+use crate::domain::AccountId;
+use crate::store::{Settlement, StoreError};
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use verdict::{Roll, Verdict};
+
+/// Attempts put back in one step; bounds how long Redis does nothing else.
+const AT_ONCE: usize = 50;
+/// Ends that are stored at once.
+const ENDS_AT_ONCE: usize = 32;
+/// How long claims under way are waited for, until the next renewal waits again.
+const CLAIMS: Duration = Duration::from_secs(1);
+/// The pause before an end is stored again.
+const END_AGAIN: Duration = Duration::from_secs(1);
+/// How long a process that ends takes for what others would have to wait for.
+const LEAVING: Duration = Duration::from_secs(5);
+
+/// The time of Redis, and the roll.
+type Kept = (i64, HashMap<String, String>);
+
+impl Store {
+    /// Whether work of an account is handed out, as far as is known.
+    pub fn is_open(&self, account: &AccountId) -> bool {
+        let mut homes = self.shared.accounts.iter();
+        homes
+            .find(|home| home.account == *account)
+            .is_none_or(|home| home.standing.is_open())
+    }
+
+    /// Answers a roll call if one is under way, and ends it when all did.
+    pub(super) async fn answer(&self, home: &Home, told: Told) -> Result<(), StoreError> {
+        let Told(place, run, _, _, mark, mut kept) = told;
+        if place == Place::Open {
+            return Ok(());
+        }
+        if place == Place::Called {
+            match self.put_back(home, &run, &mark).await? {
+                Some(now) => kept = now,
+                // Another server answers meanwhile, or a claim is under way: the next renewal goes on.
+                None => return Ok(()),
+            }
+        }
+        let (now, kept) = kept;
+        let Some(roll) = Roll::read(&kept) else {
+            // It was over before.
+            return self.renew_one(home).await.map(drop);
+        };
+        let Verdict::Open(silent) = roll.judge(now) else {
+            return Ok(());
+        };
+        let close = Call::new(&self.shared.scripts.close, home)
+            .arg(&run)
+            .arg(roll.began);
+        if self.shared.link.run_beside(&close.0).await? {
+            tell_of_the_end(home, now - roll.began, &silent);
+        }
+        self.renew_one(home).await.map(drop)
+    }
+
+    /// Puts back what this server may have forgotten. Answers nothing where that is to be tried again.
+    async fn put_back(
+        &self,
+        home: &Home,
+        run: &str,
+        mark: &Mark,
+    ) -> Result<Option<Kept>, StoreError> {
+        // What a claim under way brings is remembered only when its answer came.
+        let claims = timeout(CLAIMS, home.standing.claims.write()).await;
+        let Ok(_no_claim) = claims else {
+            return Ok(None);
+        };
+        let missing = self.shared.memory.missing(&home.account, mark);
+        let (mut held, mut ends) = (HashSet::new(), Vec::new());
+        for some in missing.chunks(AT_ONCE) {
+            let Some(answers) = self.recall(home, (run, mark), some).await? else {
+                return Ok(None);
+            };
+            for ((attempt, end), (number, is_ours)) in some.iter().zip(answers) {
+                self.remember_number(home, attempt, number);
+                if is_ours {
+                    held.insert(attempt.claim);
+                }
+                match end {
+                    // A receipt counts whoever has it now.
+                    Some(end) if is_ours || matches!(end.0, Settlement::Accepted { .. }) => {
+                        ends.push((attempt.clone(), end.clone()));
+                    }
+                    Some(_) => {
+                        let by = home.standing.next_renewal();
+                        self.shared
+                            .memory
+                            .stored((attempt.claim, attempt.handle), by);
+                    }
+                    None => {}
+                }
+            }
+        }
+        let Some((now, lost, kept)) = self.say_all_is_back(home, run, held).await? else {
+            return Ok(None);
+        };
+        tracing::info!(account = %home.account, looked_at = missing.len(), ended = ends.len(),
+            nobody_knows = lost, "Redis was restarted, replaced or went back to an older state; what this gateway \
+            remembers of its sends was put back");
+        tokio::spawn(self.clone().store_ends(home.clone(), ends));
+        Ok(Some((now, kept)))
+    }
+
+    fn remember_number(&self, home: &Home, attempt: &Attempt, number: i64) {
+        let memory = &self.shared.memory;
+        if number != memory.number(&home.account, attempt.handle) {
+            memory.moved(&home.account, attempt.handle, number);
+        }
+    }
+
+    async fn recall(
+        &self,
+        home: &Home,
+        (run, mark): (&str, &Mark),
+        some: &[(Attempt, Option<End>)],
+    ) -> Result<Option<Vec<(i64, bool)>>, StoreError> {
+        let mut call = Call::new(&self.shared.scripts.recall, home)
+            .arg(run)
+            .arg(self.replica());
+        for (attempt, _) in some {
+            call.push(self.shared.memory.number(&home.account, attempt.handle));
+            call.push(attempt.channel.as_str());
+            call.push(&attempt.msg_id);
+            call.push(&attempt.to);
+            call.push(&attempt.row);
+            call.push(&attempt.accepted_at);
+            call.push(attempt.number);
+            call.push(attempt.claim);
+            call.push(&*attempt.step);
+            // What was claimed in a state that came before this one is gone because its time was over.
+            call.push(u8::from(*attempt.step > *mark.own));
+        }
+        // Who lost it once more calls the roll once more, so nobody waits for replicas.
+        self.ask(&call).await
+    }
+
+    async fn say_all_is_back(
+        &self,
+        home: &Home,
+        run: &str,
+        mut held: HashSet<u64>,
+    ) -> Result<Option<(i64, u32, HashMap<String, String>)>, StoreError> {
+        held.extend(self.shared.hands.known().1);
+        held.extend(self.shared.hands.lost());
+        let (seen, renewal) = (home.standing.seen(), home.standing.renews());
+        let mut call = Call::new(&self.shared.scripts.answer, home)
+            .arg(run)
+            .arg(self.replica())
+            .arg(clock::now().0)
+            .arg(seen.own)
+            .arg(seen.last)
+            .arg(renewal);
+        held.into_iter().for_each(|claim| call.push(claim));
+        let answer: Option<_> = self.ask(&call).await?;
+        if answer.is_some() {
+            home.standing.answered(run, renewal);
+        }
+        Ok(answer)
+    }
+
+    /// Says again how attempts ended that were put back.
+    async fn store_ends(self, home: Home, ends: Vec<(Attempt, End)>) {
+        let _ending = home.standing.ends.lock().await;
+        for some in ends.chunks(ENDS_AT_ONCE) {
+            let mut all = JoinSet::new();
+            for (attempt, end) in some {
+                all.spawn(self.clone().store_end(attempt.clone(), end.clone()));
+            }
+            all.join_all().await;
+        }
+    }
+
+    async fn store_end(self, attempt: Attempt, (settlement, answer, now): End) {
+        let (channel, handle) = (&attempt.channel, (attempt.handle, attempt.claim));
+        loop {
+            let end = (settlement.clone(), answer.clone());
+            match self.settle_at(channel, handle, end, now).await {
+                Ok(folded) => {
+                    let ring = folded.ring.iter();
+                    return ring.for_each(|channel| self.shared.ledgers.ring(channel));
+                }
+                Err(error) => tracing::warn!(%channel, msg_id = attempt.msg_id, %error,
+                    "the outcome of a send that Redis forgot could not be stored; tried again"),
+            }
+            // waits because Redis may be on its way back
+            sleep(END_AGAIN).await;
+        }
+    }
+
+    /// Others would wait for what only this process remembers.
+    pub(super) async fn before_leaving(&self, home: &Home) {
+        let answered = async {
+            let told = self.renew_one(home).await?;
+            self.answer(home, told).await?;
+            drop(home.standing.ends.lock().await);
+            Ok::<_, StoreError>(())
+        };
+        if !matches!(timeout(LEAVING, answered).await, Ok(Ok(()))) {
+            tracing::warn!(account = %home.account,
+                "Redis could not be told what this gateway remembers of its last sends");
+        }
+    }
+}
+
+fn tell_of_the_end(home: &Home, took_ms: i64, silent: &[String]) {
+    if silent.is_empty() {
+        tracing::info!(account = %home.account, took_ms,
+            "every gateway has put back what it remembers; Redis hands out work again");
+    } else {
+        tracing::warn!(account = %home.account, took_ms, silent = silent.len(),
+            "gateway processes that shared this Redis did not answer; Redis hands out work again. If Redis went \
+             back to an older state, what they sent since may be sent once more");
+    }
+}

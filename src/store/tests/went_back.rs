@@ -1,0 +1,387 @@
+//! Redis goes back to an older state (a copy is put back, the end of its file is lost, a replica that lagged takes
+//! over) while the processes that sent live: nobody gets anything twice, and nothing is lost.
+
+use super::on_redis::{OnRedis, pair};
+use super::*;
+
+/// All that Redis has.
+struct Copy(Vec<(String, Vec<u8>)>);
+
+/// Which server the older state is on.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum On {
+    Same,
+    Another,
+}
+
+impl OnRedis {
+    async fn ask<T: ::redis::FromRedisValue>(&self, words: &[&[u8]]) -> T {
+        let mut command = ::redis::Cmd::new();
+        words.iter().for_each(|word| {
+            command.arg(*word);
+        });
+        self.server.link().command(&command).await.unwrap()
+    }
+
+    async fn copy(&self) -> Copy {
+        let keys: Vec<String> = self.ask(&[b"KEYS", b"*"]).await;
+        let mut all = Vec::new();
+        for key in keys {
+            let kept = self.ask(&[b"DUMP", key.as_bytes()]).await;
+            all.push((key, kept));
+        }
+        Copy(all)
+    }
+
+    /// Redis says what it said then.
+    async fn put_back(&self, copy: &Copy, on: On, worlds: [&World; 2]) {
+        match on {
+            On::Same => drop(self.say("FLUSHDB").await),
+            On::Another => self.server.restart(),
+        }
+        for (key, kept) in &copy.0 {
+            let words: [&[u8]; 4] = [b"RESTORE", key.as_bytes(), b"0", kept];
+            let _: String = self.ask(&words).await;
+        }
+        for world in worlds {
+            // Whoever asks first meets connections that are broken.
+            world.store.look().await.unwrap();
+            world.store.count_open().await.unwrap();
+        }
+    }
+
+    /// A new start that lost nothing.
+    async fn restarted(&self, worlds: [&World; 2]) {
+        self.put_back(&self.copy().await, On::Another, worlds).await;
+    }
+}
+
+async fn renewed(worlds: [&World; 2]) {
+    for world in worlds {
+        world.store.renew().await.unwrap();
+    }
+}
+
+impl World {
+    fn is_open(&self) -> bool {
+        self.store.is_open(&account())
+    }
+
+    async fn until_state(&self, id: &str, state: State) {
+        let give_up = tokio::time::Instant::now() + secs(10);
+        while self.state(id).await != state {
+            assert!(
+                tokio::time::Instant::now() < give_up,
+                "{id} is {:?}, not {state:?}",
+                self.state(id).await
+            );
+            // waits because ends are stored beside everything else; bounded
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+}
+
+/// The roll is called until all answered.
+async fn called(worlds: [&World; 2]) {
+    for _ in 0..3 {
+        renewed(worlds).await;
+    }
+    assert!(worlds.iter().all(|world| world.is_open()));
+}
+
+/// What the older state says of the message.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Was {
+    Absent,
+    Queued,
+    Taken,
+    /// Being sent by the other process, which gave it back since.
+    TakenByAnother,
+    /// Of an earlier attempt, which was repeated since.
+    Unknown,
+    Ended,
+}
+
+const WAS: [Was; 6] = [
+    Was::Absent,
+    Was::Queued,
+    Was::Taken,
+    Was::TakenByAnother,
+    Was::Unknown,
+    Was::Ended,
+];
+
+/// How the attempt ended, if it did, and the state then.
+fn ends() -> [(Option<Settlement>, State); 5] {
+    let failed = Settlement::failed(refusal());
+    [
+        (None, State::Attempting),
+        (Some(receipt("P1")), State::Accepted),
+        (Some(Settlement::retry(at(20))), State::Queued),
+        (Some(failed), State::Failed),
+        (Some(unknown_until(900)), State::Unknown),
+    ]
+}
+
+/// The first process sends `m1`; what it took, and the state that Redis goes back to.
+async fn sends(
+    redis: &OnRedis,
+    [first, second]: [&World; 2],
+    was: Was,
+    end: Option<&Settlement>,
+) -> (ClaimedMessage, Copy) {
+    let mut copy = redis.copy().await;
+    first.accept("m1", 1, 0).await;
+    if was == Was::Queued {
+        copy = redis.copy().await;
+    }
+    if let Was::TakenByAnother | Was::Unknown = was {
+        let theirs = second.claim(1).await.remove(0);
+        if was == Was::Unknown {
+            second.settle(&theirs, unknown_until(2), 1).await;
+            copy = redis.copy().await;
+            second.sweep(true, 3).await;
+        } else {
+            copy = redis.copy().await;
+            second.settle(&theirs, Settlement::retry(at(2)), 1).await;
+        }
+    }
+    let taken = first.claim(5).await.remove(0);
+    if was == Was::Taken {
+        copy = redis.copy().await;
+    }
+    if let Some(end) = end {
+        first.settle(&taken, end.clone(), 6).await;
+    }
+    if was == Was::Ended {
+        copy = redis.copy().await;
+    }
+    (taken, copy)
+}
+
+async fn one_of_each(was: Was, (end, state): (Option<Settlement>, State), on: On, order: bool) {
+    let case = format!("{was:?} {end:?} {on:?} {order}");
+    let (redis, first, second) = pair();
+    renewed([&first, &second]).await;
+    let (taken, copy) = sends(&redis, [&first, &second], was, end.as_ref()).await;
+    renewed([&first, &second]).await;
+    redis.put_back(&copy, on, [&first, &second]).await;
+    if on == On::Another {
+        assert!(second.claim(30).await.is_empty(), "{case}: before anybody noticed");
+    }
+    let mut worlds = [&first, &second];
+    if order {
+        worlds.reverse();
+    }
+    called(worlds).await;
+    first.until_state("m1", state).await;
+    first.check().await;
+    let ledger = first.ledger().await;
+    assert_eq!(ledger.accepted, 1, "{case}");
+    let again = second.claim(30).await;
+    assert_eq!(again.len(), usize::from(state == State::Queued), "{case}");
+    if end.is_none() {
+        first.settle(&taken, receipt("P1"), 31).await;
+        assert_eq!(second.state("m1").await, State::Accepted, "{case}");
+    }
+    let failed = if state == State::Failed { vec!["m1 failed"] } else { vec![] };
+    assert_eq!(second.statuses(40).await, failed, "{case}");
+    second.check().await;
+}
+
+#[tokio::test]
+async fn r_52_r_55_what_was_sent_is_put_back_as_it_was() {
+    for was in WAS {
+        for end in ends() {
+            one_of_each(was, end, On::Another, false).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn r_52_a_copy_put_back_on_a_running_server_is_noticed() {
+    for was in [Was::Absent, Was::Queued, Was::Unknown, Was::TakenByAnother] {
+        for end in ends() {
+            one_of_each(was, end, On::Same, true).await;
+        }
+    }
+}
+
+/// Both remember an attempt of one message; whoever answers first, the later one counts.
+#[tokio::test]
+async fn r_55_of_two_attempts_that_are_remembered_the_later_one_counts() {
+    for order in [false, true] {
+        let (redis, first, second) = pair();
+        renewed([&first, &second]).await;
+        let copy = redis.copy().await;
+        let before = first.attempt("m1", 1, 0).await;
+        first.settle(&before, Settlement::retry(at(1)), 1).await;
+        let taken = second.claim(2).await.remove(0);
+        second.settle(&taken, receipt("P1"), 3).await;
+        redis.put_back(&copy, On::Another, [&first, &second]).await;
+        let mut worlds = [&first, &second];
+        if order {
+            worlds.reverse();
+        }
+        called(worlds).await;
+        second.until_state("m1", State::Accepted).await;
+        // The first says its end too, and nothing comes of it.
+        first.store.leave(&[]).await.unwrap();
+        assert_eq!(second.state("m1").await, State::Accepted, "{order}");
+        second.check().await;
+    }
+}
+
+/// MoEngage repeats a message that the older state does not know, before the roll was called.
+#[tokio::test]
+async fn r_55_a_message_that_was_accepted_once_more_is_not_sent_once_more() {
+    let (redis, first, second) = pair();
+    renewed([&first, &second]).await;
+    let copy = redis.copy().await;
+    first.sent("m1", 1, "P1", 0).await;
+    let taken = first.attempt("m2", 2, 0).await;
+    redis.put_back(&copy, On::Another, [&first, &second]).await;
+    for (id, to) in [("m1", 1), ("m2", 2)] {
+        assert_eq!(second.accept(id, to, 1).await, Accepted::Stored);
+    }
+    called([&first, &second]).await;
+    assert!(second.claim(2).await.is_empty());
+    first.until_state("m1", State::Accepted).await;
+    first.settle(&taken, receipt("P2"), 3).await;
+    assert_eq!(second.state("m2").await, State::Accepted);
+    assert_eq!(second.ledger().await.accepted, 2);
+    second.check().await;
+}
+
+#[tokio::test]
+async fn r_55_an_attempt_that_nobody_remembers_is_unknown_and_never_queued() {
+    let (redis, first, second) = pair();
+    renewed([&first, &second]).await;
+    first.accept("m1", 1, 0).await;
+    let by = redis.replica(0);
+    let id = redis.say("GET gw:{acc}:i:a:m1").await;
+    for words in [
+        format!("ZREM gw:{{acc}}:q:a {id}"),
+        format!("HSET gw:{{acc}}:m:{id} s 1 ow {by}:7 n 1"),
+        format!("HSET gw:{{acc}}:att:{by} {id} 7"),
+        "HINCRBY gw:{acc}:l:a queued -1".to_owned(),
+        "HINCRBY gw:{acc}:l:a attempting 1".to_owned(),
+    ] {
+        redis.say(&words).await;
+    }
+    renewed([&first, &second]).await;
+    assert_eq!(first.state("m1").await, State::Attempting);
+    redis.restarted([&first, &second]).await;
+    called([&first, &second]).await;
+    assert_eq!(first.state("m1").await, State::Unknown);
+    first.check().await;
+}
+
+#[tokio::test]
+async fn r_52_nothing_is_handed_out_until_all_answered_or_are_gone() {
+    let (redis, first, second) = pair();
+    renewed([&first, &second]).await;
+    first.lost("m2", 2, 0, 1).await;
+    first.accept("m1", 1, 0).await;
+    redis.restarted([&first, &second]).await;
+    for _ in 0..3 {
+        first.store.renew().await.unwrap();
+        assert!(first.claim(2).await.is_empty());
+        assert!(!first.is_open());
+    }
+    // Not by time either.
+    let swept = first.sweep(true, 10).await;
+    assert!(swept.resent.is_empty() && swept.failed.is_empty());
+    assert_eq!(first.state("m2").await, State::Unknown);
+    // Accepts and ends go on.
+    assert_eq!(first.accept("m3", 3, 2).await, Accepted::Stored);
+    let time = redis.say("TIME").await;
+    let now: u64 = time.split(' ').next().unwrap().parse().unwrap();
+    let silent = format!("HSET gw:{{acc}}:roll w:{} {}000", redis.replica(1), now - 16);
+    redis.say(&silent).await;
+    first.store.renew().await.unwrap();
+    assert!(first.is_open());
+    assert_eq!(first.claim(11).await.len(), 2);
+    // It was only slow.
+    second.store.renew().await.unwrap();
+    assert!(second.is_open());
+}
+
+/// The roll was over before a process that slept came back: what it sent ends as it did.
+#[tokio::test]
+async fn r_55_whoever_comes_when_the_roll_is_over_still_puts_back_what_it_remembers() {
+    let (redis, first, second) = pair();
+    renewed([&first, &second]).await;
+    let taken = second.attempt("m1", 1, 0).await;
+    renewed([&first, &second]).await;
+    let copy = redis.copy().await;
+    second.settle(&taken, receipt("P1"), 1).await;
+    redis.put_back(&copy, On::Another, [&first, &second]).await;
+    first.store.renew().await.unwrap();
+    let silent = format!("HSET gw:{{acc}}:roll w:{} 1", redis.replica(1));
+    redis.say(&silent).await;
+    first.store.renew().await.unwrap();
+    assert!(first.is_open());
+    assert_eq!(first.state("m1").await, State::Attempting);
+    second.store.renew().await.unwrap();
+    second.until_state("m1", State::Accepted).await;
+    assert!(second.is_open());
+}
+
+/// The clock of the server that takes over is far behind.
+#[tokio::test]
+async fn r_55_a_server_whose_clock_is_behind_calls_the_roll_once() {
+    let (redis, first, second) = pair();
+    renewed([&first, &second]).await;
+    let copy = redis.copy().await;
+    // Steps of the year 2100.
+    redis.say("SET gw:{acc}:oseq 4102444800000000").await;
+    first.sent("m1", 1, "P1", 0).await;
+    redis.put_back(&copy, On::Another, [&first, &second]).await;
+    called([&first, &second]).await;
+    for n in 2..5 {
+        first.sent(&format!("m{n}"), n, &format!("P{n}"), 1).await;
+        renewed([&first, &second]).await;
+        assert!(first.is_open() && second.is_open());
+    }
+    first.check().await;
+}
+
+/// Whoever ends says first what only it remembers.
+#[tokio::test]
+async fn r_55_a_process_that_leaves_is_not_waited_for() {
+    let (redis, first, second) = pair();
+    renewed([&first, &second]).await;
+    let copy = redis.copy().await;
+    first.sent("m1", 1, "P1", 0).await;
+    redis.put_back(&copy, On::Another, [&first, &second]).await;
+    first.store.leave(&[]).await.unwrap();
+    second.store.renew().await.unwrap();
+    assert!(second.is_open());
+    assert_eq!(second.state("m1").await, State::Accepted);
+    second.check().await;
+}
+
+/// A plain restart puts back what may be missing only, and changes nothing.
+#[tokio::test]
+async fn r_55_a_server_that_forgot_nothing_is_told_nothing_anew() {
+    let (redis, first, second) = pair();
+    for n in 1..=3 {
+        first.sent(&format!("m{n}"), n, &format!("P{n}"), 0).await;
+    }
+    let taken = first.attempt("m4", 4, 0).await;
+    renewed([&first, &second]).await;
+    let before = redis.copy().await;
+    redis.restarted([&first, &second]).await;
+    called([&first, &second]).await;
+    let after = redis.copy().await;
+    let of = |copy: &Copy| {
+        let mut rows: Vec<_> = copy.0.iter().filter(|(key, _)| key.contains(":d:") || key.contains(":m:")).cloned().collect();
+        rows.sort();
+        rows
+    };
+    assert_eq!(of(&before), of(&after));
+    first.settle(&taken, receipt("P4"), 1).await;
+    assert_eq!(second.state("m4").await, State::Accepted);
+    second.check().await;
+}
