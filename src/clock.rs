@@ -11,6 +11,7 @@
 mod theirs;
 
 use crate::domain::{Moment, UnixMs};
+use rustix::time::{ClockId, clock_gettime};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use theirs::Theirs;
@@ -47,23 +48,49 @@ pub fn set_back() -> Option<Duration> {
     CLOCK.readings().set_back()
 }
 
-/// The store's machine showed `time` at some moment between two: its clock counts from now on. By how
-/// many milliseconds it was set since it was last asked, if that is a leap.
-pub fn follow(time: UnixMs, asked: Instant, heard: Instant) -> Option<i64> {
+/// The store's machine showed `time` at some moment between two ([`steady`]): its clock counts from now on.
+pub fn follow(time: UnixMs, asked: Duration, heard: Duration) {
     let told = Theirs::of(time.0, asked, heard);
-    let known = {
-        let mut followed = followed();
-        let known = *followed;
-        *followed = Some(known.map_or(told, |known| known.or(told)));
-        known
+    let mut followed = followed();
+    let first = match &mut *followed {
+        Some(known) => {
+            let leapt = told.set_since(&known.theirs);
+            if leapt.abs() > LEAP_MS {
+                known.leapt = Some(leapt);
+            }
+            known.theirs = known.theirs.or(told);
+            false
+        }
+        none => {
+            *none = Some(Followed {
+                theirs: told,
+                leapt: None,
+            });
+            true
+        }
     };
-    if known.is_none() {
-        // That it differs from the machine's is no leap.
-        CLOCK.begin_anew();
-        SURE_CLOCK.begin_anew();
+    drop(followed);
+    if first {
+        CLOCK.begin_anew(told);
+        SURE_CLOCK.begin_anew(told);
     }
-    let moved = known.map_or(0, |known| told.set_since(&known));
-    (moved.abs() > LEAP_MS).then_some(moved)
+}
+
+/// Whether the clock of the store counts.
+pub fn is_followed() -> bool {
+    followed().is_some()
+}
+
+/// By how many milliseconds the store's clock was set since this was last asked, if that was a leap.
+pub fn leapt() -> Option<i64> {
+    followed().as_mut().and_then(|known| known.leapt.take())
+}
+
+/// A clock that nobody can set, and that goes on while the machine sleeps.
+pub fn steady() -> Duration {
+    let now = clock_gettime(ClockId::Boottime);
+    let seconds = Duration::from_secs(now.tv_sec.unsigned_abs());
+    seconds + Duration::from_nanos(now.tv_nsec.unsigned_abs())
 }
 
 /// What the machine's own clock shows, whether it is followed or not.
@@ -73,11 +100,18 @@ pub fn own() -> UnixMs {
 }
 
 /// The clock that takes the place of the machine's.
-static FOLLOWED: Mutex<Option<Theirs>> = Mutex::new(None);
+static FOLLOWED: Mutex<Option<Followed>> = Mutex::new(None);
 static CLOCK: LazyLock<Clock> = LazyLock::new(|| Clock::new(BELIEVED_AFTER));
 static SURE_CLOCK: LazyLock<Clock> = LazyLock::new(|| Clock::new(BELIEVED_SURELY));
 
-fn followed() -> MutexGuard<'static, Option<Theirs>> {
+/// Written whenever the store tells its time, read with every time that is asked here.
+#[derive(Debug)]
+struct Followed {
+    theirs: Theirs,
+    leapt: Option<i64>,
+}
+
+fn followed() -> MutexGuard<'static, Option<Followed>> {
     FOLLOWED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -99,8 +133,15 @@ impl Clock {
         }
     }
 
-    fn begin_anew(&self) {
-        *self.readings() = Readings::new(self.believed_after);
+    /// Goes by another clock. That it is ahead of the machine's is a leap for whoever fails, ends or
+    /// forgets: one of the two is wrong, and nobody here knows which.
+    fn begin_anew(&self, theirs: Theirs) {
+        let mut readings = self.readings();
+        *readings = Readings::new(self.believed_after);
+        let (wall, own) = (theirs.shows(steady()), own());
+        readings.adopt(wall.saturating_sub(own.0), self.start.elapsed());
+        drop(readings);
+        self.read();
     }
 
     fn readings(&self) -> MutexGuard<'_, Readings> {
@@ -109,12 +150,12 @@ impl Clock {
 
     fn read(&self) -> Moment {
         let mut readings = self.readings();
-        let (own, now) = (own(), Instant::now());
-        let theirs = followed().map(|theirs| theirs.shows(now));
-        readings.read(
-            theirs.unwrap_or(own.0),
-            now.saturating_duration_since(self.start),
-        )
+        // Read in any case: whoever shifts it in a test sees that it is looked at.
+        let own = own();
+        let theirs = followed()
+            .as_ref()
+            .map(|known| known.theirs.shows(steady()));
+        readings.read(theirs.unwrap_or(own.0), self.start.elapsed())
     }
 }
 
@@ -173,6 +214,13 @@ impl Readings {
         Moment {
             latest: UnixMs(latest),
             earliest: UnixMs(wall.min(believed)),
+        }
+    }
+
+    /// The wall clock is another one from now on, ahead of the one before by so much.
+    fn adopt(&mut self, ahead: i64, since: Duration) {
+        if ahead > LEAP_MS {
+            self.leaps.push(Leap { by: ahead, since });
         }
     }
 
@@ -318,6 +366,19 @@ mod tests {
         for by in [1, 5, -5, 9, -9] {
             let right = clocks.wall + by;
             assert_eq!(clocks.set(by), (right, right));
+        }
+    }
+
+    #[test]
+    fn r_58_who_starts_while_the_other_clock_is_ahead_fails_and_forgets_by_the_own_one_at_first() {
+        for (ahead, doubted) in [(25 * HOUR, 25 * HOUR), (-25 * HOUR, 0), (9, 0)] {
+            let mut clocks = Clocks::new(BELIEVED_AFTER);
+            clocks.readings = Readings::new(BELIEVED_AFTER);
+            let steady = Duration::from_secs(clocks.steady.unsigned_abs());
+            clocks.readings.adopt(ahead * 1_000, steady);
+            let theirs = clocks.wall;
+            assert_eq!(clocks.pass(299), (theirs + 299 - doubted, theirs + 299));
+            assert_eq!(clocks.pass(1), (theirs + 300, theirs + 300), "{ahead}");
         }
     }
 

@@ -1,7 +1,8 @@
 //! The clock of the store's machine, as its answers tell it. Processes that share a store stamp and judge
-//! by this one, so the wrong clock of one of them harms nobody. Pure.
+//! by this one, so the wrong clock of one of them harms nobody. Pure; times of this machine are
+//! those of a clock that nobody can set and that goes on while the machine sleeps.
 
-use std::time::Instant;
+use std::time::Duration;
 
 /// How fast two steady clocks may drift apart, in millionths.
 const DRIFT_PPM: i64 = 500;
@@ -10,15 +11,15 @@ const DRIFT_PPM: i64 = 500;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Theirs {
     showed_ms: i64,
-    at: Instant,
+    at: Duration,
     /// The farthest that this may be from the truth.
     unsure_ms: i64,
 }
 
 impl Theirs {
     /// They showed `time_ms` at some moment between two.
-    pub(super) fn of(time_ms: i64, asked: Instant, heard: Instant) -> Self {
-        let half = heard.saturating_duration_since(asked) / 2;
+    pub(super) fn of(time_ms: i64, asked: Duration, heard: Duration) -> Self {
+        let half = heard.saturating_sub(asked) / 2;
         Self {
             showed_ms: time_ms,
             at: asked + half,
@@ -47,14 +48,14 @@ impl Theirs {
         }
     }
 
-    fn unsure_at(&self, at: Instant) -> i64 {
-        let passed = super::millis(at.saturating_duration_since(self.at));
+    fn unsure_at(&self, at: Duration) -> i64 {
+        let passed = super::millis(at.saturating_sub(self.at));
         self.unsure_ms + passed * DRIFT_PPM / 1_000_000
     }
 
     /// What they show at this moment.
-    pub(super) fn shows(&self, at: Instant) -> i64 {
-        let passed = super::millis(at.saturating_duration_since(self.at));
+    pub(super) fn shows(&self, at: Duration) -> i64 {
+        let passed = super::millis(at.saturating_sub(self.at));
         self.showed_ms.saturating_add(passed)
     }
 }
@@ -73,8 +74,7 @@ mod tests {
             ahead in -1_000_000i64..2_000_000_000_000,
             answers in prop::collection::vec((0i64..3_000, 0i64..3_000, 0i64..4_000), 1..40),
         ) {
-            let zero = Instant::now();
-            let at = |ms: i64| zero + Duration::from_millis(ms.unsigned_abs());
+            let at = |ms: i64| Duration::from_millis(ms.unsigned_abs());
             let (mut now, mut known, mut quickest) = (0, None::<Theirs>, i64::MAX);
             for (there, back, rest) in answers {
                 let newer = Theirs::of(ahead + now + there, at(now), at(now + there + back));
@@ -91,8 +91,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_was_set_is_believed_at_once() {
-        let zero = Instant::now();
-        let at = |ms: u64| zero + Duration::from_millis(ms);
+        let at = Duration::from_millis;
         let before = Theirs::of(1_000_000, at(0), at(2));
         for by in [-3_600_000, -5_000, 5_000, 3_600_000] {
             let slow = Theirs::of(1_010_000 + by, at(10_000), at(10_900));

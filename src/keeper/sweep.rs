@@ -70,8 +70,8 @@ fn tell_of_doubt(doubted: &mut bool, now: Moment) {
     if now.is_in_doubt() && !told {
         tracing::warn!(
             seconds = now.latest.since(now.earliest).as_secs(),
-            "the clock of this machine leapt, or the machine slept. The gateway neither fails nor sends \
-             messages about whose age its clocks disagree, and sends all others. It believes the leap \
+            "two clocks disagree: somebody set one, or the machine slept. The gateway neither fails nor \
+             sends messages about whose age they disagree, and sends all others. It believes the leap \
              after 5 minutes"
         );
     }

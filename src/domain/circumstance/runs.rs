@@ -174,7 +174,9 @@ impl Runs {
             taken - before < taken_for_each * last as u64 && distinct(latest) >= recipients
         };
         let enough = all >= most;
-        if enough && (are_one(all, TAKEN_FOR_EACH) || are_one(most, TAKEN_FOR_EACH_LATELY)) {
+        // On probation so few are counted that people who can never be reached would do.
+        let lately = !alike && enough && are_one(most, TAKEN_FOR_EACH_LATELY);
+        if lately || enough && are_one(all, TAKEN_FOR_EACH) {
             return Reach::Hold;
         }
         Reach::Message

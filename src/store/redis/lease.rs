@@ -92,7 +92,7 @@ impl Store {
     /// Renews the lease of every account.
     pub async fn renew(&self) -> Result<(), StoreError> {
         // First: what is given back is stamped.
-        self.follow_clock().await;
+        self.follow_clock().await?;
         let mut renewed = Ok(());
         for home in &self.shared.accounts {
             // One account's trouble is not another's.

@@ -69,6 +69,7 @@ use redis::{FromRedisValue, Script, ScriptInvocation, ToRedisArgs};
 use scripts::Scripts;
 use standing::Standing;
 use std::collections::HashMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::time::Instant;
 
@@ -97,7 +98,8 @@ struct Shared {
     trouble: Mutex<Option<StoreError>>,
     /// When an operator was last told of rows that only a newer program can read.
     newer_told: Mutex<Option<Instant>>,
-    clocks: time::Told,
+    /// Whether an operator was last told that this machine's clock is off.
+    clock_is_off: AtomicBool,
 }
 
 impl Shared {
@@ -170,7 +172,7 @@ impl Store {
             memory: Memory::default(),
             trouble: Mutex::default(),
             newer_told: Mutex::default(),
-            clocks: time::Told::default(),
+            clock_is_off: AtomicBool::new(false),
         };
         Self {
             shared: Arc::new(shared),

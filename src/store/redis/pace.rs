@@ -5,7 +5,8 @@
 //! carries them.
 
 use super::{Link, keys_of};
-use crate::domain::AccountId;
+use crate::clock;
+use crate::domain::{AccountId, UnixMs};
 use crate::store::StoreError;
 use redis::Script;
 use std::sync::LazyLock;
@@ -20,6 +21,8 @@ pub(crate) struct SharedPace {
     script: &'static Script,
     /// What the account's keys begin with.
     keys: String,
+    /// Whether its clock is that of Redis.
+    tells_the_time: bool,
 }
 
 /// What a replica says and asks in one step.
@@ -111,7 +114,16 @@ impl SharedPace {
     /// The pace of this account.
     pub(crate) fn new(link: Link, account: &AccountId) -> Self {
         let (script, keys) = (&*STEP, keys_of(account));
-        Self { link, script, keys }
+        Self::by(link, script, keys, true)
+    }
+
+    fn by(link: Link, script: &'static Script, keys: String, tells_the_time: bool) -> Self {
+        Self {
+            link,
+            script,
+            keys,
+            tells_the_time,
+        }
     }
 
     /// The same on a clock that the test sets: `{keys}clock`, in microseconds.
@@ -125,7 +137,7 @@ impl SharedPace {
             Script::new(&text.replace("redis.call('TIME')", clock))
         });
         let (script, keys) = (&*ON_A_CLOCK, keys_of(account));
-        Self { link, script, keys }
+        Self::by(link, script, keys, false)
     }
 
     /// Makes one step.
@@ -158,7 +170,14 @@ impl SharedPace {
         for slot in &ask.unused {
             call.arg(slot.at).arg(slot.after);
         }
-        self.link.run_beside_by(&call).await.map(told)
+        let asked = clock::steady();
+        let told = told(self.link.run_beside_by(&call).await?);
+        if self.tells_the_time {
+            // Before each claim, so a leap of its clock is known when ages are looked at.
+            let now = i64::try_from(told.now / 1000).unwrap_or(i64::MAX);
+            clock::follow(UnixMs(now), asked, clock::steady());
+        }
+        Ok(told)
     }
 }
 

@@ -6,31 +6,33 @@ use crate::clock;
 use crate::domain::UnixMs;
 use crate::store::StoreError;
 use redis::cmd;
-use std::sync::Mutex;
-use std::sync::PoisonError;
-use std::time::{Duration, Instant};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-/// Farther apart than this somebody is to look at the clocks.
-const MOST_OFF: Duration = Duration::from_secs(2);
+/// Farther apart than this somebody is to look at the clocks; nearer than that all is well again.
+const MOST_OFF_MS: i64 = 2_000;
+const NEAR_MS: i64 = 1_500;
 
-/// How two clocks stand to each other.
+/// How far this machine's clock is from that of Redis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Apart {
-    /// By how many milliseconds this machine's clock is ahead of Redis'.
-    pub ahead_ms: i64,
-    /// Whether that is certain, and more than two seconds.
-    pub is_off: bool,
+    /// By how many milliseconds it is ahead.
+    ahead_ms: i64,
+    /// Whether that is too far; `None` where the answer was too slow to tell, or it is near the border.
+    pub is_off: Option<bool>,
 }
 
 impl Apart {
     fn of(own: UnixMs, theirs: UnixMs, trip: Duration) -> Self {
         let half = i64::try_from(trip.as_millis() / 2).unwrap_or(i64::MAX);
         let ahead_ms = own.0.saturating_add(half).saturating_sub(theirs.0);
-        let surely = u128::from(ahead_ms.unsigned_abs()).saturating_sub(trip.as_millis() / 2);
-        Self {
-            ahead_ms,
-            is_off: surely > MOST_OFF.as_millis(),
-        }
+        let far = ahead_ms.saturating_abs();
+        let is_off = match (far.saturating_sub(half), far.saturating_add(half)) {
+            (least, _) if least > MOST_OFF_MS => Some(true),
+            (_, most) if most < NEAR_MS => Some(false),
+            _ => None,
+        };
+        Self { ahead_ms, is_off }
     }
 
     /// In words: `12.3 s ahead of Redis'`.
@@ -46,50 +48,54 @@ impl Apart {
 }
 
 impl Link {
-    /// How this machine's clock stands to that of Redis; what that showed goes to `heard`.
-    pub async fn clocks(
-        &self,
-        heard: impl FnOnce(UnixMs, Instant, Instant),
-    ) -> Result<Apart, StoreError> {
-        let (own, asked) = (clock::own(), Instant::now());
+    /// Asks Redis for its time, and goes by it from now on where `follow` says so.
+    pub async fn clocks(&self, follow: bool) -> Result<Apart, StoreError> {
+        let (own, asked) = (clock::own(), clock::steady());
         let (seconds, micros): (i64, i64) = self.command_beside(&cmd("TIME")).await?;
-        let theirs = UnixMs(seconds.saturating_mul(1000).saturating_add(micros / 1000));
-        let now = Instant::now();
-        heard(theirs, asked, now);
-        Ok(Apart::of(own, theirs, now - asked))
+        let (theirs, heard) = (
+            UnixMs(seconds.saturating_mul(1000) + micros / 1000),
+            clock::steady(),
+        );
+        if follow {
+            clock::follow(theirs, asked, heard);
+        }
+        Ok(Apart::of(own, theirs, heard.saturating_sub(asked)))
     }
 }
 
-/// What was told of the clocks.
-#[derive(Debug, Default)]
-pub(super) struct Told(Mutex<bool>);
-
 impl Store {
-    /// Goes by the clock of Redis from now on. Without an answer it goes on as it was.
-    pub(super) async fn follow_clock(&self) {
-        let mut leapt = None;
-        let clocks = self.shared.link.clocks(|time, asked, heard| {
-            leapt = clock::follow(time, asked, heard);
-        });
-        let Ok(apart) = clocks.await else { return };
-        if let Some(by) = leapt {
+    /// Goes by the clock of Redis. Without an answer it goes on as it was.
+    ///
+    /// # Errors
+    /// When Redis does not answer and never did: nothing is to be stamped then.
+    pub(super) async fn follow_clock(&self) -> Result<(), StoreError> {
+        let apart = match self.shared.link.clocks(true).await {
+            Ok(apart) => apart,
+            Err(_) if clock::is_followed() => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        if let Some(by) = clock::leapt() {
             tracing::warn!(
                 seconds = by / 1000,
-                "the clock of Redis was set; for five minutes the gateway fails no message as too old \
-                 and sends none that may be; look at the time service of Redis' machine"
+                "somebody set the clock of Redis, or another server answers. The gateway believes it \
+                 after five minutes. Until then it fails no message as too old. Look at the time \
+                 service of Redis' machine"
             );
         }
-        let mut told = self
-            .shared
-            .clocks
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        match (apart.is_off, std::mem::replace(&mut *told, apart.is_off)) {
+        self.tell(apart);
+        Ok(())
+    }
+
+    fn tell(&self, apart: Apart) {
+        let Some(is_off) = apart.is_off else { return };
+        match (
+            is_off,
+            self.shared.clock_is_off.swap(is_off, Ordering::Relaxed),
+        ) {
             (true, false) => tracing::warn!(
                 clock = apart.shown(),
-                "this machine's clock is off; the gateway goes by the clock of Redis, only the times \
-                 in this log are wrong; run a time service such as NTP on both machines"
+                "this machine's clock is off. The gateway goes by the clock of Redis. The times in this \
+                 log are wrong, and Google or TLS may refuse this machine. Run a time service such as NTP"
             ),
             (false, true) => tracing::info!("this machine's clock and that of Redis agree again"),
             _ => {}
@@ -105,14 +111,17 @@ mod tests {
     fn a_clock_is_off_when_it_surely_is_by_more_than_two_seconds() {
         let off = |own, trip| Apart::of(UnixMs(own), UnixMs(100_000), Duration::from_millis(trip));
         for (own, trip, is_off) in [
-            (100_000, 0, false),
-            (102_000, 0, false),
-            (102_001, 0, true),
-            (97_999, 0, true),
+            (100_000, 0, Some(false)),
+            (101_499, 0, Some(false)),
+            (101_500, 0, None),
+            (102_000, 0, None),
+            (102_001, 0, Some(true)),
+            (97_999, 0, Some(true)),
             // It may have been answered at any moment of this.
-            (101_500, 1_000, false),
-            (102_600, 1_000, true),
-            (96_000, 1_000, true),
+            (101_500, 1_000, None),
+            (102_600, 1_000, Some(true)),
+            (96_000, 1_000, Some(true)),
+            (100_000, 4_000, None),
         ] {
             assert_eq!(off(own, trip).is_off, is_off, "{own} {trip}");
         }
