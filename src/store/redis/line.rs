@@ -2,6 +2,7 @@
 //! (`verdict`), and the one place that makes a call again. Gives up on a call after its deadline.
 
 use super::place::Place;
+use super::rights::Rights;
 use super::verdict::{Verdict, verdict};
 use crate::store::StoreError;
 use redis::aio::MultiplexedConnection;
@@ -24,6 +25,9 @@ const DEADLINE: Duration = Duration::from_secs(2);
 const GIVEN_UP: Duration = Duration::from_secs(3);
 /// The pause before a second try to connect: a Redis that is restarted may be there again.
 const CONNECT_AGAIN: Duration = Duration::from_millis(100);
+/// What Redis 7.0 says in a script where it says NOPERM elsewhere.
+const IN_A_SCRIPT: &str = "The user executing the script can't";
+const NOT_PERMITTED: &str = "Redis does not permit its user what the gateway needs";
 /// The most characters of Redis' words about an error.
 const LONGEST_WORDS: usize = 300;
 
@@ -61,6 +65,8 @@ pub(super) enum Kind {
 /// A line; lives as long as its process. It connects when it is first used.
 pub(super) struct Line {
     place: Arc<Place>,
+    /// Written when a script was refused something.
+    rights: Rights,
     now: Mutex<Now>,
     /// How many connections were made.
     made: AtomicU64,
@@ -143,13 +149,14 @@ async fn make_and_watch(place: Arc<Place>, tell: watch::Sender<Option<RedisResul
 }
 
 impl Line {
-    pub(super) fn new(place: Arc<Place>) -> Self {
+    pub(super) fn new(place: Arc<Place>, rights: Rights) -> Self {
         let now = Now {
             held: None,
             good_at: Instant::now(),
         };
         Self {
             place,
+            rights,
             now: Mutex::new(now),
             made: AtomicU64::new(0),
         }
@@ -187,7 +194,13 @@ impl Line {
         let answer = timeout(DEADLINE, twice).await;
         self.hear(kind, answer.as_ref().map(Result::is_ok).ok());
         match answer {
-            Ok(answer) => answer.map_err(|(error, _)| StoreError::Unavailable(explain(&error))),
+            Ok(answer) => answer.map_err(|(error, _)| {
+                let said = StoreError::Unavailable(explain(&error));
+                if matches!(ask, Ask::Script(_)) {
+                    self.rights.hear(&error, &said);
+                }
+                said
+            }),
             Err(_) => Err(StoreError::Unavailable(format!(
                 "Redis did not answer within {} s",
                 DEADLINE.as_secs()
@@ -250,7 +263,8 @@ pub(super) fn explain(error: &RedisError) -> String {
             Some("OOM") => "Redis has no memory left: raise maxmemory, or lower store.retention",
             Some("MISCONF") => "Redis cannot save to disk and refuses writes: look at its disk",
             Some("NOAUTH" | "WRONGPASS") => "Redis refuses the user or password of REDIS_URL",
-            Some("NOPERM") => "Redis does not permit its user what the gateway needs",
+            Some("NOPERM") => NOT_PERMITTED,
+            _ if error.to_string().contains(IN_A_SCRIPT) => NOT_PERMITTED,
             _ => return format!("Redis: {}", cut(error)),
         },
     };

@@ -36,6 +36,7 @@ mod persistence;
 mod place;
 mod read;
 mod report;
+mod rights;
 mod scripts;
 mod settle;
 mod sweep;
@@ -170,9 +171,10 @@ impl Store {
         self.shared.ledgers.of(channel)
     }
 
-    /// Whether new work may come in: Redis answered when it was last looked at, and nobody took it over.
+    /// Whether new work may come in: Redis answered when it was last looked at, it permits what is needed, and
+    /// nobody took it over.
     pub fn answers(&self) -> Result<(), StoreError> {
-        self.shared.link.is_ours()?;
+        self.shared.link.may_begin()?;
         let trouble = self.trouble().clone();
         trouble.map_or(Ok(()), Err)
     }
