@@ -16,6 +16,8 @@ mod claim;
 mod compose;
 mod confirm;
 mod damage;
+#[cfg(test)]
+mod denied;
 mod events;
 #[cfg(test)]
 mod failover;

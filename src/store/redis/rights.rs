@@ -1,5 +1,7 @@
-//! What Redis must permit, proved before work is taken. Once something was refused, nothing new is begun
-//! until the proof passes again; what was begun is tried again by whoever does it.
+//! What Redis must permit, proved before work is taken. A script whose command is refused in its middle
+//! would leave half of its work behind, so each asks first for all that it uses (`guard`): what may be run
+//! does not change while a script runs. Once something was refused, nothing new is begun until the proof
+//! passes again; what was begun is tried again by whoever does it.
 
 use super::Link;
 use crate::store::StoreError;
@@ -105,6 +107,32 @@ impl Link {
             Ok(())
         }
     }
+}
+
+/// Which of the commands a script names.
+pub(super) fn used_by(script: &str) -> Vec<&'static str> {
+    let is_named = |name: &&str| script.contains(&format!("'{name}'"));
+    COMMANDS.into_iter().filter(is_named).collect()
+}
+
+/// What stands before a script: where one of its commands is refused, it ends before it has written
+/// anything, and names them.
+pub(super) fn guard(script: &str) -> String {
+    let used = used_by(script);
+    let ask = |name: &&str| format!("may('{name}',KEYS[1])");
+    let asked: Vec<String> = used.iter().map(ask).collect();
+    format!(
+        "local may=redis.acl_check_cmd\n\
+         if not({})then\n\
+         local refused=''\n\
+         for name in string.gmatch('{}','%u+')do\n\
+         if not may(name,KEYS[1])then refused=refused..' '..string.lower(name)end\n\
+         end\n\
+         return redis.error_reply('NOPERM no permissions to run'..refused..' in a script')\n\
+         end\n",
+        asked.join("and "),
+        used.join(" ")
+    )
 }
 
 #[cfg(test)]
