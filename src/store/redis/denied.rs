@@ -388,3 +388,49 @@ async fn r_57_after_a_refusal_nothing_new_is_begun_until_all_is_permitted_again(
     let taken = store.claim(vec![turn()], 5, at(1)).await.unwrap().taken;
     assert_eq!(taken.len(), 3);
 }
+
+/// What 0.1 left where a command was refused in the middle of an accept, or of a claim: the message is known, and
+/// stands in no queue.
+#[tokio::test]
+async fn r_57_a_repeat_of_a_message_without_a_place_puts_it_there() {
+    let story = Denied::start();
+    let (store, server) = (&story.store, &story.server);
+    let accept = async |id: &str| {
+        let (account, message) = (words::account(), message(id, 1));
+        let channel = channel();
+        let accepted = store.accept(&channel, &account, &message, at(0));
+        accepted.await.unwrap()
+    };
+    let claim = async || store.claim(vec![turn()], 5, at(1)).await.unwrap().taken;
+    for is_counted in [false, true] {
+        server.say("FLUSHALL").await;
+        accept("m1").await;
+        server.say("DEL gw:{acc}:q:a").await;
+        if !is_counted {
+            server.say("DEL gw:{acc}:l:a gw:{acc}:r:12025550001").await;
+        }
+        assert_eq!(claim().await.len(), 0);
+        assert_eq!(accept("m1").await, Accepted::Repeat { same: true });
+        let places = async || server.say("ZCARD gw:{acc}:q:a").await;
+        assert_eq!(places().await, "1");
+        assert_eq!(accept("m1").await, Accepted::Repeat { same: true });
+        assert_eq!(places().await, "1");
+        let counted = server.say("HGET gw:{acc}:l:a accepted").await;
+        assert_eq!(counted, "1", "counted {is_counted}");
+        let taken = claim().await;
+        assert_eq!(taken.len(), 1);
+        // It is being sent, was tried before, was sent: a repeat changes nothing.
+        let ends = [Settlement::retry(at(0)), receipt("P1")];
+        let mut claimed = taken.into_iter().next();
+        for end in ends {
+            assert_eq!(accept("m1").await, Accepted::Repeat { same: true });
+            assert_eq!(places().await, "0");
+            let one = claimed.take().unwrap();
+            store.settle(&one, end, String::new(), at(2)).await.unwrap();
+            assert_eq!(accept("m1").await, Accepted::Repeat { same: true });
+            assert_eq!(places().await, "0");
+            claimed = claim().await.pop();
+        }
+        assert!(claimed.is_none(), "sent once");
+    }
+}
