@@ -89,6 +89,66 @@ async fn a_redis_user_with_the_rules_of_the_readme_may_do_all_that_the_gateway_d
     assert_eq!(refused(&stage), Vec::<String>::new());
 }
 
+#[tokio::test]
+async fn r_57_check_names_each_missing_command() {
+    on_redis_only!();
+    let stage = Stage::new(json!({}), Options::every_second()).await;
+    let url = format!("{}?user=gateway&pass=PASSWORD", stage.redis.url());
+    let permit = |changes: &[String]| {
+        let mut words = vec!["ACL", "SETUSER", "gateway"];
+        words.extend(changes.iter().map(String::as_str));
+        assert_eq!(stage.redis.cli(&words), "OK");
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let check = || {
+        let setup = stage.setup().env("REDIS_URL", &url);
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_gateway"));
+        command
+            .arg("check")
+            .current_dir(dir.path())
+            .env_clear()
+            .envs(&setup.env);
+        String::from_utf8(command.output().unwrap().stdout).unwrap()
+    };
+    let rules: Vec<String> = rules().into_iter().map(str::to_owned).collect();
+    permit(&rules);
+    let said = check();
+    assert!(said.contains("a durable write took"), "{said}");
+    // For replicas, for a database of another number; and `check` tells less without the last.
+    let optional = ["wait", "select", "config|get"];
+    let needed = rules.iter().filter_map(|rule| rule.strip_prefix('+'));
+    let needed: Vec<&str> = needed.filter(|name| !optional.contains(name)).collect();
+    let (alone, together): (Vec<&str>, Vec<&str>) = needed
+        .into_iter()
+        .partition(|name| ["evalsha", "script|load", "info"].contains(name));
+    assert_eq!(alone.len(), 3);
+    let missing: Vec<Vec<&str>> = alone.into_iter().map(|name| vec![name]).collect();
+    for missing in missing.into_iter().chain([vec!["zadd"], together]) {
+        permit(
+            &missing
+                .iter()
+                .map(|name| format!("-{name}"))
+                .collect::<Vec<_>>(),
+        );
+        let said = check();
+        let told = said.lines().find(|line| line.contains("does not permit"));
+        let told = told.unwrap_or_else(|| panic!("without {missing:?}: {said}"));
+        let words: Vec<&str> = told
+            .split(|c: char| !c.is_ascii_alphanumeric() && c != '|')
+            .collect();
+        for name in &missing {
+            assert!(words.contains(name), "{name} is not named: {told}");
+        }
+        assert!(told.contains("FAULT"), "{told}");
+        permit(
+            &missing
+                .iter()
+                .map(|name| format!("+{name}"))
+                .collect::<Vec<_>>(),
+        );
+    }
+}
+
 /// The commands that a file of the store gives to Redis.
 fn commands(text: &str) -> Vec<String> {
     let mut found = Vec::new();
@@ -110,7 +170,8 @@ fn the_rules_of_the_readme_name_every_command_of_the_store_and_no_other() {
     for dir in [store.to_owned(), format!("{store}/lua")] {
         for file in std::fs::read_dir(dir).unwrap() {
             let path = file.unwrap().path();
-            if path.is_file() && !path.ends_with("tests.rs") {
+            let is_test = path.ends_with("tests.rs") || path.ends_with("denied.rs");
+            if path.is_file() && !is_test {
                 let source = std::fs::read_to_string(path).unwrap();
                 let shipped = source.split("#[cfg(test)]").next().unwrap();
                 used.extend(commands(shipped));

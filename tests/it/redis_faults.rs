@@ -105,6 +105,54 @@ async fn redis_and_the_gateway_killed_at_once_lose_nothing_and_repeat_nothing() 
     assert!(failed <= 2 * 16, "only what was under way: {failed}");
 }
 
+/// A stream of sends and statuses, and now and then a command that Redis does not permit for a moment.
+#[tokio::test]
+async fn r_57_zadd_missing_for_a_moment_loses_nothing() {
+    on_redis_only!();
+    const MISSING: [&str; 8] = [
+        "zadd", "hset", "hincrby", "rpush", "zrem", "hdel", "srem", "set",
+    ];
+    const MESSAGES: usize = 30 * (MISSING.len() + 1);
+    let stage = Stage::new(patient_events(), Options::every_second()).await;
+    let gateway = Gateway::start(&stage.sandbox, stage.setup()).await;
+    let poster = Poster::start(&gateway.url, MESSAGES);
+    for (n, command) in MISSING.into_iter().enumerate() {
+        poster.until_accepted(30 * (n + 1)).await;
+        let permit = |sign: &str| {
+            let rule = format!("{sign}{command}");
+            assert_eq!(stage.redis.cli(&["ACL", "SETUSER", "default", &rule]), "OK");
+        };
+        permit("-");
+        let named = async || {
+            let (status, shown) = gateway.ready().await;
+            let reason = shown["reason"].as_str().unwrap_or_default().to_owned();
+            (status == 503 && reason.contains(command)).then_some(())
+        };
+        until(&format!("{command} is named"), named).await;
+        // waits because the command is to be missing for so long
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        permit("+");
+        until_ready(&gateway).await;
+    }
+    poster.until_accepted(MESSAGES).await;
+    poster.task.await.unwrap();
+    // In the middle of a script Redis 7.0 gives it another name.
+    let refused = stage.redis.cli(&["INFO", "errorstats"]);
+    let refusals = ["errorstat_NOPERM", "errorstat_ERR"];
+    assert!(
+        refusals.iter().any(|one| refused.contains(one)),
+        "{refused}"
+    );
+    let ledger = settled(&gateway, &stage.sandbox).await;
+    let counted = (&ledger["accepted"], &ledger["lost"]);
+    assert_eq!(counted, (&json!(MESSAGES), &json!(0)));
+    assert_eq!(stage.failed_of(&gateway, MESSAGES).await, 0);
+    let counts = stage.sandbox.counts().await;
+    assert_eq!(counts["events_failed"], 0, "{counts}");
+    assert_eq!(counts["callback_repeated"], 0, "{counts}");
+    fold_or_unknown(&stage.sandbox, &gateway, MESSAGES).await;
+}
+
 /// A gateway that has sent a message; the id of its receipt.
 async fn warm(stage: &Stage) -> (Gateway, String) {
     // Whoever is not told by the store's own deadlines waits for this one.

@@ -32,7 +32,7 @@ impl Store {
         most: usize,
         now: UnixMs,
     ) -> Result<Claims, StoreError> {
-        self.shared.link.is_ours()?;
+        self.shared.link.may_begin()?;
         let mut claims = Claims::default();
         for home in &self.shared.accounts {
             let at_home = |turn: &&Turn| {
@@ -52,7 +52,7 @@ impl Store {
     /// Takes one message that shows whether a held scope may send again: the newest of another
     /// recipient and template than the last trial, or the only one.
     pub async fn claim_trial(&self, trial: Trial, now: UnixMs) -> Result<Claims, StoreError> {
-        self.shared.link.is_ours()?;
+        self.shared.link.may_begin()?;
         let mut claims = Claims::default();
         let turn = |(channel, ages): &(ChannelId, Ages)| Turn {
             channel: channel.clone(),

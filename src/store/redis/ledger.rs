@@ -97,6 +97,9 @@ impl Store {
             }
             looked = self.look_at_all().await;
         }
+        if looked.is_ok() {
+            looked = self.shared.link.prove_rights().await;
+        }
         *self.trouble() = looked.as_ref().err().cloned();
         looked
     }

@@ -2,6 +2,7 @@
 //! (`verdict`), and the one place that makes a call again. Gives up on a call after its deadline.
 
 use super::place::Place;
+use super::rights::Rights;
 use super::verdict::{Verdict, verdict};
 use crate::store::StoreError;
 use redis::aio::MultiplexedConnection;
@@ -26,6 +27,9 @@ const GIVEN_UP: Duration = Duration::from_secs(3);
 const CONNECT_AGAIN: Duration = Duration::from_millis(100);
 /// The script has not been loaded, or was forgotten.
 const UNKNOWN: ErrorKind = ErrorKind::Server(ServerErrorKind::NoScript);
+/// What Redis 7.0 says in a script where it says NOPERM elsewhere.
+const IN_A_SCRIPT: &str = "The user executing the script can't";
+const NOT_PERMITTED: &str = "Redis does not permit its user what the gateway needs";
 /// The most characters of Redis' words about an error.
 const LONGEST_WORDS: usize = 300;
 
@@ -72,6 +76,8 @@ pub(super) enum Kind {
 /// A line; lives as long as its process. It connects when it is first used.
 pub(super) struct Line {
     place: Arc<Place>,
+    /// Written when a script was refused something.
+    rights: Rights,
     now: Mutex<Now>,
     /// How many connections were made.
     made: AtomicU64,
@@ -154,13 +160,14 @@ async fn make_and_watch(place: Arc<Place>, tell: watch::Sender<Option<RedisResul
 }
 
 impl Line {
-    pub(super) fn new(place: Arc<Place>) -> Self {
+    pub(super) fn new(place: Arc<Place>, rights: Rights) -> Self {
         let now = Now {
             held: None,
             good_at: Instant::now(),
         };
         Self {
             place,
+            rights,
             now: Mutex::new(now),
             made: AtomicU64::new(0),
         }
@@ -198,7 +205,13 @@ impl Line {
         let answer = timeout(DEADLINE, twice).await;
         self.hear(kind, answer.as_ref().map(Result::is_ok).ok());
         match answer {
-            Ok(answer) => answer.map_err(|(error, _)| StoreError::Unavailable(explain(&error))),
+            Ok(answer) => answer.map_err(|(error, _)| {
+                let said = StoreError::Unavailable(explain(&error));
+                if matches!(ask, Ask::Script(_) | Ask::Run(..)) {
+                    self.rights.hear(&error, &said);
+                }
+                said
+            }),
             Err(_) => Err(StoreError::Unavailable(format!(
                 "Redis did not answer within {} s",
                 DEADLINE.as_secs()
@@ -261,7 +274,8 @@ pub(super) fn explain(error: &RedisError) -> String {
             Some("OOM") => "Redis has no memory left: raise maxmemory, or lower store.retention",
             Some("MISCONF") => "Redis cannot save to disk and refuses writes: look at its disk",
             Some("NOAUTH" | "WRONGPASS") => "Redis refuses the user or password of REDIS_URL",
-            Some("NOPERM") => "Redis does not permit its user what the gateway needs",
+            Some("NOPERM") => NOT_PERMITTED,
+            _ if error.to_string().contains(IN_A_SCRIPT) => NOT_PERMITTED,
             _ => return format!("Redis: {}", cut(error)),
         },
     };

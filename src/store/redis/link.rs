@@ -7,6 +7,7 @@ use super::foreign::Foreign;
 use super::line::{Ask, Kind, Line};
 use super::place::{Names, Place};
 use super::report::Reports;
+use super::rights::Rights;
 use crate::store::StoreError;
 use redis::{Cmd, FromRedisValue, Pipeline, Script, ScriptInvocation};
 use secrecy::{ExposeSecret, SecretString};
@@ -35,6 +36,7 @@ pub struct Link {
     /// How Redis stood when it was last asked.
     reports: Reports,
     foreign: Arc<Foreign>,
+    rights: Rights,
 }
 
 impl std::fmt::Debug for Link {
@@ -58,15 +60,16 @@ impl Link {
         // Not redis' own words: they may repeat the URL.
         let place = Place::new(settings.url.expose_secret(), names)
             .map_err(|error| StoreError::Unavailable(format!("REDIS_URL: {}", error.category())))?;
-        let place = Arc::new(place);
+        let (place, rights) = (Arc::new(place), Rights::default());
         Ok(Self {
-            main: Arc::new(Line::new(place.clone())),
-            beside: Arc::new(Line::new(place)),
+            main: Arc::new(Line::new(place.clone(), rights.clone())),
+            beside: Arc::new(Line::new(place, rights.clone())),
             confirmed: Arc::default(),
             wait_replicas: settings.wait_replicas,
             replica: format!("{:016x}", fastrand::u64(..)).into(),
             reports: Reports::default(),
             foreign: Arc::default(),
+            rights,
         })
     }
 
@@ -91,6 +94,10 @@ impl Link {
 
     pub(super) fn foreign(&self) -> &Foreign {
         &self.foreign
+    }
+
+    pub(super) fn rights(&self) -> &Rights {
+        &self.rights
     }
 
     /// Runs a script that does no harm when it is run twice.

@@ -16,6 +16,8 @@ mod claim;
 mod compose;
 mod confirm;
 mod damage;
+#[cfg(test)]
+mod denied;
 mod events;
 #[cfg(test)]
 mod failover;
@@ -39,6 +41,7 @@ mod persistence;
 mod place;
 mod read;
 mod report;
+mod rights;
 mod roll;
 mod scripts;
 mod settle;
@@ -189,9 +192,10 @@ impl Store {
         self.shared.ledgers.of(channel)
     }
 
-    /// Whether new work may come in: Redis answered when it was last looked at, and nobody took it over.
+    /// Whether new work may come in: Redis answered when it was last looked at, it permits what is needed, and
+    /// nobody took it over.
     pub fn answers(&self) -> Result<(), StoreError> {
-        self.shared.link.is_ours()?;
+        self.shared.link.may_begin()?;
         let trouble = self.trouble().clone();
         trouble.map_or(Ok(()), Err)
     }

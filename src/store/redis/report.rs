@@ -1,13 +1,13 @@
-//! What Redis is asked about itself: does it take writes, and how well does it keep them?
+//! What Redis is asked about itself: how well does it keep what is written?
 //!
-//! The report is asked for at most every few seconds, beside whoever wants it; the proof that it
-//! takes writes is made each time.
+//! Asked for at most every few seconds, beside whoever wants it. Whether it takes writes is proved each
+//! time (`rights`).
 
 use super::{Link, Persistence};
 use crate::store::{Report, StoreError};
-use redis::{Script, cmd};
+use redis::cmd;
 use std::collections::HashMap;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
@@ -15,12 +15,6 @@ use tokio::time::{Instant, timeout};
 const REPORT_AGE: Duration = Duration::from_secs(5);
 /// How long somebody waits for the very first report.
 const FIRST_REPORT: Duration = Duration::from_millis(500);
-
-/// Writes like all that is durable: a script, refused by a Redis that is read-only, out of memory or
-/// at odds with its disk.
-static PROOF: LazyLock<Script> = LazyLock::new(|| {
-    Script::new("redis.call('SET', KEYS[1], ARGV[1], 'EX', 60)\nreturn redis.call('DEL', KEYS[1])")
-});
 
 /// The last report and whether a newer one is on its way; shared by all clones of a link.
 #[derive(Debug, Clone, Default)]
@@ -34,13 +28,6 @@ struct Reported {
 }
 
 impl Link {
-    /// Whether a durable write can be made now.
-    pub async fn writable(&self) -> Result<(), StoreError> {
-        // No two gateways share a key, so none waits for another.
-        let mut proof = PROOF.key(format!("gw:proof:{}", self.replica()));
-        self.run_durably::<i64>(proof.arg(1)).await.map(|_| ())
-    }
-
     /// How Redis stands, as last seen; a few seconds old at most while Redis answers.
     pub async fn report(&self) -> Report {
         let (last, due) = self.reports().look();

@@ -6,6 +6,7 @@
 //! up, so that what was accepted can end.
 
 use super::compose::compose;
+use super::rights::guard;
 use crate::domain::proof::LastProof;
 use crate::domain::state::Step;
 use crate::domain::{BELIEVED, Code, Progress, State, Status, Writer};
@@ -61,12 +62,19 @@ impl Scripts {
     pub(super) fn new(mark_dirty: bool) -> Self {
         let shared = shared(mark_dirty);
         let script = |shebang: &str, body: &str| {
-            Script::new(&format!("{shebang}\n{}", compose(&shared, body)))
+            let script = compose(&shared, body);
+            Script::new(&format!("{shebang}\n{}{script}", guard(&script)))
         };
         // New work is refused when the memory is used up; all else may end.
-        let new = |body| script("#!lua", body);
+        let new = |body: &str| script("#!lua", body);
         let ending = |body| script("#!lua flags=allow-oom", body);
-        let question = |body| script("#!lua flags=no-writes", body);
+        // It writes nothing, so it leaves no half behind.
+        let question = |body: &str| {
+            Script::new(&format!(
+                "#!lua flags=no-writes\n{}",
+                compose(&shared, body)
+            ))
+        };
         Self {
             accept: new(include_str!("lua/accept.lua")),
             claim: new(include_str!("lua/claim.lua")),
@@ -140,7 +148,7 @@ fn folds() -> String {
 }
 
 /// What scripts may use of.
-fn shared(mark_dirty: bool) -> String {
+pub(super) fn shared(mark_dirty: bool) -> String {
     tables(mark_dirty) + include_str!("lua/common.lua")
 }
 
@@ -184,8 +192,10 @@ fn tables(mark_dirty: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::compose::tests::idle_and_missing;
+    use super::super::rights::used_by;
     use super::*;
     use crate::store::testing::RedisServer;
+    use std::collections::BTreeSet;
 
     /// The texts of all scripts that use the shared part, by the name of their files.
     fn bodies() -> Vec<(String, String)> {
@@ -193,7 +203,7 @@ mod tests {
         let files = std::fs::read_dir(dir).unwrap();
         let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
         names
-            .filter(|name| !["common.lua", "pace.lua"].contains(&name.as_str()))
+            .filter(|name| !["common.lua", "pace.lua", "proof.lua"].contains(&name.as_str()))
             .map(|name| {
                 let body = std::fs::read_to_string(format!("{dir}/{name}")).unwrap();
                 (name, body)
@@ -215,6 +225,13 @@ mod tests {
                 Default::default(),
                 "idle and missing in {name}:\n{script}"
             );
+            // What is asked of Redis by a variable is asked by name elsewhere in the same script.
+            let calls = script.split("call('").skip(1);
+            let used: BTreeSet<&str> = calls.filter_map(|rest| rest.split('\'').next()).collect();
+            let asked = used_by(&script);
+            for command in used {
+                assert!(asked.contains(&command), "{command} in {name}");
+            }
             assert!(
                 !script.contains("[["),
                 "{name}: long texts are not understood"

@@ -266,16 +266,14 @@ end
 local function whole(n) return string.format('%d', n) end
 
 -- What is no number counts anew from here. Which of the ledger's that was, `lost` shows; `queued`
--- is put right by the sweep. A count that Redis does not permit now is missing there, and wipes nothing.
+-- is put right by the sweep. Where Redis does not permit it no script begins (rights.rs).
 local function count(channel, name, n)
   if n == 0 then return end
   local key = P .. 'l:' .. channel
   local counted = redis.pcall('HINCRBY', key, name, whole(n))
   if type(counted) == 'number' then return end
   damaged(key)
-  local err = counted.err
-  local refused = string.find(err, "can't run this command", 1, true) or string.find(err, 'no permissions', 1, true)
-  if not refused then call('HSET', key, name, math.max(n, 0)) end
+  call('HSET', key, name, math.max(n, 0))
 end
 
 local function line(now, what, detail)
