@@ -258,8 +258,7 @@ impl Denied {
         self.accept("m6", 6).await;
         let claimed = self.claim().await;
         // As if the answer had been lost.
-        let hands = &self.store.shared.hands;
-        assert!(hands.settled(claimed.claim, claimed.handle));
+        self.store.shared.hands.lose(claimed.claim);
         self.whole("renew", async |store| store.renew().await).await;
         let failed = self
             .whole("fail_queued", async |store| {
@@ -343,8 +342,19 @@ async fn r_57_without_one_command_a_script_does_nothing_and_with_it_all() {
     let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/src/store/redis/lua");
     let files = std::fs::read_dir(dir).unwrap();
     let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
-    // Not: what all share, and what writes nothing or by one command only.
-    let others = ["common", "pace", "proof", "find", "ahead", "count_open"];
+    // Not: what all share, what writes nothing or by one command only, and the parts of a roll call, which
+    // went_back.rs calls: they are guarded as these are, and made again until they end.
+    let others = [
+        "common",
+        "pace",
+        "proof",
+        "find",
+        "ahead",
+        "count_open",
+        "recall",
+        "answer",
+        "close",
+    ];
     let scripts: BTreeSet<String> = names
         .map(|name| name.trim_end_matches(".lua").to_owned())
         .filter(|name| !others.contains(&name.as_str()))
@@ -393,17 +403,16 @@ async fn r_57_after_a_refusal_nothing_new_is_begun_until_all_is_permitted_again(
 /// stands in no queue.
 #[tokio::test]
 async fn r_57_a_repeat_of_a_message_without_a_place_puts_it_there() {
-    let story = Denied::start();
-    let (store, server) = (&story.store, &story.server);
-    let accept = async |id: &str| {
-        let (account, message) = (words::account(), message(id, 1));
-        let channel = channel();
-        let accepted = store.accept(&channel, &account, &message, at(0));
-        accepted.await.unwrap()
-    };
-    let claim = async || store.claim(vec![turn()], 5, at(1)).await.unwrap().taken;
     for is_counted in [false, true] {
-        server.say("FLUSHALL").await;
+        let story = Denied::start();
+        let (store, server) = (&story.store, &story.server);
+        let accept = async |id: &str| {
+            let (account, message) = (words::account(), message(id, 1));
+            let channel = channel();
+            let accepted = store.accept(&channel, &account, &message, at(0));
+            accepted.await.unwrap()
+        };
+        let claim = async || store.claim(vec![turn()], 5, at(1)).await.unwrap().taken;
         accept("m1").await;
         server.say("DEL gw:{acc}:q:a").await;
         if !is_counted {
