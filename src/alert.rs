@@ -40,6 +40,8 @@ pub enum Code {
     StoreUnreachable,
     /// Another installation goes on with what is stored.
     StoreTakenOver,
+    /// The store went back to an older state, and not all that was sent since is known.
+    StoreWentBack,
     /// MoEngage takes no callbacks.
     CallbacksFailing,
     /// Records do not reach Datastore.
@@ -66,6 +68,7 @@ impl Code {
             Self::ProviderPause => "provider_pause",
             Self::StoreUnreachable => "store_unreachable",
             Self::StoreTakenOver => "store_taken_over",
+            Self::StoreWentBack => "store_went_back",
             Self::CallbacksFailing => "callbacks_failing",
             Self::DatastoreFailing => "datastore_failing",
             Self::ChannelRemoved => "channel_removed",

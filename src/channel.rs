@@ -28,6 +28,9 @@ pub struct Account {
     /// Why nothing is sent, if nothing is. Written by the worker, the token manager's watcher and
     /// the breaker; read by the worker and the ops listener.
     held: Mutex<Option<Hold>>,
+    /// Why nothing is sent though all else is well, if the store went back. Written by the keeper, which follows the
+    /// store; read by whoever sends or tells.
+    went_back: Mutex<Option<Hold>>,
     /// What is held because of what the provider answered.
     pub holding: Holding,
     /// Rung when there may be work: a message came in, a hold ended, a pause ended.
@@ -51,6 +54,7 @@ impl Account {
             id,
             limiter,
             held: Mutex::new(None),
+            went_back: Mutex::new(None),
             work: Notify::new(),
         }
     }
@@ -79,6 +83,21 @@ impl Account {
             self.work.notify_one();
         }
         was_held
+    }
+
+    /// Sends nothing, or goes on, as the store says that it went back. What was so until now.
+    pub fn hold_store(&self, hold: Option<Hold>) -> Option<Hold> {
+        let mut held = self
+            .went_back
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *held, hold)
+    }
+
+    /// How the store went back, if an operator is to decide about it.
+    pub fn store_hold(&self) -> Option<Hold> {
+        let held = self.went_back.lock();
+        held.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Why it is held, if it is.
@@ -154,7 +173,10 @@ impl Channel {
 
     /// Whether it keeps its messages, whatever the reason: paused, held, or no token to send with.
     pub fn stands(&self) -> bool {
-        self.is_paused() || self.account.held().is_some() || self.account.holding.is_held(&self.id)
+        self.is_paused()
+            || self.account.held().is_some()
+            || self.account.store_hold().is_some()
+            || self.account.holding.is_held(&self.id)
     }
 
     /// Stops or resumes its sending, as an operator of this process says.

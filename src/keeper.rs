@@ -1,6 +1,7 @@
 //! What the clock brings about: holds that end, retention, test calls of held accounts, pauses that
 //! the provider asks for, the subscription at the provider. Each loop ends with `stop` and never touches a message by itself.
 
+mod back;
 mod hold;
 mod sweep;
 
@@ -66,6 +67,7 @@ pub async fn keep_lease(
             };
             renew_at = Instant::now() + next;
         }
+        back::follow(&outbox, &channels);
         let looked = outbox.store.look().await;
         // One connection that broke says nothing of the store: the renewal is tried again at once.
         let missed_before = std::mem::replace(&mut missed, kept.is_err());

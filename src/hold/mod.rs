@@ -5,9 +5,11 @@
 //! [`crate::channel::Holding`]; trials are made by the worker. Each scope is one setting of the store,
 //! written whole. A store that cannot be written is tried again; the hold stands meanwhile.
 
+mod back;
 mod operator;
 mod stored;
 
+pub use back::BackError;
 pub use operator::HoldError;
 
 use crate::alert;

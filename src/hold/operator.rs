@@ -17,7 +17,7 @@ pub enum HoldError {
     NotHeld,
     /// Other messages wait than the operator has seen.
     #[error(
-        "{waiting} messages wait there now, fewer than were confirmed: look again, then confirm"
+        "{waiting} messages wait there now, and others were confirmed: look again, then confirm"
     )]
     OtherNumber {
         /// How many wait.

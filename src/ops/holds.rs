@@ -1,7 +1,7 @@
 //! What is held, and what an operator can do about it: release it, or let what waits there fail.
 
 use super::problem::{Name, Problem};
-use super::{AccountDesk, Desk, answer, view};
+use super::{AccountDesk, Desk, answer, back, view};
 use crate::domain::circumstance::{Hold, Scope, Stage};
 use crate::hold::HoldError;
 use crate::http::{self, Payload};
@@ -16,7 +16,8 @@ pub(super) async fn list(State(desk): State<Desk>) -> Response {
         let holds = one.account.holding.holds();
         holds.into_iter().map(|hold| shown(one, &hold))
     });
-    let items: Vec<Value> = all.collect();
+    let back = desk.shared.accounts.iter().filter_map(back::shown);
+    let items: Vec<Value> = back.chain(all).collect();
     answer(&json!({ "items": items }))
 }
 
@@ -42,13 +43,21 @@ pub(super) async fn release(State(desk): State<Desk>, Name(id): Name) -> Result<
 }
 
 async fn release_one(desk: Desk, id: String) -> Result<Response, Problem> {
+    if let Some(one) = back::account(&desk, &id)? {
+        one.holds.open_store().await.map_err(back::problem)?;
+        return Ok(released(&id));
+    }
     let (one, scope) = desk.held(&id)?;
     one.holds
         .release_by_operator(&scope)
         .await
         .map_err(problem)?;
+    Ok(released(&id))
+}
+
+fn released(id: &str) -> Response {
     let body = json!({ "id": id, "released": true });
-    Ok(http::json(StatusCode::ACCEPTED, body.to_string()))
+    http::json(StatusCode::ACCEPTED, body.to_string())
 }
 
 #[derive(Deserialize)]
@@ -68,23 +77,24 @@ pub(super) async fn let_fail(
             "the body must be {{\"confirm\": N}}, N being \"waiting\" of GET /api/holds: {error}"
         ))
     })?;
-    let (one, scope) = desk.held(&id)?;
-    let failing = one
-        .holds
-        .let_fail(&scope, confirmed.confirm)
-        .map_err(problem)?;
+    // It may be a long queue: nobody need wait for the end of it.
+    if let Some(one) = back::account(&desk, &id)? {
+        tokio::spawn(one.holds.fail_copy(confirmed.confirm).map_err(problem)?);
+    } else {
+        let (one, scope) = desk.held(&id)?;
+        let failing = one.holds.let_fail(&scope, confirmed.confirm);
+        tokio::spawn(failing.map_err(problem)?);
+    }
     tracing::info!(
         hold = id,
         messages = confirmed.confirm,
         "an operator lets the held messages fail"
     );
-    // It may be a long queue: nobody need wait for the end of it.
-    tokio::spawn(failing);
     let body = json!({ "id": id, "failing": confirmed.confirm });
     Ok(http::json(StatusCode::ACCEPTED, body.to_string()))
 }
 
-fn problem(error: HoldError) -> Problem {
+pub(super) fn problem(error: HoldError) -> Problem {
     let status = match error {
         HoldError::NotHeld => StatusCode::NOT_FOUND,
         HoldError::OtherNumber { .. } => StatusCode::CONFLICT,

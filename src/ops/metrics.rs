@@ -102,7 +102,9 @@ fn read_account(desk: &AccountDesk, now: UnixMs) {
     let pace = desk.account.limiter.now();
     let scope = Scope::Account(desk.account.id.clone());
     let hold = desk.account.holding.hold(&scope);
-    let held = desk.account.held().is_some() || hold.is_some_and(|hold| hold.is_held());
+    let held = desk.account.held().is_some()
+        || desk.account.store_hold().is_some()
+        || hold.is_some_and(|hold| hold.is_held());
     gauge!("gateway_account_held", "account" => account()).set(flag(held));
     gauge!("gateway_breaker_open", "account" => account()).set(flag(desk.breaker.is_open()));
     gauge!("gateway_calls_started", "account" => account()).set(pace.started as f64);

@@ -5,6 +5,7 @@
 
 mod api;
 mod archived;
+mod back;
 mod door;
 mod follow;
 pub mod health;

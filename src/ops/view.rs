@@ -127,6 +127,7 @@ pub(super) fn account(desk: &AccountDesk, site: &Site) -> Value {
     let held = desk
         .account
         .held()
+        .or_else(|| desk.account.store_hold())
         .map(|hold| json!({ "reason": hold.reason, "since": time(hold.since) }));
     json!({
         "account": desk.account.id.as_str(),

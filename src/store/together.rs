@@ -1,8 +1,8 @@
 //! The part of the outbox's role that is about working together: leases, and what others did. Dull
 //! where one process has the store for itself.
 
-use super::{ClaimedMessage, LaneOf, Ledger, Outbox, Owner, PendingCallback, StoreError};
-use crate::domain::{AccountId, ChannelId};
+use super::{ClaimedMessage, LaneOf, Ledger, Outbox, Owner, PendingCallback, StoreError, WentBack};
+use crate::domain::{AccountId, ChannelId, UnixMs};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -49,6 +49,30 @@ impl Outbox {
         match self {
             Self::Embedded(_) => true,
             Self::Redis(store) => store.is_open(account),
+        }
+    }
+
+    /// Why the work of an account is held until an operator decides, if the store went back.
+    pub fn went_back(&self, account: &AccountId) -> Option<WentBack> {
+        match self {
+            Self::Embedded(_) => None,
+            Self::Redis(store) => store.went_back(account),
+        }
+    }
+
+    /// Hands the work of an account out again though the store went back. Whether it was held.
+    pub async fn open_again(&self, account: &AccountId) -> Result<bool, StoreError> {
+        match self {
+            Self::Embedded(_) => Ok(false),
+            Self::Redis(store) => store.open_again(account).await,
+        }
+    }
+
+    /// Fails what waited in the state that the store went back to; answers how many.
+    pub async fn fail_copy(&self, channel: &ChannelId, now: UnixMs) -> Result<usize, StoreError> {
+        match self {
+            Self::Embedded(_) => Ok(0),
+            Self::Redis(store) => store.fail_copy(channel, now).await,
         }
     }
 

@@ -5,6 +5,7 @@ use crate::domain::{
     Ages, Callback, ChannelId, Lane, Message, MsgId, OptOut, Phone, Refusal, UnixMs,
 };
 use secrecy::SecretString;
+use std::time::Duration;
 
 /// Why the store did not do it. Nothing was changed.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -72,6 +73,35 @@ pub struct CachedTemplates {
     pub fetched_at: UnixMs,
     /// The approved variants.
     pub variants: Vec<Variant>,
+}
+
+/// A store that went back to an older state, and not all of what was sent since could be put back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WentBack {
+    /// Since when sending is held.
+    pub since: UnixMs,
+    /// How far it went back at the least.
+    pub by: Duration,
+    /// How many messages waited in the older state; some may have been sent since.
+    pub waited: u64,
+    /// How many processes did not say what they sent.
+    pub silent: usize,
+}
+
+impl WentBack {
+    /// What happened, for people.
+    pub fn words(&self) -> String {
+        let far = match self.by.as_secs() {
+            0 => "an older state".to_owned(),
+            seconds => format!("a state at least {seconds} s older"),
+        };
+        let why = match self.silent {
+            0 => "not all that was sent since is remembered".to_owned(),
+            1 => "a gateway process that sent messages since does not answer".to_owned(),
+            some => format!("{some} gateway processes do not answer, and messages were sent since"),
+        };
+        format!("Redis went back to {far}, and {why}")
+    }
 }
 
 /// A message at the door.

@@ -6,7 +6,7 @@ use crate::harness::*;
 use crate::redis_failover::Name;
 use crate::redis_server::{Options, Redis, on_redis_only};
 use crate::replicas::{Stage, accept_all};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
 /// How long a roll call may take: whoever does not answer is waited for 15 s.
@@ -189,4 +189,99 @@ async fn r_52_who_died_with_redis_is_waited_for_and_no_longer() {
     let took = sends_again(&b, 10, CALLED).await;
     assert!(took > Duration::from_secs(14), "{took:?}");
     each_once(&stage, &b, 11).await;
+}
+
+/// Sixty messages waited in a copy. The first gateway sent some of them, the second the others, and the first dies
+/// before the copy is put back. The hold of the second.
+async fn held(stage: &Stage) -> (Gateway, Value) {
+    let [mut a, b] = pair(stage, "30").await;
+    accept_all(&b, 0..60).await;
+    let copy = stage.redis.copy();
+    stage.until_sent(60).await;
+    b.drained().await;
+    // waits because a gateway looks at what others did every 3 s, when it renews its lease
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    a.process.kill();
+    stage.redis.put_back(&copy);
+    let hold = until_within(CALLED, "sending is held", async || {
+        let (status, holds) = b.ops_get("/api/holds").await;
+        let hold = holds["items"][0].clone();
+        (status == 200 && hold.is_object()).then_some(hold)
+    })
+    .await;
+    assert_eq!(hold["id"], "store:default", "{hold}");
+    assert_eq!(hold["code"], "store_went_back", "{hold}");
+    assert!(
+        hold["words"].as_str().unwrap().contains("does not answer"),
+        "{hold}"
+    );
+    (b, hold)
+}
+
+#[tokio::test]
+async fn r_52_a_process_that_sent_and_died_leads_to_a_hold_and_what_waited_may_fail() {
+    on_redis_only!();
+    let stage = stage().await;
+    let (b, hold) = held(&stage).await;
+    let path = "/api/holds/store:default/fail";
+    until("an operator is told", async || {
+        let said = b.process.output();
+        (said.contains("store_went_back") && said.contains(path.trim_end_matches("/fail")))
+            .then_some(())
+    })
+    .await;
+    b.accept("m60", &number(60)).await;
+    let waits = b.message("m60").await;
+    assert_eq!(waits["why"]["code"], "store_went_back", "{waits}");
+    let account = b.account().await;
+    assert_eq!(account["why"]["code"], "store_went_back", "{account}");
+    assert_eq!(b.ready().await.0, 200);
+    // It is held over a restart too.
+    let b = b.restart(&stage.sandbox).await;
+    until("it is held still", async || {
+        (b.holds().await.len() == 1).then_some(())
+    })
+    .await;
+    let wrong = b.ops_send("POST", path, json!({ "confirm": 1 })).await;
+    assert_eq!(wrong.0, 409, "{wrong:?}");
+    let confirm = json!({ "confirm": hold["waiting"] });
+    assert_eq!(b.ops_send("POST", path, confirm).await.0, 202);
+    b.until_sent("m60").await;
+    let ledger = b.drained().await;
+    assert_eq!(ledger["lost"], 0, "{ledger}");
+    let counts = stage.sandbox.counts().await;
+    assert_eq!(counts["recipients_repeated"], 0, "{counts}");
+    let failed = ledger["failed"].as_u64().unwrap();
+    assert!((1..60).contains(&failed), "{ledger}");
+    assert!(b.holds().await.is_empty());
+    for n in 0..60 {
+        let id = format!("m{n}");
+        let message = b.message(&id).await;
+        if !is_sent(&message) {
+            assert_eq!(message["state"], "failed", "{message}");
+            assert_eq!(stage.sandbox.entries(&id).await[0]["error"]["code"], "7004");
+        }
+    }
+}
+
+#[tokio::test]
+async fn r_52_what_is_held_for_a_store_that_went_back_is_sent_when_it_is_released() {
+    on_redis_only!();
+    let stage = stage().await;
+    let (b, _) = held(&stage).await;
+    b.accept("m60", &number(60)).await;
+    let ledger = b.ledger().await;
+    assert!(ledger["held"].as_u64() > Some(1), "{ledger}");
+    let path = "/api/holds/store:default/release";
+    assert_eq!(b.ops_send("POST", path, json!({})).await.0, 202);
+    assert_eq!(b.ops_send("POST", path, json!({})).await.0, 404);
+    b.until_sent("m60").await;
+    let ledger = b.drained().await;
+    assert_eq!(ledger["accepted_by_provider"], 61, "{ledger}");
+    assert_eq!(ledger["lost"], 0, "{ledger}");
+    let said = b.process.output();
+    assert!(
+        said.contains("RESOLVED store_went_back") || said.contains("an operator released"),
+        "{said}"
+    );
 }

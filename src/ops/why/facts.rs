@@ -23,6 +23,8 @@ pub(in crate::ops) struct Site {
 #[derive(Debug, Clone, Default)]
 pub(in crate::ops) struct AccountFacts {
     pub(in crate::ops) id: String,
+    /// How the store went back, where an operator is to decide.
+    pub(in crate::ops) went_back: Option<Token>,
     pub(in crate::ops) no_token: Option<Token>,
     /// The hold of the account itself.
     pub(in crate::ops) held: Option<Held>,
@@ -40,7 +42,7 @@ pub(in crate::ops) struct Circuit {
     pub(in crate::ops) until: Option<UnixMs>,
 }
 
-/// Why there is no token to send with.
+/// Why an account has no token to send with, or its store went back.
 #[derive(Debug, Clone)]
 pub(in crate::ops) struct Token {
     pub(in crate::ops) reason: String,
@@ -83,6 +85,15 @@ pub(in crate::ops) struct Place {
     pub(in crate::ops) ahead: Option<u64>,
 }
 
+impl Token {
+    fn of(hold: crate::channel::Hold) -> Self {
+        Self {
+            reason: hold.reason,
+            since: hold.since,
+        }
+    }
+}
+
 impl Site {
     pub(in crate::ops) async fn read(desk: &Desk) -> Self {
         Self::of(desk, health::not_ready_lately(desk).await)
@@ -112,10 +123,8 @@ impl AccountFacts {
         });
         Self {
             id: account.id.to_string(),
-            no_token: account.held().map(|hold| Token {
-                reason: hold.reason,
-                since: hold.since,
-            }),
+            went_back: account.store_hold().map(Token::of),
+            no_token: account.held().map(Token::of),
             held: hold
                 .filter(Hold::is_held)
                 .map(|hold| held(&hold, desk, now)),

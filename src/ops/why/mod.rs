@@ -51,6 +51,7 @@ fn stopped(site: &Site, channel: Option<&ChannelFacts>, account: &AccountFacts) 
     stopping(site)
         .or_else(|| store(site))
         .or_else(|| paused(channel?))
+        .or_else(|| went_back(account))
         .or_else(|| no_token(account))
         .or_else(|| {
             held(
@@ -81,6 +82,18 @@ fn paused(channel: &ChannelFacts) -> Option<Reason> {
             "POST /api/channels/{id}/resume at the ops listener ends it"
         ))
     })
+}
+
+fn went_back(account: &AccountFacts) -> Option<Reason> {
+    let Token { reason, since } = account.went_back.as_ref()?;
+    let id = &account.id;
+    let words = format!("account {id} sends nothing: {reason}");
+    let cure = format!(
+        "POST /api/holds/store:{id}/release at the ops listener sends what waits, .../fail gives up what waited \
+         in that state"
+    );
+    let reason = Reason::of(Code::StoreWentBack, words);
+    Some(reason.since(*since).cured(cure))
 }
 
 fn no_token(account: &AccountFacts) -> Option<Reason> {

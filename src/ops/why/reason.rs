@@ -12,6 +12,8 @@ pub(in crate::ops) enum Code {
     StoreNotWritable,
     /// An operator paused the channel.
     Paused,
+    /// The store went back, and an operator is to decide.
+    StoreWentBack,
     /// The account has no token that the provider takes.
     NoToken,
     /// The provider answered alike to several messages.
@@ -30,9 +32,10 @@ pub(in crate::ops) enum Code {
 
 impl Code {
     /// Those that an account can have.
-    pub(in crate::ops) const OF_ACCOUNTS: [Self; 7] = [
+    pub(in crate::ops) const OF_ACCOUNTS: [Self; 8] = [
         Self::Draining,
         Self::StoreNotWritable,
+        Self::StoreWentBack,
         Self::NoToken,
         Self::Held,
         Self::CircuitOpen,
@@ -46,6 +49,7 @@ impl Code {
             Self::Draining => "draining",
             Self::StoreNotWritable => "store_not_writable",
             Self::Paused => "paused",
+            Self::StoreWentBack => "store_went_back",
             Self::NoToken => "no_token",
             Self::Held => "held",
             Self::CircuitOpen => "circuit_open",

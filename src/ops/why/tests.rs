@@ -46,12 +46,16 @@ fn hold(id: &str) -> Held {
 type Harm = (Code, fn(&mut Site, &mut ChannelFacts));
 
 /// From the reason that comes before all others to the one that comes after them.
-const HARMS: [Harm; 7] = [
+const HARMS: [Harm; 8] = [
     (Code::Draining, |site, _| site.stopping = true),
     (Code::StoreNotWritable, |site, _| {
         site.store = Some("no disk".into());
     }),
     (Code::Paused, |_, channel| channel.paused = true),
+    (Code::StoreWentBack, |_, channel| {
+        let (reason, since) = ("Redis went back".into(), at(-5));
+        channel.account.went_back = Some(Token { reason, since });
+    }),
     (Code::NoToken, |_, channel| {
         let (reason, since) = ("dead".into(), at(-5));
         channel.account.no_token = Some(Token { reason, since });
@@ -84,6 +88,10 @@ fn r_41_each_reason_says_what_happened_to_whom_and_what_ends_it() {
         (Code::Draining, "after its next start"),
         (Code::StoreNotWritable, "no disk"),
         (Code::Paused, "channel uk; POST /api/channels/uk/resume"),
+        (
+            Code::StoreWentBack,
+            "account acme sends nothing: Redis went back; POST /api/holds/store:acme/release",
+        ),
         (
             Code::NoToken,
             "account acme has no token to send with: dead",

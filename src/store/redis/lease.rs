@@ -125,7 +125,10 @@ impl Store {
             claims.into_iter().for_each(|claim| call.push(claim));
         }
         call.push(seen.others.len());
-        seen.others.into_iter().for_each(|one| call.push(one));
+        seen.others.into_iter().for_each(|(one, _)| call.push(one));
+        let channels: Vec<&str> = self.channels_of(home).map(ChannelId::as_str).collect();
+        call.push(channels.len());
+        channels.into_iter().for_each(|channel| call.push(channel));
         let ((back, stood, damaged), told): (Renewed, Told) =
             self.shared.link.run_beside(&call.0).await?;
         damage::tell(damaged.iter().map(Text::shown));

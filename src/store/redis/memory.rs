@@ -77,6 +77,8 @@ struct Kept {
     bytes: usize,
     /// Messages that got another number when they were put back.
     moved: HashMap<(AccountId, i64), i64>,
+    /// The last claim of each account of which something was forgotten.
+    forgotten: HashMap<AccountId, Arc<str>>,
 }
 
 impl Kept {
@@ -95,6 +97,14 @@ impl Kept {
                 .and_then(|key| self.entries.remove(&key))
             {
                 self.bytes -= entry.bytes();
+                let step = entry.attempt.step;
+                let last = self
+                    .forgotten
+                    .entry(entry.account)
+                    .or_insert_with(|| step.clone());
+                if *step > **last {
+                    *last = step;
+                }
             }
         }
         self.moved.clear();
@@ -157,6 +167,13 @@ impl Memory {
         }
         missing.sort_by(|(one, _), (other, _)| one.step.cmp(&other.step));
         missing
+    }
+
+    /// Whether all is remembered that a state of Redis that came so far may not know.
+    pub(super) fn reaches(&self, account: &AccountId, mark: &Mark) -> bool {
+        let kept = self.kept();
+        let forgotten = kept.forgotten.get(account);
+        forgotten.is_none_or(|step| **step <= *mark.own)
     }
 
     /// It has another number now.
@@ -276,5 +293,7 @@ mod tests {
         tokio::time::advance(2 * KEPT).await;
         assert!(missing(&memory, &mark("", 0)).is_empty());
         assert_eq!(memory.kept().bytes, 0);
+        assert!(memory.reaches(&account(), &mark("30", 0)));
+        assert!(!memory.reaches(&account(), &mark("29", 0)));
     }
 }

@@ -5,14 +5,15 @@
 //! Accepts, ends, events and callbacks go on meanwhile. The call is noticed by the scripts themselves (`is_open`,
 //! `is_as_seen` in lua/common.lua) and begun by whoever renews first.
 
+mod held;
 mod verdict;
 
 use super::memory::{Attempt, End};
 use super::standing::{Mark, Place, Told};
 use super::{Call, Home, Store};
 use crate::clock;
-use crate::domain::AccountId;
-use crate::store::{Settlement, StoreError};
+use crate::domain::{AccountId, UnixMs};
+use crate::store::{Settlement, StoreError, WentBack};
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -60,16 +61,35 @@ impl Store {
             // It was over before.
             return self.renew_one(home).await.map(drop);
         };
-        let Verdict::Open(silent) = roll.judge(now) else {
-            return Ok(());
+        let verdict = roll.judge(now);
+        let (silent, is_held) = match verdict {
+            _ if roll.held.is_some() => {
+                home.standing.hold(went_back(&roll));
+                return Ok(());
+            }
+            Verdict::Wait => return Ok(()),
+            Verdict::Open(silent) => (silent, false),
+            Verdict::Hold(silent) => (silent, true),
         };
-        let close = Call::new(&self.shared.scripts.close, home)
-            .arg(&run)
-            .arg(roll.began);
-        if self.shared.link.run_beside(&close.0).await? {
-            tell_of_the_end(home, now - roll.began, &silent);
+        if self.close(home, (&run, roll.began), is_held).await? {
+            tell_of_the_end(home, &roll, now, (silent, is_held));
         }
+        // Held, the next renewal says since when.
         self.renew_one(home).await.map(drop)
+    }
+
+    /// Ends a roll call. Whether it was still under way.
+    async fn close(
+        &self,
+        home: &Home,
+        (run, began): (&str, i64),
+        is_held: bool,
+    ) -> Result<bool, StoreError> {
+        let close = Call::new(&self.shared.scripts.close, home)
+            .arg(run)
+            .arg(began)
+            .arg(u8::from(is_held));
+        self.shared.link.run_beside(&close.0).await
     }
 
     /// Puts back what this server may have forgotten. Answers nothing where that is to be tried again.
@@ -110,7 +130,7 @@ impl Store {
                 }
             }
         }
-        let Some((now, lost, kept)) = self.say_all_is_back(home, run, held).await? else {
+        let Some((now, lost, kept)) = self.say_all_is_back(home, (run, mark), held).await? else {
             return Ok(None);
         };
         tracing::info!(account = %home.account, looked_at = missing.len(), ended = ends.len(),
@@ -156,7 +176,7 @@ impl Store {
     async fn say_all_is_back(
         &self,
         home: &Home,
-        run: &str,
+        (run, mark): (&str, &Mark),
         mut held: HashSet<u64>,
     ) -> Result<Option<(i64, u32, HashMap<String, String>)>, StoreError> {
         held.extend(self.shared.hands.known().1);
@@ -168,7 +188,13 @@ impl Store {
             .arg(clock::now().0)
             .arg(seen.own)
             .arg(seen.last)
-            .arg(renewal);
+            .arg(renewal)
+            .arg(u8::from(self.shared.memory.reaches(&home.account, mark)))
+            .arg(seen.known.len());
+        for (who, step) in seen.known {
+            call.push(who);
+            call.push(step);
+        }
         held.into_iter().for_each(|claim| call.push(claim));
         let answer: Option<_> = self.ask(&call).await?;
         if answer.is_some() {
@@ -221,13 +247,27 @@ impl Store {
     }
 }
 
-fn tell_of_the_end(home: &Home, took_ms: i64, silent: &[String]) {
-    if silent.is_empty() {
-        tracing::info!(account = %home.account, took_ms,
+fn went_back(roll: &Roll) -> WentBack {
+    let silent = roll.called.iter().filter(|one| !one.answered);
+    WentBack {
+        since: UnixMs(roll.held.unwrap_or_default()),
+        by: roll.back,
+        waited: roll.waited,
+        silent: silent.count(),
+    }
+}
+
+fn tell_of_the_end(home: &Home, roll: &Roll, now: i64, (silent, is_held): (usize, bool)) {
+    let (account, took_ms) = (&home.account, now - roll.began);
+    if is_held {
+        tracing::error!(%account, took_ms, silent, waited = roll.waited, back_s = roll.back.as_secs(),
+            "Redis went back to an older state, and not all that was sent since is known; sending is held");
+    } else if silent == 0 {
+        tracing::info!(%account, took_ms,
             "every gateway has put back what it remembers; Redis hands out work again");
     } else {
-        tracing::warn!(account = %home.account, took_ms, silent = silent.len(),
-            "gateway processes that shared this Redis did not answer; Redis hands out work again. If Redis went \
-             back to an older state, what they sent since may be sent once more");
+        tracing::warn!(%account, took_ms, silent,
+            "gateway processes that shared this Redis did not answer; it hands out work again, as it knows all that \
+             they were seen to send");
     }
 }

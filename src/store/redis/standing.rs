@@ -2,10 +2,16 @@
 //! and whether it hands out any. A server that is another one, or had come farther than it says, hands out
 //! nothing until the roll was called (`roll`).
 
+use crate::store::WentBack;
 use redis::{FromRedisValue, ParsingError, Value};
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::RwLock;
+
+/// Whose claim it was, nobody knows.
+const ANYBODY: &str = "*";
+/// Of so many processes the last claims are known.
+const MOST_KNOWN: usize = 64;
 
 /// How far a state of Redis came with the work of this process.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -44,7 +50,7 @@ pub(super) struct Told(
     pub(super) Place,
     pub(super) String,
     pub(super) String,
-    pub(super) Vec<String>,
+    pub(super) Vec<(String, String)>,
     pub(super) Mark,
     pub(super) (i64, HashMap<String, String>),
 );
@@ -78,10 +84,33 @@ pub(super) struct Seen {
     /// The last renewal that was begun, and the last whose answer came.
     pub(super) asked: u64,
     pub(super) heard: u64,
-    /// Who had a lease.
-    pub(super) others: Vec<String>,
+    /// Who had a lease, with their last claims.
+    pub(super) others: Vec<(String, String)>,
+    /// The last claims of all who had one, gone or not; `*` of somebody who was gone before this process came.
+    pub(super) known: HashMap<String, String>,
     /// No work is handed out, as far as is known.
     pub(super) is_shut: bool,
+    /// Nor will be until an operator decides.
+    pub(super) held: Option<WentBack>,
+}
+
+impl Seen {
+    /// Who claimed, up to where.
+    fn learn(&mut self, last: &str, living: &[(String, String)]) {
+        if self.run.is_empty() && living.iter().all(|(_, step)| **step < *last) {
+            self.known.insert(ANYBODY.into(), last.into());
+        }
+        for (who, step) in living.iter().filter(|(_, step)| !step.is_empty()) {
+            self.known.insert(who.clone(), step.clone());
+        }
+        while self.known.len() > MOST_KNOWN {
+            let first = self.known.iter().min_by_key(|(_, step)| (*step).clone());
+            let Some(first) = first.map(|(who, _)| who.clone()) else {
+                break;
+            };
+            self.known.remove(&first);
+        }
+    }
 }
 
 impl Standing {
@@ -96,6 +125,11 @@ impl Standing {
     /// Whether work is handed out, as far as is known.
     pub(super) fn is_open(&self) -> bool {
         !self.kept().is_shut
+    }
+
+    /// An operator is to decide.
+    pub(super) fn hold(&self, held: WentBack) {
+        self.kept().held = Some(held);
     }
 
     /// Redis handed out nothing.
@@ -141,6 +175,8 @@ impl Standing {
         if seen.is_shut {
             return false;
         }
+        seen.held = None;
+        seen.learn(last, living);
         seen.run.clone_from(run);
         seen.heard = seen.heard.max(renewal);
         if *last > seen.last {

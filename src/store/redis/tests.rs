@@ -410,7 +410,7 @@ async fn r_55_a_renewal_gives_back_what_never_came_to_hand_and_nothing_else() {
             .arg(seen.heard)
             .arg(lost.len());
         lost.iter().for_each(|claim| call.push(claim));
-        let call = call.arg(0).arg(0);
+        let call = call.arg(0).arg(0).arg(0);
         let ((back, ..), _): ((u32, bool, Vec<String>), Told) = store.ask(&call).await.unwrap();
         back
     };

@@ -385,3 +385,144 @@ async fn r_55_a_server_that_forgot_nothing_is_told_nothing_anew() {
     assert_eq!(second.state("m4").await, State::Accepted);
     second.check().await;
 }
+
+/// Two messages waited in a copy; the second process sent them since, and died. What the first one makes of it.
+async fn held() -> (std::rc::Rc<OnRedis>, World, World) {
+    let (redis, first, second) = pair();
+    renewed([&first, &second]).await;
+    for n in 1..=2 {
+        first.accept(&format!("m{n}"), n, 0).await;
+    }
+    let copy = redis.copy().await;
+    for (n, taken) in (1..).zip(second.claim(1).await) {
+        second.settle(&taken, receipt(&format!("P{n}")), 1).await;
+    }
+    renewed([&first, &second]).await;
+    redis
+        .put_back(&copy, On::Another, [&first, &second])
+        .await;
+    first.store.renew().await.unwrap();
+    assert_eq!(first.store.went_back(&account()), None, "it may be slow");
+    let silent = format!("HSET gw:{{acc}}:roll w:{} 1", redis.replica(1));
+    redis.say(&silent).await;
+    // The first one ends the roll call, the second one is told what came of it.
+    for _ in 0..2 {
+        first.store.renew().await.unwrap();
+    }
+    (redis, first, second)
+}
+
+#[tokio::test]
+async fn r_52_what_a_process_sent_that_died_is_held_until_an_operator_releases_it() {
+    let (redis, first, second) = held().await;
+    let back = first.store.went_back(&account()).unwrap();
+    assert_eq!((back.waited, back.silent), (2, 1));
+    assert!(back.since.0 > 0);
+    assert!(first.claim(2).await.is_empty());
+    assert_eq!(first.accept("m3", 3, 2).await, Accepted::Stored);
+    // A further restart ends nothing, nor does a new process.
+    redis.restarted([&first, &second]).await;
+    let third = World {
+        store: redis.open(),
+        home: redis.clone(),
+    };
+    for world in [&first, &third] {
+        redis
+            .say(&format!("HSET gw:{{acc}}:roll w:{} 1", redis.replica(1)))
+            .await;
+        world.store.renew().await.unwrap();
+    }
+    redis
+        .say(&format!("HSET gw:{{acc}}:roll w:{} 1", redis.replica(1)))
+        .await;
+    for world in [&first, &third] {
+        world.store.renew().await.unwrap();
+        let still = world.store.went_back(&account()).unwrap();
+        assert_eq!((still.waited, still.since), (2, back.since));
+        assert!(world.claim(3).await.is_empty());
+    }
+    assert!(third.store.open_again(&account()).await.unwrap());
+    assert!(!third.store.open_again(&account()).await.unwrap());
+    first.store.renew().await.unwrap();
+    assert_eq!(first.store.went_back(&account()), None);
+    assert_eq!(first.claim(4).await.len(), 3);
+    first.check().await;
+}
+
+#[tokio::test]
+async fn r_52_what_waited_in_the_older_state_fails_and_what_came_since_is_sent() {
+    let (_redis, first, second) = held().await;
+    assert_eq!(first.accept("m3", 3, 2).await, Accepted::Stored);
+    assert_eq!(first.store.fail_copy(&channel("a"), at(3)).await.unwrap(), 2);
+    assert_eq!(first.store.fail_copy(&channel("a"), at(3)).await.unwrap(), 0);
+    assert_eq!(first.statuses(3).await, ["m1 failed", "m2 failed"]);
+    assert!(first.store.open_again(&account()).await.unwrap());
+    let taken = first.claim(4).await;
+    assert_eq!(taken.len(), 1);
+    assert_eq!(taken[0].message.msg_id.as_str(), "m3");
+    assert_eq!(
+        first.store.fail_copy(&channel("a"), at(5)).await.unwrap(),
+        0,
+        "nothing is held"
+    );
+    // Evidence still counts: it was sent.
+    first.event("P1", Status::Delivered, Some(1), 6).await;
+    assert_eq!(first.state("m1").await, State::Accepted);
+    assert_eq!(first.state("m2").await, State::Failed);
+    // It was not dead after all.
+    second.store.renew().await.unwrap();
+    second.until_state("m2", State::Accepted).await;
+    first.check().await;
+}
+
+/// Where nothing waits nothing can be sent twice.
+#[tokio::test]
+async fn r_52_a_store_that_is_empty_is_held_for_nobody() {
+    let (redis, first, second) = pair();
+    renewed([&first, &second]).await;
+    second.sent("m1", 1, "P1", 0).await;
+    renewed([&first, &second]).await;
+    redis
+        .put_back(&Copy(Vec::new()), On::Another, [&first, &second])
+        .await;
+    for _ in 0..2 {
+        first.store.renew().await.unwrap();
+        let silent = format!("HSET gw:{{acc}}:roll w:{} 1", redis.replica(1));
+        redis.say(&silent).await;
+    }
+    first.store.renew().await.unwrap();
+    assert!(first.is_open());
+    assert_eq!(first.store.went_back(&account()), None);
+}
+
+/// Everybody who sent left in order, and a new process came: it knows that somebody claimed later than the copy says.
+#[tokio::test]
+async fn r_52_what_was_sent_by_who_left_before_the_copy_was_put_back_is_held() {
+    let (redis, first, second) = pair();
+    renewed([&first, &second]).await;
+    first.accept("m1", 1, 0).await;
+    first.accept("m2", 2, 0).await;
+    let copy = redis.copy().await;
+    for (n, taken) in (1..).zip(second.claim(1).await) {
+        second.settle(&taken, receipt(&format!("P{n}")), 1).await;
+    }
+    for world in [&first, &second] {
+        world.store.leave(&[]).await.unwrap();
+    }
+    let third = World {
+        store: redis.open(),
+        home: redis.clone(),
+    };
+    third.store.renew().await.unwrap();
+    redis.put_back(&copy, On::Another, [&third, &third]).await;
+    third.store.renew().await.unwrap();
+    for n in 0..2 {
+        let silent = format!("HSET gw:{{acc}}:roll w:{} 1", redis.replica(n));
+        redis.say(&silent).await;
+    }
+    for _ in 0..2 {
+        third.store.renew().await.unwrap();
+    }
+    assert!(third.store.went_back(&account()).is_some());
+    assert!(third.claim(2).await.is_empty());
+}

@@ -34,8 +34,11 @@
 --   gate                the server (`run_id`) that hands out work; roll: and a server while the roll is called
 --   did                 hash: replica -> the step of its last claim, * the same of anybody; n: and a replica -> its
 --                       last renewal
---   roll                hash: run, began; w: and a replica that is called -> when it was last alive, a: and one that
---                       put back what it remembers
+--   roll                hash: run, began; waiting, cut, last: how many waited then, the last number, the last claim;
+--                       seen: the last claim that anybody saw; w: and a replica that is called -> when it was
+--                       last alive, a: and one that put back what it remembers, l: and one that does not remember
+--                       all, o: and a replica (*: unknown) -> a claim of it that this state does not know; stage,
+--                       held: an operator decides, since when
 -- Kept by others: pace, calls (pace.lua), token, templates, lock:NAME.
 local P = KEYS[1]
 local HISTORY_LIMIT = 16384

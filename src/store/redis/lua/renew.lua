@@ -3,10 +3,10 @@
 -- work, or did not come as far as this process saw it come, calls the roll instead.
 -- replica, life (ms), now, the last claim it has made, the last claims that it has seen (its own, anybody's),
 -- the server that it knows, this renewal, the last one whose answer it heard; then, each after their number,
--- claims whose answer was lost, claims it knows of, and who else had a lease.
+-- claims whose answer was lost, claims it knows of, who else had a lease, and the channels of the account.
 -- Answers how much went back, whether the lease stood until now, which keys are damaged; then where it stands (0
 -- work is handed out, 1 what this process remembers is to be put back, 2 that is done, others are waited for),
--- the server, anybody's last claim, who has a lease, the process' last claim and renewal that the server knew,
+-- the server, anybody's last claim, who has a lease with their last claims, the process' last claim and renewal that the server knew,
 -- the time and the roll.
 local replica, life, now, last = ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
 local own, seen, run, renewal, heard = unpack(ARGV, 5, 9)
@@ -20,7 +20,7 @@ local function next_set()
   at = ends + 1
   return set
 end
-local lost, known, others = next_set(), next_set(), next_set()
+local lost, known, others, channels = next_set(), next_set(), next_set(), next_set()
 
 -- Of a callback: a claim made after this was asked for is not of our business.
 local function is_unknown(claim)
@@ -71,6 +71,31 @@ local function prune()
   end
 end
 
+local function waiting()
+  local n = 0
+  for channel in pairs(channels) do
+    for _, queue in ipairs({ 'q:', 'rq:', 'aq:' }) do n = n + call('ZCARD', P .. queue .. channel) end
+  end
+  return n
+end
+
+-- What is held stays held. What waits now, up to which number and after which claim, is what waited in the state
+-- that the server went back to, if it did.
+local function begin(roll, here, time)
+  local before = {}
+  for field, value in pairs_of(roll) do before[field] = value end
+  if before.stage ~= 'held' then
+    before = { waiting = waiting(), cut = text_at(P .. 'seq') or '0',
+      last = call('HGET', P .. 'did', '*') or '', seen = '' }
+  end
+  call('DEL', roll)
+  call('HSET', roll, 'run', here, 'began', time, 'waiting', before.waiting or 0, 'cut', before.cut or '0',
+    'last', before.last or '', 'seen', before.seen or '')
+  if before.stage then call('HSET', roll, 'stage', before.stage, 'held', before.held or time) end
+  for _, one in ipairs(call('ZRANGE', P .. 'replicas', 0, -1)) do call('HSET', roll, 'w:' .. one, time) end
+  for one in pairs(others) do call('HSET', roll, 'w:' .. one, time) end
+end
+
 local function stand(here, is_sound)
   local gate, roll = call('GET', P .. 'gate'), P .. 'roll'
   if is_sound and (not gate or gate == here) then
@@ -80,10 +105,7 @@ local function stand(here, is_sound)
   end
   local time, shut = whole(redis_ms()), 'roll:' .. here
   if gate ~= shut or call('HGET', roll, 'run') ~= here then
-    call('DEL', roll)
-    call('HSET', roll, 'run', here, 'began', time)
-    for _, one in ipairs(call('ZRANGE', P .. 'replicas', 0, -1)) do call('HSET', roll, 'w:' .. one, time) end
-    for one in pairs(others) do call('HSET', roll, 'w:' .. one, time) end
+    begin(roll, here, time)
     call('SET', P .. 'gate', shut)
   end
   call('HSET', roll, 'w:' .. replica, time)
@@ -104,6 +126,9 @@ if place == OPEN then
   prune()
   give_back()
 end
-local living = call('ZRANGEBYSCORE', P .. 'replicas', redis_ms(), '+inf')
+local living = {}
+for at, one in ipairs(call('ZRANGEBYSCORE', P .. 'replicas', redis_ms(), '+inf')) do
+  living[at] = { one, call('HGET', P .. 'did', one) or '' }
+end
 return { { back, stood, damage },
   { place, here, did[3] or '', living, { did[1] or '', known_renewal }, { redis_ms(), call('HGETALL', P .. 'roll') } } }

@@ -1,0 +1,79 @@
+//! What an operator can do about a store that went back: send all that waits, or let fail what waited in the older
+//! state.
+
+use super::{HoldError, Holds, LOOK_EVERY};
+use crate::clock;
+use crate::store::{StoreError, WentBack};
+use tokio::time::sleep;
+
+impl Holds {
+    /// How the store of this account went back, if an operator is to decide.
+    pub fn went_back(&self) -> Option<WentBack> {
+        let Self { shared } = self;
+        shared.outbox.store.went_back(&shared.account.id)
+    }
+
+    /// An operator lets all go that waits.
+    ///
+    /// # Errors
+    /// When nothing is held, or the store cannot be written.
+    pub async fn open_store(&self) -> Result<(), BackError> {
+        let back = self.went_back().ok_or(HoldError::NotHeld)?;
+        let account = &self.shared.account.id;
+        if !self.shared.outbox.store.open_again(account).await? {
+            return Err(HoldError::NotHeld.into());
+        }
+        tracing::info!(%account, waiting = back.waited,
+            "an operator released what waited in the state that Redis went back to");
+        Ok(())
+    }
+
+    /// An operator lets fail what waited in the older state. Then all else is sent. Returns at once what is to be
+    /// done, as [`Self::let_fail`] does.
+    ///
+    /// # Errors
+    /// When nothing is held, or another number is confirmed than waited.
+    pub fn fail_copy(
+        &self,
+        confirm: usize,
+    ) -> Result<impl Future<Output = ()> + Send + use<>, HoldError> {
+        let back = self.went_back().ok_or(HoldError::NotHeld)?;
+        let waiting = usize::try_from(back.waited).unwrap_or(usize::MAX);
+        if confirm != waiting {
+            return Err(HoldError::OtherNumber { waiting });
+        }
+        let this = self.clone();
+        Ok(async move {
+            while let Err(error) = this.fail_all_of_copy().await {
+                tracing::warn!(%error, "an operator lets messages fail, but the store cannot be written; \
+                    the gateway tries again every second");
+                sleep(LOOK_EVERY).await;
+            }
+        })
+    }
+
+    async fn fail_all_of_copy(&self) -> Result<(), StoreError> {
+        let (account, outbox) = (&self.shared.account.id, &self.shared.outbox);
+        let mut failed = 0;
+        for channel in &self.shared.channels {
+            failed += outbox.store.fail_copy(channel, clock::now()).await?;
+            outbox.ring(channel);
+        }
+        outbox.store.open_again(account).await?;
+        tracing::info!(%account, failed,
+            "an operator let fail what waited in the state that Redis went back to; MoEngage is told, and all \
+             else is sent");
+        Ok(())
+    }
+}
+
+/// Why an operator's wish about a store that went back is not done.
+#[derive(Debug, thiserror::Error)]
+pub enum BackError {
+    /// It is not as the operator thinks.
+    #[error(transparent)]
+    Hold(#[from] HoldError),
+    /// The store cannot be written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}

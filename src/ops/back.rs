@@ -1,0 +1,45 @@
+//! A store that went back, among what is held.
+
+use super::holds;
+use super::problem::Problem;
+use super::{AccountDesk, Desk, view};
+use crate::hold::BackError;
+use axum::http::StatusCode;
+use serde_json::{Value, json};
+
+/// How it is called among what is held.
+fn id(desk: &AccountDesk) -> String {
+    format!("store:{}", desk.account.id)
+}
+
+pub(super) fn shown(desk: &AccountDesk) -> Option<Value> {
+    let back = desk.holds.went_back()?;
+    Some(json!({
+        "id": id(desk),
+        "scope": "store",
+        "name": desk.account.id.as_str(),
+        "code": "store_went_back",
+        "words": back.words(),
+        "since": view::time(back.since),
+        "next_trial": null,
+        "waiting": back.waited,
+    }))
+}
+
+/// The account whose store is meant by this id; nothing where it is the id of another hold.
+pub(super) fn account<'a>(desk: &'a Desk, named: &str) -> Result<Option<&'a AccountDesk>, Problem> {
+    if !named.starts_with("store:") {
+        return Ok(None);
+    }
+    let mut all = desk.shared.accounts.iter();
+    let found = all.find(|one| id(one) == named && one.holds.went_back().is_some());
+    let absent = || Problem::not_found(format!("nothing is held as {named:?} now"));
+    found.ok_or_else(absent).map(Some)
+}
+
+pub(super) fn problem(error: BackError) -> Problem {
+    match error {
+        BackError::Hold(error) => holds::problem(error),
+        BackError::Store(error) => Problem::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
+    }
+}

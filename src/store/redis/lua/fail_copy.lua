@@ -1,0 +1,27 @@
+-- An operator gives up what waited in the state that Redis went back to: it may have been sent. What was accepted
+-- since, which has a later number, stays.
+-- queue, channel, how many to pass over, most, now, the refusal as JSON and in words. Answers nothing where nothing
+-- is held; else how many failed, how many stay of those looked at, how many these were, and what was folded.
+local queue, channel, from, most, now, refusal, text = unpack(ARGV, 1, 7)
+local roll = call('HMGET', P .. 'roll', 'stage', 'cut', 'last')
+if roll[1] ~= 'held' then return false end
+local cut, begun = tonumber(roll[2] or '0') or 0, roll[3] ~= '' and roll[3] or '0'
+local failed, stay = 0, 0
+local ids = call('ZRANGE', P .. queue .. channel, from, from + most - 1)
+for _, id in ipairs(ids) do
+  local m = fields(id, 'mi', 's', 'to')
+  local state = state_in(id, STATE.queued, m[2])
+  if state == STATE.queued and (tonumber(id) or 0) > cut then
+    stay = stay + 1
+  else
+    dequeue(id, channel)
+    if state == STATE.queued then
+      -- As after an attempt whose outcome nobody knows: evidence still counts, and it is not sent once more.
+      call('HSET', key_m(id), 'rs', 1, 'ta', begun, 'pf', UNCLEAR)
+      if m[3] then call('SADD', P .. 'x:' .. m[3], id) end
+      fail(id, channel, 'worker', m[1], state, refusal, text, now)
+      failed = failed + 1
+    end
+  end
+end
+return { failed, stay, #ids, answer() }

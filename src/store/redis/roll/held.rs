@@ -1,0 +1,91 @@
+//! What an operator can do about a store that went back: hand out what waited in the older state, or give it up.
+
+use super::super::events::{Fold, add};
+use super::super::{Call, Home, Store};
+use super::verdict::Roll;
+use crate::domain::{AccountId, ChannelId, UnixMs};
+use crate::store::{Folded, StoreError, WentBack, refusals, row};
+use std::collections::HashMap;
+
+/// Messages given up in one step.
+const AT_ONCE: usize = 500;
+
+impl Store {
+    /// Why an operator is to decide about an account, if so.
+    pub fn went_back(&self, account: &AccountId) -> Option<WentBack> {
+        self.of_account(account)?.standing.seen().held
+    }
+
+    fn of_account(&self, account: &AccountId) -> Option<&Home> {
+        let mut homes = self.shared.accounts.iter();
+        homes.find(|home| home.account == *account)
+    }
+
+    /// Work is handed out again: what waits is sent. Whether it was held.
+    pub async fn open_again(&self, account: &AccountId) -> Result<bool, StoreError> {
+        let Some(home) = self.of_account(account) else {
+            return Ok(false);
+        };
+        let mut ask = redis::cmd("HGETALL");
+        ask.arg(format!("{}roll", home.prefix));
+        let kept: HashMap<String, String> = self.shared.link.command_beside(&ask).await?;
+        let held = Roll::read(&kept).filter(|roll| roll.held.is_some());
+        let (Some(roll), Some(run)) = (held, kept.get("run")) else {
+            return Ok(false);
+        };
+        let was_held = self.close(home, (run, roll.began), false).await?;
+        self.renew_one(home).await?;
+        Ok(was_held)
+    }
+
+    /// Fails what waited in the older state of a channel while that is held; what was accepted since stays. Answers
+    /// how many.
+    pub async fn fail_copy(&self, channel: &ChannelId, now: UnixMs) -> Result<usize, StoreError> {
+        let mut failed = 0;
+        for queue in ["q:", "rq:", "aq:"] {
+            let mut from = 0;
+            loop {
+                let Some((some, stay, looked)) =
+                    self.fail_some(channel, (queue, from), now).await?
+                else {
+                    return Ok(failed);
+                };
+                failed += some;
+                from += stay;
+                if looked < AT_ONCE {
+                    break;
+                }
+            }
+        }
+        Ok(failed)
+    }
+
+    async fn fail_some(
+        &self,
+        channel: &ChannelId,
+        (queue, from): (&str, usize),
+        now: UnixMs,
+    ) -> Result<Option<(usize, usize, usize)>, StoreError> {
+        let refusal = refusals::outcome_unknown();
+        let call = Call::new(&self.shared.scripts.fail_copy, self.home(channel)?)
+            .arg(queue)
+            .arg(channel.as_str())
+            .arg(from)
+            .arg(AT_ONCE)
+            .arg(now.0)
+            .arg(row::write_refusal(&refusal))
+            .arg(refusal.to_string());
+        let Some((failed, stay, looked, fold)): Option<(i64, usize, usize, Fold)> =
+            self.take(&call).await?
+        else {
+            return Ok(None);
+        };
+        add(&mut Folded::default(), fold);
+        self.shared.ledgers.change(channel, |ledger| {
+            ledger.queued -= failed;
+            ledger.failed += failed;
+        });
+        let failed = usize::try_from(failed).unwrap_or_default();
+        Ok(Some((failed, stay, looked)))
+    }
+}
