@@ -354,6 +354,7 @@ async fn r_57_without_one_command_a_script_does_nothing_and_with_it_all() {
         "recall",
         "answer",
         "close",
+        "fail_copy",
     ];
     let scripts: BTreeSet<String> = names
         .map(|name| name.trim_end_matches(".lua").to_owned())
