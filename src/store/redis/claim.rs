@@ -89,7 +89,7 @@ impl Store {
                 return Ok(());
             }
             Err(error) => {
-                self.shared.hands.lose(claim);
+                self.shared.hands.lose(&home.account, claim);
                 return Err(error);
             }
         };

@@ -258,7 +258,7 @@ impl Denied {
         self.accept("m6", 6).await;
         let claimed = self.claim().await;
         // As if the answer had been lost.
-        self.store.shared.hands.lose(claimed.claim);
+        self.store.lose(&words::account(), claimed.claim);
         self.whole("renew", async |store| store.renew().await).await;
         let failed = self
             .whole("fail_queued", async |store| {

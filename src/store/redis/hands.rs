@@ -26,9 +26,17 @@ struct Kept {
     /// Claims under way, and claims of which something is not settled yet, with what that is.
     claims: HashMap<u64, HashSet<i64>>,
     /// Claims of messages whose answer never came, the oldest first, with when that was given up.
-    lost: VecDeque<(u64, Instant)>,
+    lost: VecDeque<Lost>,
     /// Callbacks that are not settled yet, by the account whose numbers they bear, with their claims.
     callbacks: HashMap<(AccountId, i64), u64>,
+}
+
+/// A claim of messages whose answer never came.
+#[derive(Debug)]
+struct Lost {
+    account: AccountId,
+    claim: u64,
+    at: Instant,
 }
 
 impl Default for Kept {
@@ -67,10 +75,14 @@ impl Hands {
     }
 
     /// The answer to a claim of messages never came: whatever it took, or takes yet, was not begun.
-    pub(super) fn lose(&self, claim: u64) {
+    pub(super) fn lose(&self, account: &AccountId, claim: u64) {
         let mut kept = self.kept();
         kept.claims.remove(&claim);
-        kept.lost.push_back((claim, Instant::now()));
+        kept.lost.push_back(Lost {
+            account: account.clone(),
+            claim,
+            at: Instant::now(),
+        });
         if kept.lost.len() > MOST_LOST {
             kept.lost.pop_front();
         }
@@ -78,9 +90,14 @@ impl Hands {
 
     /// The claims of messages whose answer never came.
     pub(super) fn lost(&self) -> Vec<u64> {
-        let mut kept = self.kept();
-        kept.lost.retain(|(_, at)| at.elapsed() < LATE);
-        kept.lost.iter().map(|(claim, _)| *claim).collect()
+        let kept = self.kept();
+        kept.lost.iter().map(|lost| lost.claim).collect()
+    }
+
+    /// A renewal gave back what lost claims of this account took, and there was nothing left of any.
+    pub(super) fn gave_back(&self, account: &AccountId) {
+        let is_over = |lost: &Lost| lost.account == *account && lost.at.elapsed() >= LATE;
+        self.kept().lost.retain(|lost| !is_over(lost));
     }
 
     /// One of a claim is settled. Whether it was not before.

@@ -4,7 +4,7 @@
 //! lease ran out is taken over by whoever sweeps next.
 
 use super::damage::{self, Text};
-use super::standing::Told;
+use super::standing::{Place, Told};
 use super::{Call, Home, Store};
 use crate::clock;
 use crate::domain::{AccountId, ChannelId, UnixMs};
@@ -12,6 +12,7 @@ use crate::store::{ClaimedMessage, Folded, LaneOf, PendingCallback, StoreError};
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 /// How long a lease lasts (DESIGN section 6).
@@ -85,24 +86,26 @@ impl Store {
 
     /// As if the answer to a claim had been lost.
     #[cfg(test)]
-    pub(in crate::store) fn lose(&self, claim: u64) {
-        self.shared.hands.lose(claim);
+    pub(in crate::store) fn lose(&self, account: &AccountId, claim: u64) {
+        self.shared.hands.lose(account, claim);
     }
 
     /// Renews the lease of every account.
     pub async fn renew(&self) -> Result<(), StoreError> {
         // First: what is given back is stamped.
         self.follow_clock().await?;
-        let mut renewed = Ok(());
+        // One account's trouble is not another's, nor does one wait for what another puts back.
+        let mut all = JoinSet::new();
         for home in &self.shared.accounts {
-            // One account's trouble is not another's.
-            let kept = match self.renew_one(home).await {
-                Ok(told) => self.answer(home, told).await,
-                Err(error) => Err(error),
-            };
-            renewed = kept.and(renewed);
+            all.spawn(self.clone().renew_and_answer(home.clone()));
         }
-        renewed
+        let renewed = all.join_all().await;
+        renewed.into_iter().find(Result::is_err).unwrap_or(Ok(()))
+    }
+
+    async fn renew_and_answer(self, home: Home) -> Result<(), StoreError> {
+        let told = self.renew_one(&home).await?;
+        self.answer(&home, told).await
     }
 
     pub(super) async fn renew_one(&self, home: &Home) -> Result<Told, StoreError> {
@@ -137,6 +140,9 @@ impl Store {
             // It may have gone and come back unseen.
             self.channels_of(home)
                 .for_each(|channel| self.shared.ledgers.ring(channel));
+        }
+        if back == 0 && told.0 == Place::Open {
+            self.shared.hands.gave_back(&home.account);
         }
         if back > 0 {
             tracing::warn!(account = %home.account, entries = back,

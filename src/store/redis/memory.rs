@@ -145,6 +145,12 @@ impl Memory {
         }
     }
 
+    /// How it ended, if it did.
+    pub(super) fn end_of(&self, (claim, handle): (u64, i64)) -> Option<End> {
+        let kept = self.kept();
+        kept.entries.get(&(claim, handle))?.end.clone()
+    }
+
     /// Redis was told of the end before this renewal was begun.
     pub(super) fn stored(&self, (claim, handle): (u64, i64), by: u64) {
         if let Some(entry) = self.kept().entries.get_mut(&(claim, handle)) {

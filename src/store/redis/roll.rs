@@ -63,7 +63,8 @@ impl Store {
         };
         let verdict = roll.judge(now);
         let (silent, is_held) = match verdict {
-            _ if roll.held.is_some() => {
+            // Who did not answer may come back and say what it sent.
+            _ if roll.held.is_some() && roll.is_unsaid => {
                 home.standing.hold(went_back(&roll));
                 return Ok(());
             }
@@ -110,7 +111,10 @@ impl Store {
             let Some(answers) = self.recall(home, (run, mark), some).await? else {
                 return Ok(None);
             };
-            for ((attempt, end), (number, is_ours)) in some.iter().zip(answers) {
+            for ((attempt, _), (number, is_ours)) in some.iter().zip(answers) {
+                // One that came before this step found no row, or not its own, and was not written.
+                let key = (attempt.claim, attempt.handle);
+                let end = self.shared.memory.end_of(key);
                 self.remember_number(home, attempt, number);
                 if is_ours {
                     held.insert(attempt.claim);
@@ -118,13 +122,11 @@ impl Store {
                 match end {
                     // A receipt counts whoever has it now.
                     Some(end) if is_ours || matches!(end.0, Settlement::Accepted { .. }) => {
-                        ends.push((attempt.clone(), end.clone()));
+                        ends.push((attempt.clone(), end));
                     }
                     Some(_) => {
                         let by = home.standing.next_renewal();
-                        self.shared
-                            .memory
-                            .stored((attempt.claim, attempt.handle), by);
+                        self.shared.memory.stored(key, by);
                     }
                     None => {}
                 }
@@ -136,7 +138,8 @@ impl Store {
         tracing::info!(account = %home.account, looked_at = missing.len(), ended = ends.len(),
             nobody_knows = lost, "Redis was restarted, replaced or went back to an older state; what this gateway \
             remembers of its sends was put back");
-        tokio::spawn(self.clone().store_ends(home.clone(), ends));
+        let storing = self.clone().store_ends(home.clone(), ends);
+        home.standing.ending.spawn(storing);
         Ok(Some((now, kept)))
     }
 
@@ -237,7 +240,8 @@ impl Store {
         let answered = async {
             let told = self.renew_one(home).await?;
             self.answer(home, told).await?;
-            drop(home.standing.ends.lock().await);
+            home.standing.ending.close();
+            home.standing.ending.wait().await;
             Ok::<_, StoreError>(())
         };
         if !matches!(timeout(LEAVING, answered).await, Ok(Ok(()))) {

@@ -7,6 +7,7 @@ use redis::{FromRedisValue, ParsingError, Value};
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::RwLock;
+use tokio_util::task::TaskTracker;
 
 /// Whose claim it was, nobody knows.
 const ANYBODY: &str = "*";
@@ -69,8 +70,10 @@ pub(super) struct Standing {
     seen: Mutex<Seen>,
     /// Held by claims until what they took is remembered; whoever puts back what is remembered waits for them.
     pub(super) claims: RwLock<()>,
-    /// Held while ends are stored again that Redis forgot; whoever leaves waits for that.
+    /// Held while ends are stored again that Redis forgot: one batch of them after the other.
     pub(super) ends: tokio::sync::Mutex<()>,
+    /// The same; whoever leaves waits until there are none.
+    pub(super) ending: TaskTracker,
 }
 
 #[derive(Debug, Clone, Default)]

@@ -184,7 +184,7 @@ async fn a_damaged_attempt_does_not_stop_who_takes_over() {
 /// As if the answer to the claim had been lost.
 async fn lose_the_claim(home: &OnRedis, world: &World) {
     if let Outbox::Redis(store) = &world.store {
-        store.lose(1);
+        store.lose(&account(), 1);
     }
     let held = home.say("KEYS gw:{acc}:att:*").await;
     let replica = held.rsplit(':').next().unwrap();

@@ -495,6 +495,31 @@ async fn r_52_a_store_that_is_empty_is_held_for_nobody() {
     assert_eq!(first.store.went_back(&account()), None);
 }
 
+/// What came since a wipe was sent by nobody, however much was sent before.
+#[tokio::test]
+async fn r_52_what_came_after_a_wipe_is_sent_though_somebody_does_not_answer() {
+    let (redis, first, second) = pair();
+    renewed([&first, &second]).await;
+    second.sent("m1", 1, "P1", 0).await;
+    renewed([&first, &second]).await;
+    redis
+        .put_back(&Copy(Vec::new()), On::Another, [&first, &second])
+        .await;
+    // By the clock of Redis, as a message that comes now.
+    let now = crate::clock::now();
+    let (channel, account, message) = (channel("a"), account(), message("m2", 2));
+    let accepted = first.store.accept(&channel, &account, &message, now);
+    assert_eq!(accepted.await.unwrap(), Accepted::Stored);
+    for _ in 0..2 {
+        first.store.renew().await.unwrap();
+        let silent = format!("HSET gw:{{acc}}:roll w:{} 1", redis.replica(1));
+        redis.say(&silent).await;
+    }
+    first.store.renew().await.unwrap();
+    assert!(first.is_open());
+    assert_eq!(first.store.went_back(&account), None);
+}
+
 /// Everybody who sent left in order, and a new process came: it knows that somebody claimed later than the copy says.
 #[tokio::test]
 async fn r_52_what_was_sent_by_who_left_before_the_copy_was_put_back_is_held() {

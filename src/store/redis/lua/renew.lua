@@ -71,10 +71,23 @@ local function prune()
   end
 end
 
-local function waiting()
+-- Whether one of a queue came before the last claim that was seen: messages and claims are numbered by one clock.
+local function is_old(queue)
+  for _, id in ipairs(call('ZRANGE', queue, 0, 99)) do
+    if #id == #seen and id < seen then return true end
+  end
+  return false
+end
+
+-- How many wait that may have been sent. A server that knows of no claim was wiped, or is older than any; what
+-- it was given since the last claim that was seen was sent by nobody.
+local function waiting(last)
   local n = 0
   for channel in pairs(channels) do
-    for _, queue in ipairs({ 'q:', 'rq:', 'aq:' }) do n = n + call('ZCARD', P .. queue .. channel) end
+    for _, queue in ipairs({ 'q:', 'rq:', 'aq:' }) do
+      local key = P .. queue .. channel
+      if last ~= '' or is_old(key) then n = n + call('ZCARD', key) end
+    end
   end
   return n
 end
@@ -85,13 +98,19 @@ local function begin(roll, here, time)
   local before = {}
   for field, value in pairs_of(roll) do before[field] = value end
   if before.stage ~= 'held' then
-    before = { waiting = waiting(), cut = text_at(P .. 'seq') or '0',
-      last = call('HGET', P .. 'did', '*') or '', seen = '' }
+    local last = call('HGET', P .. 'did', '*') or ''
+    before = { waiting = waiting(last), cut = text_at(P .. 'seq') or '0', last = last, seen = '' }
   end
   call('DEL', roll)
   call('HSET', roll, 'run', here, 'began', time, 'waiting', before.waiting or 0, 'cut', before.cut or '0',
     'last', before.last or '', 'seen', before.seen or '')
-  if before.stage then call('HSET', roll, 'stage', before.stage, 'held', before.held or time) end
+  if before.stage then
+    call('HSET', roll, 'stage', before.stage, 'held', before.held or time)
+    -- Why it is held: what was seen of who does not answer, and what nobody remembers.
+    for field, value in pairs(before) do
+      if string.find(field, '^[ol]:') then call('HSET', roll, field, value) end
+    end
+  end
   for _, one in ipairs(call('ZRANGE', P .. 'replicas', 0, -1)) do call('HSET', roll, 'w:' .. one, time) end
   for one in pairs(others) do call('HSET', roll, 'w:' .. one, time) end
 end

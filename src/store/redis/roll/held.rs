@@ -8,7 +8,7 @@ use crate::store::{Folded, StoreError, WentBack, refusals, row};
 use std::collections::HashMap;
 
 /// Messages given up in one step.
-const AT_ONCE: usize = 500;
+const AT_ONCE: usize = 100;
 
 impl Store {
     /// Why an operator is to decide about an account, if so.

@@ -616,6 +616,8 @@ impl Story {
             let holds = OURS.map(|name| (channel(name), Duration::from_secs(HOLD as u64)));
             let number = self.number(by);
             self.store(by).leave(&holds).await.unwrap();
+            // It renews once more, to say what others would have to wait for.
+            self.back(number);
             let now = std::mem::replace(&mut self.book.now, PAST);
             self.taken_over(&[number], PAST);
             self.book.now = now;
