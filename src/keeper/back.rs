@@ -31,9 +31,10 @@ pub(super) fn follow(outbox: &Outbox, channels: &Channels) {
 fn text(account: &Account, back: WentBack) -> String {
     let (words, waited, id) = (back.words(), back.waited, &account.id);
     format!(
-        "{words}. Nothing is sent: of the {waited} messages that waited in that state, some may have been sent. \
-         Messages are accepted, statuses are relayed. POST /api/holds/store:{id}/release at the ops listener \
-         sends all that waits, some of it perhaps twice. .../fail with {{\"confirm\": {waited}}} fails what waited \
-         in that state and sends what came since. A gateway that starts anew may need a new SEED_REFRESH_TOKEN."
+        "{words}. The gateway sends nothing: of the {waited} messages that waited in that state, some may have \
+         been sent. It goes on to accept messages and to relay statuses. A process that is frozen or cut off \
+         ends this by itself once it is back. Otherwise decide at the ops listener. POST \
+         /api/holds/store:{id}/release sends all that waits, some of it perhaps twice. .../fail with \
+         {{\"confirm\": {waited}}} tells MoEngage 7004 for what waited in that state, and sends what came since."
     )
 }

@@ -3,7 +3,7 @@
 
 use crate::answers::is_final;
 use crate::books::Books;
-use crate::plan::{Class, Harm, Plan};
+use crate::plan::{Class, Harm, Plan, Store};
 use crate::table::Figures;
 use std::collections::BTreeMap;
 
@@ -40,8 +40,10 @@ pub(crate) fn judge_harm(
         stories.flat_map(|(n, story)| story.sends.iter().map(move |send| (n, send.at_ms as i64)))
     };
     match harm {
-        // Others may have a clock that is right.
-        Harm::Clock(_, by) | Harm::Sleep(_, by) if by.abs() > MAX_AGE_S && plan.replicas == 1 => {
+        // On Redis its clock counts, and that one is right.
+        Harm::Clock(_, by) | Harm::Sleep(_, by)
+            if by.abs() > MAX_AGE_S && plan.store == Store::Embedded =>
+        {
             let old = |n: &usize| accepted.get(n).is_some_and(|at| *at < from_ms);
             let doubted = from_ms + ON_ITS_WAY_MS..to_ms;
             let sent = sends().filter(|(n, at)| *by > 0 && old(n) && doubted.contains(at));

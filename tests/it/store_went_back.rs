@@ -279,9 +279,10 @@ async fn r_52_what_is_held_for_a_store_that_went_back_is_sent_when_it_is_release
     let ledger = b.drained().await;
     assert_eq!(ledger["accepted_by_provider"], 61, "{ledger}");
     assert_eq!(ledger["lost"], 0, "{ledger}");
-    let said = b.process.output();
-    assert!(
-        said.contains("RESOLVED store_went_back") || said.contains("an operator released"),
-        "{said}"
-    );
+    until("the alert is over", async || {
+        let said = b.process.output();
+        let is_over = |line: &str| line.contains("RESOLVED") && line.contains("store_went_back");
+        said.lines().any(is_over).then_some(())
+    })
+    .await;
 }

@@ -89,8 +89,8 @@ fn went_back(account: &AccountFacts) -> Option<Reason> {
     let id = &account.id;
     let words = format!("account {id} sends nothing: {reason}");
     let cure = format!(
-        "POST /api/holds/store:{id}/release at the ops listener sends what waits, .../fail gives up what waited \
-         in that state"
+        "POST /api/holds/store:{id}/release at the ops listener sends what waits, some of it perhaps twice; .../fail \
+         tells MoEngage 7004 for what waited in that state; a process that comes back ends it by itself"
     );
     let reason = Reason::of(Code::StoreWentBack, words);
     Some(reason.since(*since).cured(cure))

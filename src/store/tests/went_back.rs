@@ -388,6 +388,11 @@ async fn r_55_a_server_that_forgot_nothing_is_told_nothing_anew() {
 
 /// Two messages waited in a copy; the second process sent them since, and died. What the first one makes of it.
 async fn held() -> (std::rc::Rc<OnRedis>, World, World) {
+    held_after(false).await
+}
+
+/// The same; Redis may be restarted once more when the first process has answered.
+async fn held_after(a_restart: bool) -> (std::rc::Rc<OnRedis>, World, World) {
     let (redis, first, second) = pair();
     renewed([&first, &second]).await;
     for n in 1..=2 {
@@ -403,6 +408,10 @@ async fn held() -> (std::rc::Rc<OnRedis>, World, World) {
         .await;
     first.store.renew().await.unwrap();
     assert_eq!(first.store.went_back(&account()), None, "it may be slow");
+    if a_restart {
+        redis.restarted([&first, &second]).await;
+        first.store.renew().await.unwrap();
+    }
     let silent = format!("HSET gw:{{acc}}:roll w:{} 1", redis.replica(1));
     redis.say(&silent).await;
     // The first one ends the roll call, the second one is told what came of it.
@@ -446,6 +455,26 @@ async fn r_52_what_a_process_sent_that_died_is_held_until_an_operator_releases_i
     first.store.renew().await.unwrap();
     assert_eq!(first.store.went_back(&account()), None);
     assert_eq!(first.claim(4).await.len(), 3);
+    first.check().await;
+}
+
+#[tokio::test]
+async fn r_52_a_restart_of_redis_during_the_roll_call_forgets_nothing() {
+    let (_redis, first, second) = held_after(true).await;
+    let back = first.store.went_back(&account()).unwrap();
+    assert_eq!((back.waited, back.silent), (2, 1));
+    assert!(first.claim(2).await.is_empty());
+    // Who was silent comes back and says what it sent: nobody need decide.
+    for world in [&second, &first] {
+        world.store.renew().await.unwrap();
+    }
+    for id in ["m1", "m2"] {
+        second.until_state(id, State::Accepted).await;
+    }
+    first.store.renew().await.unwrap();
+    assert_eq!(first.store.went_back(&account()), None);
+    assert!(first.is_open());
+    assert!(first.claim(3).await.is_empty());
     first.check().await;
 }
 

@@ -92,24 +92,24 @@ local function waiting(last)
   return n
 end
 
--- What is held stays held. What waits now, up to which number and after which claim, is what waited in the state
+-- What a roll call that is not over knows stays known, and what is held stays held. What waits now, up to which number and after which claim, is what waited in the state
 -- that the server went back to, if it did.
 local function begin(roll, here, time)
   local before = {}
   for field, value in pairs_of(roll) do before[field] = value end
-  if before.stage ~= 'held' then
-    local last = call('HGET', P .. 'did', '*') or ''
+  local last = call('HGET', P .. 'did', '*') or ''
+  if not before.began then
     before = { waiting = waiting(last), cut = text_at(P .. 'seq') or '0', last = last, seen = '' }
+  elseif last < (before.last or '') then
+    before.last, before.waiting = last, math.max(number(roll, before.waiting, 0), waiting(last))
   end
   call('DEL', roll)
   call('HSET', roll, 'run', here, 'began', time, 'waiting', before.waiting or 0, 'cut', before.cut or '0',
     'last', before.last or '', 'seen', before.seen or '')
-  if before.stage then
-    call('HSET', roll, 'stage', before.stage, 'held', before.held or time)
-    -- Why it is held: what was seen of who does not answer, and what nobody remembers.
-    for field, value in pairs(before) do
-      if string.find(field, '^[ol]:') then call('HSET', roll, field, value) end
-    end
+  if before.stage then call('HSET', roll, 'stage', before.stage, 'held', before.held or time) end
+  -- What was seen of who does not answer, and what nobody remembers. Whoever answered does not see it anew.
+  for field, value in pairs(before) do
+    if string.find(field, '^[ol]:') then call('HSET', roll, field, value) end
   end
   for _, one in ipairs(call('ZRANGE', P .. 'replicas', 0, -1)) do call('HSET', roll, 'w:' .. one, time) end
   for one in pairs(others) do call('HSET', roll, 'w:' .. one, time) end
