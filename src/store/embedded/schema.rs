@@ -196,8 +196,9 @@ impl From<rusqlite::Error> for LayoutError {
 
 /// Sets the connection up for durable writes and checks that SQLite took the settings.
 ///
-/// The log goes into the file a few megabytes at a time: the pages of messages with ids at random are
-/// all over the file, and whoever waits for that commit waits for all of them to be written.
+/// The log goes into the file 16 MB at a time: the pages of messages with ids at random are all over the
+/// file, and whoever waits for that commit waits for all of them to be written. Less at a time would write
+/// the pages that change often more often.
 pub(super) fn set_up(conn: &Connection) -> Result<()> {
     keep_plans(conn)?;
     let mode: String = conn.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
@@ -207,7 +208,7 @@ pub(super) fn set_up(conn: &Connection) -> Result<()> {
          PRAGMA cache_size = -32768;
          PRAGMA temp_store = MEMORY;
          PRAGMA journal_size_limit = 67108864;
-         PRAGMA wal_autocheckpoint = 1000;",
+         PRAGMA wal_autocheckpoint = 4000;",
     )?;
     let synchronous: i64 = conn.query_row("PRAGMA synchronous", [], |row| row.get(0))?;
     // Without these two a success answered to MoEngage could be lost with the power (DESIGN G1).
