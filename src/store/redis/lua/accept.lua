@@ -2,7 +2,7 @@
 -- Of each: channel, msg_id, phone, row, from, now, whether it is a promotion. Answers 0 stored, 1 the
 -- same again, 2 another content under a known id, 3 opted out, 4 opted out of promotions.
 -- What is the same for all of them is asked and written once.
-local last_id
+local last_id, spare
 local named, queued, accepted = {}, {}, {}
 
 local function add(counts, channel) counts[channel] = (counts[channel] or 0) + 1 end
@@ -26,21 +26,22 @@ end
 local function accept(at, last)
   local channel, msg_id, to, row, from, now, is_marketing = unpack(ARGV, at, last)
   local index = P .. 'i:' .. channel .. ':' .. msg_id
-  local known = call('GET', index)
+  local no = opted_out('oo', channel, to) and 3 or is_marketing == '1' and opted_out('om', channel, to) and 4
+  local id = spare or last_id and whole(tonumber(last_id) + 1) or not no and next_of('seq')
+  -- One that is new is known from here on: one command less than to ask first.
+  local known = no and call('GET', index) or not no and call('SET', index, id, 'NX', 'GET')
   if known then
+    spare = id
     local text = text_at(P .. 'd:' .. known)
     local m = fields(known, 'to', 's', 'ch', 'du', 'ac')
     if m[1] and m[2] == STATE.queued and m[3] == channel then mend(known, channel, m[1], m[4], m[5]) end
     local same = text and string.sub(text, 1, #row + 1) == row .. '\n' and m[1] == to
     return same and 1 or 2
   end
-  if opted_out('oo', channel, to) then return 3 end
-  if is_marketing == '1' and opted_out('om', channel, to) then return 4 end
-  local id = last_id and whole(tonumber(last_id) + 1) or next_of('seq')
-  last_id = id
+  if no then return no end
+  last_id, spare = id, nil
   call('HSET', key_m(id), 'ch', channel, 'mi', msg_id, 'to', to, 's', STATE.queued, 'du', now, 'ac', now)
   call('SET', P .. 'd:' .. id, row .. '\n' .. line(now, 'accepted'))
-  call('SET', index, id)
   put_in_place(id, channel, to, now, now)
   -- It seldom changes, and a write costs more than a question: it goes to the disk and to copies too.
   if named[channel] ~= from and call('HGET', P .. 'num', channel) ~= from then
