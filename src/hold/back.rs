@@ -13,6 +13,12 @@ impl Holds {
         shared.outbox.store.went_back(&shared.account.id)
     }
 
+    /// Whether the store hands out work of this account, as far as is known.
+    pub fn store_is_open(&self) -> bool {
+        let Self { shared } = self;
+        shared.outbox.store.is_open(&shared.account.id)
+    }
+
     /// An operator lets all go that waits.
     ///
     /// # Errors
@@ -44,26 +50,26 @@ impl Holds {
         }
         let this = self.clone();
         Ok(async move {
-            while let Err(error) = this.fail_all_of_copy().await {
-                tracing::warn!(%error, "an operator lets messages fail, but the store cannot be written; \
-                    the gateway tries again every second");
+            let (mut failed, account) = (0, &this.shared.account.id);
+            while let Err(error) = this.fail_all_of_copy(&mut failed).await {
+                tracing::warn!(%account, failed, %error,
+                    "an operator lets messages fail, but the store cannot be written; the gateway tries again \
+                     every second");
                 sleep(LOOK_EVERY).await;
             }
+            tracing::info!(%account, failed,
+                "an operator let fail what waited in the state that Redis went back to; the gateway tells MoEngage, \
+                 and sends all else");
         })
     }
 
-    async fn fail_all_of_copy(&self) -> Result<(), StoreError> {
+    async fn fail_all_of_copy(&self, failed: &mut usize) -> Result<(), StoreError> {
         let (account, outbox) = (&self.shared.account.id, &self.shared.outbox);
-        let mut failed = 0;
         for channel in &self.shared.channels {
-            failed += outbox.store.fail_copy(channel, clock::now()).await?;
+            *failed += outbox.store.fail_copy(channel, clock::now()).await?;
             outbox.ring(channel);
         }
-        outbox.store.open_again(account).await?;
-        tracing::info!(%account, failed,
-            "an operator let fail what waited in the state that Redis went back to; MoEngage is told, and all \
-             else is sent");
-        Ok(())
+        outbox.store.open_again(account).await.map(drop)
     }
 }
 

@@ -16,8 +16,9 @@ pub(super) fn follow(outbox: &Outbox, channels: &Channels) {
         let before = account.hold_store(hold);
         let subject = format!("account {}", account.id);
         match (now, before) {
-            (Some(back), None) => {
-                alert::raise(Code::StoreWentBack, &subject, &text(&account, back))
+            // Each time, so that a person is told again after hours.
+            (Some(back), _) => {
+                alert::raise(Code::StoreWentBack, &subject, &text(&account, back));
             }
             (None, Some(_)) => {
                 alert::over(Code::StoreWentBack, &subject);
@@ -31,10 +32,11 @@ pub(super) fn follow(outbox: &Outbox, channels: &Channels) {
 fn text(account: &Account, back: WentBack) -> String {
     let (words, waited, id) = (back.words(), back.waited, &account.id);
     format!(
-        "{words}. The gateway sends nothing: of the {waited} messages that waited in that state, some may have \
-         been sent. It goes on to accept messages and to relay statuses. A process that is frozen or cut off \
-         ends this by itself once it is back. Otherwise decide at the ops listener. POST \
-         /api/holds/store:{id}/release sends all that waits, some of it perhaps twice. .../fail with \
-         {{\"confirm\": {waited}}} tells MoEngage 7004 for what waited in that state, and sends what came since."
+        "{words}. The gateway sends nothing: a process may have sent some of the {waited} messages that waited in \
+         that state. The gateway goes on to accept messages and to relay statuses. If a process is frozen or cut \
+         off, bring it back: once it says what it sent, the gateway goes on by itself. Otherwise decide at the ops \
+         listener. With POST /api/holds/store:{id}/release the gateway sends all that waits, and some people may \
+         get a message twice. With .../fail and {{\"confirm\": {waited}}} it tells MoEngage 7004 for what waited in \
+         that state, and sends what came since."
     )
 }

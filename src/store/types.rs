@@ -84,7 +84,7 @@ pub struct WentBack {
     pub by: Duration,
     /// How many messages waited in the older state; some may have been sent since.
     pub waited: u64,
-    /// How many processes did not say what they sent.
+    /// How many processes were seen to send what it forgot, and do not say what.
     pub silent: usize,
 }
 

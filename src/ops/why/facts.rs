@@ -25,6 +25,8 @@ pub(in crate::ops) struct AccountFacts {
     pub(in crate::ops) id: String,
     /// How the store went back, where an operator is to decide.
     pub(in crate::ops) went_back: Option<Token>,
+    /// Whether Redis is being told what was sent before it hands out work again.
+    pub(in crate::ops) catching_up: bool,
     pub(in crate::ops) no_token: Option<Token>,
     /// The hold of the account itself.
     pub(in crate::ops) held: Option<Held>,
@@ -124,6 +126,7 @@ impl AccountFacts {
         Self {
             id: account.id.to_string(),
             went_back: account.store_hold().map(Token::of),
+            catching_up: !desk.holds.store_is_open(),
             no_token: account.held().map(Token::of),
             held: hold
                 .filter(Hold::is_held)

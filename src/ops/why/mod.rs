@@ -52,6 +52,7 @@ fn stopped(site: &Site, channel: Option<&ChannelFacts>, account: &AccountFacts) 
         .or_else(|| store(site))
         .or_else(|| paused(channel?))
         .or_else(|| went_back(account))
+        .or_else(|| catching_up(account))
         .or_else(|| no_token(account))
         .or_else(|| {
             held(
@@ -89,11 +90,25 @@ fn went_back(account: &AccountFacts) -> Option<Reason> {
     let id = &account.id;
     let words = format!("account {id} sends nothing: {reason}");
     let cure = format!(
-        "POST /api/holds/store:{id}/release at the ops listener sends what waits, some of it perhaps twice; .../fail \
-         tells MoEngage 7004 for what waited in that state; a process that comes back ends it by itself"
+        "with POST /api/holds/store:{id}/release at the ops listener the gateway sends what waits, and some people \
+         may get a message twice; with .../fail it tells MoEngage 7004 for what waited in that state; where all \
+         that was sent is known again, the gateway goes on by itself"
     );
     let reason = Reason::of(Code::StoreWentBack, words);
     Some(reason.since(*since).cured(cure))
+}
+
+fn catching_up(account: &AccountFacts) -> Option<Reason> {
+    account.catching_up.then(|| {
+        let words = format!(
+            "Redis restarted, was replaced or went back: the gateway processes tell it first what they sent for \
+             account {}",
+            account.id
+        );
+        Reason::of(Code::StoreCatchingUp, words).cured(
+            "the gateway goes on by itself once each process answered; it waits 15 s for a process that died",
+        )
+    })
 }
 
 fn no_token(account: &AccountFacts) -> Option<Reason> {

@@ -14,6 +14,8 @@ pub(in crate::ops) enum Code {
     Paused,
     /// The store went back, and an operator is to decide.
     StoreWentBack,
+    /// The store was restarted or replaced, and is being told what was sent.
+    StoreCatchingUp,
     /// The account has no token that the provider takes.
     NoToken,
     /// The provider answered alike to several messages.
@@ -32,10 +34,11 @@ pub(in crate::ops) enum Code {
 
 impl Code {
     /// Those that an account can have.
-    pub(in crate::ops) const OF_ACCOUNTS: [Self; 8] = [
+    pub(in crate::ops) const OF_ACCOUNTS: [Self; 9] = [
         Self::Draining,
         Self::StoreNotWritable,
         Self::StoreWentBack,
+        Self::StoreCatchingUp,
         Self::NoToken,
         Self::Held,
         Self::CircuitOpen,
@@ -50,6 +53,7 @@ impl Code {
             Self::StoreNotWritable => "store_not_writable",
             Self::Paused => "paused",
             Self::StoreWentBack => "store_went_back",
+            Self::StoreCatchingUp => "store_catching_up",
             Self::NoToken => "no_token",
             Self::Held => "held",
             Self::CircuitOpen => "circuit_open",

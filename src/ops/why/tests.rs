@@ -46,7 +46,7 @@ fn hold(id: &str) -> Held {
 type Harm = (Code, fn(&mut Site, &mut ChannelFacts));
 
 /// From the reason that comes before all others to the one that comes after them.
-const HARMS: [Harm; 8] = [
+const HARMS: [Harm; 9] = [
     (Code::Draining, |site, _| site.stopping = true),
     (Code::StoreNotWritable, |site, _| {
         site.store = Some("no disk".into());
@@ -55,6 +55,9 @@ const HARMS: [Harm; 8] = [
     (Code::StoreWentBack, |_, channel| {
         let (reason, since) = ("Redis went back".into(), at(-5));
         channel.account.went_back = Some(Token { reason, since });
+    }),
+    (Code::StoreCatchingUp, |_, channel| {
+        channel.account.catching_up = true;
     }),
     (Code::NoToken, |_, channel| {
         let (reason, since) = ("dead".into(), at(-5));
@@ -90,7 +93,11 @@ fn r_41_each_reason_says_what_happened_to_whom_and_what_ends_it() {
         (Code::Paused, "channel uk; POST /api/channels/uk/resume"),
         (
             Code::StoreWentBack,
-            "account acme sends nothing: Redis went back; POST /api/holds/store:acme/release",
+            "account acme sends nothing: Redis went back; with POST /api/holds/store:acme/release",
+        ),
+        (
+            Code::StoreCatchingUp,
+            "tell it first what they sent for account acme; the gateway goes on by itself",
         ),
         (
             Code::NoToken,

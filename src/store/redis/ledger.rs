@@ -115,6 +115,11 @@ impl Store {
             ask.arg(format!("{}gate", home.prefix));
             let gate: Option<Text> = self.shared.link.command_beside(&ask).await?;
             home.standing.gate(gate.as_ref().map(Text::as_str));
+            let mut ask = redis::cmd("HGET");
+            ask.arg(format!("{}did", home.prefix)).arg("by");
+            let last: Option<Text> = self.shared.link.command_beside(&ask).await?;
+            last.iter()
+                .for_each(|last| home.standing.saw(last.as_str()));
         }
         for (channel, home) in &self.shared.homes {
             for _ in 0..LOOKS {

@@ -64,7 +64,7 @@ impl Store {
         let verdict = roll.judge(now);
         let (silent, is_held) = match verdict {
             // Who did not answer may come back and say what it sent.
-            _ if roll.held.is_some() && roll.is_unsaid => {
+            _ if roll.held.is_some() && roll.must_be_decided() => {
                 home.standing.hold(went_back(&roll));
                 return Ok(());
             }
@@ -238,8 +238,15 @@ impl Store {
     /// Others would wait for what only this process remembers.
     pub(super) async fn before_leaving(&self, home: &Home) {
         let answered = async {
-            let told = self.renew_one(home).await?;
-            self.answer(home, told).await?;
+            loop {
+                let told = self.renew_one(home).await?;
+                let is_called = told.0 == Place::Called;
+                self.answer(home, told).await?;
+                // A claim under way is waited for once more.
+                if !is_called {
+                    break;
+                }
+            }
             home.standing.ending.close();
             home.standing.ending.wait().await;
             Ok::<_, StoreError>(())
@@ -252,12 +259,11 @@ impl Store {
 }
 
 fn went_back(roll: &Roll) -> WentBack {
-    let silent = roll.called.iter().filter(|one| !one.answered);
     WentBack {
         since: UnixMs(roll.held.unwrap_or_default()),
         by: roll.back,
         waited: roll.waited,
-        silent: silent.count(),
+        silent: roll.unsaid,
     }
 }
 

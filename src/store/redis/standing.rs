@@ -106,6 +106,10 @@ impl Seen {
         for (who, step) in living.iter().filter(|(_, step)| !step.is_empty()) {
             self.known.insert(who.clone(), step.clone());
         }
+        self.forget();
+    }
+
+    fn forget(&mut self) {
         while self.known.len() > MOST_KNOWN {
             let first = self.known.iter().min_by_key(|(_, step)| (*step).clone());
             let Some(first) = first.map(|(who, _)| who.clone()) else {
@@ -145,6 +149,24 @@ impl Standing {
         let mut seen = self.kept();
         let is_known = seen.run.is_empty() || gate.is_none_or(|gate| gate == seen.run);
         seen.is_shut |= !is_known;
+    }
+
+    /// The last claim on the server that hands out work, and whose it was: what others send between two renewals
+    /// of this process.
+    pub(super) fn saw(&self, last: &str) {
+        let mut seen = self.kept();
+        let (Some((step, who)), false) = (last.split_once(' '), seen.is_shut) else {
+            return;
+        };
+        let is_news = seen.known.get(who).is_none_or(|known| *step > **known);
+        if seen.run.is_empty() || !is_news {
+            return;
+        }
+        seen.known.insert(who.into(), step.into());
+        seen.forget();
+        if *step > *seen.last {
+            seen.last = step.into();
+        }
     }
 
     /// A claim of this process was made in this step.

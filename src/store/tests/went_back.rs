@@ -458,6 +458,30 @@ async fn r_52_what_a_process_sent_that_died_is_held_until_an_operator_releases_i
     first.check().await;
 }
 
+/// A process dies together with the end of the file, long before the next renewal of another.
+#[tokio::test]
+async fn r_52_what_a_process_sent_right_before_it_died_is_held() {
+    let (redis, first, second) = pair();
+    renewed([&first, &second]).await;
+    first.accept("m1", 1, 0).await;
+    let copy = redis.copy().await;
+    let taken = second.claim(1).await.remove(0);
+    second.settle(&taken, receipt("P1"), 1).await;
+    first.store.look().await.unwrap();
+    redis
+        .put_back(&copy, On::Another, [&first, &second])
+        .await;
+    first.store.renew().await.unwrap();
+    let silent = format!("HSET gw:{{acc}}:roll w:{} 1", redis.replica(1));
+    redis.say(&silent).await;
+    for _ in 0..2 {
+        first.store.renew().await.unwrap();
+    }
+    let back = first.store.went_back(&account()).unwrap();
+    assert_eq!((back.waited, back.silent), (1, 1));
+    assert!(first.claim(2).await.is_empty());
+}
+
 #[tokio::test]
 async fn r_52_a_restart_of_redis_during_the_roll_call_forgets_nothing() {
     let (_redis, first, second) = held_after(true).await;
@@ -501,6 +525,63 @@ async fn r_52_what_waited_in_the_older_state_fails_and_what_came_since_is_sent()
     // It was not dead after all.
     second.store.renew().await.unwrap();
     second.until_state("m2", State::Accepted).await;
+    first.check().await;
+}
+
+/// The first process tries `m1` in vain, the second one sends the others; then Redis goes back to where all of
+/// them waited, and the second one is dead.
+async fn one_in_vain(others: u64) -> (std::rc::Rc<OnRedis>, World, World) {
+    let (redis, first, second) = pair();
+    renewed([&first, &second]).await;
+    first.sent("m0", 9, "P0", 0).await;
+    for n in 1..=others + 1 {
+        first.accept(&format!("m{n}"), n, 0).await;
+    }
+    let copy = redis.copy().await;
+    let mine = first.claims(&["a"], 1, 1).await.taken.remove(0);
+    assert_eq!(mine.message.msg_id.as_str(), "m1");
+    first.settle(&mine, Settlement::retry(at(20)), 1).await;
+    let theirs = match others {
+        // It was seen to send something that came later.
+        0 => vec![second.attempt("n1", 7, 1).await],
+        _ => second.claim(1).await,
+    };
+    for (n, taken) in (1..).zip(theirs) {
+        second.settle(&taken, receipt(&format!("P{n}")), 1).await;
+    }
+    renewed([&first, &second]).await;
+    redis
+        .put_back(&copy, On::Another, [&first, &second])
+        .await;
+    first.store.renew().await.unwrap();
+    let silent = format!("HSET gw:{{acc}}:roll w:{} 1", redis.replica(1));
+    redis.say(&silent).await;
+    for _ in 0..2 {
+        first.store.renew().await.unwrap();
+    }
+    first.until_state("m1", State::Queued).await;
+    (redis, first, second)
+}
+
+#[tokio::test]
+async fn r_52_what_a_process_knows_it_did_not_send_is_not_given_up() {
+    let (_redis, first, _second) = one_in_vain(2).await;
+    assert_eq!(first.store.went_back(&account()).unwrap().waited, 2);
+    assert_eq!(first.store.fail_copy(&channel("a"), at(3)).await.unwrap(), 2);
+    assert_eq!(first.statuses(3).await, ["m2 failed", "m3 failed"]);
+    assert!(first.store.open_again(&account()).await.unwrap());
+    let taken = first.claim(30).await;
+    assert_eq!(taken.len(), 1);
+    assert_eq!(taken[0].message.msg_id.as_str(), "m1");
+    first.check().await;
+}
+
+#[tokio::test]
+async fn r_52_nothing_is_held_where_a_process_knows_of_all_that_waits() {
+    let (_redis, first, _second) = one_in_vain(0).await;
+    assert_eq!(first.store.went_back(&account()), None);
+    assert!(first.is_open());
+    assert_eq!(first.claim(30).await.len(), 1);
     first.check().await;
 }
 

@@ -1,5 +1,5 @@
 -- An operator gives up what waited in the state that Redis went back to: it may have been sent. What was accepted
--- since, which has a later number, stays.
+-- since, which has a later number, stays; so does what a process has put back and is to be sent again.
 -- queue, channel, how many to pass over, most, now, the refusal as JSON and in words. Answers nothing where nothing
 -- is held; else how many failed, how many stay of those looked at, how many these were, and what was folded.
 local queue, channel, from, most, now, refusal, text = unpack(ARGV, 1, 7)
@@ -9,9 +9,11 @@ local cut, begun = tonumber(roll[2] or '0') or 0, roll[3] ~= '' and roll[3] or '
 local failed, stay = 0, 0
 local ids = call('ZRANGE', P .. queue .. channel, from, from + most - 1)
 for _, id in ipairs(ids) do
-  local m = fields(id, 'mi', 's', 'to')
+  local m = fields(id, 'mi', 's', 'to', 'ta')
   local state = state_in(id, STATE.queued, m[2])
-  if state == STATE.queued and (tonumber(id) or 0) > cut then
+  -- What was tried after that state, its process has told of.
+  local is_told = roll[3] and roll[3] ~= '' and (m[4] or '') > roll[3]
+  if state == STATE.queued and ((tonumber(id) or 0) > cut or is_told) then
     stay = stay + 1
   else
     dequeue(id, channel)

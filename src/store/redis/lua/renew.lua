@@ -127,6 +127,10 @@ local function stand(here, is_sound)
     begin(roll, here, time)
     call('SET', P .. 'gate', shut)
   end
+  -- Whoever began it may have seen no claim at all.
+  if seen ~= '' and call('HGET', roll, 'last') == '' and call('HGET', roll, 'waiting') == '0' then
+    call('HSET', roll, 'waiting', waiting(''))
+  end
   call('HSET', roll, 'w:' .. replica, time)
   if is_sound and call('HGET', roll, 'a:' .. replica) then return ANSWERED end
   call('HDEL', roll, 'a:' .. replica)

@@ -34,7 +34,10 @@ impl Store {
             return Ok(false);
         };
         let was_held = self.close(home, (run, roll.began), false).await?;
-        self.renew_one(home).await?;
+        // It is done, whoever hears of it later.
+        if let Err(error) = self.renew_one(home).await {
+            tracing::debug!(%account, %error, "the renewal after an operator's decision comes later");
+        }
         Ok(was_held)
     }
 

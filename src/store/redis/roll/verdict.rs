@@ -19,6 +19,8 @@ pub(super) struct Roll {
     /// Somebody who answered does not remember all that this state does not know, or saw a claim that it does not
     /// know of one who did not answer.
     pub(super) is_unsaid: bool,
+    /// How many were seen to claim what this state does not know, and did not answer.
+    pub(super) unsaid: usize,
     /// How many messages waited when it began.
     pub(super) waited: u64,
     /// How far Redis went back at the least.
@@ -53,10 +55,8 @@ impl Roll {
         let number = |name: &str| kept.get(name).and_then(|text| text.parse::<i64>().ok());
         let began = number("began")?;
         let is_answered = |who: &str| kept.contains_key(&format!("a:{who}"));
-        let is_unsaid = |name: &String| {
-            let ahead = name.strip_prefix("o:");
-            name.starts_with("l:") || ahead.is_some_and(|who| !is_answered(who))
-        };
+        let mut ahead = kept.keys().filter_map(|name| name.strip_prefix("o:"));
+        let unsaid = ahead.by_ref().filter(|who| !is_answered(who)).count();
         let of = |name: &str| {
             let who = name.strip_prefix("w:")?;
             Some(Called {
@@ -73,7 +73,8 @@ impl Roll {
         Some(Self {
             began,
             called,
-            is_unsaid: kept.keys().any(is_unsaid),
+            is_unsaid: unsaid > 0 || kept.keys().any(|name| name.starts_with("l:")),
+            unsaid,
             waited: number("waiting")
                 .and_then(|n| n.try_into().ok())
                 .unwrap_or_default(),
@@ -87,6 +88,11 @@ impl Roll {
         })
     }
 
+    /// Whether what waits may have been sent, and nobody says so.
+    pub(super) fn must_be_decided(&self) -> bool {
+        self.waited > 0 && self.is_unsaid
+    }
+
     /// Whether it is over.
     pub(super) fn judge(&self, now: i64) -> Verdict {
         // A clock that was set back tells nothing of the time since.
@@ -96,7 +102,7 @@ impl Roll {
         if silent.iter().any(may_answer) && !is_over(self.began, LONGEST) {
             return Verdict::Wait;
         }
-        if self.waited > 0 && self.is_unsaid {
+        if self.must_be_decided() {
             Verdict::Hold(silent.len())
         } else {
             Verdict::Open(silent.len())
@@ -154,10 +160,11 @@ mod tests {
         for unsaid in ["o:b", "o:*", "l:a"] {
             all.push((unsaid, "9"));
             expected.is_unsaid = true;
+            expected.unsaid = usize::from(unsaid.starts_with("o:"));
             assert_eq!(read(&all), Some(expected.clone()), "{unsaid}");
             all.pop();
         }
-        expected.is_unsaid = false;
+        (expected.is_unsaid, expected.unsaid) = (false, 0);
         all.extend([("stage", "held"), ("held", "8")]);
         expected.held = Some(8);
         assert_eq!(read(&all), Some(expected));
