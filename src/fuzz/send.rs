@@ -2,7 +2,7 @@
 //!
 //! An input is a path with its query, a header, an empty line, and the body.
 
-use super::door::{Answer, Door, assert_masked};
+use super::door::{Answer, Door, assert_masked, tells_a_secret};
 use super::split;
 use crate::domain::{Message, UnixMs};
 use crate::moengage::accept::{self, Rejected};
@@ -29,7 +29,7 @@ thread_local! {
 
 /// Posts to the door.
 pub(super) fn run(bytes: &[u8]) {
-    let Some(request) = request(bytes) else {
+    let Some(request) = request(bytes).filter(|_| !tells_a_secret(split(bytes).1)) else {
         return;
     };
     SENDS.with_borrow_mut(|sends| {

@@ -3,7 +3,7 @@
 //! An input is a path, an empty line, and the body.
 
 use super::bounds::{Kept, timed};
-use super::door::{Answer, Door};
+use super::door::{Answer, Door, tells_a_secret};
 use super::split;
 use crate::domain::{
     AccountId, BusinessNumber, Incoming, Message, MsgId, Names, Phone, ProviderId, Receipt,
@@ -39,6 +39,9 @@ pub(super) fn run(bytes: &[u8]) {
     let Ok(path) = std::str::from_utf8(path) else {
         return;
     };
+    if tells_a_secret(body) {
+        return;
+    }
     let Ok(request) = Request::post(path).body(Body::from(body.to_vec())) else {
         return;
     };
