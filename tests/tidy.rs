@@ -63,7 +63,7 @@ const MAP_IN_TESTS: &[(&str, &str)] = &[
 #[rustfmt::skip]
 const OUTSIDE: &[(&str, &str)] = &[
     ("axum",            "moengage jumper/webhook ops sandbox http app"),
-    ("reqwest",         "moengage/callback jumper/client jumper/token datastore cli alert sandbox"),
+    ("reqwest",         "moengage/callback jumper/client jumper/token datastore cli alert sandbox fuzz"),
     ("rusqlite",        "store/embedded"),
     ("redis",           "store/redis"),
     ("rlibphonenumber", "moengage"),

@@ -125,6 +125,10 @@ fn secrets(sources: &Sources) -> Vec<String> {
         if setting.shown("x://u:probe@h").contains("probe") {
             return None;
         }
+        // An @ in the path of an address that holds no password.
+        if reqwest::Url::parse(value.trim()).is_ok_and(|url| url.password().is_none()) {
+            return None;
+        }
         let (who, _) = value.split_once("://")?.1.rsplit_once('@')?;
         Some(who.split_once(':')?.1.to_owned())
     };
