@@ -88,6 +88,7 @@ impl App {
         tracing::info!(public = %public.local_addr()?, ops = %ops.local_addr()?,
             "the gateway is ready");
         let crew = Crew::default();
+        keeper::follow_store(&parts.outbox, &parts.channels);
         // Each is asked to end at its own time.
         let (listener, ops_listener, lease) = (crew.apart(), crew.apart(), crew.apart());
         let desk = parts.desk(&config);
@@ -167,10 +168,13 @@ async fn wind_down(listener: &Crew, crew: &Crew, drain: Duration) {
 
 /// Keeps the lease apart: it must outlive all that works under it.
 fn keep_lease(config: &Config, parts: &Parts, crew: &Crew) {
-    if parts.outbox.store.is_shared() {
-        let (outbox, channels) = (parts.outbox.clone(), parts.channels.clone());
-        let (owners, stop) = (owners(config), crew.stop.child_token());
-        crew.hire("lease", keeper::keep_lease(outbox, channels, owners, stop));
+    let (outbox, channels) = (parts.outbox.clone(), parts.channels.clone());
+    let stop = crew.stop.child_token();
+    if outbox.store.is_shared() {
+        let kept = keeper::keep_lease(outbox, channels, owners(config), stop);
+        crew.hire("lease", kept);
+    } else {
+        crew.hire("hold", keeper::keep_hold(outbox, channels, stop));
     }
 }
 

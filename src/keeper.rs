@@ -5,6 +5,7 @@ mod back;
 mod hold;
 mod sweep;
 
+pub use back::follow_store;
 pub use hold::watch_hold;
 pub use sweep::sweep;
 
@@ -67,7 +68,7 @@ pub async fn keep_lease(
             };
             renew_at = Instant::now() + next;
         }
-        back::follow(&outbox, &channels);
+        follow_store(&outbox, &channels);
         let looked = outbox.store.look().await;
         // One connection that broke says nothing of the store: the renewal is tried again at once.
         let missed_before = std::mem::replace(&mut missed, kept.is_err());
@@ -93,6 +94,22 @@ pub async fn keep_lease(
             Err(_) => {}
         }
     }
+}
+
+/// Until an operator has decided, looks whether they did. For a store that no other process changes.
+pub async fn keep_hold(outbox: Outbox, channels: Arc<Channels>, stop: CancellationToken) {
+    let is_held = || {
+        let mut accounts = channels.accounts().into_iter();
+        accounts.any(|account| !outbox.store.is_open(&account.id))
+    };
+    while is_held() {
+        follow_store(&outbox, &channels);
+        if stopped(&stop, LOOK_EVERY).await {
+            return;
+        }
+    }
+    follow_store(&outbox, &channels);
+    stop.cancelled().await;
 }
 
 /// Finds out when a store that could not be used can be used again. Asks nothing while all is well.

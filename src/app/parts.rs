@@ -1,6 +1,7 @@
 //! The stations, each made once, from the configuration.
 
 mod account;
+mod held;
 mod moved;
 mod owner;
 mod stores;
@@ -59,6 +60,9 @@ pub(super) async fn assemble(config: &Config) -> anyhow::Result<Parts> {
     let owned = owner::look(config, &outbox.store, &stores.tokens).await?;
     moved::look(config, &outbox).await?;
     owner::keep(owned, &outbox.store, &stores.tokens).await?;
+    if config.store.hold {
+        held::hold(config, &outbox).await?;
+    }
     let mut accounts = Vec::new();
     for account in &config.accounts {
         let parts = AccountParts::make(config, account, &stores, &outbox).await?;

@@ -34,7 +34,12 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Runs the gateway (the default).
-    Serve,
+    Serve {
+        /// Sends nothing until an operator decides at the ops listener: for the first start over a store that was
+        /// put back from a copy.
+        #[arg(long)]
+        hold: bool,
+    },
     /// Shows the whole path on this machine: a campaign through the gateway, between fakes of
     /// MoEngage and Jumper. Needs no account and no configuration.
     Demo {
@@ -95,12 +100,14 @@ fn run_command() -> ExitCode {
 
 async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     let flags = cli.set;
-    match cli.command.unwrap_or(Command::Serve) {
-        Command::Serve => {
+    match cli.command.unwrap_or(Command::Serve { hold: false }) {
+        Command::Serve { hold } => {
             // Before anything that may take time.
             let stop = stop_signal()?;
             serve::hear_hangup()?;
-            serve::run(read(flags, Purpose::Serve)?, stop).await?;
+            let mut config = read(flags, Purpose::Serve)?;
+            config.store.hold = hold;
+            serve::run(config, stop).await?;
         }
         Command::Demo {
             exit,

@@ -204,6 +204,7 @@ fn store(r: &mut Reader<'_>) -> Option<Store> {
         take_over: take_over?.unwrap_or_default(),
         data_dir: data_dir?,
         min_free: min_free?,
+        hold: false,
         retention: retention?,
         event_retention: event_retention?,
     })

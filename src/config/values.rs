@@ -171,6 +171,8 @@ pub struct Store {
     pub data_dir: PathBuf,
     /// Below this many free bytes nothing is accepted or sent.
     pub min_free: u64,
+    /// Whether what waits is held at the start until an operator decides: `serve --hold` alone says so.
+    pub hold: bool,
     /// How long a settled message is kept.
     pub retention: Duration,
     /// How long an event that matches no message is kept.

@@ -30,7 +30,7 @@ impl Holds {
             return Err(HoldError::NotHeld.into());
         }
         tracing::info!(%account, waiting = back.waited,
-            "an operator released what waited in the state that Redis went back to");
+            "an operator released what was held since the store went back; the gateway sends all that waits");
         Ok(())
     }
 
@@ -51,22 +51,30 @@ impl Holds {
         let this = self.clone();
         Ok(async move {
             let (mut failed, account) = (0, &this.shared.account.id);
-            while let Err(error) = this.fail_all_of_copy(&mut failed).await {
-                tracing::warn!(%account, failed, %error,
-                    "an operator lets messages fail, but the store cannot be written; the gateway tries again \
-                     every second");
+            loop {
+                match this.fail_all_of_copy(&mut failed).await {
+                    // Redis may have been restarted meanwhile, and holds them still.
+                    Ok(()) if this.went_back().is_some() => {}
+                    Ok(()) => break,
+                    Err(error) => tracing::warn!(%account, failed, %error,
+                        "an operator lets messages fail, but the store cannot be written; the gateway tries again \
+                         every second"),
+                }
                 sleep(LOOK_EVERY).await;
             }
             tracing::info!(%account, failed,
-                "an operator let fail what waited in the state that Redis went back to; the gateway tells MoEngage, \
-                 and sends all else");
+                "an operator let fail what waited in the older state of the store; the gateway tells MoEngage, and \
+                 sends all else");
         })
     }
 
     async fn fail_all_of_copy(&self, failed: &mut usize) -> Result<(), StoreError> {
         let (account, outbox) = (&self.shared.account.id, &self.shared.outbox);
         for channel in &self.shared.channels {
-            *failed += outbox.store.fail_copy(channel, clock::now()).await?;
+            *failed += outbox
+                .store
+                .fail_copy(account, channel, clock::now())
+                .await?;
             outbox.ring(channel);
         }
         outbox.store.open_again(account).await.map(drop)

@@ -6,7 +6,7 @@ use crate::outbox::Outbox;
 use crate::store::WentBack;
 
 /// Does as the store says.
-pub(super) fn follow(outbox: &Outbox, channels: &Channels) {
+pub fn follow_store(outbox: &Outbox, channels: &Channels) {
     for account in channels.accounts() {
         let now = outbox.store.went_back(&account.id);
         let hold = now.map(|back| Hold {
@@ -31,12 +31,17 @@ pub(super) fn follow(outbox: &Outbox, channels: &Channels) {
 
 fn text(account: &Account, back: WentBack) -> String {
     let (words, waited, id) = (back.words(), back.waited, &account.id);
+    let decide = if back.is_asked {
+        "Decide"
+    } else {
+        "If a process is frozen or cut off, bring it back: once it says what it sent, the gateway goes on by itself. \
+         Otherwise decide"
+    };
     format!(
         "{words}. The gateway sends nothing: a process may have sent some of the {waited} messages that waited in \
-         that state. The gateway goes on to accept messages and to relay statuses. If a process is frozen or cut \
-         off, bring it back: once it says what it sent, the gateway goes on by itself. Otherwise decide at the ops \
-         listener. With POST /api/holds/store:{id}/release the gateway sends all that waits, and some people may \
-         get a message twice. With .../fail and {{\"confirm\": {waited}}} it tells MoEngage 7004 for what waited in \
-         that state, and sends what came since."
+         that state. The gateway goes on to accept messages and to relay statuses. {decide} at the ops listener. \
+         With POST /api/holds/store:{id}/release the gateway sends all that waits, and some people may get a \
+         message twice. With .../fail and {{\"confirm\": {waited}}} it tells MoEngage 7004 for what waited in that \
+         state, and sends what came since."
     )
 }

@@ -47,7 +47,7 @@ impl Outbox {
     /// nothing until its gateways put back what it may have forgotten.
     pub fn is_open(&self, account: &AccountId) -> bool {
         match self {
-            Self::Embedded(_) => true,
+            Self::Embedded(store) => store.is_open(account),
             Self::Redis(store) => store.is_open(account),
         }
     }
@@ -55,7 +55,7 @@ impl Outbox {
     /// Why the work of an account is held until an operator decides, if the store went back.
     pub fn went_back(&self, account: &AccountId) -> Option<WentBack> {
         match self {
-            Self::Embedded(_) => None,
+            Self::Embedded(store) => store.went_back(account),
             Self::Redis(store) => store.went_back(account),
         }
     }
@@ -63,15 +63,34 @@ impl Outbox {
     /// Hands the work of an account out again though the store went back. Whether it was held.
     pub async fn open_again(&self, account: &AccountId) -> Result<bool, StoreError> {
         match self {
-            Self::Embedded(_) => Ok(false),
+            Self::Embedded(store) => store.open_again(account).await,
             Self::Redis(store) => store.open_again(account).await,
         }
     }
 
-    /// Fails what waited in the state that the store went back to; answers how many.
-    pub async fn fail_copy(&self, channel: &ChannelId, now: UnixMs) -> Result<usize, StoreError> {
+    /// Holds what waits of an account until an operator decides, who knows that a copy of the store was put back.
+    /// Answers how many messages; nothing is held where none waits.
+    pub async fn hold_back(
+        &self,
+        account: &AccountId,
+        channels: &[ChannelId],
+        now: UnixMs,
+    ) -> Result<u64, StoreError> {
         match self {
-            Self::Embedded(_) => Ok(0),
+            Self::Embedded(store) => store.hold_back(account, channels, now).await,
+            Self::Redis(store) => store.hold_back(account).await,
+        }
+    }
+
+    /// Fails what waited in a channel in the state that the store went back to; answers how many.
+    pub async fn fail_copy(
+        &self,
+        account: &AccountId,
+        channel: &ChannelId,
+        now: UnixMs,
+    ) -> Result<usize, StoreError> {
+        match self {
+            Self::Embedded(store) => store.fail_copy(account, channel, now).await,
             Self::Redis(store) => store.fail_copy(channel, now).await,
         }
     }

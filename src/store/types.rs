@@ -86,11 +86,16 @@ pub struct WentBack {
     pub waited: u64,
     /// How many processes were seen to send what it forgot, and do not say what.
     pub silent: usize,
+    /// Whether an operator asked for the hold, who knows of a copy that was put back.
+    pub is_asked: bool,
 }
 
 impl WentBack {
     /// What happened, for people.
     pub fn words(&self) -> String {
+        if self.is_asked {
+            return "an operator started the gateway with --hold, because a copy of the store was put back".into();
+        }
         let far = match self.by.as_secs() {
             0 => "an older state".to_owned(),
             seconds => format!("a state at least {seconds} s older"),
@@ -103,6 +108,10 @@ impl WentBack {
         format!("Redis went back to {far}, and {why}")
     }
 }
+
+/// What nothing but the store itself can tell, for whoever puts a copy of it back.
+pub const NO_MARK: &str = "nothing outside of the store says how far it came: if you put a copy back while no gateway \
+                           runs, start the first one with `gateway serve --hold`";
 
 /// A message at the door.
 #[derive(Debug, Clone, Copy)]

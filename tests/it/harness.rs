@@ -438,7 +438,7 @@ impl Setup {
         self
     }
 
-    /// Sets a value as a flag, `key=value`.
+    /// Sets a value as a flag, `key=value`; or gives another flag, as it is written.
     pub(crate) fn set(mut self, pair: &str) -> Self {
         self.set.push(pair.into());
         self
@@ -559,7 +559,10 @@ impl Gateway {
         env.entry(name).or_insert(place);
         let mut args = vec!["serve"];
         for pair in &setup.set {
-            args.extend(["--set", pair]);
+            if !pair.starts_with("--") {
+                args.push("--set");
+            }
+            args.push(pair);
         }
         Process::serve(setup, &args, &env, home.dir.path())
     }

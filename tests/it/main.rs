@@ -56,6 +56,7 @@ mod replicas_of_many;
 mod replies;
 mod sandbox_rules;
 mod secrets;
+mod serve_hold;
 mod shared;
 mod statuses;
 mod store_went_back;

@@ -22,10 +22,14 @@ pub(in crate::app) struct Stores {
 impl Stores {
     /// Opens the store that the configuration names. With Redis no data directory is opened.
     pub(in crate::app) async fn open(config: &Config) -> anyhow::Result<Self> {
-        match &config.store.redis {
-            Some(settings) => shared(config, settings).await,
-            None => embedded(config),
+        let stores = match &config.store.redis {
+            Some(settings) => shared(config, settings).await?,
+            None => embedded(config)?,
+        };
+        if !config.store.hold {
+            tracing::info!("{}", store::NO_MARK);
         }
+        Ok(stores)
     }
 }
 
@@ -53,7 +57,10 @@ async fn shared(config: &Config, settings: &Settings) -> anyhow::Result<Stores> 
     let channels = config.channels.iter();
     let channels = channels.map(|channel| (channel.id.clone(), channel.account.clone()));
     let store = Store::open(link.clone(), channels.collect(), config.datastore.is_some());
-    store.renew().await?;
+    // A renewal may end a roll call, and work would be handed out before it is held.
+    if !config.store.hold {
+        store.renew().await?;
+    }
     store.look().await?;
     Ok(Stores {
         outbox: store::Outbox::Redis(store),

@@ -19,10 +19,12 @@ const SLOW: Duration = Duration::from_millis(50);
 pub(super) async fn look(settings: &Settings) -> Vec<Finding> {
     let asked = async {
         let link = Link::new(settings)?;
-        Ok((link.persistence().await?, link))
+        let persistence = link.persistence().await?;
+        // Not permitted: the write names what is not.
+        Ok((persistence, link.distance().await.ok(), link))
     };
     let at = place(settings.url.expose_secret());
-    let (persistence, link) = match timeout(DEADLINE, asked).await {
+    let (persistence, away, link) = match timeout(DEADLINE, asked).await {
         Ok(Ok(answered)) => answered,
         Ok::<Result<_, crate::store::StoreError>, _>(Err(error)) => {
             return vec![finding(ITEM, Mark::Fault, format!("{at}: {error}"))];
@@ -32,7 +34,7 @@ pub(super) async fn look(settings: &Settings) -> Vec<Finding> {
             return vec![finding(ITEM, Mark::Fault, words)];
         }
     };
-    let mut findings = vec![greet(&at, &persistence), write(&link).await];
+    let mut findings = vec![greet(&at, &persistence, away), write(&link).await];
     findings.extend(clocks(&link).await);
     findings.extend(durability(persistence.judge(settings.wait_replicas)));
     findings
@@ -46,7 +48,7 @@ fn place(url: &str) -> String {
     }
 }
 
-fn greet(at: &str, persistence: &Persistence) -> Finding {
+fn greet(at: &str, persistence: &Persistence, away: Option<Duration>) -> Finding {
     let Some(version) = &persistence.version else {
         let words = format!("{at}: answers, but does not tell its version");
         return finding(ITEM, Mark::Unknown, words);
@@ -59,7 +61,10 @@ fn greet(at: &str, persistence: &Persistence) -> Finding {
         let words = format!("{at}: version {version}; {OLDEST}.0 or later is needed");
         return finding(ITEM, Mark::Fault, words);
     }
-    finding(ITEM, Mark::Ok, format!("{at}: version {version} answers"))
+    let away = away.map(|away| format!(" within {:.1} ms", away.as_secs_f64() * 1000.0));
+    let (away, role) = (away.unwrap_or_default(), persistence.role());
+    let words = format!("{at}: version {version} answers{away}; {role}");
+    finding(ITEM, Mark::Ok, words)
 }
 
 /// The connection is there already, so what is measured is the write.
@@ -70,7 +75,10 @@ async fn write(link: &Link) -> Finding {
         Err(error) => finding(item, Mark::Fault, error.to_string()),
         Ok(()) => {
             let took = begun.elapsed();
-            let words = format!("a durable write took {:.1} ms", took.as_secs_f64() * 1000.0);
+            let words = format!(
+                "a durable write took {:.1} ms; Redis permits every command that the gateway needs",
+                took.as_secs_f64() * 1000.0
+            );
             if took > SLOW {
                 let words = format!("{words}; every accepted message waits that long");
                 return finding(item, Mark::Warn, words);
@@ -137,6 +145,8 @@ mod tests {
         ];
         assert_eq!(marks(&found), expected, "{found:?}");
         assert!(found[0].words.contains("version 7."), "{found:?}");
+        let role = "a master that no replica follows";
+        assert!(found[0].words.ends_with(role), "{found:?}");
         assert!(found[3].words.contains("appendonly yes"), "{found:?}");
         assert_eq!(server.say("DBSIZE").await, "0", "checking leaves nothing");
 
@@ -147,6 +157,7 @@ mod tests {
 
         server.say("REPLICAOF 127.0.0.1 1").await;
         let found = look(&settings(url.clone())).await;
+        assert!(found[0].words.ends_with("a replica"), "{found:?}");
         assert_eq!(found[1].mark, Mark::Fault, "{found:?}");
         assert!(found[1].words.contains("read-only"), "{found:?}");
 
@@ -178,7 +189,7 @@ mod tests {
                 version,
                 ..Persistence::default()
             };
-            greet("here", &persistence).mark
+            greet("here", &persistence, None).mark
         };
         assert_eq!(of(Some("6.2.14")), Mark::Fault);
         assert_eq!(of(Some("7.0.15")), Mark::Ok);

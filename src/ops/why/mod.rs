@@ -91,8 +91,7 @@ fn went_back(account: &AccountFacts) -> Option<Reason> {
     let words = format!("account {id} sends nothing: {reason}");
     let cure = format!(
         "with POST /api/holds/store:{id}/release at the ops listener the gateway sends what waits, and some people \
-         may get a message twice; with .../fail it tells MoEngage 7004 for what waited in that state; where all \
-         that was sent is known again, the gateway goes on by itself"
+         may get a message twice; with .../fail it tells MoEngage 7004 for what waited in that state"
     );
     let reason = Reason::of(Code::StoreWentBack, words);
     Some(reason.since(*since).cured(cure))

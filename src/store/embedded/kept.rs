@@ -62,7 +62,7 @@ impl Store {
         .await
     }
 
-    async fn set(&self, key: String, value: Option<String>) -> Result<(), StoreError> {
+    pub(super) async fn set(&self, key: String, value: Option<String>) -> Result<(), StoreError> {
         self.write(move |txn| match &value {
             Some(value) => put(txn.conn, &key, value),
             None => {

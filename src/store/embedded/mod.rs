@@ -9,6 +9,7 @@ mod adopt;
 mod alias;
 mod answered;
 mod archive;
+mod back;
 mod callbacks;
 mod claim;
 mod crowd;
@@ -84,6 +85,8 @@ struct Shared {
     mark_dirty: bool,
     /// Callbacks handed to the relay and not yet settled: the leases of this one process.
     taken: Mutex<Taken>,
+    /// Accounts about which an operator is to decide.
+    backs: back::Backs,
     /// Held as long as the store lives; the lock ends with the process, however it ends.
     _lock: File,
 }
@@ -124,6 +127,7 @@ impl Store {
         conn.set_prepared_statement_cache_capacity(WRITER_STATEMENTS);
         callbacks::all_due(&conn).map_err(unavailable)?;
         let totals = Totals::load(&conn).map_err(unavailable)?;
+        let backs = back::Backs::load(&conn).map_err(unavailable)?;
         let readers = (0..READERS)
             .map(|_| reader(&path))
             .collect::<Result<_, _>>()?;
@@ -142,6 +146,7 @@ impl Store {
             path,
             mark_dirty: settings.mark_dirty,
             taken: Mutex::default(),
+            backs,
             _lock: lock,
         };
         Ok(Self {

@@ -304,6 +304,13 @@ impl Denied {
             .whole("purge", async |store| store.purge(at(2000), at(2000)).await)
             .await;
         assert!(purged.messages > 0, "{purged:?}");
+        self.accept("m7", 7).await;
+        let held = self
+            .whole("hold_back", async |store| {
+                store.hold_back(&words::account()).await
+            })
+            .await;
+        assert_eq!(held, 1);
     }
 }
 
@@ -338,7 +345,7 @@ async fn r_57_without_one_command_a_script_does_nothing_and_with_it_all() {
         .await
         .unwrap();
     assert_eq!(ledger.lost(), 0, "{ledger:?}");
-    assert_eq!((ledger.accepted, ledger.queued), (6, 0), "{ledger:?}");
+    assert_eq!((ledger.accepted, ledger.queued), (7, 1), "{ledger:?}");
     let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/src/store/redis/lua");
     let files = std::fs::read_dir(dir).unwrap();
     let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());

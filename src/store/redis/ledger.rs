@@ -115,11 +115,12 @@ impl Store {
             ask.arg(format!("{}gate", home.prefix));
             let gate: Option<Text> = self.shared.link.command_beside(&ask).await?;
             home.standing.gate(gate.as_ref().map(Text::as_str));
-            let mut ask = redis::cmd("HGET");
-            ask.arg(format!("{}did", home.prefix)).arg("by");
-            let last: Option<Text> = self.shared.link.command_beside(&ask).await?;
-            last.iter()
-                .for_each(|last| home.standing.saw(last.as_str()));
+            let mut ask = redis::cmd("HGETALL");
+            ask.arg(format!("{}did", home.prefix));
+            let claims: HashMap<String, Text> = self.shared.link.command_beside(&ask).await?;
+            for (who, step) in &claims {
+                home.standing.saw(who, step.as_str());
+            }
         }
         for (channel, home) in &self.shared.homes {
             for _ in 0..LOOKS {

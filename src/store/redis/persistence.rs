@@ -59,6 +59,21 @@ impl Persistence {
         }
     }
 
+    /// Whether it is a master, and who follows it.
+    pub fn role(&self) -> String {
+        let least = match self.least_replicas {
+            Some(least @ 1..) => format!(", min-replicas-to-write {least}"),
+            _ => String::new(),
+        };
+        match (self.is_replica, self.replicas) {
+            (Some(true), _) => "a replica".into(),
+            (_, Some(0)) => format!("a master that no replica follows{least}"),
+            (_, Some(1)) => format!("a master that a replica follows{least}"),
+            (_, Some(some)) => format!("a master that {some} replicas follow{least}"),
+            (_, None) => "it does not tell its role".into(),
+        }
+    }
+
     /// What that means, with this many replicas asked to confirm every durable write.
     pub fn judge(&self, wait_replicas: u32) -> Report {
         let (file, words) = self.file();

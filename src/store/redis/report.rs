@@ -13,6 +13,8 @@ use tokio::time::{Instant, timeout};
 
 /// How old a report may get before the next one is asked for.
 const REPORT_AGE: Duration = Duration::from_secs(5);
+/// How often Redis is asked to know how far it is away.
+const QUESTIONS: usize = 5;
 /// How long somebody waits for the very first report.
 const FIRST_REPORT: Duration = Duration::from_millis(500);
 
@@ -72,6 +74,18 @@ impl Link {
             config.extend(asked.unwrap_or_else(|_| HashMap::<String, String>::new()));
         }
         Ok(Persistence::read(&info.collect(), &config))
+    }
+
+    /// How long an answer takes: what most of a few questions take.
+    pub async fn distance(&self) -> Result<Duration, StoreError> {
+        let mut took = [Duration::ZERO; QUESTIONS];
+        for one in &mut took {
+            let asked = Instant::now();
+            let _: Vec<String> = self.command(&cmd("TIME")).await?;
+            *one = asked.elapsed();
+        }
+        took.sort();
+        Ok(took[QUESTIONS / 2])
     }
 
     async fn ask_report(&self) {

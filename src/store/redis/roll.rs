@@ -26,6 +26,8 @@ const AT_ONCE: usize = 50;
 const ENDS_AT_ONCE: usize = 32;
 /// How long claims under way are waited for, until the next renewal waits again.
 const CLAIMS: Duration = Duration::from_secs(1);
+/// The pause before a claim under way is waited for again, at the end of a process.
+const CLAIM_AGAIN: Duration = Duration::from_millis(50);
 /// The pause before an end is stored again.
 const END_AGAIN: Duration = Duration::from_secs(1);
 /// How long a process that ends takes for what others would have to wait for.
@@ -136,8 +138,8 @@ impl Store {
             return Ok(None);
         };
         tracing::info!(account = %home.account, looked_at = missing.len(), ended = ends.len(),
-            nobody_knows = lost, "Redis was restarted, replaced or went back to an older state; what this gateway \
-            remembers of its sends was put back");
+            nobody_knows = lost, "Redis may have forgotten something (a restart, another server, a copy); this \
+            gateway put back what it remembers of its sends");
         let storing = self.clone().store_ends(home.clone(), ends);
         home.standing.ending.spawn(storing);
         Ok(Some((now, kept)))
@@ -242,10 +244,11 @@ impl Store {
                 let told = self.renew_one(home).await?;
                 let is_called = told.0 == Place::Called;
                 self.answer(home, told).await?;
-                // A claim under way is waited for once more.
                 if !is_called {
                     break;
                 }
+                // A claim under way is waited for once more.
+                sleep(CLAIM_AGAIN).await;
             }
             home.standing.ending.close();
             home.standing.ending.wait().await;
@@ -264,6 +267,7 @@ fn went_back(roll: &Roll) -> WentBack {
         by: roll.back,
         waited: roll.waited,
         silent: roll.unsaid,
+        is_asked: roll.is_asked,
     }
 }
 

@@ -45,6 +45,7 @@ pub(super) struct Scripts {
     pub(super) recall: Script,
     pub(super) answer: Script,
     pub(super) close: Script,
+    pub(super) hold_back: Script,
     pub(super) fail_copy: Script,
     pub(super) takeover: Script,
     pub(super) sweep: Script,
@@ -90,6 +91,7 @@ impl Scripts {
             recall: ending(include_str!("lua/recall.lua")),
             answer: ending(include_str!("lua/answer.lua")),
             close: ending(include_str!("lua/close.lua")),
+            hold_back: ending(include_str!("lua/hold_back.lua")),
             fail_copy: ending(include_str!("lua/fail_copy.lua")),
             takeover: ending(include_str!("lua/takeover.lua")),
             sweep: ending(include_str!("lua/sweep.lua")),
@@ -218,7 +220,7 @@ mod tests {
         let server = RedisServer::start();
         let shared = shared(true);
         let bodies = bodies();
-        assert_eq!(bodies.len(), 24, "the scripts of this module");
+        assert_eq!(bodies.len(), 25, "the scripts of this module");
         for (name, body) in bodies {
             let script = compose(&shared, &body);
             let idle_and_missing = idle_and_missing(&script, &shared);

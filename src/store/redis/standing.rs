@@ -151,15 +151,13 @@ impl Standing {
         seen.is_shut |= !is_known;
     }
 
-    /// The last claim on the server that hands out work, and whose it was: what others send between two renewals
-    /// of this process.
-    pub(super) fn saw(&self, last: &str) {
+    /// The last claim of a process on the server that hands out work: what others take between two renewals of
+    /// this one.
+    pub(super) fn saw(&self, who: &str, step: &str) {
         let mut seen = self.kept();
-        let (Some((step, who)), false) = (last.split_once(' '), seen.is_shut) else {
-            return;
-        };
+        let is_process = who != ANYBODY && !who.starts_with("n:");
         let is_news = seen.known.get(who).is_none_or(|known| *step > **known);
-        if seen.run.is_empty() || !is_news {
+        if !is_process || seen.is_shut || seen.run.is_empty() || !is_news {
             return;
         }
         seen.known.insert(who.into(), step.into());

@@ -465,8 +465,11 @@ async fn r_52_what_a_process_sent_right_before_it_died_is_held() {
     renewed([&first, &second]).await;
     first.accept("m1", 1, 0).await;
     let copy = redis.copy().await;
-    let taken = second.claim(1).await.remove(0);
+    first.accept("m2", 2, 1).await;
+    let taken = second.claims(&["a"], 1, 1).await.taken.remove(0);
     second.settle(&taken, receipt("P1"), 1).await;
+    // Its own claim is the last one.
+    assert_eq!(first.claim(1).await.len(), 1);
     first.store.look().await.unwrap();
     redis
         .put_back(&copy, On::Another, [&first, &second])
@@ -506,15 +509,15 @@ async fn r_52_a_restart_of_redis_during_the_roll_call_forgets_nothing() {
 async fn r_52_what_waited_in_the_older_state_fails_and_what_came_since_is_sent() {
     let (_redis, first, second) = held().await;
     assert_eq!(first.accept("m3", 3, 2).await, Accepted::Stored);
-    assert_eq!(first.store.fail_copy(&channel("a"), at(3)).await.unwrap(), 2);
-    assert_eq!(first.store.fail_copy(&channel("a"), at(3)).await.unwrap(), 0);
+    assert_eq!(first.store.fail_copy(&account(), &channel("a"), at(3)).await.unwrap(), 2);
+    assert_eq!(first.store.fail_copy(&account(), &channel("a"), at(3)).await.unwrap(), 0);
     assert_eq!(first.statuses(3).await, ["m1 failed", "m2 failed"]);
     assert!(first.store.open_again(&account()).await.unwrap());
     let taken = first.claim(4).await;
     assert_eq!(taken.len(), 1);
     assert_eq!(taken[0].message.msg_id.as_str(), "m3");
     assert_eq!(
-        first.store.fail_copy(&channel("a"), at(5)).await.unwrap(),
+        first.store.fail_copy(&account(), &channel("a"), at(5)).await.unwrap(),
         0,
         "nothing is held"
     );
@@ -528,26 +531,25 @@ async fn r_52_what_waited_in_the_older_state_fails_and_what_came_since_is_sent()
     first.check().await;
 }
 
-/// The first process tries `m1` in vain, the second one sends the others; then Redis goes back to where all of
-/// them waited, and the second one is dead.
-async fn one_in_vain(others: u64) -> (std::rc::Rc<OnRedis>, World, World) {
+/// The second process sends `m1` and `m2`; then the first one tries `m3` in vain, and the second one may send it after
+/// that. It dies, and Redis goes back to where all of them waited.
+async fn one_in_vain(is_sent: bool) -> (std::rc::Rc<OnRedis>, World, World) {
     let (redis, first, second) = pair();
     renewed([&first, &second]).await;
     first.sent("m0", 9, "P0", 0).await;
-    for n in 1..=others + 1 {
+    for n in 1..=3 {
         first.accept(&format!("m{n}"), n, 0).await;
     }
     let copy = redis.copy().await;
-    let mine = first.claims(&["a"], 1, 1).await.taken.remove(0);
-    assert_eq!(mine.message.msg_id.as_str(), "m1");
+    let mut theirs = second.claims(&["a"], 2, 1).await.taken;
+    let mine = first.claim(1).await.remove(0);
+    assert_eq!(mine.message.msg_id.as_str(), "m3");
     first.settle(&mine, Settlement::retry(at(20)), 1).await;
-    let theirs = match others {
-        // It was seen to send something that came later.
-        0 => vec![second.attempt("n1", 7, 1).await],
-        _ => second.claim(1).await,
-    };
+    if is_sent {
+        theirs.extend(second.claim(21).await);
+    }
     for (n, taken) in (1..).zip(theirs) {
-        second.settle(&taken, receipt(&format!("P{n}")), 1).await;
+        second.settle(&taken, receipt(&format!("P{n}")), 21).await;
     }
     renewed([&first, &second]).await;
     redis
@@ -559,30 +561,33 @@ async fn one_in_vain(others: u64) -> (std::rc::Rc<OnRedis>, World, World) {
     for _ in 0..2 {
         first.store.renew().await.unwrap();
     }
-    first.until_state("m1", State::Queued).await;
+    first.until_state("m3", State::Queued).await;
+    assert_eq!(first.store.went_back(&account()).unwrap().waited, 3);
     (redis, first, second)
 }
 
-#[tokio::test]
-async fn r_52_what_a_process_knows_it_did_not_send_is_not_given_up() {
-    let (_redis, first, _second) = one_in_vain(2).await;
-    assert_eq!(first.store.went_back(&account()).unwrap().waited, 2);
-    assert_eq!(first.store.fail_copy(&channel("a"), at(3)).await.unwrap(), 2);
-    assert_eq!(first.statuses(3).await, ["m2 failed", "m3 failed"]);
-    assert!(first.store.open_again(&account()).await.unwrap());
-    let taken = first.claim(30).await;
-    assert_eq!(taken.len(), 1);
-    assert_eq!(taken[0].message.msg_id.as_str(), "m1");
-    first.check().await;
+async fn given_up(world: &World) -> usize {
+    let given_up = world.store.fail_copy(&account(), &channel("a"), at(3)).await;
+    assert!(world.store.open_again(&account()).await.unwrap());
+    world.check().await;
+    given_up.unwrap()
 }
 
 #[tokio::test]
-async fn r_52_nothing_is_held_where_a_process_knows_of_all_that_waits() {
-    let (_redis, first, _second) = one_in_vain(0).await;
-    assert_eq!(first.store.went_back(&account()), None);
-    assert!(first.is_open());
-    assert_eq!(first.claim(30).await.len(), 1);
-    first.check().await;
+async fn r_52_what_a_process_knows_that_nobody_sent_is_not_given_up() {
+    let (_redis, first, _second) = one_in_vain(false).await;
+    assert_eq!(given_up(&first).await, 2);
+    assert_eq!(first.statuses(3).await, ["m1 failed", "m2 failed"]);
+    let taken = first.claim(30).await;
+    assert_eq!(taken.len(), 1);
+    assert_eq!(taken[0].message.msg_id.as_str(), "m3");
+}
+
+#[tokio::test]
+async fn r_52_what_somebody_else_may_have_sent_after_it_was_tried_in_vain_is_given_up() {
+    let (_redis, first, _second) = one_in_vain(true).await;
+    assert_eq!(given_up(&first).await, 3);
+    assert!(first.claim(30).await.is_empty());
 }
 
 /// Where nothing waits nothing can be sent twice.

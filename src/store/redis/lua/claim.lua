@@ -151,7 +151,7 @@ local function found_all()
   local step = ''
   if #taken > 0 then
     step = order_now()
-    call('HSET', P .. 'did', replica, step, '*', step, 'by', step .. ' ' .. replica)
+    call('HSET', P .. 'did', replica, step, '*', step)
   end
   return { taken, failed, newer, damage, step }
 end

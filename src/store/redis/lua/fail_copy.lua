@@ -1,5 +1,5 @@
 -- An operator gives up what waited in the state that Redis went back to: it may have been sent. What was accepted
--- since, which has a later number, stays; so does what a process has put back and is to be sent again.
+-- since, which has a later number, stays; so does what a process tried in vain after all that nobody tells of.
 -- queue, channel, how many to pass over, most, now, the refusal as JSON and in words. Answers nothing where nothing
 -- is held; else how many failed, how many stay of those looked at, how many these were, and what was folded.
 local queue, channel, from, most, now, refusal, text = unpack(ARGV, 1, 7)
@@ -7,12 +7,19 @@ local roll = call('HMGET', P .. 'roll', 'stage', 'cut', 'last')
 if roll[1] ~= 'held' then return false end
 local cut, begun = tonumber(roll[2] or '0') or 0, roll[3] ~= '' and roll[3] or '0'
 local failed, stay = 0, 0
+-- Of what was tried later than this, its process has told, and nobody else tried it.
+local untold = roll[3]
+for field, step in pairs_of(P .. 'roll') do
+  local who = string.match(field, '^o:(.*)$')
+  if who and not call('HGET', P .. 'roll', 'a:' .. who) and untold and step > untold then untold = step end
+  if string.find(field, '^l:') then untold = nil end
+end
+if untold == '' then untold = nil end
 local ids = call('ZRANGE', P .. queue .. channel, from, from + most - 1)
 for _, id in ipairs(ids) do
   local m = fields(id, 'mi', 's', 'to', 'ta')
   local state = state_in(id, STATE.queued, m[2])
-  -- What was tried after that state, its process has told of.
-  local is_told = roll[3] and roll[3] ~= '' and (m[4] or '') > roll[3]
+  local is_told = untold and (m[4] or '') > untold
   if state == STATE.queued and ((tonumber(id) or 0) > cut or is_told) then
     stay = stay + 1
   else

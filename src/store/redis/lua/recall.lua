@@ -30,10 +30,6 @@ local function take_out(id, channel, mine, step)
   -- Somebody's later attempt is theirs to tell.
   if (m[2] or '') > step then return false end
   if state == STATE.queued then
-    -- Of those that wait and may have been sent it is none.
-    local roll = call('HMGET', P .. 'roll', 'waiting', 'cut', 'last')
-    local is_counted = (tonumber(roll[1]) or 0) > 0 and (tonumber(id) or 0) <= (tonumber(roll[2]) or 0)
-    if is_counted and roll[3] ~= '' and (m[2] or '') <= roll[3] then call('HINCRBY', P .. 'roll', 'waiting', -1) end
     dequeue(id, channel)
     move(id, channel, 'worker', state, 'claim')
   elseif state == STATE.unknown then

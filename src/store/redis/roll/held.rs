@@ -21,6 +21,18 @@ impl Store {
         homes.find(|home| home.account == *account)
     }
 
+    /// Holds what waits of an account, as an operator says who knows that a copy was put back. Answers how many.
+    /// Before the first renewal, which may end a roll call.
+    pub async fn hold_back(&self, account: &AccountId) -> Result<u64, StoreError> {
+        let Some(home) = self.of_account(account) else {
+            return Ok(0);
+        };
+        let mut call = Call::new(&self.shared.scripts.hold_back, home);
+        self.channels_of(home)
+            .for_each(|channel| call.push(channel.as_str()));
+        self.run(&call).await
+    }
+
     /// Work is handed out again: what waits is sent. Whether it was held.
     pub async fn open_again(&self, account: &AccountId) -> Result<bool, StoreError> {
         let Some(home) = self.of_account(account) else {

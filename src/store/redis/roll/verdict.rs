@@ -9,6 +9,9 @@ const SILENT: i64 = 15_000;
 /// Nobody is waited for beyond this (ms), alive or not.
 const LONGEST: i64 = 120_000;
 
+/// What stands for an operator who asked for a hold: they remember nothing of what was sent.
+const ASKED: &str = "l:operator";
+
 /// A roll call as Redis keeps it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Roll {
@@ -21,6 +24,8 @@ pub(super) struct Roll {
     pub(super) is_unsaid: bool,
     /// How many were seen to claim what this state does not know, and did not answer.
     pub(super) unsaid: usize,
+    /// Whether an operator asked for it, who knows of a copy that was put back.
+    pub(super) is_asked: bool,
     /// How many messages waited when it began.
     pub(super) waited: u64,
     /// How far Redis went back at the least.
@@ -75,6 +80,7 @@ impl Roll {
             called,
             is_unsaid: unsaid > 0 || kept.keys().any(|name| name.starts_with("l:")),
             unsaid,
+            is_asked: kept.contains_key(ASKED),
             waited: number("waiting")
                 .and_then(|n| n.try_into().ok())
                 .unwrap_or_default(),
@@ -157,14 +163,15 @@ mod tests {
         expected.back = Duration::from_millis(2500);
         let mut all = [&kept[..], &more[..]].concat();
         assert_eq!(read(&all), Some(expected.clone()));
-        for unsaid in ["o:b", "o:*", "l:a"] {
+        for unsaid in ["o:b", "o:*", "l:a", ASKED] {
             all.push((unsaid, "9"));
             expected.is_unsaid = true;
+            expected.is_asked = unsaid == ASKED;
             expected.unsaid = usize::from(unsaid.starts_with("o:"));
             assert_eq!(read(&all), Some(expected.clone()), "{unsaid}");
             all.pop();
         }
-        (expected.is_unsaid, expected.unsaid) = (false, 0);
+        (expected.is_unsaid, expected.is_asked, expected.unsaid) = (false, false, 0);
         all.extend([("stage", "held"), ("held", "8")]);
         expected.held = Some(8);
         assert_eq!(read(&all), Some(expected));

@@ -1,0 +1,189 @@
+//! A file that was put back from a copy: what waits in it may have been sent since. Nothing of an account is sent
+//! then until an operator decides, over restarts too. Only an operator can know (`gateway serve --hold`): whoever
+//! puts the file back puts back all that the gateway kept.
+
+use super::writer::Txn;
+use super::{Store, settle, signed};
+use crate::domain::proof::LastProof;
+use crate::domain::{AccountId, ChannelId, UnixMs, Writer};
+use crate::store::{StoreError, WentBack, refusals};
+use rusqlite::{Connection, Result};
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// Messages given up in one step.
+const AT_ONCE: u64 = 200;
+
+/// What is kept of a hold.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+struct Back {
+    since: i64,
+    waited: u64,
+    /// What waits up to this number waited then.
+    cut: i64,
+}
+
+/// One that cannot be read holds all that waits.
+const UNREADABLE: Back = Back {
+    since: 0,
+    waited: 0,
+    cut: i64::MAX,
+};
+
+/// The accounts that are held.
+#[derive(Debug, Default)]
+pub(super) struct Backs(Mutex<HashMap<AccountId, Back>>);
+
+impl Backs {
+    /// As the file has them.
+    pub(super) fn load(conn: &Connection) -> Result<Self> {
+        let mut select =
+            conn.prepare("SELECT key, value FROM kept WHERE key >= 'back:' AND key < 'back;'")?;
+        let rows = select.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let mut backs = HashMap::new();
+        for row in rows {
+            let (key, value): (String, String) = row?;
+            let account = key.strip_prefix("back:").map(AccountId::parse);
+            if let Some(Ok(account)) = account {
+                backs.insert(account, serde_json::from_str(&value).unwrap_or(UNREADABLE));
+            }
+        }
+        Ok(Self(Mutex::new(backs)))
+    }
+
+    fn all(&self) -> MutexGuard<'_, HashMap<AccountId, Back>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn of(&self, account: &AccountId) -> Option<Back> {
+        self.all().get(account).copied()
+    }
+}
+
+impl Store {
+    /// Holds what waits in these channels of an account. Answers how many messages; nothing is held where none waits.
+    pub async fn hold_back(
+        &self,
+        account: &AccountId,
+        channels: &[ChannelId],
+        now: UnixMs,
+    ) -> std::result::Result<u64, StoreError> {
+        // All that waits now, also where it was held before: that may have been in the copy too.
+        let queued = channels.iter().map(|channel| self.ledger(channel).queued);
+        let (waited, of) = (queued.sum::<i64>().unsigned_abs(), channels.to_vec());
+        let cut = self.read(move |conn| last_queued(conn, &of)).await?;
+        let back = Back {
+            since: now.0,
+            waited,
+            cut,
+        };
+        if back.waited == 0 {
+            return Ok(0);
+        }
+        let value = serde_json::to_string(&back).map_err(super::unavailable)?;
+        self.set(key(account), Some(value)).await?;
+        self.shared.backs.all().insert(account.clone(), back);
+        Ok(back.waited)
+    }
+
+    /// Whether the work of an account is handed out.
+    pub fn is_open(&self, account: &AccountId) -> bool {
+        self.shared.backs.of(account).is_none()
+    }
+
+    /// Why an operator is to decide about an account, if so.
+    pub fn went_back(&self, account: &AccountId) -> Option<WentBack> {
+        let Back { since, waited, .. } = self.shared.backs.of(account)?;
+        Some(WentBack {
+            since: UnixMs(since),
+            by: Duration::ZERO,
+            waited,
+            silent: 0,
+            is_asked: true,
+        })
+    }
+
+    /// Work is handed out again: what waits is sent. Whether it was held.
+    pub async fn open_again(&self, account: &AccountId) -> std::result::Result<bool, StoreError> {
+        if self.is_open(account) {
+            return Ok(false);
+        }
+        self.set(key(account), None).await?;
+        Ok(self.shared.backs.all().remove(account).is_some())
+    }
+
+    /// Fails what waited in a channel when the account was held; what was accepted since stays. Answers how many.
+    pub async fn fail_copy(
+        &self,
+        account: &AccountId,
+        channel: &ChannelId,
+        now: UnixMs,
+    ) -> std::result::Result<usize, StoreError> {
+        let mut failed = 0;
+        while let Some(Back { cut, .. }) = self.shared.backs.of(account) {
+            let channel = channel.clone();
+            let some = self
+                .write(move |txn| fail_some(txn, &channel, cut, now))
+                .await?;
+            failed += some;
+            if some == 0 {
+                break;
+            }
+        }
+        Ok(failed)
+    }
+}
+
+fn key(account: &AccountId) -> String {
+    format!("back:{account}")
+}
+
+/// The number of the last one that waits. New messages have later ones.
+fn last_queued(conn: &Connection, channels: &[ChannelId]) -> Result<i64> {
+    let mut last = conn.prepare_cached(
+        "SELECT max((SELECT coalesce(max(id), 0) FROM message
+                     WHERE channel = ?1 AND state = 0 AND attempts = 0),
+                    (SELECT coalesce(max(id), 0) FROM message
+                     WHERE channel = ?1 AND state = 0 AND attempts <> 0))",
+    )?;
+    let of = |channel: &ChannelId| last.query_row([channel.as_str()], |row| row.get(0));
+    let all: Vec<i64> = channels.iter().map(of).collect::<Result<_>>()?;
+    Ok(all.into_iter().max().unwrap_or_default())
+}
+
+fn fail_some(txn: &mut Txn<'_>, channel: &ChannelId, cut: i64, now: UnixMs) -> Result<usize> {
+    let room = signed(AT_ONCE);
+    let mut found = Vec::new();
+    for waits in [
+        "channel = ?1 AND state = 0 AND attempts = 0 AND id <= ?3
+         ORDER BY due, accepted_at LIMIT ?2",
+        "channel = ?1 AND state = 0 AND attempts <> 0 AND aside = 0 AND id <= ?3
+         ORDER BY due LIMIT ?2",
+        "channel = ?1 AND state = 0 AND attempts <> 0 AND aside = 1 AND id <= ?3
+         ORDER BY due LIMIT ?2",
+    ] {
+        let params = (channel.as_str(), room, cut);
+        found.extend(settle::find_where(txn.conn, waits, params)?);
+    }
+    for message in &mut found {
+        // As after an attempt whose outcome nobody knows: evidence still counts, and it is not sent once more.
+        message.life.resent = true;
+        txn.conn
+            .prepare_cached(
+                "UPDATE message SET resent = 1, proof = ?2,
+                        seen = coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'event'), 0)
+                 WHERE id = ?1",
+            )?
+            .execute((message.id, LastProof::Unclear.number()))?;
+        settle::fail(
+            txn,
+            message,
+            Writer::Worker,
+            &refusals::outcome_unknown(),
+            now,
+        )?;
+    }
+    Ok(found.len())
+}
