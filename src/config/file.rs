@@ -30,8 +30,11 @@ pub(super) type Contents = (Vec<(&'static str, Given)>, Vec<Table>);
 pub(super) fn read(file: &File<'_>, faults: &mut Vec<Fault>) -> Result<Contents, Fault> {
     let (table, errors) = DeTable::parse_recoverable(file.text);
     let name = file.name;
+    let bytes = file.text.bytes().enumerate();
+    let ends = bytes.filter(|(_, byte)| *byte == b'\n');
     let mut reader = Reader {
         file,
+        line_ends: ends.map(|(at, _)| at).collect(),
         found: Vec::new(),
         tables: Vec::new(),
         faults,
@@ -50,6 +53,8 @@ pub(super) fn read(file: &File<'_>, faults: &mut Vec<Fault>) -> Result<Contents,
 
 struct Reader<'a> {
     file: &'a File<'a>,
+    /// Where the lines end, so that no key counts them anew.
+    line_ends: Vec<usize>,
     found: Vec<(&'static str, Given)>,
     tables: Vec<Table>,
     faults: &'a mut Vec<Fault>,
@@ -58,8 +63,7 @@ struct Reader<'a> {
 impl Reader<'_> {
     /// The line of an offset, counted from 1.
     fn line(&self, offset: usize) -> usize {
-        let before = self.file.text.bytes().take(offset);
-        before.filter(|byte| *byte == b'\n').count() + 1
+        self.line_ends.partition_point(|end| *end < offset) + 1
     }
 
     fn table(&mut self, prefix: &str, table: &DeTable<'_>) {
