@@ -51,11 +51,12 @@ impl Holds {
         let this = self.clone();
         Ok(async move {
             let (mut failed, account) = (0, &this.shared.account.id);
-            loop {
+            // Another hold than was confirmed is another decision.
+            while this.went_back().is_some_and(|now| now.since == back.since) {
                 match this.fail_all_of_copy(&mut failed).await {
-                    // Redis may have been restarted meanwhile, and holds them still.
-                    Ok(()) if this.went_back().is_some() => {}
-                    Ok(()) => break,
+                    Ok(true) => break,
+                    // Redis was restarted meanwhile, and holds them still.
+                    Ok(false) => {}
                     Err(error) => tracing::warn!(%account, failed, %error,
                         "an operator lets messages fail, but the store cannot be written; the gateway tries again \
                          every second"),
@@ -68,7 +69,8 @@ impl Holds {
         })
     }
 
-    async fn fail_all_of_copy(&self, failed: &mut usize) -> Result<(), StoreError> {
+    /// Whether the store was held until now.
+    async fn fail_all_of_copy(&self, failed: &mut usize) -> Result<bool, StoreError> {
         let (account, outbox) = (&self.shared.account.id, &self.shared.outbox);
         for channel in &self.shared.channels {
             *failed += outbox
@@ -77,7 +79,7 @@ impl Holds {
                 .await?;
             outbox.ring(channel);
         }
-        outbox.store.open_again(account).await.map(drop)
+        outbox.store.open_again(account).await
     }
 }
 

@@ -23,14 +23,9 @@ struct Back {
     waited: u64,
     /// What waits up to this number waited then.
     cut: i64,
+    /// The last event that had come then: what comes later is evidence of what was sent before.
+    seen: i64,
 }
-
-/// One that cannot be read holds all that waits.
-const UNREADABLE: Back = Back {
-    since: 0,
-    waited: 0,
-    cut: i64::MAX,
-};
 
 /// The accounts that are held.
 #[derive(Debug, Default)]
@@ -42,12 +37,20 @@ impl Backs {
         let mut select =
             conn.prepare("SELECT key, value FROM kept WHERE key >= 'back:' AND key < 'back;'")?;
         let rows = select.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let (cut, seen) = last_numbers(conn)?;
+        let unreadable = Back {
+            since: 0,
+            waited: 0,
+            cut,
+            seen,
+        };
         let mut backs = HashMap::new();
         for row in rows {
             let (key, value): (String, String) = row?;
             let account = key.strip_prefix("back:").map(AccountId::parse);
             if let Some(Ok(account)) = account {
-                backs.insert(account, serde_json::from_str(&value).unwrap_or(UNREADABLE));
+                // One that cannot be read holds what waits now.
+                backs.insert(account, serde_json::from_str(&value).unwrap_or(unreadable));
             }
         }
         Ok(Self(Mutex::new(backs)))
@@ -72,12 +75,14 @@ impl Store {
     ) -> std::result::Result<u64, StoreError> {
         // All that waits now, also where it was held before: that may have been in the copy too.
         let queued = channels.iter().map(|channel| self.ledger(channel).queued);
-        let (waited, of) = (queued.sum::<i64>().unsigned_abs(), channels.to_vec());
-        let cut = self.read(move |conn| last_queued(conn, &of)).await?;
+        let waited = queued.sum::<i64>().unsigned_abs();
+        let (cut, last) = self.read(last_numbers).await?;
+        let before = self.shared.backs.of(account);
         let back = Back {
             since: now.0,
             waited,
             cut,
+            seen: before.map_or(last, |before| before.seen),
         };
         if back.waited == 0 {
             return Ok(0);
@@ -122,10 +127,10 @@ impl Store {
         now: UnixMs,
     ) -> std::result::Result<usize, StoreError> {
         let mut failed = 0;
-        while let Some(Back { cut, .. }) = self.shared.backs.of(account) {
+        while let Some(back) = self.shared.backs.of(account) {
             let channel = channel.clone();
             let some = self
-                .write(move |txn| fail_some(txn, &channel, cut, now))
+                .write(move |txn| fail_some(txn, &channel, back, now))
                 .await?;
             failed += some;
             if some == 0 {
@@ -140,20 +145,16 @@ fn key(account: &AccountId) -> String {
     format!("back:{account}")
 }
 
-/// The number of the last one that waits. New messages have later ones.
-fn last_queued(conn: &Connection, channels: &[ChannelId]) -> Result<i64> {
+/// The numbers of the last message and of the last event. Those to come have later ones.
+fn last_numbers(conn: &Connection) -> Result<(i64, i64)> {
     let mut last = conn.prepare_cached(
-        "SELECT max((SELECT coalesce(max(id), 0) FROM message
-                     WHERE channel = ?1 AND state = 0 AND attempts = 0),
-                    (SELECT coalesce(max(id), 0) FROM message
-                     WHERE channel = ?1 AND state = 0 AND attempts <> 0))",
+        "SELECT coalesce(max(id), 0),
+                coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'event'), 0) FROM message",
     )?;
-    let of = |channel: &ChannelId| last.query_row([channel.as_str()], |row| row.get(0));
-    let all: Vec<i64> = channels.iter().map(of).collect::<Result<_>>()?;
-    Ok(all.into_iter().max().unwrap_or_default())
+    last.query_row([], |row| Ok((row.get(0)?, row.get(1)?)))
 }
 
-fn fail_some(txn: &mut Txn<'_>, channel: &ChannelId, cut: i64, now: UnixMs) -> Result<usize> {
+fn fail_some(txn: &mut Txn<'_>, channel: &ChannelId, back: Back, now: UnixMs) -> Result<usize> {
     let room = signed(AT_ONCE);
     let mut found = Vec::new();
     for waits in [
@@ -164,19 +165,15 @@ fn fail_some(txn: &mut Txn<'_>, channel: &ChannelId, cut: i64, now: UnixMs) -> R
         "channel = ?1 AND state = 0 AND attempts <> 0 AND aside = 1 AND id <= ?3
          ORDER BY due LIMIT ?2",
     ] {
-        let params = (channel.as_str(), room, cut);
+        let params = (channel.as_str(), room, back.cut);
         found.extend(settle::find_where(txn.conn, waits, params)?);
     }
     for message in &mut found {
         // As after an attempt whose outcome nobody knows: evidence still counts, and it is not sent once more.
         message.life.resent = true;
         txn.conn
-            .prepare_cached(
-                "UPDATE message SET resent = 1, proof = ?2,
-                        seen = coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'event'), 0)
-                 WHERE id = ?1",
-            )?
-            .execute((message.id, LastProof::Unclear.number()))?;
+            .prepare_cached("UPDATE message SET resent = 1, proof = ?2, seen = ?3 WHERE id = ?1")?
+            .execute((message.id, LastProof::Unclear.number(), back.seen))?;
         settle::fail(
             txn,
             message,

@@ -3,6 +3,7 @@
 
 use super::Store;
 use super::damage::Text;
+use super::standing::ANYBODY;
 use crate::domain::{AccountId, ChannelId};
 use crate::store::{Ledger, StoreError};
 use std::collections::HashMap;
@@ -118,8 +119,11 @@ impl Store {
             let mut ask = redis::cmd("HGETALL");
             ask.arg(format!("{}did", home.prefix));
             let claims: HashMap<String, Text> = self.shared.link.command_beside(&ask).await?;
-            for (who, step) in &claims {
-                home.standing.saw(who, step.as_str());
+            let last = claims.get(ANYBODY).map(Text::as_str).unwrap_or_default();
+            let claims = claims.iter().map(|(who, step)| (&**who, step.as_str()));
+            // What is later than anybody's last claim is none.
+            for (who, step) in claims.filter(|(_, step)| *step <= last) {
+                home.standing.saw(who, step);
             }
         }
         for (channel, home) in &self.shared.homes {

@@ -10,7 +10,7 @@ use tokio::sync::RwLock;
 use tokio_util::task::TaskTracker;
 
 /// Whose claim it was, nobody knows.
-const ANYBODY: &str = "*";
+pub(super) const ANYBODY: &str = "*";
 /// Of so many processes the last claims are known.
 const MOST_KNOWN: usize = 64;
 
@@ -159,6 +159,10 @@ impl Standing {
         let is_news = seen.known.get(who).is_none_or(|known| *step > **known);
         if !is_process || seen.is_shut || seen.run.is_empty() || !is_news {
             return;
+        }
+        // Now it is known whose that was.
+        if seen.known.get(ANYBODY).is_some_and(|any| any == step) {
+            seen.known.remove(ANYBODY);
         }
         seen.known.insert(who.into(), step.into());
         seen.forget();

@@ -386,6 +386,15 @@ async fn r_55_a_server_that_forgot_nothing_is_told_nothing_anew() {
     second.check().await;
 }
 
+/// The second process shows no sign of life, so the first one ends the roll call without it.
+async fn ends_without_second(redis: &OnRedis, first: &World) {
+    let silent = format!("HSET gw:{{acc}}:roll w:{} 1", redis.replica(1));
+    redis.say(&silent).await;
+    for _ in 0..2 {
+        first.store.renew().await.unwrap();
+    }
+}
+
 /// Two messages waited in a copy; the second process sent them since, and died. What the first one makes of it.
 async fn held() -> (std::rc::Rc<OnRedis>, World, World) {
     held_after(false).await
@@ -412,12 +421,7 @@ async fn held_after(a_restart: bool) -> (std::rc::Rc<OnRedis>, World, World) {
         redis.restarted([&first, &second]).await;
         first.store.renew().await.unwrap();
     }
-    let silent = format!("HSET gw:{{acc}}:roll w:{} 1", redis.replica(1));
-    redis.say(&silent).await;
-    // The first one ends the roll call, the second one is told what came of it.
-    for _ in 0..2 {
-        first.store.renew().await.unwrap();
-    }
+    ends_without_second(&redis, &first).await;
     (redis, first, second)
 }
 
@@ -475,11 +479,7 @@ async fn r_52_what_a_process_sent_right_before_it_died_is_held() {
         .put_back(&copy, On::Another, [&first, &second])
         .await;
     first.store.renew().await.unwrap();
-    let silent = format!("HSET gw:{{acc}}:roll w:{} 1", redis.replica(1));
-    redis.say(&silent).await;
-    for _ in 0..2 {
-        first.store.renew().await.unwrap();
-    }
+    ends_without_second(&redis, &first).await;
     let back = first.store.went_back(&account()).unwrap();
     assert_eq!((back.waited, back.silent), (1, 1));
     assert!(first.claim(2).await.is_empty());
@@ -556,11 +556,7 @@ async fn one_in_vain(is_sent: bool) -> (std::rc::Rc<OnRedis>, World, World) {
         .put_back(&copy, On::Another, [&first, &second])
         .await;
     first.store.renew().await.unwrap();
-    let silent = format!("HSET gw:{{acc}}:roll w:{} 1", redis.replica(1));
-    redis.say(&silent).await;
-    for _ in 0..2 {
-        first.store.renew().await.unwrap();
-    }
+    ends_without_second(&redis, &first).await;
     first.until_state("m3", State::Queued).await;
     assert_eq!(first.store.went_back(&account()).unwrap().waited, 3);
     (redis, first, second)
@@ -587,6 +583,41 @@ async fn r_52_what_a_process_knows_that_nobody_sent_is_not_given_up() {
 async fn r_52_what_somebody_else_may_have_sent_after_it_was_tried_in_vain_is_given_up() {
     let (_redis, first, _second) = one_in_vain(true).await;
     assert_eq!(given_up(&first).await, 3);
+    assert!(first.claim(30).await.is_empty());
+}
+
+/// What the third process saw the dead one send, the first one did not see.
+#[tokio::test]
+async fn r_52_who_saw_less_takes_nothing_back() {
+    let (redis, first, second) = pair();
+    let third = World {
+        store: redis.open(),
+        home: redis.clone(),
+    };
+    renewed([&first, &second]).await;
+    third.store.renew().await.unwrap();
+    first.sent("m0", 9, "P0", 0).await;
+    first.accept("n1", 7, 0).await;
+    first.accept("m1", 1, 5).await;
+    let copy = redis.copy().await;
+    let early = second.claim(1).await.remove(0);
+    second.settle(&early, receipt("N1"), 1).await;
+    first.store.look().await.unwrap();
+    let mine = first.claim(6).await.remove(0);
+    first.settle(&mine, Settlement::retry(at(20)), 6).await;
+    let theirs = second.claim(21).await.remove(0);
+    assert_eq!(theirs.message.msg_id, mine.message.msg_id);
+    second.settle(&theirs, receipt("P1"), 21).await;
+    third.store.look().await.unwrap();
+    redis
+        .put_back(&copy, On::Another, [&first, &third])
+        .await;
+    third.store.renew().await.unwrap();
+    ends_without_second(&redis, &first).await;
+    first.until_state("m1", State::Queued).await;
+    first.store.renew().await.unwrap();
+    assert!(first.store.went_back(&account()).is_some());
+    assert_eq!(given_up(&first).await, 2);
     assert!(first.claim(30).await.is_empty());
 }
 

@@ -27,7 +27,7 @@ const LOOK_UPS: [&str; 14] = [
 
 /// What else a statement reads: its source, a part of its text, by which index or how, and why that
 /// is not much.
-const OTHERS: [(&str, &str, &str, &str); 59] = [
+const OTHERS: [(&str, &str, &str, &str); 56] = [
     (
         "alias",
         "AND kind = ?2 LIMIT 1",
@@ -180,23 +180,10 @@ const OTHERS: [(&str, &str, &str, &str); 59] = [
     ),
     (
         "back",
-        "SELECT seq FROM sqlite_sequence",
-        "SCAN sqlite_sequence",
-        "two rows",
-    ),
-    (
-        "back",
         "FROM kept WHERE key >=",
         "PRIMARY KEY (key>? AND key<?)",
         "one of each account, at the start",
     ),
-    (
-        "back",
-        "SELECT max((SELECT",
-        "message_fresh (channel=?)",
-        "all that waits, once, where an operator starts with --hold",
-    ),
-    ("back", "SELECT max((SELECT", "message_retry", "the same"),
     (
         "settle",
         "AND state = 0 AND attempts = 0 AND id <= ?3",

@@ -28,7 +28,8 @@ local function accept(at, last)
   local index = P .. 'i:' .. channel .. ':' .. msg_id
   local no = opted_out('oo', channel, to) and 3 or is_marketing == '1' and opted_out('om', channel, to) and 4
   local id = spare or last_id and whole(tonumber(last_id) + 1) or not no and next_of('seq')
-  -- One that is new is known from here on: one command less than to ask first.
+  -- One that is new is known from here on: one command less than to ask first. All that follows is permitted
+  -- (rights.rs), so it is never known without its rows.
   local known = no and call('GET', index) or not no and call('SET', index, id, 'NX', 'GET')
   if known then
     spare = id

@@ -34,7 +34,9 @@ local function is_higher(step, key, field) return step > (call('HGET', key, fiel
 -- What others claimed and this state does not know: it knows all claims up to its last one.
 for at = 9, 7 + 2 * others, 2 do
   local one, step = ARGV[at], ARGV[at + 1]
-  if is_called and one ~= replica and is_higher(step, roll, 'last') then call('HSET', roll, 'o:' .. one, step) end
+  -- Whoever saw less takes nothing back.
+  local is_news = is_called and one ~= replica and is_higher(step, roll, 'last') and is_higher(step, roll, 'o:' .. one)
+  if is_news then call('HSET', roll, 'o:' .. one, step) end
 end
 if is_called then
   call('HSET', roll, 'a:' .. replica, time, 'w:' .. replica, time)
