@@ -21,6 +21,11 @@ async fn held(sandbox: &Sandbox) -> Gateway {
     })
     .await;
     gateway.channel("pause").await;
+    // What is under way then may still be taken.
+    until("nothing is under way", async || {
+        (gateway.ledger().await["in_flight"] == 0).then_some(())
+    })
+    .await;
     sandbox.no_rules().await;
     for n in 1..5 {
         gateway.accept(&format!("m{n}"), &number(n)).await;
