@@ -9,13 +9,14 @@ pub(super) fn meant<'a>(
 ) -> Option<&'a str> {
     let plain = |name: &str| name.to_ascii_uppercase();
     let written = plain(written);
-    let scored = known.into_iter().map(|name| {
-        let away = strsim::osa_distance(&written, &plain(name));
-        (away, name)
-    });
-    let best = scored.min_by_key(|(away, _)| *away);
-    best.filter(|(away, name)| *away <= allowed(name))
-        .map(|(_, name)| name)
+    let length = written.chars().count();
+    let near = known
+        .into_iter()
+        // What is longer or shorter by more letters than may be wrong needs no comparison.
+        .filter(|name| name.len().abs_diff(length) <= allowed(name));
+    let scored = near.map(|name| (strsim::osa_distance(&written, &plain(name)), name));
+    let meant = scored.filter(|(away, name)| *away <= allowed(name));
+    meant.min_by_key(|(away, _)| *away).map(|(_, name)| name)
 }
 
 /// Letters that may be wrong: the shorter a name is, the more others are like it by chance.
