@@ -64,34 +64,38 @@ impl Store {
             return self.renew_one(home).await.map(drop);
         };
         let verdict = roll.judge(now);
-        let (silent, is_held) = match verdict {
+        let (silent, waited) = match verdict {
             // Who did not answer may come back and say what it sent.
             _ if roll.held.is_some() && roll.must_be_decided() => {
                 home.standing.hold(went_back(&roll));
                 return Ok(());
             }
             Verdict::Wait => return Ok(()),
-            Verdict::Open(silent) => (silent, false),
-            Verdict::Hold(silent) => (silent, true),
+            Verdict::Open(silent) => (silent, 0),
+            // What is put back may wait again in a moment.
+            Verdict::Hold(_) if home.standing.ends.try_lock().is_err() => return Ok(()),
+            // Of what waited when it began, some told that they sent it.
+            Verdict::Hold(silent) => (silent, self.count_copy(home).await?),
         };
-        if self.close(home, (&run, roll.began), is_held).await? {
-            tell_of_the_end(home, &roll, now, (silent, is_held));
+        if self.close(home, (&run, roll.began), waited).await? {
+            tell_of_the_end(home, &roll, now, (silent, waited));
         }
         // Held, the next renewal says since when.
         self.renew_one(home).await.map(drop)
     }
 
-    /// Ends a roll call. Whether it was still under way.
+    /// Ends a roll call; work is held where an operator is to decide about some messages. Whether it was still under
+    /// way.
     async fn close(
         &self,
         home: &Home,
         (run, began): (&str, i64),
-        is_held: bool,
+        waited: usize,
     ) -> Result<bool, StoreError> {
         let close = Call::new(&self.shared.scripts.close, home)
             .arg(run)
             .arg(began)
-            .arg(u8::from(is_held));
+            .arg(waited);
         self.shared.link.run_beside(&close.0).await
     }
 
@@ -271,10 +275,10 @@ fn went_back(roll: &Roll) -> WentBack {
     }
 }
 
-fn tell_of_the_end(home: &Home, roll: &Roll, now: i64, (silent, is_held): (usize, bool)) {
+fn tell_of_the_end(home: &Home, roll: &Roll, now: i64, (silent, waited): (usize, usize)) {
     let (account, took_ms) = (&home.account, now - roll.began);
-    if is_held {
-        tracing::error!(%account, took_ms, silent, waited = roll.waited, back_s = roll.back.as_secs(),
+    if waited > 0 {
+        tracing::error!(%account, took_ms, silent, waited, back_s = roll.back.as_secs(),
             "Redis went back to an older state, and not all that was sent since is known; sending is held");
     } else if silent == 0 {
         tracing::info!(%account, took_ms,

@@ -235,7 +235,7 @@ async fn a_message_counts_as_known_only_when_the_replica_of_redis_has_it() {
     assert!(!redis.store.is_accepted(&channel, &never).await.unwrap());
 }
 
-async fn until(what: &str, mut done: impl AsyncFnMut() -> bool) {
+pub(super) async fn until(what: &str, mut done: impl AsyncFnMut() -> bool) {
     let look = async {
         while !done().await {
             // waits because others bring it about; bounded

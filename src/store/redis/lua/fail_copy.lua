@@ -1,10 +1,12 @@
 -- An operator gives up what waited in the state that Redis went back to: it may have been sent. What was accepted
 -- since, which has a later number, stays; so does what a process tried in vain after all that nobody tells of.
--- queue, channel, how many to pass over, most, now, the refusal as JSON and in words. Answers nothing where nothing
--- is held; else how many failed, how many stay of those looked at, how many these were, and what was folded.
+-- queue, channel, how many to pass over, most, now, the refusal as JSON and in words, none where they are to be
+-- counted alone. Answers nothing where nothing is held; else how many failed or would, how many stay of those looked
+-- at, how many these were, and what was folded.
 local queue, channel, from, most, now, refusal, text = unpack(ARGV, 1, 7)
+local counts = refusal == ''
 local roll = call('HMGET', P .. 'roll', 'stage', 'cut', 'last')
-if roll[1] ~= 'held' then return false end
+if roll[1] ~= 'held' and not counts then return false end
 local cut, begun = tonumber(roll[2] or '0') or 0, roll[3] ~= '' and roll[3] or '0'
 local failed, stay = 0, 0
 -- Of what was tried later than this, its process has told, and nobody else tried it.
@@ -22,6 +24,9 @@ for _, id in ipairs(ids) do
   local is_told = untold and (m[4] or '') > untold
   if state == STATE.queued and ((tonumber(id) or 0) > cut or is_told) then
     stay = stay + 1
+  elseif counts then
+    stay = stay + 1
+    if state == STATE.queued then failed = failed + 1 end
   else
     dequeue(id, channel)
     if state == STATE.queued then

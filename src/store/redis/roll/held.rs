@@ -45,7 +45,7 @@ impl Store {
         let (Some(roll), Some(run)) = (held, kept.get("run")) else {
             return Ok(false);
         };
-        let was_held = self.close(home, (run, roll.began), false).await?;
+        let was_held = self.close(home, (run, roll.began), 0).await?;
         // It is done, whoever hears of it later.
         if let Err(error) = self.renew_one(home).await {
             tracing::debug!(%account, %error, "the renewal after an operator's decision comes later");
@@ -56,50 +56,75 @@ impl Store {
     /// Fails what waited in the older state of a channel while that is held; what was accepted since stays. Answers
     /// how many.
     pub async fn fail_copy(&self, channel: &ChannelId, now: UnixMs) -> Result<usize, StoreError> {
-        let mut failed = 0;
+        let home = self.home(channel)?;
+        self.all_of_copy(home, channel, Some(now)).await
+    }
+
+    /// How many messages of an account waited in the older state and may have been sent.
+    pub(super) async fn count_copy(&self, home: &Home) -> Result<usize, StoreError> {
+        let mut waiting = 0;
+        for channel in self.channels_of(home) {
+            waiting += self.all_of_copy(home, channel, None).await?;
+        }
+        Ok(waiting)
+    }
+
+    /// Fails them, or counts them where no time is given.
+    async fn all_of_copy(
+        &self,
+        home: &Home,
+        channel: &ChannelId,
+        now: Option<UnixMs>,
+    ) -> Result<usize, StoreError> {
+        let mut all = 0;
         for queue in ["q:", "rq:", "aq:"] {
             let mut from = 0;
             loop {
-                let Some((some, stay, looked)) =
-                    self.fail_some(channel, (queue, from), now).await?
-                else {
-                    return Ok(failed);
+                let some = self.some_of_copy((home, channel), (queue, from), now);
+                let Some((some, stay, looked)) = some.await? else {
+                    return Ok(all);
                 };
-                failed += some;
+                all += some;
                 from += stay;
                 if looked < AT_ONCE {
                     break;
                 }
             }
         }
-        Ok(failed)
+        Ok(all)
     }
 
-    async fn fail_some(
+    async fn some_of_copy(
         &self,
-        channel: &ChannelId,
+        (home, channel): (&Home, &ChannelId),
         (queue, from): (&str, usize),
-        now: UnixMs,
+        now: Option<UnixMs>,
     ) -> Result<Option<(usize, usize, usize)>, StoreError> {
         let refusal = refusals::outcome_unknown();
-        let call = Call::new(&self.shared.scripts.fail_copy, self.home(channel)?)
+        let (row, words) = match now {
+            Some(_) => (row::write_refusal(&refusal), refusal.to_string()),
+            None => Default::default(),
+        };
+        let call = Call::new(&self.shared.scripts.fail_copy, home)
             .arg(queue)
             .arg(channel.as_str())
             .arg(from)
             .arg(AT_ONCE)
-            .arg(now.0)
-            .arg(row::write_refusal(&refusal))
-            .arg(refusal.to_string());
+            .arg(now.unwrap_or_default().0)
+            .arg(row)
+            .arg(words);
         let Some((failed, stay, looked, fold)): Option<(i64, usize, usize, Fold)> =
             self.take(&call).await?
         else {
             return Ok(None);
         };
         add(&mut Folded::default(), fold);
-        self.shared.ledgers.change(channel, |ledger| {
-            ledger.queued -= failed;
-            ledger.failed += failed;
-        });
+        if now.is_some() {
+            self.shared.ledgers.change(channel, |ledger| {
+                ledger.queued -= failed;
+                ledger.failed += failed;
+            });
+        }
         let failed = usize::try_from(failed).unwrap_or_default();
         Ok(Some((failed, stay, looked)))
     }
