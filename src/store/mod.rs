@@ -2,6 +2,7 @@
 //! changed by one atomic step of a backend.
 
 mod archive;
+mod aside;
 pub mod embedded;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
@@ -27,6 +28,7 @@ mod together;
 mod types;
 
 pub use archive::{Adopted, Dirty, DirtyEnd, MARK_HIDDEN, Unmatched};
+pub use aside::Aside;
 pub use inbound::*;
 pub use kept::{Cache, Tokens};
 pub use lock::{Guard, Locked};

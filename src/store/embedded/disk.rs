@@ -220,7 +220,7 @@ pub fn owner(dir: &Path) -> Option<String> {
 }
 
 /// Makes the directory, for its owner alone; one that is there stays as it is, if it is safe.
-pub(super) fn make_dir(dir: &Path) -> std::io::Result<()> {
+pub(in crate::store) fn make_dir(dir: &Path) -> std::io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
     match unsafe_because(dir)? {
         None => Ok(()),

@@ -37,6 +37,7 @@ mod tests;
 mod trial;
 mod writer;
 
+pub(in crate::store) use disk::make_dir;
 pub use disk::{owner, room, unsafe_because};
 
 use super::{Ledger, StoreError};
