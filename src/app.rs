@@ -17,7 +17,7 @@ use crew::Crew;
 pub(crate) use listen::cannot_listen;
 use listen::{bind, limits, ops_limits};
 use parts::{AccountParts, Parts};
-pub(crate) use parts::{Verdict, owners, standings};
+pub(crate) use parts::{Verdict, marks_told, owners, standings};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -110,6 +110,8 @@ impl App {
         start_work(&config, &parts, &crew);
         crew.hire("follower", ops::follow(desk, crew.stop.child_token()));
         keep_lease(&config, &parts, &lease);
+        // As long as anything may be claimed.
+        parts.marks.keep(&parts.outbox, &lease);
 
         tokio::select! {
             () = stop.cancelled() => {}

@@ -3,10 +3,12 @@
 
 mod back;
 mod hold;
+mod mark;
 mod sweep;
 
 pub use back::follow_store;
 pub use hold::watch_hold;
+pub use mark::keep_marks;
 pub use sweep::sweep;
 
 use crate::alert::{self, Code};

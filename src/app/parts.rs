@@ -2,11 +2,13 @@
 
 mod account;
 mod held;
+mod marks;
 mod moved;
 mod owner;
 mod stores;
 
 pub(super) use account::AccountParts;
+pub(crate) use marks::words as marks_told;
 pub(crate) use owner::{Verdict, owners, standings};
 
 use super::records;
@@ -29,6 +31,7 @@ use crate::store::{EventRules, LaneOf};
 use crate::telemetry;
 use crate::worker::{Trials, Worker};
 use anyhow::Context;
+use marks::Marks;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,6 +49,7 @@ pub(super) struct Parts {
     callbacks: Callbacks,
     /// Whether MoEngage takes callbacks: told by the relays, shown by the ops listener.
     relayed: relay::Standing,
+    pub(super) marks: Marks,
     pub(super) metrics: Option<metrics_exporter_prometheus::PrometheusHandle>,
 }
 
@@ -93,6 +97,7 @@ pub(super) async fn assemble(config: &Config) -> anyhow::Result<Parts> {
         accounts,
         callbacks: callbacks(config)?,
         relayed: relay::Standing::default(),
+        marks: stores.marks,
         outbox,
         metrics,
     })

@@ -1,7 +1,7 @@
 //! Records into Datastore and back: the second home of what happened to each message.
 //!
 //! `writer`, `batch` and `transact` write what the outbox marked as changed (`pieces` and `alone`: so that no record holds
-//! back another), `late` asks for messages that only Datastore
+//! back another), `mark` says how far a store came, `late` asks for messages that only Datastore
 //! still knows, `find` is for people, `entity` has the names of the properties. Nothing on a
 //! message's path waits for any of this: while Datastore is down the marks stay, and that is all.
 
@@ -12,12 +12,14 @@ mod find;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod late;
+mod mark;
 mod pieces;
 mod transact;
 mod writer;
 
 pub use entity::Kept;
 pub use late::Late;
+pub use mark::Marks;
 pub use writer::Writer;
 
 use crate::channel::{Channel, Channels};

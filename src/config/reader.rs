@@ -141,11 +141,15 @@ impl Reader<'_> {
 
     pub(super) fn missing(&mut self, key: &str) {
         if let Some(table) = self.table {
-            // One whose variable is not set was told.
-            if !table.unset.iter().any(|unset| unset.key == key) {
-                let source = Setting::named(key).map_or("", |setting| setting.source);
-                self.faults
-                    .push(table.fault(key, super::fault::needs(source)));
+            match table.unset.iter().find(|unset| unset.key == key) {
+                None => {
+                    let source = Setting::named(key).map_or("", |setting| setting.source);
+                    self.faults
+                        .push(table.fault(key, super::fault::needs(source)));
+                }
+                // Of what is served all were told.
+                Some(_) if self.purpose == Purpose::Serve => {}
+                Some(unset) => self.faults.push(table.not_set(unset)),
             }
             return;
         }

@@ -60,6 +60,13 @@ pub fn own_kind(kind: &str) -> String {
     format!("{kind}{SUFFIX}")
 }
 
+impl Client {
+    /// The same for what the gateway keeps beside the records.
+    pub fn beside_records(&self) -> Self {
+        self.of_kind(&own_kind(self.kind()))
+    }
+}
+
 /// An entity to try Datastore with.
 struct Scratch {
     client: Client,
@@ -74,7 +81,7 @@ impl Scratch {
             .with_unindexed("written", Value::Time(now))
             .with_unindexed("expireAt", Value::Time(now.saturating_add(EXPIRES_MS)));
         Self {
-            client: client.of_kind(&own_kind(client.kind())),
+            client: client.beside_records(),
             entity,
             is_there: AtomicBool::new(false),
         }

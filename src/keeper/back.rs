@@ -31,7 +31,7 @@ pub fn follow_store(outbox: &Outbox, channels: &Channels) {
 
 fn text(account: &Account, back: WentBack) -> String {
     let (words, waited, id) = (back.words(), back.waited, &account.id);
-    let decide = if back.is_asked {
+    let decide = if back.silent == 0 {
         "Decide"
     } else {
         "If a process is frozen or cut off, bring it back: once it says what it sent, the gateway goes on by itself. \

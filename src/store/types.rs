@@ -105,7 +105,7 @@ impl WentBack {
             1 => "a gateway process that sent messages since does not answer".to_owned(),
             some => format!("{some} gateway processes do not answer, and messages were sent since"),
         };
-        format!("Redis went back to {far}, and {why}")
+        format!("the store went back to {far}, and {why}")
     }
 }
 

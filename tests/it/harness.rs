@@ -628,6 +628,16 @@ impl Gateway {
         self.home.data_dir()
     }
 
+    /// The Redis that is its store, if one is.
+    pub(crate) fn redis(&self) -> Option<Arc<Redis>> {
+        self.home.redis.clone()
+    }
+
+    /// Where it keeps small files beside the store.
+    pub(crate) fn aside(&self) -> PathBuf {
+        self.home.data_dir()
+    }
+
     /// The files in which the store keeps what it knows.
     pub(crate) fn store_files(&self) -> Vec<PathBuf> {
         match &self.home.redis {

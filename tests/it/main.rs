@@ -31,6 +31,7 @@ mod log_harm;
 mod lost_answers;
 mod main_job;
 mod mapping;
+mod marks;
 mod mixed_versions;
 mod old_ways;
 mod once;

@@ -1,5 +1,6 @@
 //! Where everything durable is: the one place that chooses the store.
 
+use super::marks::Marks;
 use crate::config::Config;
 use crate::store::redis::{Link, Settings, Store};
 use crate::store::{self, StoreError, embedded};
@@ -17,31 +18,30 @@ pub(in crate::app) struct Stores {
     pub(in crate::app) cache: store::Cache,
     /// The connection that all of them share, when they are at Redis.
     pub(in crate::app) link: Option<Link>,
+    pub(in crate::app) marks: Marks,
 }
 
 impl Stores {
     /// Opens the store that the configuration names. With Redis no data directory is opened.
     pub(in crate::app) async fn open(config: &Config) -> anyhow::Result<Self> {
-        let stores = match &config.store.redis {
-            Some(settings) => shared(config, settings).await?,
-            None => embedded(config)?,
-        };
-        if !config.store.hold {
-            tracing::info!("{}", store::NO_MARK);
+        match &config.store.redis {
+            Some(settings) => shared(config, settings).await,
+            None => embedded(config).await,
         }
-        Ok(stores)
     }
 }
 
-fn embedded(config: &Config) -> anyhow::Result<Stores> {
+async fn embedded(config: &Config) -> anyhow::Result<Stores> {
     let settings = embedded::Settings {
         data_dir: config.store.data_dir.clone(),
         min_free: config.store.min_free,
         mark_dirty: config.datastore.is_some(),
     };
     let store = embedded::Store::open(&settings)?;
+    let outbox = store::Outbox::Embedded(store.clone());
     Ok(Stores {
-        outbox: store::Outbox::Embedded(store.clone()),
+        marks: Marks::remember(config, &outbox).await?,
+        outbox,
         tokens: store::Tokens::Embedded(store.clone()),
         cache: store::Cache::Embedded(store),
         link: None,
@@ -57,16 +57,19 @@ async fn shared(config: &Config, settings: &Settings) -> anyhow::Result<Stores> 
     let channels = config.channels.iter();
     let channels = channels.map(|channel| (channel.id.clone(), channel.account.clone()));
     let store = Store::open(link.clone(), channels.collect(), config.datastore.is_some());
+    let outbox = store::Outbox::Redis(store.clone());
+    let marks = Marks::remember(config, &outbox).await?;
     // A renewal may end a roll call, and work would be handed out before it is held.
     if !config.store.hold {
         store.renew().await?;
     }
     store.look().await?;
     Ok(Stores {
-        outbox: store::Outbox::Redis(store),
+        outbox,
         tokens: store::Tokens::Redis(link.clone()),
         cache: store::Cache::Redis(link.clone()),
         link: Some(link),
+        marks,
     })
 }
 

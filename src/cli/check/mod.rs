@@ -14,8 +14,8 @@ mod running;
 mod shared;
 
 use super::{say, table};
+use crate::app::marks_told;
 use crate::config::{Config, Purpose};
-use crate::store::NO_MARK;
 use std::fmt;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -150,16 +150,27 @@ async fn store(config: &Config) -> Vec<Finding> {
     if let Some(settings) = &store.redis {
         let mut findings = shared::look(settings).await;
         findings.extend(owner::look(config, settings).await);
-        findings.push(finding("restore", Mark::Ok, NO_MARK));
+        findings.push(restore(
+            config,
+            data_dir::look(store).await.mark != Mark::Fault,
+        ));
         return findings;
     }
     let durable = "embedded store: a message is synced to disk before MoEngage is told success";
     let data = data_dir::look(store).await;
+    let is_writable = data.mark != Mark::Fault;
     vec![
         data,
         finding("durability", Mark::Ok, durable),
-        finding("restore", Mark::Ok, NO_MARK),
+        restore(config, is_writable),
     ]
+}
+
+/// What notices an older copy of the store.
+fn restore(config: &Config, is_writable: bool) -> Finding {
+    let is_shared = config.store.redis.is_some();
+    let words = marks_told(is_shared, is_writable, config.datastore.is_some());
+    finding("restore", Mark::Ok, words)
 }
 
 fn told(findings: &[Finding]) -> ExitCode {

@@ -391,6 +391,40 @@ fn each_mistake_is_told_with_its_line() {
     }
 }
 
+/// Every refusal says why, also to a command that asks a running gateway and needs few of the variables.
+#[test]
+fn a_variable_that_is_not_set_is_told_to_whoever_needs_it() {
+    let names = [
+        ("id = \"acme\"", "id = { env = \"NOBODY\" }", true),
+        (
+            "account = \"birch\"",
+            "account = { env = \"NOBODY\" }",
+            true,
+        ),
+        (
+            "rate_per_second = 80",
+            "rate_per_second = { env = \"NOBODY\" }",
+            false,
+        ),
+        ("\"acme-seed\"", "{ env = \"NOBODY\" }", false),
+        ("{ env = \"ACME_BASIC\" }", "{ env = \"NOBODY\" }", false),
+    ];
+    for (old, new, needed) in names {
+        for purpose in [Purpose::Serve, Purpose::Client] {
+            let lines = match load(&with(old, new), purpose) {
+                Ok(_) => Vec::new(),
+                Err(faults) => faults.0.iter().map(ToString::to_string).collect(),
+            };
+            let told = lines
+                .iter()
+                .filter(|line| line.contains("needs the variable NOBODY"));
+            let expected = needed || purpose == Purpose::Serve;
+            assert_eq!(told.count(), usize::from(expected), "{new}: {lines:?}");
+            assert_eq!(lines.is_empty(), !expected, "{new}: {lines:?}");
+        }
+    }
+}
+
 #[test]
 fn tables_stand_in_pairs() {
     let only = |from: &str, to: &str| {

@@ -1,12 +1,12 @@
 //! A file that was put back from a copy: what waits in it may have been sent since. Nothing of an account is sent
-//! then until an operator decides, over restarts too. Only an operator can know (`gateway serve --hold`): whoever
-//! puts the file back puts back all that the gateway kept.
+//! then until an operator decides, over restarts too. A mark outside of the file shows it (`remember`); where that
+//! was put back too, only an operator knows (`gateway serve --hold`).
 
 use super::writer::Txn;
 use super::{Store, settle, signed};
 use crate::domain::proof::LastProof;
 use crate::domain::{AccountId, ChannelId, UnixMs, Writer};
-use crate::store::{StoreError, WentBack, refusals};
+use crate::store::{Marked, Steps, StoreError, WentBack, refusals};
 use rusqlite::{Connection, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -25,6 +25,9 @@ struct Back {
     cut: i64,
     /// The last event that had come then: what comes later is evidence of what was sent before.
     seen: i64,
+    /// Whether a mark showed it, and no operator said so.
+    #[serde(default)]
+    by_mark: bool,
 }
 
 /// The accounts that are held.
@@ -43,6 +46,7 @@ impl Backs {
             waited: 0,
             cut,
             seen,
+            by_mark: false,
         };
         let mut backs = HashMap::new();
         for row in rows {
@@ -66,12 +70,47 @@ impl Backs {
 }
 
 impl Store {
-    /// Holds what waits in these channels of an account. Answers how many messages; nothing is held where none waits.
+    /// How far these channels have come.
+    pub fn steps(&self, channels: &[ChannelId]) -> Steps {
+        let of = |channel: &ChannelId| {
+            let claims = self.shared.totals.claims(channel);
+            (channel.to_string(), format!("{claims:016}"))
+        };
+        channels.iter().map(of).collect()
+    }
+
+    /// They had come so far: where they say less, what waits is held.
+    pub async fn remember(
+        &self,
+        of: &Marked,
+        steps: &Steps,
+        now: UnixMs,
+    ) -> std::result::Result<(), StoreError> {
+        let here = self.steps(&of.channels);
+        let went_back =
+            |channel: &String, step: &String| steps.get(channel).is_some_and(|then| then > step);
+        if here.iter().any(|(channel, step)| went_back(channel, step)) {
+            self.hold(&of.account, &of.channels, (now, true)).await?;
+        }
+        Ok(())
+    }
+
+    /// Holds what waits in these channels of an account, as an operator says. Answers how many messages; nothing is
+    /// held where none waits.
     pub async fn hold_back(
         &self,
         account: &AccountId,
         channels: &[ChannelId],
         now: UnixMs,
+    ) -> std::result::Result<u64, StoreError> {
+        self.hold(account, channels, (now, false)).await
+    }
+
+    async fn hold(
+        &self,
+        account: &AccountId,
+        channels: &[ChannelId],
+        (now, by_mark): (UnixMs, bool),
     ) -> std::result::Result<u64, StoreError> {
         // All that waits now, also where it was held before: that may have been in the copy too.
         let queued = channels.iter().map(|channel| self.ledger(channel).queued);
@@ -83,6 +122,7 @@ impl Store {
             waited,
             cut,
             seen: before.map_or(last, |before| before.seen),
+            by_mark,
         };
         if back.waited == 0 {
             return Ok(0);
@@ -100,13 +140,13 @@ impl Store {
 
     /// Why an operator is to decide about an account, if so.
     pub fn went_back(&self, account: &AccountId) -> Option<WentBack> {
-        let Back { since, waited, .. } = self.shared.backs.of(account)?;
+        let back = self.shared.backs.of(account)?;
         Some(WentBack {
-            since: UnixMs(since),
+            since: UnixMs(back.since),
             by: Duration::ZERO,
-            waited,
+            waited: back.waited,
             silent: 0,
-            is_asked: true,
+            is_asked: !back.by_mark,
         })
     }
 

@@ -19,8 +19,9 @@ const NAMES: [&str; COUNTERS] = [
     "dead_letters",
     "events",
     "expired_events",
+    "claims",
 ];
-const COUNTERS: usize = 11;
+const COUNTERS: usize = 12;
 
 /// What is counted.
 #[derive(Debug, Clone, Copy)]
@@ -36,6 +37,8 @@ pub(super) enum Counter {
     DeadLetters,
     Events,
     ExpiredEvents,
+    /// Never goes down: how far the store has come.
+    Claims,
 }
 
 impl Counter {
@@ -69,6 +72,9 @@ impl Deltas {
     pub(super) fn moved(&mut self, channel: &ChannelId, from: State, to: State) {
         self.add(channel, Counter::of(from), -1);
         self.add(channel, Counter::of(to), 1);
+        if to == State::Attempting {
+            self.add(channel, Counter::Claims, 1);
+        }
     }
 
     /// Writes the changes in the open transaction.
@@ -123,6 +129,14 @@ impl Totals {
                 .zip(changes)
                 .for_each(|(count, change)| *count += change);
         }
+    }
+
+    /// How many messages of a channel were ever claimed.
+    pub(super) fn claims(&self, channel: &ChannelId) -> i64 {
+        let totals = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        totals
+            .get(channel)
+            .map_or(0, |counts| counts[Counter::Claims as usize])
     }
 
     /// The totals of a channel.

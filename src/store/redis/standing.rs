@@ -2,7 +2,7 @@
 //! and whether it hands out any. A server that is another one, or had come farther than it says, hands out
 //! nothing until the roll was called (`roll`).
 
-use crate::store::WentBack;
+use crate::store::{Steps, WentBack};
 use redis::{FromRedisValue, ParsingError, Value};
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -100,7 +100,9 @@ pub(super) struct Seen {
 impl Seen {
     /// Who claimed, up to where.
     fn learn(&mut self, last: &str, living: &[(String, String)]) {
-        if self.run.is_empty() && living.iter().all(|(_, step)| **step < *last) {
+        let any = self.known.get(ANYBODY);
+        let is_news = any.is_none_or(|any| **any < *last);
+        if self.run.is_empty() && is_news && living.iter().all(|(_, step)| **step < *last) {
             self.known.insert(ANYBODY.into(), last.into());
         }
         for (who, step) in living.iter().filter(|(_, step)| !step.is_empty()) {
@@ -127,6 +129,29 @@ impl Standing {
 
     pub(super) fn seen(&self) -> Seen {
         self.kept().clone()
+    }
+
+    /// How far everybody has come, as far as is known.
+    pub(super) fn steps(&self, replica: &str) -> Steps {
+        let seen = self.kept();
+        let mut steps: Steps = seen.known.clone().into_iter().collect();
+        if !seen.own.is_empty() {
+            steps.insert(replica.into(), seen.own.clone());
+        }
+        steps
+    }
+
+    /// They had come so far, as is known from outside of Redis. Before the first renewal.
+    pub(super) fn remember(&self, steps: &Steps, latest: &str) {
+        let mut seen = self.kept();
+        // A step that is still to come would lift all that follow.
+        for (who, step) in steps.iter().filter(|(_, step)| step.as_str() <= latest) {
+            seen.known.insert(who.clone(), step.clone());
+            if *step > seen.last {
+                seen.last.clone_from(step);
+            }
+        }
+        seen.forget();
     }
 
     /// Whether work is handed out, as far as is known.

@@ -4,16 +4,33 @@ use super::super::events::{Fold, add};
 use super::super::{Call, Home, Store};
 use super::verdict::Roll;
 use crate::domain::{AccountId, ChannelId, UnixMs};
-use crate::store::{Folded, StoreError, WentBack, refusals, row};
+use crate::store::{Folded, Steps, StoreError, WentBack, refusals, row};
 use std::collections::HashMap;
+use std::time::Duration;
 
 /// Messages given up in one step.
 const AT_ONCE: usize = 100;
+/// Steps are microseconds of Redis' clock, unless that was set back. A mark that says more is wrong.
+const AHEAD: Duration = Duration::from_secs(86_400);
 
 impl Store {
     /// Why an operator is to decide about an account, if so.
     pub fn went_back(&self, account: &AccountId) -> Option<WentBack> {
         self.of_account(account)?.standing.seen().held
+    }
+
+    /// How far the work of an account has come, as this process knows.
+    pub fn steps(&self, account: &AccountId) -> Steps {
+        let home = self.of_account(account);
+        home.map_or_else(Steps::new, |home| home.standing.steps(self.replica()))
+    }
+
+    /// It had come so far. Before the first renewal, which then calls the roll where Redis says less.
+    pub fn remember(&self, account: &AccountId, steps: &Steps, now: UnixMs) {
+        let latest = now.plus(AHEAD).0.saturating_mul(1000);
+        if let Some(home) = self.of_account(account) {
+            home.standing.remember(steps, &format!("{latest:016}"));
+        }
     }
 
     fn of_account(&self, account: &AccountId) -> Option<&Home> {
