@@ -163,7 +163,7 @@ pub struct Inbound {
 /// Where data is kept, and how long.
 #[derive(Debug, Clone)]
 pub struct Store {
-    /// Redis, which then is the store: nothing is opened in `data_dir`.
+    /// Redis, which then is the store: `data_dir` has only marks.
     pub redis: Option<store::redis::Settings>,
     /// Fingerprints of installations whose messages this one takes over.
     pub take_over: Vec<String>,

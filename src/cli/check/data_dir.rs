@@ -24,6 +24,18 @@ pub(super) async fn look(store: &Store) -> Finding {
     }
 }
 
+/// Whether the gateway could put small files there.
+pub(super) async fn takes_files(dir: &Path) -> bool {
+    let dir = dir.to_owned();
+    let tried = tokio::task::spawn_blocking(move || {
+        let there = nearest(&dir).filter(|there| there.is_dir());
+        let is_safe =
+            there.as_ref() != Some(&dir) || matches!(embedded::unsafe_because(&dir), Ok(None));
+        is_safe && there.is_some_and(|there| write_into(&there).is_ok())
+    });
+    matches!(tokio::time::timeout(DEADLINE, tried).await, Ok(Ok(true)))
+}
+
 fn inspect(dir: &Path, needed: u64) -> Finding {
     let shown = dir.display();
     let Some(there) = nearest(dir) else {

@@ -150,24 +150,21 @@ async fn store(config: &Config) -> Vec<Finding> {
     if let Some(settings) = &store.redis {
         let mut findings = shared::look(settings).await;
         findings.extend(owner::look(config, settings).await);
-        findings.push(restore(
-            config,
-            data_dir::look(store).await.mark != Mark::Fault,
-        ));
+        findings.push(restore(config).await);
         return findings;
     }
     let durable = "embedded store: a message is synced to disk before MoEngage is told success";
     let data = data_dir::look(store).await;
-    let is_writable = data.mark != Mark::Fault;
     vec![
         data,
         finding("durability", Mark::Ok, durable),
-        restore(config, is_writable),
+        restore(config).await,
     ]
 }
 
 /// What notices an older copy of the store.
-fn restore(config: &Config, is_writable: bool) -> Finding {
+async fn restore(config: &Config) -> Finding {
+    let is_writable = data_dir::takes_files(&config.store.data_dir).await;
     let is_shared = config.store.redis.is_some();
     let words = marks_told(is_shared, is_writable, config.datastore.is_some());
     finding("restore", Mark::Ok, words)
