@@ -92,6 +92,11 @@ impl Outbox {
         Ok(owner.compare(kept, &key))
     }
 
+    /// The fingerprint that is kept of a subject.
+    pub async fn fingerprint(&self, owner: &Owner) -> Result<Option<String>, StoreError> {
+        self.load_setting(&owner.setting()).await
+    }
+
     /// Keeps the owner of a subject unless it has one; says whose it is.
     pub async fn own(&self, owner: &Owner) -> Result<Owned, StoreError> {
         let mut key = [0; 16];

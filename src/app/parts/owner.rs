@@ -31,6 +31,14 @@ pub(crate) enum Verdict {
     Refused(String),
 }
 
+impl Standing {
+    /// Whose it is, as the store keeps it, for people.
+    pub(crate) async fn shown(&self, store: &store::Outbox) -> Option<String> {
+        let print = store.fingerprint(&self.owner).await.ok()??;
+        Some(format!("{} {print}", self.owner.subject))
+    }
+}
+
 /// Finds out whose all accounts and channels are. Writes nothing.
 pub(crate) async fn standings(
     config: &Config,

@@ -32,9 +32,16 @@ pub(super) async fn look(config: &Config, settings: &Settings) -> Vec<Finding> {
         }
     }
     if findings.is_empty() {
-        let words = match all.iter().any(|one| one.verdict == Verdict::Ours) {
-            true => "this one has used the store before",
-            false => "no other one has sent from the store",
+        let mut prints = Vec::new();
+        for one in all.iter().filter(|one| one.verdict == Verdict::Ours) {
+            prints.extend(timeout(DEADLINE, one.shown(&store)).await.ok().flatten());
+        }
+        let words = match prints.as_slice() {
+            [] => "no other one has sent from the store".to_owned(),
+            prints => format!(
+                "this one has used the store before; fingerprints: {}",
+                prints.join(", ")
+            ),
         };
         findings.push(finding(ITEM, Mark::Ok, words));
     }

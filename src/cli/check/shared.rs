@@ -61,7 +61,7 @@ fn greet(at: &str, persistence: &Persistence, away: Option<Duration>) -> Finding
         let words = format!("{at}: version {version}; {OLDEST}.0 or later is needed");
         return finding(ITEM, Mark::Fault, words);
     }
-    let away = away.map(|away| format!(" within {:.1} ms", away.as_secs_f64() * 1000.0));
+    let away = away.map(|away| format!(" within {:.2} ms", away.as_secs_f64() * 1000.0));
     let (away, role) = (away.unwrap_or_default(), persistence.role());
     let words = format!("{at}: version {version} answers{away}; {role}");
     finding(ITEM, Mark::Ok, words)
