@@ -42,6 +42,8 @@ pub enum Code {
     StoreTakenOver,
     /// The store went back to an older state, and not all that was sent since is known.
     StoreWentBack,
+    /// The store forgot messages that were accepted.
+    MessagesLost,
     /// The store is not the one that its mark is of.
     StoreIsAnother,
     /// MoEngage takes no callbacks.
@@ -71,6 +73,7 @@ impl Code {
             Self::StoreUnreachable => "store_unreachable",
             Self::StoreTakenOver => "store_taken_over",
             Self::StoreWentBack => "store_went_back",
+            Self::MessagesLost => "messages_lost",
             Self::StoreIsAnother => "store_is_another",
             Self::CallbacksFailing => "callbacks_failing",
             Self::DatastoreFailing => "datastore_failing",

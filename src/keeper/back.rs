@@ -15,6 +15,10 @@ pub fn follow_store(outbox: &Outbox, channels: &Channels) {
         });
         let before = account.hold_store(hold);
         let subject = format!("account {}", account.id);
+        let lost = outbox.store.lost(&account.id);
+        if lost > 0 {
+            alert::raise(Code::MessagesLost, &subject, &lost_words(lost));
+        }
         match (now, before) {
             // Each time, so that a person is told again after hours.
             (Some(back), _) => {
@@ -27,6 +31,15 @@ pub fn follow_store(outbox: &Outbox, channels: &Channels) {
             _ => {}
         }
     }
+}
+
+fn lost_words(lost: usize) -> String {
+    format!(
+        "Redis went back to an older state and lost {lost} messages that this process had accepted and nobody had \
+         sent. MoEngage was told success, so it does not repeat them, and the gateway cannot send them. Ask MoEngage \
+         for the messages of these minutes that have no status. Set appendfsync always, or REDIS_WAIT_REPLICAS, to \
+         lose fewer."
+    )
 }
 
 fn text(account: &Account, back: WentBack) -> String {

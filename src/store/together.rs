@@ -60,6 +60,15 @@ impl Outbox {
         }
     }
 
+    /// How many messages that this process had accepted the store lost before anybody sent them, since this was last
+    /// asked.
+    pub fn lost(&self, account: &AccountId) -> usize {
+        match self {
+            Self::Embedded(_) => 0,
+            Self::Redis(store) => store.lost(account),
+        }
+    }
+
     /// Hands the work of an account out again though the store went back. Whether it was held.
     pub async fn open_again(&self, account: &AccountId) -> Result<bool, StoreError> {
         match self {

@@ -30,18 +30,20 @@ impl Store {
             .number(u8::from(is_marketing));
         let home = self.home(channel)?;
         let accepts: Which = |store, home| (&home.gathers.accepts, &store.shared.scripts.accept);
-        let code: u8 = self.gather(accepts, home, part).await?;
+        let code: i64 = self.gather(accepts, home, part).await?;
         Ok(match code {
-            0 => {
+            1 => Accepted::Repeat { same: true },
+            2 => Accepted::Repeat { same: false },
+            3 => Accepted::OptedOut(OptOut::All),
+            4 => Accepted::OptedOut(OptOut::Marketing),
+            number => {
+                home.recent.accepted(number);
                 self.shared.ledgers.change(channel, |ledger| {
                     ledger.accepted += 1;
                     ledger.queued += 1;
                 });
                 Accepted::Stored
             }
-            3 => Accepted::OptedOut(OptOut::All),
-            4 => Accepted::OptedOut(OptOut::Marketing),
-            code => Accepted::Repeat { same: code == 1 },
         })
     }
 

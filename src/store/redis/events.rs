@@ -110,31 +110,18 @@ impl Store {
             .waba_number
             .as_ref()
             .map_or("", |number| number.as_written());
-        let mut call = Part::default()
-            .arg(rules.channel.as_str())
-            .number(now.0)
-            .number(now.minus(rules.reply_window).0)
-            .number(u8::from(rules.relay_unmatched))
-            .arg(own)
-            .number(rules.early().as_millis())
-            .number(u8::from(rules.vouched));
-        let mut folded = Folded::default();
         let events = events.into();
+        let (call, again) = parts(&rules, &events, (own, now))?;
+        let mut folded = Folded::default();
         for event in events.iter() {
-            match event {
-                Incoming::Status(status) => push_status(&mut call, status),
-                Incoming::Reply(reply) => push_reply(&mut call, &rules, reply)?,
-                Incoming::Other { kind, raw, times } => {
-                    let count = times.to_string();
-                    let fields = ["o", kind, raw, &count, "", "", "", "", "", "", ""];
-                    push(&mut call, fields);
-                    folded.other.push((kind, *times));
-                }
+            if let Incoming::Other { kind, times, .. } = event {
+                folded.other.push((kind, *times));
             }
         }
         let home = self.home(&rules.channel)?;
         let gathered: Which = |store, home| (&home.gathers.events, &store.shared.scripts.events);
         let (fold, replies): (Fold, Replies) = self.gather(gathered, home, call).await?;
+        home.recent.took(again);
         add(&mut folded, fold);
         if let [told, repeated, unmatched, start, crowded_out] = replies[..] {
             folded.replies = told;
@@ -145,6 +132,45 @@ impl Store {
         }
         Ok(folded)
     }
+}
+
+/// What a webhook brought, for now; and what of it is taken once more where Redis forgot it (`recent`).
+fn parts(
+    rules: &EventRules,
+    events: &[Incoming],
+    (own, now): (&str, UnixMs),
+) -> Result<(Part, Part), StoreError> {
+    let begin = Part::default()
+        .arg(rules.channel.as_str())
+        .number(now.0)
+        .number(now.minus(rules.reply_window).0)
+        .number(u8::from(rules.relay_unmatched))
+        .arg(own)
+        .number(rules.early().as_millis())
+        .number(u8::from(rules.vouched));
+    let (mut call, mut again) = (begin.clone(), begin);
+    for event in events {
+        match event {
+            Incoming::Status(status) => {
+                push_status(&mut call, status);
+                push_status(&mut again, status);
+            }
+            Incoming::Reply(reply) => {
+                let keyword = rules.keywords.meaning(&reply.text);
+                push_reply(&mut call, rules, (reply, keyword))?;
+                // Who wrote START may have written STOP since.
+                let stop = keyword.filter(|word| *word != Keyword::Start);
+                push_reply(&mut again, rules, (reply, stop))?;
+            }
+            // Only people look at these.
+            Incoming::Other { kind, raw, times } => {
+                let count = times.to_string();
+                let fields = ["o", kind, raw, &count, "", "", "", "", "", "", ""];
+                push(&mut call, fields);
+            }
+        }
+    }
+    Ok((call, again))
 }
 
 /// The fields of one event: as many as the script reads of each.
@@ -170,14 +196,17 @@ fn push_status(call: &mut Part, event: &StatusEvent) {
     );
 }
 
-fn push_reply(call: &mut Part, rules: &EventRules, reply: &Reply) -> Result<(), StoreError> {
+fn push_reply(
+    call: &mut Part,
+    rules: &EventRules,
+    (reply, keyword): (&Reply, Option<Keyword>),
+) -> Result<(), StoreError> {
     let mark = Mark::of(&rules.channel, reply);
     let life = mark.life_ms.map_or_else(String::new, |ms| ms.to_string());
     let context = reply.context.as_ref().map_or("", |id| id.as_str());
     let from = reply.from.map_or_else(String::new, Phone::digits);
     let json = serde_json::to_string(&reply.text).map_err(unreadable)?;
     let at = reply.at.map_or_else(String::new, |at| at.0.to_string());
-    let keyword = rules.keywords.meaning(&reply.text);
     let shown = reply.in_history(keyword);
     let keyword = match keyword {
         Some(Keyword::Stop(OptOut::All)) => "oo",

@@ -26,6 +26,7 @@ pub(in crate::store) fn rows(text: &str) {
         account,
         gathers: Default::default(),
         standing: Default::default(),
+        recent: Default::default(),
     };
     let fields: HashMap<String, Text> = fields
         .into_iter()

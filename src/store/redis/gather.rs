@@ -21,7 +21,7 @@ type Answer = Result<Value, StoreError>;
 pub(super) type Which = for<'a> fn(&'a Store, &'a Home) -> (&'a Gather, &'a Script);
 
 /// The arguments of one call. They are a person's: not to be shown.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Part {
     text: String,
     /// Where each argument ends.
@@ -44,6 +44,11 @@ impl Part {
     pub(super) fn push(&mut self, value: &str) {
         self.text.push_str(value);
         self.ends.push(self.text.len());
+    }
+
+    /// How much room it takes, roughly.
+    pub(super) fn bytes(&self) -> usize {
+        self.text.len() + size_of_val(&*self.ends)
     }
 
     pub(super) fn number(mut self, value: impl Display) -> Self {

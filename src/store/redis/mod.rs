@@ -40,6 +40,7 @@ pub(crate) mod pace;
 mod persistence;
 mod place;
 mod read;
+mod recent;
 mod report;
 mod rights;
 mod roll;
@@ -68,6 +69,7 @@ use hands::Hands;
 use lease::Leases;
 use ledger::Ledgers;
 use memory::Memory;
+use recent::Recent;
 use redis::{FromRedisValue, Script, ScriptInvocation, ToRedisArgs};
 use scripts::Scripts;
 use standing::Standing;
@@ -122,6 +124,8 @@ struct Home {
     gathers: Arc<Gathers>,
     /// Whether work is handed out, and how far the store had come.
     standing: Arc<Standing>,
+    /// What came in lately.
+    recent: Arc<Recent>,
 }
 
 #[derive(Debug, Default)]
@@ -152,6 +156,7 @@ impl Store {
             prefix: keys_of(account).into(),
             gathers: Arc::default(),
             standing: Arc::default(),
+            recent: Arc::default(),
         };
         let mut accounts: Vec<Home> = Vec::new();
         for (_, account) in &channels {

@@ -144,8 +144,13 @@ impl Store {
         tracing::info!(account = %home.account, looked_at = missing.len(), ended = ends.len(),
             nobody_knows = lost, "Redis may have forgotten something (a restart, another server, a copy); this \
             gateway put back what it remembers of its sends");
-        let storing = self.clone().store_ends(home.clone(), ends);
-        home.standing.ending.spawn(storing);
+        let cut = kept.get("cut").and_then(|cut| cut.parse().ok());
+        home.recent.called(cut.unwrap_or_default());
+        let (store, home) = (self.clone(), home.clone());
+        home.standing.ending.clone().spawn(async move {
+            store.clone().store_ends(home.clone(), ends).await;
+            store.take_again(&home).await;
+        });
         Ok(Some((now, kept)))
     }
 

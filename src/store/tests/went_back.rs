@@ -704,3 +704,103 @@ async fn r_52_what_was_sent_by_who_left_before_the_copy_was_put_back_is_held() {
     assert!(third.store.went_back(&account()).is_some());
     assert!(third.claim(2).await.is_empty());
 }
+
+/// Who posted a webhook was told that it is stored.
+#[tokio::test]
+async fn r_55_statuses_and_replies_that_redis_forgot_are_told_all_the_same() {
+    for on in [On::Same, On::Another] {
+        let (redis, first, second) = pair();
+        renewed([&first, &second]).await;
+        first.sent("m1", 1, "P1", 0).await;
+        renewed([&first, &second]).await;
+        let copy = redis.copy().await;
+        // Its receipt is forgotten too.
+        second.sent("m2", 2, "P2", 1).await;
+        first.event("P1", Status::Delivered, None, 2).await;
+        first.event("P2", Status::Read, None, 2).await;
+        let said = Incoming::Reply(reply(1, "fine"));
+        first.events(vec![said, Incoming::Reply(reply(2, "STOP"))], 3).await;
+        redis.put_back(&copy, on, [&first, &second]).await;
+        called([&first, &second]).await;
+        first.until_state("m2", State::Accepted).await;
+        super::shared::until("all of it is there", async || {
+            let ledger = first.ledger().await;
+            // Delivered, read, two replies.
+            ledger.callbacks_waiting == 4
+        })
+        .await;
+        let told = first.statuses(4).await;
+        assert!(told.contains(&"m1 delivered".to_owned()), "{told:?}");
+        assert!(told.contains(&"m2 read".to_owned()), "{told:?}");
+        assert_eq!(first.accept("m3", 2, 4).await, Accepted::OptedOut(OptOut::All));
+        second.check().await;
+    }
+}
+
+/// What Redis knows still is told once.
+#[tokio::test]
+async fn r_55_what_redis_knows_is_not_told_again() {
+    let (redis, first, second) = pair();
+    first.sent("m1", 1, "P1", 0).await;
+    first.event("P1", Status::Delivered, None, 1).await;
+    first.event("P9", Status::Delivered, None, 1).await;
+    first.events(vec![Incoming::Reply(reply(1, "fine"))], 1).await;
+    renewed([&first, &second]).await;
+    let before = first.ledger().await;
+    redis.restarted([&first, &second]).await;
+    called([&first, &second]).await;
+    // Whoever leaves waits for it.
+    first.store.leave(&[]).await.unwrap();
+    let after = second.ledger().await;
+    assert_eq!(before.callbacks_waiting, after.callbacks_waiting);
+    assert_eq!(second.statuses(2).await, ["m1 delivered"]);
+    second.check().await;
+}
+
+/// Who wrote START and then STOP through another process does not get messages again.
+#[tokio::test]
+async fn r_55_a_start_that_redis_forgot_lifts_no_later_stop() {
+    let (redis, first, second) = pair();
+    first.sent("m1", 1, "P1", 0).await;
+    renewed([&first, &second]).await;
+    let copy = redis.copy().await;
+    first.events(vec![Incoming::Reply(reply(1, "START"))], 1).await;
+    second.events(vec![Incoming::Reply(reply(1, "STOP"))], 2).await;
+    redis.put_back(&copy, On::Another, [&first, &second]).await;
+    for worlds in [[&second, &first], [&first, &second]] {
+        called(worlds).await;
+    }
+    for world in [&second, &first] {
+        world.store.leave(&[]).await.unwrap();
+    }
+    assert_eq!(first.accept("m2", 1, 3).await, Accepted::OptedOut(OptOut::All));
+}
+
+#[tokio::test]
+async fn r_55_messages_that_redis_lost_before_anybody_sent_them_are_counted() {
+    let (redis, first, second) = pair();
+    renewed([&first, &second]).await;
+    first.accept("m1", 1, 0).await;
+    let copy = redis.copy().await;
+    for n in 2..=5 {
+        first.accept(&format!("m{n}"), n, 0).await;
+    }
+    second.accept("n1", 9, 0).await;
+    // One is sent by the other process: who is first in line.
+    let taken = second.claims(&["a"], 2, 1).await.taken;
+    assert_eq!(taken[1].message.msg_id.as_str(), "m2");
+    for (n, taken) in (1..).zip(taken) {
+        second.settle(&taken, receipt(&format!("P{n}")), 1).await;
+    }
+    redis.put_back(&copy, On::Another, [&first, &second]).await;
+    called([&first, &second]).await;
+    let lost = || [&first, &second].map(|world| world.store.lost(&account()));
+    assert_eq!(lost(), [3, 1]);
+    assert_eq!(lost(), [0, 0], "each is told once");
+    // A restart that loses nothing tells of none.
+    first.accept("m6", 6, 1).await;
+    renewed([&first, &second]).await;
+    redis.restarted([&first, &second]).await;
+    called([&first, &second]).await;
+    assert_eq!(lost(), [0, 0]);
+}

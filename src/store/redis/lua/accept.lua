@@ -1,6 +1,6 @@
 -- Write A: messages come in, each once.
--- Of each: channel, msg_id, phone, row, from, now, whether it is a promotion. Answers 0 stored, 1 the
--- same again, 2 another content under a known id, 3 opted out, 4 opted out of promotions.
+-- Of each: channel, msg_id, phone, row, from, now, whether it is a promotion. Answers its number where it is stored,
+-- 1 the same again, 2 another content under a known id, 3 opted out, 4 opted out of promotions.
 -- What is the same for all of them is asked and written once.
 local last_id, spare
 local named, queued, accepted = {}, {}, {}
@@ -53,7 +53,7 @@ local function accept(at, last)
     call('HINCRBY', key_m(id), 'vr', 1)
     call('ZADD', P .. 'dirty', 'NX', 0, id)
   end
-  return 0
+  return tonumber(id)
 end
 
 local answers = each(accept)
