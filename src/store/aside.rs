@@ -1,7 +1,7 @@
 //! Small files beside the store, in the data directory: what must outlive a store that goes back to an older state,
 //! or that cannot be written. Each is written whole or not at all, and its owner alone may read it.
 
-use super::embedded::make_dir;
+use super::embedded::{make_dir, unsafe_because};
 use std::fs::{File, OpenOptions};
 use std::io::{Error, ErrorKind, Read, Result, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -39,6 +39,10 @@ impl Aside {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             file => file?,
         };
+        // Who may write there could have put it there.
+        if let Some(why) = unsafe_because(&self.dir)? {
+            return Err(Error::new(ErrorKind::PermissionDenied, why));
+        }
         let mut text = String::new();
         file.take(LONGEST + 1).read_to_string(&mut text)?;
         if text.len() as u64 > LONGEST {
@@ -65,6 +69,17 @@ impl Aside {
         }
         written?;
         File::open(&self.dir)?.sync_all()
+    }
+
+    /// Moves a file of no use out of the way, for a person to look at; says where it is then.
+    ///
+    /// # Errors
+    /// When it is where it was.
+    pub fn spoil(&self, name: &str) -> Result<String> {
+        let to = format!("{name}.damaged");
+        std::fs::rename(self.dir.join(name), self.dir.join(&to))?;
+        File::open(&self.dir)?.sync_all()?;
+        Ok(to)
     }
 
     /// Removes a file, durably; one that is not there is no error.
@@ -133,7 +148,11 @@ mod tests {
         aside.read("long").unwrap_err();
         std::fs::write(place.path().join("odd"), b"\xff").unwrap();
         aside.read("odd").unwrap_err();
+        assert_eq!(aside.spoil("odd").unwrap(), "odd.damaged");
+        assert_eq!(aside.read("odd").unwrap(), None);
+        assert!(place.path().join("odd.damaged").exists());
         std::fs::set_permissions(place.path(), PermissionsExt::from_mode(0o777)).unwrap();
+        aside.read("x").unwrap_err();
         aside.write("x", "others may replace it").unwrap_err();
     }
 }
