@@ -127,6 +127,9 @@ impl App {
         leave(&parts, &lease).await;
         ops_listener.stop.cancel();
         ops_listener.ended().await;
+        for one in &parts.accounts {
+            one.tokens.last_word();
+        }
         anyhow::ensure!(
             !crew.broken.is_cancelled(),
             "a part of the gateway ended by itself; see the log"

@@ -163,11 +163,11 @@ pub struct Inbound {
 /// Where data is kept, and how long.
 #[derive(Debug, Clone)]
 pub struct Store {
-    /// Redis, which then is the store: `data_dir` has only marks.
+    /// Redis, which then is the store: in `data_dir` are only marks, and tokens that Redis did not take.
     pub redis: Option<store::redis::Settings>,
     /// Fingerprints of installations whose messages this one takes over.
     pub take_over: Vec<String>,
-    /// The directory of the embedded store.
+    /// The directory of the embedded store, and of what a store did not take.
     pub data_dir: PathBuf,
     /// Below this many free bytes nothing is accepted or sent.
     pub min_free: u64,

@@ -6,7 +6,7 @@ use super::token::TokenSettings;
 use super::*;
 use crate::domain::{AccountId, BusinessNumber, Names, Phone, Template, Transport};
 use crate::limit::Pace;
-use crate::store::{self, testing};
+use crate::store::{self, Aside, testing};
 use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -49,6 +49,8 @@ pub(crate) async fn account(
         seed: Some("seed".into()),
         refresh_timeout: Duration::from_secs(5),
         longest_probe: None,
+        owner: String::new(),
+        aside: Aside::of("/dev/null/nowhere".as_ref()),
     };
     let tokens = Tokens::new(token_settings, store, limiter.clone()).unwrap();
     tokens.start().await.unwrap();

@@ -1,6 +1,7 @@
 //! What belongs to one account: its pace, its tokens, its client, its templates, its breaker. None of
 //! it is shared, so one account's trouble stays its own.
 
+use super::owner;
 use super::stores::Stores;
 use crate::breaker::{self, Breaker};
 use crate::channel::Account;
@@ -14,6 +15,7 @@ use crate::ops;
 use crate::outbox::Outbox;
 use crate::provider::Provider;
 use crate::send::RetrySettings;
+use crate::store::Aside;
 use crate::templates::Templates;
 use anyhow::Context;
 use std::sync::Arc;
@@ -105,6 +107,8 @@ fn tokens(
         seed: wanted.seed_refresh_token.clone(),
         refresh_timeout: REFRESH_TIMEOUT,
         longest_probe: Some(config.policy.hold_probe),
+        owner: owner::whose(wanted),
+        aside: Aside::of(&config.store.data_dir),
     };
     Ok(Tokens::new(
         settings,

@@ -187,18 +187,28 @@ pub(crate) fn owners(config: &Config) -> Vec<Owner> {
     of_accounts.map(|(_, owner)| owner).collect()
 }
 
-/// Who an account and its channels are: what does not change with a secret, a token or a port. The account
-/// first.
-fn owners_of(config: &Config, account: &config::Account) -> Vec<(Option<ChannelId>, Owner)> {
+/// Which client of which provider an account is, for what is kept beside the store.
+pub(super) fn whose(account: &config::Account) -> String {
+    let parts = of_account(account).parts.into_iter();
+    let parts: Vec<_> = parts.map(|(_, value)| value).collect();
+    parts.join(" ")
+}
+
+fn of_account(account: &config::Account) -> Owner {
     let client = account.basic_auth.as_ref();
     let client = client.map(|auth| client_of(auth.expose_secret()));
-    let of_account = Owner {
+    Owner {
         subject: format!("account {}", account.id),
         parts: vec![
             ("JUMPER_API_URL", host_of(&account.api_url)),
             ("JUMPER_BASIC_AUTH", client.unwrap_or_default()),
         ],
-    };
+    }
+}
+
+/// Who an account and its channels are: what does not change with a secret, a token or a port. The account
+/// first.
+fn owners_of(config: &Config, account: &config::Account) -> Vec<(Option<ChannelId>, Owner)> {
     let channels = config.channels.iter();
     let of_channels = channels
         .filter(|one| one.account == account.id)
@@ -210,7 +220,7 @@ fn owners_of(config: &Config, account: &config::Account) -> Vec<(Option<ChannelI
             };
             Some((Some(channel.id.clone()), owner))
         });
-    [(None, of_account)]
+    [(None, of_account(account))]
         .into_iter()
         .chain(of_channels)
         .collect()

@@ -22,7 +22,7 @@ pub(in crate::app) struct Stores {
 }
 
 impl Stores {
-    /// Opens the store that the configuration names. With Redis no data directory is opened.
+    /// Opens the store that the configuration names. With Redis there is none in the data directory.
     pub(in crate::app) async fn open(config: &Config) -> anyhow::Result<Self> {
         match &config.store.redis {
             Some(settings) => shared(config, settings).await,

@@ -36,6 +36,10 @@ pub(super) struct Flight {
     pub(super) doubt: Option<Doubt>,
     /// What is in memory is newer than what the store took.
     pub(super) unsaved: bool,
+    /// By what the pair is known that the store was last seen with.
+    pub(super) stored: Option<String>,
+    /// By what the pair is known that is put by because the store did not take it; or why none could be.
+    pub(super) put_by: Option<Result<String, String>>,
     /// When it was last said that the store cannot be used.
     pub(super) store_away: Option<Instant>,
     /// Whether the credentials are to be proved before anything else.

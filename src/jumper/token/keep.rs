@@ -35,7 +35,10 @@ impl Tokens {
         }
         self.shared.closing.cancel();
         // A refresh under way may hold the only good pair: it ends before the process does.
-        drop(self.shared.flight.lock().await);
+        let mut flight = self.shared.flight.lock().await;
+        if flight.unsaved {
+            let _ = self.take_newer(&mut flight).await;
+        }
     }
 
     /// One round of [`Tokens::keep_fresh`]: what is due is done, failures are logged where they

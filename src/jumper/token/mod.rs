@@ -7,6 +7,7 @@
 //! Whoever looks at [`Tokens::state`] holds the account and tells a person. Never logs a token.
 
 mod access;
+mod aside;
 mod flight;
 #[cfg(any(test, fuzzing))]
 pub(super) mod fuzz;
@@ -25,7 +26,7 @@ use super::client::BuildError;
 use crate::clock;
 use crate::domain::{AccountId, UnixMs};
 use crate::limit::Limiter;
-use crate::store::{self, StoredToken};
+use crate::store::{self, Aside, StoredToken};
 use flight::Flight;
 use held::Held;
 pub use held::{Access, TokenState};
@@ -55,6 +56,10 @@ pub struct TokenSettings {
     /// The longest pause between two proofs of credentials that are wrong. `None`: they are not
     /// proved at the start either.
     pub longest_probe: Option<Duration>,
+    /// Which client of which provider this is: what was put by for one is not used for another.
+    pub owner: String,
+    /// Where a pair is put by that the store does not take.
+    pub aside: Aside,
 }
 
 /// Why there is no access token.

@@ -7,6 +7,7 @@
 //! over an older one, so of two writers the first one counts; but a living pair counts more than
 //! the word that its parent is dead.
 
+use super::aside::print;
 use super::flight::LEAST_GAP;
 use super::held::Refusal;
 use super::{Flight, TokenError, Tokens, Want, Why};
@@ -129,6 +130,7 @@ impl Tokens {
         }
         match shared.store.load(&shared.settings.account).await {
             Ok(stored) => {
+                flight.stored = stored.as_ref().map(print);
                 let held = self.held();
                 let fence = held.token.as_ref().map_or(0, |token| token.fence);
                 match (stored, &held.token) {
@@ -154,6 +156,9 @@ impl Tokens {
 
     /// Goes on with what is stored, unless that is what is held already.
     pub(super) fn adopt(&self, flight: &mut Flight, stored: StoredToken) {
+        if !flight.unsaved {
+            flight.stored = Some(print(&stored));
+        }
         let held = self.held();
         let old = held.token.as_ref();
         if old.is_some_and(|old| old.fence == stored.fence && same(old, &stored)) {
@@ -188,7 +193,7 @@ impl Tokens {
         while tries > 0 {
             let stored = match shared.store.save(account, &token).await {
                 Ok(true) => {
-                    flight.unsaved = false;
+                    self.is_stored(flight, &token).await;
                     return token;
                 }
                 Ok(false) => shared.store.load(account).await,
@@ -200,20 +205,22 @@ impl Tokens {
                     token.fence = stored.fence + 1;
                 }
                 Ok(Some(stored)) => {
-                    flight.unsaved = false;
+                    self.is_stored(flight, &stored).await;
                     return stored;
                 }
                 Ok(None) => {}
                 Err(error) => {
                     failure = error.to_string();
                     tries -= 1;
+                    // At once: who kills the process does not wait for the other tries.
+                    self.put_by(flight, &token).await;
                     // waits because a connection that broke is made anew; the lock is renewed meanwhile
                     sleep(SAVE_AGAIN.min(SAVE_AGAIN * tries)).await;
                 }
             }
         }
         if !flight.unsaved {
-            warn!(%account, error = failure, "the new tokens cannot be stored; they are used from memory and a restart now would lose them");
+            self.tell_unsaved(flight, &failure);
         }
         flight.unsaved = true;
         token

@@ -1,5 +1,6 @@
 //! What an account begins with: the stored pair, the old connector's, or a seed. Makes no call.
 
+use super::aside::print;
 use super::held::fingerprint;
 use super::{Tokens, trimmed};
 use crate::domain::UnixMs;
@@ -9,8 +10,9 @@ use tokio::time::Instant;
 use tracing::{error, info};
 
 impl Tokens {
-    /// Loads what is stored, or what the old connector stored since, and takes the seed when there
-    /// is nothing, or when that is dead and the seed is another one than the last. Makes no call.
+    /// Loads what is stored, or what the old connector stored since, or what the last process could
+    /// not store, and takes the seed when there is nothing, or when that is dead and the seed is
+    /// another one than the last. Makes no call.
     pub async fn start(&self) -> Result<(), StoreError> {
         let shared = &self.shared;
         let mut stored = match shared.store.load(&shared.settings.account).await {
@@ -25,6 +27,7 @@ impl Tokens {
         if let Some(imported) = self.import(stored.as_ref()).await? {
             stored = Some(imported);
         }
+        let stored = self.take_up(stored).await;
         let seed = shared.settings.seed.as_ref().and_then(trimmed);
         let token = match (stored, seed) {
             (None, None) => return Ok(()),
@@ -51,6 +54,9 @@ impl Tokens {
     /// What others got a moment ago is as new as if we had got it; what they call dead is tried once.
     async fn begin_with(&self, token: StoredToken) {
         let mut flight = self.shared.flight.lock().await;
+        if !flight.unsaved {
+            flight.stored = Some(print(&token));
+        }
         let now = self.now();
         if token.access.is_some() {
             // A pair of later than now was stored by a clock that has been set back since: nobody knows

@@ -1,5 +1,6 @@
 //! The promises of DESIGN G7, over real sockets.
 
+mod aside;
 mod replicas;
 mod rules;
 
@@ -76,6 +77,20 @@ async fn started_with(
     seed: Option<&str>,
     longest_probe: Option<Duration>,
 ) -> Tokens {
+    started_beside(fake, store, (seed, longest_probe), nowhere()).await
+}
+
+/// Where no pair can be put by.
+fn nowhere() -> Aside {
+    Aside::of("/dev/null/nowhere".as_ref())
+}
+
+async fn started_beside(
+    fake: &Fake,
+    store: &store::Tokens,
+    (seed, longest_probe): (Option<&str>, Option<Duration>),
+    aside: Aside,
+) -> Tokens {
     let settings = TokenSettings {
         account: account(),
         api_url: fake.url.clone(),
@@ -83,6 +98,8 @@ async fn started_with(
         seed: seed.map(Into::into),
         refresh_timeout: Duration::from_secs(5),
         longest_probe,
+        owner: "api key".into(),
+        aside,
     };
     let tokens = Tokens::new(settings, store.clone(), limiter()).unwrap();
     tokens.start().await.unwrap();

@@ -31,6 +31,8 @@ impl Replica {
             seed: seed.map(Into::into),
             refresh_timeout: Duration::from_secs(5),
             longest_probe: None,
+            owner: "api key".into(),
+            aside: nowhere(),
         };
         let tokens = Tokens::new(settings, store.clone(), limiter.clone()).unwrap();
         drop(entered);
