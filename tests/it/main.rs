@@ -67,6 +67,7 @@ mod tap;
 mod templates;
 mod texts;
 mod tokens;
+mod tokens_aside;
 mod tokens_killed;
 mod told;
 mod unknown;

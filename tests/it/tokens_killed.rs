@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 
 const REFRESH: &str = "/api/accounts/default/token/refresh";
-const SEED: &str = "/api/accounts/default/token/seed";
+pub(crate) const SEED: &str = "/api/accounts/default/token/seed";
 const LOCK: &str = "gw:{default}:lock:refresh";
 const MESSAGES: usize = 6;
 
@@ -98,7 +98,7 @@ impl Scene {
 }
 
 /// An operator wants a new pair there; nothing when the gateway dies of it.
-fn renew(gateway: &Gateway) -> JoinHandle<Option<u16>> {
+pub(crate) fn renew(gateway: &Gateway) -> JoinHandle<Option<u16>> {
     let request = gateway.http.post(format!("{}{REFRESH}", gateway.ops));
     let request = request.json(&json!({})).timeout(2 * PATIENCE);
     tokio::spawn(async move { request.send().await.ok().map(|one| one.status().as_u16()) })
