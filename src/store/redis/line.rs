@@ -30,6 +30,8 @@ const UNKNOWN: ErrorKind = ErrorKind::Server(ServerErrorKind::NoScript);
 /// What Redis 7.0 says in a script where it says NOPERM elsewhere.
 const IN_A_SCRIPT: &str = "The user executing the script can't";
 const NOT_PERMITTED: &str = "Redis does not permit its user what the gateway needs";
+/// What Redis says to one connection more than it takes.
+const FULL: &str = "max number of clients";
 /// The most characters of Redis' words about an error.
 const LONGEST_WORDS: usize = 300;
 
@@ -150,6 +152,9 @@ async fn make_and_watch(place: Arc<Place>, tell: watch::Sender<Option<RedisResul
         // waits because Redis may be on its way back; more tries would only hide the reason
         sleep(CONNECT_AGAIN).await;
         connected = place.connect().await;
+    }
+    if let Err(error) = connected {
+        connected = Err(place.reason(error).await);
     }
     let at = connected.as_ref().ok().and_then(|(_, at)| *at);
     let made = connected.map(|(connection, at)| Made { connection, at });
@@ -276,6 +281,9 @@ pub(super) fn explain(error: &RedisError) -> String {
             Some("NOAUTH" | "WRONGPASS") => "Redis refuses the user or password of REDIS_URL",
             Some("NOPERM") => NOT_PERMITTED,
             _ if error.to_string().contains(IN_A_SCRIPT) => NOT_PERMITTED,
+            _ if error.to_string().contains(FULL) => {
+                "Redis takes no more connections: raise its maxclients, or look who holds them"
+            }
             _ => return format!("Redis: {}", cut(error)),
         },
     };

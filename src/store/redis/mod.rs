@@ -27,6 +27,7 @@ mod found;
 pub(in crate::store) mod fuzz;
 mod gather;
 mod give_up;
+mod greeting;
 mod hands;
 mod keep;
 mod kept;

@@ -1,6 +1,7 @@
 //! Where Redis is: what its name leads to, and which connections are of no use any more because that
 //! has changed. One for all lines of a process, so that what one of them hears counts for all.
 
+use super::greeting;
 use redis::aio::MultiplexedConnection;
 use redis::io::AsyncDNSResolver;
 use redis::{
@@ -150,6 +151,23 @@ impl Place {
             self.known().unfit.clear();
         }
         made
+    }
+
+    /// Why a connection that was to be made came to nothing: what the server says of it, where it hung up
+    /// without an answer and says something.
+    pub(super) async fn reason(&self, error: RedisError) -> RedisError {
+        if !error.is_io_error() || error.is_timeout() {
+            return error;
+        }
+        let said = match self.client.get_connection_info().addr() {
+            ConnectionAddr::Tcp(host, port) => match self.names.answers(host, *port).await {
+                Ok(answers) => greeting::by_tcp(&answers).await,
+                Err(_) => None,
+            },
+            ConnectionAddr::Unix(path) => greeting::by_socket(path).await,
+            _ => None,
+        };
+        said.unwrap_or(error)
     }
 
     /// Returns when the name is known to lead to others only: then no line stays there. One that leads
