@@ -54,6 +54,7 @@ fn read_channel(channel: String, ledger: &Ledger, of: &Channel) {
         ("accepted_by_provider", ledger.accepted_by_provider),
         ("failed", ledger.failed),
         ("lost", ledger.lost()),
+        ("uncounted", ledger.uncounted.map_or(0, |off| off.messages)),
     ];
     for (state, n) in states {
         gauge!("gateway_messages", "channel" => channel.clone(), "state" => state).set(n as f64);

@@ -9,7 +9,7 @@ use crate::domain::{Lane, Status, UnixMs};
 use crate::outbox::Outbox;
 use crate::provider::TokenState;
 use crate::relay::Trouble;
-use crate::store::{Ledger, Moment, Record};
+use crate::store::{Ledger, Moment, Record, Uncounted};
 use serde_json::{Value, json};
 
 /// A moment as RFC 3339.
@@ -66,10 +66,12 @@ impl Shown {
         sum.dead_letters += one.dead_letters;
         sum.events += one.events;
         sum.expired_events += one.expired_events;
+        sum.uncounted = both(sum.uncounted, one.uncounted);
     }
 
     fn json(&self) -> Value {
         let ledger = &self.ledger;
+        let uncounted = ledger.uncounted;
         json!({
             "accepted": ledger.accepted,
             "queued": ledger.queued,
@@ -79,6 +81,9 @@ impl Shown {
             "accepted_by_provider": ledger.accepted_by_provider,
             "failed": ledger.failed,
             "lost": self.lost(),
+            "uncounted": uncounted.map_or(0, |off| off.messages),
+            "uncounted_cause": uncounted.map(|off| off.cause()),
+            "uncounted_at": uncounted.map(|off| time(off.at)),
             "callbacks": {
                 "waiting": ledger.callbacks_waiting,
                 "taken": ledger.callbacks_taken,
@@ -88,6 +93,16 @@ impl Shown {
             "early_statuses_expired": ledger.expired_events,
         })
     }
+}
+
+/// What is uncounted in two ledgers; why, of the later one.
+fn both(one: Option<Uncounted>, other: Option<Uncounted>) -> Option<Uncounted> {
+    let (Some(a), Some(b)) = (one, other) else {
+        return one.or(other);
+    };
+    let later = if a.at > b.at { a } else { b };
+    let messages = a.messages + b.messages;
+    Some(Uncounted { messages, ..later })
 }
 
 /// A channel as it stands.

@@ -36,7 +36,7 @@ pub use lock::{Guard, Locked};
 pub use mark::{Mark, Marked, Steps};
 use owner::OWNER_KEY;
 pub use owner::{Owned, Owner};
-pub use record::{Ledger, Record, Search};
+pub use record::{Ledger, Record, Search, Uncounted};
 pub use report::{Promise, Report};
 pub use role::Outbox;
 pub use row::Moment;

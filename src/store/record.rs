@@ -29,12 +29,38 @@ pub struct Ledger {
     pub events: i64,
     /// Early statuses given up after 24 h.
     pub expired_events: i64,
+    /// What it is off by for another reason than that messages are missing.
+    pub uncounted: Option<Uncounted>,
+}
+
+/// What a ledger is off by since one of its counters was damaged and counts anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Uncounted {
+    /// Messages, less than 0 where too few count as accepted.
+    pub messages: i64,
+    /// The counter, where it was one.
+    pub counter: Option<&'static str>,
+    /// When it was found, the last time.
+    pub at: UnixMs,
+}
+
+impl Uncounted {
+    /// What happened, for people.
+    pub fn cause(&self) -> String {
+        let what = match self.counter {
+            Some(counter) => format!("the counter {counter}"),
+            None => "the ledger".into(),
+        };
+        format!("something else wrote over {what} in Redis; the gateway counts it anew since then")
+    }
 }
 
 impl Ledger {
     /// Accepted messages that are in none of the known places. Anything but 0 is a defect.
     pub fn lost(&self) -> i64 {
+        let uncounted = self.uncounted.map_or(0, |uncounted| uncounted.messages);
         self.accepted
+            - uncounted
             - self.queued
             - self.attempting
             - self.unknown

@@ -200,7 +200,8 @@ fn queue(total: &Value) -> Finding {
     let of = |value: &Value| value.as_i64().unwrap_or(0);
     let callbacks = &total["callbacks"];
     let (lost, dead) = (of(&total["lost"]), of(&callbacks["dead_letters"]));
-    let words = format!(
+    let uncounted = of(&total["uncounted"]);
+    let mut words = format!(
         "{} queued, {} held, {} with unknown outcome, {} callbacks waiting, {dead} dead letters, \
          lost {lost}",
         of(&total["queued"]),
@@ -208,9 +209,16 @@ fn queue(total: &Value) -> Finding {
         of(&total["unknown"]),
         of(&callbacks["waiting"]),
     );
-    let mark = match (lost, dead) {
-        (0, 0) => Mark::Ok,
-        (0, _) => Mark::Warn,
+    if uncounted != 0 {
+        let (at, cause) = (
+            text(&total["uncounted_at"]),
+            text(&total["uncounted_cause"]),
+        );
+        words = format!("{words}, uncounted {uncounted} since {at}: {cause}");
+    }
+    let mark = match (lost, dead, uncounted) {
+        (0, 0, 0) => Mark::Ok,
+        (0, ..) => Mark::Warn,
         _ => Mark::Fault,
     };
     finding("queue", mark, words)
@@ -293,6 +301,12 @@ mod tests {
             let found = queue(&json!({ "lost": lost, "callbacks": { "dead_letters": dead } }));
             assert_eq!(found.mark, mark);
         }
+        let found = queue(
+            &json!({ "lost": 0, "uncounted": -3, "uncounted_cause": "so",
+            "uncounted_at": "then" }),
+        );
+        assert_eq!(found.mark, Mark::Warn);
+        assert!(found.words.ends_with("lost 0, uncounted -3 since then: so"));
     }
 
     #[test]

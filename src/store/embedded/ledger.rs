@@ -156,6 +156,7 @@ impl Totals {
             dead_letters: n(Counter::DeadLetters),
             events: n(Counter::Events),
             expired_events: n(Counter::ExpiredEvents),
+            uncounted: None,
         }
     }
 }

@@ -338,3 +338,30 @@ async fn a_trial_looks_at_a_bounded_number_and_still_takes_one() {
         failed += claims.failed.len();
     }
 }
+
+/// As many sends under way and in doubt as are counted at once, and one more: then none is counted.
+#[tokio::test]
+async fn a_ledger_that_is_off_is_counted_in_a_bounded_step_or_not_at_all() {
+    for (unknown, counted) in [(3_000, 5_000), (3_001, 7)] {
+        let server = RedisServer::start();
+        let (store, _) = store(&server, 40);
+        let fill = format!(
+            "redis.call('ZADD', P..'replicas', 9e15, 'r')
+            for n = 1, 2000 do redis.call('HSET', P..'att:r', n, 1) end
+            for n = 1, {unknown} do redis.call('ZADD', P..'u', 9e9, 2000 + n) end
+            for n = 1, 2000 + {unknown} do redis.call('HSET', P..'m:'..n, 'ch', 'c1') end
+            redis.call('HSET', P..'l:c1', 'unknown', 7)"
+        );
+        let _: () = lua(&server, &fill).await;
+        let home = &store.shared.accounts[0];
+        store.recount(home).await.unwrap();
+        commands(&server, "").await;
+        store.recount(home).await.unwrap();
+        let done = commands(&server, "").await;
+        assert!(done < MOST, "{done} commands");
+        let account = AccountId::parse("default").unwrap();
+        let channel = ChannelId::parse("c1").unwrap();
+        let ledger = store.ledger_of(&account, &channel).await.unwrap();
+        assert_eq!(ledger.attempting + ledger.unknown, counted);
+    }
+}

@@ -250,6 +250,11 @@ impl Denied {
             })
             .await;
         assert_eq!(swept.failed.len(), 1);
+        self.server.say("HINCRBY gw:{acc}:l:a queued 1").await;
+        self.whole("recount", async |store| {
+            store.recount(&store.shared.accounts[0]).await
+        })
+        .await;
         self.accept("m5", 5).await;
         self.claim().await;
         self.whole("takeover", async |store| store.leave(&[]).await)

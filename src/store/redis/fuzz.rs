@@ -27,6 +27,7 @@ pub(in crate::store) fn rows(text: &str) {
         gathers: Default::default(),
         standing: Default::default(),
         recent: Default::default(),
+        is_off: Default::default(),
     };
     let fields: HashMap<String, Text> = fields
         .into_iter()

@@ -4,8 +4,8 @@
 use super::Store;
 use super::damage::Text;
 use super::standing::ANYBODY;
-use crate::domain::{AccountId, ChannelId};
-use crate::store::{Ledger, StoreError};
+use crate::domain::{AccountId, ChannelId, UnixMs};
+use crate::store::{Ledger, StoreError, Uncounted};
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -167,5 +167,65 @@ fn ledger(counts: &HashMap<String, Text>) -> Ledger {
         dead_letters: n("dead_letters"),
         events: n("events"),
         expired_events: n("expired_events"),
+        uncounted: (n("uncounted") != 0).then(|| Uncounted {
+            messages: n("uncounted"),
+            counter: counter(counts.get("uncounted_of")),
+            at: UnixMs(n("uncounted_at")),
+        }),
+    }
+}
+
+/// The counter that was damaged, as people are told of it; none where it was all of them.
+fn counter(name: Option<&Text>) -> Option<&'static str> {
+    Some(match name?.as_str() {
+        "accepted" => "accepted",
+        "queued" => "queued",
+        "attempting" => "in_flight",
+        "unknown" => "unknown",
+        "accepted_by_provider" => "accepted_by_provider",
+        "failed" => "failed",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn r_66_what_is_uncounted_is_not_lost_and_what_is_lost_shows_beside_it() {
+        let read = |fields: &[(&str, &str)]| {
+            let counts = fields.iter();
+            let counts = counts.map(|(name, n)| ((*name).to_owned(), Text::from(*n)));
+            ledger(&counts.collect())
+        };
+        let sound = [("accepted", "9"), ("queued", "2"), ("failed", "6")];
+        assert_eq!((read(&sound).lost(), read(&sound).uncounted), (1, None));
+        let damaged = read(&[
+            ("accepted", "1"),
+            ("queued", "2"),
+            ("failed", "6"),
+            ("uncounted", "-8"),
+            ("uncounted_of", "accepted"),
+            ("uncounted_at", "77"),
+        ]);
+        assert_eq!(damaged.lost(), 1);
+        let uncounted = damaged.uncounted.unwrap();
+        assert_eq!((uncounted.messages, uncounted.at), (-8, UnixMs(77)));
+        assert!(uncounted.cause().contains("the counter accepted in Redis"));
+        let gone = read(&[
+            ("queued", "2"),
+            ("uncounted", "-2"),
+            ("uncounted_of", "all"),
+        ]);
+        assert_eq!(gone.lost(), 0);
+        assert!(
+            gone.uncounted
+                .unwrap()
+                .cause()
+                .contains("the ledger in Redis")
+        );
+        let healed = read(&[("uncounted", "0"), ("uncounted_of", "queued")]);
+        assert_eq!((healed.lost(), healed.uncounted), (0, None));
     }
 }

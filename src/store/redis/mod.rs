@@ -42,6 +42,7 @@ mod persistence;
 mod place;
 mod read;
 mod recent;
+mod recount;
 mod report;
 mod rights;
 mod roll;
@@ -127,6 +128,8 @@ struct Home {
     standing: Arc<Standing>,
     /// What came in lately.
     recent: Arc<Recent>,
+    /// Whether a ledger did not add up at the last look; for that look alone.
+    is_off: Arc<AtomicBool>,
 }
 
 #[derive(Debug, Default)]
@@ -158,6 +161,7 @@ impl Store {
             gathers: Arc::default(),
             standing: Arc::default(),
             recent: Arc::default(),
+            is_off: Arc::default(),
         };
         let mut accounts: Vec<Home> = Vec::new();
         for (_, account) in &channels {

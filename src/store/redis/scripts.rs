@@ -52,6 +52,7 @@ pub(super) struct Scripts {
     pub(super) purge: Script,
     pub(super) find: Script,
     pub(super) count_open: Script,
+    pub(super) recount: Script,
     pub(super) ahead: Script,
     pub(super) take_dirty: Script,
     pub(super) settle_dirty: Script,
@@ -98,6 +99,7 @@ impl Scripts {
             purge: ending(include_str!("lua/purge.lua")),
             find: question(include_str!("lua/find.lua")),
             count_open: question(include_str!("lua/count_open.lua")),
+            recount: ending(include_str!("lua/recount.lua")),
             ahead: question(include_str!("lua/ahead.lua")),
             take_dirty: ending(include_str!("lua/take_dirty.lua")),
             settle_dirty: ending(include_str!("lua/settle_dirty.lua")),
@@ -220,7 +222,7 @@ mod tests {
         let server = RedisServer::start();
         let shared = shared(true);
         let bodies = bodies();
-        assert_eq!(bodies.len(), 25, "the scripts of this module");
+        assert_eq!(bodies.len(), 26, "the scripts of this module");
         for (name, body) in bodies {
             let script = compose(&shared, &body);
             let idle_and_missing = idle_and_missing(&script, &shared);

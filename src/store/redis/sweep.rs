@@ -104,7 +104,10 @@ impl Store {
         swept.inferred += folded.inferred;
         swept.ring.extend(folded.ring);
         swept.more |= more || unfinished;
-        Ok(())
+        if look == Look::Holds || unfinished {
+            return Ok(());
+        }
+        self.recount(home).await
     }
 }
 

@@ -59,7 +59,6 @@ end
 local answers = each(accept)
 if last_id then call('SET', P .. 'seq', last_id) end
 for channel, n in pairs(queued) do
-  count(channel, 'queued', n)
-  count(channel, 'accepted', accepted[channel] or 0)
+  count(channel, 'queued', n, 'accepted', accepted[channel] or 0)
 end
 return answers

@@ -79,8 +79,7 @@ local function take(channel, ages, ids, aside)
       if not left_for_a_newer(id, channel, m[3], row, aside == 1) then got = got + begin(id, channel, m, row, aside) end
     end
   end
-  count(channel, 'queued', -got)
-  count(channel, 'attempting', got)
+  count(channel, 'queued', -got, 'attempting', got)
   return got
 end
 

@@ -10,7 +10,7 @@
 --   q:CHANNEL           queued, by due             rq:CHANNEL  the same for what was tried before
 --   aq:CHANNEL          the same for what was put aside
 --   ra:CHANNEL          tried before, by accept    u    unknown, by the end of the hold
---   done                settled, by when           l:CHANNEL   the ledger
+--   done                settled, by when           l:CHANNEL   the ledger; uncounted, uncounted_*: see `uncount`
 --   r:PHONE             to a person, by accept     x:PHONE  those in doubt: being sent, unknown, lost
 --   p:PROVIDER_ID       number of the message      ps:N  further ids of a message
 --   num  channel -> the last `from` that MoEngage named
@@ -268,17 +268,6 @@ end
 -- A number as text: `..` would round it, and Redis takes longer for what is no text.
 local function whole(n) return string.format('%d', n) end
 
--- What is no number counts anew from here. Which of the ledger's that was, `lost` shows; `queued`
--- is put right by the sweep. Where Redis does not permit it no script begins (rights.rs).
-local function count(channel, name, n)
-  if n == 0 then return end
-  local key = P .. 'l:' .. channel
-  local counted = redis.pcall('HINCRBY', key, name, whole(n))
-  if type(counted) == 'number' then return end
-  damaged(key)
-  call('HSET', key, name, math.max(n, 0))
-end
-
 local function line(now, what, detail)
   if detail == nil or detail == '' then
     return '{"t":' .. now .. ',"e":"' .. what .. '"}\n'
@@ -289,6 +278,63 @@ end
 local function redis_us()
   local time = call('TIME')
   return tonumber(time[1]) * 1000000 + tonumber(time[2])
+end
+
+-- What a ledger adds up from. What of it is open is counted where it stands (recount.lua); what has ended nobody
+-- can count.
+local SUMMED = { accepted = 'ended', accepted_by_provider = 'ended', failed = 'ended', queued = 'open', attempting = 'open', unknown = 'open' }
+
+local function integer(text) return text and #text <= 16 and string.find(text, '^%-?%d+$') and tonumber(text) or nil end
+
+-- How many messages a ledger misses, and whether all of it are numbers. What is none counts as 0, here and for
+-- whoever reads it (ledger.rs).
+local function missing(ledger)
+  local counts = call('HMGET', ledger, 'accepted', 'queued', 'attempting', 'unknown', 'accepted_by_provider', 'failed')
+  local left, sound = 0, true
+  for at = 1, 6 do
+    local n = integer(counts[at])
+    if counts[at] and not n then sound = false end
+    left = left + (at == 1 and 1 or -1) * (n or 0)
+  end
+  return left, sound
+end
+
+-- A counter was no number, or the ledger none, and counts anew: what it is off by since then is not lost, and kept
+-- beside it: all but what was lost before (`lost`, as recount.lua saw it last). `uncounted_open` is the part that
+-- goes once what is open was counted: a number where that one counter alone was damaged.
+local function uncount(ledger, of, both)
+  local left, sound = missing(ledger)
+  local kept = call('HMGET', ledger, 'uncounted', 'uncounted_open', 'lost')
+  local n, open = left - (integer(kept[3]) or 0), kept[2]
+  if of == 'all' or both or not sound then
+    open = 'all'
+  elseif SUMMED[of] == 'open' and open ~= 'all' then
+    open = whole((integer(open) or 0) + n - (integer(kept[1]) or 0))
+  end
+  call('HSET', ledger, 'uncounted', whole(n), 'uncounted_of', of, 'uncounted_at', whole(math.floor(redis_us() / 1000)))
+  if open then call('HSET', ledger, 'uncounted_open', open) end
+end
+
+-- Adds to a counter. Answers which one of the sum was damaged and counts anew. Nothing is wiped where Redis refuses
+-- for another reason; where it does not permit this at all no script begins (rights.rs).
+local function add_to(ledger, name, n)
+  local counted = redis.pcall('HINCRBY', ledger, name, whole(n))
+  if type(counted) == 'number' then return nil end
+  damaged(ledger)
+  local is_gone = string.find(counted.err, 'WRONGTYPE', 1, true)
+  if not (is_gone or string.find(counted.err, 'not an integer', 1, true) or string.find(counted.err, 'overflow', 1, true)) then
+    return nil
+  end
+  call('HSET', ledger, name, whole(math.max(n, 0)))
+  return is_gone and 'all' or SUMMED[name] and name
+end
+
+-- Counters that change together: between the two a ledger does not add up.
+local function count(channel, name, n, other, m)
+  local ledger = P .. 'l:' .. channel
+  local one = n ~= 0 and add_to(ledger, name, n)
+  local two = other and m ~= 0 and add_to(ledger, other, m)
+  if one or two then uncount(ledger, one or two, one and two) end
 end
 
 -- Every change of a message passes here: its history grows (up to `limit` bytes, if given), and its
@@ -323,8 +369,7 @@ local function move(id, channel, who, from, step)
   local to = state_after(who, from, step)
   if not to then error('a message that is ' .. from .. ' cannot ' .. step .. ' by ' .. who) end
   call('HSET', key_m(id), 's', to)
-  count(channel, COUNTER[from], -1)
-  count(channel, COUNTER[to], 1)
+  count(channel, COUNTER[from], -1, COUNTER[to], 1)
 end
 
 local function ring(channel) folded.ring[channel] = true end

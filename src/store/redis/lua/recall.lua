@@ -14,8 +14,7 @@ local function insert(id, channel, msg_id, to, row, accepted)
   call('HSET', key_m(id), 'ch', channel, 'mi', msg_id, 'to', to, 's', STATE.attempting, 'du', accepted, 'ac', accepted)
   call('SET', P .. 'd:' .. id, row .. '\n' .. line(accepted, 'accepted'))
   call('ZADD', P .. 'r:' .. to, accepted, id)
-  count(channel, 'accepted', 1)
-  count(channel, 'attempting', 1)
+  count(channel, 'accepted', 1, 'attempting', 1)
 end
 
 -- Out of wherever it is. Answers whether it is the process' from now on, and whether it was before.
@@ -36,8 +35,7 @@ local function take_out(id, channel, mine, step)
     -- It was sent once more since.
     call('ZREM', P .. 'u', id)
     call('HSET', key_m(id), 's', STATE.attempting, 'rs', 1, 'lo', 1)
-    count(channel, 'unknown', -1)
-    count(channel, 'attempting', 1)
+    count(channel, 'unknown', -1, 'attempting', 1)
   else
     call('HDEL', P .. 'att:' .. (string.match(m[3] or '', '^(%x+):') or replica), id)
   end

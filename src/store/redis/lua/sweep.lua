@@ -41,14 +41,6 @@ local function look_at_ages(channel, rule)
   for lane = 0, 1 do
     bring_back(P .. 'cr:' .. lane .. ':' .. channel, tonumber(now))
   end
-  -- A worker sleeps while its ledger says that nothing is queued.
-  local ledger = P .. 'l:' .. channel
-  local queued = call('ZCARD', P .. 'q:' .. channel) + call('ZCARD', P .. 'rq:' .. channel)
-    + call('ZCARD', P .. 'aq:' .. channel)
-  if (tonumber(call('HGET', ledger, 'queued') or 0)) ~= queued then
-    damaged(ledger)
-    call('HSET', ledger, 'queued', queued)
-  end
   for _, queue in ipairs({ 'q:', 'ra:' }) do
     local room = most - #failed
     local old = room > 0 and call('ZRANGEBYSCORE', P .. queue .. channel, '-inf',
