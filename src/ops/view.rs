@@ -239,3 +239,45 @@ pub(super) fn history(moments: &[Moment]) -> Vec<Value> {
     };
     moments.iter().map(line).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn r_66_what_is_uncounted_in_two_channels_is_one_sum_with_the_later_cause() {
+        let off = |messages, counter, at| Ledger {
+            accepted: messages,
+            uncounted: Some(Uncounted {
+                messages,
+                counter: Some(counter),
+                at: UnixMs(at),
+            }),
+            ..Ledger::default()
+        };
+        let (early, late) = (off(-3, "accepted", 1_000), off(1, "failed", 2_000));
+        let sound = Ledger {
+            accepted: 2,
+            ..Ledger::default()
+        };
+        for order in [[early, late, sound], [sound, late, early]] {
+            let mut sum = Shown::default();
+            for ledger in order {
+                sum.add(&Shown { ledger, held: 0 });
+            }
+            let shown = sum.json();
+            assert_eq!(
+                (&shown["lost"], &shown["uncounted"]),
+                (&json!(2), &json!(-2))
+            );
+            let cause = shown["uncounted_cause"].as_str().unwrap();
+            assert!(cause.contains("the counter failed"), "{cause}");
+            assert_eq!(shown["uncounted_at"], "1970-01-01T00:00:02Z");
+        }
+        let shown = Shown::default().json();
+        assert_eq!(
+            (&shown["uncounted"], &shown["uncounted_at"]),
+            (&json!(0), &Value::Null)
+        );
+    }
+}

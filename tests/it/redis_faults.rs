@@ -8,6 +8,8 @@ use crate::harness::*;
 use crate::redis_server::{Options, on_redis_only};
 use crate::replicas::{Stage, patient_events};
 use serde_json::{Value, json};
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -386,4 +388,116 @@ async fn a_redis_that_lost_everything_is_served_on() {
         (ledger["accepted"] == 2).then_some(())
     })
     .await;
+}
+
+/// What Redis answers to a line on this connection.
+fn ask_by(connection: &mut UnixStream, line: &str) -> String {
+    writeln!(connection, "{line}\r").unwrap();
+    let mut answer = String::new();
+    BufReader::new(connection).read_line(&mut answer).unwrap();
+    answer.trim().to_owned()
+}
+
+/// The one connection that Redis takes is another's.
+#[tokio::test]
+async fn r_66_maxclients_is_told_in_redis_words() {
+    on_redis_only!();
+    let stage = Stage::new(quiet(), Options::every_second()).await;
+    let (mut gateway, id) = warm(&stage).await;
+    let mut other = UnixStream::connect(stage.redis.socket()).unwrap();
+    let most = |n: usize| format!("CONFIG SET maxclients {n}");
+    assert_eq!(ask_by(&mut other, &most(1)), "+OK");
+    let killed = ask_by(&mut other, "CLIENT KILL TYPE normal SKIPME yes");
+    assert_ne!(killed, ":0");
+    let words = ["max number of clients reached", "maxclients"];
+    until("readyz says so", async || {
+        let (status, ready) = gateway.ready().await;
+        let reason = ready["reason"].as_str().unwrap_or_default();
+        (status == 503 && words.iter().all(|one| reason.contains(one))).then_some(())
+    })
+    .await;
+    gateway.process.line_with(words[0]);
+    refuses(&gateway, &id, &words).await;
+    assert_eq!(ask_by(&mut other, &most(10_000)), "+OK");
+    heals(&stage, &gateway, &id, 1).await;
+}
+
+#[tokio::test]
+async fn r_66_hincrby_missing_for_a_moment_leaves_lost_0() {
+    on_redis_only!();
+    const MESSAGES: usize = 90;
+    let stage = Stage::new(patient_events(), Options::every_second()).await;
+    let gateway = Gateway::start(&stage.sandbox, stage.setup()).await;
+    let poster = Poster::start(&gateway.url, MESSAGES);
+    for accepted in [30, 60] {
+        poster.until_accepted(accepted).await;
+        stage.redis.cli(&["ACL", "SETUSER", "default", "-hincrby"]);
+        until("hincrby is named", async || {
+            let (status, shown) = gateway.ready().await;
+            let reason = shown["reason"].as_str().unwrap_or_default().to_owned();
+            (status == 503 && reason.contains("hincrby")).then_some(())
+        })
+        .await;
+        stage.redis.cli(&["ACL", "SETUSER", "default", "+hincrby"]);
+        until_ready(&gateway).await;
+    }
+    poster.until_accepted(MESSAGES).await;
+    poster.task.await.unwrap();
+    let ledger = settled(&gateway, &stage.sandbox).await;
+    let counted = ["accepted", "accepted_by_provider", "lost", "uncounted"];
+    let counted = counted.map(|name| ledger[name].as_u64());
+    let all = Some(MESSAGES as u64);
+    assert_eq!(counted, [all, all, Some(0), Some(0)], "{ledger}");
+}
+
+/// Somebody writes over a counter, and later takes a message out of Redis.
+#[tokio::test]
+async fn r_66_a_damaged_counter_is_uncounted_and_a_message_deleted_by_hand_shows_beside_it() {
+    on_redis_only!();
+    const KEYS: &str = "gw:{default}:";
+    let stage = Stage::new(quiet(), Options::every_second()).await;
+    // The ledgers are looked at ten times in the life of a message.
+    let setup = stage.setup().set("policy.max_age=100s");
+    let gateway = Gateway::start(&stage.sandbox, setup).await;
+    for n in 0..3 {
+        sent(&gateway, &stage.sandbox, &format!("m{n}"), &number(n)).await;
+    }
+    gateway.channel("pause").await;
+    let ledger = format!("{KEYS}l:default");
+    stage.redis.cli(&["HSET", &ledger, "accepted", "nonsense"]);
+    for n in 3..6 {
+        gateway.accept(&format!("m{n}"), &number(n)).await;
+    }
+    let shown = gateway.ledger().await;
+    let counted = |shown: &Value| {
+        [
+            "accepted",
+            "held",
+            "accepted_by_provider",
+            "lost",
+            "uncounted",
+        ]
+        .map(|name| shown[name].as_i64().unwrap())
+    };
+    assert_eq!(counted(&shown), [3, 3, 3, 0, -3], "{shown}");
+    let cause = shown["uncounted_cause"].as_str().unwrap();
+    assert!(cause.contains("the counter accepted"), "{shown}");
+    assert!(shown["uncounted_at"].is_string(), "{shown}");
+    let id = stage.redis.cli(&["GET", &format!("{KEYS}i:default:m4")]);
+    let removed = stage.redis.cli(&["ZREM", &format!("{KEYS}q:default"), &id]);
+    assert_eq!(removed, "1");
+    for key in [format!("m:{id}"), format!("d:{id}"), "i:default:m4".into()] {
+        assert_eq!(stage.redis.cli(&["DEL", &format!("{KEYS}{key}")]), "1");
+    }
+    let shown = until("it is lost", async || {
+        let shown = gateway.ledger().await;
+        (shown["lost"] != 0).then_some(shown)
+    })
+    .await;
+    assert_eq!(counted(&shown), [3, 2, 3, 1, -3], "{shown}");
+    let metrics = gateway.metrics().await;
+    for (state, n) in [("lost", 1), ("uncounted", -3)] {
+        let line = format!("gateway_messages{{channel=\"default\",state=\"{state}\"}} {n}");
+        assert!(metrics.contains(&line), "{metrics}");
+    }
 }
