@@ -106,12 +106,8 @@ impl Store {
                 "it was too slow to begin in time".into(),
             ));
         }
-        let own = rules
-            .waba_number
-            .as_ref()
-            .map_or("", |number| number.as_written());
         let events = events.into();
-        let (call, again) = parts(&rules, &events, (own, now))?;
+        let call = part(&rules, &events, now, false)?;
         let mut folded = Folded::default();
         for event in events.iter() {
             if let Incoming::Other { kind, times, .. } = event {
@@ -121,7 +117,7 @@ impl Store {
         let home = self.home(&rules.channel)?;
         let gathered: Which = |store, home| (&home.gathers.events, &store.shared.scripts.events);
         let (fold, replies): (Fold, Replies) = self.gather(gathered, home, call).await?;
-        home.recent.took(again);
+        home.recent.took(&rules, &events, now);
         add(&mut folded, fold);
         if let [told, repeated, unmatched, start, crowded_out] = replies[..] {
             folded.replies = told;
@@ -134,13 +130,16 @@ impl Store {
     }
 }
 
-/// What a webhook brought, for now; and what of it is taken once more where Redis forgot it (`recent`).
-fn parts(
+/// What a webhook brought; `again` where Redis may have forgotten it since (`recent`).
+pub(super) fn part(
     rules: &EventRules,
     events: &[Incoming],
-    (own, now): (&str, UnixMs),
-) -> Result<(Part, Part), StoreError> {
-    let begin = Part::default()
+    now: UnixMs,
+    again: bool,
+) -> Result<Part, StoreError> {
+    let own = rules.waba_number.as_ref();
+    let own = own.map_or("", |number| number.as_written());
+    let mut call = Part::default()
         .arg(rules.channel.as_str())
         .number(now.0)
         .number(now.minus(rules.reply_window).0)
@@ -148,21 +147,15 @@ fn parts(
         .arg(own)
         .number(rules.early().as_millis())
         .number(u8::from(rules.vouched));
-    let (mut call, mut again) = (begin.clone(), begin);
     for event in events {
         match event {
-            Incoming::Status(status) => {
-                push_status(&mut call, status);
-                push_status(&mut again, status);
-            }
+            Incoming::Status(status) => push_status(&mut call, status),
             Incoming::Reply(reply) => {
                 let keyword = rules.keywords.meaning(&reply.text);
-                push_reply(&mut call, rules, (reply, keyword))?;
                 // Who wrote START may have written STOP since.
-                let stop = keyword.filter(|word| *word != Keyword::Start);
-                push_reply(&mut again, rules, (reply, stop))?;
+                let keyword = keyword.filter(|word| !again || *word != Keyword::Start);
+                push_reply(&mut call, rules, (reply, keyword))?;
             }
-            // Only people look at these.
             Incoming::Other { kind, raw, times } => {
                 let count = times.to_string();
                 let fields = ["o", kind, raw, &count, "", "", "", "", "", "", ""];
@@ -170,7 +163,7 @@ fn parts(
             }
         }
     }
-    Ok((call, again))
+    Ok(call)
 }
 
 /// The fields of one event: as many as the script reads of each.

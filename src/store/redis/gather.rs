@@ -46,11 +46,6 @@ impl Part {
         self.ends.push(self.text.len());
     }
 
-    /// How much room it takes, roughly.
-    pub(super) fn bytes(&self) -> usize {
-        self.text.len() + size_of_val(&*self.ends)
-    }
-
     pub(super) fn number(mut self, value: impl Display) -> Self {
         // Writing to a string cannot fail.
         let _ = write!(self.text, "{value}");

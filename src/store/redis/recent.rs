@@ -2,12 +2,14 @@
 //! no status or reply is lost that its sender was told is stored; and messages, which are counted where nobody sent
 //! them and Redis does not know them any more.
 
-use super::gather::{Part, Which};
+use super::events;
+use super::gather::Which;
+use super::scripts::rank;
 use super::{Home, Store};
-use crate::domain::AccountId;
-use crate::store::StoreError;
-use std::collections::{HashSet, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use crate::domain::{AccountId, Incoming, ProviderId, UnixMs};
+use crate::store::{EventRules, StoreError};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -28,7 +30,7 @@ pub(super) struct Recent(Mutex<Kept>);
 
 #[derive(Debug, Default)]
 struct Kept {
-    events: VecDeque<(Instant, Part)>,
+    events: VecDeque<Taken>,
     bytes: usize,
     /// Their numbers grow.
     messages: VecDeque<(Instant, i64)>,
@@ -38,19 +40,58 @@ struct Kept {
     lost: usize,
 }
 
+/// What a webhook brought.
+#[derive(Debug, Clone)]
+struct Taken {
+    rules: Arc<EventRules>,
+    events: Arc<[Incoming]>,
+    now: UnixMs,
+    bytes: usize,
+    at: Instant,
+}
+
+/// The room that it takes, roughly (bytes).
+fn size(event: &Incoming) -> usize {
+    let text = match event {
+        Incoming::Status(_) => 0,
+        Incoming::Reply(reply) => reply.text.len(),
+        Incoming::Other { raw, .. } => raw.len(),
+    };
+    size_of::<Incoming>() + text + 64
+}
+
 impl Recent {
     fn kept(&self) -> MutexGuard<'_, Kept> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// These were stored.
-    pub(super) fn took(&self, events: Part) {
+    pub(super) fn took(&self, rules: &Arc<EventRules>, events: &Arc<[Incoming]>, now: UnixMs) {
+        // Only people look at the others.
+        let is_other = |event: &Incoming| matches!(event, Incoming::Other { .. });
+        let events = if events.iter().any(is_other) {
+            events
+                .iter()
+                .filter(|event| !is_other(event))
+                .cloned()
+                .collect()
+        } else {
+            events.clone()
+        };
+        let bytes = events.iter().map(size).sum();
+        let taken = Taken {
+            rules: rules.clone(),
+            events,
+            now,
+            bytes,
+            at: Instant::now(),
+        };
         let mut kept = self.kept();
-        kept.bytes += events.bytes();
-        kept.events.push_back((Instant::now(), events));
-        while let Some((at, first)) = kept.events.front() {
-            let bytes = first.bytes();
-            if at.elapsed() <= KEPT && kept.bytes <= MOST_BYTES {
+        kept.bytes += bytes;
+        kept.events.push_back(taken);
+        while let Some(first) = kept.events.front() {
+            let bytes = first.bytes;
+            if first.at.elapsed() <= KEPT && kept.bytes <= MOST_BYTES {
                 break;
             }
             kept.events.pop_front();
@@ -77,12 +118,36 @@ impl Recent {
         kept.cut = Some(kept.cut.map_or(cut, |known| known.min(cut)));
     }
 
-    fn events(&self) -> Vec<Part> {
-        self.kept()
-            .events
-            .iter()
-            .map(|(_, part)| part.clone())
-            .collect()
+    /// What is to be taken once more, in the order it came. Of the statuses of a message the last one: MoEngage may
+    /// have heard of it, and is not to hear of those before it after it.
+    fn events(&self) -> Vec<Taken> {
+        let mut all: Vec<Taken> = self.kept().events.iter().cloned().collect();
+        let mut last: HashMap<ProviderId, usize> = HashMap::new();
+        for event in all.iter().flat_map(|taken| taken.events.iter()) {
+            if let Incoming::Status(status) = event {
+                let rank = rank(Some(status.status));
+                let known = last.entry(status.provider_id.clone()).or_default();
+                *known = rank.max(*known);
+            }
+        }
+        let is_last = |event: &Incoming| match event {
+            Incoming::Status(status) => {
+                last.get(&status.provider_id) == Some(&rank(Some(status.status)))
+            }
+            _ => true,
+        };
+        for taken in &mut all {
+            if !taken.events.iter().all(is_last) {
+                taken.events = taken
+                    .events
+                    .iter()
+                    .filter(|one| is_last(one))
+                    .cloned()
+                    .collect();
+            }
+        }
+        all.retain(|taken| !taken.events.is_empty());
+        all
     }
 
     /// The messages that came after those that the server knew, and up to where that was.
@@ -106,7 +171,13 @@ impl Store {
     /// Takes once more what webhooks brought lately. What Redis knows still says nothing new to it.
     pub(super) async fn take_again(&self, home: &Home) {
         let which: Which = |store, home| (&home.gathers.events, &store.shared.scripts.events);
-        for part in home.recent.events() {
+        for Taken {
+            rules, events, now, ..
+        } in home.recent.events()
+        {
+            let Ok(part) = events::part(&rules, &events, now, true) else {
+                continue;
+            };
             while let Err(error) = self.gather::<redis::Value>(which, home, part.clone()).await {
                 tracing::debug!(account = %home.account, %error, "events that Redis may have forgotten wait for it");
                 // waits because Redis may be on its way back
