@@ -17,6 +17,8 @@ mod lateness;
 mod own;
 mod pause;
 mod permit;
+mod reading;
+mod said;
 mod shared;
 mod slot;
 mod slowed;

@@ -5,8 +5,9 @@
 //! conversation at a time, so steps are never out of order. Without Redis there are no permits; it
 //! heals by itself.
 
+use super::said::Want;
 use super::slot::{Grant, Start};
-use super::state::{State, Want};
+use super::state::State;
 use super::{Pace, PaceNow};
 use crate::domain::AccountId;
 use crate::store::redis::Link;
@@ -18,14 +19,14 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 /// What ends within this time is told together.
-const GATHER: Duration = Duration::from_millis(5);
+pub(super) const GATHER: Duration = Duration::from_millis(5);
 /// Calls under way are told anew this often: a wiped Redis learns of them before it gives slots,
 /// and a replica that is silent for 10 s (`pace.lua`) is taken for dead.
-const RENEW: Duration = Duration::from_millis(900);
+pub(super) const RENEW: Duration = Duration::from_millis(900);
 /// The same when none is under way, so that a pace set elsewhere is seen.
 const IDLE: Duration = Duration::from_secs(5);
 /// How often the clock of Redis is looked at before the first slot is taken.
-const LEARN: Duration = Duration::from_millis(100);
+pub(super) const LEARN: Duration = Duration::from_millis(100);
 /// How far ahead a call that is not a send takes its slot: further than any send does.
 const FIRST_IN_LINE: Duration = Duration::from_secs(1);
 

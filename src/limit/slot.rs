@@ -8,6 +8,7 @@
 use super::LEAST_TOLERANCE;
 use super::bounds::{self, Bounds};
 use super::lateness::Lateness;
+use super::reading::{GAINS, Reading};
 use crate::store::redis::pace::Slot;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -27,7 +28,9 @@ pub(super) struct RedisClock {
     bounds: Option<Bounds>,
     /// The connection of the last answer.
     by: u64,
-    /// How far they are apart after an answer, smoothed.
+    /// How this replica reads it; slots are by that.
+    reading: Option<Reading>,
+    /// How far it may be behind after an answer, smoothed.
     width: Duration,
     /// How late calls came lately.
     lateness: Lateness,
@@ -43,8 +46,17 @@ pub(super) struct Grant {
     /// `None` when there is no limit.
     slot: Option<Slot>,
     /// The lateness that was told when it was asked for.
-    late: Duration,
+    late: Late,
     epoch: u64,
+}
+
+/// How late after its slot a call may start.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Late {
+    /// As Redis may see it.
+    pub(super) at_most: Duration,
+    /// As this replica reads the clock of Redis.
+    pub(super) own: Duration,
 }
 
 /// Whether a call may start.
@@ -67,6 +79,7 @@ impl RedisClock {
             tolerance,
             bounds: None,
             by: 0,
+            reading: None,
             width: Duration::ZERO,
             lateness: Lateness::new(),
             epoch: 0,
@@ -90,11 +103,13 @@ impl RedisClock {
 
     /// How late a call may start here, so that both bounds of the clock and a timer fit in, and what is
     /// worth allowing.
-    pub(super) fn late(&self, ahead: Duration) -> Duration {
-        let least = self.tolerance.max(LEAST_TOLERANCE);
-        let needed = self.width * 9 / 8 + bounds::drift_in(ahead) + WAKE;
-        let worth = self.lateness.worth_allowing();
-        least.max(needed).max(worth).min(MOST_LATE)
+    pub(super) fn late(&self, ahead: Duration) -> Late {
+        let tolerance = self.tolerance.max(LEAST_TOLERANCE);
+        let own = tolerance.saturating_sub(GAINS).max(WAKE);
+        let own = own.max(self.lateness.worth_allowing());
+        let needed = self.width * 9 / 8 + bounds::drift_in(ahead) + own;
+        let at_most = tolerance.max(needed).min(MOST_LATE);
+        Late { at_most, own }
     }
 
     /// Takes in what the clock showed between two instants. Tells whether it is what it was, so that
@@ -106,10 +121,17 @@ impl RedisClock {
         (sent, got): (Instant, Instant),
     ) -> bool {
         let newer = Bounds::of(sent, got, showed);
-        let known = self.bounds.map(|older| older.and(newer));
-        if let Some(Some(both)) = known {
-            self.bounds = Some(both);
-            let width = both.width_in(Duration::ZERO);
+        let known = self.bounds.map(|older| (older, older.and(newer)));
+        if let Some((older, Some(both))) = known {
+            // Nothing was granted yet while it is new.
+            let reading = self.reading.filter(|_| !self.is_new(got));
+            let reading = match reading {
+                Some(reading) => reading.from(&older, got),
+                None => Reading::new(&both, got),
+            };
+            let behind = both.most(got) - reading.shows(&both, got);
+            (self.bounds, self.reading) = (Some(both), Some(reading));
+            let width = Duration::from_micros(behind.unsigned_abs());
             // The first answers take longest: the connection and the script were new.
             self.width = width.min((self.width * 7 + width) / 8);
             return true;
@@ -118,6 +140,7 @@ impl RedisClock {
             tracing::warn!("the clock of Redis was set; nothing is sent for a second");
         }
         self.bounds = Some(newer);
+        self.reading = None;
         self.width = newer.width_in(Duration::ZERO);
         self.epoch += 1;
         let interval = per_second.map_or(0.0, |rate| 1.1 / rate);
@@ -128,6 +151,7 @@ impl RedisClock {
     /// Nobody knows which Redis answers next.
     pub(super) fn lose(&mut self) {
         self.bounds = None;
+        self.reading = None;
         self.new_until = None;
         self.epoch += 1;
     }
@@ -140,15 +164,16 @@ impl RedisClock {
         }
     }
 
-    pub(super) fn grant(&self, slot: Option<Slot>, late: Duration) -> Grant {
+    pub(super) fn grant(&self, slot: Option<Slot>, late: Late) -> Grant {
         let epoch = self.epoch;
         Grant { slot, late, epoch }
     }
 
     /// A call came to start in its slot, in time or not.
     pub(super) fn came(&mut self, grant: &Grant, now: Instant) {
-        if let (Some(slot), Some(bounds)) = (self.slot_of(grant), self.bounds) {
-            let late = bounds.most(now) - slot.at as i64;
+        let slot = self.slot_of(grant);
+        if let (Some(slot), Some(bounds), Some(reading)) = (slot, self.bounds, self.reading) {
+            let late = reading.shows(&bounds, now) - slot.at as i64;
             let late = u64::try_from(late).unwrap_or_default();
             self.lateness.saw(Duration::from_micros(late));
         }
@@ -168,16 +193,18 @@ impl RedisClock {
         let Some(slot) = grant.slot else {
             return Start::Now;
         };
-        let Some(bounds) = self.bounds.filter(|_| grant.epoch == self.epoch) else {
+        let known = self.bounds.zip(self.reading);
+        let Some((bounds, reading)) = known.filter(|_| grant.epoch == self.epoch) else {
             return Start::Void;
         };
-        let last = slot.at as i64 + grant.late.as_micros() as i64;
-        if bounds.most(now) > last {
+        let shows = reading.shows(&bounds, now);
+        let last = |late: Duration| slot.at as i64 + late.as_micros() as i64;
+        if bounds.most(now) > last(grant.late.at_most) || shows > last(grant.late.own) {
             Start::Late
-        } else if bounds.least(now) >= slot.at as i64 {
+        } else if shows >= slot.at as i64 {
             Start::Now
         } else {
-            Start::At(bounds.surely(slot.at))
+            Start::At(reading.reaches(&bounds, slot.at))
         }
     }
 }

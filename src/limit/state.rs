@@ -1,7 +1,9 @@
 //! What one replica knows of a shared pace, and what it still has to tell. Arithmetic only.
 
 use super::pause::Pause;
-use super::slot::{FURTHEST, Grant, RedisClock, Start};
+use super::reading::GAINS;
+use super::said::{Said, Want};
+use super::slot::{FURTHEST, Grant, Late, RedisClock, Start};
 use super::{AHEAD, Pace, PaceNow};
 use crate::store::redis::pace::{self, Ask, Put, Slot, Told};
 use std::time::Duration;
@@ -13,6 +15,7 @@ const LONGEST_TRIP: Duration = Duration::from_millis(150);
 const PAUSE: Duration = Duration::from_millis(250);
 /// How often is looked whether calls elsewhere have ended.
 const LOOK: Duration = Duration::from_millis(20);
+
 /// What one replica knows and has to tell.
 #[derive(Debug)]
 pub(super) struct State {
@@ -47,26 +50,6 @@ pub(super) struct State {
     pub(super) down: bool,
 }
 
-/// What was said here.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Said {
-    /// "Too many".
-    too_many: bool,
-    /// Until when the upstream wants a pause.
-    pause: Option<Instant>,
-    /// An operator ended it.
-    pause_ends: bool,
-}
-
-/// What is asked for.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Want {
-    pub(super) most: usize,
-    pub(super) counted: bool,
-    pub(super) lead: Duration,
-    pub(super) horizon: Duration,
-}
-
 impl State {
     pub(super) fn new(pace: Pace, tolerance: Duration) -> Self {
         Self {
@@ -96,10 +79,10 @@ impl State {
         let lead = want.lead + self.round_trip;
         // Who takes no slot widens nobody's.
         let late = match most {
-            0 => Duration::ZERO,
+            0 => Late::default(),
             _ => self.clock.late(lead + want.horizon),
         };
-        let horizon = (want.horizon + 2 * self.round_trip).min(FURTHEST.saturating_sub(lead));
+        let horizon = (want.horizon + 3 * self.round_trip).min(FURTHEST.saturating_sub(lead));
         let mut unused = std::mem::take(&mut self.unused);
         unused.sort_unstable_by_key(|slot| std::cmp::Reverse(slot.at));
         let begins = |until: Instant| pace::Pause::Begins(until.saturating_duration_since(now));
@@ -114,7 +97,8 @@ impl State {
             counted: want.counted,
             lead,
             horizon,
-            late,
+            late: late.at_most,
+            own: late.own + GAINS,
             too_many: self.said.too_many,
             pause: self.said.pause.map(begins).or(ends),
             taken: std::mem::take(&mut self.taken),
@@ -169,13 +153,27 @@ impl State {
         self.full = none && ask.counted && self.in_flight + told.elsewhere >= told.concurrency;
         let ask_at = match (self.full, none) {
             (true, _) => got + LOOK,
-            (_, true) => got + Duration::from_millis(1),
+            (_, true) => (got + Duration::from_millis(1)).max(self.turn(ask, &told, got)),
             _ => got,
         };
         self.ask_at = self.clock.new_until(ask_at);
         let grants = told.slots.into_iter();
         let clock = &self.clock;
-        grants.map(|slot| clock.grant(slot, ask.late)).collect()
+        let late = Late {
+            at_most: ask.late,
+            own: ask.own.saturating_sub(GAINS),
+        };
+        grants.map(|slot| clock.grant(slot, late)).collect()
+    }
+
+    /// When to ask again for what was in reach, but is another replica's turn: when that one has let
+    /// a slot pass.
+    fn turn(&self, ask: &Ask, told: &Told, got: Instant) -> Instant {
+        let lead = ask.lead.as_micros() as u64;
+        let final_one = told.now + lead + ask.horizon.as_micros() as u64;
+        let reached = told.opens <= final_one && told.effective.is_some();
+        let passes = reached.then(|| self.clock.surely(told.opens)).flatten();
+        passes.unwrap_or(got)
     }
 
     /// Nobody knows what became of the last step, nor which Redis answers the next one.
@@ -244,7 +242,7 @@ impl State {
         if self.full && self.elsewhere == 0 {
             return None;
         }
-        let ahead = lead + 2 * self.round_trip + AHEAD;
+        let ahead = lead + 3 * self.round_trip + AHEAD;
         let opens = self.clock.surely(self.opens).unwrap_or(now);
         let opens = opens.checked_sub(ahead).unwrap_or(now);
         Some(opens.max(self.ask_at).saturating_duration_since(now))

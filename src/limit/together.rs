@@ -34,6 +34,7 @@ impl Replica {
             concurrency,
             put: Some(Put::Start),
             late: TOLERANCE,
+            own: TOLERANCE,
             ..Ask::default()
         };
         Self {

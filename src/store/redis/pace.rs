@@ -48,6 +48,8 @@ pub(crate) struct Ask {
     pub(crate) horizon: Duration,
     /// How late after its slot a call may start here.
     pub(crate) late: Duration,
+    /// The same as this replica reads the clock itself.
+    pub(crate) own: Duration,
     /// Whether the provider said "too many".
     pub(crate) too_many: bool,
     /// The pause that it asked for, or that an operator ended.
@@ -167,6 +169,7 @@ impl SharedPace {
             call.arg(time.as_micros() as u64);
         }
         call.arg(u8::from(ask.too_many)).arg(pause).arg(ask.taken);
+        call.arg(ask.own.as_micros() as u64);
         for slot in &ask.unused {
             call.arg(slot.at).arg(slot.after);
         }

@@ -8,8 +8,8 @@
 --          this, 10 and none later than that after it, 11 how late this replica may start after its
 --          slot, 12 "1" when the provider said "too many", 13 "" or how long it wants a pause or
 --          "end" (an operator ends one), 14 calls that ended here since the last step and were not
---          answered with "too many"; then pairs of an unused slot and what was free after it. Times
---          are microseconds.
+--          answered with "too many", 15 how late it may start after its slot as it reads the clock
+--          itself; then pairs of an unused slot and what was free after it. Times are microseconds.
 -- Answers  now, what is free next, when it opens, calls under way elsewhere, calls at once, calls a
 --          second, those in force, what is left of a pause, slots.
 
@@ -22,6 +22,8 @@ local STEP_BACK = 0.9         -- what remains of such a temporary rate at most
 local LONGEST = 3600 * SECOND -- a pause
 local MOST_LATE = 250000      -- a start after its slot, at whatever replica
 local SLEW = 500              -- what a clock that is being corrected gains in a second, at most
+local TURN = 200              -- times what a change of hands costs a replica goes on, while others wait
+local LONGEST_TURN = 4 * SECOND
 
 local pace, calls = KEYS[1] .. 'pace', KEYS[1] .. 'calls'
 local me, step, flight = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -56,7 +58,8 @@ for i = 1, #elsewhere, 2 do
 end
 
 local kept = call('HMGET', pace, 'next', 'gap', 'rate', 'most', 'factor', 'factor_at',
-    'halved_at', 'wait_until', 'wait', 'late', 'late_at', 'recent', 'temporary')
+    'halved_at', 'wait_until', 'wait', 'late', 'late_at', 'recent', 'temporary', 'own', 'own_at', 'owner',
+    'sooner', 'left', 'turn')
 local next, last_gap = tonumber(kept[1]), tonumber(kept[2]) or 0
 local rate, most = kept[3], tonumber(kept[4]) or tonumber(ARGV[5])
 -- What is no pace is not "no limit".
@@ -68,9 +71,24 @@ local halved_at = tonumber(kept[7]) or 0
 local wait = math.max(0, math.min((tonumber(kept[8]) or 0) - now, tonumber(kept[9]) or 0))
 local late, late_at = tonumber(kept[10]) or 0, tonumber(kept[11]) or now
 
--- Slots are apart by what the most inexact of the replicas needs.
-local mine = tonumber(ARGV[11])
+-- A replica's own slots are apart by what its timers need. Where another one goes on there is room for
+-- how inexactly both know this clock, too: `next` has it, unless it is asked for by who had the last slot.
+local mine, timers, wanted = tonumber(ARGV[11]), tonumber(ARGV[15]), tonumber(ARGV[7])
 if mine >= late or now - late_at > FORGOTTEN or late_at > now then late, late_at = mine, now end
+local own, own_at = tonumber(kept[14]) or SECOND, tonumber(kept[15]) or now
+local owner, sooner, turn = kept[16], tonumber(kept[17]) or 0, tonumber(kept[19]) or 0
+local foreign = next ~= tonumber(kept[18]) -- left by a version that does not know of this
+if wanted > 0 and (timers <= own or now - own_at > FORGOTTEN or own_at > now) then
+    local more = math.max(0, math.min(own, late) - timers)
+    if next then next, sooner = next + more, sooner + more end
+    own, own_at = timers, now
+end
+local change = math.max(0, late - own)
+if next and foreign then
+    owner, next, sooner = '', next + change, 0
+elseif next and owner == me then
+    next, sooner = next - sooner, 0
+end
 
 -- What was taken lately: since when it is counted, in that second, in the one before.
 local since, taken, before = string.match(kept[12] or '', '^(%d+) (%-?%d+) (%-?%d+)$')
@@ -115,28 +133,34 @@ if set then rate, most, factor, temporary = ARGV[4], tonumber(ARGV[5]), 1, nil e
 if ARGV[6] == 'set' then wait = math.min(wait, SECOND) end
 local a_second = temporary
 if rate ~= 'off' then a_second = tonumber(rate) * factor end
-local gap = 0
-if a_second then gap = math.ceil((SECOND + SLEW + late) / a_second) end
+local gap, widest = 0, 0
+if a_second then
+    gap = math.ceil((SECOND + SLEW + timers) / a_second)
+    widest = math.ceil((SECOND + SLEW + late) / a_second) + change
+end
 
 -- A slot that nobody used is free again when no later one was handed out.
-for i = 15, #ARGV, 2 do
+for i = 16, #ARGV, 2 do
     if next == tonumber(ARGV[i + 1]) then next = tonumber(ARGV[i]) end
 end
 if not next then
     -- The key is new or was lost: others may hold slots that nobody remembers, and be late.
-    next, last_gap = now + SECOND + MOST_LATE + gap, MOST_LATE + gap
+    next, last_gap = now + SECOND + MOST_LATE + widest, MOST_LATE + widest
     wait = math.max(wait, SECOND)
 else
     -- The clock was set back.
     next = math.min(next, now + SECOND + last_gap)
-    if set then next = math.min(next, now + SECOND + gap) end
+    if set then next = math.min(next, now + SECOND + widest) end
 end
 local wait_until = now + wait
 
-local wanted, counted = tonumber(ARGV[7]), ARGV[8] == '1'
+local counted = ARGV[8] == '1'
 if counted then wanted = math.min(wanted, most - others - flight) end
 local first = now + tonumber(ARGV[9])
 local final = first + tonumber(ARGV[10])
+-- A change of hands is worth its cost when the turn is over, or the others let slots pass.
+local over = math.min(turn, next) + math.min(TURN * change, LONGEST_TURN)
+if counted and a_second and owner ~= me and next > now and math.max(next, first) < over then wanted = 0 end
 local slots = {}
 while #slots < wanted do
     if not a_second then
@@ -146,13 +170,17 @@ while #slots < wanted do
         if math.max(next, wait_until) > final then break end
         local slot = math.max(next, first, wait_until)
         slots[#slots + 1], next, last_gap = slot, slot + gap, gap
+        if owner ~= me then owner, turn = me, slot end
     end
 end
 
 if counted then flight = flight + #slots end
 local entry = string.format('%.0f %.0f %.0f', flight, step, now + FORGOTTEN)
 redis.call('HSET', calls, me, entry)
-redis.call('HSET', pace, 'next', next, 'gap', last_gap, 'rate', rate, 'most', most, 'factor', factor,
+local after = next
+if owner == me then after, sooner, last_gap = next + change, change, gap + change end
+redis.call('HSET', pace, 'next', after, 'left', after, 'sooner', sooner, 'own', own, 'own_at', own_at,
+    'owner', owner or '', 'turn', turn, 'gap', last_gap, 'rate', rate, 'most', most, 'factor', factor,
     'factor_at', factor_at, 'halved_at', halved_at, 'wait_until', wait_until, 'wait', wait,
     'late', late, 'late_at', late_at, 'recent', string.format('%.0f %.0f %.0f', since, taken, before),
     'temporary', temporary and string.format('%.6f %.6f', temporary, ends) or '')

@@ -1,0 +1,24 @@
+//! What one replica says to all that share a pace, and what it asks for.
+
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// What was said here.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Said {
+    /// "Too many".
+    pub(super) too_many: bool,
+    /// Until when the upstream wants a pause.
+    pub(super) pause: Option<Instant>,
+    /// An operator ended it.
+    pub(super) pause_ends: bool,
+}
+
+/// What is asked for.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Want {
+    pub(super) most: usize,
+    pub(super) counted: bool,
+    pub(super) lead: Duration,
+    pub(super) horizon: Duration,
+}
