@@ -196,6 +196,7 @@ impl Gate {
         PaceNow {
             set: self.pace,
             effective: self.slowed.rate(self.pace.per_second, now),
+            away: None,
             pause: self.pause.left(now),
             in_flight: self.in_flight,
             elsewhere: 0,

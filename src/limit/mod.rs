@@ -8,6 +8,7 @@
 //! the tolerance grows to what the starts need (`lateness`), since nobody moves the slots of others.
 
 mod bounds;
+mod distance;
 mod gate;
 #[cfg(test)]
 mod late;
@@ -50,8 +51,11 @@ pub struct Pace {
 pub struct PaceNow {
     /// What is configured or set at run time.
     pub set: Pace,
-    /// What applies after the upstream asked for less: a part of a set rate, or a temporary one.
+    /// What applies after the upstream asked for less: a part of a set rate, or a temporary one. Less
+    /// where Redis is far away.
     pub effective: Option<f64>,
+    /// How long Redis takes to answer, where that makes it less.
+    pub away: Option<Duration>,
     /// What is left of the pause that the upstream asked for.
     pub pause: Option<Duration>,
     /// Calls under way in this process.
@@ -95,7 +99,7 @@ impl Limiter {
     }
 
     /// A limiter that all processes on the same Redis share. `pace` applies to all of them from now
-    /// on; the first permit comes 1.25 s and an interval after Redis first answered. Must be
+    /// on; the first permit comes 1.4 s and an interval after Redis first answered. Must be
     /// called inside a runtime.
     pub fn shared(link: Link, account: AccountId, pace: Pace, tolerance: Duration) -> Self {
         Self {

@@ -8,7 +8,7 @@
 use super::said::Want;
 use super::slot::{Grant, Start};
 use super::state::State;
-use super::{Pace, PaceNow};
+use super::{Pace, PaceNow, distance};
 use crate::domain::AccountId;
 use crate::store::redis::Link;
 use crate::store::redis::pace::SharedPace;
@@ -119,7 +119,9 @@ impl Shared {
                 let grants = state.learn((&ask, told), said, (sent, got));
                 // Sooner than who waits for a slot was told: a pause has ended, here or elsewhere.
                 let changed = state.now(got).set != before.0 || state.opens() < before.1;
+                let news = state.news(got);
                 drop(state);
+                distance::tell(&self.account, news);
                 if was_down {
                     tracing::info!(account = %self.account, "Redis gives permits again");
                 }

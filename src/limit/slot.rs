@@ -9,14 +9,14 @@ use super::LEAST_TOLERANCE;
 use super::bounds::{self, Bounds};
 use super::lateness::Lateness;
 use super::reading::{GAINS, Reading};
-use crate::store::redis::pace::Slot;
+use crate::store::redis::pace::{Ask, Slot, Told};
 use std::time::Duration;
 use tokio::time::Instant;
 
 /// What a timer needs at most: it rounds up to milliseconds twice, and then the call must start.
 const WAKE: Duration = Duration::from_micros(2500);
 /// Redis further away than this gives no permits that could be used.
-const MOST_LATE: Duration = Duration::from_millis(250);
+const MOST_LATE: Duration = Duration::from_millis(400);
 /// No slot is further ahead than this.
 pub(super) const FURTHEST: Duration = Duration::from_secs(1);
 
@@ -47,6 +47,8 @@ pub(super) struct Grant {
     slot: Option<Slot>,
     /// The lateness that was told when it was asked for.
     late: Late,
+    /// When it was.
+    since: Instant,
     epoch: u64,
 }
 
@@ -69,6 +71,21 @@ pub(super) enum Start {
     Late,
     /// The clock of Redis is not what it was when the slot was granted.
     Void,
+}
+
+impl Late {
+    /// What was told with a question.
+    pub(super) fn of(ask: &Ask) -> Self {
+        let (at_most, own) = (ask.late, ask.own.saturating_sub(GAINS));
+        Self { at_most, own }
+    }
+}
+
+impl Grant {
+    /// How long ago it was granted.
+    pub(super) fn waited(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.since)
+    }
 }
 
 impl RedisClock {
@@ -164,9 +181,14 @@ impl RedisClock {
         }
     }
 
-    pub(super) fn grant(&self, slot: Option<Slot>, late: Late) -> Grant {
+    pub(super) fn grant(&self, slot: Option<Slot>, late: Late, since: Instant) -> Grant {
         let epoch = self.epoch;
-        Grant { slot, late, epoch }
+        Grant {
+            slot,
+            late,
+            since,
+            epoch,
+        }
     }
 
     /// A call came to start in its slot, in time or not.
@@ -187,6 +209,15 @@ impl RedisClock {
     /// The first instant at which the clock surely shows this; `None` while it is not known.
     pub(super) fn surely(&self, time: u64) -> Option<Instant> {
         self.bounds.map(|bounds| bounds.surely(time))
+    }
+
+    /// When to ask again for what was in reach, but is another replica's turn: when that one has let a
+    /// slot pass.
+    pub(super) fn passes(&self, ask: &Ask, told: &Told, got: Instant) -> Instant {
+        let farthest = told.now + (ask.lead + ask.horizon).as_micros() as u64;
+        let in_reach = told.opens <= farthest && told.effective.is_some();
+        let passes = in_reach.then(|| self.surely(told.opens)).flatten();
+        passes.unwrap_or(got)
     }
 
     pub(super) fn may_start(&self, grant: &Grant, now: Instant) -> Start {

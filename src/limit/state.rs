@@ -1,5 +1,6 @@
 //! What one replica knows of a shared pace, and what it still has to tell. Arithmetic only.
 
+use super::distance::Distance;
 use super::pause::Pause;
 use super::reading::GAINS;
 use super::said::{Said, Want};
@@ -9,8 +10,6 @@ use crate::store::redis::pace::{self, Ask, Put, Slot, Told};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// A longer way to Redis is not made up for, so that no slot is ever a second ahead.
-const LONGEST_TRIP: Duration = Duration::from_millis(150);
 /// Pause after an error.
 const PAUSE: Duration = Duration::from_millis(250);
 /// How often is looked whether calls elsewhere have ended.
@@ -44,8 +43,7 @@ pub(super) struct State {
     full: bool,
     /// Asking sooner is of no use.
     ask_at: Instant,
-    /// How long asking takes, smoothed.
-    round_trip: Duration,
+    distance: Distance,
     /// Redis failed last time.
     pub(super) down: bool,
 }
@@ -68,7 +66,7 @@ impl State {
             opens: 0,
             full: false,
             ask_at: Instant::now(),
-            round_trip: Duration::from_millis(1),
+            distance: Distance::new(),
             down: false,
         }
     }
@@ -76,13 +74,13 @@ impl State {
     /// What to say and ask now. Unused slots leave with it: they are given back once or never.
     pub(super) fn ask(&mut self, want: Want, now: Instant) -> Ask {
         let most = if self.clock.is_new(now) { 0 } else { want.most };
-        let lead = want.lead + self.round_trip;
+        let lead = want.lead + self.distance.trip();
         // Who takes no slot widens nobody's.
         let late = match most {
             0 => Late::default(),
             _ => self.clock.late(lead + want.horizon),
         };
-        let horizon = (want.horizon + 3 * self.round_trip).min(FURTHEST.saturating_sub(lead));
+        let horizon = (want.horizon + 3 * self.distance.trip()).min(FURTHEST.saturating_sub(lead));
         let mut unused = std::mem::take(&mut self.unused);
         unused.sort_unstable_by_key(|slot| std::cmp::Reverse(slot.at));
         let begins = |until: Instant| pace::Pause::Begins(until.saturating_duration_since(now));
@@ -115,7 +113,8 @@ impl State {
     ) -> Vec<Grant> {
         self.down = false;
         let took = got.saturating_duration_since(sent);
-        self.round_trip = ((self.round_trip * 7 + took) / 8).min(LONGEST_TRIP);
+        let lead = (ask.most > 0 && ask.counted).then_some(ask.lead);
+        self.distance.asked(took, lead);
         let asked = Pace {
             per_second: ask.per_second,
             concurrency: ask.concurrency,
@@ -153,27 +152,14 @@ impl State {
         self.full = none && ask.counted && self.in_flight + told.elsewhere >= told.concurrency;
         let ask_at = match (self.full, none) {
             (true, _) => got + LOOK,
-            (_, true) => (got + Duration::from_millis(1)).max(self.turn(ask, &told, got)),
+            (_, true) => (got + Duration::from_millis(1)).max(self.clock.passes(ask, &told, got)),
             _ => got,
         };
         self.ask_at = self.clock.new_until(ask_at);
         let grants = told.slots.into_iter();
         let clock = &self.clock;
-        let late = Late {
-            at_most: ask.late,
-            own: ask.own.saturating_sub(GAINS),
-        };
-        grants.map(|slot| clock.grant(slot, late)).collect()
-    }
-
-    /// When to ask again for what was in reach, but is another replica's turn: when that one has let
-    /// a slot pass.
-    fn turn(&self, ask: &Ask, told: &Told, got: Instant) -> Instant {
-        let lead = ask.lead.as_micros() as u64;
-        let final_one = told.now + lead + ask.horizon.as_micros() as u64;
-        let reached = told.opens <= final_one && told.effective.is_some();
-        let passes = reached.then(|| self.clock.surely(told.opens)).flatten();
-        passes.unwrap_or(got)
+        let late = Late::of(ask);
+        grants.map(|slot| clock.grant(slot, late, got)).collect()
     }
 
     /// Nobody knows what became of the last step, nor which Redis answers the next one.
@@ -207,6 +193,7 @@ impl State {
     /// A call has started.
     pub(super) fn count_start(&mut self, grant: &Grant, now: Instant) {
         self.clock.came(grant, now);
+        self.distance.started(grant.waited(now));
         self.started += 1;
     }
 
@@ -242,7 +229,7 @@ impl State {
         if self.full && self.elsewhere == 0 {
             return None;
         }
-        let ahead = lead + 3 * self.round_trip + AHEAD;
+        let ahead = lead + 3 * self.distance.trip() + AHEAD;
         let opens = self.clock.surely(self.opens).unwrap_or(now);
         let opens = opens.checked_sub(ahead).unwrap_or(now);
         Some(opens.max(self.ask_at).saturating_duration_since(now))
@@ -284,10 +271,24 @@ impl State {
         self.end_pause();
     }
 
+    /// How far away Redis is, when that costs some of the rate.
+    fn away(&self) -> Option<Duration> {
+        self.distance.costs(self.effective, self.set.concurrency)
+    }
+
+    /// The pace as it is now, when a person is to be told that Redis is far away.
+    pub(super) fn news(&mut self, now: Instant) -> Option<(Duration, PaceNow)> {
+        let costs = self.away().is_some();
+        let news = !self.clock.is_new(now) && self.distance.is_news(costs);
+        news.then(|| (self.distance.trip(), self.now(now)))
+    }
+
     pub(super) fn now(&self, now: Instant) -> PaceNow {
+        let leaves = |rate| self.distance.leaves(rate, self.set.concurrency);
         PaceNow {
             set: self.set,
-            effective: self.effective,
+            effective: self.effective.map(leaves),
+            away: self.away(),
             pause: self.pause.left(now),
             in_flight: self.in_flight,
             elsewhere: self.elsewhere,
@@ -372,12 +373,12 @@ mod tests {
     #[test]
     fn a_newcomer_takes_no_slot_for_as_long_as_those_of_before_may_be_about() {
         let mut story = Story::new();
-        for at in [0, 1, 1000, 1350] {
+        for at in [0, 1, 1000, 1500] {
             assert!(story.step(at).is_empty(), "{at}");
             let wait = story.state.opens_in(ms(0), story.zero + ms(at + 1));
-            assert!(wait.unwrap() >= ms(1350 - at), "{at}: {wait:?}");
+            assert!(wait.unwrap() >= ms(1500 - at), "{at}: {wait:?}");
         }
-        assert_eq!(story.step(1400).len(), 2);
+        assert_eq!(story.step(1550).len(), 2);
     }
 
     #[test]
@@ -447,8 +448,8 @@ mod tests {
             story.set_by = set_by;
             assert!(story.step(2005).is_empty(), "granted on another clock");
             assert_eq!(story.may_start(&before[0], 2012), Start::Void);
-            assert!(story.step(3300).is_empty(), "slots of before may be about");
-            assert_eq!(story.step(3400).len(), 2);
+            assert!(story.step(3500).is_empty(), "slots of before may be about");
+            assert_eq!(story.step(3550).len(), 2);
             assert_eq!(story.state.in_flight, 4);
         }
     }
@@ -463,8 +464,8 @@ mod tests {
         let wait = story.state.opens_in(ms(0), story.zero + ms(2001));
         assert_eq!(wait, Some(PAUSE));
         assert!(story.step(2300).is_empty());
-        assert!(story.step(3600).is_empty());
-        assert_eq!(story.step(3700).len(), 2);
+        assert!(story.step(3750).is_empty());
+        assert_eq!(story.step(3850).len(), 2);
     }
 
     #[test]

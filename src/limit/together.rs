@@ -124,7 +124,7 @@ async fn after_the_key_was_lost_room_is_left_for_a_start_as_late_as_is_allowed()
 async fn a_damaged_pace_is_neither_no_limit_nor_the_end() {
     let server = RedisServer::start();
     let mut replica = Replica::of(&server, Some(10.0), 10);
-    replica.want(1, ms(1500)).await;
+    replica.want(1, ms(2000)).await;
     let me = replica.link.replica().to_owned();
     let damages: [&[&str]; 8] = [
         &["HSET", PACE_KEY, "rate", "nonsense"],
@@ -150,7 +150,7 @@ async fn a_damaged_pace_is_neither_no_limit_nor_the_end() {
 async fn a_clock_set_back_stops_nobody_for_longer_than_a_second() {
     let server = RedisServer::start();
     let mut replica = Replica::of(&server, Some(10.0), 10);
-    let told = replica.want(1, ms(1500)).await;
+    let told = replica.want(1, ms(2000)).await;
     let later = (told.now + 3600 * SECOND).to_string();
     replica
         .command(&[
@@ -259,6 +259,38 @@ async fn an_unused_slot_is_free_again_unless_a_later_one_was_handed_out() {
     assert_eq!(theirs[0].at, mine[1].at);
     let told = one.say(|ask| ask.unused = back[2..].to_vec()).await;
     assert_eq!(told.opens, theirs[0].after);
+}
+
+/// The test has the clock; each asks as at a round trip of 100 ms.
+#[tokio::test]
+async fn r_63_a_replica_goes_on_for_its_turn_and_then_another_one_leaves_room_for_the_clocks() {
+    let server = RedisServer::start();
+    let mut two = [1, 2].map(|_| Replica::of(&server, Some(10.0), 100));
+    for replica in &mut two {
+        replica.pace = SharedPace::on_a_clock(replica.link.clone(), &account());
+        (replica.ask.late, replica.ask.lead) = (ms(120), ms(300));
+    }
+    let (mut all, mut hands) = (Vec::<(usize, u64)>::new(), 0);
+    for n in 0..300 {
+        let now = (1000 * SECOND + n * 50_000).to_string();
+        two[0].command(&["SET", "gw:{default}:clock", &now]).await;
+        // The second one never asks far enough ahead.
+        for (who, horizon) in [(0, 400), (1, 20)] {
+            let told = two[who].want(100, ms(horizon)).await;
+            all.extend(slots(&told).iter().map(|slot| (who, slot.at)));
+        }
+    }
+    for pair in all.windows(2) {
+        let room = pair[1].1 - pair[0].1;
+        let alone = (SECOND + 500 + 4_000) / 10;
+        if pair[0].0 == pair[1].0 {
+            assert!(room >= alone, "{pair:?}");
+        } else {
+            hands += 1;
+            assert!(room >= alone + 116_000, "{pair:?}");
+        }
+    }
+    assert!((2..=4).contains(&hands), "{hands} in 13 s");
 }
 
 #[tokio::test]

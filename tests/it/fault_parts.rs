@@ -11,7 +11,7 @@ mod shim;
 use crate::aids::*;
 use crate::harness::*;
 pub(crate) use disk::Disk;
-use road::{Direction, Road, Target, Way};
+pub(crate) use road::{Direction, Road, Target, Way};
 use rustix::io::Errno;
 use serde_json::json;
 pub(crate) use shim::Shim;

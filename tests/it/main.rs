@@ -47,6 +47,7 @@ mod queue;
 mod redis_bounds;
 mod redis_clock;
 mod redis_failover;
+mod redis_far;
 mod redis_faults;
 mod redis_hostile;
 mod redis_server;

@@ -12,6 +12,8 @@ use tokio::time::timeout;
 const ITEM: &str = "redis";
 /// Scripts and their errors are written for this one and later.
 const OLDEST: u32 = 7;
+/// The rate is kept at this distance (`limit`).
+const FAR: Duration = Duration::from_millis(100);
 /// Every accepted message waits this long at least.
 const SLOW: Duration = Duration::from_millis(50);
 
@@ -61,9 +63,14 @@ fn greet(at: &str, persistence: &Persistence, away: Option<Duration>) -> Finding
         let words = format!("{at}: version {version}; {OLDEST}.0 or later is needed");
         return finding(ITEM, Mark::Fault, words);
     }
+    let is_far = away.is_some_and(|away| away > FAR);
     let away = away.map(|away| format!(" within {:.2} ms", away.as_secs_f64() * 1000.0));
     let (away, role) = (away.unwrap_or_default(), persistence.role());
     let words = format!("{at}: version {version} answers{away}; {role}");
+    if is_far {
+        let far = "the rate is kept up to 100 ms; move the gateway nearer to Redis";
+        return finding(ITEM, Mark::Warn, format!("{words}; {far}"));
+    }
     finding(ITEM, Mark::Ok, words)
 }
 
@@ -179,6 +186,19 @@ mod tests {
             assert!(!found[0].words.contains(":secret"), "{found:?}");
             assert!(!found[0].words.contains("=secret"), "{found:?}");
         }
+    }
+
+    #[test]
+    fn r_63_a_redis_that_is_far_away_is_told() {
+        let persistence = Persistence {
+            version: Some("7.0.15".into()),
+            ..Persistence::default()
+        };
+        let at = |ms| greet("here", &persistence, Some(Duration::from_millis(ms)));
+        assert_eq!(at(100).mark, Mark::Ok);
+        let far = at(101);
+        assert_eq!(far.mark, Mark::Warn);
+        assert!(far.words.contains("up to 100 ms"), "{far:?}");
     }
 
     #[test]

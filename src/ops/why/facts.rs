@@ -66,6 +66,8 @@ pub(in crate::ops) struct Held {
 pub(in crate::ops) struct Pace {
     pub(in crate::ops) set: Option<f64>,
     pub(in crate::ops) effective: Option<f64>,
+    /// How long Redis takes to answer, where that makes it less.
+    pub(in crate::ops) away: Option<Duration>,
 }
 
 /// One channel, with its account.
@@ -136,6 +138,7 @@ impl AccountFacts {
             pace: Pace {
                 set: pace.set.per_second,
                 effective: pace.effective,
+                away: pace.away,
             },
         }
     }

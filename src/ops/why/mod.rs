@@ -164,17 +164,28 @@ fn passing(site: &Site, account: &AccountFacts) -> Option<Reason> {
 }
 
 fn slowed(account: &AccountFacts) -> Option<Reason> {
-    let Pace { set, effective } = account.pace;
+    let Pace {
+        set,
+        effective,
+        away,
+    } = account.pace;
     let now = effective.filter(|now| set.is_none_or(|set| *now < set))?;
     let instead = match set {
         Some(set) => format!("instead of {set}"),
         None => "for a while".to_owned(),
     };
-    let words = format!(
-        "the provider said \"too fast\" to account {}: {now:.2} calls a second {instead}",
-        account.id
-    );
-    Some(Reason::of(Code::Slowed, words).cured("the rate recovers by itself"))
+    let (why, cure) = match away {
+        None => (
+            format!("the provider said \"too fast\" to account {}", account.id),
+            "the rate recovers by itself",
+        ),
+        Some(away) => (
+            format!("Redis takes {} ms to answer", away.as_millis()),
+            "an operator moves the gateway nearer to Redis, or raises CONCURRENT_API_CALLS",
+        ),
+    };
+    let words = format!("{why}: {now:.2} calls a second {instead}");
+    Some(Reason::of(Code::Slowed, words).cured(cure))
 }
 
 fn retry(place: &Place, due: UnixMs) -> Reason {

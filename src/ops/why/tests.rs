@@ -27,6 +27,7 @@ fn facts() -> ChannelFacts {
             pace: Pace {
                 set: Some(10.0),
                 effective: Some(10.0),
+                away: None,
             },
             ..AccountFacts::default()
         },
@@ -189,6 +190,10 @@ fn a_turn_has_a_place_and_a_time() {
         slower.words.contains("5.00 calls a second instead of 10"),
         "{slower:?}"
     );
+    channel.account.pace.away = Some(std::time::Duration::from_millis(310));
+    let far = super::message(&site(), &channel, &place(Some(600)));
+    assert_eq!((far.code, far.expected), (Code::Slowed, Some(at(120))));
+    assert!(far.words.contains("takes 310 ms to answer"), "{far:?}");
     // No limit: no time.
     channel.account.pace = Pace::default();
     let free = super::message(&site(), &channel, &place(Some(600)));

@@ -20,7 +20,7 @@ local LEAST = 1 / 64          -- of the pace
 local LEAST_RATE = 1          -- calls a second, where no rate is set
 local STEP_BACK = 0.9         -- what remains of such a temporary rate at most
 local LONGEST = 3600 * SECOND -- a pause
-local MOST_LATE = 250000      -- a start after its slot, at whatever replica
+local MOST_LATE = 400000      -- a start after its slot, at whatever replica
 local SLEW = 500              -- what a clock that is being corrected gains in a second, at most
 local TURN = 200              -- times what a change of hands costs a replica goes on, while others wait
 local LONGEST_TURN = 4 * SECOND
@@ -160,7 +160,10 @@ local first = now + tonumber(ARGV[9])
 local final = first + tonumber(ARGV[10])
 -- A change of hands is worth its cost when the turn is over, or the others let slots pass.
 local over = math.min(turn, next) + math.min(TURN * change, LONGEST_TURN)
-if counted and a_second and owner ~= me and next > now and math.max(next, first) < over then wanted = 0 end
+if counted and a_second and owner ~= me and next > now then
+    if math.max(next, first) < over then wanted = 0 end
+    final = math.max(final, math.min(next, now + SECOND)) -- or it would never be the first to ask
+end
 local slots = {}
 while #slots < wanted do
     if not a_second then
