@@ -19,7 +19,7 @@ fn slow(delay_ms: u64) -> Way {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r_63_farther_away_the_effective_rate_is_told() {
     on_redis_only!();
     let sandbox = Sandbox::start(json!({ "event_mode": "none" })).await;
