@@ -160,7 +160,7 @@ local first = now + tonumber(ARGV[9])
 local final = first + tonumber(ARGV[10])
 -- A change of hands is worth its cost when the turn is over, or the others let slots pass.
 local over = math.min(turn, next) + math.min(TURN * change, LONGEST_TURN)
-if counted and a_second and owner ~= me and next > now then
+if counted and a_second and change > 0 and owner ~= me and next > now then
     if math.max(next, first) < over then wanted = 0 end
     final = math.max(final, math.min(next, now + SECOND)) -- or it would never be the first to ask
 end
