@@ -68,6 +68,10 @@ async fn r_63_farther_away_the_effective_rate_is_told() {
     assert!(told.contains("the rate is kept up to 100 ms"), "{told}");
 
     road.set(Way::Open);
+    // What it sends tells it how far away Redis is.
+    for n in 100..200 {
+        gateway.accept(&format!("m{n}"), &number(n)).await;
+    }
     until("it is near again", async || {
         let account = gateway.account().await;
         (account["rate"]["effective"] == 20.0 && account["why"].is_null()).then_some(())
