@@ -111,7 +111,7 @@ count
 stage "doc tests" cargo test --locked --doc
 count
 # One seed of each kind of fault on each store; builds the release binary.
-stage "faults" tests/fault/run.sh --seeds 56 --messages 300
+stage "faults" tests/fault/run.sh --seeds 60 --messages 300
 
 ((passed > 0)) || fail "no test was run"
 printf '\ntests: %d passed, 0 failed\n' "$passed"

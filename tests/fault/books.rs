@@ -4,6 +4,7 @@
 use crate::aids::fold;
 use crate::harness::Sandbox;
 use crate::traffic::person;
+use crate::upset::{Lapse, may_go_unwritten};
 use serde_json::Value;
 use std::collections::HashMap;
 
@@ -55,6 +56,23 @@ impl Story {
     pub(crate) fn is_disordered(&self) -> bool {
         let words: Vec<String> = self.events.iter().map(|one| one.word.clone()).collect();
         fold(&words) != words
+    }
+
+    /// Leaves out what MoEngage was told again, identical, because Redis forgot that it was told. How
+    /// many these are.
+    pub(crate) fn told_again(&mut self, lapses: &[Lapse]) -> usize {
+        let mut once: Vec<Told> = Vec::new();
+        let told = std::mem::take(&mut self.told);
+        let all = told.len();
+        for one in told {
+            let same = once.iter().find(|before| before.raw == one.raw);
+            if !same.is_some_and(|before| may_go_unwritten(lapses, before.at_ms as i64)) {
+                once.push(one);
+            }
+        }
+        self.told = once;
+        self.repeats += all - self.told.len();
+        all - self.told.len()
     }
 }
 

@@ -3,6 +3,7 @@
 
 use crate::harness::TAKE_OVER;
 use crate::plan::{Harm, Party};
+use crate::upset::Upset;
 
 /// How long a call may go on after the harm, and its end be written down, in milliseconds.
 const CALL_MS: i64 = 6_000 + 1_000;
@@ -38,7 +39,9 @@ pub(crate) fn doubts(done: &[(&Harm, i64, i64)]) -> Vec<Doubt> {
     let of = |&(harm, from_ms, to_ms): &(&Harm, i64, i64)| {
         let (with, after_ms) = match harm {
             Harm::Road(Party::Jumper, _) => (With::Road, CALL_MS),
-            Harm::Kill(_) | Harm::Freeze(_) => (With::Gateway, CALL_MS + take_over + calm),
+            Harm::Kill(_) | Harm::Freeze(_) | Harm::Upset(Upset::ANEW) => {
+                (With::Gateway, CALL_MS + take_over + calm)
+            }
             _ => return None,
         };
         Some(Doubt {
@@ -53,6 +56,10 @@ pub(crate) fn doubts(done: &[(&Harm, i64, i64)]) -> Vec<Doubt> {
 fn stops_store(harm: &Harm) -> bool {
     matches!(
         harm,
-        Harm::RedisKill | Harm::RedisPause | Harm::Road(Party::Redis, _) | Harm::SlowDisk(_)
+        Harm::RedisKill
+            | Harm::RedisPause
+            | Harm::Upset(_)
+            | Harm::Road(Party::Redis, _)
+            | Harm::SlowDisk(_)
     )
 }

@@ -9,6 +9,7 @@ use crate::run::{Usage, judge_usage};
 use crate::story::Case;
 use crate::table::Figures;
 use crate::traffic::person;
+use crate::upset::Lapse;
 use crate::verdict::{
     judge_counts, judge_ledger, judge_log, judge_orphans, judge_pace, judge_repeats, judge_words,
 };
@@ -26,6 +27,7 @@ struct Shown {
     known: Value,
     twin: Option<Value>,
     doubts: Vec<Doubt>,
+    lapses: Vec<Lapse>,
 }
 
 impl Shown {
@@ -37,6 +39,7 @@ impl Shown {
             known,
             twin: None,
             doubts: Vec::new(),
+            lapses: Vec::new(),
         }
     }
 }
@@ -134,6 +137,42 @@ fn refused() -> Shown {
     shown
 }
 
+/// Accepted, and Redis forgot it before it was sent.
+fn forgotten() -> Shown {
+    let mut shown = Shown::new(Story::default(), json!({ "status": 404 }));
+    shown.class = Class::TailLost;
+    shown.lapses = vec![lapse(-200, 10_000)];
+    shown
+}
+
+/// Sent, and what was told of it when Redis forgot a status, and nothing before.
+fn half_told() -> Shown {
+    let mut shown = good();
+    shown.story.told.pop();
+    shown.lapses = vec![lapse(2_000, 10_000)];
+    shown
+}
+
+/// A person let it fail that had been sent by those who died, and told of.
+fn given_up() -> Shown {
+    let mut shown = good();
+    shown.class = Class::Restore;
+    shown.story.told = vec![told("failed", 9_000, Some("Outcome unknown: maybe"))];
+    shown.known = json!({ "state": "failed", "callbacks": [],
+        "history": [moment("failed", 9_000)] });
+    shown.lapses = vec![lapse(-50, 8_000)];
+    shown
+}
+
+fn lapse(from_ms: i64, until_ms: i64) -> Lapse {
+    let at = SENT_MS as i64;
+    Lapse {
+        from_ms: at + from_ms,
+        until_ms: at + until_ms,
+        is_whole: false,
+    }
+}
+
 fn faults(shown: &Shown) -> Vec<String> {
     let plan = Plan::new(0, shown.class, Store::Embedded, 100);
     let mut figures = Figures::default();
@@ -144,6 +183,8 @@ fn faults(shown: &Shown) -> Vec<String> {
         known: &shown.known,
         twin: shown.twin.as_ref(),
         doubts: &shown.doubts,
+        lapses: &shown.lapses,
+        stored_ms: Some((SENT_MS as i64 - 101, SENT_MS as i64 - 100)),
     };
     case.judge(&mut figures);
     figures.faults
@@ -151,7 +192,7 @@ fn faults(shown: &Shown) -> Vec<String> {
 
 type Wrong = (&'static str, fn() -> Shown, fn(&mut Shown));
 
-const WRONGS: [Wrong; 22] = [
+const WRONGS: [Wrong; 29] = [
     ("sent twice", good, |one| {
         one.story.sends.push(one.story.sends[0].clone());
     }),
@@ -219,6 +260,27 @@ const WRONGS: [Wrong; 22] = [
                 Some(json!({ "history": [moment("unknown", 100), moment("receipt", 5_000)] }));
         },
     ),
+    ("forgotten without a lapse", forgotten, |one| {
+        one.lapses[0].from_ms += 150;
+    }),
+    ("forgotten although it was sent", forgotten, |one| {
+        one.story.sends = good().story.sends;
+    }),
+    ("forgotten and known", forgotten, |one| {
+        one.known = json!({ "state": "waiting", "callbacks": [] });
+    }),
+    ("a status of after the lapse is lost", half_told, |one| {
+        one.lapses[0] = lapse(-2_000, 1_900);
+    }),
+    ("a status of before the lapse is lost", half_told, |one| {
+        one.story.told.clear();
+    }),
+    ("given up without a lapse", given_up, |one| {
+        one.lapses.clear();
+    }),
+    ("accepted after the lapse and given up", given_up, |one| {
+        one.lapses[0].until_ms = SENT_MS as i64 - 200;
+    }),
     ("the other one is known, evidence in time", twins, |one| {
         one.story.told.push(told("delivered", 1_000, None));
         one.twin = Some(json!({ "history": [moment("unknown", 0), moment("receipt", 200)] }));
@@ -263,6 +325,7 @@ fn whole() -> Whole {
             n: 9,
             text: "reply 9".into(),
             taken: true,
+            at_ms: SENT_MS as i64,
         }],
         books: Books {
             heard: vec![heard],
@@ -280,7 +343,7 @@ fn faults_of_all(whole: &Whole) -> Vec<String> {
         ..Figures::default()
     };
     let rate = json!({ "max_in_any_second": whole.calls_in_a_second });
-    judge_words(&whole.said, &whole.books, &mut figures);
+    judge_words(&whole.said, &whole.books, &[], &mut figures);
     judge_repeats(&plan, &whole.books, &mut figures);
     judge_orphans(&plan, &mut figures);
     judge_counts(&plan, &whole.counts, &mut figures);
@@ -439,6 +502,9 @@ pub(crate) fn blind() -> Vec<String> {
         ("dead", dead()),
         ("orphan", orphan()),
         ("twins", twins()),
+        ("forgotten", forgotten()),
+        ("half told", half_told()),
+        ("given up", given_up()),
     ] {
         for fault in faults(&shown) {
             blind.push(format!("{name} is called wrong: {fault}"));

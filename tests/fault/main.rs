@@ -11,6 +11,7 @@ mod books;
 mod disk;
 mod doubt;
 mod eyes;
+mod ground;
 #[path = "../it/harness.rs"]
 #[expect(
     dead_code,
@@ -45,6 +46,7 @@ mod stage;
 mod story;
 mod table;
 mod traffic;
+mod upset;
 mod verdict;
 
 use plan::{Class, Plan, Store};
@@ -146,11 +148,23 @@ fn one_of(known: &[&str], option: &str, value: String) -> Result<String, String>
     }
 }
 
-/// Store and class of a seed: the classes take turns.
+/// All kinds of faults, of both stores in turn.
+fn kinds() -> Vec<(Store, Class)> {
+    let of = Store::ALL.map(|store| (store, Class::of(store)));
+    let most = of.iter().map(|(_, classes)| classes.len()).max();
+    let turn = |n: usize| {
+        let nth = of
+            .iter()
+            .filter_map(move |(store, classes)| Some((*store, *classes.get(n)?)));
+        nth.collect::<Vec<_>>()
+    };
+    (0..most.unwrap_or(0)).flat_map(turn).collect()
+}
+
+/// Store and class of a seed: they take turns.
 fn of_seed(seed: u64) -> (Store, Class) {
-    let store = Store::ALL[(seed % 2) as usize];
-    let classes = Class::of(store);
-    (store, classes[(seed / 2) as usize % classes.len()])
+    let kinds = kinds();
+    kinds[seed as usize % kinds.len()]
 }
 
 fn plans(args: &Args) -> Vec<Plan> {
@@ -244,6 +258,7 @@ async fn all(plans: Vec<Plan>, args: &Args) -> ExitCode {
         table.add(plan.store, plan.class, figures);
     }
     println!("\n{}", table.text());
+    println!("{}", table.forgotten());
     println!("Settings that are not the defaults:\n{}", used.text());
     let harmless = table.harmless();
     harmless.iter().for_each(|line| println!("{line}"));

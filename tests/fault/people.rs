@@ -2,6 +2,7 @@
 
 use crate::harness::{Sandbox, digits};
 use crate::plan::Plan;
+use crate::run::now_ms;
 use crate::traffic::{person, twin};
 use fastrand::Rng;
 use reqwest::Client;
@@ -22,6 +23,8 @@ pub(crate) struct Said {
     pub(crate) text: String,
     /// Whether the gateway answered 200.
     pub(crate) taken: bool,
+    /// When that was heard, in milliseconds since 1970.
+    pub(crate) at_ms: i64,
 }
 
 impl Said {
@@ -67,7 +70,13 @@ pub(crate) async fn answer(
                 let wish = json!({ "message_id": id, "text": text, "kind": kind });
                 let delivery = post(&http, &format!("{url}/_sandbox/reply"), &wish).await;
                 let taken = delivery["status"] == 200;
-                Some(Said { n, text, taken })
+                let at_ms = now_ms();
+                Some(Said {
+                    n,
+                    text,
+                    taken,
+                    at_ms,
+                })
             });
         }
     }

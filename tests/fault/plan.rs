@@ -4,6 +4,7 @@
 use crate::answers;
 use crate::road::{Direction, Way};
 use crate::traffic::person;
+use crate::upset::{self, Upset};
 use fastrand::Rng;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -87,10 +88,26 @@ pub(crate) enum Class {
     BurstBusy,
     /// Several of the above at once.
     Together,
+    /// A replica of Redis takes over, and the old master becomes its replica.
+    FailoverReadonly,
+    /// Redis resets all connections, again and again.
+    RedisResets,
+    /// A command that the gateway needs is not permitted for a moment.
+    CommandMissing,
+    /// Redis dies, and the end of its append-only file is lost.
+    TailLost,
+    /// A copy of the files of Redis is put back, while gateways run or after all of them died.
+    Restore,
+    /// The name of Redis leads to another master while the old one lives, and takes writes.
+    FailoverName,
+    /// Redis is far away, all the time.
+    RedisDistance,
+    /// The clock of Redis jumps, forth and back.
+    RedisClock,
 }
 
 impl Class {
-    pub(crate) const ALL: [Self; 28] = [
+    pub(crate) const ALL: [Self; 36] = [
         Self::Kill,
         Self::Freeze,
         Self::RedisKill,
@@ -119,6 +136,26 @@ impl Class {
         Self::BurstRefused,
         Self::BurstBusy,
         Self::Together,
+        Self::FailoverReadonly,
+        Self::RedisResets,
+        Self::CommandMissing,
+        Self::TailLost,
+        Self::Restore,
+        Self::FailoverName,
+        Self::RedisDistance,
+        Self::RedisClock,
+    ];
+
+    /// Those that are about Redis and what it may forget. Some of their harm has to hit in every run.
+    pub(crate) const OF_UPSETS: [Self; 8] = [
+        Self::FailoverReadonly,
+        Self::RedisResets,
+        Self::CommandMissing,
+        Self::TailLost,
+        Self::Restore,
+        Self::FailoverName,
+        Self::RedisDistance,
+        Self::RedisClock,
     ];
 
     /// Those that harm the log.
@@ -163,6 +200,14 @@ impl Class {
             Self::BurstRefused => "burst-refused",
             Self::BurstBusy => "burst-busy",
             Self::Together => "together",
+            Self::FailoverReadonly => "failover-readonly",
+            Self::RedisResets => "redis-resets",
+            Self::CommandMissing => "command-missing",
+            Self::TailLost => "tail-lost",
+            Self::Restore => "restore",
+            Self::FailoverName => "failover-name",
+            Self::RedisDistance => "redis-distance",
+            Self::RedisClock => "redis-clock",
         }
     }
 
@@ -172,6 +217,7 @@ impl Class {
             Self::Freeze | Self::RedisKill | Self::RedisPause | Self::RoadRedis => {
                 store == Store::Redis
             }
+            _ if Self::OF_UPSETS.contains(class) => store == Store::Redis,
             _ => true,
         };
         Self::ALL.into_iter().filter(has).collect()
@@ -199,6 +245,7 @@ pub(crate) enum Harm {
     Restart(usize, Vec<(&'static str, String)>),
     RedisKill,
     RedisPause,
+    Upset(Upset),
     Road(Party, Way),
     /// Knobs of the fakes while it lasts; its end puts back what the plan began with.
     Knobs(Value),
@@ -251,6 +298,10 @@ pub(crate) struct Plan {
     /// Whether Redis syncs every write, or once a second.
     pub(crate) redis_always: bool,
     pub(crate) messages: usize,
+    /// Replicas of Redis that must have a write before it counts.
+    pub(crate) wait_replicas: usize,
+    /// How far away Redis is, each way, in milliseconds.
+    pub(crate) distance_ms: u64,
     /// Calls a second to Jumper. MoEngage posts faster, so that there is always something to hold
     /// back.
     pub(crate) rate: usize,
@@ -306,6 +357,8 @@ impl Plan {
             // With `always` Redis ends itself when it cannot write.
             redis_always: rng.bool() && class != Class::DiskFull,
             messages,
+            wait_replicas: 0,
+            distance_ms: 0,
             rate: (messages * 1_000 / TRAFFIC_MS as usize).max(20),
             concurrency: rng.usize(2..=16),
             hold_ms: 4_000,
@@ -319,6 +372,8 @@ impl Plan {
             _ if Class::OF_POLICY.contains(&class) => 1,
             Class::Clock => rng.usize(2..=3),
             Class::Templates => 2,
+            Class::Restore | Class::FailoverName => 1,
+            Class::TailLost => rng.usize(1..=2),
             _ => rng.usize(2..=4),
         };
         plan.keep_busy();
@@ -341,7 +396,10 @@ impl Plan {
     pub(crate) fn hides_answers(&self) -> bool {
         self.any(|harm| {
             let road = matches!(harm, Harm::Road(Party::Jumper, _));
-            road || matches!(harm, Harm::Kill(_) | Harm::Freeze(_))
+            road || matches!(
+                harm,
+                Harm::Kill(_) | Harm::Freeze(_) | Harm::Upset(Upset::ANEW)
+            )
         })
     }
 
@@ -358,12 +416,23 @@ impl Plan {
     pub(crate) fn loses_callbacks(&self) -> bool {
         self.any(|harm| match harm {
             Harm::Kill(_) | Harm::Freeze(_) | Harm::Road(Party::Moengage, _) => true,
+            Harm::Upset(upset) => upset.forgets(),
             Harm::Knobs(knobs) => {
                 let knob = |name: &str| knobs[name].as_f64().unwrap_or(0.0);
                 knob("moengage_lose_answer_share") > 0.0 || knob("moengage_latency_ms") > 1_000.0
             }
             _ => false,
         })
+    }
+
+    /// Whether Redis forgets something.
+    pub(crate) fn forgets(&self) -> bool {
+        self.any(|harm| matches!(harm, Harm::Upset(upset) if upset.forgets()))
+    }
+
+    /// Whether two masters take writes for a while, and nothing keeps one of them from it.
+    pub(crate) fn has_two_masters(&self) -> bool {
+        self.wait_replicas == 0 && self.any(|harm| matches!(harm, Harm::Upset(Upset::TwoMasters)))
     }
 
     /// Whether a road is harmed.
@@ -385,9 +454,12 @@ impl Plan {
         self.any(|harm| matches!(harm, Harm::List(_)))
     }
 
-    /// Whether a gateway's clock is wrong for a while.
+    /// Whether a clock is wrong for a while.
     pub(crate) fn shifts_clocks(&self) -> bool {
-        self.any(|harm| matches!(harm, Harm::Clock(..) | Harm::Sleep(..)))
+        self.any(|harm| {
+            let of_redis = matches!(harm, Harm::Upset(Upset::Clock(_)));
+            of_redis || matches!(harm, Harm::Clock(..) | Harm::Sleep(..))
+        })
     }
 
     /// Whether Jumper's own words make messages fail that are as good as others.
@@ -414,19 +486,25 @@ impl Plan {
 
     /// The most sends that may get lost with gateways: those that were under way.
     pub(crate) fn most_orphans(&self) -> usize {
-        let dead = |blow: &&Blow| matches!(blow.harm, Harm::Kill(_) | Harm::Freeze(_));
-        self.blows.iter().filter(dead).count() * self.most_at_once() / self.replicas
+        let dead = |blow: &Blow| match blow.harm {
+            Harm::Kill(_) | Harm::Freeze(_) => 1,
+            Harm::Upset(Upset::ANEW) => self.replicas,
+            _ => 0,
+        };
+        self.blows.iter().map(dead).sum::<usize>() * self.most_at_once() / self.replicas
     }
 
     /// What will be done, to read.
     pub(crate) fn text(&self) -> String {
         let mut text = format!(
-            "seed {}: {} on {}, {} gateways, appendfsync always {}, {} messages at {}/s, {} calls at once, hold {} ms, repeats {:.2}, knobs {}",
+            "seed {}: {} on {}, {} gateways, appendfsync always {}, wait for {} replicas, {} ms away, {} messages at {}/s, {} calls at once, hold {} ms, repeats {:.2}, knobs {}",
             self.seed,
             self.class.name(),
             self.store.name(),
             self.replicas,
             self.redis_always,
+            self.wait_replicas,
+            self.distance_ms,
             self.messages,
             self.rate,
             self.concurrency,
@@ -467,6 +545,7 @@ impl Plan {
                 // Others would blur how many may fail.
                 let apart = apart
                     .into_iter()
+                    .chain(Class::OF_UPSETS)
                     .chain(Class::OF_LOGS)
                     .chain(Class::OF_POLICY);
                 others.retain(|one| !either.contains(one) && apart.clone().all(|not| not != *one));
@@ -487,12 +566,16 @@ impl Plan {
                 let life = rng.choice([7_200, 36_000, 7_776_000]);
                 self.knob("token_ttl_s", json!(life));
             }
+            Class::FailoverName => self.wait_replicas = rng.usize(..=1),
+            Class::RedisDistance => self.distance_ms = rng.u64(10..=75),
             // Synced once a second, by a thread of its own, nobody waits for the disk.
             Class::DiskSlow => self.redis_always = true,
             Class::Tokens => self.tokens(rng),
             Class::Limits => self.limits(rng),
             Class::Storm => self.storm(rng),
             Class::Repeats => self.repeats = 0.7,
+            // What was sent is asked for again, by somebody who was told that it is stored.
+            Class::FailoverReadonly | Class::TailLost => self.repeats = 0.3,
             Class::Moengage => {
                 self.refused = 3;
                 self.knob("moengage_reject_msg_ids", json!(["m0", "m1", "m2"]));
@@ -504,17 +587,8 @@ impl Plan {
             for n in 0..blows as u64 {
                 // One after another: harm of one kind does not overlap with itself.
                 let at_ms = 300 + n * each + rng.u64(..each / 3);
-                let for_ms = match class {
-                    Class::DiskFull if n + 1 == blows as u64 => rng.u64(LONG_FULL_MS),
-                    // Until the buffer of the gateway is full too.
-                    Class::LogStalled => TRAFFIC_MS - at_ms,
-                    // Renewals are seconds apart, and one of them is to be hit.
-                    Class::Tokens => each / 2,
-                    // Lists are a second apart, and one of them is to be spoiled; and some sends are to
-                    // stand still.
-                    Class::Templates | Class::Clock => each * 2 / 3,
-                    _ => rng.u64(200..=each / 2),
-                };
+                let is_last = n + 1 == blows as u64;
+                let for_ms = duration(rng, class, (at_ms, each), is_last);
                 self.blow(rng, class, (at_ms, for_ms));
             }
         }
@@ -672,6 +746,19 @@ impl Plan {
             Class::Tokens => return self.renewal(rng, (at_ms, for_ms)),
             Class::Config => Harm::Restart(replica, settings(rng)),
             Class::LogFull | Class::LogGone | Class::LogStalled => Harm::Log(replica),
+            Class::FailoverReadonly => Harm::Upset(Upset::Failover),
+            Class::RedisResets => Harm::Upset(Upset::Resets(rng.u64(100..=1_000))),
+            Class::CommandMissing => Harm::Upset(Upset::Forbid(upset::command(rng))),
+            Class::TailLost => Harm::Upset(Upset::TailLost),
+            Class::Restore => {
+                let anew = rng.bool();
+                // What nobody remembers is sent again to whoever asks for it again.
+                self.repeats = if anew { 0.0 } else { 0.3 };
+                Harm::Upset(Upset::PutBack { anew })
+            }
+            Class::FailoverName => Harm::Upset(Upset::TwoMasters),
+            Class::RedisClock => Harm::Upset(Upset::Clock(leap(rng))),
+            Class::RedisDistance => return,
             Class::Limits | Class::Storm | Class::Repeats | Class::Together => return,
             Class::Poison
             | Class::OneNode
@@ -684,6 +771,28 @@ impl Plan {
             for_ms,
             harm,
         });
+    }
+}
+
+/// How long a harm lasts that has so many milliseconds to itself.
+fn duration(rng: &mut Rng, class: Class, (at_ms, each): (u64, u64), is_last: bool) -> u64 {
+    match class {
+        Class::DiskFull if is_last => rng.u64(LONG_FULL_MS),
+        // Until the buffer of the gateway is full too.
+        Class::LogStalled => TRAFFIC_MS - at_ms,
+        // Renewals are seconds apart, and one of them is to be hit.
+        Class::Tokens => each / 2,
+        // Lists are a second apart, and one of them is to be spoiled; and some sends are to
+        // stand still.
+        Class::Templates | Class::Clock => each * 2 / 3,
+        Class::CommandMissing => rng.u64(200..=2_000).min(each * 2 / 3),
+        // Until each gateway has looked the name up again.
+        Class::FailoverName => rng.u64(5_500..=7_000),
+        Class::RedisClock => each * 2 / 3,
+        Class::RedisResets => rng.u64(1_000..=2_000),
+        // Some work is to be forgotten, and some is to wait in the copy.
+        Class::TailLost | Class::Restore => rng.u64(each / 4..=each / 2),
+        _ => rng.u64(200..=each / 2),
     }
 }
 
@@ -735,6 +844,13 @@ fn way(rng: &mut Rng) -> Way {
 /// Seconds that a clock may be off: also more than a message may wait (24 h), and a callback (8 days).
 fn clock(rng: &mut Rng) -> i64 {
     let sizes = [1, 30, 600, 3_600, 20 * 3_600, 25 * 3_600, 240 * 3_600];
+    let size = *rng.choice(&sizes).unwrap_or(&1);
+    if rng.bool() { size } else { -size }
+}
+
+/// Seconds that the clock of Redis may be off: less than it keeps what was settled (8 days).
+fn leap(rng: &mut Rng) -> i64 {
+    let sizes = [1, 30, 600, 3_600, 20 * 3_600, 25 * 3_600];
     let size = *rng.choice(&sizes).unwrap_or(&1);
     if rng.bool() { size } else { -size }
 }

@@ -5,6 +5,7 @@ use crate::answers::is_final;
 use crate::books::Books;
 use crate::plan::{Class, Harm, Plan, Store};
 use crate::table::Figures;
+use crate::upset::Upset;
 use std::collections::BTreeMap;
 
 /// Messages of a process that may fail before a hold, and after each release on probation.
@@ -39,10 +40,15 @@ pub(crate) fn judge_harm(
         let stories = books.stories.iter().enumerate();
         stories.flat_map(|(n, story)| story.sends.iter().map(move |send| (n, send.at_ms as i64)))
     };
-    match harm {
+    let leap = match harm {
         // On Redis its clock counts, and that one is right.
-        Harm::Clock(_, by) | Harm::Sleep(_, by)
-            if by.abs() > MAX_AGE_S && plan.store == Store::Embedded =>
+        Harm::Clock(_, by) | Harm::Sleep(_, by) if plan.store == Store::Embedded => *by,
+        Harm::Upset(Upset::Clock(by)) => *by,
+        _ => 0,
+    };
+    match harm {
+        Harm::Clock(_, by) | Harm::Sleep(_, by) | Harm::Upset(Upset::Clock(by))
+            if leap.abs() > MAX_AGE_S =>
         {
             let old = |n: &usize| accepted.get(n).is_some_and(|at| *at < from_ms);
             let doubted = from_ms + ON_ITS_WAY_MS..to_ms;

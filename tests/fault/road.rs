@@ -93,7 +93,12 @@ pub(crate) struct Road {
 impl Road {
     /// A new road, open, from a free port of the loopback.
     pub(crate) async fn to(target: Target) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await;
+        Self::from(([127, 0, 0, 1], 0).into(), target).await
+    }
+
+    /// The same from a place that is free.
+    pub(crate) async fn from(place: SocketAddr, target: Target) -> Self {
+        let listener = TcpListener::bind(place).await;
         let listener = listener.expect("a free port");
         let addr = listener.local_addr().expect("an address");
         let (orders, hears) = watch::channel(Orders {

@@ -7,6 +7,7 @@ use crate::sampler::{End, Sampler};
 use crate::stage::Stage;
 use crate::table::Figures;
 use crate::traffic::post_all;
+use crate::upset::Lapse;
 use crate::verdict::Evidence;
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -32,6 +33,7 @@ pub(crate) async fn run(plan: Plan, keep: PathBuf, patience: Duration) -> Figure
     let before = usage(&stage);
     let sampler = Sampler::start(&stage.sandbox);
     let callers = stage.rotate();
+    let operator = stage.plan.forgets().then(|| stage.operator());
     let (door, fakes) = (stage.door.addr(), stage.sandbox.url.clone());
     let posts = AbortOnDropHandle::new(tokio::spawn({
         let (plan, fakes, posted) = (plan.clone(), fakes.clone(), stage.posted.clone());
@@ -57,22 +59,25 @@ pub(crate) async fn run(plan: Plan, keep: PathBuf, patience: Duration) -> Figure
         .iter()
         .map(|one| (&stage.plan.blows[one.n].harm, one.from_ms, one.to_ms));
     let times: Vec<_> = times.collect();
+    let lapses = done.iter().filter_map(|one| one.lapse(&stage.plan));
     let evidence = Evidence {
         stage: &stage,
         doubts: doubts(&times),
         times: &times,
+        lapses: lapses.collect(),
         said: &said,
         ledger,
         samples: &samples,
     };
     let mut figures = evidence.judge().await;
+    if !figures.is_clean() && !evidence.lapses.is_empty() {
+        figures.fault(format!("Redis may have forgotten: {:?}", evidence.lapses));
+    }
     let times = done.iter().filter_map(|one| samples.recovery(&one.end));
     figures.recoveries = times.collect();
-    figures.settings = stage.settings();
-    figures.harms += done.len();
-    figures.bit += done.iter().filter(|one| one.bit).count();
-    figures.drains = vec![drained];
-    drop(callers);
+    (figures.settings, figures.drains) = (stage.settings(), vec![drained]);
+    judge_harm(&stage.plan, &done, &mut figures);
+    drop((callers, operator));
     settle_down(&stage, before, &mut figures).await;
     if !figures.is_clean() {
         let _ = std::fs::create_dir_all(&keep);
@@ -83,16 +88,34 @@ pub(crate) async fn run(plan: Plan, keep: PathBuf, patience: Duration) -> Figure
     figures
 }
 
+/// What was done, and whether it hit.
+fn judge_harm(plan: &Plan, done: &[Done], figures: &mut Figures) {
+    figures.harms += done.len();
+    figures.bit += done.iter().filter(|one| one.bit).count();
+    if Class::OF_UPSETS.contains(&plan.class) && figures.bit == 0 {
+        figures.fault("its harm hit nothing".to_owned());
+    }
+}
+
 /// A harm that was done.
 struct Done {
     /// Its place in the plan.
     n: usize,
-    /// When, in milliseconds since 1970.
+    /// When it began, had begun and was over, in milliseconds since 1970.
     from_ms: i64,
+    begun_ms: i64,
     to_ms: i64,
     end: End,
     /// Whether anything shows that it hit something.
     bit: bool,
+}
+
+impl Done {
+    /// Of when Redis may have forgotten something by it.
+    fn lapse(&self, plan: &Plan) -> Option<Lapse> {
+        let times = [self.from_ms, self.begun_ms, self.to_ms];
+        Lapse::of(plan, &plan.blows[self.n].harm, times)
+    }
 }
 
 /// Does all harm at its time.
@@ -105,7 +128,7 @@ async fn blows(stage: &mut Stage) -> Vec<Done> {
     }
     steps.sort_unstable();
     let started = Instant::now();
-    let mut before = vec![(0, 0); plan.blows.len()];
+    let mut before = vec![(0, 0, 0); plan.blows.len()];
     let mut done = Vec::new();
     for (ms, is_end, n) in steps {
         let due = started + Duration::from_millis(ms);
@@ -114,13 +137,17 @@ async fn blows(stage: &mut Stage) -> Vec<Done> {
         let harm = &plan.blows[n].harm;
         match is_end {
             false => {
-                before[n] = (stage.shown(harm).await, now_ms());
+                let (shown, from_ms) = (stage.shown(harm).await, now_ms());
                 stage.begin(harm).await;
+                before[n] = (shown, from_ms, now_ms());
             }
             true => {
-                let (shown, from_ms) = before[n];
-                let bit = stage.shown(harm).await > shown;
+                let (shown, from_ms, begun_ms) = before[n];
+                let mut bit = stage.shown(harm).await > shown;
                 stage.end(harm).await;
+                if matches!(harm, Harm::Upset(upset) if upset.hits_at_its_end()) {
+                    bit = stage.shown(harm).await > shown;
+                }
                 let end = End {
                     at: Instant::now(),
                     callbacks: stops_callbacks(harm),
@@ -128,6 +155,7 @@ async fn blows(stage: &mut Stage) -> Vec<Done> {
                 done.push(Done {
                     n,
                     from_ms,
+                    begun_ms,
                     to_ms: now_ms(),
                     end,
                     bit,

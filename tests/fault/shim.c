@@ -1,13 +1,15 @@
-/* Stands between one process and its C library (LD_PRELOAD): shifts the wall clock, slows syncs down
- * and fails writes to files. FAULT_SHIM names a file of eight 64-bit numbers that the tests change
+/* Stands between one process and its C library (LD_PRELOAD): shifts the wall clock, slows syncs down,
+ * fails writes to files and moves a name. FAULT_SHIM names a file of eight 64-bit numbers that the tests change
  * while the process runs; see shim.rs. Monotonic clocks are left alone. */
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netdb.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -17,7 +19,7 @@
 #include <unistd.h>
 
 /* The numbers: what to do, then how often it was done. */
-enum { CLOCK_MS, SYNC_MS, WRITE_ERRNO, SYNC_ERRNO, CLOCKS, SYNCS, REFUSALS, NUMBERS = 8 };
+enum { CLOCK_MS, SYNC_MS, WRITE_ERRNO, SYNC_ERRNO, CLOCKS, SYNCS, REFUSALS, PLACE, NUMBERS };
 
 static int64_t nothing[NUMBERS];
 static volatile int64_t *number = nothing;
@@ -72,6 +74,18 @@ time_t time(time_t *out) {
     clock_gettime(CLOCK_REALTIME, &t);
     if (out) *out = t.tv_sec;
     return t.tv_sec;
+}
+
+/* One name is known here alone, and leads where it is said to. */
+int getaddrinfo(const char *restrict node, const char *restrict service,
+                const struct addrinfo *restrict hints, struct addrinfo **restrict found) {
+    REAL(getaddrinfo);
+    char place[] = "127.0.0.1";
+    if (node && !strcmp(node, "redis.fault")) {
+        place[8] += (char)number[PLACE];
+        node = place;
+    }
+    return real(node, service, hints, found);
 }
 
 /* Fails with this number, if there is one. */

@@ -1,4 +1,4 @@
-//! Harm to the clock and the disk of one process: a library that is loaded into it before the C
+//! Harm to the clock, the disk and one name of one process: a library that is loaded into it before the C
 //! library (`shim.c`), and the numbers by which it is steered while the process runs.
 
 use std::fs::File;
@@ -67,6 +67,11 @@ impl Shim {
     /// Writes to files fail with this number of the system, or work again.
     pub(crate) fn fail_writes(&self, errno: Option<i32>) {
         self.set(2, errno.unwrap_or_default().into());
+    }
+
+    /// The name `redis.fault` leads to 127.0.0.1 and so many more.
+    pub(crate) fn name(&self, more: u8) {
+        self.set(7, more.into());
     }
 
     /// Syncs of files fail with this number of the system, or work again. What was written is there,

@@ -1,22 +1,24 @@
-//! The parts of one run and what can be done to them: sandbox, Redis, gateways, the roads between
-//! them, the disk and the clock.
+//! The parts of one run and what can be done to them: sandbox, gateways, the roads between them, the
+//! disk and the clock. What they keep their data in is `ground.rs`.
 
 use crate::aids::figure;
 use crate::disk::Disk;
-use crate::harness::{Gateway, SECRET, Sandbox, Setup};
+use crate::ground::Ground;
+use crate::harness::{BRAND, Gateway, SECRET, Sandbox, Setup};
 use crate::log::{Log, Reader};
-use crate::plan::{Class, Harm, Party, Plan, Store};
+use crate::plan::{Class, Harm, Party, Plan};
 use crate::quiet::quietly;
-use crate::redis_server::{Options, Redis};
+use crate::redis_server::Redis;
 use crate::road::{Road, Target, Way};
 use crate::settings::{self, Pair};
 use crate::shim::{Seen, Shim};
 use crate::traffic::Posted;
+use crate::upset::Upset;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::process::Command;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -28,8 +30,6 @@ use tokio_util::task::AbortOnDropHandle;
 const COME_BACK: Duration = Duration::from_secs(60);
 /// The free space below which the gateway stops accepting, on the small disk.
 const MIN_FREE: &str = "store.min_free=2MB";
-/// The small disk.
-const DISK_MB: u64 = 96;
 /// The disk of a log: more than all logs of a run.
 const LOG_DISK_MB: u64 = 64;
 /// How long Redis may take to answer and is not called stopped.
@@ -48,6 +48,11 @@ const OF_ONE_PERSON: u64 = 2;
 const TURN: Duration = Duration::from_millis(100);
 /// After so many turns callers are led to a gateway that stands still too.
 const LOOKS: usize = 16;
+
+/// How often an operator looks.
+const OPERATOR: Duration = Duration::from_millis(300);
+/// The flag of the first start over a copy that was put back.
+const HOLD: &str = "--hold";
 
 /// A place for a gateway process, empty while it is dead.
 type Slot = Arc<Mutex<Option<Gateway>>>;
@@ -73,6 +78,8 @@ pub(crate) struct Stage {
     errands: JoinSet<()>,
     /// Processes that were killed or told to end.
     stopped: u64,
+    /// Messages that the operator let fail.
+    decided: Arc<AtomicUsize>,
     pub(crate) posted: Arc<Posted>,
 }
 
@@ -123,54 +130,6 @@ impl LogWay {
     }
 }
 
-/// Where the gateways of a run keep their data.
-struct Ground {
-    redis: Option<Arc<Redis>>,
-    road: Option<Road>,
-    shim: Option<Shim>,
-    disk: Option<Disk>,
-    data: tempfile::TempDir,
-}
-
-impl Ground {
-    async fn of(plan: &Plan) -> Self {
-        let mut ground = Self {
-            redis: None,
-            road: None,
-            shim: None,
-            disk: None,
-            data: tempfile::tempdir().expect("a directory"),
-        };
-        if plan.store == Store::Redis {
-            let shim = Shim::build();
-            let options = match plan.redis_always {
-                true => Options::always(),
-                false => Options::every_second(),
-            };
-            let env = shim.env();
-            let start = move || Arc::new(Redis::start_under(options, &env));
-            let redis = tokio::task::spawn_blocking(start).await;
-            let redis = redis.expect("Redis starts");
-            let road = Road::to(Target::Unix(redis.socket().into())).await;
-            (ground.redis, ground.road, ground.shim) = (Some(redis), Some(road), Some(shim));
-        } else if plan.class == Class::DiskFull {
-            let disk = Disk::new(DISK_MB);
-            ground.disk = Some(disk.expect("run.sh starts this where it may mount"));
-        }
-        ground
-    }
-
-    /// The setup of a gateway that keeps its data here.
-    fn hold(&self, setup: Setup) -> Setup {
-        if let (Some(redis), Some(road)) = (&self.redis, &self.road) {
-            let url = format!("redis://{}", road.addr());
-            return setup.sharing(redis).by_way_of(&url);
-        }
-        let dir = self.disk.as_ref().map_or(self.data.path(), Disk::path);
-        setup.env("DATA_DIR", &dir.join("data").display().to_string())
-    }
-}
-
 impl Stage {
     pub(crate) async fn build(plan: Arc<Plan>) -> Self {
         let sandbox = Sandbox::start_seeded(plan.seed, plan.knobs.clone()).await;
@@ -186,7 +145,7 @@ impl Stage {
             let mut setup = setup(&plan, &sandbox, &jumper, &moengage);
             setup.env.extend(shim.env());
             setup.log = log_ways.get(n).map(|way| way.log().clone());
-            ground.hold(setup)
+            ground.hold(&plan, setup)
         });
         let setups: Vec<Setup> = setups.collect();
         let ours = setups.clone();
@@ -216,6 +175,7 @@ impl Stage {
             logs: Arc::default(),
             errands: JoinSet::new(),
             stopped: 0,
+            decided: Arc::default(),
             posted: Arc::default(),
         }
     }
@@ -241,6 +201,14 @@ impl Stage {
         }
     }
 
+    /// Whether anything took the long road to Redis.
+    pub(crate) fn far_away(&self) -> bool {
+        self.ground
+            .road
+            .as_ref()
+            .is_some_and(|road| road.harmed() > 0)
+    }
+
     /// Does a harm.
     pub(crate) async fn begin(&mut self, harm: &Harm) {
         match harm {
@@ -249,6 +217,12 @@ impl Stage {
             Harm::Restart(replica, _) => self.terminate(*replica).await,
             Harm::RedisKill => self.redis(Redis::kill9),
             Harm::RedisPause => self.redis(Redis::pause),
+            Harm::Upset(upset) => {
+                self.ground.begin(*upset).await;
+                if *upset == Upset::TwoMasters {
+                    self.move_name();
+                }
+            }
             Harm::Road(party, way) => self.road(*party).set(*way),
             Harm::Knobs(knobs) => self.sandbox.knobs(knobs.clone()).await,
             Harm::Clock(replica, seconds) => self.shims[*replica].clock(seconds * 1_000),
@@ -291,6 +265,7 @@ impl Stage {
                 u64::from(pid.is_some_and(stands_still))
             }
             Harm::RedisKill | Harm::RedisPause => u64::from(!self.redis_answers().await),
+            Harm::Upset(upset) => self.ground.shown(*upset),
             Harm::Road(party, _) => self.road(*party).harmed() as u64,
             Harm::Clock(replica, _) | Harm::Sleep(replica, _) => self.shims[*replica].seen().clocks,
             Harm::Log(replica) => self.lost_lines(*replica).await,
@@ -329,7 +304,7 @@ impl Stage {
     }
 
     async fn redis_answers(&self) -> bool {
-        let Some(redis) = &self.ground.redis else {
+        let Some(redis) = self.ground.redis() else {
             return true;
         };
         let ping = async {
@@ -347,12 +322,14 @@ impl Stage {
             Harm::Kill(replica) => self.start(*replica, &[]),
             Harm::Restart(replica, settings) => self.start(*replica, settings),
             Harm::RedisKill => {
-                if let Some(redis) = self.ground.redis.clone() {
+                if let Some(redis) = self.ground.redis() {
                     let started = tokio::task::spawn_blocking(move || redis.restart());
                     started.await.expect("Redis starts again");
                 }
             }
             Harm::RedisPause => self.redis(Redis::resume),
+            Harm::Upset(Upset::ANEW) => self.all_anew().await,
+            Harm::Upset(upset) => self.ground.end(*upset).await,
             Harm::Road(party, _) => self.road(*party).set(Way::Open),
             Harm::Knobs(knobs) => self.sandbox.knobs(self.usual(knobs)).await,
             Harm::Clock(replica, _) | Harm::Sleep(replica, _) => self.shims[*replica].clock(0),
@@ -384,8 +361,8 @@ impl Stage {
     }
 
     fn redis(&self, act: impl FnOnce(&Redis)) {
-        if let Some(redis) = &self.ground.redis {
-            act(redis);
+        if let Some(redis) = self.ground.redis() {
+            act(&redis);
         }
     }
 
@@ -411,6 +388,69 @@ impl Stage {
             Some(shim) => shim.fail_writes(why),
             None => self.shims.iter().for_each(|shim| shim.fail_writes(why)),
         }
+    }
+
+    /// The name of Redis leads to the other one, and half of those at the first have to look for it.
+    fn move_name(&self) {
+        self.shims.iter().for_each(|shim| shim.name(1));
+        self.ground.reset_half();
+    }
+
+    /// All gateways die, a copy of the store is put back, and they start as the README says.
+    async fn all_anew(&mut self) {
+        for replica in 0..self.slots.len() {
+            self.kill(replica).await;
+        }
+        self.ground.end(Upset::ANEW).await;
+        self.setups[0].set.push(HOLD.to_owned());
+        self.start(0, &[]);
+        self.setups[0].set.pop();
+        self.started(0).await;
+        assert!(
+            self.with(|gateway| gateway.process.output().contains(HOLD)),
+            "it does not say that it holds"
+        );
+        for replica in 1..self.slots.len() {
+            self.start(replica, &[]);
+        }
+    }
+
+    /// An operator looks whether something is held because the store went back, and lets fail what
+    /// waited then, until it is dropped. Adds up how many messages that were.
+    pub(crate) fn operator(&self) -> AbortOnDropHandle<()> {
+        let (slots, decided) = (self.slots.clone(), self.decided.clone());
+        AbortOnDropHandle::new(tokio::spawn(async move {
+            let mut done = BTreeSet::new();
+            for turn in 0.. {
+                // waits because an operator looks now and then
+                tokio::time::sleep(OPERATOR).await;
+                let slot = &slots[turn % slots.len()];
+                let there = lock(slot)
+                    .as_ref()
+                    .map(|one| (one.http.clone(), format!("{}/api/holds", one.ops)));
+                let Some((http, holds)) = there else { continue };
+                let Some(answer) = read(http.get(&holds)).await else {
+                    continue;
+                };
+                let items = answer["items"].as_array().into_iter().flatten();
+                let id = |hold: &Value| hold["id"].as_str().unwrap_or_default().to_owned();
+                for hold in items.filter(|hold| id(hold).starts_with("store:")) {
+                    let confirm = json!({ "confirm": hold["waiting"] });
+                    let fail = http.post(format!("{holds}/{}/fail", id(hold)));
+                    let failing = read(fail.json(&confirm)).await.unwrap_or_default();
+                    // What is told once more is not counted once more.
+                    if failing["failing"].is_u64() && done.insert(hold["since"].to_string()) {
+                        let messages = failing["failing"].as_u64().unwrap_or(0) as usize;
+                        decided.fetch_add(messages, Ordering::Relaxed);
+                    }
+                }
+            }
+        }))
+    }
+
+    /// Messages that the operator let fail.
+    pub(crate) fn decided(&self) -> usize {
+        self.decided.load(Ordering::Relaxed)
     }
 
     async fn kill(&mut self, replica: usize) {
@@ -605,6 +645,11 @@ impl Stage {
     }
 }
 
+/// What a gateway answers, if it does.
+async fn read(request: reqwest::RequestBuilder) -> Option<Value> {
+    request.send().await.ok()?.json().await.ok()
+}
+
 fn lock(slot: &Slot) -> std::sync::MutexGuard<'_, Option<Gateway>> {
     slot.lock().expect("no panic holds it")
 }
@@ -685,6 +730,10 @@ fn setup(plan: &Plan, sandbox: &Sandbox, jumper: &Road, moengage: &Road) -> Setu
         .env("RUST_LOG", filter(plan))
         .env("CONCURRENT_API_CALLS", &plan.concurrency.to_string())
         .env("AMBIGUOUS_HOLD", &format!("{}ms", plan.hold_ms));
+    if plan.class == Class::Restore {
+        // Learnt from the first receipts, it may be younger than the copy.
+        setup = setup.env("WABA_NUMBER", BRAND);
+    }
     if Class::OF_POLICY.contains(&plan.class) {
         setup.set.retain(|pair| !pair.starts_with("policy."));
     }

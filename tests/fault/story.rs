@@ -6,6 +6,7 @@ use crate::books::{Story, Told};
 use crate::doubt::{Doubt, With};
 use crate::plan::Plan;
 use crate::table::Figures;
+use crate::upset::{Lapse, may_be_forgotten};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -17,6 +18,8 @@ const REFUSED: &str = "The provider refused the message";
 const UNKNOWN: &str = "Outcome unknown";
 /// Evidence this long before the end of a hold counts, whatever the machine is busy with.
 const IN_TIME_MS: i64 = 500;
+/// Statuses of one message that Redis may have forgotten, one by one, at the most.
+const MOST_EVENTS: usize = 8;
 /// What an outcome may be that leaves no doubt: the provider did not take it.
 const CLEAR: [&str; 4] = ["refuse", "503", "401", "rule"];
 
@@ -32,6 +35,10 @@ pub(crate) struct Case<'a> {
     pub(crate) twin: Option<&'a Value>,
     /// When an answer may have got lost.
     pub(crate) doubts: &'a [Doubt],
+    /// Of when Redis may have forgotten what was stored.
+    pub(crate) lapses: &'a [Lapse],
+    /// From and until when it was stored, as MoEngage saw it, in milliseconds since 1970.
+    pub(crate) stored_ms: Option<(i64, i64)>,
 }
 
 impl Case<'_> {
@@ -44,24 +51,102 @@ impl Case<'_> {
             figures.twice += 1;
             faults.push(format!("sent {sends} times"));
         }
-        if self.n < self.plan.refused {
-            self.judge_dead(figures, &mut faults);
+        if self.is_forgotten() {
+            figures.tail += 1;
+            figures.tail_statuses += self
+                .expected(false)
+                .len()
+                .saturating_sub(self.story.told.len());
         } else {
-            self.judge_told(figures, &mut faults);
+            self.judge_remembered(figures, &mut faults);
         }
-        self.judge_unknown(figures, &mut faults);
-        self.judge_times(&mut faults);
-        self.judge_known(figures, &mut faults);
         if !faults.is_empty() {
             let (n, faults) = (self.n, faults.join("; "));
             figures.fault(format!("m{n}: {faults}: {:?} {}", self.story, self.known));
         }
     }
 
-    /// The `failed` that no status brought about, if MoEngage was told one.
+    fn judge_remembered(&self, figures: &mut Figures, faults: &mut Vec<String>) {
+        if self.n < self.plan.refused {
+            self.judge_dead(figures, faults);
+        } else {
+            self.judge_told(figures, faults);
+        }
+        self.judge_unknown(figures, faults);
+        self.judge_times(faults);
+        self.judge_known(figures, faults);
+    }
+
+    /// Whether Redis forgot that it was accepted, and nobody who lived could remember that: it was not
+    /// sent, or all gateways died.
+    fn is_forgotten(&self) -> bool {
+        let forgot = |lapse: &Lapse| {
+            let could = self.stored_ms.is_some_and(|time| lapse.meets(time));
+            could && (self.story.sends.is_empty() || lapse.is_whole)
+        };
+        let is_known = !self.known["state"].is_null();
+        let told: Vec<String> = self.told();
+        !is_known
+            && self.lapses.iter().any(forgot)
+            // What comes of it later is of nobody's message.
+            && fold(&told) == told
+    }
+
+    fn told(&self) -> Vec<String> {
+        let told = self.story.told.iter();
+        told.map(|one| one.word.clone()).collect()
+    }
+
+    /// Whether this is what MoEngage has to be told where Redis forgot some of the statuses that it may
+    /// have forgotten.
+    fn is_but_for_the_forgotten(&self, told: &[String], own_failure: bool) -> bool {
+        let events = &self.story.events;
+        let decided = self.decided_ms();
+        let may = |n: &usize| {
+            let at_ms = events[*n].at_ms as i64;
+            may_be_forgotten(self.lapses, at_ms) || at_ms <= decided
+        };
+        let some: Vec<usize> = (0..events.len()).filter(may).take(MOST_EVENTS).collect();
+        (0..1u32 << some.len()).any(|choice| {
+            let forgotten = |n: usize| {
+                let place = some.iter().position(|one| *one == n);
+                place.is_some_and(|place| choice >> place & 1 == 1)
+            };
+            let left = (0..events.len()).filter(|n| !forgotten(*n));
+            let left = left.map(|n| events[n].word.clone());
+            let failed = own_failure.then(|| "failed".to_owned());
+            fold(&failed.into_iter().chain(left).collect::<Vec<_>>()) == told
+        })
+    }
+
+    /// Whether all of its statuses came while Redis may have forgotten some.
+    fn has_forgettable(&self) -> bool {
+        let mut at = self.story.events.iter().map(|event| event.at_ms as i64);
+        at.all(|at_ms| may_be_forgotten(self.lapses, at_ms))
+    }
+
+    /// When an operator let it fail, which no status of before undoes (not yet); 0 where none did.
+    fn decided_ms(&self) -> i64 {
+        let failed = self.own_failure().filter(|_| self.is_given_up());
+        failed.map_or(0, |failed| failed.at_ms as i64)
+    }
+
+    /// Whether an operator let it fail: nothing was tried in this life.
+    fn is_given_up(&self) -> bool {
+        let accepted = |lapse: &Lapse| {
+            self.stored_ms
+                .is_some_and(|(from, _)| from < lapse.until_ms)
+        };
+        self.lapses.iter().any(accepted)
+            && when(self.known, "failed").is_some()
+            && when(self.known, "unknown").is_none()
+    }
+
+    /// The `failed` that no status brought about, if MoEngage was told one: the last, where an operator let
+    /// fail what Redis forgot to have been refused.
     fn own_failure(&self) -> Option<&Told> {
         let own = |told: &&Told| told.word == "failed" && is_own(told);
-        self.story.told.iter().find(own)
+        self.story.told.iter().rfind(own)
     }
 
     /// What MoEngage has to be told, after a `failed` of our own or without one.
@@ -80,10 +165,25 @@ impl Case<'_> {
             figures.lost += 1;
             faults.push("never sent, and nobody was told".to_owned());
         }
-        let told: Vec<String> = self.story.told.iter().map(|one| one.word.clone()).collect();
+        let mut told = self.told();
+        let anew = self.lapses.iter().any(|lapse| lapse.is_whole);
+        if own.is_some() && (anew || self.is_given_up()) {
+            // What was told of it before, when Redis or those who died knew more, comes before that.
+            let earlier = self.story.told.iter().rposition(is_own).unwrap_or(0);
+            figures.again += earlier;
+            told.drain(..earlier);
+        }
         let expected = self.expected(own.is_some());
         // Of two to one person that nobody ever knew of, a status proves neither (DESIGN G3).
         if told == expected || own.is_some() && self.is_twin_lost() && told.len() == 1 {
+            return;
+        }
+        if self.is_but_for_the_forgotten(&told, own.is_some()) {
+            let untold = expected.len().saturating_sub(told.len());
+            match self.decided_ms() {
+                0 => figures.tail_statuses += untold,
+                _ => figures.held_statuses += untold,
+            }
             return;
         }
         let count = |words: &[String]| {
@@ -93,6 +193,11 @@ impl Case<'_> {
             })
         };
         match count(&told) == count(&expected) {
+            // Each of them tells in order what it knows (README "Failover").
+            true if self.plan.has_two_masters() && self.has_forgettable() => {
+                figures.disorder += 1;
+                return;
+            }
             true => figures.out_of_order += 1,
             false => figures.statuses_lost += 1,
         }
@@ -119,6 +224,8 @@ impl Case<'_> {
             if !by_rule && !spoiled.iter().any(|outcome| outcome == "refuse") {
                 faults.push("nobody refused it".to_owned());
             }
+        } else if why.starts_with(UNKNOWN) && self.is_given_up() {
+            figures.decided += 1;
         } else if why.starts_with(UNKNOWN) {
             self.judge_hold(failure, faults);
         } else {
@@ -166,7 +273,10 @@ impl Case<'_> {
         if failed - unknown < self.plan.least_hold_ms() {
             faults.push(format!("given up after {} ms", failed - unknown));
         }
-        let first = self.story.events.iter().map(|event| event.at_ms).min();
+        let events = self.story.events.iter().map(|event| event.at_ms);
+        let first = events
+            .filter(|at| !may_be_forgotten(self.lapses, *at as i64))
+            .min();
         let in_time = first.is_some_and(|first| (first as i64) < failed - IN_TIME_MS);
         if in_time && !self.is_twin_open(failed - IN_TIME_MS) {
             faults.push("a status proved it in time".to_owned());
@@ -175,7 +285,10 @@ impl Case<'_> {
 
     /// Whether of the other message to the same person nobody knew, and then it was given up too.
     fn is_twin_lost(&self) -> bool {
-        let lost = |twin| when(twin, "unknown").is_some() && when(twin, "failed").is_some();
+        // Of what Redis forgot nobody needs to have seen that it is unknown.
+        let unseen = self.is_given_up();
+        let lost =
+            |twin| (unseen || when(twin, "unknown").is_some()) && when(twin, "failed").is_some();
         self.twin.is_some_and(lost)
     }
 

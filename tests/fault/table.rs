@@ -42,6 +42,21 @@ pub(crate) struct Figures {
     pub(crate) grown_mb: f64,
     /// Messages that failed by the provider's own words which were about more than one message.
     pub(crate) refused: usize,
+    /// Accepted, and then forgotten by Redis itself before it was sent, or before anybody who lives
+    /// could know that it was.
+    pub(crate) tail: usize,
+    /// Statuses that the gateway had taken and Redis forgot before MoEngage was told.
+    pub(crate) tail_statuses: usize,
+    /// Statuses of messages that an operator let fail, which came before that.
+    pub(crate) held_statuses: usize,
+    /// Messages whose statuses two masters told, each what it knew.
+    pub(crate) disorder: usize,
+    /// Words of people that Redis forgot, or that came before Redis knew again what they were about.
+    pub(crate) words: usize,
+    /// Entries that MoEngage was told again because Redis forgot that it was, and more.
+    pub(crate) again: usize,
+    /// Messages that an operator let fail because they may have been sent.
+    pub(crate) decided: usize,
     /// Settings of its gateways that are not the defaults.
     pub(crate) settings: BTreeSet<Pair>,
     /// What else was wrong, in words.
@@ -104,6 +119,29 @@ impl Table {
     }
 }
 
+impl Table {
+    /// What Redis forgot by itself, and what came of it, in words; nothing where it forgot nothing.
+    pub(crate) fn forgotten(&self) -> String {
+        let mut text = String::from(
+            "| Redis forgot in | runs | messages (tail) | statuses (tail) | statuses (held) | words | told again | by two masters | failed by the operator |\n\
+             |---|---|---|---|---|---|---|---|---|\n",
+        );
+        let forgets = |(_, (_, sum)): &(_, &(usize, Figures))| {
+            sum.tail + sum.tail_statuses + sum.words + sum.again + sum.decided > 0
+        };
+        for ((_, class), (runs, sum)) in self.rows.iter().filter(forgets) {
+            let (class, tail) = (class.name(), sum.tail);
+            let (statuses, held) = (sum.tail_statuses, sum.held_statuses);
+            let _ = writeln!(
+                text,
+                "| {class} | {runs} | {tail} | {statuses} | {held} | {} | {} | {} | {} |",
+                sum.words, sum.again, sum.disorder, sum.decided
+            );
+        }
+        text
+    }
+}
+
 fn join(sum: &mut Figures, one: Figures) {
     sum.messages += one.messages;
     sum.lost += one.lost;
@@ -117,6 +155,13 @@ fn join(sum: &mut Figures, one: Figures) {
     sum.recoveries.extend(one.recoveries);
     sum.drains.extend(one.drains);
     sum.dead_letters += one.dead_letters;
+    sum.tail += one.tail;
+    sum.tail_statuses += one.tail_statuses;
+    sum.held_statuses += one.held_statuses;
+    sum.disorder += one.disorder;
+    sum.words += one.words;
+    sum.again += one.again;
+    sum.decided += one.decided;
     sum.over_rate = sum.over_rate.max(one.over_rate);
     sum.grown_mb = sum.grown_mb.max(one.grown_mb);
     sum.faults.extend(one.faults);

@@ -51,8 +51,8 @@ pub(crate) const FIRST: usize = 2_000_000;
 pub(crate) struct Posted {
     /// Posts that were answered `success`, repeats included.
     pub(crate) successes: AtomicUsize,
-    /// When each was first answered so, in milliseconds since 1970.
-    accepted: std::sync::Mutex<BTreeMap<usize, i64>>,
+    /// When each was first answered so, and when that post began, in milliseconds since 1970.
+    accepted: std::sync::Mutex<BTreeMap<usize, (i64, i64)>>,
     /// Answers that the message cannot be stored now.
     pub(crate) refused: AtomicUsize,
     /// Answers that a good message must not get, the first few.
@@ -61,6 +61,12 @@ pub(crate) struct Posted {
 
 impl Posted {
     pub(crate) fn accepted_at(&self) -> BTreeMap<usize, i64> {
+        let posts = self.posts();
+        posts.into_iter().map(|(n, (_, at))| (n, at)).collect()
+    }
+
+    /// From and until when each was stored.
+    pub(crate) fn posts(&self) -> BTreeMap<usize, (i64, i64)> {
         self.accepted.lock().expect("no panic holds it").clone()
     }
 }
@@ -126,19 +132,19 @@ async fn until_taken(
     let body = message(&format!("m{n}"), n);
     let give_up = Instant::now() + GIVE_UP;
     loop {
-        let answer = {
+        let (begun_ms, answer) = {
             let _place = places.acquire().await.expect("never closed");
             let request = http
                 .post(format!("http://{door}/jumper_send_whatsapp"))
                 .bearer_auth(TOKEN)
                 .body(body.clone());
-            read(request).await
+            (now_ms(), read(request).await)
         };
         match answer {
             Some((200, text)) if text == r#"{"status":"success"}"# => {
                 posted.successes.fetch_add(1, Ordering::Relaxed);
                 let mut accepted = posted.accepted.lock().expect("no panic holds it");
-                accepted.entry(n).or_insert_with(now_ms);
+                accepted.entry(n).or_insert_with(|| (begun_ms, now_ms()));
                 return;
             }
             // What MoEngage tries again: no answer, and the 5xx.

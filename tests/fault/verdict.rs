@@ -1,7 +1,7 @@
 //! Was anything lost, sent twice, told wrongly? Asks the fakes first, the gateway last: what the
 //! provider and MoEngage saw counts, not what the gateway believes. `story.rs` judges one message.
 
-use crate::books::{Books, Story};
+use crate::books::{Books, Heard, Story};
 use crate::doubt::Doubt;
 use crate::harness::{SECRET, TOKEN};
 use crate::people::{self, Said};
@@ -12,6 +12,7 @@ use crate::stage::Stage;
 use crate::story::{Case, is_taken};
 use crate::table::Figures;
 use crate::traffic::{FIRST, person, twin};
+use crate::upset::{Lapse, may_be_forgotten};
 use serde_json::{Value, json};
 use std::sync::atomic::Ordering;
 
@@ -29,6 +30,8 @@ const SECRETS: [&str; 7] = [
 
 /// The faults of one kind that are told one by one.
 const TOLD: usize = 5;
+/// Statuses of one message.
+const MOST_STATUSES: usize = 3;
 /// Calls at once that are no sends: templates, tokens, subscriptions.
 const MAINTENANCE: usize = 3;
 
@@ -39,6 +42,8 @@ pub(crate) struct Evidence<'a> {
     pub(crate) doubts: Vec<Doubt>,
     /// Each harm, from and until when it was done, in milliseconds since 1970.
     pub(crate) times: &'a [(&'a Harm, i64, i64)],
+    /// Of when Redis may have forgotten what was stored.
+    pub(crate) lapses: Vec<Lapse>,
     pub(crate) said: &'a [Said],
     /// The gateway's ledger, drained or not.
     pub(crate) ledger: Value,
@@ -53,7 +58,11 @@ impl Evidence<'_> {
             messages: plan.messages,
             ..Figures::default()
         };
-        let books = Books::read(&self.stage.sandbox, plan.messages).await;
+        let mut books = Books::read(&self.stage.sandbox, plan.messages).await;
+        for story in &mut books.stories {
+            figures.again += story.told_again(&self.lapses);
+        }
+        let posts = self.stage.posted.posts();
         let mut known = Vec::with_capacity(plan.messages);
         for n in 0..plan.messages {
             known.push(self.stage.message(&format!("m{n}")).await);
@@ -65,6 +74,8 @@ impl Evidence<'_> {
                 story,
                 known: &known[n],
                 doubts: &self.doubts,
+                lapses: &self.lapses,
+                stored_ms: posts.get(&n).copied(),
                 twin: twin(n).and_then(|other| known.get(other)),
             };
             case.judge(&mut figures);
@@ -74,7 +85,7 @@ impl Evidence<'_> {
         figures
             .faults
             .extend(books.strays.iter().take(TOLD).cloned());
-        judge_words(self.said, &books, &mut figures);
+        judge_words(self.said, &books, &self.lapses, &mut figures);
         judge_repeats(plan, &books, &mut figures);
         self.stops(&mut figures).await;
         let counts = self.stage.sandbox.counts().await;
@@ -84,6 +95,7 @@ impl Evidence<'_> {
         let over = self.samples.over(plan.rate as f64);
         judge_pace(plan, &rate, over, &mut figures);
         judge_ledger(&self.ledger, &known, &mut figures);
+        self.decisions(&mut figures);
         self.posts(&mut figures);
         for log in self.stage.logs() {
             judge_log(&log, plan.messages, &mut figures);
@@ -95,6 +107,7 @@ impl Evidence<'_> {
     fn standing_harm(&self, books: &Books, counts: &Value, figures: &mut Figures) {
         let plan = &self.stage.plan;
         let bit = match plan.class {
+            Class::RedisDistance => self.stage.far_away(),
             Class::Limits => counts["limited"].as_u64() > Some(0),
             Class::Storm => books.stories.iter().any(Story::is_disordered),
             Class::Repeats => self.stage.posted.successes.load(Ordering::Relaxed) > plan.messages,
@@ -108,6 +121,9 @@ impl Evidence<'_> {
     async fn stops(&self, figures: &mut Figures) {
         let door = self.stage.door.addr().to_string();
         for said in self.said.iter().filter(|said| said.taken && said.is_stop()) {
+            if may_be_forgotten(&self.lapses, said.at_ms) {
+                continue;
+            }
             if !people::is_refused(&self.stage.sandbox, &door, said).await {
                 figures.fault(format!("{said:?}, and yet may be sent to"));
             }
@@ -125,6 +141,17 @@ impl Evidence<'_> {
         let holds = self.stage.holds().await;
         if !holds.is_empty() {
             figures.fault(format!("held although the provider is well: {holds:?}"));
+        }
+    }
+
+    /// The operator lets fail what may have been sent, and nobody else does.
+    fn decisions(&self, figures: &mut Figures) {
+        let decided = self.stage.decided();
+        if figures.decided != decided {
+            figures.fault(format!(
+                "the operator let {decided} messages fail, and {} failed so",
+                figures.decided
+            ));
         }
     }
 
@@ -149,19 +176,28 @@ pub(crate) fn judge_orphans(plan: &Plan, figures: &mut Figures) {
 }
 
 /// What people said: told once, and of the right message.
-pub(crate) fn judge_words(said: &[Said], books: &Books, figures: &mut Figures) {
+pub(crate) fn judge_words(said: &[Said], books: &Books, lapses: &[Lapse], figures: &mut Figures) {
     let mut meant = 0;
     for said in said.iter().filter(|said| said.taken) {
-        let of = format!("m{}", said.n);
-        let heard = books.heard.iter().filter(|heard| heard.msg_id == of);
-        let right = |from: &str, text: &str| {
-            from.trim_start_matches('+') == &person(said.n)[1..] && text == said.text
+        let right = |heard: &&Heard| {
+            heard.from.trim_start_matches('+') == &person(said.n)[1..] && heard.text == said.text
         };
-        let words: Vec<_> = heard.map(|heard| (&*heard.from, &*heard.text)).collect();
-        meant += words.len();
-        if !matches!(words[..], [(from, text)] if right(from, text)) {
-            figures.statuses_lost += usize::from(words.is_empty());
-            figures.fault(format!("{said:?} was told as {words:?}"));
+        let of = |msg_id: &str| {
+            let heard = books.heard.iter().filter(|heard| heard.msg_id == msg_id);
+            heard.collect::<Vec<_>>()
+        };
+        let words = of(&format!("m{}", said.n));
+        let alone: Vec<_> = of("").into_iter().filter(right).collect();
+        meant += words.len() + alone.len();
+        let confused = lapses.iter().any(|lapse| lapse.confuses(said.at_ms));
+        match (&words[..], &alone[..]) {
+            ([one], []) if right(one) => {}
+            // Redis did not know the message, or forgot the words.
+            ([], [] | [_]) if confused => figures.words += 1,
+            _ => {
+                figures.statuses_lost += usize::from(words.is_empty());
+                figures.fault(format!("{said:?} was told as {words:?} {alone:?}"));
+            }
         }
     }
     if meant != books.heard.len() {
@@ -183,8 +219,16 @@ pub(crate) fn judge_repeats(plan: &Plan, books: &Books, figures: &mut Figures) {
 
 /// What the fakes counted.
 pub(crate) fn judge_counts(plan: &Plan, counts: &Value, figures: &mut Figures) {
+    // What is told again comes after what was told later.
+    let again = match figures.again {
+        0 => 0,
+        again => again + figures.repeats,
+    };
+    let again = again + figures.disorder * MOST_STATUSES;
+    if counts["callback_backwards"].as_u64() > Some(again as u64) {
+        figures.fault(format!("statuses went backwards: {counts}"));
+    }
     for (name, what) in [
-        ("callback_backwards", "statuses went backwards"),
         ("callback_invalid", "callbacks against the contract"),
         ("events_failed", "events were never taken"),
         ("events_pending", "events are still on their way"),
@@ -246,7 +290,7 @@ pub(crate) fn judge_ledger(book: &Value, known: &[Value], figures: &mut Figures)
         .iter()
         .sum();
     let ended = count("accepted_by_provider") + count("failed");
-    let all = known.len() as i64;
+    let all = (known.len() - figures.tail) as i64;
     if open != 0 || ledger["callbacks"]["waiting"] != 0 {
         figures.fault(format!("not drained: {ledger}"));
     }

@@ -5,6 +5,7 @@
 mod disk;
 #[path = "../fault/road.rs"]
 mod road;
+#[expect(dead_code, reason = "tests/fault has more use for it")]
 #[path = "../fault/shim.rs"]
 mod shim;
 

@@ -255,14 +255,17 @@ impl Redis {
         self.appended().metadata().unwrap().len()
     }
 
-    /// What came after that length is lost, as when the machine dies before it is on the disk.
-    pub(crate) fn cut_to(&self, length: u64) {
+    /// What came after that length is lost, as when the machine dies before it is on the disk. How many bytes
+    /// these were.
+    pub(crate) fn cut_to(&self, length: u64) -> u64 {
         self.kill9();
         let file = std::fs::File::options().write(true).open(self.appended());
         let file = file.unwrap();
-        assert!(file.metadata().unwrap().len() > length, "nothing is cut");
+        let before = file.metadata().unwrap().len();
+        assert!(before > length, "nothing is cut");
         file.set_len(length).unwrap();
         self.restart();
+        before - length
     }
 
     fn until_it_answers(&self) {
