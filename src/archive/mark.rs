@@ -5,6 +5,7 @@ use crate::datastore::{Client, Entity, Error, Settings, Value};
 use crate::domain::AccountId;
 use crate::outbox::Outbox;
 use crate::store::{Mark, Marked};
+use std::pin::pin;
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -32,12 +33,15 @@ impl Marks {
         Ok(Self { client })
     }
 
-    /// What is kept of an account.
+    /// What is kept of an account in this store.
     ///
     /// # Errors
     /// When Datastore cannot be asked.
-    pub async fn read(&self, account: &AccountId) -> Result<Option<Mark>, Error> {
-        let found = self.client.lookup(&[name(account)], None).await?;
+    pub async fn read(&self, of: &Marked) -> Result<Option<Mark>, Error> {
+        let found = self
+            .client
+            .lookup(&[name(&of.account, &of.store)], None)
+            .await?;
         Ok(found.first().and_then(mark_of))
     }
 
@@ -46,7 +50,7 @@ impl Marks {
         let transaction = self.client.begin().await?;
         let there = self
             .client
-            .lookup(&[name(account)], Some(&transaction))
+            .lookup(&[name(account, &mark.store)], Some(&transaction))
             .await;
         let there = match there {
             Ok(there) => there.first().and_then(mark_of),
@@ -60,10 +64,25 @@ impl Marks {
         if let Some(there) = there {
             next.learn(&there);
         }
-        let entity = Entity::named(name(account))
+        let entity = Entity::named(name(account, &mark.store))
             .with_unindexed(MARK, Value::Text(next.write()))
             .with_unindexed("changed", Value::Time(clock::now().0));
         self.client.commit(transaction, &[entity]).await
+    }
+
+    /// The same; the end of the process is not held up by it.
+    async fn write_until(
+        &self,
+        of: &Marked,
+        mark: &Mark,
+        stop: &CancellationToken,
+    ) -> Result<(), Error> {
+        let mut written = pin!(self.write(&of.account, mark));
+        tokio::select! {
+            written = &mut written => return written,
+            () = stop.cancelled() => {}
+        }
+        timeout(LAST, written).await.unwrap_or(Err(Error::TooSlow))
     }
 
     /// Writes the mark of an account whenever it changed. Ends with `stop`, after a last try.
@@ -76,13 +95,7 @@ impl Marks {
             };
             let mark = outbox.store.mark(&of);
             if mark != kept {
-                let written = self.write(&of.account, &mark);
-                let written = if stopped {
-                    timeout(LAST, written).await.unwrap_or(Err(Error::TooSlow))
-                } else {
-                    written.await
-                };
-                match written {
+                match self.write_until(&of, &mark, &stop).await {
                     Ok(()) => (kept, failed) = (mark, false),
                     // Of records it is told with all that hangs on it.
                     Err(error) => {
@@ -100,8 +113,9 @@ impl Marks {
     }
 }
 
-fn name(account: &AccountId) -> String {
-    format!("mark:{account}")
+/// Several stores may have an account of one name, and one Datastore.
+fn name(account: &AccountId, store: &str) -> String {
+    format!("mark:{account}:{store}")
 }
 
 fn mark_of(entity: &Entity) -> Option<Mark> {

@@ -3,12 +3,17 @@
 use super::stopped;
 use crate::outbox::Outbox;
 use crate::store::{Aside, Mark, Marked};
+use std::io::{Error, ErrorKind};
 use std::time::Duration;
 use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 /// How often a mark is written that changed.
 const EVERY: Duration = Duration::from_secs(1);
+
+/// How long a disk is waited for.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Writes the marks of these accounts whenever they changed. Ends with `stop`, after a last time.
 pub async fn keep_marks(outbox: Outbox, aside: Aside, of: Vec<Marked>, stop: CancellationToken) {
@@ -22,8 +27,11 @@ pub async fn keep_marks(outbox: Outbox, aside: Aside, of: Vec<Marked>, stop: Can
                 continue;
             }
             let (aside, account, next) = (aside.clone(), of.account.clone(), mark.clone());
-            let written = spawn_blocking(move || aside.write_mark(&account, next)).await;
-            match written.map_err(std::io::Error::other).flatten() {
+            let written = spawn_blocking(move || aside.write_mark(&account, next));
+            // A disk that hangs holds up no end.
+            let written = timeout(PATIENCE, written).await;
+            let written = written.map_err(|_| Error::from(ErrorKind::TimedOut));
+            match written.and_then(|done| done.map_err(Error::other).flatten()) {
                 Ok(()) => {
                     *kept = mark;
                     if std::mem::take(&mut failed) {

@@ -6,11 +6,15 @@ use std::fs::{File, OpenOptions};
 use std::io::{Error, ErrorKind, Read, Result, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// A link in the place of a file is not followed: who could put it there would choose what is read or written.
 const NO_LINK: i32 = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
 /// What is longer was not written by the gateway (bytes).
 const LONGEST: u64 = 65_536;
+
+/// Nobody writes one for so long.
+const LEFT_BEHIND: Duration = Duration::from_secs(60);
 
 /// The folder of these files. Each call may wait for a disk.
 #[derive(Debug, Clone)]
@@ -60,9 +64,9 @@ impl Aside {
     /// When it cannot be written; the file is as it was then.
     pub fn write(&self, name: &str, text: &str) -> Result<()> {
         make_dir(&self.dir)?;
-        let next = self.dir.join(format!(".{name}-{}", std::process::id()));
-        // What a process of that number left behind when it was killed.
-        let _ = std::fs::remove_file(&next);
+        // In containers all processes may have one number.
+        let next = self.dir.join(format!(".{name}-{:08x}", fastrand::u32(..)));
+        self.clear_up(name)?;
         let written = put(&next, text).and_then(|()| std::fs::rename(&next, self.dir.join(name)));
         if written.is_err() {
             let _ = std::fs::remove_file(&next);
@@ -80,6 +84,20 @@ impl Aside {
         std::fs::rename(self.dir.join(name), self.dir.join(&to))?;
         File::open(&self.dir)?.sync_all()?;
         Ok(to)
+    }
+
+    /// Removes what a process left behind that was killed while it wrote.
+    fn clear_up(&self, name: &str) -> Result<()> {
+        let begin = format!(".{name}-");
+        for entry in std::fs::read_dir(&self.dir)? {
+            let entry = entry?;
+            let is_part = entry.file_name().to_string_lossy().starts_with(&begin);
+            let age = || entry.metadata().ok()?.modified().ok()?.elapsed().ok();
+            if is_part && age().is_some_and(|age| age > LEFT_BEHIND) {
+                let _ = std::fs::remove_file(entry.path());
+            }
+        }
+        Ok(())
     }
 
     /// Removes a file, durably; one that is not there is no error.

@@ -58,6 +58,9 @@ async fn r_48_a_stranger_learns_only_whether_the_gateway_is_ready() {
     assert_eq!(status, 200, "{details}");
     assert_eq!(details["accounts"][0]["account"], "default", "{details}");
     assert!(details["reason"].is_null(), "{details}");
+    // Killed in the middle of its first renewal it would leave a dead token behind.
+    gateway.accept("first", &person(9)).await;
+    gateway.until_sent("first").await;
 
     let full = roomy.clone().set("store.min_free=500000GB");
     let gateway = gateway.restart_with(&sandbox, full).await;

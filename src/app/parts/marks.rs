@@ -6,16 +6,17 @@ use crate::app::crew::Crew;
 use crate::archive;
 use crate::clock;
 use crate::config::Config;
+use crate::domain::AccountId;
 use crate::store::{Aside, Mark, Marked, NO_MARK, Outbox};
 use crate::{keeper, outbox};
-use std::io;
 use std::time::Duration;
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::timeout;
 
-/// How long Datastore is waited for at start.
+/// How long a disk or Datastore is waited for at start.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+const SLOW: &str = "no answer in time";
 /// A file that shows whether others can be written.
 const PROBE: &str = "mark-probe";
 
@@ -36,32 +37,34 @@ impl Marks {
             datastore: datastore.transpose()?,
             of: Vec::new(),
         };
-        let mut all = JoinSet::new();
+        let mut found = Vec::new();
         for account in &config.accounts {
-            let of_account = config
-                .channels
-                .iter()
-                .filter(|one| one.account == account.id);
+            found.push(in_file(&account.id, marks.aside.clone()).await);
+        }
+        // A mark in Datastore may be of another gateway's store, so only a file names the store.
+        let of_files = found.iter().flatten().next();
+        let (id, was_there) = outbox.id(of_files.map(|mark| mark.store.as_str())).await?;
+        let mut all = JoinSet::new();
+        for (account, found) in config.accounts.iter().zip(found) {
+            let channels = config.channels.iter();
+            let of_account = channels.filter(|one| one.account == account.id);
             let of = Marked {
                 account: account.id.clone(),
                 channels: of_account.map(|channel| channel.id.clone()).collect(),
-                store: String::new(),
+                store: id.clone(),
             };
-            all.spawn(read(of, marks.aside.clone(), marks.datastore.clone()));
+            tell_of_another(&of, found.as_ref(), was_there);
+            let datastore = marks.datastore.clone();
+            all.spawn(async move { (found, in_datastore(&of, datastore).await, of) });
         }
-        let found = all.join_all().await;
-        let of_marks = found.iter().flat_map(|(_, marks)| marks).next();
-        let (id, was_there) = outbox.id(of_marks.map(|mark| mark.store.as_str())).await?;
-        for (mut of, found) in found {
-            of.store.clone_from(&id);
+        for (file, datastore, of) in all.join_all().await {
             let mut then = Mark {
                 store: id.clone(),
                 ..Mark::default()
             };
-            for mark in &found {
+            for mark in file.iter().chain(&datastore) {
                 then.learn(mark);
             }
-            tell_of_another(&of, &found, was_there);
             outbox.remember(&of, &then.steps, clock::now()).await?;
             marks.of.push(of);
         }
@@ -93,51 +96,52 @@ impl Marks {
             aside.write(PROBE, "")?;
             aside.remove(PROBE)
         });
-        let in_files = tried.await.is_ok_and(|tried| tried.is_ok());
+        let tried = timeout(PATIENCE, tried).await;
+        let in_files = matches!(tried, Ok(Ok(Ok(()))));
         tracing::info!("{}", words(is_shared, in_files, self.datastore.is_some()));
     }
 }
 
-/// An account with its marks, as far as they can be read.
-async fn read(of: Marked, aside: Aside, datastore: Option<archive::Marks>) -> (Marked, Vec<Mark>) {
-    let account = of.account.clone();
-    let file = spawn_blocking(move || aside.read_mark(&account));
-    let file = file.await.map_err(io::Error::other).flatten();
-    let file = file.unwrap_or_else(|error| {
-        tracing::warn!(account = %of.account, %error,
-            "the mark of the store in DATA_DIR cannot be read; the gateway writes it anew");
-        None
-    });
-    let far = match datastore {
-        None => None,
-        Some(marks) => match timeout(PATIENCE, marks.read(&of.account)).await {
-            Ok(Ok(mark)) => mark,
-            failed => {
-                let error = failed.map_or_else(
-                    |_| "no answer in time".to_owned(),
-                    |one| one.err().map(|error| error.told()).unwrap_or_default(),
-                );
-                tracing::warn!(account = %of.account, error,
-                    "the mark of the store in Datastore cannot be read; the gateway starts without it, and does not \
-                     notice by it that an older copy of the store was put back");
-                None
-            }
-        },
+/// The mark of an account in the data directory, if it can be read.
+async fn in_file(account: &AccountId, aside: Aside) -> Option<Mark> {
+    let of = account.clone();
+    let read = timeout(PATIENCE, spawn_blocking(move || aside.read_mark(&of))).await;
+    let error = match read {
+        Ok(Ok(Ok(mark))) => return mark,
+        Ok(Ok(Err(error))) => error.to_string(),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => SLOW.to_owned(),
     };
-    (of, file.into_iter().chain(far).collect())
+    tracing::warn!(%account, error,
+        "the mark of the store in DATA_DIR cannot be read; the gateway writes it anew, and does not notice by it that \
+         an older copy of the store was put back");
+    None
+}
+
+/// The same in Datastore.
+async fn in_datastore(of: &Marked, marks: Option<archive::Marks>) -> Option<Mark> {
+    let error = match timeout(PATIENCE, marks?.read(of)).await {
+        Ok(Ok(mark)) => return mark,
+        Ok(Err(error)) => error.told(),
+        Err(_) => SLOW.to_owned(),
+    };
+    tracing::warn!(account = %of.account, error,
+        "the mark of the store in Datastore cannot be read; the gateway starts without it, and does not notice by it \
+         that an older copy of the store was put back");
+    None
 }
 
 /// A store that is new, or another one, did not go back: what waits there is sent.
-fn tell_of_another(of: &Marked, found: &[Mark], was_there: bool) {
-    let (subject, is_marked) = (format!("account {}", of.account), !found.is_empty());
-    if was_there && found.iter().any(|mark| mark.store != of.store) {
+fn tell_of_another(of: &Marked, found: Option<&Mark>, was_there: bool) {
+    let subject = format!("account {}", of.account);
+    if was_there && found.is_some_and(|mark| mark.store != of.store) {
         alert::raise(
             Code::StoreIsAnother,
             &subject,
             "the mark outside of the store is of another store. The gateway takes this one as it is, and sends what \
              waits in it. If you meant the other one, stop the gateway, and put its address or its folder right.",
         );
-    } else if !was_there && is_marked {
+    } else if !was_there && found.is_some() {
         alert::raise(
             Code::StoreIsAnother,
             &subject,

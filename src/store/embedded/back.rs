@@ -2,8 +2,9 @@
 //! then until an operator decides, over restarts too. A mark outside of the file shows it (`remember`); where that
 //! was put back too, only an operator knows (`gateway serve --hold`).
 
+use super::ledger::Counter;
 use super::writer::Txn;
-use super::{Store, settle, signed};
+use super::{Store, kept, settle, signed};
 use crate::domain::proof::LastProof;
 use crate::domain::{AccountId, ChannelId, UnixMs, Writer};
 use crate::store::{Marked, Steps, StoreError, WentBack, refusals};
@@ -86,11 +87,19 @@ impl Store {
         steps: &Steps,
         now: UnixMs,
     ) -> std::result::Result<(), StoreError> {
-        let here = self.steps(&of.channels);
-        let went_back =
-            |channel: &String, step: &String| steps.get(channel).is_some_and(|then| then > step);
-        if here.iter().any(|(channel, step)| went_back(channel, step)) {
-            self.hold(&of.account, &of.channels, (now, true)).await?;
+        let mut behind = Vec::new();
+        for channel in &of.channels {
+            let then = steps
+                .get(channel.as_str())
+                .and_then(|step| step.parse::<i64>().ok());
+            let missing = then.unwrap_or_default() - self.shared.totals.claims(channel);
+            if missing > 0 {
+                behind.push((channel.clone(), missing));
+            }
+        }
+        if !behind.is_empty() {
+            self.hold(&of.account, &of.channels, (now, Some(behind)))
+                .await?;
         }
         Ok(())
     }
@@ -103,14 +112,14 @@ impl Store {
         channels: &[ChannelId],
         now: UnixMs,
     ) -> std::result::Result<u64, StoreError> {
-        self.hold(account, channels, (now, false)).await
+        self.hold(account, channels, (now, None)).await
     }
 
     async fn hold(
         &self,
         account: &AccountId,
         channels: &[ChannelId],
-        (now, by_mark): (UnixMs, bool),
+        (now, behind): (UnixMs, Option<Vec<(ChannelId, i64)>>),
     ) -> std::result::Result<u64, StoreError> {
         // All that waits now, also where it was held before: that may have been in the copy too.
         let queued = channels.iter().map(|channel| self.ledger(channel).queued);
@@ -122,14 +131,27 @@ impl Store {
             waited,
             cut,
             seen: before.map_or(last, |before| before.seen),
-            by_mark,
+            by_mark: behind.is_some(),
         };
-        if back.waited == 0 {
-            return Ok(0);
+        let is_held = back.waited > 0;
+        let (key, value) = (
+            key(account),
+            serde_json::to_string(&back).map_err(super::unavailable)?,
+        );
+        // In one step: the next start must not hold once more what came since.
+        self.write(move |txn| {
+            for (channel, missing) in behind.iter().flatten() {
+                txn.deltas.add(channel, Counter::Claims, *missing);
+            }
+            if is_held {
+                kept::put(txn.conn, &key, &value)?;
+            }
+            Ok(())
+        })
+        .await?;
+        if is_held {
+            self.shared.backs.all().insert(account.clone(), back);
         }
-        let value = serde_json::to_string(&back).map_err(super::unavailable)?;
-        self.set(key(account), Some(value)).await?;
-        self.shared.backs.all().insert(account.clone(), back);
         Ok(back.waited)
     }
 

@@ -154,7 +154,7 @@ pub(super) fn part(
                 let keyword = rules.keywords.meaning(&reply.text);
                 // Who wrote START may have written STOP since.
                 let keyword = keyword.filter(|word| !again || *word != Keyword::Start);
-                push_reply(&mut call, rules, (reply, keyword))?;
+                push_reply(&mut call, rules, (reply, keyword, again))?;
             }
             Incoming::Other { kind, raw, times } => {
                 let count = times.to_string();
@@ -192,10 +192,12 @@ fn push_status(call: &mut Part, event: &StatusEvent) {
 fn push_reply(
     call: &mut Part,
     rules: &EventRules,
-    (reply, keyword): (&Reply, Option<Keyword>),
+    (reply, keyword, again): (&Reply, Option<Keyword>, bool),
 ) -> Result<(), StoreError> {
     let mark = Mark::of(&rules.channel, reply);
-    let life = mark.life_ms.map_or_else(String::new, |ms| ms.to_string());
+    // What Redis knows still is the same reply, however it is known.
+    let life = mark.life_ms.filter(|_| !again);
+    let life = life.map_or_else(String::new, |ms| ms.to_string());
     let context = reply.context.as_ref().map_or("", |id| id.as_str());
     let from = reply.from.map_or_else(String::new, Phone::digits);
     let json = serde_json::to_string(&reply.text).map_err(unreadable)?;

@@ -106,7 +106,7 @@ impl Store {
     async fn renew_and_answer(self, home: Home) -> Result<(), StoreError> {
         let told = self.renew_one(&home).await?;
         if told.0 == Place::Open {
-            self.count_lost(&home).await?;
+            self.count_lost(&home);
         }
         self.answer(&home, told).await
     }

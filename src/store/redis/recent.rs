@@ -34,7 +34,8 @@ struct Kept {
     bytes: usize,
     /// Their numbers grow.
     messages: VecDeque<(Instant, i64)>,
-    /// Up to where Redis knew messages when the roll was called that is not over yet.
+    /// The last claim that Redis knew when the roll was called that is not over yet. Messages and claims are numbered
+    /// by one clock, so it knew all messages before that.
     cut: Option<i64>,
     /// Messages that are lost, and were not told yet.
     lost: usize,
@@ -111,7 +112,7 @@ impl Recent {
         }
     }
 
-    /// A roll is called on a server that knew messages up to this one.
+    /// A roll is called on a server that knew claims up to this one.
     pub(super) fn called(&self, cut: i64) {
         let mut kept = self.kept();
         // The lowest of calls that follow each other.
@@ -150,18 +151,17 @@ impl Recent {
         all
     }
 
-    /// The messages that came after those that the server knew, and up to where that was.
+    /// The messages that came after those that the server surely knew, once; and up to where that was.
     fn in_doubt(&self) -> Option<(i64, Vec<i64>)> {
-        let kept = self.kept();
-        let cut = kept.cut?;
+        let mut kept = self.kept();
+        let cut = kept.cut.take()?;
         let numbers = kept.messages.iter().map(|(_, number)| *number);
         Some((cut, numbers.filter(|number| *number > cut).collect()))
     }
 
     /// All of them were looked at, and these are lost.
-    fn counted(&self, cut: i64, lost: &HashSet<i64>) {
+    fn counted(&self, lost: &HashSet<i64>) {
         let mut kept = self.kept();
-        kept.cut = kept.cut.filter(|now| *now != cut);
         kept.messages.retain(|(_, number)| !lost.contains(number));
         kept.lost += lost.len();
     }
@@ -189,24 +189,34 @@ impl Store {
         }
     }
 
-    /// Work is handed out again: counts what was accepted here, and is neither known any more nor was it sent.
-    pub(super) async fn count_lost(&self, home: &Home) -> Result<(), StoreError> {
+    /// Work is handed out again: counts what was accepted here, and is neither known any more nor was it sent. Beside
+    /// everything else.
+    pub(super) fn count_lost(&self, home: &Home) {
         let Some((cut, in_doubt)) = home.recent.in_doubt() else {
-            return Ok(());
+            return;
         };
-        let mut lost = HashSet::new();
-        for some in in_doubt.chunks(AT_ONCE) {
-            if self.how_many_exist(home, some).await? == some.len() {
-                continue;
+        let (store, home) = (self.clone(), home.clone());
+        tokio::spawn(async move {
+            match store.missing(&home, in_doubt).await {
+                Ok(lost) => home.recent.counted(&lost),
+                // The next renewal tries again.
+                Err(_) => home.recent.called(cut),
             }
-            for number in some {
-                if self.how_many_exist(home, &[*number]).await? == 0 {
-                    lost.insert(*number);
-                }
+        });
+    }
+
+    /// Which of these Redis does not know.
+    async fn missing(&self, home: &Home, all: Vec<i64>) -> Result<HashSet<i64>, StoreError> {
+        let mut lost = HashSet::new();
+        let mut looked: Vec<&[i64]> = all.chunks(AT_ONCE).collect();
+        while let Some(some) = looked.pop() {
+            match self.how_many_exist(home, some).await? {
+                0 => lost.extend(some),
+                known if known == some.len() => {}
+                _ => looked.extend(<[_; 2]>::from(some.split_at(some.len() / 2))),
             }
         }
-        home.recent.counted(cut, &lost);
-        Ok(())
+        Ok(lost)
     }
 
     async fn how_many_exist(&self, home: &Home, numbers: &[i64]) -> Result<usize, StoreError> {

@@ -144,8 +144,8 @@ impl Store {
         tracing::info!(account = %home.account, looked_at = missing.len(), ended = ends.len(),
             nobody_knows = lost, "Redis may have forgotten something (a restart, another server, a copy); this \
             gateway put back what it remembers of its sends");
-        let cut = kept.get("cut").and_then(|cut| cut.parse().ok());
-        home.recent.called(cut.unwrap_or_default());
+        let last = kept.get("last").and_then(|last| last.parse().ok());
+        home.recent.called(last.unwrap_or_default());
         let (store, home) = (self.clone(), home.clone());
         home.standing.ending.clone().spawn(async move {
             store.clone().store_ends(home.clone(), ends).await;

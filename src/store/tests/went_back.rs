@@ -795,9 +795,17 @@ async fn r_55_messages_that_redis_lost_before_anybody_sent_them_are_counted() {
         second.settle(&taken, receipt(&format!("P{n}")), 1).await;
     }
     redis.put_back(&copy, On::Another, [&first, &second]).await;
+    // Nobody waits for the roll call to accept.
+    first.accept("n2", 8, 1).await;
     called([&first, &second]).await;
     let lost = || [&first, &second].map(|world| world.store.lost(&account()));
-    assert_eq!(lost(), [3, 1]);
+    let mut told = [0, 0];
+    super::shared::until("both have counted", async || {
+        let more = lost();
+        told = [told[0] + more[0], told[1] + more[1]];
+        told == [3, 1]
+    })
+    .await;
     assert_eq!(lost(), [0, 0], "each is told once");
     // A restart that loses nothing tells of none.
     first.accept("m6", 6, 1).await;
@@ -805,4 +813,23 @@ async fn r_55_messages_that_redis_lost_before_anybody_sent_them_are_counted() {
     redis.restarted([&first, &second]).await;
     called([&first, &second]).await;
     assert_eq!(lost(), [0, 0]);
+}
+
+/// Also where a STOP is known by its words alone, which may be another one's each time.
+#[tokio::test]
+async fn r_55_a_stop_that_redis_knows_is_not_taken_again_after_a_start() {
+    let (redis, first, second) = pair();
+    first.sent("m1", 1, "P1", 0).await;
+    let said = |text| {
+        let mut reply = reply(1, text);
+        reply.id = None;
+        vec![Incoming::Reply(reply)]
+    };
+    first.events(said("STOP"), 1).await;
+    first.events(said("START"), 2).await;
+    renewed([&first, &second]).await;
+    redis.restarted([&first, &second]).await;
+    called([&first, &second]).await;
+    first.store.leave(&[]).await.unwrap();
+    assert_eq!(second.accept("m2", 1, 3).await, Accepted::Stored);
 }

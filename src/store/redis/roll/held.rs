@@ -5,11 +5,12 @@ use super::super::{Call, Home, Store};
 use super::verdict::Roll;
 use crate::domain::{AccountId, ChannelId, UnixMs};
 use crate::store::{Folded, Steps, StoreError, WentBack, refusals, row};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-/// Messages given up in one step.
+/// Messages given up in one step, or counted.
 const AT_ONCE: usize = 100;
+const COUNTED_AT_ONCE: usize = 1000;
 /// Steps are microseconds of Redis' clock, unless that was set back. A mark that says more is wrong.
 const AHEAD: Duration = Duration::from_secs(86_400);
 
@@ -79,8 +80,14 @@ impl Store {
 
     /// How many messages of an account waited in the older state and may have been sent.
     pub(super) async fn count_copy(&self, home: &Home) -> Result<usize, StoreError> {
+        let mut ask = redis::cmd("SMEMBERS");
+        ask.arg(format!("{}channels", home.prefix));
+        let known: Vec<String> = self.shared.link.command_beside(&ask).await?;
+        // Others may have channels that this process has not.
+        let known = known.iter().filter_map(|name| ChannelId::parse(name).ok());
+        let all: HashSet<ChannelId> = known.chain(self.channels_of(home).cloned()).collect();
         let mut waiting = 0;
-        for channel in self.channels_of(home) {
+        for channel in &all {
             waiting += self.all_of_copy(home, channel, None).await?;
         }
         Ok(waiting)
@@ -103,7 +110,7 @@ impl Store {
                 };
                 all += some;
                 from += stay;
-                if looked < AT_ONCE {
+                if looked < most_of(now) {
                     break;
                 }
             }
@@ -126,7 +133,7 @@ impl Store {
             .arg(queue)
             .arg(channel.as_str())
             .arg(from)
-            .arg(AT_ONCE)
+            .arg(most_of(now))
             .arg(now.unwrap_or_default().0)
             .arg(row)
             .arg(words);
@@ -145,4 +152,9 @@ impl Store {
         let failed = usize::try_from(failed).unwrap_or_default();
         Ok(Some((failed, stay, looked)))
     }
+}
+
+/// How many messages are looked at in one step, to fail them by a time, or to count them.
+fn most_of(now: Option<UnixMs>) -> usize {
+    now.map_or(COUNTED_AT_ONCE, |_| AT_ONCE)
 }
