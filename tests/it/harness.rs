@@ -129,9 +129,20 @@ impl Process {
         }
     }
 
-    /// Everything that was printed so far.
+    /// Everything that was printed so far. A line of something that just happened may be on its way: whoever
+    /// looks for one waits for it with [`Self::said`].
     pub(crate) fn output(&self) -> String {
         self.lines.lock().unwrap().join("\n")
+    }
+
+    /// Waits until all of this was printed; everything that was.
+    pub(crate) async fn said(&self, parts: &[&str]) -> String {
+        until(&format!("the log says {parts:?}"), async || {
+            let output = self.output();
+            let is_said = parts.iter().all(|part| output.contains(part));
+            is_said.then_some(output)
+        })
+        .await
     }
 
     /// Waits for a line that holds `part`.

@@ -178,12 +178,9 @@ async fn r_70_tokens_that_anybody_could_present_stop_the_start() {
         .env("OPS_TOKEN", "short")
         .env("ALLOW_SHORT_TOKENS", "true");
     let gateway = Gateway::start_unheard(wished.clone());
-    let log = gateway.process.output();
     for name in [CALLERS, "OPS_TOKEN"] {
-        assert!(
-            log.contains(&format!("{name} has a token of fewer")),
-            "{log}"
-        );
+        let short = format!("{name} has a token of fewer");
+        gateway.process.said(&[&short]).await;
     }
     let word = wished.env(CALLERS, "Bearer");
     assert!(refused(&word, dir.path()).contains("only the word"));
@@ -205,7 +202,8 @@ async fn r_73_guesses_of_the_webhook_secret_are_counted_told_and_alerted_whateve
     let counted = "gateway_webhooks_total{channel=\"\",outcome=\"no_secret\"}";
     assert_eq!(figure(&gateway.metrics().await, counted), TIMES as f64);
     let seconds = usize::try_from(began.elapsed().as_secs()).unwrap();
-    let log = gateway.process.output();
+    let said = ["wrong webhook secret", "secrets_guessed"];
+    let log = gateway.process.said(&said).await;
     let lines = |part: &str| log.lines().filter(|line| line.contains(part)).count();
     let told = lines("wrong webhook secret");
     assert!(
@@ -263,11 +261,8 @@ async fn r_74_files_that_others_made_or_may_write_are_not_believed() {
     let _ = std::fs::remove_file(&dotenv);
     // What is believed is named.
     let gateway = Gateway::start_unheard(with_file);
-    let log = gateway.process.output();
-    assert!(
-        log.contains("settings were read") && log.contains("gateway.toml"),
-        "{log}"
-    );
+    let named = ["settings were read", "gateway.toml"];
+    gateway.process.said(&named).await;
 }
 
 #[tokio::test]
@@ -522,7 +517,8 @@ async fn r_71_what_bodies_bring_about_is_told_in_one_line_a_second_and_counted_w
         assert_eq!(gateway.event(&stop).await, 200);
     }
     let seconds = usize::try_from(began.elapsed().as_secs()).unwrap();
-    let lines = gateway.process.output().matches("opted out").count();
+    let log = gateway.process.said(&["opted out"]).await;
+    let lines = log.matches("opted out").count();
     assert!(
         lines >= 1 && lines <= seconds + 2 && lines < PEOPLE,
         "{lines} lines in {seconds} s"

@@ -279,12 +279,8 @@ async fn r_07_an_empty_list_fails_nothing_that_is_queued_and_a_second_one_is_bel
     })
     .await;
     assert_eq!(entry["error"]["code"], "7001", "{entry}");
-    assert!(
-        gateway
-            .process
-            .output()
-            .contains("the provider's template list lost templates")
-    );
+    let lost = "the provider's template list lost templates";
+    gateway.process.said(&[lost]).await;
     // The keeper asked a second time by itself: the usual pause is an hour.
     assert_eq!(
         code_of(

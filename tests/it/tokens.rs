@@ -165,11 +165,8 @@ async fn a_refresh_whose_answer_is_lost_is_tried_once_more_with_the_old_token() 
         (&json!(2), &json!(0))
     );
     // At once, not after the pause that follows a failure.
-    let output = gateway.process.output();
-    assert!(
-        output.contains("trying the old token once more"),
-        "{output}"
-    );
+    let again = "trying the old token once more";
+    let output = gateway.process.said(&[again]).await;
     assert!(!output.contains("could not be renewed"), "{output}");
 }
 
@@ -241,13 +238,11 @@ async fn a_dead_refresh_token_holds_the_account_says_what_to_do_and_a_new_seed_h
     let (status, ready) = gateway.ready().await;
     assert_eq!((status, &ready["status"]), (200, &json!("ready")));
     assert_eq!(ready["accounts"][0]["token"]["state"], "dead", "{ready}");
-    let output = gateway.process.output();
-    for advice in [
+    let advice = [
         "PUT /api/accounts/default/token/seed",
         "SEED_REFRESH_TOKEN and a restart",
-    ] {
-        assert!(output.contains(advice), "{output}");
-    }
+    ];
+    let output = gateway.process.said(&advice).await;
     // Told once, not for every message.
     assert_eq!(output.matches("The account is held").count(), 1, "{output}");
     let bad = json!({ "refresh_token": "not-one-of-jumpers" });
@@ -443,7 +438,7 @@ async fn r_17_wrong_credentials_are_named_and_hold_the_account_until_they_are_ri
     assert!(reason.contains("JUMPER_BASIC_AUTH"), "{held}");
     assert!(reason.contains("Invalid client"), "{held}");
     campaign(&gateway, 5).await;
-    let output = gateway.process.output();
+    let output = gateway.process.said(&["ERROR ALERT"]).await;
     assert_eq!(output.matches("ERROR ALERT").count(), 1, "{output}");
     let rotated = sandbox.counts().await["refreshes"].clone();
     assert_eq!(rotated, 0, "the real one is never used for a check");

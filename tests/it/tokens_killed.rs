@@ -193,9 +193,8 @@ async fn killed_before_the_write_without_grace_the_account_is_held_and_a_new_see
         (&json!(0), &json!(0)),
         "{ledger}"
     );
-    let output = scene.b.process.output();
+    let output = scene.b.process.said(&["token/seed"]).await;
     assert_eq!(output.matches("The account is held").count(), 1);
-    assert!(output.contains("token/seed"), "what to do: {output}");
     assert_eq!(scene.b.ready().await.0, 200);
     assert_eq!(scene.refreshes().await, [2, 2, 2], "the old token, twice");
     // One who joins now tries once more.

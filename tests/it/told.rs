@@ -164,8 +164,7 @@ async fn r_42_a_blip_of_the_store_wakes_nobody() {
         (gateway.post(&order_update("m0", &person(0))).await.0 == 200).then_some(())
     })
     .await;
-    let log = gateway.process.output();
-    says(&log, &["messages are answered 503"]);
+    let log = gateway.process.said(&["messages are answered 503"]).await;
     hides(&log, &[" ERROR ", "ALERT"]);
 }
 
@@ -258,7 +257,7 @@ async fn r_44_whoever_is_refused_at_the_door_leaves_a_line_and_no_secret() {
         }
     }
     let seconds = begun.elapsed().as_secs() + 2;
-    let log = gateway.process.output();
+    let log = gateway.process.said(&["/channels/{id}/send"]).await;
     let told: Vec<&str> = log
         .lines()
         .filter(|line| line.contains("refused a request"))
