@@ -34,7 +34,7 @@ pub use id::{AccountId, ChannelId, MsgId, ProviderId};
 pub use keyword::{Keyword, Keywords};
 pub use life::{Life, Writer};
 pub use message::{BusinessNumber, Button, Header, Message, Names, Template};
-pub use opt_out::OptOut;
+pub use opt_out::{OptOut, OptOutName, Said, Source};
 pub use outcome::{Answer, Receipt, Transport};
 pub use person::Person;
 pub use phone::Phone;

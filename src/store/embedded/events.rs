@@ -7,7 +7,7 @@ use super::writer::Txn;
 use super::{Store, alias, callbacks, crowd, damage, damaged, early, evidence, settle, signed};
 use crate::domain::{
     AccountId, BELIEVED, Callback, ChannelId, Incoming, MsgId, OptOut, Phone, Progress, ProviderId,
-    Status, StatusEntry, StatusEvent, UnixMs,
+    Source, Status, StatusEntry, StatusEvent, UnixMs,
 };
 use crate::store::{EventRules, Folded, StoreError, row};
 use rusqlite::{Connection, OptionalExtension, Result, Row};
@@ -233,7 +233,13 @@ pub(super) fn fold(
         && match message.recipient {
             Some(to) => {
                 let home = (&message.account, &message.channel);
-                opt_out::add(txn, home, Name::Number(to), OptOut::Marketing, now)?
+                opt_out::add(
+                    txn,
+                    home,
+                    Name::Number(to),
+                    OptOut::Marketing,
+                    (now, Source::STATUS),
+                )?
             }
             None => false,
         };

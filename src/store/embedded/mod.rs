@@ -25,6 +25,7 @@ mod kept;
 mod ledger;
 mod named;
 mod opt_out;
+mod opt_outs;
 mod read;
 mod recover;
 mod replies;

@@ -1,10 +1,11 @@
-//! Who does not want messages of a channel. 0.1.0 wrote an opt-out under one of a person's numbers
+//! Who does not want messages of a channel; who wants them again is kept too, so that the last word counts where
+//! two stores are put together. 0.1.0 wrote an opt-out under one of a person's numbers
 //! only, so all that can be computed are looked at. What else a person is called (`alias`) is not: an
 //! opt-out is written under all of it, and copied when it is learnt.
 
 use super::writer::Txn;
 use super::{alias, signed};
-use crate::domain::{AccountId, ChannelId, OptOut, Person, Phone, UnixMs, UserId};
+use crate::domain::{AccountId, ChannelId, OptOut, Person, Phone, Source, UnixMs, UserId};
 use rusqlite::types::ToSqlOutput;
 use rusqlite::{Connection, OptionalExtension, Result, Row, ToSql};
 
@@ -25,7 +26,7 @@ impl ToSql for Name<'_> {
 }
 
 /// A scope in a row; the widest has the lowest number.
-fn number(scope: OptOut) -> i64 {
+pub(super) fn number(scope: OptOut) -> i64 {
     match scope {
         OptOut::All => 0,
         OptOut::Marketing => 1,
@@ -35,7 +36,7 @@ fn number(scope: OptOut) -> i64 {
 /// What the person of this number does not want of this channel.
 pub(super) fn of(conn: &Connection, channel: &ChannelId, phone: Phone) -> Result<Option<OptOut>> {
     let mut select = conn.prepare_cached(
-        "SELECT scope FROM opt_out WHERE channel = ?1 AND phone = ?2 ORDER BY scope LIMIT 1",
+        "SELECT scope FROM opt_out WHERE channel = ?1 AND phone = ?2 AND is_out <> 0 ORDER BY scope LIMIT 1",
     )?;
     // What cannot be read, too, was written for a person who opted out.
     let scope = |row: &Row<'_>| {
@@ -58,18 +59,20 @@ pub(super) fn of(conn: &Connection, channel: &ChannelId, phone: Phone) -> Result
 /// Whose opt-outs: of a channel, on its account.
 pub(super) type Home<'a> = (&'a AccountId, &'a ChannelId);
 
-/// The person opts out. Answers whether they had not yet.
+/// The person opts out, at a time and in a way. Answers whether they had not yet.
 pub(super) fn add(
     txn: &mut Txn<'_>,
     (account, channel): Home<'_>,
     name: Name<'_>,
     scope: OptOut,
-    now: UnixMs,
+    (now, source): (UnixMs, &str),
 ) -> Result<bool> {
     let names = all_names(txn, account, name)?;
+    // What is said later is later, whatever the clock says.
     let mut insert = txn.conn.prepare_cached(
-        "INSERT INTO opt_out (account, channel, phone, scope, at) VALUES (?1, ?2, ?3, ?4, ?5)
-         ON CONFLICT DO NOTHING",
+        "INSERT INTO opt_out (account, channel, phone, scope, at, is_out, source, due)
+         VALUES (?1, ?2, ?3, ?4, ?5, 1, ?6, 0)
+         ON CONFLICT DO UPDATE SET is_out = 1, at = max(?5, at + 1), source = ?6, due = 0 WHERE is_out = 0",
     )?;
     let mut is_new = false;
     for name in names {
@@ -79,6 +82,7 @@ pub(super) fn add(
             name,
             number(scope),
             now.0,
+            source,
         );
         is_new |= insert.execute(row)? > 0;
     }
@@ -104,10 +108,11 @@ pub(super) fn copy(
     to: Name<'_>,
 ) -> Result<()> {
     conn.prepare_cached(
-        "INSERT INTO opt_out (account, channel, phone, scope, at)
-         SELECT account, channel, ?3, scope, at FROM opt_out
-         WHERE account IN (?1, '') AND phone = ?2
-         ON CONFLICT DO NOTHING",
+        "INSERT INTO opt_out (account, channel, phone, scope, at, is_out, source, due)
+         SELECT account, channel, ?3, scope, at, 1, source, 0 FROM opt_out
+         WHERE account IN (?1, '') AND phone = ?2 AND is_out <> 0
+         ON CONFLICT DO UPDATE SET is_out = 1, at = max(excluded.at, at + 1), source = excluded.source, due = 0
+         WHERE is_out = 0",
     )?
     .execute((account.as_str(), from, to))
     .map(drop)
@@ -115,20 +120,42 @@ pub(super) fn copy(
 
 /// All that was written under a name stands under another.
 pub(super) fn forget(conn: &Connection, account: &AccountId, name: Name<'_>) -> Result<()> {
-    conn.prepare_cached("DELETE FROM opt_out WHERE account = ?1 AND phone = ?2")?
-        .execute((account.as_str(), name))
-        .map(drop)
+    conn.prepare_cached(
+        "UPDATE opt_out SET is_out = 0, at = at + 1, due = 0
+         WHERE account = ?1 AND phone = ?2 AND is_out <> 0",
+    )?
+    .execute((account.as_str(), name))
+    .map(drop)
 }
 
 /// The person wants messages again. Whoever stopped promotions by WhatsApp's own button
-/// has them stopped there too, and no word that they write undoes that (DESIGN section 13).
-pub(super) fn lift(txn: &mut Txn<'_>, (account, channel): Home<'_>, name: Name<'_>) -> Result<()> {
+/// has them stopped there too, and no word that they write undoes that (DESIGN section 13). It is kept also where
+/// nobody is opted out here: they may be where this is put together with another store.
+pub(super) fn lift(
+    txn: &mut Txn<'_>,
+    (account, channel): Home<'_>,
+    name: Name<'_>,
+    now: UnixMs,
+) -> Result<()> {
     let names = all_names(txn, account, name)?;
-    let mut delete = txn
-        .conn
-        .prepare_cached("DELETE FROM opt_out WHERE channel = ?1 AND phone = ?2 AND scope <> 1")?;
+    // A scope that no program writes was read as all.
+    let mut delete = txn.conn.prepare_cached(
+        "DELETE FROM opt_out WHERE channel = ?1 AND phone = ?2 AND scope NOT IN (0, 1)",
+    )?;
+    let mut lift = txn.conn.prepare_cached(
+        "INSERT INTO opt_out (account, channel, phone, scope, at, is_out, source, due)
+         VALUES (?1, ?2, ?3, 0, ?4, 0, ?5, 0)
+         ON CONFLICT DO UPDATE SET is_out = 0, at = max(?4, at + 1), source = ?5, due = 0",
+    )?;
     for name in names {
         delete.execute((channel.as_str(), name))?;
+        lift.execute((
+            account.as_str(),
+            channel.as_str(),
+            name,
+            now.0,
+            Source::REPLY,
+        ))?;
     }
     Ok(())
 }

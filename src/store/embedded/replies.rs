@@ -7,7 +7,7 @@ use super::named::{self, Named};
 use super::opt_out::{self, Name};
 use super::writer::Txn;
 use super::{Store, callbacks, signed};
-use crate::domain::{AccountId, Callback, InboundEntry, Keyword, Phone, Reply, UnixMs};
+use crate::domain::{AccountId, Callback, InboundEntry, Keyword, Phone, Reply, Source, UnixMs};
 use crate::store::seen::Mark;
 use crate::store::{EventRules, Folded, StoreError};
 use rusqlite::{Connection, OptionalExtension, Result};
@@ -178,9 +178,9 @@ fn obey(
     for name in names {
         match keyword {
             Some(Keyword::Stop(scope)) => {
-                opt_out::add(txn, home, *name, scope, now)?;
+                opt_out::add(txn, home, *name, scope, (now, Source::REPLY))?;
             }
-            Some(Keyword::Start) => opt_out::lift(txn, home, *name)?,
+            Some(Keyword::Start) => opt_out::lift(txn, home, *name, now)?,
             None => {}
         }
     }

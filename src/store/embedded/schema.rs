@@ -130,9 +130,9 @@ CREATE INDEX event_status ON event (account, id) WHERE status IS NOT NULL;
 CREATE INDEX event_other ON event (channel, id) WHERE kind <> 'status';
 ";
 
-/// Who does not want what of which channel. `scope` is 0 for all messages, 1 for promotions. `phone` is a
-/// text where it is a user id. `account` is empty where an older program wrote it for a channel that has
-/// no message any more.
+/// What people said last: who wants what of which channel no more (`is_out`), or again. `scope` is 0 for all
+/// messages, 1 for promotions. `phone` is a text where it is a user id. `account` is empty where an older program
+/// wrote it for a channel that has no message any more. `due`: when Datastore is to be told, which does not have it.
 const OPT_OUTS: &str = "
 CREATE TABLE opt_out (
     channel TEXT NOT NULL,
@@ -140,9 +140,13 @@ CREATE TABLE opt_out (
     scope   INTEGER NOT NULL,
     at      INTEGER NOT NULL,
     account TEXT NOT NULL,
+    is_out  INTEGER NOT NULL DEFAULT 1,
+    source  TEXT NOT NULL DEFAULT 'unknown',
+    due     INTEGER DEFAULT 0,
     PRIMARY KEY (channel, phone, scope)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX opt_out_name ON opt_out (account, phone);
+CREATE INDEX opt_out_due ON opt_out (channel, due) WHERE due IS NOT NULL;
 ";
 
 /// What else people are called: `kind` 0 is a number, the canonical one, 1 a user id. `person` is the
@@ -160,7 +164,7 @@ CREATE UNIQUE INDEX alias_person ON alias (account, kind, person);
 ";
 
 /// The layout that this program writes, kept in SQLite's `user_version`.
-pub(super) const LAYOUT: i64 = 7;
+pub(super) const LAYOUT: i64 = 8;
 
 /// Every change of a message counts its version up and marks it for the second home of the records,
 /// in the transaction of the change: no statement can forget it. Temporary, so a process without a

@@ -8,7 +8,7 @@ use crate::domain::{AccountId, ChannelId, Message, Names, ProviderId, Template, 
 use crate::store::{Adopted, Dirty, DirtyEnd, Folded, MARK_HIDDEN, StoreError, Unmatched, row};
 
 impl Store {
-    fn home_of(&self, account: &AccountId) -> Option<&Home> {
+    pub(super) fn home_of(&self, account: &AccountId) -> Option<&Home> {
         let known = |home: &&Home| home.account == *account;
         self.shared.accounts.iter().find(known)
     }

@@ -5,12 +5,12 @@
 use super::rights::used_by;
 use super::scripts::shared;
 use super::*;
-use crate::domain::{BusinessNumber, Incoming, MsgId, Progress};
+use crate::domain::{BusinessNumber, Incoming, MsgId, OptOut, OptOutName, Progress, Said, Source};
 use crate::domain::{Lane, Status, UnixMs};
 use crate::store::testing::{RedisServer, in_time};
 use crate::store::tests::words::{self, at, event, lane, message, phone, receipt, rules};
 use crate::store::{
-    Accepted, Adopted, ClaimedMessage, Claims, DirtyEnd, Folded, Look, PendingCallback,
+    Accepted, Adopted, ClaimedMessage, Claims, DirtyEnd, Entrance, Folded, Look, PendingCallback,
     RelayOutcome, Settlement, SweepRule, Tap, Turn,
 };
 use std::collections::BTreeSet;
@@ -305,6 +305,7 @@ impl Denied {
             })
             .await;
         assert_eq!(folded.emitted, 1);
+        self.opt_outs().await;
         let purged = self
             .whole("purge", async |store| store.purge(at(2000), at(2000)).await)
             .await;
@@ -316,6 +317,37 @@ impl Denied {
             })
             .await;
         assert_eq!(held, 1);
+    }
+}
+
+impl Denied {
+    async fn opt_outs(&mut self) {
+        let account = words::account();
+        let said = Said {
+            channel: channel(),
+            name: OptOutName::Number(phone(9)),
+            scope: OptOut::All,
+            is_out: true,
+            at: at(8),
+            source: Source::kept(Source::IMPORT),
+        };
+        let taken = self
+            .whole("take_opt_outs", async |store| {
+                let said = vec![said.clone()];
+                store.take_opt_outs(&account, Entrance::Import, said).await
+            })
+            .await;
+        assert_eq!(taken, 1);
+        let owed = self
+            .whole("owed_opt_outs", async |store| {
+                store.owed_opt_outs(&account, 9, at(8)).await
+            })
+            .await;
+        assert!(owed.contains(&said), "{owed:?}");
+        self.whole("opt_outs_kept", async |store| {
+            store.opt_outs_kept(&account, owed.clone()).await
+        })
+        .await;
     }
 }
 
@@ -363,6 +395,7 @@ async fn r_57_without_one_command_a_script_does_nothing_and_with_it_all() {
         "find",
         "ahead",
         "count_open",
+        "list_opt_outs",
         "recall",
         "answer",
         "close",

@@ -37,6 +37,7 @@ mod line;
 mod link;
 mod lock;
 mod memory;
+mod opt_outs;
 pub(crate) mod pace;
 mod persistence;
 mod place;

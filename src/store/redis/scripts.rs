@@ -58,6 +58,10 @@ pub(super) struct Scripts {
     pub(super) settle_dirty: Script,
     pub(super) unmatched: Script,
     pub(super) adopt: Script,
+    pub(super) list_opt_outs: Script,
+    pub(super) take_opt_outs: Script,
+    pub(super) owed_opt_outs: Script,
+    pub(super) opt_outs_kept: Script,
 }
 
 impl Scripts {
@@ -105,6 +109,10 @@ impl Scripts {
             settle_dirty: ending(include_str!("lua/settle_dirty.lua")),
             unmatched: ending(include_str!("lua/unmatched.lua")),
             adopt: ending(include_str!("lua/adopt.lua")),
+            list_opt_outs: question(include_str!("lua/list_opt_outs.lua")),
+            take_opt_outs: ending(include_str!("lua/take_opt_outs.lua")),
+            owed_opt_outs: ending(include_str!("lua/owed_opt_outs.lua")),
+            opt_outs_kept: ending(include_str!("lua/opt_outs_kept.lua")),
         }
     }
 }
@@ -222,7 +230,7 @@ mod tests {
         let server = RedisServer::start();
         let shared = shared(true);
         let bodies = bodies();
-        assert_eq!(bodies.len(), 26, "the scripts of this module");
+        assert_eq!(bodies.len(), 30, "the scripts of this module");
         for (name, body) in bodies {
             let script = compose(&shared, &body);
             let idle_and_missing = idle_and_missing(&script, &shared);

@@ -95,6 +95,8 @@ pub(super) struct Seen {
     pub(super) is_shut: bool,
     /// Nor will be until an operator decides.
     pub(super) held: Option<WentBack>,
+    /// How often work was handed out anew.
+    pub(super) openings: u64,
 }
 
 impl Seen {
@@ -157,6 +159,11 @@ impl Standing {
     /// Whether work is handed out, as far as is known.
     pub(super) fn is_open(&self) -> bool {
         !self.kept().is_shut
+    }
+
+    /// How often work was handed out anew.
+    pub(super) fn openings(&self) -> u64 {
+        self.kept().openings
     }
 
     /// An operator is to decide.
@@ -228,6 +235,7 @@ impl Standing {
             return false;
         }
         seen.held = None;
+        seen.openings += u64::from(was_shut);
         seen.learn(last, living);
         seen.run.clone_from(run);
         seen.heard = seen.heard.max(renewal);

@@ -63,6 +63,7 @@ on_redis! {
 mod replies;
 mod restart;
 mod retention;
+mod said;
 mod settle;
 mod sweep;
 pub(in crate::store) mod words;

@@ -1,6 +1,6 @@
 //! What brings a file of an older layout up to date, from each layout to the next.
 
-use super::{ALIASES, EVENTS, EVENTS_IN_ORDER, OPT_OUTS};
+use super::{ALIASES, EVENTS, EVENTS_IN_ORDER};
 
 /// From layout 1, which knew no second home of the records, to layout 2. The two columns are added
 /// without touching a row, so it takes no longer on a large file.
@@ -78,6 +78,17 @@ DROP TABLE opt_out_5;
 /// From layout 6, which knew people by their numbers only, to layout 7: opt-outs are written anew, each with
 /// the account of its channel, as a message of it says. One message of each is read.
 const OPT_OUTS_APART_6: &str = "ALTER TABLE opt_out RENAME TO opt_out_6;";
+const OPT_OUTS_7: &str = "
+CREATE TABLE opt_out (
+    channel TEXT NOT NULL,
+    phone   ANY NOT NULL,
+    scope   INTEGER NOT NULL,
+    at      INTEGER NOT NULL,
+    account TEXT NOT NULL,
+    PRIMARY KEY (channel, phone, scope)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX opt_out_name ON opt_out (account, phone);
+";
 const FROM_6: &str = "
 INSERT INTO opt_out (channel, phone, scope, at, account)
 SELECT channel, phone, scope, at,
@@ -86,14 +97,23 @@ SELECT channel, phone, scope, at,
 DROP TABLE opt_out_6;
 ";
 
+/// From layout 7, which forgot an opt-out when it was lifted, to layout 8. Only the table's description is written.
+const FROM_7: &str = "
+ALTER TABLE opt_out ADD COLUMN is_out INTEGER NOT NULL DEFAULT 1;
+ALTER TABLE opt_out ADD COLUMN source TEXT NOT NULL DEFAULT 'unknown';
+ALTER TABLE opt_out ADD COLUMN due INTEGER DEFAULT 0;
+CREATE INDEX opt_out_due ON opt_out (channel, due) WHERE due IS NOT NULL;
+";
+
 /// What brings a file of each older layout to the next one.
-const STEPS: [(i64, &[&str]); 6] = [
+const STEPS: [(i64, &[&str]); 7] = [
     (1, &[FROM_1]),
     (2, &[EVENTS_APART, EVENTS, FROM_2]),
     (3, &[FROM_3]),
     (4, &[EVENTS_IN_ORDER]),
     (5, &[OPT_OUTS_APART, OPT_OUTS_6, FROM_5]),
-    (6, &[OPT_OUTS_APART_6, OPT_OUTS, FROM_6, ALIASES]),
+    (6, &[OPT_OUTS_APART_6, OPT_OUTS_7, FROM_6, ALIASES]),
+    (7, &[FROM_7]),
 ];
 
 /// What brings a file of one layout to a later one, if there was such a layout.

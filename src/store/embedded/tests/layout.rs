@@ -117,10 +117,13 @@ async fn a_file_of_any_older_layout_is_brought_up_to_date() {
         let dir = tempfile::tempdir().unwrap();
         let old = testing::beside(dir.path());
         let steps = schema::older::steps(1, layout).unwrap();
-        let scope = if layout < 6 { "" } else { ", scope" };
+        let (names, values) = match layout {
+            ..6 => ("", ""),
+            6 => (", scope", ", 0"),
+            _ => (", scope, account", ", 0, 'acc'"),
+        };
         let opt_out = format!(
-            "INSERT INTO opt_out (channel, phone, at{scope}) VALUES ('a', 12025550008, 1899999000000{});",
-            if layout < 6 { "" } else { ", 0" }
+            "INSERT INTO opt_out (channel, phone, at{names}) VALUES ('a', 12025550008, 1899999000000{values});"
         );
         let rows = format!(
             "INSERT INTO event (account, channel, kind, provider_id, status, received_at)

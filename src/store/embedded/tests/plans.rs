@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use std::collections::BTreeSet;
 
 /// Look-ups that find a few rows, whatever is stored: good for any statement.
-const LOOK_UPS: [&str; 14] = [
+const LOOK_UPS: [&str; 15] = [
     "INTEGER PRIMARY KEY (rowid=?)",
     "message_key (channel=? AND msg_id=?)",
     "message_provider (account=? AND provider_id=?)",
@@ -18,6 +18,7 @@ const LOOK_UPS: [&str; 14] = [
     "callback_order (lane=? AND ord=?)",
     "callback_dead (lane=? AND ord=?)",
     "PRIMARY KEY (channel=? AND phone=?)",
+    "PRIMARY KEY (channel=? AND phone=? AND scope=?)",
     "opt_out_name (account=? AND phone=?)",
     "PRIMARY KEY (account=? AND kind=? AND alias=?)",
     "alias_person (account=? AND kind=? AND person=?)",
@@ -27,7 +28,7 @@ const LOOK_UPS: [&str; 14] = [
 
 /// What else a statement reads: its source, a part of its text, by which index or how, and why that
 /// is not much.
-const OTHERS: [(&str, &str, &str, &str); 56] = [
+const OTHERS: [(&str, &str, &str, &str); 58] = [
     (
         "alias",
         "AND kind = ?2 LIMIT 1",
@@ -51,6 +52,18 @@ const OTHERS: [(&str, &str, &str, &str); 56] = [
         "AND due < ?2 LIMIT",
         "SCAN (subquery-",
         "what the two before it found",
+    ),
+    (
+        "opt_outs",
+        "LIMIT ?2 OFFSET ?3",
+        "PRIMARY KEY (channel=?)",
+        "a part of the list, for people",
+    ),
+    (
+        "opt_outs",
+        "AND due <= ?2 ORDER BY due LIMIT ?3",
+        "opt_out_due (channel=? AND due<?)",
+        "limited; of what Datastore lacks",
     ),
     (
         "archive",

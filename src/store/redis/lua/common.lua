@@ -18,6 +18,9 @@
 --   er:PHONE            such ids that name the person   ask  such ids not looked for elsewhere yet
 --   oe:CHANNEL          the last 1000 events that are not relayed, by when
 --   oo:CHANNEL          opted out of all messages  om:CHANNEL  of promotions
+--   ol:CHANNEL          who ever opted out or in, as oo:NAME or om:NAME, in the order of these texts
+--   os:CHANNEL          hash: the same -> when|how they said it last
+--   od                  the same behind CHANNEL|, which Datastore does not have, by when it is to be told
 --   rs                  replies seen, by when
 --   al                  what else people are called (DESIGN section 13): the canonical other number, or the user
 --                       id -> the number dialled; = and a canonical number -> the other one; @ and the same -> the
@@ -144,9 +147,37 @@ local function all_numbers(phone)
   return numbers
 end
 
+-- A number as text: `..` would round it, and Redis takes longer for what is no text.
+local function whole(n) return string.format('%d', n) end
+
+-- When something was last said under a name (oo:NAME, om:NAME), and how; nothing where that is not known.
+local function said_at(channel, name)
+  local value = call('HGET', P .. 'os:' .. channel, name)
+  local at, how = string.match(value or '', '^(%d+)|([%w._-]+)$')
+  return tonumber(at), how
+end
+
+-- Keeps what was said, which Datastore does not have.
+local function keep_said(channel, name, at, how)
+  call('HSET', P .. 'os:' .. channel, name, whole(at) .. '|' .. how)
+  call('ZADD', P .. 'ol:' .. channel, 0, name)
+  call('ZADD', P .. 'od', 0, channel .. '|' .. name)
+end
+
+-- The same. What is said later is later, whatever the clock says.
+local function say(channel, name, at, how)
+  keep_said(channel, name, math.max(tonumber(at), (said_at(channel, name) or -1) + 1), how)
+end
+
 -- A person opts out, by their numbers or by a user id. Answers how many of them are new there.
-local function opt_out(scope, channel, names)
-  local new = call('SADD', P .. scope .. ':' .. channel, unpack(names))
+local function opt_out(scope, channel, names, at, how)
+  local new = 0
+  for _, name in ipairs(names) do
+    if call('SADD', P .. scope .. ':' .. channel, name) == 1 then
+      new = new + 1
+      say(channel, scope .. ':' .. name, at, how)
+    end
+  end
   if new > 0 then call('SADD', P .. 'channels', channel) end
   return new
 end
@@ -157,7 +188,11 @@ local function copy_opt_outs(from, names, ask)
   for _, channel in ipairs(call('SMEMBERS', P .. 'channels')) do
     for _, scope in ipairs({ 'oo', 'om' }) do
       for _, name in ipairs(from) do
-        if call(ask, P .. scope .. ':' .. channel, name) == 1 then opt_out(scope, channel, names) end
+        if call(ask, P .. scope .. ':' .. channel, name) == 1 then
+          local at, how = said_at(channel, scope .. ':' .. name)
+          opt_out(scope, channel, names, at or 0, how or 'unknown')
+          if ask == 'SREM' then say(channel, scope .. ':' .. name, at or 0, how or 'unknown') end
+        end
       end
     end
   end
@@ -265,8 +300,6 @@ local function is_of(owner, claim)
   return owner == claim or not (owner and string.find(owner, '^%x+:%d+$'))
 end
 
--- A number as text: `..` would round it, and Redis takes longer for what is no text.
-local function whole(n) return string.format('%d', n) end
 
 local function line(now, what, detail)
   if detail == nil or detail == '' then
@@ -488,7 +521,7 @@ local function fold(id, status, at, failure, text, now)
   local after = STATUS[status] and tonumber(string.sub(FOLDS, at_fold, at_fold))
   if not (m[1] and m[2] and after) then return damaged(key_m(id)) end
   -- Whatever MoEngage is told: it is about the person, not about this message.
-  local out = m[4] and opts_out(failure) and opt_out('om', m[1], all_numbers(m[4])) > 0
+  local out = m[4] and opts_out(failure) and opt_out('om', m[1], all_numbers(m[4]), now, 'status') > 0
   if out then folded.om = folded.om + 1 end
   if after == 0 then
     folded.superseded = folded.superseded + 1

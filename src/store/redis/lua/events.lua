@@ -147,10 +147,17 @@ local function seen_before(name, life)
   return seen and (life == '' or math.abs(now - seen) <= tonumber(life))
 end
 
--- What a word asks for. START does not undo a stop of promotions, which the person made at WhatsApp itself.
+-- What a word asks for. START does not undo a stop of promotions, which the person made at WhatsApp itself. It is
+-- kept also where nobody is opted out here: they may be where this is put together with another store.
 local function obey(keyword, channel, names)
-  if keyword ~= 'start' then return opt_out(keyword, channel, names) end
+  if keyword ~= 'start' then return opt_out(keyword, channel, names, now, 'reply') end
   call('SREM', P .. 'oo:' .. channel, unpack(names))
+  call('SADD', P .. 'channels', channel)
+  local done = {}
+  for _, name in ipairs(names) do
+    if not done[name] then say(channel, 'oo:' .. name, now, 'reply') end
+    done[name] = true
+  end
 end
 
 -- All numbers of who writes, the number that was dialled of whom a name is known of, and of whose the user id is

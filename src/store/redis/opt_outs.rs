@@ -1,0 +1,226 @@
+//! The list of who opted out: shown, put together with another, and owed to Datastore.
+
+use super::damage::Text;
+use super::{Call, Home, Store};
+use crate::domain::{AccountId, ChannelId, OptOut, OptOutName, Said, Source, UnixMs};
+use crate::store::opt_outs::HIDDEN;
+use crate::store::{Entrance, Page, StoreError};
+
+/// What goes into one call: Redis does nothing else meanwhile.
+const MOST: usize = 100;
+/// The time of what an older program wrote.
+const UNKNOWN: UnixMs = UnixMs(0);
+
+/// Scope, name, when, how.
+type Row = (Text, Text, i64, Text);
+/// Channel, scope, name, whether out, when, how.
+type Owed = (Text, Text, Text, bool, i64, Text);
+
+impl Store {
+    /// A part of the list of a channel.
+    pub async fn opt_outs(
+        &self,
+        channel: &ChannelId,
+        from: u64,
+        most: u64,
+    ) -> Result<Page, StoreError> {
+        let home = self.home(channel)?;
+        let (mut page, mut at, end) = (Page::default(), from, from + most);
+        while at < end {
+            let part = end.min(at + MOST as u64);
+            let call = Call::new(&self.shared.scripts.list_opt_outs, home)
+                .arg(channel.as_str())
+                .arg(at)
+                .arg(part - 1);
+            let (looked, rows): (u64, Vec<Row>) = self.ask(&call).await?;
+            let read = |(scope, name, at, how): Row| {
+                said(channel.clone(), (&scope, &name), true, (at, how.as_str()))
+            };
+            page.said.extend(rows.into_iter().filter_map(read));
+            if looked < part - at {
+                return Ok(page);
+            }
+            at = part;
+        }
+        page.next = Some(end);
+        Ok(page)
+    }
+
+    /// Takes what was said.
+    pub async fn take_opt_outs(
+        &self,
+        account: &AccountId,
+        entrance: Entrance,
+        said: Vec<Said>,
+    ) -> Result<usize, StoreError> {
+        let Some(home) = self.home_of(account) else {
+            return Ok(0);
+        };
+        let how = match entrance {
+            Entrance::Now => "now",
+            Entrance::Import => "import",
+            Entrance::Merge => "merge",
+        };
+        self.take_said(home, how, &said).await
+    }
+
+    async fn take_said(&self, home: &Home, how: &str, said: &[Said]) -> Result<usize, StoreError> {
+        let mut changed = 0;
+        for some in said.chunks(MOST) {
+            let mut call = Call::new(&self.shared.scripts.take_opt_outs, home).arg(how);
+            for one in some {
+                push(&mut call, one);
+                call.push(one.source.as_str());
+            }
+            changed += self.run::<usize>(&call).await?;
+        }
+        Ok(changed)
+    }
+
+    /// What Datastore does not have.
+    pub async fn owed_opt_outs(
+        &self,
+        account: &AccountId,
+        most: u64,
+        now: UnixMs,
+    ) -> Result<Vec<Said>, StoreError> {
+        self.shared.link.is_ours()?;
+        let Some(home) = self.home_of(account) else {
+            return Ok(Vec::new());
+        };
+        let call = Call::new(&self.shared.scripts.owed_opt_outs, home)
+            .arg(now.0)
+            .arg(now.plus(HIDDEN).0)
+            .arg(most);
+        let rows: Vec<Owed> = self.ask(&call).await?;
+        let read = |(channel, scope, name, is_out, at, how): Owed| {
+            let channel = ChannelId::parse(channel.as_str()).ok()?;
+            said(channel, (&scope, &name), is_out, (at, how.as_str()))
+        };
+        Ok(rows.into_iter().filter_map(read).collect())
+    }
+
+    /// Datastore has these.
+    pub async fn opt_outs_kept(
+        &self,
+        account: &AccountId,
+        said: Vec<Said>,
+    ) -> Result<(), StoreError> {
+        let Some(home) = self.home_of(account) else {
+            return Ok(());
+        };
+        for some in said.chunks(MOST) {
+            let mut call = Call::new(&self.shared.scripts.opt_outs_kept, home);
+            for one in some {
+                push(&mut call, one);
+            }
+            let _: u8 = self.ask(&call).await?;
+        }
+        Ok(())
+    }
+
+    /// Puts into the list what a program wrote that kept none.
+    pub async fn list_older_opt_outs(&self, channel: &ChannelId) -> Result<(), StoreError> {
+        let home = self.home(channel)?;
+        for scope in OptOut::ALL {
+            let mut ask = redis::cmd("SMEMBERS");
+            ask.arg(format!("{}{}:{channel}", home.prefix, set(scope)));
+            let names: Vec<Text> = self.shared.link.command(&ask).await?;
+            let scope: Text = set(scope).into();
+            let how = (UNKNOWN.0, Source::UNKNOWN);
+            let read = |name: &Text| said(channel.clone(), (&scope, name), true, how);
+            let older: Vec<Said> = names.iter().filter_map(read).collect();
+            self.take_said(home, "list", &older).await?;
+        }
+        Ok(())
+    }
+
+    /// How often the work of an account was handed out anew.
+    pub fn openings(&self, account: &AccountId) -> u64 {
+        let home = self.home_of(account);
+        home.map_or(0, |home| home.standing.openings())
+    }
+}
+
+/// The set of a scope.
+fn set(scope: OptOut) -> &'static str {
+    match scope {
+        OptOut::All => "oo",
+        OptOut::Marketing => "om",
+    }
+}
+
+fn push(call: &mut Call<'_>, one: &Said) {
+    call.push(one.channel.as_str());
+    call.push(set(one.scope));
+    call.push(one.name.text());
+    call.push(u8::from(one.is_out));
+    call.push(one.at.0);
+}
+
+/// Nothing where the name cannot be read.
+fn said(
+    channel: ChannelId,
+    (scope, name): (&Text, &Text),
+    is_out: bool,
+    (at, how): (i64, &str),
+) -> Option<Said> {
+    let is_it = |one: &OptOut| set(*one) == scope.as_str();
+    Some(Said {
+        channel,
+        name: OptOutName::parse(name.as_str())?,
+        scope: OptOut::ALL.into_iter().find(is_it)?,
+        is_out,
+        at: UnixMs(at),
+        source: Source::kept(how),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::testing::RedisServer;
+
+    #[tokio::test]
+    async fn r_60_what_an_older_program_wrote_is_listed_and_owed() {
+        let server = RedisServer::start();
+        let channel = ChannelId::parse("a").unwrap();
+        let account = AccountId::parse("acc").unwrap();
+        let store = Store::open(
+            server.link(),
+            vec![(channel.clone(), account.clone())],
+            true,
+        );
+        for command in [
+            "SADD gw:{acc}:oo:a 12025550001 12025550002 nobody",
+            "SADD gw:{acc}:om:a US.77",
+            "ZADD gw:{acc}:ol:a 0 oo:12025550002",
+            "HSET gw:{acc}:os:a oo:12025550002 1900000000000|reply",
+        ] {
+            server.say(command).await;
+        }
+        let list = async || store.opt_outs(&channel, 0, 9).await.unwrap().said;
+        assert_eq!(list().await.len(), 1, "those are not listed yet");
+        store.list_older_opt_outs(&channel).await.unwrap();
+        let row = |one: Said| {
+            (
+                one.name.text(),
+                one.scope,
+                one.at.0,
+                one.source.as_str().to_owned(),
+            )
+        };
+        let listed: Vec<_> = list().await.into_iter().map(row).collect();
+        let expected = [
+            ("US.77", OptOut::Marketing, 0, "unknown"),
+            ("12025550001", OptOut::All, 0, "unknown"),
+            ("12025550002", OptOut::All, 1_900_000_000_000, "reply"),
+        ];
+        assert_eq!(
+            listed,
+            expected.map(|(a, b, c, d)| (a.into(), b, c, d.into()))
+        );
+        let owed = store.owed_opt_outs(&account, 9, UnixMs(1)).await.unwrap();
+        assert_eq!(owed.len(), 2, "the third is not known to be owed");
+    }
+}
