@@ -59,7 +59,7 @@ end
 
 local kept = call('HMGET', pace, 'next', 'gap', 'rate', 'most', 'factor', 'factor_at',
     'halved_at', 'wait_until', 'wait', 'late', 'late_at', 'recent', 'temporary', 'own', 'own_at', 'owner',
-    'sooner', 'left', 'turn')
+    'sooner', 'left', 'turn', 'used')
 local next, last_gap = tonumber(kept[1]), tonumber(kept[2]) or 0
 local rate, most = kept[3], tonumber(kept[4]) or tonumber(ARGV[5])
 -- What is no pace is not "no limit".
@@ -77,6 +77,7 @@ local mine, timers, wanted = tonumber(ARGV[11]), tonumber(ARGV[15]), tonumber(AR
 if mine >= late or now - late_at > FORGOTTEN or late_at > now then late, late_at = mine, now end
 local own, own_at = tonumber(kept[14]) or SECOND, tonumber(kept[15]) or now
 local owner, sooner, turn = kept[16], tonumber(kept[17]) or 0, tonumber(kept[19]) or 0
+local used = tonumber(kept[20]) or 0 -- what the timers of who had the last slot needed then
 local foreign = next ~= tonumber(kept[18]) -- left by a version that does not know of this
 if wanted > 0 and (timers <= own or now - own_at > FORGOTTEN or own_at > now) then
     local more = math.max(0, math.min(own, late) - timers)
@@ -153,6 +154,10 @@ else
     if set then next = math.min(next, now + SECOND + widest) end
 end
 local wait_until = now + wait
+-- Its slots were for more lateness than those from now on, which must not follow too soon.
+if owner == me and wanted > 0 and timers < used then
+    next, used = next + used - timers, timers
+end
 
 local counted = ARGV[8] == '1'
 if counted then wanted = math.min(wanted, most - others - flight) end
@@ -174,6 +179,7 @@ while #slots < wanted do
         local slot = math.max(next, first, wait_until)
         slots[#slots + 1], next, last_gap = slot, slot + gap, gap
         if owner ~= me then owner, turn = me, slot end
+        used = timers
     end
 end
 
@@ -183,7 +189,7 @@ redis.call('HSET', calls, me, entry)
 local after = next
 if owner == me then after, sooner, last_gap = next + change, change, gap + change end
 redis.call('HSET', pace, 'next', after, 'left', after, 'sooner', sooner, 'own', own, 'own_at', own_at,
-    'owner', owner or '', 'turn', turn, 'gap', last_gap, 'rate', rate, 'most', most, 'factor', factor,
+    'owner', owner or '', 'turn', turn, 'used', used, 'gap', last_gap, 'rate', rate, 'most', most, 'factor', factor,
     'factor_at', factor_at, 'halved_at', halved_at, 'wait_until', wait_until, 'wait', wait,
     'late', late, 'late_at', late_at, 'recent', string.format('%.0f %.0f %.0f', since, taken, before),
     'temporary', temporary and string.format('%.6f %.6f', temporary, ends) or '')
