@@ -50,6 +50,8 @@ pub enum Code {
     CallbacksFailing,
     /// Records do not reach Datastore.
     DatastoreFailing,
+    /// The store does not have the opt-outs that Datastore keeps.
+    OptOutsNotMerged,
     /// A channel is not configured any more and still has work.
     ChannelRemoved,
     /// A part of the gateway ended by itself.
@@ -77,6 +79,7 @@ impl Code {
             Self::StoreIsAnother => "store_is_another",
             Self::CallbacksFailing => "callbacks_failing",
             Self::DatastoreFailing => "datastore_failing",
+            Self::OptOutsNotMerged => "optouts_not_merged",
             Self::ChannelRemoved => "channel_removed",
             Self::PartEnded => "part_ended",
             Self::SecretsGuessed => "secrets_guessed",

@@ -236,6 +236,8 @@ fn start_work(config: &Config, parts: &Parts, crew: &Crew) {
 
 fn start_account(config: &Config, parts: &Parts, one: &AccountParts, crew: &Crew) {
     let stop = || crew.stop.child_token();
+    let opt_outs = parts.opt_out_keeper(one);
+    crew.hire("keeper of opt-outs", opt_outs.keep(stop()));
     let (worker, trials) = parts.worker(one);
     crew.hire("worker", worker.run(stop()));
     crew.hire("trials of holds", trials.run(stop()));

@@ -4,9 +4,11 @@
 //! stands behind a lock of its own and is only a signal: queues and messages live in the outbox.
 
 mod holding;
+mod opt_outs;
 mod webhook;
 
 pub use holding::{HoldSeen, Holding};
+pub use opt_outs::OptOutsKnown;
 pub use webhook::{Caller, Open, Wanted, Webhook, Webhooks};
 
 use crate::domain::policy::Policy;
@@ -33,6 +35,8 @@ pub struct Account {
     went_back: Mutex<Option<Hold>>,
     /// What is held because of what the provider answered.
     pub holding: Holding,
+    /// Whether the store has the opt-outs that Datastore keeps.
+    pub opt_outs: OptOutsKnown,
     /// Rung when there may be work: a message came in, a hold ended, a pause ended.
     pub work: Notify,
 }
@@ -55,6 +59,7 @@ impl Account {
             limiter,
             held: Mutex::new(None),
             went_back: Mutex::new(None),
+            opt_outs: OptOutsKnown::default(),
             work: Notify::new(),
         }
     }

@@ -133,7 +133,9 @@ impl Worker {
         if self.account.held().is_some() || self.queued() == 0 {
             return Next::Sleep(LONGEST_SLEEP);
         }
-        if !self.outbox.store.is_open(&self.account.id) {
+        let store = &self.outbox.store;
+        let opening = store.openings(&self.account.id);
+        if !store.is_open(&self.account.id) || self.account.opt_outs.holds(opening) {
             return Next::Sleep(NOT_READY);
         }
         let most = match self.breaker.admits() {

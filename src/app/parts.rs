@@ -12,7 +12,7 @@ pub(crate) use marks::words as marks_told;
 pub(crate) use owner::{Verdict, owners, standings};
 
 use super::records;
-use crate::archive::Archive;
+use crate::archive::{Archive, OptOuts};
 use crate::channel::{Account, Channel, Channels, Open, Pause, Wanted, Webhook, Webhooks};
 use crate::clock;
 use crate::config::{self, Config};
@@ -46,6 +46,7 @@ pub(super) struct Parts {
     pub(super) intake: Intake,
     /// The records in Datastore, when that is wanted.
     pub(super) archive: Option<Archive>,
+    pub(super) opt_outs: Option<OptOuts>,
     callbacks: Callbacks,
     /// Whether MoEngage takes callbacks: told by the relays, shown by the ops listener.
     relayed: relay::Standing,
@@ -92,6 +93,7 @@ pub(super) async fn assemble(config: &Config) -> anyhow::Result<Parts> {
     Ok(Parts {
         intake: Intake::new(outbox.clone(), templates),
         archive: records::archive(config, &channels)?,
+        opt_outs: records::opt_outs(config)?,
         channels,
         webhooks: Arc::new(webhooks),
         accounts,

@@ -1,7 +1,7 @@
 //! The second home of the records, from the configuration.
 
 use super::parts::{AccountParts, Parts};
-use crate::archive::{Archive, Late, Writer};
+use crate::archive::{Archive, Late, OptOutKeeper, OptOuts, Writer};
 use crate::channel::Channels;
 use crate::clock;
 use crate::config::Config;
@@ -21,6 +21,13 @@ pub(super) fn archive(
     // The start waits for nobody; what is wrong is told again when records wait.
     tokio::spawn(tell(settings));
     Ok(Some(archive))
+}
+
+/// The opt-outs there.
+pub(super) fn opt_outs(config: &Config) -> anyhow::Result<Option<OptOuts>> {
+    let datastore = config.datastore.as_ref();
+    let made = datastore.map(|one| OptOuts::new(&one.settings()));
+    Ok(made.transpose()?)
 }
 
 /// Says once where records go, and whether they can be read and written there.
@@ -68,5 +75,23 @@ impl Parts {
             ask_after: datastore.ask_after,
         };
         Some((Writer::new(archive, outbox, account), late))
+    }
+
+    /// What keeps an account's opt-outs in Datastore too, where records go there.
+    pub(super) fn opt_out_keeper(&self, parts: &AccountParts) -> OptOutKeeper {
+        let datastore = self.opt_outs.clone();
+        if datastore.is_some() {
+            parts.account.opt_outs.want();
+        }
+        let of_account = self
+            .channels
+            .iter()
+            .filter(|one| one.account.id == parts.account.id);
+        OptOutKeeper {
+            account: parts.account.clone(),
+            channels: of_account.map(|channel| channel.id.clone()).collect(),
+            outbox: self.outbox.clone(),
+            datastore,
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Records into Datastore and back: the second home of what happened to each message.
 //!
 //! `writer`, `batch` and `transact` write what the outbox marked as changed (`pieces` and `alone`: so that no record holds
-//! back another), `mark` says how far a store came, `late` asks for messages that only Datastore
+//! back another), `mark` says how far a store came, `opt_outs` who opted out, `late` asks for messages that only Datastore
 //! still knows, `find` is for people, `entity` has the names of the properties. Nothing on a
 //! message's path waits for any of this: while Datastore is down the marks stay, and that is all.
 
@@ -13,6 +13,8 @@ mod find;
 pub(crate) mod fuzz;
 mod late;
 mod mark;
+mod opt_out_keeper;
+mod opt_outs;
 mod pieces;
 mod transact;
 mod writer;
@@ -20,6 +22,8 @@ mod writer;
 pub use entity::Kept;
 pub use late::Late;
 pub use mark::Marks;
+pub use opt_out_keeper::OptOutKeeper;
+pub use opt_outs::OptOuts;
 pub use writer::Writer;
 
 use crate::channel::{Channel, Channels};

@@ -5,6 +5,7 @@ pub(crate) mod config;
 mod demo;
 mod health;
 mod ops_client;
+mod opt_outs;
 mod reach;
 mod sandbox;
 mod say;
@@ -67,6 +68,12 @@ enum Command {
     },
     /// Shows the effective configuration: each value and the layer it comes from.
     Config,
+    /// Writes the list of who opted out to a file, or takes one in. Wants OPS_TOKEN: it has whole phone numbers.
+    #[command(name = "optouts")]
+    OptOuts {
+        #[command(subcommand)]
+        wish: opt_outs::Wish,
+    },
     /// Shows what happened to a message, or to the messages of a person.
     Trace {
         /// MoEngage's msg_id, the provider's id, or the recipient's phone number.
@@ -133,6 +140,9 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
             return health::run(&read(flags, Purpose::Client)?, ready).await;
         }
         Command::Config => say::line(&config::text(&read(flags, Purpose::Client)?).await),
+        Command::OptOuts { wish } => {
+            return opt_outs::run(&read(flags, Purpose::Client)?, wish).await;
+        }
         Command::Trace { id } => return trace::run(&read(flags, Purpose::Client)?, &id).await,
     }
     Ok(ExitCode::SUCCESS)

@@ -85,6 +85,29 @@ impl OpsClient {
         }
     }
 
+    /// A part of the list of who opted out.
+    pub(super) async fn list_opt_outs(&self, query: &[(&str, &str)]) -> Result<Value, Failure> {
+        let request = self.http.get(self.url("/api/optouts")).query(query);
+        let text = self.ask(request).await?;
+        self.parsed(&text)
+    }
+
+    /// Takes in a part of such a list, or only looks at it.
+    pub(super) async fn import_opt_outs(
+        &self,
+        csv: String,
+        line: u64,
+        check: bool,
+    ) -> Result<Value, Failure> {
+        let request = self.http.post(self.url("/api/optouts/import"));
+        let request = request
+            .query(&[("line", line.to_string()), ("check", check.to_string())])
+            .header("content-type", "text/csv")
+            .body(csv);
+        let text = self.ask(request).await?;
+        self.parsed(&text)
+    }
+
     fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.addr)
     }

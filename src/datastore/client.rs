@@ -228,7 +228,11 @@ impl Client {
         self.call::<Value>("rollback", &body).await.map(drop)
     }
 
-    async fn call<T: for<'a> Deserialize<'a>>(&self, call: &str, body: &Value) -> Result<T, Error> {
+    pub(super) async fn call<T: for<'a> Deserialize<'a>>(
+        &self,
+        call: &str,
+        body: &Value,
+    ) -> Result<T, Error> {
         let called = timeout(DEADLINE, self.exchange(call, body)).await;
         let answer = called.map_err(|_| Error::TooSlow)??;
         serde_json::from_slice(&answer).map_err(|error| Error::Strange(error.to_string()))
@@ -273,8 +277,8 @@ fn database(host: &str, project: &str) -> Arc<str> {
 }
 
 #[derive(Deserialize)]
-struct Found {
-    entity: WireEntity,
+pub(super) struct Found {
+    pub(super) entity: WireEntity,
 }
 
 #[cfg(test)]

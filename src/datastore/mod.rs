@@ -1,7 +1,7 @@
 //! Google Cloud Datastore over its REST API, version 1: five calls, and one that asks what the database is.
 //!
 //! The official Rust crate of that name was never published, so this is ours: `wire` has the JSON,
-//! `auth` and `key` the access tokens, `client` the calls, `proof` whether they may be made, `error` what can go wrong. Knows nothing of messages, retries nothing but a
+//! `auth` and `key` the access tokens, `client` the calls, `scan` a query in parts, `proof` whether they may be made, `error` what can go wrong. Knows nothing of messages, retries nothing but a
 //! refused token, and never shows one. Full entities only: neither masks nor conditions work the same everywhere.
 
 mod auth;
@@ -11,11 +11,13 @@ mod error;
 pub(crate) mod fuzz;
 mod key;
 mod proof;
+mod scan;
 mod wire;
 
 pub use client::{Client, MOST_TEXTS, Transaction};
 pub use error::Error;
 pub use proof::{Mode, Proof, own_kind};
+pub use scan::Part;
 pub use wire::{Entity, Property, Value};
 
 use std::path::PathBuf;

@@ -113,10 +113,15 @@ impl Desk {
             let detail = "a page of another site may not ask the ops listener";
             return no("site", StatusCode::FORBIDDEN, detail);
         }
-        // A form on a web page can post to a loopback address, but not as JSON without being asked.
+        // A form on a web page can post to a loopback address, but not in one of these without being asked.
         let kind = header(CONTENT_TYPE).and_then(|value| value.split(';').next());
-        let json = kind.is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"));
-        if !is_question(method) && !json {
+        let is_ours = |kind: &str| {
+            let kinds = ["application/json", "text/csv"];
+            kinds
+                .iter()
+                .any(|one| kind.trim().eq_ignore_ascii_case(one))
+        };
+        if !is_question(method) && !kind.is_some_and(is_ours) {
             let detail = "send changes with \"Content-Type: application/json\"";
             return no("kind", StatusCode::UNSUPPORTED_MEDIA_TYPE, detail);
         }

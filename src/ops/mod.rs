@@ -1,7 +1,7 @@
 //! The ops listener: what an operator sees and can do, for one process.
 //!
 //! Everything but `/healthz` wants `Authorization: Bearer <OPS_TOKEN>` when a token is set, and
-//! nothing is for pages of other sites (`door`). Shows no secret and no whole phone number.
+//! nothing is for pages of other sites (`door`). Shows no secret, and no whole phone number but in `opt_outs`.
 
 mod api;
 mod archived;
@@ -11,6 +11,7 @@ mod follow;
 pub mod health;
 mod holds;
 mod metrics;
+mod opt_outs;
 pub mod problem;
 mod rate;
 mod search;
@@ -165,6 +166,12 @@ pub fn routes(desk: Desk) -> Router {
         .route("/api/holds", get(holds::list))
         .route("/api/holds/{id}/release", post(holds::release))
         .route("/api/holds/{id}/fail", post(holds::let_fail))
+        .route("/api/optouts", get(opt_outs::list))
+        .route("/api/optouts/import", post(opt_outs::import))
+        .route(
+            "/api/optouts/{id}",
+            put(opt_outs::add).delete(opt_outs::lift),
+        )
         .route("/api/messages/{msg_id}", get(search::message))
         .route("/api/search", post(search::search))
         .fallback(async || Problem::not_found("there is no such route"))

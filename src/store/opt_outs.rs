@@ -81,6 +81,14 @@ impl Outbox {
         }
     }
 
+    /// Datastore is owed all of a channel: it is another one than before.
+    pub async fn owe_opt_outs(&self, channel: &ChannelId) -> Result<(), StoreError> {
+        match self {
+            Self::Embedded(store) => store.owe_opt_outs(channel).await,
+            Self::Redis(store) => store.owe_opt_outs(channel).await,
+        }
+    }
+
     /// Puts into the list what a program wrote that kept none.
     pub async fn list_older_opt_outs(&self, channel: &ChannelId) -> Result<(), StoreError> {
         match self {

@@ -96,8 +96,10 @@ impl Trials {
 
     /// Whether there is a message for a trial, and nothing else stands in its way.
     fn can_try(&self, scope: &Scope) -> bool {
-        self.account.held().is_none()
-            && self.outbox.store.is_open(&self.account.id)
+        let (store, account) = (&self.outbox.store, &self.account);
+        account.held().is_none()
+            && store.is_open(&account.id)
+            && !account.opt_outs.holds(store.openings(&account.id))
             && self.is_admitted()
             && self
                 .channels_of(scope)

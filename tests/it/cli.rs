@@ -405,7 +405,7 @@ fn help_names_the_commands_there_are_and_no_others() {
         .filter_map(|line| line.split_whitespace().next())
         .collect();
     let wanted = [
-        "serve", "demo", "sandbox", "check", "health", "config", "trace", "help",
+        "serve", "demo", "sandbox", "check", "health", "config", "optouts", "trace", "help",
     ];
     assert_eq!(names, wanted);
 }

@@ -37,6 +37,7 @@ mod old_ways;
 mod once;
 mod ops;
 mod ops_door;
+mod opt_outs;
 mod owners;
 mod pace;
 mod peer;

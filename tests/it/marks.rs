@@ -11,7 +11,7 @@ const HOLD: &str = "store:default";
 const MARK: &str = "mark-default";
 
 /// A copy of the store of a gateway that does not run; with all that lies in the data directory, or without.
-struct Copy {
+pub(crate) struct Copy {
     files: tempfile::TempDir,
     is_whole: bool,
 }
@@ -24,7 +24,7 @@ fn of_store(dir: &Path, is_whole: bool) -> Vec<PathBuf> {
     paths.filter(is_part).collect()
 }
 
-fn copy(gateway: &Gateway, is_whole: bool) -> Copy {
+pub(crate) fn copy(gateway: &Gateway, is_whole: bool) -> Copy {
     let Some(redis) = gateway.redis() else {
         let files = tempfile::tempdir().unwrap();
         for path in of_store(&gateway.aside(), is_whole) {
@@ -36,7 +36,7 @@ fn copy(gateway: &Gateway, is_whole: bool) -> Copy {
     Copy { files, is_whole }
 }
 
-fn put_back(gateway: &Gateway, copy: &Copy) {
+pub(crate) fn put_back(gateway: &Gateway, copy: &Copy) {
     let Some(redis) = gateway.redis() else {
         let old = of_store(&gateway.aside(), copy.is_whole);
         old.iter()
@@ -66,7 +66,7 @@ fn last_claim(mark: &str) -> String {
     steps.max().unwrap_or_default()
 }
 
-fn stop(gateway: &mut Gateway) {
+pub(crate) fn stop(gateway: &mut Gateway) {
     gateway.process.terminate();
     assert_eq!(
         gateway.process.wait(),

@@ -12,7 +12,7 @@ async fn quiet() -> (Sandbox, Gateway) {
 }
 
 /// A chat message of whoever this is, with what it answers, as Jumper tells it.
-fn says(from: &str, text: &str, answers: Option<&str>) -> Value {
+pub(crate) fn says(from: &str, text: &str, answers: Option<&str>) -> Value {
     let mut data =
         json!({ "message": text, "mobilecountrycode": null, "mobile": from, "agent": null });
     if let Some(id) = answers {

@@ -151,6 +151,7 @@ async fn store(config: &Config) -> Vec<Finding> {
         let mut findings = shared::look(settings).await;
         findings.extend(owner::look(config, settings).await);
         findings.push(restore(config).await);
+        findings.push(opt_outs(config));
         return findings;
     }
     let durable = "embedded store: a message is synced to disk before MoEngage is told success";
@@ -159,6 +160,7 @@ async fn store(config: &Config) -> Vec<Finding> {
         data,
         finding("durability", Mark::Ok, durable),
         restore(config).await,
+        opt_outs(config),
     ]
 }
 
@@ -168,6 +170,20 @@ async fn restore(config: &Config) -> Finding {
     let is_shared = config.store.redis.is_some();
     let words = marks_told(is_shared, is_writable, config.datastore.is_some());
     finding("restore", Mark::Ok, words)
+}
+
+/// What becomes of opt-outs when the store is emptied or left for another.
+fn opt_outs(config: &Config) -> Finding {
+    let words = match config.datastore {
+        Some(_) => {
+            "in the store and in Datastore: an emptied store gets them from there at the next start"
+        }
+        None => {
+            "in the store alone: whoever empties it, or leaves it for another one, loses them; `gateway optouts \
+             export` writes a copy, and `import` takes it in"
+        }
+    };
+    finding("opt-outs", Mark::Ok, words)
 }
 
 fn told(findings: &[Finding]) -> ExitCode {

@@ -27,6 +27,8 @@ pub(in crate::ops) struct AccountFacts {
     pub(in crate::ops) went_back: Option<Token>,
     /// Whether Redis is being told what was sent before it hands out work again.
     pub(in crate::ops) catching_up: bool,
+    /// Whether the opt-outs that Datastore keeps are being read.
+    pub(in crate::ops) reading_opt_outs: bool,
     pub(in crate::ops) no_token: Option<Token>,
     /// The hold of the account itself.
     pub(in crate::ops) held: Option<Held>,
@@ -129,6 +131,7 @@ impl AccountFacts {
             id: account.id.to_string(),
             went_back: account.store_hold().map(Token::of),
             catching_up: !desk.holds.store_is_open(),
+            reading_opt_outs: account.opt_outs.is_holding(),
             no_token: account.held().map(Token::of),
             held: hold
                 .filter(Hold::is_held)

@@ -53,6 +53,7 @@ fn stopped(site: &Site, channel: Option<&ChannelFacts>, account: &AccountFacts) 
         .or_else(|| paused(channel?))
         .or_else(|| went_back(account))
         .or_else(|| catching_up(account))
+        .or_else(|| reading_opt_outs(account))
         .or_else(|| no_token(account))
         .or_else(|| {
             held(
@@ -107,6 +108,17 @@ fn catching_up(account: &AccountFacts) -> Option<Reason> {
         Reason::of(Code::StoreCatchingUp, words).cured(
             "the gateway goes on by itself once each process answered; it waits 15 s for a process that died",
         )
+    })
+}
+
+fn reading_opt_outs(account: &AccountFacts) -> Option<Reason> {
+    account.reading_opt_outs.then(|| {
+        let words = format!(
+            "account {} waits for the opt-outs that Datastore keeps, so that nobody who opted out gets a message",
+            account.id
+        );
+        Reason::of(Code::ReadingOptOuts, words)
+            .cured("the gateway sends once it has read them, and after 30 s in any case")
     })
 }
 

@@ -16,6 +16,8 @@ pub(in crate::ops) enum Code {
     StoreWentBack,
     /// The store was restarted or replaced, and is being told what was sent.
     StoreCatchingUp,
+    /// The opt-outs that Datastore keeps are being read.
+    ReadingOptOuts,
     /// The account has no token that the provider takes.
     NoToken,
     /// The provider answered alike to several messages.
@@ -34,11 +36,12 @@ pub(in crate::ops) enum Code {
 
 impl Code {
     /// Those that an account can have.
-    pub(in crate::ops) const OF_ACCOUNTS: [Self; 9] = [
+    pub(in crate::ops) const OF_ACCOUNTS: [Self; 10] = [
         Self::Draining,
         Self::StoreNotWritable,
         Self::StoreWentBack,
         Self::StoreCatchingUp,
+        Self::ReadingOptOuts,
         Self::NoToken,
         Self::Held,
         Self::CircuitOpen,
@@ -54,6 +57,7 @@ impl Code {
             Self::Paused => "paused",
             Self::StoreWentBack => "store_went_back",
             Self::StoreCatchingUp => "store_catching_up",
+            Self::ReadingOptOuts => "reading_opt_outs",
             Self::NoToken => "no_token",
             Self::Held => "held",
             Self::CircuitOpen => "circuit_open",

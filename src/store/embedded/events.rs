@@ -2,12 +2,12 @@
 //! transaction, so that a receipt and an event can never miss each other.
 
 use super::ledger::Counter;
-use super::opt_out::{self, Name};
+use super::opt_out;
 use super::writer::Txn;
 use super::{Store, alias, callbacks, crowd, damage, damaged, early, evidence, settle, signed};
 use crate::domain::{
     AccountId, BELIEVED, Callback, ChannelId, Incoming, MsgId, OptOut, Phone, Progress, ProviderId,
-    Source, Status, StatusEntry, StatusEvent, UnixMs,
+    Status, StatusEntry, StatusEvent, UnixMs,
 };
 use crate::store::{EventRules, Folded, StoreError, row};
 use rusqlite::{Connection, OptionalExtension, Result, Row};
@@ -229,18 +229,10 @@ pub(super) fn fold(
     folded: &mut Folded,
 ) -> Result<()> {
     // Whatever MoEngage is told: it is about the person, not about this message.
+    let home = (&message.account, &message.channel);
     let opts_out = event.opts_out()
         && match message.recipient {
-            Some(to) => {
-                let home = (&message.account, &message.channel);
-                opt_out::add(
-                    txn,
-                    home,
-                    Name::Number(to),
-                    OptOut::Marketing,
-                    (now, Source::STATUS),
-                )?
-            }
+            Some(to) => opt_out::by_status(txn, home, to, now)?,
             None => false,
         };
     if opts_out {

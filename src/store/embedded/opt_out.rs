@@ -89,6 +89,12 @@ pub(super) fn add(
     Ok(is_new)
 }
 
+/// The same, as the provider says of a message: the person stopped promotions.
+pub(super) fn by_status(txn: &mut Txn<'_>, home: Home<'_>, to: Phone, now: UnixMs) -> Result<bool> {
+    let how = (now, Source::STATUS);
+    add(txn, home, Name::Number(to), OptOut::Marketing, how)
+}
+
 fn all_names<'a>(txn: &mut Txn<'_>, account: &AccountId, name: Name<'a>) -> Result<Vec<Name<'a>>> {
     match name {
         Name::User(_) => Ok(vec![name]),

@@ -86,6 +86,18 @@ impl Store {
         Ok(owed)
     }
 
+    /// Datastore is owed all of a channel.
+    pub async fn owe_opt_outs(&self, channel: &ChannelId) -> std::result::Result<(), StoreError> {
+        let channel = channel.clone();
+        self.write(move |txn| {
+            txn.conn
+                .prepare_cached("UPDATE opt_out SET due = 0 WHERE channel = ?1")?
+                .execute([channel.as_str()])
+                .map(drop)
+        })
+        .await
+    }
+
     /// Datastore has these.
     pub async fn opt_outs_kept(&self, said: Vec<Said>) -> std::result::Result<(), StoreError> {
         self.write(move |txn| owe(txn, &said, None)).await

@@ -119,6 +119,29 @@ impl Store {
         Ok(())
     }
 
+    /// Datastore is owed all of a channel.
+    pub async fn owe_opt_outs(&self, channel: &ChannelId) -> Result<(), StoreError> {
+        let home = self.home(channel)?;
+        let key = |name: &str| format!("{}{name}", home.prefix);
+        for from in (0..).step_by(MOST) {
+            let mut ask = redis::cmd("ZRANGE");
+            ask.arg(key(&format!("ol:{channel}")))
+                .arg(from)
+                .arg(from + MOST - 1);
+            let names: Vec<Text> = self.shared.link.command(&ask).await?;
+            if names.is_empty() {
+                break;
+            }
+            let mut owe = redis::cmd("ZADD");
+            owe.arg(key("od"));
+            for name in &names {
+                owe.arg(0).arg(format!("{channel}|{}", name.as_str()));
+            }
+            let _: u64 = self.shared.link.command(&owe).await?;
+        }
+        Ok(())
+    }
+
     /// Puts into the list what a program wrote that kept none.
     pub async fn list_older_opt_outs(&self, channel: &ChannelId) -> Result<(), StoreError> {
         let home = self.home(channel)?;

@@ -28,7 +28,7 @@ const LOOK_UPS: [&str; 15] = [
 
 /// What else a statement reads: its source, a part of its text, by which index or how, and why that
 /// is not much.
-const OTHERS: [(&str, &str, &str, &str); 58] = [
+const OTHERS: [(&str, &str, &str, &str); 59] = [
     (
         "alias",
         "AND kind = ?2 LIMIT 1",
@@ -52,6 +52,12 @@ const OTHERS: [(&str, &str, &str, &str); 58] = [
         "AND due < ?2 LIMIT",
         "SCAN (subquery-",
         "what the two before it found",
+    ),
+    (
+        "opt_outs",
+        "SET due = 0 WHERE channel = ?1",
+        "PRIMARY KEY (channel=?)",
+        "all of a channel, where Datastore is another one than before",
     ),
     (
         "opt_outs",

@@ -1,0 +1,228 @@
+//! Opt-outs and Datastore. What Datastore keeps comes into the store at each start and each time after the store may
+//! have lost some, before anything is sent; what is said here goes there within seconds. Of two words the later counts.
+
+use super::OptOuts;
+use crate::alert::{self, Code};
+use crate::channel::Account;
+use crate::clock;
+use crate::datastore;
+use crate::domain::{ChannelId, UnixMs};
+use crate::outbox::{Outbox, retry_delay};
+use crate::store::{Entrance, StoreError};
+use serde::{Deserialize, Serialize};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+
+/// How often the store is looked at.
+const EVERY: Duration = Duration::from_secs(1);
+/// The first and the longest pause after a failure.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
+/// Entities of one transaction. Datastore takes 500.
+const MOST: u64 = 200;
+/// How long before the time up to which all is known is read again: clocks differ, and a write takes its time.
+const AGAIN: Duration = Duration::from_secs(600);
+/// How long the last write may take, at the end of a process.
+const LAST: Duration = Duration::from_secs(2);
+
+/// The keeper of one account's opt-outs.
+#[derive(Debug)]
+pub struct OptOutKeeper {
+    /// The account.
+    pub account: Arc<Account>,
+    /// Its channels.
+    pub channels: Vec<ChannelId>,
+    /// Where they are.
+    pub outbox: Outbox,
+    /// Where they are kept too.
+    pub datastore: Option<OptOuts>,
+}
+
+/// Up to when the store has all of a channel that Datastore had. Kept in the store: it goes back with it.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Merged {
+    place: String,
+    at: i64,
+}
+
+/// Why they do not come together.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("{}", .0.told())]
+    Datastore(#[from] datastore::Error),
+}
+
+impl OptOutKeeper {
+    /// Keeps them until `stop`, after a last write.
+    pub async fn keep(self, stop: CancellationToken) {
+        let (mut failures, mut listed, mut most) = (0, None, MOST);
+        loop {
+            let opening = self.outbox.store.openings(&self.account.id);
+            // A store that cannot be used is told elsewhere.
+            if listed != Some(opening) && self.list().await.is_ok() {
+                listed = Some(opening);
+            }
+            let step = self.step(opening, most);
+            let wait = match self.watched(opening, step, &stop).await {
+                None => break,
+                Some(Ok(written)) => {
+                    (failures, most) = (0, (2 * most).min(MOST));
+                    if written { Duration::ZERO } else { EVERY }
+                }
+                Some(Err(error)) => {
+                    failures += 1;
+                    // In case one of them is the cause.
+                    most = (most / 2).max(1);
+                    if failures == 1 {
+                        tracing::warn!(account = %self.account.id, %error,
+                            "opt-outs and Datastore do not come together yet; the gateway tries again by itself");
+                    }
+                    retry_delay(failures, PAUSES.0, PAUSES.1, 1.0)
+                }
+            };
+            tokio::select! {
+                () = sleep(wait) => {}
+                () = stop.cancelled() => break,
+            }
+        }
+        // What cannot be written now is owed at the next start.
+        let _ = timeout(LAST, self.write(MOST)).await;
+    }
+
+    /// Does a step, and tells when sending has waited for it for too long. Nothing when it was cut short.
+    async fn watched<T>(
+        &self,
+        opening: u64,
+        step: impl Future<Output = Result<T, Failure>>,
+        stop: &CancellationToken,
+    ) -> Option<Result<T, Failure>> {
+        let mut step = pin!(step);
+        let Some(until) = self.account.opt_outs.waits_until(opening) else {
+            return tokio::select! {
+                done = step => Some(done),
+                () = stop.cancelled() => None,
+            };
+        };
+        tokio::select! {
+            biased;
+            done = &mut step => {
+                let (is_late, failed) = (until <= Instant::now(), done.as_ref().err());
+                if let (true, Some(error)) = (is_late, failed) {
+                    self.tell(&error.to_string());
+                }
+                return Some(done);
+            }
+            () = stop.cancelled() => return None,
+            () = sleep_until(until) => self.tell("they are not read yet"),
+        }
+        tokio::select! {
+            done = step => Some(done),
+            () = stop.cancelled() => None,
+        }
+    }
+
+    fn tell(&self, why: &str) {
+        let id = &self.account.id;
+        let text = format!(
+            "The store of account {id} does not have the opt-outs that Datastore keeps: {why}. The gateway waited 30 s \
+             and sends again. If the store was emptied or put back, people who opted out may get a message. The gateway \
+             goes on trying. Pause the channels until it says that it has them: POST /api/channels/ID/pause at the ops \
+             listener."
+        );
+        alert::raise(Code::OptOutsNotMerged, &format!("account {id}"), &text);
+    }
+
+    /// Puts into the list what an older program wrote.
+    async fn list(&self) -> Result<(), StoreError> {
+        for channel in &self.channels {
+            self.outbox.store.list_older_opt_outs(channel).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether there may be more to write.
+    async fn step(&self, opening: u64, most: u64) -> Result<bool, Failure> {
+        if self.account.opt_outs.waits_until(opening).is_some() {
+            let mut changed = 0;
+            for channel in &self.channels {
+                changed += self.merge(channel).await?;
+            }
+            self.account.opt_outs.learn(opening);
+            self.account.work.notify_one();
+            alert::over(
+                Code::OptOutsNotMerged,
+                &format!("account {}", self.account.id),
+            );
+            tracing::info!(account = %self.account.id, changed, "the store has the opt-outs that Datastore keeps");
+        }
+        self.write(most).await
+    }
+
+    /// Reads what the store may lack; of how many people that changed what they want.
+    async fn merge(&self, channel: &ChannelId) -> Result<usize, Failure> {
+        let Some(datastore) = &self.datastore else {
+            return Ok(0);
+        };
+        let (store, setting) = (&self.outbox.store, setting(channel));
+        let began = clock::now();
+        let kept = store.load_setting(&setting).await?;
+        let kept = kept.and_then(|text| serde_json::from_str::<Merged>(&text).ok());
+        let since = match kept {
+            Some(merged) if merged.place == datastore.place() => UnixMs(merged.at).minus(AGAIN),
+            Some(_) => {
+                store.owe_opt_outs(channel).await?;
+                UnixMs(0)
+            }
+            None => UnixMs(0),
+        };
+        let (mut changed, mut next) = (0, None::<String>);
+        loop {
+            let part = datastore.read(channel, since, next.as_deref()).await?;
+            let merge = Entrance::Merge;
+            changed += store
+                .take_opt_outs(&self.account.id, merge, part.said)
+                .await?;
+            next = part.next;
+            if next.is_none() {
+                break;
+            }
+        }
+        let merged = Merged {
+            place: datastore.place().to_owned(),
+            at: began.0,
+        };
+        let merged = serde_json::to_string(&merged).unwrap_or_default();
+        store.save_setting(&setting, Some(merged)).await?;
+        Ok(changed)
+    }
+
+    /// Writes what Datastore lacks, once; whether there may be more.
+    async fn write(&self, most: u64) -> Result<bool, Failure> {
+        let Some(datastore) = &self.datastore else {
+            return Ok(false);
+        };
+        let (store, account) = (&self.outbox.store, &self.account.id);
+        let owed = store
+            .owed_opt_outs(account, &self.channels, most, clock::now())
+            .await?;
+        if owed.is_empty() {
+            return Ok(false);
+        }
+        let is_full = owed.len() as u64 == most;
+        let later = datastore.write(&owed).await?;
+        store.opt_outs_kept(account, owed).await?;
+        if !later.is_empty() {
+            store.take_opt_outs(account, Entrance::Merge, later).await?;
+        }
+        Ok(is_full)
+    }
+}
+
+/// The name under which it is kept up to when a channel's opt-outs are known.
+fn setting(channel: &ChannelId) -> String {
+    format!("opt_outs_merged:{channel}")
+}
