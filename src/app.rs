@@ -107,6 +107,11 @@ impl App {
         let ops_stop = ops_listener.stop.clone();
         let serving = http::serve(ops, ops_router, ops_limits(files), ops_stop, OPS_DRAIN);
         ops_listener.hire("ops listener", serving);
+        // Before anything is sent, and as long as the door is open.
+        for one in &parts.accounts {
+            let keeper = parts.opt_out_keeper(one);
+            lease.hire("keeper of opt-outs", keeper.keep(lease.stop.child_token()));
+        }
         start_work(&config, &parts, &crew);
         crew.hire("follower", ops::follow(desk, crew.stop.child_token()));
         keep_lease(&config, &parts, &lease);
@@ -236,8 +241,6 @@ fn start_work(config: &Config, parts: &Parts, crew: &Crew) {
 
 fn start_account(config: &Config, parts: &Parts, one: &AccountParts, crew: &Crew) {
     let stop = || crew.stop.child_token();
-    let opt_outs = parts.opt_out_keeper(one);
-    crew.hire("keeper of opt-outs", opt_outs.keep(stop()));
     let (worker, trials) = parts.worker(one);
     crew.hire("worker", worker.run(stop()));
     crew.hire("trials of holds", trials.run(stop()));

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 /// How often the store is looked at.
@@ -24,8 +24,8 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from
 const MOST: u64 = 200;
 /// How long before the time up to which all is known is read again: clocks differ, and a write takes its time.
 const AGAIN: Duration = Duration::from_secs(600);
-/// How long the last write may take, at the end of a process.
-const LAST: Duration = Duration::from_secs(2);
+/// How long the last writes may take, at the end of a process.
+const LAST: Duration = Duration::from_secs(5);
 
 /// The keeper of one account's opt-outs.
 #[derive(Debug)]
@@ -66,14 +66,23 @@ impl OptOutKeeper {
             if listed != Some(opening) && self.list().await.is_ok() {
                 listed = Some(opening);
             }
-            let step = self.step(opening, most);
-            let wait = match self.watched(opening, step, &stop).await {
-                None => break,
-                Some(Ok(written)) => {
+            let mut step = pin!(self.watched(opening, self.step(opening, most)));
+            let done = tokio::select! {
+                done = &mut step => done,
+                () = stop.cancelled() => {
+                    // What it is writing is hidden from whoever looks next.
+                    let end = Instant::now() + LAST;
+                    let _ = timeout_at(end, step).await;
+                    let _ = timeout_at(end, self.write(MOST)).await;
+                    return;
+                }
+            };
+            let wait = match done {
+                Ok(written) => {
                     (failures, most) = (0, (2 * most).min(MOST));
                     if written { Duration::ZERO } else { EVERY }
                 }
-                Some(Err(error)) => {
+                Err(error) => {
                     failures += 1;
                     // In case one of them is the cause.
                     most = (most / 2).max(1);
@@ -93,19 +102,15 @@ impl OptOutKeeper {
         let _ = timeout(LAST, self.write(MOST)).await;
     }
 
-    /// Does a step, and tells when sending has waited for it for too long. Nothing when it was cut short.
+    /// Does a step, and tells when sending has waited for it for too long.
     async fn watched<T>(
         &self,
         opening: u64,
         step: impl Future<Output = Result<T, Failure>>,
-        stop: &CancellationToken,
-    ) -> Option<Result<T, Failure>> {
+    ) -> Result<T, Failure> {
         let mut step = pin!(step);
         let Some(until) = self.account.opt_outs.waits_until(opening) else {
-            return tokio::select! {
-                done = step => Some(done),
-                () = stop.cancelled() => None,
-            };
+            return step.await;
         };
         tokio::select! {
             biased;
@@ -114,14 +119,12 @@ impl OptOutKeeper {
                 if let (true, Some(error)) = (is_late, failed) {
                     self.tell(&error.to_string());
                 }
-                return Some(done);
+                done
             }
-            () = stop.cancelled() => return None,
-            () = sleep_until(until) => self.tell("they are not read yet"),
-        }
-        tokio::select! {
-            done = step => Some(done),
-            () = stop.cancelled() => None,
+            () = sleep_until(until) => {
+                self.tell("they are not read yet");
+                step.await
+            }
         }
     }
 

@@ -83,6 +83,10 @@ async fn r_60_a_redis_that_is_emptied_while_a_gateway_runs_keeps_no_opt_out_and_
     gateway.accept("first", &number(2)).await;
     gateway.until_sent("first").await;
     said(&gateway, &emulator).await;
+    // A process that heard it would say it again.
+    let gateway = gateway.restart(&sandbox).await;
+    gateway.accept("next", &number(2)).await;
+    gateway.until_sent("next").await;
     redis.cli(&["FLUSHALL"]);
     obeyed(&gateway, &sandbox, "a").await;
     assert_eq!(
