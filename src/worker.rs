@@ -133,9 +133,7 @@ impl Worker {
         if self.account.held().is_some() || self.queued() == 0 {
             return Next::Sleep(LONGEST_SLEEP);
         }
-        let store = &self.outbox.store;
-        let opening = store.openings(&self.account.id);
-        if !store.is_open(&self.account.id) || self.account.opt_outs.holds(opening) {
+        if !self.outbox.store.is_open(&self.account.id) || self.waits_for_opt_outs() {
             return Next::Sleep(NOT_READY);
         }
         let most = match self.breaker.admits() {
@@ -164,6 +162,10 @@ impl Worker {
             // Another call took the slot meanwhile; nobody rings when the next one opens.
             return self.until_open().unwrap_or(Next::Again);
         }
+        // The store may have lost some meanwhile, and be open again.
+        if self.waits_for_opt_outs() {
+            return Next::Sleep(NOT_READY);
+        }
         match self.claim(permits.len()).await {
             Ok(claims) => {
                 self.blind = false;
@@ -179,6 +181,11 @@ impl Worker {
                 Next::Sleep(STORE_PAUSE)
             }
         }
+    }
+
+    fn waits_for_opt_outs(&self) -> bool {
+        let opening = self.outbox.store.openings(&self.account.id);
+        self.account.opt_outs.holds(opening)
     }
 
     fn open_channels(&self) -> impl Iterator<Item = &Arc<Channel>> {

@@ -2,6 +2,7 @@
 //! have lost some, before anything is sent; what is said here goes there within seconds. Of two words the later counts.
 
 use super::OptOuts;
+use super::opt_outs::Kept;
 use crate::alert::{self, Code};
 use crate::channel::Account;
 use crate::clock;
@@ -12,8 +13,9 @@ use crate::store::{Entrance, StoreError};
 use serde::{Deserialize, Serialize};
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
-use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 /// How often the store is looked at.
@@ -22,6 +24,8 @@ const EVERY: Duration = Duration::from_secs(1);
 const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
 /// Entities of one transaction. Datastore takes 500.
 const MOST: u64 = 200;
+/// How often a part is asked for before the reading begins anew.
+const TRIES: u32 = 3;
 /// How long before the time up to which all is known is read again: clocks differ, and a write takes its time.
 const AGAIN: Duration = Duration::from_secs(600);
 /// How long the last writes may take, at the end of a process.
@@ -54,26 +58,26 @@ enum Failure {
     Store(#[from] StoreError),
     #[error("{}", .0.told())]
     Datastore(#[from] datastore::Error),
+    #[error("the store lost what was read meanwhile")]
+    Lost,
 }
 
 impl OptOutKeeper {
     /// Keeps them until `stop`, after a last write.
     pub async fn keep(self, stop: CancellationToken) {
-        let (mut failures, mut listed, mut most) = (0, None, MOST);
+        let (mut failures, mut most) = (0, MOST);
+        // In which opening the list was filled up.
+        let listed = AtomicU64::new(u64::MAX);
         loop {
             let opening = self.outbox.store.openings(&self.account.id);
-            // A store that cannot be used is told elsewhere.
-            if listed != Some(opening) && self.list().await.is_ok() {
-                listed = Some(opening);
-            }
-            let mut step = pin!(self.watched(opening, self.step(opening, most)));
+            let mut step = pin!(self.watched(opening, self.step(opening, &listed, most)));
             let done = tokio::select! {
                 done = &mut step => done,
                 () = stop.cancelled() => {
                     // What it is writing is hidden from whoever looks next.
                     let end = Instant::now() + LAST;
                     let _ = timeout_at(end, step).await;
-                    let _ = timeout_at(end, self.write(MOST)).await;
+                    self.write_all(end).await;
                     return;
                 }
             };
@@ -99,7 +103,11 @@ impl OptOutKeeper {
             }
         }
         // What cannot be written now is owed at the next start.
-        let _ = timeout(LAST, self.write(MOST)).await;
+        self.write_all(Instant::now() + LAST).await;
+    }
+
+    async fn write_all(&self, end: Instant) {
+        while let Ok(Ok(true)) = timeout_at(end, self.write(MOST)).await {}
     }
 
     /// Does a step, and tells when sending has waited for it for too long.
@@ -148,21 +156,33 @@ impl OptOutKeeper {
     }
 
     /// Whether there may be more to write.
-    async fn step(&self, opening: u64, most: u64) -> Result<bool, Failure> {
-        if self.account.opt_outs.waits_until(opening).is_some() {
-            let mut changed = 0;
-            for channel in &self.channels {
-                changed += self.merge(channel).await?;
-            }
-            self.account.opt_outs.learn(opening);
-            self.account.work.notify_one();
-            alert::over(
-                Code::OptOutsNotMerged,
-                &format!("account {}", self.account.id),
-            );
-            tracing::info!(account = %self.account.id, changed, "the store has the opt-outs that Datastore keeps");
+    async fn step(&self, opening: u64, listed: &AtomicU64, most: u64) -> Result<bool, Failure> {
+        let merged = self.merge_all(opening).await;
+        if listed.load(Relaxed) != opening {
+            self.list().await?;
+            listed.store(opening, Relaxed);
         }
-        self.write(most).await
+        // What is said here goes there also where not all can be read.
+        let written = self.write(most).await;
+        merged.and(written)
+    }
+
+    async fn merge_all(&self, opening: u64) -> Result<(), Failure> {
+        if self.account.opt_outs.waits_until(opening).is_none() {
+            return Ok(());
+        }
+        let mut changed = 0;
+        for channel in &self.channels {
+            changed += self.merge(channel).await?;
+        }
+        self.account.opt_outs.learn(opening);
+        self.account.work.notify_one();
+        alert::over(
+            Code::OptOutsNotMerged,
+            &format!("account {}", self.account.id),
+        );
+        tracing::info!(account = %self.account.id, changed, "the store has the opt-outs that Datastore keeps");
+        Ok(())
     }
 
     /// Reads what the store may lack; of how many people that changed what they want.
@@ -182,17 +202,25 @@ impl OptOutKeeper {
             }
             None => UnixMs(0),
         };
+        // Where this is gone at the end, the store lost what was read meanwhile.
+        let begun = format!("opt_outs_merging:{channel}");
+        let token = store
+            .keep_setting(&begun, format!("{:016x}", fastrand::u64(..)))
+            .await?;
         let (mut changed, mut next) = (0, None::<String>);
         loop {
-            let part = datastore.read(channel, since, next.as_deref()).await?;
-            let merge = Entrance::Merge;
-            changed += store
-                .take_opt_outs(&self.account.id, merge, part.said)
+            let part = self
+                .part(datastore, channel, since, next.as_deref())
                 .await?;
+            let taken = store.take_opt_outs(&self.account.id, Entrance::Merge, part.said);
+            changed += taken.await?;
             next = part.next;
             if next.is_none() {
                 break;
             }
+        }
+        if store.load_setting(&begun).await? != Some(token) {
+            return Err(Failure::Lost);
         }
         let merged = Merged {
             place: datastore.place().to_owned(),
@@ -200,7 +228,25 @@ impl OptOutKeeper {
         };
         let merged = serde_json::to_string(&merged).unwrap_or_default();
         store.save_setting(&setting, Some(merged)).await?;
+        store.save_setting(&begun, None).await?;
         Ok(changed)
+    }
+
+    /// A part of what is there. One call that fails does not begin a long list anew.
+    async fn part(
+        &self,
+        datastore: &OptOuts,
+        channel: &ChannelId,
+        since: UnixMs,
+        behind: Option<&str>,
+    ) -> Result<Kept, Failure> {
+        for tries in 1..TRIES {
+            match datastore.read(channel, since, behind).await {
+                Err(error) if error.is_worth_retrying() => sleep(PAUSES.0 * tries).await,
+                read => return Ok(read?),
+            }
+        }
+        Ok(datastore.read(channel, since, behind).await?)
     }
 
     /// Writes what Datastore lacks, once; whether there may be more.
@@ -217,10 +263,11 @@ impl OptOutKeeper {
         }
         let is_full = owed.len() as u64 == most;
         let later = datastore.write(&owed).await?;
-        store.opt_outs_kept(account, owed).await?;
         if !later.is_empty() {
-            store.take_opt_outs(account, Entrance::Merge, later).await?;
+            let merge = Entrance::Merge;
+            store.take_opt_outs(account, merge, later).await?;
         }
+        store.opt_outs_kept(account, owed).await?;
         Ok(is_full)
     }
 }

@@ -189,32 +189,16 @@ impl Desk {
         found.ok_or_else(|| Problem::not_found(format!("there is no channel {id:?}")))
     }
 
-    /// Takes what was said of people, under all that they are called; for how many of them it changed something.
+    /// Takes what was said of people; for how many entries it changed something.
     async fn take(
         &self,
         channel: &Channel,
         entrance: Entrance,
         said: Vec<Said>,
     ) -> Result<usize, StoreError> {
-        let (store, account) = (&self.shared.outbox.store, &channel.account.id);
-        let mut changed = 0;
-        for one in said {
-            let names = match &one.name {
-                OptOutName::Number(number) => {
-                    let numbers = store.numbers_of(account, *number).await?;
-                    numbers.into_iter().map(OptOutName::Number).collect()
-                }
-                OptOutName::User(_) => vec![one.name.clone()],
-            };
-            let under = |name| Said {
-                name,
-                ..one.clone()
-            };
-            let all = names.into_iter().map(under).collect();
-            let taken = store.take_opt_outs(account, entrance, all).await?;
-            changed += usize::from(taken > 0);
-        }
-        Ok(changed)
+        let store = &self.shared.outbox.store;
+        let account = &channel.account.id;
+        store.take_opt_outs(account, entrance, said).await
     }
 }
 

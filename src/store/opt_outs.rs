@@ -42,7 +42,8 @@ impl Outbox {
         }
     }
 
-    /// Takes what was said, each under the name that it has; answers for whom that changed whether they are opted out.
+    /// Takes what was said, under all that each person is called; answers for how many entries that changed whether
+    /// somebody is opted out.
     pub async fn take_opt_outs(
         &self,
         account: &AccountId,

@@ -81,6 +81,8 @@ fn row(
     let [channel, number, scope, since, source] =
         columns.map(|at| at.and_then(|at| record.get(at)).unwrap_or_default());
     let at = match since {
+        // An older program kept no time: any word that has one is later.
+        "" if source == Source::UNKNOWN => UnixMs(0),
         "" => now,
         since => {
             let read = since.parse::<jiff::Timestamp>();
@@ -89,6 +91,9 @@ fn row(
             UnixMs(at.as_millisecond())
         }
     };
+    if at.0 < 0 {
+        return Err("\"since\" is before 1970");
+    }
     if is_to_come(at, now) {
         return Err("\"since\" is still to come");
     }
@@ -155,6 +160,10 @@ mod tests {
             (
                 "default,12025550143,all,2061-01-01T00:00:00Z,",
                 "still to come",
+            ),
+            (
+                "default,12025550143,all,1969-12-31T00:00:00Z,",
+                "before 1970",
             ),
             ("default,12025550143,all,,=1+1", "word"),
             ("default,12025550143", "columns"),

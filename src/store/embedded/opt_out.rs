@@ -72,7 +72,10 @@ pub(super) fn add(
     let mut insert = txn.conn.prepare_cached(
         "INSERT INTO opt_out (account, channel, phone, scope, at, is_out, source, due)
          VALUES (?1, ?2, ?3, ?4, ?5, 1, ?6, 0)
-         ON CONFLICT DO UPDATE SET is_out = 1, at = max(?5, at + 1), source = ?6, due = 0 WHERE is_out = 0",
+         ON CONFLICT DO UPDATE SET is_out = 1, at = max(?5, at + 1), source = ?6, due = 0",
+    )?;
+    let mut is_out = txn.conn.prepare_cached(
+        "SELECT 1 FROM opt_out WHERE channel = ?1 AND phone = ?2 AND scope = ?3 AND is_out <> 0",
     )?;
     let mut is_new = false;
     for name in names {
@@ -84,7 +87,8 @@ pub(super) fn add(
             now.0,
             source,
         );
-        is_new |= insert.execute(row)? > 0;
+        is_new |= !is_out.exists((row.1, row.2, row.3))?;
+        insert.execute(row)?;
     }
     Ok(is_new)
 }

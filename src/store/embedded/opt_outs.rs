@@ -1,7 +1,7 @@
 //! The list of who opted out: shown, put together with another, and owed to Datastore.
 
 use super::writer::Txn;
-use super::{Store, damage, opt_out, settle, signed};
+use super::{Store, alias, damage, opt_out, settle, signed};
 use crate::domain::{AccountId, ChannelId, OptOut, OptOutName, Said, Source, UnixMs, UserId};
 use crate::store::opt_outs::HIDDEN;
 use crate::store::{Entrance, Page, StoreError};
@@ -46,7 +46,7 @@ impl Store {
         self.write(move |txn| {
             let mut changed = 0;
             for one in &said {
-                changed += usize::from(take(txn, &account, entrance, one)?);
+                changed += usize::from(take_all(txn, &account, entrance, one)?);
             }
             Ok(changed)
         })
@@ -122,6 +122,37 @@ fn owe(txn: &Txn<'_>, said: &[Said], due: Option<i64>) -> Result<()> {
     Ok(())
 }
 
+/// The same under all that the person is called. A user id of which the number is known is of no use any more.
+fn take_all(
+    txn: &mut Txn<'_>,
+    account: &AccountId,
+    entrance: Entrance,
+    said: &Said,
+) -> Result<bool> {
+    let number = match &said.name {
+        OptOutName::Number(number) => Some(*number),
+        OptOutName::User(user) => alias::dialled(txn.conn, account, alias::USER, &user.as_str())?,
+    };
+    let Some(number) = number else {
+        return take(txn, account, entrance, said);
+    };
+    let mut changed = false;
+    for number in alias::numbers(txn, account, number)? {
+        let name = OptOutName::Number(number);
+        // Of a name that Datastore does not have, it is owed it.
+        let entrance = match entrance {
+            Entrance::Merge if name != said.name => Entrance::Import,
+            entrance => entrance,
+        };
+        let said = Said {
+            name,
+            ..said.clone()
+        };
+        changed |= take(txn, account, entrance, &said)?;
+    }
+    Ok(changed)
+}
+
 /// Whether it changed what the person wants.
 fn take(txn: &Txn<'_>, account: &AccountId, entrance: Entrance, said: &Said) -> Result<bool> {
     let key = (
@@ -140,7 +171,6 @@ fn take(txn: &Txn<'_>, account: &AccountId, entrance: Entrance, said: &Said) -> 
         .optional()?;
     let differs = kept.map_or(said.is_out, |(is_out, _)| is_out != said.is_out);
     let at = match (entrance, kept) {
-        (Entrance::Now, Some(_)) if !differs => return Ok(false),
         (Entrance::Now, Some((_, at))) => said.at.max(UnixMs(at.0 + 1)),
         (_, Some(kept)) if !said.prevails(kept) => {
             if entrance == Entrance::Merge && (differs || kept.1 != said.at) {

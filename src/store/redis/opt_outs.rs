@@ -218,7 +218,7 @@ mod tests {
             "SADD gw:{acc}:oo:a 12025550001 12025550002 nobody",
             "SADD gw:{acc}:om:a US.77",
             "ZADD gw:{acc}:ol:a 0 oo:12025550002",
-            "HSET gw:{acc}:os:a oo:12025550002 1900000000000|reply",
+            "HSET gw:{acc}:os:a oo:12025550002 1900000000000|reply|1",
         ] {
             server.say(command).await;
         }
@@ -245,5 +245,48 @@ mod tests {
         );
         let owed = store.owed_opt_outs(&account, 9, UnixMs(1)).await.unwrap();
         assert_eq!(owed.len(), 2, "the third is not known to be owed");
+    }
+
+    /// It changes what decides, and not the list.
+    #[tokio::test]
+    async fn r_60_what_an_older_program_says_later_counts() {
+        let server = RedisServer::start();
+        let channel = ChannelId::parse("a").unwrap();
+        let account = AccountId::parse("acc").unwrap();
+        let store = Store::open(
+            server.link(),
+            vec![(channel.clone(), account.clone())],
+            true,
+        );
+        let said = |number: &str, is_out| Said {
+            channel: channel.clone(),
+            name: OptOutName::parse(number).unwrap(),
+            scope: OptOut::All,
+            is_out,
+            at: UnixMs(1_900_000_000_000),
+            source: Source::kept(Source::REPLY),
+        };
+        let both = vec![said("12025550001", true), said("12025550002", false)];
+        let taken = store.take_opt_outs(&account, Entrance::Import, both.clone());
+        assert_eq!(taken.await.unwrap(), 1);
+        let owed = store.owed_opt_outs(&account, 9, UnixMs(1)).await.unwrap();
+        store.opt_outs_kept(&account, owed).await.unwrap();
+        server.say("SREM gw:{acc}:oo:a 12025550001").await;
+        server.say("SADD gw:{acc}:oo:a 12025550002").await;
+        // Datastore still says what was said before.
+        let taken = store.take_opt_outs(&account, Entrance::Merge, both);
+        assert_eq!(taken.await.unwrap(), 0);
+        let owed = store.owed_opt_outs(&account, 9, UnixMs(2)).await.unwrap();
+        let mut owed: Vec<_> = owed
+            .into_iter()
+            .map(|one| (one.name.text(), one.is_out, one.at.0))
+            .collect();
+        owed.sort();
+        let later = 1_900_000_000_001;
+        let expected = [("12025550001", false, later), ("12025550002", true, later)];
+        assert_eq!(
+            owed,
+            expected.map(|(name, is_out, at)| (name.to_owned(), is_out, at))
+        );
     }
 }

@@ -11,6 +11,8 @@ stories! {
     r_60_an_operator_s_word_counts_whatever_the_clock_says,
     r_60_what_was_said_is_owed_to_datastore_until_it_has_it,
     r_60_a_user_id_that_became_a_number_is_of_no_use_any_more,
+    r_60_what_was_said_elsewhere_counts_for_all_that_a_person_is_called,
+    r_60_a_stop_that_is_written_again_is_later_than_a_start_before,
 }
 
 /// What a person wants, of all messages.
@@ -81,7 +83,7 @@ async fn r_60_the_list_says_who_is_out_since_when_and_how(new: NewWorld) {
     let mut list = world.list().await;
     list.sort();
     let expected = [
-        (digits(1), OptOut::All, at(1), "reply".to_owned()),
+        (digits(1), OptOut::All, at(90), "reply".to_owned()),
         (digits(2), OptOut::Marketing, at(2), "status".to_owned()),
     ];
     assert_eq!(list, expected);
@@ -163,17 +165,17 @@ async fn r_60_an_operator_s_word_counts_whatever_the_clock_says(new: NewWorld) {
     world.writes("STOP", 1, 100).await;
     let now = Entrance::Now;
     assert_eq!(world.take_said(now, &[said(1, true, 200)]).await, 0);
-    assert_eq!(world.list().await[0].2, at(100), "it says nothing new");
+    assert_eq!(world.list().await[0].2, at(200), "it is said again");
     assert_eq!(world.take_said(now, &[said(1, false, 50)]).await, 1);
     assert!(!world.refuses(1, 101).await);
     assert_eq!(world.take_said(now, &[said(1, true, 20)]).await, 1);
     assert_eq!(
         world.list().await[0].2,
-        at(100).plus(Duration::from_millis(2))
+        at(200).plus(Duration::from_millis(2))
     );
     // So does a person's.
     world.writes("START", 1, 30).await;
-    let before = [said(1, true, 100)];
+    let before = [said(1, true, 200)];
     assert_eq!(world.take_said(Entrance::Merge, &before).await, 0);
     assert!(!world.refuses(1, 102).await);
     world.check().await;
@@ -228,5 +230,53 @@ async fn r_60_a_user_id_that_became_a_number_is_of_no_use_any_more(new: NewWorld
     assert!(!of_user.is_out, "else it would count again after a START");
     let of_number = owed.iter().find(|one| one.name.text() != "US.77").unwrap();
     assert_eq!((of_number.is_out, of_number.at), (true, at(1)));
+    world.check().await;
+}
+
+async fn r_60_what_was_said_elsewhere_counts_for_all_that_a_person_is_called(new: NewWorld) {
+    let world = new();
+    world.sent("m1", 1, "P1", 0).await;
+    // A status names another number and a user id of the same person.
+    let mut delivered = event("P1", Status::Delivered, Some(7));
+    if let Incoming::Status(event) = &mut delivered {
+        event.user = crate::domain::UserId::parse("US.77");
+    }
+    world.events(vec![delivered], 1).await;
+    let rest = world.owed(2).await;
+    world.kept(rest).await;
+    let under = |name: &str, is_out, seconds| Said {
+        name: OptOutName::parse(name).unwrap(),
+        ..said(1, is_out, seconds)
+    };
+    for (n, name) in [(10, phone(7).digits()), (20, "US.77".to_owned())] {
+        let stop = [under(&name, true, n)];
+        assert_eq!(world.take_said(Entrance::Merge, &stop).await, 1, "{name}");
+        assert!(world.refuses(1, n + 1).await && world.refuses(7, n + 1).await);
+        // Datastore has it under one name only.
+        let owed = world.owed(n + 1).await;
+        let names: Vec<String> = owed.iter().map(|one| one.name.text()).collect();
+        assert!(
+            names.contains(&phone(1).digits()) && !names.contains(&name),
+            "{names:?}"
+        );
+        world.kept(owed).await;
+        let start = [under(&name, false, n + 2)];
+        assert_eq!(world.take_said(Entrance::Import, &start).await, 1);
+        assert!(!world.refuses(1, n + 3).await && !world.refuses(7, n + 3).await);
+        let owed = world.owed(n + 4).await;
+        world.kept(owed).await;
+    }
+    world.check().await;
+}
+
+async fn r_60_a_stop_that_is_written_again_is_later_than_a_start_before(new: NewWorld) {
+    let world = new();
+    world.writes("STOP", 1, 1).await;
+    world.writes("STOP", 1, 100).await;
+    let lifted_elsewhere = [said(1, false, 50)];
+    assert_eq!(world.take_said(Entrance::Merge, &lifted_elsewhere).await, 0);
+    assert!(world.refuses(1, 101).await);
+    let owed = world.owed(102).await;
+    assert_eq!(owed[0].at, at(100));
     world.check().await;
 }

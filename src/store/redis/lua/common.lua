@@ -19,7 +19,7 @@
 --   oe:CHANNEL          the last 1000 events that are not relayed, by when
 --   oo:CHANNEL          opted out of all messages  om:CHANNEL  of promotions
 --   ol:CHANNEL          who ever opted out or in, as oo:NAME or om:NAME, in the order of these texts
---   os:CHANNEL          hash: the same -> when|how they said it last
+--   os:CHANNEL          hash: the same -> when|how|what (1: none) they said last; an older program does not write it
 --   od                  the same behind CHANNEL|, which Datastore does not have, by when it is to be told
 --   rs                  replies seen, by when
 --   al                  what else people are called (DESIGN section 13): the canonical other number, or the user
@@ -150,33 +150,34 @@ end
 -- A number as text: `..` would round it, and Redis takes longer for what is no text.
 local function whole(n) return string.format('%d', n) end
 
--- When something was last said under a name (oo:NAME, om:NAME), and how; nothing where that is not known.
+-- When something was last said under a name (oo:NAME, om:NAME), how, and what (1: wants none, 0); nothing where that
+-- is not known.
 local function said_at(channel, name)
   local value = call('HGET', P .. 'os:' .. channel, name)
-  local at, how = string.match(value or '', '^(%d+)|([%w._-]+)$')
-  return tonumber(at), how
+  local at, how, out = string.match(value or '', '^(%d+)|([%w._-]+)|([01])$')
+  return tonumber(at), how, out
 end
 
 -- Keeps what was said, which Datastore does not have.
-local function keep_said(channel, name, at, how)
-  call('HSET', P .. 'os:' .. channel, name, whole(at) .. '|' .. how)
+local function keep_said(channel, name, out, at, how)
+  call('HSET', P .. 'os:' .. channel, name, whole(at) .. '|' .. how .. '|' .. out)
   call('ZADD', P .. 'ol:' .. channel, 0, name)
   call('ZADD', P .. 'od', 0, channel .. '|' .. name)
 end
 
 -- The same. What is said later is later, whatever the clock says.
-local function say(channel, name, at, how)
-  keep_said(channel, name, math.max(tonumber(at), (said_at(channel, name) or -1) + 1), how)
+local function say(channel, name, out, at, how)
+  keep_said(channel, name, out, math.max(tonumber(at), (said_at(channel, name) or -1) + 1), how)
 end
 
--- A person opts out, by their numbers or by a user id. Answers how many of them are new there.
-local function opt_out(scope, channel, names, at, how)
-  local new = 0
+-- A person opts out, by their numbers or by a user id. Answers how many of them are new there; `again` says it also
+-- of who is out already.
+local function opt_out(scope, channel, names, at, how, again)
+  local new, done = 0, {}
   for _, name in ipairs(names) do
-    if call('SADD', P .. scope .. ':' .. channel, name) == 1 then
-      new = new + 1
-      say(channel, scope .. ':' .. name, at, how)
-    end
+    local added = call('SADD', P .. scope .. ':' .. channel, name)
+    if not done[name] and (again or added == 1) then say(channel, scope .. ':' .. name, '1', at, how) end
+    new, done[name] = new + added, true
   end
   if new > 0 then call('SADD', P .. 'channels', channel) end
   return new
@@ -191,7 +192,7 @@ local function copy_opt_outs(from, names, ask)
         if call(ask, P .. scope .. ':' .. channel, name) == 1 then
           local at, how = said_at(channel, scope .. ':' .. name)
           opt_out(scope, channel, names, at or 0, how or 'unknown')
-          if ask == 'SREM' then say(channel, scope .. ':' .. name, at or 0, how or 'unknown') end
+          if ask == 'SREM' then say(channel, scope .. ':' .. name, '0', at or 0, how or 'unknown') end
         end
       end
     end
@@ -521,7 +522,7 @@ local function fold(id, status, at, failure, text, now)
   local after = STATUS[status] and tonumber(string.sub(FOLDS, at_fold, at_fold))
   if not (m[1] and m[2] and after) then return damaged(key_m(id)) end
   -- Whatever MoEngage is told: it is about the person, not about this message.
-  local out = m[4] and opts_out(failure) and opt_out('om', m[1], all_numbers(m[4]), now, 'status') > 0
+  local out = m[4] and opts_out(failure) and opt_out('om', m[1], all_numbers(m[4]), now, 'status', true) > 0
   if out then folded.om = folded.om + 1 end
   if after == 0 then
     folded.superseded = folded.superseded + 1

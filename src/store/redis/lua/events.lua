@@ -150,12 +150,12 @@ end
 -- What a word asks for. START does not undo a stop of promotions, which the person made at WhatsApp itself. It is
 -- kept also where nobody is opted out here: they may be where this is put together with another store.
 local function obey(keyword, channel, names)
-  if keyword ~= 'start' then return opt_out(keyword, channel, names, now, 'reply') end
+  if keyword ~= 'start' then return opt_out(keyword, channel, names, now, 'reply', true) end
   call('SREM', P .. 'oo:' .. channel, unpack(names))
   call('SADD', P .. 'channels', channel)
   local done = {}
   for _, name in ipairs(names) do
-    if not done[name] then say(channel, 'oo:' .. name, now, 'reply') end
+    if not done[name] then say(channel, 'oo:' .. name, '0', now, 'reply') end
     done[name] = true
   end
 end
