@@ -1,6 +1,8 @@
 //! Redis goes back to an older state (a copy is put back, the end of its file is lost, a replica that lagged takes
 //! over) while the processes that sent live: nobody gets anything twice, and nothing is lost.
 
+mod quoted;
+
 use super::on_redis::{OnRedis, pair};
 use super::*;
 

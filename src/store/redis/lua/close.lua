@@ -8,6 +8,7 @@ if waiting ~= '0' then
   call('HSET', roll, 'stage', 'held', 'held', whole(redis_ms()), 'waiting', waiting)
 else
   call('SET', P .. 'gate', run)
+  call('SET', P .. 'lately', 1, 'PX', LATELY)
   call('DEL', roll)
 end
 return 1

@@ -35,6 +35,7 @@
 --   att:REPLICA         hash: message -> claim     ct:REPLICA  hash: callback -> claim|lane|channel
 --   dirty               messages whose record is to be written elsewhere, by due
 --   gate                the server (`run_id`) that hands out work; roll: and a server while the roll is called
+--   lately              a roll call was over a moment ago
 --   did                 hash: replica -> the step of its last claim, * the same of anybody; n: and a replica -> its
 --                       last renewal
 --   roll                hash: run, began; waiting, cut, last: how many waited then, the last number, the last claim;
@@ -429,6 +430,14 @@ local function order_now()
   return step_number
 end
 
+-- What is not relayed, the last of it. Answers how many went for it.
+local function keep_for_people(channel, kind, raw, now)
+  local key = P .. 'oe:' .. channel
+  call('ZADD', key, now, next_of('cseq') .. '|' .. kind .. '|' .. raw)
+  call('SADD', P .. 'channels', channel)
+  return call('ZREMRANGEBYRANK', key, 0, -1 - MOST_OTHERS)
+end
+
 -- A callback whose row is gone or damaged does not say whose it is, so nobody calls the next one when it
 -- ends: what comes behind it does.
 local function pass_damaged(waiting, order, ready, now)
@@ -449,6 +458,40 @@ local function enqueue(channel, lane, order, id, row, now)
   if waiting == 1 then call('ZADD', ready, now, cid) else pass_damaged(line, order, ready, now) end
   count(channel, 'callbacks_waiting', 1)
   ring(channel)
+end
+
+-- A callback is over: the one behind it is ready.
+local function leave_line(cid, lane, channel, order, now)
+  count(channel, 'callbacks_waiting', -1)
+  -- One that is damaged does not stand where it says.
+  local line = P .. 'co:' .. lane .. ':' .. channel .. ':' .. order
+  local head = call('LREM', line, 1, cid) > 0 and call('LINDEX', line, 0)
+  if head then call('ZADD', P .. 'cr:' .. lane .. ':' .. channel, now, head) end
+end
+
+-- A reply as a callback; `quote` is empty, or what `quoting` says.
+local function reply_row(at, msg_id, person, waba, text, payload, quote)
+  return '{"v":' .. CALLBACK_VERSION .. ',"at":' .. at .. quote
+    .. (msg_id and ',"msg_id":' .. cjson.encode(msg_id) or '')
+    .. ',"inbound":{"from":' .. person .. ',"waba":' .. cjson.encode(waba)
+    .. ',"text":' .. text .. ',"payload":' .. payload .. '}}'
+end
+
+-- It names a message that may be put back; `unasked`: it is told only then.
+local function quoting(provider_id, unasked)
+  return ',"quoted":' .. cjson.encode(provider_id) .. (unasked and ',"unasked":true' or '')
+end
+
+-- The payload of the button whose label was tapped, as JSON.
+local function tapped(id, text)
+  local key = P .. 't:' .. id
+  local taps = text_at(key)
+  for _, tap in ipairs(taps and decoded(key, taps) or {}) do
+    if type(tap) == 'table' and tap[1] == text and type(tap[2]) == 'string' then
+      return cjson.encode(tap[2])
+    end
+  end
+  return 'null'
 end
 
 -- `failure` is null or [code, reason], as JSON.
@@ -691,6 +734,8 @@ local function weigh(to, now)
   match_early(id, found, now)
 end
 
+-- How long after a roll call somebody may still say how what they put back has ended (ms).
+local LATELY = 10000
 -- Which server this is, new at each of its starts; nothing where it does not permit to ask.
 local function run_id()
   local told = redis.pcall('INFO', 'server')
@@ -701,6 +746,14 @@ end
 local function is_open()
   local gate = call('GET', P .. 'gate')
   return not gate or gate == run_id()
+end
+
+-- Whether somebody may still put back what this server forgot: the ends of what they sent follow their answers.
+local function is_being_put_back()
+  local here = run_id()
+  if call('GET', P .. 'gate') == here then return call('EXISTS', P .. 'lately') == 1 end
+  local roll = call('HMGET', P .. 'roll', 'run', 'held')
+  return not (roll[1] == here and roll[2]) or redis_ms() - tonumber(roll[2]) < LATELY
 end
 
 -- Whether it came as far as a process saw it come: with its own claims, and with anybody's.

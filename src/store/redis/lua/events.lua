@@ -10,10 +10,7 @@ local channel, now, since, relay_unmatched, own, early, vouched
 local crowded_out, replies
 
 local function keep_other(kind, raw)
-  local key = P .. 'oe:' .. channel
-  call('ZADD', key, now, next_of('cseq') .. '|' .. kind .. '|' .. raw)
-  crowded_out = crowded_out + call('ZREMRANGEBYRANK', key, 0, -1 - MOST_OTHERS)
-  call('SADD', P .. 'channels', channel)
+  crowded_out = crowded_out + keep_for_people(channel, kind, raw, now)
 end
 
 -- What matches nothing is kept within bounds: anybody who may post can make it up. Two go for one that
@@ -71,18 +68,6 @@ local function take_status(provider_id, status, at, to, failure, text, user)
     weigh(to, now)
   end
   return 1
-end
-
--- The payload of the button whose label was tapped, as JSON.
-local function tapped(id, text)
-  local key = P .. 't:' .. id
-  local taps = text_at(key)
-  for _, tap in ipairs(taps and decoded(key, taps) or {}) do
-    if type(tap) == 'table' and tap[1] == text and type(tap[2]) == 'string' then
-      return cjson.encode(tap[2])
-    end
-  end
-  return 'null'
 end
 
 -- The message of a person in doubt that has a button of this label: its id is not known yet, as a tap
@@ -222,17 +207,18 @@ local function take_reply(name, life, from, shown, context, text, text_json, at,
     replies.repeated = replies.repeated + 1
     return
   end
+  -- Until all is put back that this server may have forgotten, what it names may be known (take_callbacks.lua).
+  local quote = context ~= '' and not quoted and is_being_put_back() and context
+  local unasked = not id and keyword == '' and relay_unmatched ~= '1'
   -- Of one who is named by an unknown user id only, a message of ours would say whose it is.
-  if person == '' or not id and keyword == '' and relay_unmatched ~= '1' then
+  if person == '' or unasked and not quote then
     replies.unmatched = replies.unmatched + 1
     keep_other('unmatched_reply', text)
     return call('ZADD', P .. 'rs', now, name)
   end
   if id then note(id, now, 'reply', shown, HISTORY_LIMIT) end
-  local row = '{"v":' .. CALLBACK_VERSION .. ',"at":' .. believed(id, at, accepted, early, now)
-    .. (msg_id and ',"msg_id":' .. cjson.encode(msg_id) or '')
-    .. ',"inbound":{"from":' .. person .. ',"waba":' .. cjson.encode(waba)
-    .. ',"text":' .. text_json .. ',"payload":' .. payload .. '}}'
+  local row = reply_row(believed(id, at, accepted, early, now), msg_id, person, waba, text_json, payload,
+    quote and quoting(quote, unasked) or '')
   enqueue(home, 1, key_of(person), id or '', row, now)
   replies.told = replies.told + 1
   -- Last: what failed in its middle is to be done again.

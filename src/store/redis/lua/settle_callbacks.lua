@@ -44,11 +44,7 @@ local function settle(cid, claim, finish, word)
     count(channel, 'dead_letters', 1)
     if id ~= '' then note(id, now, 'dead_letter', told, HISTORY_LIMIT) end
   end
-  count(channel, 'callbacks_waiting', -1)
-  local waiting = P .. 'co:' .. lane .. ':' .. channel .. ':' .. order
-  -- One that is damaged does not stand where it says.
-  local head = call('LREM', waiting, 1, cid) > 0 and call('LINDEX', waiting, 0)
-  if head then call('ZADD', ready, now, head) end
+  leave_line(cid, lane, channel, order, now)
 end
 
 for at = 5, #ARGV, 4 do settle(unpack(ARGV, at, at + 3)) end
