@@ -136,6 +136,7 @@ struct Home {
 #[derive(Debug, Default)]
 struct Gathers {
     accepts: Gather,
+    settles: Gather,
     events: Gather,
 }
 

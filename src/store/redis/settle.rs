@@ -1,7 +1,9 @@
-//! Write C: the end of an attempt, with everything that hangs on it, in one script.
+//! Write C: the end of an attempt, with everything that hangs on it, in one script, together with others that end at
+//! that moment.
 
 use super::claim::unreadable;
 use super::events::{Fold, add};
+use super::gather::{Part, Which};
 use super::{Call, Store};
 use crate::domain::state::Step;
 use crate::domain::{ChannelId, UnixMs};
@@ -48,39 +50,16 @@ impl Store {
         memory.ended((claim, handle), || {
             (settlement.clone(), answer.clone(), now)
         });
-        let mut call = Call::new(&self.shared.scripts.settle, home)
+        let part = Part::default()
             .arg(self.replica())
-            .arg(claim)
+            .number(claim)
             .arg(channel.as_str())
-            .arg(memory.number(&home.account, handle))
-            .arg(now.0)
+            .number(memory.number(&home.account, handle))
+            .number(now.0)
             .arg(answer);
-        match &settlement {
-            Settlement::Accepted { receipt, taps } => {
-                call.push(Step::Receipt.as_str());
-                call.push(receipt.provider_id.as_str());
-                call.push(receipt.conversation.as_deref().unwrap_or_default());
-                call.push(write_taps(taps)?);
-            }
-            Settlement::Retry { due, aside, proof } => {
-                call.push(Step::Retry.as_str());
-                call.push(due.0);
-                call.push(proof.number());
-                call.push(u8::from(*aside));
-            }
-            Settlement::Failed { refusal, proof } => {
-                call.push(Step::Fail.as_str());
-                call.push(row::write_refusal(refusal));
-                call.push(refusal.to_string());
-                call.push(proof.number());
-            }
-            Settlement::Unknown { until, taps } => {
-                call.push(Step::Lose.as_str());
-                call.push(until.0);
-                call.push(write_taps(taps)?);
-            }
-        }
-        let fold: Fold = self.run(&call).await?;
+        let part = with_end(part, &settlement)?;
+        let which: Which = |store, home| (&home.gathers.settles, &store.shared.scripts.settle);
+        let fold: Fold = self.gather(which, home, part).await?;
         memory.stored((claim, handle), home.standing.next_renewal());
         let mut folded = Folded::default();
         add(&mut folded, fold);
@@ -98,6 +77,31 @@ impl Store {
         });
         Ok(folded)
     }
+}
+
+/// The step, and what it wants to know.
+fn with_end(part: Part, settlement: &Settlement) -> Result<Part, StoreError> {
+    Ok(match settlement {
+        Settlement::Accepted { receipt, taps } => part
+            .arg(Step::Receipt.as_str())
+            .arg(receipt.provider_id.as_str())
+            .arg(receipt.conversation.as_deref().unwrap_or_default())
+            .arg(write_taps(taps)?),
+        Settlement::Retry { due, aside, proof } => part
+            .arg(Step::Retry.as_str())
+            .number(due.0)
+            .number(proof.number())
+            .number(u8::from(*aside)),
+        Settlement::Failed { refusal, proof } => part
+            .arg(Step::Fail.as_str())
+            .arg(row::write_refusal(refusal))
+            .arg(refusal.to_string())
+            .number(proof.number()),
+        Settlement::Unknown { until, taps } => part
+            .arg(Step::Lose.as_str())
+            .number(until.0)
+            .arg(write_taps(taps)?),
+    })
 }
 
 /// Labels and payloads; nothing when there are none.

@@ -40,13 +40,13 @@ local function no_marketing(channel, to)
   return to and stopped_by_some[channel] and opted_out('om', channel, to) and 1 or 0
 end
 
-local function begin(id, channel, m, row, aside)
+local function begin(id, channel, m, row, aside, text)
   local attempt = number(id, m[4], 0) + 1
   call('HSET', key_m(id), 's', claimed, 'n', attempt, 'ta', order_now(),
     'ow', replica .. ':' .. claim)
   call('HSET', P .. 'att:' .. replica, id, claim)
   if m[2] then call('SADD', P .. 'x:' .. m[2], id) end
-  note(id, now, 'attempt', tostring(attempt), HISTORY_LIMIT)
+  note(id, now, 'attempt', tostring(attempt), HISTORY_LIMIT, text ~= '' and text)
   taken[#taken + 1] = { id, channel, m[1], m[2], m[3], attempt, row, aside, no_marketing(channel, m[2]) }
   return 1
 end
@@ -76,7 +76,9 @@ local function take(channel, ages, ids, aside)
       -- In no state: nobody knows whether it was sent, so it has no row.
       local text = m[5] == state and text_at(P .. 'd:' .. id) or ''
       local row = string.match(text, '^[^\n]*')
-      if not left_for_a_newer(id, channel, m[3], row, aside == 1) then got = got + begin(id, channel, m, row, aside) end
+      if not left_for_a_newer(id, channel, m[3], row, aside == 1) then
+        got = got + begin(id, channel, m, row, aside, text)
+      end
     end
   end
   count(channel, 'queued', -got, 'attempting', got)

@@ -373,10 +373,10 @@ local function count(channel, name, n, other, m)
 end
 
 -- Every change of a message passes here: its history grows (up to `limit` bytes, if given), and its
--- record is to be written elsewhere again.
-local function note(id, now, what, detail, limit)
+-- record is to be written elsewhere again. `text` is what stands there, where the caller has read it.
+local function note(id, now, what, detail, limit, text)
   local key = P .. 'd:' .. id
-  local text = text_at(key)
+  text = text or text_at(key)
   if not text then return end
   local body = string.find(text, '\n', 1, true) or 0
   if not limit or #text - body < limit then
@@ -400,10 +400,10 @@ local function state_after(who, from, step)
   return at and string.sub(RIGHTS, at + 1, at + 1)
 end
 
-local function move(id, channel, who, from, step)
+local function move(id, channel, who, from, step, ...)
   local to = state_after(who, from, step)
   if not to then error('a message that is ' .. from .. ' cannot ' .. step .. ' by ' .. who) end
-  call('HSET', key_m(id), 's', to)
+  call('HSET', key_m(id), 's', to, ...)
   count(channel, COUNTER[from], -1, COUNTER[to], 1)
 end
 
@@ -501,13 +501,15 @@ local function enqueue_status(channel, id, msg_id, status, at, failure, now)
   enqueue(channel, 0, id, id, row, now)
 end
 
--- What became of its last attempt is known. Of one that was sent twice, the first one is not.
-local function clear(id)
+-- What became of its last attempt is known. Of one that was sent twice, the first one is not, as is answered.
+local function leave_doubt(id)
   local m = fields(id, 'rs', 'to')
-  local lost = m[1] == '1'
-  call('HSET', key_m(id), 'lo', lost and 1 or 0)
-  if not lost and m[2] then call('SREM', P .. 'x:' .. m[2], id) end
+  if m[1] == '1' then return 1 end
+  if m[2] then call('SREM', P .. 'x:' .. m[2], id) end
+  return 0
 end
+
+local function clear(id) call('HSET', key_m(id), 'lo', leave_doubt(id)) end
 
 -- Given up.
 local function fail(id, channel, who, msg_id, from, failure, text, now)
@@ -647,13 +649,11 @@ local function match_early(id, provider_id, now)
   end
 end
 
--- The provider took it.
-local function receive(id, channel, who, from, step, provider_id, now)
-  move(id, channel, who, from, step)
+-- The provider took it. Further fields are written with it.
+local function receive(id, channel, who, from, step, provider_id, now, ...)
+  move(id, channel, who, from, step, 'lo', leave_doubt(id), 'ts', now, 'pi', provider_id, 'pf', TAKEN, ...)
   -- To be sent once more, and now it need not be.
   if from == STATE.queued then dequeue(id, channel) end
-  clear(id)
-  call('HSET', key_m(id), 'ts', now, 'pi', provider_id, 'pf', TAKEN)
   call('SET', P .. 'p:' .. provider_id, id)
   call('ZREM', P .. 'u', id)
   call('ZADD', P .. 'done', now, id)
@@ -727,8 +727,7 @@ local function weigh(to, now)
   if not (begun and m[3]) then return damaged(key_m(id)) end
   local found = only_unmatched(numbers, begun)
   if not found then return end
-  receive(id, m[3], 'status', m[1], 'evidence', found, now)
-  call('HSET', key_m(id), 'in', 1)
+  receive(id, m[3], 'status', m[1], 'evidence', found, now, 'in', 1)
   note(id, now, 'receipt', found .. ' (inferred from a status)')
   folded.inferred = folded.inferred + 1
   match_early(id, found, now)
