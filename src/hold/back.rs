@@ -72,13 +72,15 @@ impl Holds {
     /// Whether the store was held until now.
     async fn fail_all_of_copy(&self, failed: &mut usize) -> Result<bool, StoreError> {
         let (account, outbox) = (&self.shared.account.id, &self.shared.outbox);
-        for channel in &self.shared.channels {
+        let channels = &self.shared.channels;
+        for channel in channels {
             *failed += outbox
                 .store
                 .fail_copy(account, channel, clock::now())
                 .await?;
-            outbox.ring(channel);
         }
+        outbox.store.weigh_copy(account, clock::now()).await?;
+        channels.iter().for_each(|channel| outbox.ring(channel));
         outbox.store.open_again(account).await
     }
 }

@@ -104,6 +104,14 @@ impl Outbox {
         }
     }
 
+    /// After all of them: what came while work was held may say what became of some.
+    pub async fn weigh_copy(&self, account: &AccountId, now: UnixMs) -> Result<(), StoreError> {
+        match self {
+            Self::Embedded(store) => store.weigh_copy(account, now).await,
+            Self::Redis(store) => store.weigh_copy(account, now).await,
+        }
+    }
+
     /// Gives up the leases of this process; what it is still sending is unknown from now on, until
     /// the time that is given for its channel. Returns how many.
     pub async fn leave(&self, holds: &[(ChannelId, Duration)]) -> Result<u32, StoreError> {

@@ -4,10 +4,10 @@
 
 use super::ledger::Counter;
 use super::writer::Txn;
-use super::{Store, kept, settle, signed};
+use super::{Store, evidence, kept, settle, signed};
 use crate::domain::proof::LastProof;
 use crate::domain::{AccountId, ChannelId, UnixMs, Writer};
-use crate::store::{Marked, Steps, StoreError, WentBack, refusals};
+use crate::store::{Folded, Marked, Steps, StoreError, WentBack, refusals};
 use rusqlite::{Connection, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -201,6 +201,25 @@ impl Store {
         }
         Ok(failed)
     }
+
+    /// What came while work was held may say what became of messages that were given up.
+    pub async fn weigh_copy(
+        &self,
+        account: &AccountId,
+        now: UnixMs,
+    ) -> std::result::Result<(), StoreError> {
+        let mut last = 0;
+        loop {
+            let account = account.clone();
+            let some = self
+                .write(move |txn| weigh_some(txn, &account, last, now))
+                .await?;
+            match some {
+                Some(next) => last = next,
+                None => return Ok(()),
+            }
+        }
+    }
 }
 
 fn key(account: &AccountId) -> String {
@@ -245,4 +264,30 @@ fn fail_some(txn: &mut Txn<'_>, channel: &ChannelId, back: Back, now: UnixMs) ->
         )?;
     }
     Ok(found.len())
+}
+
+/// Weighs what statuses without a receipt say about people of higher numbers than this one. Answers the last number,
+/// if there may be more.
+fn weigh_some(
+    txn: &mut Txn<'_>,
+    account: &AccountId,
+    last: i64,
+    now: UnixMs,
+) -> Result<Option<i64>> {
+    let people: Vec<i64> = txn
+        .conn
+        .prepare_cached(
+            "SELECT DISTINCT recipient FROM event WHERE account = ?1 AND recipient > ?2
+             ORDER BY recipient LIMIT ?3",
+        )?
+        .query_map((account.as_str(), last, signed(AT_ONCE)), |row| row.get(0))?
+        .collect::<Result<_>>()?;
+    for &person in &people {
+        // Of a number that cannot be read nobody can say whose it is.
+        if let Ok(person) = settle::phone(person) {
+            evidence::weigh_recipient(txn, account, person, now, &mut Folded::default())?;
+        }
+    }
+    let more = people.len() as u64 == AT_ONCE;
+    Ok(people.last().copied().filter(|_| more))
 }

@@ -400,6 +400,7 @@ async fn r_57_without_one_command_a_script_does_nothing_and_with_it_all() {
         "answer",
         "close",
         "fail_copy",
+        "weigh_early",
     ];
     let scripts: BTreeSet<String> = names
         .map(|name| name.trim_end_matches(".lua").to_owned())

@@ -47,6 +47,7 @@ pub(super) struct Scripts {
     pub(super) close: Script,
     pub(super) hold_back: Script,
     pub(super) fail_copy: Script,
+    pub(super) weigh_early: Script,
     pub(super) takeover: Script,
     pub(super) sweep: Script,
     pub(super) purge: Script,
@@ -98,6 +99,7 @@ impl Scripts {
             close: ending(include_str!("lua/close.lua")),
             hold_back: ending(include_str!("lua/hold_back.lua")),
             fail_copy: ending(include_str!("lua/fail_copy.lua")),
+            weigh_early: ending(include_str!("lua/weigh_early.lua")),
             takeover: ending(include_str!("lua/takeover.lua")),
             sweep: ending(include_str!("lua/sweep.lua")),
             purge: ending(include_str!("lua/purge.lua")),
@@ -230,7 +232,7 @@ mod tests {
         let server = RedisServer::start();
         let shared = shared(true);
         let bodies = bodies();
-        assert_eq!(bodies.len(), 30, "the scripts of this module");
+        assert_eq!(bodies.len(), 31, "the scripts of this module");
         for (name, body) in bodies {
             let script = compose(&shared, &body);
             let idle_and_missing = idle_and_missing(&script, &shared);

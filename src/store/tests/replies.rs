@@ -390,6 +390,8 @@ async fn r_28_a_time_of_an_early_status_that_nobody_believes_is_when_it_came(new
 
 async fn an_unmatched_reply_is_told_only_where_wanted(new: NewWorld) {
     let world = new();
+    // A server that nobody has renewed at may have been emptied (went_back.rs).
+    world.store.renew().await.unwrap();
     let folded = take(&world, reply(1, "Hello"), 5).await;
     assert_eq!((folded.unmatched_replies, folded.replies), (1, 0));
     assert!(told(&world, "a").await.is_empty());

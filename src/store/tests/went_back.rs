@@ -533,6 +533,20 @@ async fn r_52_what_waited_in_the_older_state_fails_and_what_came_since_is_sent()
     first.check().await;
 }
 
+/// A status came while it was held, of a message that is given up then.
+#[tokio::test]
+async fn r_52_what_came_while_it_was_held_says_what_was_sent() {
+    let (_redis, first, _second) = held().await;
+    first.event("P1", Status::Delivered, Some(1), 2).await;
+    assert_eq!(first.store.fail_copy(&account(), &channel("a"), at(3)).await.unwrap(), 2);
+    assert_eq!(first.state("m1").await, State::Failed);
+    first.store.weigh_copy(&account(), at(3)).await.unwrap();
+    assert_eq!(first.state("m1").await, State::Accepted);
+    assert_eq!(first.state("m2").await, State::Failed);
+    assert_eq!(first.statuses(4).await, ["m1 failed", "m2 failed", "m1 delivered"]);
+    first.check().await;
+}
+
 /// The second process sends `m1` and `m2`; then the first one tries `m3` in vain, and the second one may send it after
 /// that. It dies, and Redis goes back to where all of them waited.
 async fn one_in_vain(is_sent: bool) -> (std::rc::Rc<OnRedis>, World, World) {

@@ -28,7 +28,7 @@ const LOOK_UPS: [&str; 15] = [
 
 /// What else a statement reads: its source, a part of its text, by which index or how, and why that
 /// is not much.
-const OTHERS: [(&str, &str, &str, &str); 59] = [
+const OTHERS: [(&str, &str, &str, &str); 60] = [
     (
         "alias",
         "AND kind = ?2 LIMIT 1",
@@ -208,6 +208,12 @@ const OTHERS: [(&str, &str, &str, &str); 59] = [
         "AND state = 0 AND attempts = 0 AND id <= ?3",
         "message_fresh (channel=?)",
         "limited; what came since the hold is passed over at the end",
+    ),
+    (
+        "back",
+        "SELECT DISTINCT recipient FROM event",
+        "event_recipient (account=? AND recipient>?)",
+        "limited",
     ),
     (
         "evidence",

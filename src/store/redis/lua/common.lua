@@ -469,17 +469,13 @@ local function leave_line(cid, lane, channel, order, now)
   if head then call('ZADD', P .. 'cr:' .. lane .. ':' .. channel, now, head) end
 end
 
--- A reply as a callback; `quote` is empty, or what `quoting` says.
-local function reply_row(at, msg_id, person, waba, text, payload, quote)
-  return '{"v":' .. CALLBACK_VERSION .. ',"at":' .. at .. quote
+-- A reply as a callback. `waits` stands in one whose message may be put back: what it names, from when on the message
+-- may be, and that it is told only where there is one.
+local function reply_row(at, msg_id, person, waba, text, payload, waits)
+  return '{"v":' .. CALLBACK_VERSION .. ',"at":' .. at .. (waits or '')
     .. (msg_id and ',"msg_id":' .. cjson.encode(msg_id) or '')
     .. ',"inbound":{"from":' .. person .. ',"waba":' .. cjson.encode(waba)
     .. ',"text":' .. text .. ',"payload":' .. payload .. '}}'
-end
-
--- It names a message that may be put back; `unasked`: it is told only then.
-local function quoting(provider_id, unasked)
-  return ',"quoted":' .. cjson.encode(provider_id) .. (unasked and ',"unasked":true' or '')
 end
 
 -- The payload of the button whose label was tapped, as JSON.
@@ -492,6 +488,70 @@ local function tapped(id, text)
     end
   end
   return 'null'
+end
+
+-- The message of a person in doubt that has a button of this label: its id is not known yet, as a tap
+-- may overtake the answer to the send. It must be the only one, and its outcome still open: what was told
+-- long ago may be what was tapped, as may be what others sent, and nobody can tell.
+local function tapped_in_doubt(numbers, text, since)
+  local found, open
+  for _, phone in ipairs(numbers) do
+    local ids = call('SMEMBERS', P .. 'x:' .. phone)
+    -- Beside these there may be some that were not looked at.
+    if #ids > MOST_WEIGHED then return nil end
+    for _, id in ipairs(ids) do
+      local m = fields(id, 'ac', 'ch', 'mi', 's')
+      local accepted = m[2] and m[3] and number(id, m[1], 0)
+      if accepted and accepted >= tonumber(since) and tapped(id, text) ~= 'null' then
+        if found then return nil end
+        found, open = id, m[4] ~= STATE.accepted and m[4] ~= STATE.failed
+      end
+    end
+  end
+  return open and found or nil
+end
+
+-- The latest message to a number: the provider took it or may have; else it is being asked to, and a
+-- reply may overtake its answer. With when it was accepted, and which of the two it is.
+local function latest_to(phone, since)
+  local asked, asked_at
+  for _, id in ipairs(call('ZREVRANGE', P .. 'r:' .. phone, 0, 99)) do
+    local m = fields(id, 's', 'lo', 'ac', 'ch', 'mi')
+    local reached = m[1] == STATE.accepted or m[1] == STATE.unknown or m[2] == '1'
+    local accepted = m[4] and m[5] and number(id, m[3], 0)
+    local young = accepted and accepted >= tonumber(since)
+    if reached and young then return id, accepted, 1 end
+    if m[1] == STATE.attempting and young and not asked then asked, asked_at = id, accepted end
+  end
+  return asked, asked_at, 0
+end
+
+-- The message, accepted `since` or later, that a reply of who has these numbers belongs to, whether the person answered that very message,
+-- and whether the reply names its id, which came with its receipt.
+local function answered(numbers, context, text, since)
+  if context ~= '' then
+    local id = call('GET', P .. 'p:' .. context)
+    local m = id and fields(id, 'ch', 'mi', 'in')
+    if m and m[1] and m[2] then return id, true, not m[3] end
+    local in_doubt = tapped_in_doubt(numbers, text, since)
+    if in_doubt then return in_doubt, true end
+  end
+  local latest, latest_at, latest_reached
+  for _, phone in ipairs(numbers) do
+    local id, accepted, reached = latest_to(phone, since)
+    local better = id and (not latest or reached > latest_reached
+      or reached == latest_reached and accepted > latest_at)
+    if better then latest, latest_at, latest_reached = id, accepted, reached end
+  end
+  return latest, false
+end
+
+-- What a reply to this message is told with: its channel, its msg_id, whom it went to, the number it came from, the
+-- payload where it was tapped.
+local function told_with(id, quoted, person, text)
+  local m = fields(id, 'ch', 'mi', 'to')
+  -- WhatsApp may spell the number of the same person in another way, and MoEngage knows only this one.
+  return m[1], m[2], number(id, m[3]) and m[3] or person, from_of(id), quoted and tapped(id, text) or 'null'
 end
 
 -- `failure` is null or [code, reason], as JSON.
@@ -734,7 +794,7 @@ local function weigh(to, now)
 end
 
 -- How long after a roll call somebody may still say how what they put back has ended (ms).
-local LATELY = 10000
+local LATELY = 5000
 -- Which server this is, new at each of its starts; nothing where it does not permit to ask.
 local function run_id()
   local told = redis.pcall('INFO', 'server')

@@ -70,62 +70,6 @@ local function take_status(provider_id, status, at, to, failure, text, user)
   return 1
 end
 
--- The message of a person in doubt that has a button of this label: its id is not known yet, as a tap
--- may overtake the answer to the send. It must be the only one, and its outcome still open: what was told
--- long ago may be what was tapped, as may be what others sent, and nobody can tell.
-local function tapped_in_doubt(numbers, text)
-  local found, open
-  for _, phone in ipairs(numbers) do
-    local ids = call('SMEMBERS', P .. 'x:' .. phone)
-    -- Beside these there may be some that were not looked at.
-    if #ids > MOST_WEIGHED then return nil end
-    for _, id in ipairs(ids) do
-      local m = fields(id, 'ac', 'ch', 'mi', 's')
-      local accepted = m[2] and m[3] and number(id, m[1], 0)
-      if accepted and accepted >= tonumber(since) and tapped(id, text) ~= 'null' then
-        if found then return nil end
-        found, open = id, m[4] ~= STATE.accepted and m[4] ~= STATE.failed
-      end
-    end
-  end
-  return open and found or nil
-end
-
--- The latest message to a number: the provider took it or may have; else it is being asked to, and a
--- reply may overtake its answer. With when it was accepted, and which of the two it is.
-local function latest_to(phone)
-  local asked, asked_at
-  for _, id in ipairs(call('ZREVRANGE', P .. 'r:' .. phone, 0, 99)) do
-    local m = fields(id, 's', 'lo', 'ac', 'ch', 'mi')
-    local reached = m[1] == STATE.accepted or m[1] == STATE.unknown or m[2] == '1'
-    local accepted = m[4] and m[5] and number(id, m[3], 0)
-    local young = accepted and accepted >= tonumber(since)
-    if reached and young then return id, accepted, 1 end
-    if m[1] == STATE.attempting and young and not asked then asked, asked_at = id, accepted end
-  end
-  return asked, asked_at, 0
-end
-
--- The message that a reply of who has these numbers belongs to, whether the person answered that very message,
--- and whether the reply names its id, which came with its receipt.
-local function answered(numbers, context, text)
-  if context ~= '' then
-    local id = call('GET', P .. 'p:' .. context)
-    local m = id and fields(id, 'ch', 'mi', 'in')
-    if m and m[1] and m[2] then return id, true, not m[3] end
-    local in_doubt = tapped_in_doubt(numbers, text)
-    if in_doubt then return in_doubt, true end
-  end
-  local latest, latest_at, latest_reached
-  for _, phone in ipairs(numbers) do
-    local id, accepted, reached = latest_to(phone)
-    local better = id and (not latest or reached > latest_reached
-      or reached == latest_reached and accepted > latest_at)
-    if better then latest, latest_at, latest_reached = id, accepted, reached end
-  end
-  return latest, false
-end
-
 -- Whether a reply of this name came before: ever, or within its life.
 local function seen_before(name, life)
   local seen = tonumber(call('ZSCORE', P .. 'rs', name) or nil)
@@ -170,6 +114,13 @@ local function names_of(keyword, from, person, known, other, user)
   return names
 end
 
+-- Asked once: what is put back in the same moment is looked for again anyway.
+local may_be_forgotten
+local function is_in_doubt()
+  if may_be_forgotten == nil then may_be_forgotten = is_being_put_back() end
+  return may_be_forgotten
+end
+
 local function take_reply(name, life, from, shown, context, text, text_json, at, keyword, user)
   local repeated, stops = seen_before(name, life), folded[keyword]
   -- By its content alone it may be another STOP, written after a START (seen.rs).
@@ -178,18 +129,16 @@ local function take_reply(name, life, from, shown, context, text, text_json, at,
     return
   end
   local numbers, known, other = writer(from, user)
-  local id, quoted, certain = answered(numbers, context, text)
+  local id, quoted, certain = answered(numbers, context, text, since)
   local home, msg_id, person, waba, payload, accepted = channel, nil, known ~= '' and known or from, own, 'null', false
   local learns = false
   if id then
-    local m = fields(id, 'ch', 'mi', 'to', 'ac')
-    home, msg_id, waba, accepted = m[1], m[2], from_of(id), m[4]
-    -- WhatsApp may spell the number of the same person in another way, and MoEngage knows only this one.
-    person = number(id, m[3]) and m[3] or person
+    local m = fields(id, 'to', 'ac')
+    accepted = m[2]
     -- Whoever shows no secret can make up both ends.
-    learns = certain and vouched == '1' and number(id, m[3])
-    if learns then learn(id, m[3], from, user) end
-    if quoted then payload = tapped(id, text) end
+    learns = certain and vouched == '1' and number(id, m[1])
+    if learns then learn(id, m[1], from, user) end
+    home, msg_id, person, waba, payload = told_with(id, quoted, person, text)
   elseif waba == '' then
     waba = call('HGET', P .. 'num', channel) or ''
   end
@@ -207,18 +156,23 @@ local function take_reply(name, life, from, shown, context, text, text_json, at,
     replies.repeated = replies.repeated + 1
     return
   end
-  -- Until all is put back that this server may have forgotten, what it names may be known (take_callbacks.lua).
-  local quote = context ~= '' and not quoted and is_being_put_back() and context
-  local unasked = not id and keyword == '' and relay_unmatched ~= '1'
+  local unasked = keyword == '' and relay_unmatched ~= '1'
+  -- Somebody may put back the message that was meant: who takes this looks for it again (take_callbacks.lua).
+  local waits = person ~= '' and not quoted and is_in_doubt()
+    and ',"named":' .. cjson.encode(context) .. ',"since":' .. since .. (unasked and ',"unasked":true' or '')
   -- Of one who is named by an unknown user id only, a message of ours would say whose it is.
-  if person == '' or unasked and not quote then
+  if person == '' or not id and unasked and not waits then
     replies.unmatched = replies.unmatched + 1
     keep_other('unmatched_reply', text)
     return call('ZADD', P .. 'rs', now, name)
   end
-  if id then note(id, now, 'reply', shown, HISTORY_LIMIT) end
-  local row = reply_row(believed(id, at, accepted, early, now), msg_id, person, waba, text_json, payload,
-    quote and quoting(quote, unasked) or '')
+  at = believed(id, at, accepted, early, now)
+  if waits then
+    home, id, msg_id, waba, payload = channel, nil, nil, own, 'null'
+  elseif id then
+    note(id, now, 'reply', shown, HISTORY_LIMIT)
+  end
+  local row = reply_row(at, msg_id, person, waba, text_json, payload, waits)
   enqueue(home, 1, key_of(person), id or '', row, now)
   replies.told = replies.told + 1
   -- Last: what failed in its middle is to be done again.

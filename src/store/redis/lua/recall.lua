@@ -14,6 +14,7 @@ local function insert(id, channel, msg_id, to, row, accepted)
   call('HSET', key_m(id), 'ch', channel, 'mi', msg_id, 'to', to, 's', STATE.attempting, 'du', accepted, 'ac', accepted)
   call('SET', P .. 'd:' .. id, row .. '\n' .. line(accepted, 'accepted'))
   call('ZADD', P .. 'r:' .. to, accepted, id)
+  if not call('HGET', P .. 'num', channel) then call('HSET', P .. 'num', channel, from_of(id)) end
   count(channel, 'accepted', 1, 'attempting', 1)
 end
 

@@ -78,6 +78,26 @@ impl Store {
         self.all_of_copy(home, channel, Some(now)).await
     }
 
+    /// What came while work was held may say what became of messages that were given up.
+    pub async fn weigh_copy(&self, account: &AccountId, now: UnixMs) -> Result<(), StoreError> {
+        let Some(home) = self.of_account(account) else {
+            return Ok(());
+        };
+        let mut from = 0;
+        loop {
+            let call = Call::new(&self.shared.scripts.weigh_early, home)
+                .arg(now.0)
+                .arg(from)
+                .arg(AT_ONCE);
+            let (stay, looked, fold): (usize, usize, Fold) = self.run(&call).await?;
+            add(&mut Folded::default(), fold);
+            from += stay;
+            if looked < AT_ONCE {
+                return Ok(());
+            }
+        }
+    }
+
     /// How many messages of an account waited in the older state and may have been sent.
     pub(super) async fn count_copy(&self, home: &Home) -> Result<usize, StoreError> {
         let mut ask = redis::cmd("SMEMBERS");

@@ -53,22 +53,26 @@ async fn long_over(redis: &OnRedis) {
 
 #[tokio::test]
 async fn r_55_a_reply_to_a_message_that_redis_forgot_is_told_with_that_message() {
-    let (_redis, first, second) = forgotten("a").await;
+    let (redis, first, second) = forgotten("a").await;
     // Once before anybody noticed, once while the others are waited for.
     second.events(naming("P2", "STOP"), 3).await;
     assert!(told(&second, "a", 3).await.is_empty());
     second.store.renew().await.unwrap();
     second.events(naming("P2", "Move"), 4).await;
+    // It names no message, and means the latest.
+    let fine = vec![Incoming::Reply(reply(1, "fine"))];
+    second.events(fine, 4).await;
     // Whoever wants no messages gets none from now on.
     let refused = Accepted::OptedOut(OptOut::All);
     assert_eq!(second.accept("m3", 1, 4).await, refused);
     assert!(told(&second, "a", 5).await.is_empty(), "nobody knows whose it is");
-    assert_eq!(second.ledger().await.callbacks_waiting, 2);
+    assert_eq!(second.ledger().await.callbacks_waiting, 3);
     called([&first, &second]).await;
     first.until_state("m2", State::Accepted).await;
+    long_over(&redis).await;
     let told = told(&second, "a", 9).await;
     let tap = ReplyKind::Button { payload: "move".into() };
-    let expected = [("m2", "STOP", ReplyKind::Text), ("m2", "Move", tap)];
+    let expected = [("m2", "STOP", ReplyKind::Text), ("m2", "Move", tap), ("m2", "fine", ReplyKind::Text)];
     assert_eq!(told.iter().map(shown).collect::<Vec<_>>(), expected);
     assert_eq!(told[0].waba_number, "+1 202-555-0999");
     assert_eq!(second.ledger().await.callbacks_waiting, 0);
@@ -119,8 +123,8 @@ async fn r_55_a_reply_to_a_message_that_nobody_remembers_is_told_when_all_answer
         told.sort_by_key(|(_, text, _)| text.to_string());
         let mut expected = vec![
             ("", "STOP", ReplyKind::Text),
-            ("m1", "again", ReplyKind::Text),
-            ("m1", "fine", ReplyKind::Text),
+            ("m2", "again", ReplyKind::Text),
+            ("m2", "fine", ReplyKind::Text),
         ];
         let others = redis.say("ZRANGE gw:{acc}:oe:a 0 -1").await;
         assert_eq!(others.contains("|unmatched_reply|hm"), !relay_unmatched, "{others}");
@@ -142,4 +146,31 @@ async fn r_55_a_reply_waits_for_no_operator() {
     redis.say("HSET gw:{acc}:roll held 1").await;
     let told = told(&first, "a", 6).await;
     assert_eq!(told.iter().map(shown).collect::<Vec<_>>(), [("", "STOP", ReplyKind::Text)]);
+}
+
+/// Nothing but the message says from which number the channel sends.
+#[tokio::test]
+async fn r_55_a_reply_is_told_with_the_number_that_redis_forgot() {
+    let (redis, first, second) = pair();
+    renewed([&first, &second]).await;
+    let copy = redis.copy().await;
+    first.sent("m1", 1, "P1", 0).await;
+    redis.put_back(&copy, On::Another, [&first, &second]).await;
+    let all = EventRules {
+        relay_unmatched: true,
+        ..rules("a")
+    };
+    let events = vec![Incoming::Reply(reply(9, "before"))];
+    let taken = second.store.take_events(all.clone().into(), events, at(3), in_time());
+    taken.await.unwrap();
+    called([&first, &second]).await;
+    let events = vec![Incoming::Reply(reply(8, "after"))];
+    let taken = second.store.take_events(all.into(), events, at(4), in_time());
+    taken.await.unwrap();
+    long_over(&redis).await;
+    let told = told(&second, "a", 9).await;
+    let told: Vec<_> = told.iter().map(|entry| (&*entry.text, &*entry.waba_number)).collect();
+    let number = "+1 202-555-0999";
+    assert_eq!(told, [("before", number), ("after", number)]);
+    second.check().await;
 }
