@@ -4,7 +4,7 @@
 use crate::aids::figure;
 use crate::disk::Disk;
 use crate::ground::Ground;
-use crate::harness::{BRAND, Gateway, SECRET, Sandbox, Setup};
+use crate::harness::{Gateway, SECRET, Sandbox, Setup};
 use crate::log::{Log, Reader};
 use crate::plan::{Class, Harm, Party, Plan};
 use crate::quiet::quietly;
@@ -730,10 +730,6 @@ fn setup(plan: &Plan, sandbox: &Sandbox, jumper: &Road, moengage: &Road) -> Setu
         .env("RUST_LOG", filter(plan))
         .env("CONCURRENT_API_CALLS", &plan.concurrency.to_string())
         .env("AMBIGUOUS_HOLD", &format!("{}ms", plan.hold_ms));
-    if plan.class == Class::Restore {
-        // Learnt from the first receipts, it may be younger than the copy.
-        setup = setup.env("WABA_NUMBER", BRAND);
-    }
     if Class::OF_POLICY.contains(&plan.class) {
         setup.set.retain(|pair| !pair.starts_with("policy."));
     }

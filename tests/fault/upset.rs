@@ -69,9 +69,7 @@ const BEHIND_MS: i64 = 1_000;
 /// How long the way back of an answer may take, however busy the machine is, in milliseconds.
 const ANSWERED_MS: i64 = 1_000;
 
-/// How long Redis does not know what the gateways remember, in milliseconds: until they have put it back, and
-/// until those who died were waited for.
-const PUT_BACK_MS: i64 = 5_000;
+/// How long Redis does not know what those remember who died: until they were waited for, in milliseconds.
 const WAITED_MS: i64 = 25_000;
 
 /// A time of which Redis may have forgotten what was stored, in milliseconds since 1970.
@@ -109,14 +107,10 @@ impl Lapse {
         from_ms <= self.until_ms && self.from_ms <= until_ms
     }
 
-    /// Whether who answered a message then may have spoken of what Redis did not know.
+    /// Whether who answered a message then may have spoken of what nobody remembers. Those who live put back what
+    /// they sent, and replies wait for it.
     pub(crate) fn confuses(&self, at_ms: i64) -> bool {
-        let more = if self.is_whole {
-            WAITED_MS
-        } else {
-            PUT_BACK_MS
-        };
-        (self.from_ms..=self.until_ms + more).contains(&at_ms)
+        self.is_whole && (self.from_ms..=self.until_ms + WAITED_MS).contains(&at_ms)
     }
 }
 
