@@ -5,6 +5,7 @@
 //! Accepts, ends, events and callbacks go on meanwhile. The call is noticed by the scripts themselves (`is_open`,
 //! `is_as_seen` in lua/common.lua) and begun by whoever renews first.
 
+mod ends;
 mod held;
 mod verdict;
 
@@ -16,20 +17,15 @@ use crate::domain::{AccountId, UnixMs};
 use crate::store::{Settlement, StoreError, WentBack};
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
-use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use verdict::{Roll, Verdict};
 
 /// Attempts put back in one step; bounds how long Redis does nothing else.
 const AT_ONCE: usize = 50;
-/// Ends that are stored at once.
-const ENDS_AT_ONCE: usize = 32;
 /// How long claims under way are waited for, until the next renewal waits again.
 const CLAIMS: Duration = Duration::from_secs(1);
 /// The pause before a claim under way is waited for again, at the end of a process.
 const CLAIM_AGAIN: Duration = Duration::from_millis(50);
-/// The pause before an end is stored again.
-const END_AGAIN: Duration = Duration::from_secs(1);
 /// How long a process that ends takes for what others would have to wait for.
 const LEAVING: Duration = Duration::from_secs(5);
 
@@ -215,35 +211,6 @@ impl Store {
             home.standing.answered(run, renewal);
         }
         Ok(answer)
-    }
-
-    /// Says again how attempts ended that were put back.
-    async fn store_ends(self, home: Home, ends: Vec<(Attempt, End)>) {
-        let _ending = home.standing.ends.lock().await;
-        for some in ends.chunks(ENDS_AT_ONCE) {
-            let mut all = JoinSet::new();
-            for (attempt, end) in some {
-                all.spawn(self.clone().store_end(attempt.clone(), end.clone()));
-            }
-            all.join_all().await;
-        }
-    }
-
-    async fn store_end(self, attempt: Attempt, (settlement, answer, now): End) {
-        let (channel, handle) = (&attempt.channel, (attempt.handle, attempt.claim));
-        loop {
-            let end = (settlement.clone(), answer.clone());
-            match self.settle_at(channel, handle, end, now).await {
-                Ok(folded) => {
-                    let ring = folded.ring.iter();
-                    return ring.for_each(|channel| self.shared.ledgers.ring(channel));
-                }
-                Err(error) => tracing::warn!(%channel, msg_id = attempt.msg_id, %error,
-                    "the outcome of a send that Redis forgot could not be stored; tried again"),
-            }
-            // waits because Redis may be on its way back
-            sleep(END_AGAIN).await;
-        }
     }
 
     /// Others would wait for what only this process remembers.

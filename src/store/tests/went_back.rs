@@ -547,6 +547,31 @@ async fn r_52_what_came_while_it_was_held_says_what_was_sent() {
     first.check().await;
 }
 
+/// What had come before the copy was made is of something else.
+#[tokio::test]
+async fn r_52_what_came_before_the_copy_proves_nothing_of_what_was_sent_since() {
+    let (redis, first, second) = pair();
+    renewed([&first, &second]).await;
+    first.sent("m0", 9, "P0", 0).await;
+    first.event("of-an-agent", Status::Delivered, Some(1), 0).await;
+    first.accept("m1", 1, 0).await;
+    renewed([&first, &second]).await;
+    let copy = redis.copy().await;
+    let taken = second.claim(1).await.remove(0);
+    second.settle(&taken, receipt("P1"), 1).await;
+    renewed([&first, &second]).await;
+    redis.put_back(&copy, On::Another, [&first, &second]).await;
+    first.store.renew().await.unwrap();
+    ends_without_second(&redis, &first).await;
+    assert!(first.store.went_back(&account()).is_some());
+    assert_eq!(first.store.fail_copy(&account(), &channel("a"), at(3)).await.unwrap(), 1);
+    first.store.weigh_copy(&account(), at(3)).await.unwrap();
+    assert_eq!(first.state("m1").await, State::Failed);
+    first.event("P1", Status::Delivered, Some(1), 4).await;
+    assert_eq!(first.state("m1").await, State::Accepted);
+    first.check().await;
+}
+
 /// The second process sends `m1` and `m2`; then the first one tries `m3` in vain, and the second one may send it after
 /// that. It dies, and Redis goes back to where all of them waited.
 async fn one_in_vain(is_sent: bool) -> (std::rc::Rc<OnRedis>, World, World) {

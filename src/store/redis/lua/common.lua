@@ -39,7 +39,7 @@
 --   did                 hash: replica -> the step of its last claim, * the same of anybody; n: and a replica -> its
 --                       last renewal
 --   roll                hash: run, began; waiting, cut, last: how many waited then, the last number, the last claim;
---                       seen: the last claim that anybody saw; w: and a replica that is called -> when it was
+--                       seen: the last claim that anybody saw; heard: the last step that it knew; w: and a replica that is called -> when it was
 --                       last alive, a: and one that put back what it remembers, l: and one that does not remember
 --                       all, o: and a replica (*: unknown) -> a claim of it that this state does not know; stage,
 --                       held: an operator decides, since when
@@ -470,7 +470,8 @@ local function leave_line(cid, lane, channel, order, now)
 end
 
 -- A reply as a callback. `waits` stands in one whose message may be put back: what it names, from when on the message
--- may be, and that it is told only where there is one.
+-- may be, since when it waits (Redis' clock), the word that it is, its text without what surrounds it, and that it is
+-- told only where there is a message.
 local function reply_row(at, msg_id, person, waba, text, payload, waits)
   return '{"v":' .. CALLBACK_VERSION .. ',"at":' .. at .. (waits or '')
     .. (msg_id and ',"msg_id":' .. cjson.encode(msg_id) or '')
@@ -812,7 +813,8 @@ local function is_being_put_back()
   local here = run_id()
   if call('GET', P .. 'gate') == here then return call('EXISTS', P .. 'lately') == 1 end
   local roll = call('HMGET', P .. 'roll', 'run', 'held')
-  return not (roll[1] == here and roll[2]) or redis_ms() - tonumber(roll[2]) < LATELY
+  local held = integer(roll[2])
+  return not (roll[1] == here and held) or redis_ms() - held < LATELY
 end
 
 -- Whether it came as far as a process saw it come: with its own claims, and with anybody's.

@@ -114,11 +114,21 @@ local function names_of(keyword, from, person, known, other, user)
   return names
 end
 
+-- What may be the label of a button; in bytes.
+local LONGEST_LABEL = 256
+
 -- Asked once: what is put back in the same moment is looked for again anyway.
 local may_be_forgotten
 local function is_in_doubt()
   if may_be_forgotten == nil then may_be_forgotten = is_being_put_back() end
   return may_be_forgotten
+end
+
+-- What a reply whose message may be put back needs then.
+local function waiting(context, keyword, text, unasked)
+  return ',"named":' .. cjson.encode(context) .. ',"since":' .. since .. ',"asked":' .. whole(redis_ms())
+    .. (keyword ~= '' and ',"word":"' .. keyword .. '"' or '')
+    .. (#text <= LONGEST_LABEL and ',"said":' .. cjson.encode(text) or '') .. (unasked and ',"unasked":true' or '')
 end
 
 local function take_reply(name, life, from, shown, context, text, text_json, at, keyword, user)
@@ -158,8 +168,7 @@ local function take_reply(name, life, from, shown, context, text, text_json, at,
   end
   local unasked = keyword == '' and relay_unmatched ~= '1'
   -- Somebody may put back the message that was meant: who takes this looks for it again (take_callbacks.lua).
-  local waits = person ~= '' and not quoted and is_in_doubt()
-    and ',"named":' .. cjson.encode(context) .. ',"since":' .. since .. (unasked and ',"unasked":true' or '')
+  local waits = person ~= '' and not quoted and is_in_doubt() and waiting(context, keyword, text, unasked)
   -- Of one who is named by an unknown user id only, a message of ours would say whose it is.
   if person == '' or not id and unasked and not waits then
     replies.unmatched = replies.unmatched + 1

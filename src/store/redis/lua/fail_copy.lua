@@ -5,9 +5,12 @@
 -- at, how many these were, and what was folded.
 local queue, channel, from, most, now, refusal, text = unpack(ARGV, 1, 7)
 local counts = refusal == ''
-local roll = call('HMGET', P .. 'roll', 'stage', 'cut', 'last')
+local roll = call('HMGET', P .. 'roll', 'stage', 'cut', 'last', 'heard')
 if roll[1] ~= 'held' and not counts then return false end
-local cut, begun = tonumber(roll[2] or '0') or 0, roll[3] ~= '' and roll[3] or '0'
+local cut, begun = tonumber(roll[2] or '0') or 0, roll[3] or ''
+-- What had come before proves nothing of what was sent since.
+if (roll[4] or '') > begun then begun = roll[4] end
+if begun == '' then begun = '0' end
 local failed, stay = 0, 0
 -- Of what was tried later than this, its process has told, and nobody else tried it.
 local untold = roll[3]

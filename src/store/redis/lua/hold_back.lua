@@ -9,6 +9,7 @@ if waiting == 0 then return 0 end
 -- All that waits now, also where it was held before: that may have been in the copy too.
 call('DEL', roll)
 call('HSET', roll, 'run', here, 'began', time, 'waiting', waiting, 'cut', text_at(P .. 'seq') or '0',
-  'last', call('HGET', P .. 'did', '*') or '', 'seen', '', 'stage', 'held', 'held', time, 'l:operator', 1)
+  'last', call('HGET', P .. 'did', '*') or '', 'seen', '', 'heard', text_at(P .. 'oseq') or '',
+  'stage', 'held', 'held', time, 'l:operator', 1)
 call('SET', P .. 'gate', 'roll:' .. here)
 return waiting

@@ -8,13 +8,17 @@ if run_id() ~= run then return false end
 -- A sign of life.
 if call('HGET', P .. 'roll', 'w:' .. replica) then call('HSET', P .. 'roll', 'w:' .. replica, whole(redis_ms())) end
 local answers = {}
+-- Channels of which this server does not know from which number they send: the latest one stands in.
+local numberless = {}
 
 local function insert(id, channel, msg_id, to, row, accepted)
   call('SET', P .. 'i:' .. channel .. ':' .. msg_id, id)
   call('HSET', key_m(id), 'ch', channel, 'mi', msg_id, 'to', to, 's', STATE.attempting, 'du', accepted, 'ac', accepted)
   call('SET', P .. 'd:' .. id, row .. '\n' .. line(accepted, 'accepted'))
   call('ZADD', P .. 'r:' .. to, accepted, id)
-  if not call('HGET', P .. 'num', channel) then call('HSET', P .. 'num', channel, from_of(id)) end
+  if numberless[channel] == nil then numberless[channel] = not call('HGET', P .. 'num', channel) end
+  local from = numberless[channel] and from_of(id) or ''
+  if from ~= '' then call('HSET', P .. 'num', channel, from) end
   count(channel, 'accepted', 1, 'attempting', 1)
 end
 

@@ -99,13 +99,14 @@ local function begin(roll, here, time)
   for field, value in pairs_of(roll) do before[field] = value end
   local last = call('HGET', P .. 'did', '*') or ''
   if not before.began then
-    before = { waiting = waiting(last), cut = text_at(P .. 'seq') or '0', last = last, seen = '' }
+    before = { waiting = waiting(last), cut = text_at(P .. 'seq') or '0', last = last, seen = '',
+      heard = text_at(P .. 'oseq') or '' }
   elseif last < (before.last or '') then
     before.last, before.waiting = last, math.max(number(roll, before.waiting, 0), waiting(last))
   end
   call('DEL', roll)
   call('HSET', roll, 'run', here, 'began', time, 'waiting', before.waiting or 0, 'cut', before.cut or '0',
-    'last', before.last or '', 'seen', before.seen or '')
+    'last', before.last or '', 'seen', before.seen or '', 'heard', before.heard or '')
   if before.stage then call('HSET', roll, 'stage', before.stage, 'held', before.held or time) end
   -- What was seen of who does not answer, and what nobody remembers. Whoever answered does not see it anew.
   for field, value in pairs(before) do

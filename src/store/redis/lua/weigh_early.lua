@@ -2,13 +2,20 @@
 -- now, how many ids to pass over, most. Answers how many stay of those looked at, how many these were, and what was
 -- folded.
 local now, from, most = unpack(ARGV)
-local ids, stay = call('ZRANGE', P .. 'ez', from, from + most - 1), 0
+local ids, stay, weighed = call('ZRANGE', P .. 'ez', from, from + most - 1), 0, {}
 for _, provider_id in ipairs(ids) do
-  local key = P .. 'e:' .. provider_id
-  for _, entry in ipairs(call('LRANGE', key, 0, -1)) do
+  local entries = call('LRANGE', P .. 'e:' .. provider_id, 0, -1)
+  -- One that is gone proves nothing.
+  if #entries == 0 then call('ZREM', P .. 'ez', provider_id) end
+  for _, entry in ipairs(entries) do
     local _, _, _, to = split_event(entry)
-    if to and to ~= '' then weigh(to, now) end
+    if to and to ~= '' and not weighed[to] then
+      weighed[to] = true
+      weigh(to, now)
+    end
   end
-  stay = stay + call('EXISTS', key)
+end
+for _, provider_id in ipairs(ids) do
+  if call('ZSCORE', P .. 'ez', provider_id) then stay = stay + 1 end
 end
 return { stay, #ids, answer() }
