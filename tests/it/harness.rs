@@ -215,8 +215,19 @@ impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        // Shown with the test that failed, and with no other.
+        if std::thread::panicking()
+            && let Ok(lines) = self.lines.lock()
+        {
+            let last = lines.len().saturating_sub(LAST_LINES);
+            println!("what process {} printed last:", self.child.id());
+            lines[last..].iter().for_each(|line| println!("  {line}"));
+        }
     }
 }
+
+/// Lines of a process that are shown when a test fails.
+const LAST_LINES: usize = 40;
 
 fn keep(reader: impl BufRead + Send + 'static, lines: Arc<Mutex<Vec<String>>>) -> JoinHandle<()> {
     std::thread::spawn(move || {

@@ -221,8 +221,19 @@ impl Redis {
         files.map(|file| file.unwrap().path()).collect()
     }
 
-    /// A copy of its files, as a backup makes it while it runs.
+    /// A copy of its files, as a backup makes it while it runs. With all that was answered: while a sync is under way
+    /// Redis puts off the next write, for up to 2 s.
     pub(crate) fn copy(&self) -> tempfile::TempDir {
+        let give_up = Instant::now() + START;
+        let is_written = |told: &str| {
+            let mut lines = told.lines();
+            lines.any(|line| line.trim() == "aof_buffer_length:0")
+        };
+        while !is_written(&self.cli(&["INFO", "persistence"])) {
+            assert!(Instant::now() < give_up, "redis-server does not write");
+            // waits because the server is another process; bounded by START
+            std::thread::sleep(Duration::from_millis(5));
+        }
         let copy = tempfile::tempdir().unwrap();
         for file in self.files() {
             std::fs::copy(&file, copy.path().join(file.file_name().unwrap())).unwrap();
