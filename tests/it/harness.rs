@@ -212,16 +212,19 @@ impl Process {
 }
 
 impl Drop for Process {
+    #[expect(
+        clippy::print_stderr,
+        reason = "shown with the test that failed, and with no other"
+    )]
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        // Shown with the test that failed, and with no other.
         if std::thread::panicking()
             && let Ok(lines) = self.lines.lock()
         {
             let last = lines.len().saturating_sub(LAST_LINES);
-            println!("what process {} printed last:", self.child.id());
-            lines[last..].iter().for_each(|line| println!("  {line}"));
+            eprintln!("what process {} printed last:", self.child.id());
+            lines[last..].iter().for_each(|line| eprintln!("  {line}"));
         }
     }
 }
