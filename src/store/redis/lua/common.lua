@@ -494,7 +494,7 @@ end
 -- The message of a person in doubt that has a button of this label: its id is not known yet, as a tap
 -- may overtake the answer to the send. It must be the only one, and its outcome still open: what was told
 -- long ago may be what was tapped, as may be what others sent, and nobody can tell.
-local function tapped_in_doubt(numbers, text, since)
+local function tapped_in_doubt(numbers, text, since, till)
   local found, open
   for _, phone in ipairs(numbers) do
     local ids = call('SMEMBERS', P .. 'x:' .. phone)
@@ -503,7 +503,7 @@ local function tapped_in_doubt(numbers, text, since)
     for _, id in ipairs(ids) do
       local m = fields(id, 'ac', 'ch', 'mi', 's')
       local accepted = m[2] and m[3] and number(id, m[1], 0)
-      if accepted and accepted >= tonumber(since) and tapped(id, text) ~= 'null' then
+      if accepted and accepted >= tonumber(since) and accepted <= till and tapped(id, text) ~= 'null' then
         if found then return nil end
         found, open = id, m[4] ~= STATE.accepted and m[4] ~= STATE.failed
       end
@@ -514,32 +514,32 @@ end
 
 -- The latest message to a number: the provider took it or may have; else it is being asked to, and a
 -- reply may overtake its answer. With when it was accepted, and which of the two it is.
-local function latest_to(phone, since)
+local function latest_to(phone, since, till)
   local asked, asked_at
   for _, id in ipairs(call('ZREVRANGE', P .. 'r:' .. phone, 0, 99)) do
     local m = fields(id, 's', 'lo', 'ac', 'ch', 'mi')
     local reached = m[1] == STATE.accepted or m[1] == STATE.unknown or m[2] == '1'
     local accepted = m[4] and m[5] and number(id, m[3], 0)
-    local young = accepted and accepted >= tonumber(since)
+    local young = accepted and accepted >= tonumber(since) and accepted <= till
     if reached and young then return id, accepted, 1 end
     if m[1] == STATE.attempting and young and not asked then asked, asked_at = id, accepted end
   end
   return asked, asked_at, 0
 end
 
--- The message, accepted `since` or later, that a reply of who has these numbers belongs to, whether the person answered that very message,
+-- The message, accepted within these times, that a reply of who has these numbers belongs to, whether the person answered that very message,
 -- and whether the reply names its id, which came with its receipt.
-local function answered(numbers, context, text, since)
+local function answered(numbers, context, text, since, till)
   if context ~= '' then
     local id = call('GET', P .. 'p:' .. context)
     local m = id and fields(id, 'ch', 'mi', 'in')
     if m and m[1] and m[2] then return id, true, not m[3] end
-    local in_doubt = tapped_in_doubt(numbers, text, since)
+    local in_doubt = tapped_in_doubt(numbers, text, since, till)
     if in_doubt then return in_doubt, true end
   end
   local latest, latest_at, latest_reached
   for _, phone in ipairs(numbers) do
-    local id, accepted, reached = latest_to(phone, since)
+    local id, accepted, reached = latest_to(phone, since, till)
     local better = id and (not latest or reached > latest_reached
       or reached == latest_reached and accepted > latest_at)
     if better then latest, latest_at, latest_reached = id, accepted, reached end

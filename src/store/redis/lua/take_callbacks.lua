@@ -40,7 +40,8 @@ local function look_again(cid, callback)
   if looked_at > MOST_LOOKED_AT then return put_off(cid) end
   if in_doubt == nil then in_doubt = is_being_put_back() end
   local said = type(reply.said) == 'string' and reply.said or ''
-  local id, quoted = answered(all_numbers(person), tostring(reply.named), said, reply.since)
+  -- It came before whatever was accepted since.
+  local id, quoted = answered(all_numbers(person), tostring(reply.named), said, reply.since, tonumber(created))
   if not quoted and in_doubt and reply.asked + LONGEST > redis_ms() then return put_off(cid) end
   local home, msg_id, waba, payload = channel, nil, reply.inbound.waba, 'null'
   if id then

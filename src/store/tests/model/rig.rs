@@ -118,6 +118,11 @@ impl Rig {
             rehearse(&World::new(other.open(), other)).await;
         }
         home.say("FLUSHALL").await;
+        // As a start leaves it: where nobody handed out work, it may have been emptied.
+        let told = home.say("INFO server").await;
+        let run = told.split_once("run_id:").unwrap().1;
+        let run = run.split_whitespace().next().unwrap();
+        home.say(&format!("SET gw:{{acc}}:gate {run}")).await;
         for process in &self.processes {
             process.connect().await;
         }

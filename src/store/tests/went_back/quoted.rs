@@ -71,6 +71,11 @@ async fn r_55_a_reply_to_a_message_that_redis_forgot_is_told_with_that_message()
     called([&first, &second]).await;
     first.until_state("m2", State::Accepted).await;
     long_over(&redis).await;
+    // Nobody answers what they got later.
+    assert_eq!(second.accept_on("b", &message("m4", 1), 5).await, Accepted::Stored);
+    for claimed in second.claims(&["b"], 1, 5).await.taken {
+        second.settle(&claimed, receipt("P4"), 5).await;
+    }
     let told = told(&second, "a", 700).await;
     let tap = ReplyKind::Button { payload: "move".into() };
     let expected = [("m2", "STOP", ReplyKind::Text), ("m2", "Move", tap), ("m2", "fine", ReplyKind::Text)];
