@@ -69,7 +69,9 @@ const BEHIND_MS: i64 = 1_000;
 /// How long the way back of an answer may take, however busy the machine is, in milliseconds.
 const ANSWERED_MS: i64 = 1_000;
 
-/// How long Redis does not know what those remember who died: until they were waited for, in milliseconds.
+/// How long Redis does not know what the gateways remember, in milliseconds: until they have put it back, and
+/// until those who died were waited for.
+const PUT_BACK_MS: i64 = 5_000;
 const WAITED_MS: i64 = 25_000;
 
 /// A time of which Redis may have forgotten what was stored, in milliseconds since 1970.
@@ -110,7 +112,16 @@ impl Lapse {
     /// Whether who answered a message then may have spoken of what nobody remembers. Those who live put back what
     /// they sent, and replies wait for it.
     pub(crate) fn confuses(&self, at_ms: i64) -> bool {
-        self.is_whole && (self.from_ms..=self.until_ms + WAITED_MS).contains(&at_ms)
+        self.is_whole && self.is_within(at_ms, WAITED_MS)
+    }
+
+    /// Whether a reply of then may be kept for people only, where its message was not known yet.
+    pub(crate) fn hides(&self, at_ms: i64) -> bool {
+        self.is_within(at_ms, PUT_BACK_MS)
+    }
+
+    fn is_within(&self, at_ms: i64, more_ms: i64) -> bool {
+        (self.from_ms..=self.until_ms + more_ms).contains(&at_ms)
     }
 }
 

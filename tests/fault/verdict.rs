@@ -190,10 +190,12 @@ pub(crate) fn judge_words(said: &[Said], books: &Books, lapses: &[Lapse], figure
         let alone: Vec<_> = of("").into_iter().filter(right).collect();
         meant += words.len() + alone.len();
         let confused = lapses.iter().any(|lapse| lapse.confuses(said.at_ms));
+        let hidden = lapses.iter().any(|lapse| lapse.hides(said.at_ms));
         match (&words[..], &alone[..]) {
             ([one], []) if right(one) => {}
             // Redis did not know the message, or forgot the words.
             ([], [] | [_]) if confused => figures.words += 1,
+            ([], []) if hidden && !said.is_stop() => figures.words += 1,
             _ => {
                 figures.statuses_lost += usize::from(words.is_empty());
                 figures.fault(format!("{said:?} was told as {words:?} {alone:?}"));

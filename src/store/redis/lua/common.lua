@@ -491,19 +491,26 @@ local function tapped(id, text)
   return 'null'
 end
 
+-- Whether a message came after a reply, and was sent after the time (Redis' clock) from which on that waits. What was
+-- accepted once more since may have been sent before.
+local function came_after(id, accepted, begun, came, waited)
+  return came and accepted > came and number(id, begun, math.huge) > 1000 * waited
+end
+
 -- The message of a person in doubt that has a button of this label: its id is not known yet, as a tap
 -- may overtake the answer to the send. It must be the only one, and its outcome still open: what was told
 -- long ago may be what was tapped, as may be what others sent, and nobody can tell.
-local function tapped_in_doubt(numbers, text, since, till)
+local function tapped_in_doubt(numbers, text, since, came, waited)
   local found, open
   for _, phone in ipairs(numbers) do
     local ids = call('SMEMBERS', P .. 'x:' .. phone)
     -- Beside these there may be some that were not looked at.
     if #ids > MOST_WEIGHED then return nil end
     for _, id in ipairs(ids) do
-      local m = fields(id, 'ac', 'ch', 'mi', 's')
+      local m = fields(id, 'ac', 'ch', 'mi', 's', 'ta')
       local accepted = m[2] and m[3] and number(id, m[1], 0)
-      if accepted and accepted >= tonumber(since) and accepted <= till and tapped(id, text) ~= 'null' then
+      local young = accepted and accepted >= tonumber(since) and not came_after(id, accepted, m[5], came, waited)
+      if young and tapped(id, text) ~= 'null' then
         if found then return nil end
         found, open = id, m[4] ~= STATE.accepted and m[4] ~= STATE.failed
       end
@@ -514,13 +521,13 @@ end
 
 -- The latest message to a number: the provider took it or may have; else it is being asked to, and a
 -- reply may overtake its answer. With when it was accepted, and which of the two it is.
-local function latest_to(phone, since, till)
+local function latest_to(phone, since, came, waited)
   local asked, asked_at
   for _, id in ipairs(call('ZREVRANGE', P .. 'r:' .. phone, 0, 99)) do
-    local m = fields(id, 's', 'lo', 'ac', 'ch', 'mi')
+    local m = fields(id, 's', 'lo', 'ac', 'ch', 'mi', 'ta')
     local reached = m[1] == STATE.accepted or m[1] == STATE.unknown or m[2] == '1'
     local accepted = m[4] and m[5] and number(id, m[3], 0)
-    local young = accepted and accepted >= tonumber(since) and accepted <= till
+    local young = accepted and accepted >= tonumber(since) and not came_after(id, accepted, m[6], came, waited)
     if reached and young then return id, accepted, 1 end
     if m[1] == STATE.attempting and young and not asked then asked, asked_at = id, accepted end
   end
@@ -529,17 +536,17 @@ end
 
 -- The message, accepted within these times, that a reply of who has these numbers belongs to, whether the person answered that very message,
 -- and whether the reply names its id, which came with its receipt.
-local function answered(numbers, context, text, since, till)
+local function answered(numbers, context, text, since, came, waited)
   if context ~= '' then
     local id = call('GET', P .. 'p:' .. context)
     local m = id and fields(id, 'ch', 'mi', 'in')
     if m and m[1] and m[2] then return id, true, not m[3] end
-    local in_doubt = tapped_in_doubt(numbers, text, since, till)
+    local in_doubt = tapped_in_doubt(numbers, text, since, came, waited)
     if in_doubt then return in_doubt, true end
   end
   local latest, latest_at, latest_reached
   for _, phone in ipairs(numbers) do
-    local id, accepted, reached = latest_to(phone, since, till)
+    local id, accepted, reached = latest_to(phone, since, came, waited)
     local better = id and (not latest or reached > latest_reached
       or reached == latest_reached and accepted > latest_at)
     if better then latest, latest_at, latest_reached = id, accepted, reached end

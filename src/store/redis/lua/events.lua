@@ -139,7 +139,7 @@ local function take_reply(name, life, from, shown, context, text, text_json, at,
     return
   end
   local numbers, known, other = writer(from, user)
-  local id, quoted, certain = answered(numbers, context, text, since, math.huge)
+  local id, quoted, certain = answered(numbers, context, text, since)
   local home, msg_id, person, waba, payload, accepted = channel, nil, known ~= '' and known or from, own, 'null', false
   local learns = false
   if id then

@@ -40,9 +40,9 @@ local function look_again(cid, callback)
   if looked_at > MOST_LOOKED_AT then return put_off(cid) end
   if in_doubt == nil then in_doubt = is_being_put_back() end
   local said = type(reply.said) == 'string' and reply.said or ''
-  -- It came before whatever was accepted since.
-  local id, quoted = answered(all_numbers(person), tostring(reply.named), said, reply.since, tonumber(created))
-  if not quoted and in_doubt and reply.asked + LONGEST > redis_ms() then return put_off(cid) end
+  local came, asked = tonumber(created), tonumber(reply.asked)
+  local id, quoted = answered(all_numbers(person), tostring(reply.named), said, reply.since, came, asked)
+  if not quoted and in_doubt and asked + LONGEST > redis_ms() then return put_off(cid) end
   local home, msg_id, waba, payload = channel, nil, reply.inbound.waba, 'null'
   if id then
     home, msg_id, person, waba, payload = told_with(id, quoted, person, said)

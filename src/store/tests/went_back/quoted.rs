@@ -212,3 +212,20 @@ async fn r_55_a_row_that_waits_and_is_damaged_becomes_a_dead_letter() {
     }
     drop(first);
 }
+
+/// MoEngage asks for the message again, which Redis forgot, before it is put back.
+#[tokio::test]
+async fn r_55_a_reply_to_a_message_that_was_accepted_once_more_is_told_with_it() {
+    let (redis, first, second) = pair();
+    renewed([&first, &second]).await;
+    let copy = redis.copy().await;
+    first.sent("m1", 1, "P1", 0).await;
+    redis.put_back(&copy, On::Another, [&first, &second]).await;
+    second.events(vec![Incoming::Reply(reply(1, "hello"))], 3).await;
+    assert_eq!(second.accept("m1", 1, 4).await, Accepted::Stored);
+    called([&first, &second]).await;
+    first.until_state("m1", State::Accepted).await;
+    long_over(&redis).await;
+    let told = told(&second, "a", 9).await;
+    assert_eq!(told.iter().map(shown).collect::<Vec<_>>(), [("m1", "hello", ReplyKind::Text)]);
+}
