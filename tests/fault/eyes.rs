@@ -170,6 +170,8 @@ fn lapse(from_ms: i64, until_ms: i64) -> Lapse {
         from_ms: at + from_ms,
         until_ms: at + until_ms,
         is_whole: false,
+        keeps_answers: false,
+        has_two_masters: false,
     }
 }
 
@@ -192,7 +194,7 @@ fn faults(shown: &Shown) -> Vec<String> {
 
 type Wrong = (&'static str, fn() -> Shown, fn(&mut Shown));
 
-const WRONGS: [Wrong; 29] = [
+const WRONGS: [Wrong; 32] = [
     ("sent twice", good, |one| {
         one.story.sends.push(one.story.sends[0].clone());
     }),
@@ -263,6 +265,12 @@ const WRONGS: [Wrong; 29] = [
     ("forgotten without a lapse", forgotten, |one| {
         one.lapses[0].from_ms += 150;
     }),
+    ("forgotten although a replica had it", forgotten, |one| {
+        one.lapses[0].keeps_answers = true;
+    }),
+    ("a status is lost that a replica had", half_told, |one| {
+        one.lapses[0].keeps_answers = true;
+    }),
     ("forgotten although it was sent", forgotten, |one| {
         one.story.sends = good().story.sends;
     }),
@@ -277,6 +285,10 @@ const WRONGS: [Wrong; 29] = [
     }),
     ("given up without a lapse", given_up, |one| {
         one.lapses.clear();
+    }),
+    ("a status of before the decision is lost", given_up, |one| {
+        one.story.events = vec![event("sent", 500), event("delivered", 3_000)];
+        one.lapses[0].until_ms = SENT_MS as i64 + 1_000;
     }),
     ("accepted after the lapse and given up", given_up, |one| {
         one.lapses[0].until_ms = SENT_MS as i64 - 200;
@@ -297,6 +309,7 @@ struct Whole {
     log: String,
     said: Vec<Said>,
     books: Books,
+    lapses: Vec<Lapse>,
     orphans: usize,
     usage: Vec<Usage>,
 }
@@ -331,6 +344,7 @@ fn whole() -> Whole {
             heard: vec![heard],
             ..Books::default()
         },
+        lapses: Vec::new(),
         orphans: 0,
         usage: vec![(20, 12.0)],
     }
@@ -343,7 +357,7 @@ fn faults_of_all(whole: &Whole) -> Vec<String> {
         ..Figures::default()
     };
     let rate = json!({ "max_in_any_second": whole.calls_in_a_second });
-    judge_words(&whole.said, &whole.books, &[], &mut figures);
+    judge_words(&whole.said, &whole.books, &whole.lapses, &mut figures);
     judge_repeats(&plan, &whole.books, &mut figures);
     judge_orphans(&plan, &mut figures);
     judge_counts(&plan, &whole.counts, &mut figures);
@@ -356,7 +370,7 @@ fn faults_of_all(whole: &Whole) -> Vec<String> {
 
 type WrongOfAll = (&'static str, fn(&mut Whole));
 
-const WRONGS_OF_ALL: [WrongOfAll; 22] = [
+const WRONGS_OF_ALL: [WrongOfAll; 23] = [
     ("a message less in the ledger", |all| {
         all.ledger["total"]["accepted"] = 1.into();
     }),
@@ -390,6 +404,10 @@ const WRONGS_OF_ALL: [WrongOfAll; 22] = [
     }),
     ("too many calls in a while", |all| all.over = 100.0),
     ("a reply is not told", |all| all.books.heard.clear()),
+    ("a reply is lost that those who live took", |all| {
+        all.lapses = vec![lapse(-500, 10_000)];
+        all.books.heard.clear();
+    }),
     ("a reply that nobody said", |all| all.said.clear()),
     ("a reply by another", |all| {
         all.books.heard[0].from = person(10)[1..].into();

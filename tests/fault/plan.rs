@@ -317,8 +317,10 @@ pub(crate) struct Plan {
     pub(crate) blows: Vec<Blow>,
 }
 
-/// How long the sends of a run last, in milliseconds, whatever its number of messages.
+/// How long the sends of a run last at the most, in milliseconds; and where a name is left for another only when
+/// it is looked up again, so that messages come after that too.
 const TRAFFIC_MS: u64 = 8_000;
+const LONG_TRAFFIC_MS: u64 = 12_000;
 /// How long a disk is full at the last, in milliseconds: longer than a webhook waits for the store.
 const LONG_FULL_MS: RangeInclusive<u64> = 3_300..=4_500;
 /// How much faster MoEngage posts than Jumper takes.
@@ -359,7 +361,7 @@ impl Plan {
             messages,
             wait_replicas: 0,
             distance_ms: 0,
-            rate: (messages * 1_000 / TRAFFIC_MS as usize).max(20),
+            rate: (messages * 1_000 / traffic_ms(class) as usize).max(20),
             concurrency: rng.usize(2..=16),
             hold_ms: 4_000,
             repeats: 0.02,
@@ -374,6 +376,8 @@ impl Plan {
             Class::Templates => 2,
             Class::Restore | Class::FailoverName => 1,
             Class::TailLost => rng.usize(1..=2),
+            // The server that was left is not to come back before somebody has looked at the new one.
+            Class::FailoverReadonly => rng.usize(2..=3),
             _ => rng.usize(2..=4),
         };
         plan.keep_busy();
@@ -583,10 +587,11 @@ impl Plan {
             _ => {}
         }
         if class != Class::Together {
-            let each = (TRAFFIC_MS - 1_000) / blows as u64;
+            let each = (traffic_ms(class) - 1_000) / blows as u64;
+            let spread = if class == Class::FailoverName { 12 } else { 3 };
             for n in 0..blows as u64 {
                 // One after another: harm of one kind does not overlap with itself.
-                let at_ms = 300 + n * each + rng.u64(..each / 3);
+                let at_ms = 300 + n * each + rng.u64(..each / spread);
                 let is_last = n + 1 == blows as u64;
                 let for_ms = duration(rng, class, (at_ms, each), is_last);
                 self.blow(rng, class, (at_ms, for_ms));
@@ -747,7 +752,7 @@ impl Plan {
             Class::Config => Harm::Restart(replica, settings(rng)),
             Class::LogFull | Class::LogGone | Class::LogStalled => Harm::Log(replica),
             Class::FailoverReadonly => Harm::Upset(Upset::Failover),
-            Class::RedisResets => Harm::Upset(Upset::Resets(rng.u64(100..=1_000))),
+            Class::RedisResets => Harm::Upset(Upset::Resets(rng.u64(30..=300))),
             Class::CommandMissing => Harm::Upset(Upset::Forbid(upset::command(rng))),
             Class::TailLost => Harm::Upset(Upset::TailLost),
             Class::Restore => {
@@ -774,6 +779,13 @@ impl Plan {
     }
 }
 
+fn traffic_ms(class: Class) -> u64 {
+    match class {
+        Class::FailoverName => LONG_TRAFFIC_MS,
+        _ => TRAFFIC_MS,
+    }
+}
+
 /// How long a harm lasts that has so many milliseconds to itself.
 fn duration(rng: &mut Rng, class: Class, (at_ms, each): (u64, u64), is_last: bool) -> u64 {
     match class {
@@ -786,10 +798,10 @@ fn duration(rng: &mut Rng, class: Class, (at_ms, each): (u64, u64), is_last: boo
         // stand still.
         Class::Templates | Class::Clock => each * 2 / 3,
         Class::CommandMissing => rng.u64(200..=2_000).min(each * 2 / 3),
-        // Until each gateway has looked the name up again.
-        Class::FailoverName => rng.u64(5_500..=7_000),
+        // Longer than until each gateway has looked the name up again.
+        Class::FailoverName => rng.u64(9_000..=10_000),
         Class::RedisClock => each * 2 / 3,
-        Class::RedisResets => rng.u64(1_000..=2_000),
+        Class::RedisResets => rng.u64(700..=each * 2 / 3),
         // Some work is to be forgotten, and some is to wait in the copy.
         Class::TailLost | Class::Restore => rng.u64(each / 4..=each / 2),
         _ => rng.u64(200..=each / 2),

@@ -81,7 +81,7 @@ impl Case<'_> {
     /// sent, or all gateways died.
     fn is_forgotten(&self) -> bool {
         let forgot = |lapse: &Lapse| {
-            let could = self.stored_ms.is_some_and(|time| lapse.meets(time));
+            let could = self.stored_ms.is_some_and(|time| lapse.takes(time));
             could && (self.story.sends.is_empty() || lapse.is_whole)
         };
         let is_known = !self.known["state"].is_null();
@@ -101,11 +101,7 @@ impl Case<'_> {
     /// have forgotten.
     fn is_but_for_the_forgotten(&self, told: &[String], own_failure: bool) -> bool {
         let events = &self.story.events;
-        let decided = self.decided_ms();
-        let may = |n: &usize| {
-            let at_ms = events[*n].at_ms as i64;
-            may_be_forgotten(self.lapses, at_ms) || at_ms <= decided
-        };
+        let may = |n: &usize| may_be_forgotten(self.lapses, events[*n].at_ms as i64);
         let some: Vec<usize> = (0..events.len()).filter(may).take(MOST_EVENTS).collect();
         (0..1u32 << some.len()).any(|choice| {
             let forgotten = |n: usize| {
@@ -123,12 +119,6 @@ impl Case<'_> {
     fn has_forgettable(&self) -> bool {
         let mut at = self.story.events.iter().map(|event| event.at_ms as i64);
         at.all(|at_ms| may_be_forgotten(self.lapses, at_ms))
-    }
-
-    /// When an operator let it fail, which no status of before undoes (not yet); 0 where none did.
-    fn decided_ms(&self) -> i64 {
-        let failed = self.own_failure().filter(|_| self.is_given_up());
-        failed.map_or(0, |failed| failed.at_ms as i64)
     }
 
     /// Whether an operator let it fail: nothing was tried in this life.
@@ -179,11 +169,7 @@ impl Case<'_> {
             return;
         }
         if self.is_but_for_the_forgotten(&told, own.is_some()) {
-            let untold = expected.len().saturating_sub(told.len());
-            match self.decided_ms() {
-                0 => figures.tail_statuses += untold,
-                _ => figures.held_statuses += untold,
-            }
+            figures.tail_statuses += expected.len().saturating_sub(told.len());
             return;
         }
         let count = |words: &[String]| {

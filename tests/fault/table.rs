@@ -47,11 +47,9 @@ pub(crate) struct Figures {
     pub(crate) tail: usize,
     /// Statuses that the gateway had taken and Redis forgot before MoEngage was told.
     pub(crate) tail_statuses: usize,
-    /// Statuses of messages that an operator let fail, which came before that.
-    pub(crate) held_statuses: usize,
     /// Messages whose statuses two masters told, each what it knew.
     pub(crate) disorder: usize,
-    /// Words of people that Redis forgot, or that came before Redis knew again what they were about.
+    /// Words of people that Redis forgot, or whose message it did not know and nobody remembered.
     pub(crate) words: usize,
     /// Entries that MoEngage was told again because Redis forgot that it was, and more.
     pub(crate) again: usize,
@@ -123,18 +121,17 @@ impl Table {
     /// What Redis forgot by itself, and what came of it, in words; nothing where it forgot nothing.
     pub(crate) fn forgotten(&self) -> String {
         let mut text = String::from(
-            "| Redis forgot in | runs | messages (tail) | statuses (tail) | statuses (held) | words | told again | by two masters | failed by the operator |\n\
-             |---|---|---|---|---|---|---|---|---|\n",
+            "| Redis forgot in | runs | messages (tail) | statuses (tail) | words | told again | by two masters | failed by the operator |\n\
+             |---|---|---|---|---|---|---|---|\n",
         );
         let forgets = |(_, (_, sum)): &(_, &(usize, Figures))| {
             sum.tail + sum.tail_statuses + sum.words + sum.again + sum.decided > 0
         };
         for ((_, class), (runs, sum)) in self.rows.iter().filter(forgets) {
-            let (class, tail) = (class.name(), sum.tail);
-            let (statuses, held) = (sum.tail_statuses, sum.held_statuses);
+            let (class, tail, statuses) = (class.name(), sum.tail, sum.tail_statuses);
             let _ = writeln!(
                 text,
-                "| {class} | {runs} | {tail} | {statuses} | {held} | {} | {} | {} | {} |",
+                "| {class} | {runs} | {tail} | {statuses} | {} | {} | {} | {} |",
                 sum.words, sum.again, sum.disorder, sum.decided
             );
         }
@@ -157,7 +154,6 @@ fn join(sum: &mut Figures, one: Figures) {
     sum.dead_letters += one.dead_letters;
     sum.tail += one.tail;
     sum.tail_statuses += one.tail_statuses;
-    sum.held_statuses += one.held_statuses;
     sum.disorder += one.disorder;
     sum.words += one.words;
     sum.again += one.again;

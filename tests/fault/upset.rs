@@ -66,12 +66,13 @@ const PUT_OFF_MS: i64 = 2_000;
 /// How far a replica may be behind, in milliseconds.
 const BEHIND_MS: i64 = 1_000;
 
+/// Until when each gateway has seen that the name leads elsewhere, in milliseconds: it looks every five seconds.
+const SEEN_MS: i64 = 7_000;
+
 /// How long the way back of an answer may take, however busy the machine is, in milliseconds.
 const ANSWERED_MS: i64 = 1_000;
 
-/// How long Redis does not know what the gateways remember, in milliseconds: until they have put it back, and
-/// until those who died were waited for.
-const PUT_BACK_MS: i64 = 5_000;
+/// How long a reply may come to what those who died had sent and nobody remembers, in milliseconds.
 const WAITED_MS: i64 = 25_000;
 
 /// A time of which Redis may have forgotten what was stored, in milliseconds since 1970.
@@ -81,6 +82,10 @@ pub(crate) struct Lapse {
     pub(crate) until_ms: i64,
     /// Nobody else knows either.
     pub(crate) is_whole: bool,
+    /// What was answered for is kept all the same: a replica had it.
+    pub(crate) keeps_answers: bool,
+    /// Another master took writes all the while.
+    pub(crate) has_two_masters: bool,
 }
 
 impl Lapse {
@@ -93,7 +98,7 @@ impl Lapse {
         let put_off = if plan.redis_always { 0 } else { PUT_OFF_MS };
         let (from_ms, until_ms) = match upset {
             Upset::Failover => (from_ms - BEHIND_MS, begun_ms),
-            Upset::TwoMasters => (from_ms - BEHIND_MS, to_ms),
+            Upset::TwoMasters => (from_ms - BEHIND_MS, begun_ms + SEEN_MS),
             Upset::TailLost | Upset::PutBack { .. } => (from_ms - put_off, to_ms),
             Upset::Resets(_) | Upset::Forbid(_) | Upset::Clock(_) => return None,
         };
@@ -101,34 +106,38 @@ impl Lapse {
             from_ms,
             until_ms,
             is_whole: *upset == Upset::ANEW,
+            keeps_answers: *upset == Upset::TwoMasters && plan.wait_replicas > 0,
+            has_two_masters: *upset == Upset::TwoMasters,
         })
     }
 
     /// Whether what was stored between these two moments may be forgotten.
-    pub(crate) fn meets(&self, (from_ms, until_ms): (i64, i64)) -> bool {
+    fn meets(&self, (from_ms, until_ms): (i64, i64)) -> bool {
         from_ms <= self.until_ms && self.from_ms <= until_ms
+    }
+
+    /// The same for what was answered for.
+    pub(crate) fn takes(&self, time: (i64, i64)) -> bool {
+        !self.keeps_answers && self.meets(time)
+    }
+
+    /// Whether somebody's words of then may be lost, whoever lives: the old master took them, or nobody remembers.
+    pub(crate) fn silences(&self, at_ms: i64) -> bool {
+        let lost = self.has_two_masters && self.takes((at_ms - ANSWERED_MS, at_ms));
+        lost || self.confuses(at_ms)
     }
 
     /// Whether who answered a message then may have spoken of what nobody remembers. Those who live put back what
     /// they sent, and replies wait for it.
     pub(crate) fn confuses(&self, at_ms: i64) -> bool {
-        self.is_whole && self.is_within(at_ms, WAITED_MS)
-    }
-
-    /// Whether a reply of then may be kept for people only, where its message was not known yet.
-    pub(crate) fn hides(&self, at_ms: i64) -> bool {
-        self.is_within(at_ms, PUT_BACK_MS)
-    }
-
-    fn is_within(&self, at_ms: i64, more_ms: i64) -> bool {
-        (self.from_ms..=self.until_ms + more_ms).contains(&at_ms)
+        self.is_whole && (self.from_ms..=self.until_ms + WAITED_MS).contains(&at_ms)
     }
 }
 
 /// Whether what was answered then may be forgotten: it was stored a little before.
 pub(crate) fn may_be_forgotten(lapses: &[Lapse], at_ms: i64) -> bool {
     let time = (at_ms - ANSWERED_MS, at_ms);
-    lapses.iter().any(|lapse| lapse.meets(time))
+    lapses.iter().any(|lapse| lapse.takes(time))
 }
 
 /// The same for what the gateway had to write down a little after that moment, and was asked to do a little

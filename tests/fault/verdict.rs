@@ -12,7 +12,7 @@ use crate::stage::Stage;
 use crate::story::{Case, is_taken};
 use crate::table::Figures;
 use crate::traffic::{FIRST, person, twin};
-use crate::upset::{Lapse, may_be_forgotten};
+use crate::upset::Lapse;
 use serde_json::{Value, json};
 use std::sync::atomic::Ordering;
 
@@ -121,7 +121,7 @@ impl Evidence<'_> {
     async fn stops(&self, figures: &mut Figures) {
         let door = self.stage.door.addr().to_string();
         for said in self.said.iter().filter(|said| said.taken && said.is_stop()) {
-            if may_be_forgotten(&self.lapses, said.at_ms) {
+            if self.lapses.iter().any(|lapse| lapse.silences(said.at_ms)) {
                 continue;
             }
             if !people::is_refused(&self.stage.sandbox, &door, said).await {
@@ -190,12 +190,12 @@ pub(crate) fn judge_words(said: &[Said], books: &Books, lapses: &[Lapse], figure
         let alone: Vec<_> = of("").into_iter().filter(right).collect();
         meant += words.len() + alone.len();
         let confused = lapses.iter().any(|lapse| lapse.confuses(said.at_ms));
-        let hidden = lapses.iter().any(|lapse| lapse.hides(said.at_ms));
+        let silenced = lapses.iter().any(|lapse| lapse.silences(said.at_ms));
         match (&words[..], &alone[..]) {
             ([one], []) if right(one) => {}
             // Redis did not know the message, or forgot the words.
             ([], [] | [_]) if confused => figures.words += 1,
-            ([], []) if hidden && !said.is_stop() => figures.words += 1,
+            ([], []) if silenced => figures.words += 1,
             _ => {
                 figures.statuses_lost += usize::from(words.is_empty());
                 figures.fault(format!("{said:?} was told as {words:?} {alone:?}"));
