@@ -2,6 +2,8 @@
 //! one version is read by the next, and a newer row is refused politely by an older program.
 
 mod history;
+#[cfg(test)]
+mod versions;
 
 pub use history::Moment;
 pub(crate) use history::{moment, read_history};

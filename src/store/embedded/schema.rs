@@ -215,7 +215,7 @@ pub(super) fn set_up(conn: &Connection) -> Result<()> {
          PRAGMA wal_autocheckpoint = 4000;",
     )?;
     let synchronous: i64 = conn.query_row("PRAGMA synchronous", [], |row| row.get(0))?;
-    // Without these two a success answered to MoEngage could be lost with the power (DESIGN G1).
+    // Without these two a success answered to MoEngage could be lost with the power (design.md G1).
     if mode != "wal" || synchronous != 2 {
         return Err(rusqlite::Error::InvalidQuery);
     }
@@ -249,4 +249,41 @@ pub(super) fn create(conn: &Connection) -> std::result::Result<(), LayoutError> 
         ))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Says who a message is, or is no part of its record.
+    const UNMARKED: [&str; 8] = [
+        "id",
+        "channel",
+        "msg_id",
+        "account",
+        "recipient",
+        "version",
+        "aside",
+        "proof",
+    ];
+
+    #[test]
+    fn a_change_of_any_column_of_a_message_marks_its_record() {
+        let conn = Connection::open_in_memory().unwrap();
+        assert!(create(&conn).is_ok());
+        let mut columns = conn
+            .prepare("SELECT name FROM pragma_table_info('message')")
+            .unwrap();
+        let columns = columns.query_map([], |row| row.get::<_, String>(0));
+        let mut columns: Vec<String> = columns.unwrap().map(Result::unwrap).collect();
+        let list = MARKS.split("UPDATE OF").nth(1).unwrap();
+        let list = list.split("ON main.message").next().unwrap().split(',');
+        let mut known: Vec<&str> = list.map(str::trim).chain(UNMARKED).collect();
+        columns.sort_unstable();
+        known.sort_unstable();
+        assert_eq!(
+            columns, known,
+            "a new column of a message: name it in MARKS, or in UNMARKED"
+        );
+    }
 }
