@@ -1,6 +1,6 @@
 //! The circuit breaker of one account: when the provider itself is in trouble, stop asking.
 //!
-//! Counts connect errors, 5xx answers and timeouts only (DESIGN section 5). Open means that nothing
+//! Counts connect errors, 5xx answers and timeouts only (design.md section 5). Open means that nothing
 //! is claimed; after a pause one list call, which sends nothing, tests the provider, then one
 //! message goes alone, then all. So an outage costs a handful of unknown sends, not one a pause.
 

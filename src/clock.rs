@@ -2,7 +2,7 @@
 //!
 //! It may be set at any moment, ahead or back, rightly or wrongly, and it goes on while the machine
 //! sleeps, when the clock that nobody can set stands still. A leap is believed when it has lasted for
-//! five minutes (DESIGN section 5, R-11). Until then [`moment`] has two answers: what is to be failed or
+//! five minutes (design.md section 5, R-11). Until then [`moment`] has two answers: what is to be failed or
 //! ended must be so by both, and what is stamped gets the later one, so that it never looks too old.
 //!
 //! Where processes share a store, its clock takes the place of the machine's ([`follow`]): what one
@@ -18,7 +18,7 @@ use theirs::Theirs;
 
 /// Farther than this a clock that is only corrected does not move at once.
 const LEAP_MS: i64 = 10_000;
-/// How long a leap must last to be believed (DESIGN section 5).
+/// How long a leap must last to be believed (design.md section 5).
 const BELIEVED_AFTER: Duration = Duration::from_secs(300);
 /// How long where a mistake could not be made good: what is forgotten could be sent again.
 const BELIEVED_SURELY: Duration = Duration::from_secs(24 * 3600);

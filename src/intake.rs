@@ -19,7 +19,7 @@ use std::time::Duration;
 /// Lines about what cannot be stored.
 static LOG: OncePerSecond = OncePerSecond::new();
 
-/// How long a caller waits for a template list on a miss (DESIGN section 4).
+/// How long a caller waits for a template list on a miss (design.md section 4).
 const LIST_WAIT: Duration = Duration::from_secs(2);
 /// What a caller is told to wait when the queue is full.
 const FULL_WAIT: Duration = Duration::from_secs(10);
@@ -128,7 +128,7 @@ impl Intake {
     }
 
     /// This end of a message that may not enter, unless its id was accepted before: then it is a
-    /// repeat, whatever it says now (DESIGN G3). While the store cannot tell, neither can be said.
+    /// repeat, whatever it says now (design.md G3). While the store cannot tell, neither can be said.
     pub async fn unless_repeat(&self, channel: &Channel, msg_id: &MsgId, end: Entry) -> Entry {
         let store = &self.shared.outbox.store;
         match store.is_accepted(&channel.id, msg_id).await {

@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 /// How often a shared store is asked what others did.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
-/// How often the leases of this process are renewed (DESIGN section 6).
+/// How often the leases of this process are renewed (design.md section 6).
 const RENEW_EVERY: Duration = Duration::from_secs(3);
 /// How often a store that was in trouble is looked at.
 const STORE_EVERY: Duration = Duration::from_secs(1);
@@ -37,7 +37,7 @@ const HOLDS_EVERY: Duration = Duration::from_secs(1);
 const RETENTION_EVERY: Duration = Duration::from_secs(3600);
 /// The first pause after a subscription that did not work.
 const SUBSCRIBE_AGAIN: Duration = Duration::from_secs(1);
-/// The longest such pause (DESIGN section 9: within 10 s when the provider answers).
+/// The longest such pause (design.md section 9: within 10 s when the provider answers).
 const SUBSCRIBE_PAUSE: Duration = Duration::from_secs(8);
 /// How often samples of metrics are put together.
 const METRICS_EVERY: Duration = Duration::from_secs(5);

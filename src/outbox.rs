@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 /// Who is concerned when the store fails.
 const STORE: &str = "store";
-/// How long a webhook waits for a store that is down before it is answered 503 (DESIGN G4).
+/// How long a webhook waits for a store that is down before it is answered 503 (design.md G4).
 const EVENTS_WAIT: Duration = Duration::from_secs(3);
 /// The pause before a store that failed is asked again.
 const TRY_AGAIN: Duration = Duration::from_millis(200);

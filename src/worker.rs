@@ -29,7 +29,7 @@ use tokio_util::task::TaskTracker;
 
 /// Messages claimed in one write at the most.
 const MOST_CLAIMED: usize = 256;
-/// How far ahead permits are taken (DESIGN section 4).
+/// How far ahead permits are taken (design.md section 4).
 const HORIZON: Duration = Duration::from_millis(20);
 /// Bounds of the time that a claim is expected to take.
 const LEAD: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(250));

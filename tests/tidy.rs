@@ -2,8 +2,11 @@
 //! appear, how long a file may grow, that every setting is documented, and what is left undone.
 //!
 //! A failure names file, line and what to do. Each rule is first shown a bad snippet, so that it is
-//! seen to fail. The tables at the top are the rules; `tidy/source.rs` reads the code.
+//! seen to fail. The tables at the top are the rules; `tidy/source.rs` reads the code,
+//! `tidy/documents.rs` has the rules of the documents.
 
+#[path = "tidy/documents.rs"]
+mod documents;
 #[path = "tidy/source.rs"]
 mod source;
 

@@ -202,7 +202,7 @@ fn account(r: &mut Reader<'_>, id: Option<AccountId>) -> Option<Account> {
     });
     let per_second = r.one("jumper.rate_per_second", parse::rate);
     let concurrency = r.count("jumper.concurrent_api_calls");
-    // The exactness of the limit rests on a tolerance this small (DESIGN G5).
+    // The exactness of the limit rests on a tolerance this small (design.md G5).
     let exact = Duration::ZERO..=Duration::from_millis(5);
     let rate_tolerance = r.one("jumper.rate_tolerance", parse::time(exact, Bare::Refused));
     let connect_timeout = r.short("jumper.connect_timeout");

@@ -215,7 +215,7 @@ pub(super) enum Target<'a> {
     Other,
 }
 
-/// Reads the path of a webhook address (DESIGN section 7).
+/// Reads the path of a webhook address (design.md section 7).
 pub(super) fn target(url: &str) -> Target<'_> {
     let path = url.split(['?', '#']).next().unwrap_or(url);
     let parts: Vec<_> = path.split('/').collect();

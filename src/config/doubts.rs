@@ -13,7 +13,7 @@ use secrecy::ExposeSecret;
 use std::collections::BTreeMap;
 
 /// How long a settled message is kept when nothing is said: a data file has room, the memory of
-/// Redis is dear (DESIGN G3).
+/// Redis is dear (design.md G3).
 const RETENTION: (&str, &str) = ("30d", "8d");
 
 /// Says how long messages are kept when nobody else does.

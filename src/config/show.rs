@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 /// What is shown in place of a secret.
 pub(super) const MASK: &str = "***";
-/// Parts of our own webhook path that are no secrets (DESIGN section 7).
+/// Parts of our own webhook path that are no secrets (design.md section 7).
 const PUBLIC_PARTS: [&str; 6] = [
     "",
     "jumper_callback",

@@ -1,5 +1,5 @@
 //! Circumstances: what concerns more than one message, and so must not decide about each of them
-//! (DESIGN section 5). One account's worth; pure, with the time as an argument.
+//! (design.md section 5). One account's worth; pure, with the time as an argument.
 //!
 //! Answers that accuse or refuse alike make a run (`runs`). A run that is long enough holds the
 //! narrowest scope that contains it: its messages wait, answers that still arrive fail nobody, and

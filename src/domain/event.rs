@@ -57,7 +57,7 @@ pub struct StatusEvent {
     pub status: Status,
     /// When it happened, if the event says so.
     pub at: Option<UnixMs>,
-    /// Whom it names, if it names anyone: the evidence of DESIGN G3.
+    /// Whom it names, if it names anyone: the evidence of design.md G3.
     pub recipient: Option<Phone>,
     /// Its own id of whom it names, if it gives one.
     pub user: Option<UserId>,

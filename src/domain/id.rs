@@ -1,5 +1,5 @@
 //! Opaque identifiers: `parse` is the only way in, `as_str` the only way out. What foreign ids
-//! print is masked where it could be a phone number (DESIGN G6).
+//! print is masked where it could be a phone number (design.md G6).
 
 use super::phone::mask_digits;
 use std::fmt;

@@ -1,4 +1,4 @@
-//! Who may change a message, and how: the model of a message's life (DESIGN sections 4 and 6).
+//! Who may change a message, and how: the model of a message's life (design.md sections 4 and 6).
 //!
 //! [`State`] says which step may follow which; here stands who may take it. The claim is the fence of
 //! an attempt: its holder alone tells how it ended, until somebody else has claimed the message. A
@@ -159,7 +159,7 @@ impl Life {
 
     /// Of all messages to a person in which there is doubt, the place of the one that a status
     /// without a message proves: where there are two, or the only one is being sent right now or has
-    /// its receipt, it proves nothing (DESIGN G3).
+    /// its receipt, it proves nothing (design.md G3).
     pub fn provable(in_doubt: &[Self]) -> Option<usize> {
         let mut all = in_doubt
             .iter()

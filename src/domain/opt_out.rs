@@ -1,4 +1,4 @@
-//! What a person does not want from a channel any more (DESIGN section 13).
+//! What a person does not want from a channel any more (design.md section 13).
 
 use super::{ChannelId, Code, Phone, Refusal, UnixMs, UserId};
 use std::sync::Arc;

@@ -8,7 +8,7 @@ use std::time::Duration;
 pub struct Receipt {
     /// The id that status events will name.
     pub provider_id: ProviderId,
-    /// The thread with this contact; may hold a phone number (DESIGN G6).
+    /// The thread with this contact; may hold a phone number (design.md G6).
     pub conversation: Option<String>,
 }
 

@@ -1,11 +1,11 @@
-//! What a channel wants done with failures: its settings, with DESIGN's defaults.
+//! What a channel wants done with failures: its settings, with the defaults of docs/design.md.
 //!
 //! What an answer proves is judged by its provider ([`super::proof`]); what follows when several
 //! messages fare alike is decided in [`super::circumstance`].
 
 use std::time::Duration;
 
-/// What a channel wants done; the defaults are DESIGN's.
+/// What a channel wants done; the defaults are those of docs/design.md.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
     /// Texts of `success:false` answers that are worth another try (part of the text, any case).

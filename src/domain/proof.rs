@@ -1,4 +1,4 @@
-//! The two questions of the failure policy (DESIGN section 5): what does an answer prove about its
+//! The two questions of the failure policy (design.md section 5): what does an answer prove about its
 //! message, and whom is it about?
 //!
 //! Each provider reads its own answers and returns a [`Judgement`]; nobody else knows its codes.

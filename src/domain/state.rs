@@ -1,4 +1,4 @@
-//! The life of a message as a state machine (DESIGN section 4).
+//! The life of a message as a state machine (design.md section 4).
 //!
 //! The only place that says which step may follow which; [`super::life`] says who may take it.
 

@@ -1,4 +1,4 @@
-//! Delivery statuses and their fold: forwards only (DESIGN G4).
+//! Delivery statuses and their fold: forwards only (design.md G4).
 
 use std::fmt;
 

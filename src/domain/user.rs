@@ -1,7 +1,7 @@
 //! The id under which a provider knows a person beside or in place of their number.
 //!
 //! WhatsApp's begin with a country, as `US.13491208655302741918`, or, of a parent account, with `ENT` after
-//! it (contracts/cloud.md section 5.6). It is compared as it stands, and printed nowhere.
+//! it (Meta's business-scoped user id). It is compared as it stands, and printed nowhere.
 
 use std::fmt;
 use std::sync::Arc;

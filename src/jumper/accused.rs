@@ -2,7 +2,7 @@
 //!
 //! A token is refused when the calls of two recipients are, with no call between them that went
 //! well; or when the list call, which sends nothing, is. One refused call alone says nothing of the
-//! token (DESIGN G7). Remembers one refused call an account.
+//! token (design.md G7). Remembers one refused call an account.
 
 use super::{Account, Question, classify};
 use crate::domain::Answer;

@@ -1,4 +1,4 @@
-//! Jumper's answers, judged: what each proves, and whom it is about (DESIGN section 5).
+//! Jumper's answers, judged: what each proves, and whom it is about (design.md section 5).
 //!
 //! One table, one pure function. Precedence: fault code, then 401 and 429, then a body with `success`,
 //! then the status, then the transport. Retry only what proves that nothing was handed on; what is

@@ -186,7 +186,7 @@ fn chat_status(data: &Value) -> Incoming {
         (Err(kind), _) => return other(kind, data),
         (_, None) => return other(UNREADABLE, data),
     };
-    // A chat that an agent leads must never count as evidence for a send of ours (DESIGN G3).
+    // A chat that an agent leads must never count as evidence for a send of ours (design.md G3).
     let recipient = if template || words.is_none() {
         mobile(data)
     } else {

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-/// No more milliseconds than this are allowed (DESIGN 4).
+/// No more milliseconds than this are allowed (design.md section 4).
 const MOST: usize = 50;
 /// What a start weighs when the next one has come: about a thousand count.
 const FORGET: f64 = 0.999;

@@ -1,4 +1,4 @@
-//! The pace of one account: how many calls a second, and how many at once (DESIGN G5).
+//! The pace of one account: how many calls a second, and how many at once (design.md G5).
 //!
 //! A GCRA of our own: governor works in whole intervals, loses its state when the quota changes and
 //! does not hand out permits in order. Slots are `(1 + tolerance) / rate` apart and a call starts

@@ -1,4 +1,4 @@
-//! Who is calling: the channels that the presented token opens (DESIGN section 4, station 1).
+//! Who is calling: the channels that the presented token opens (design.md section 4, station 1).
 //!
 //! Runs before the body is read. A presented token is compared and forgotten; it is never logged,
 //! not even in part.

@@ -125,7 +125,7 @@ async fn enter(caller: &Caller, intake: &Intake, query: CampaignQuery, body: Byt
     entry.into()
 }
 
-/// A repeat of an accepted id is a success, even when its content would be refused now (DESIGN G3).
+/// A repeat of an accepted id is a success, even when its content would be refused now (design.md G3).
 async fn reject(caller: &Caller, intake: &Intake, rejected: Rejected) -> Reply {
     let (msg_id, from, refusal) = match rejected {
         Rejected::Malformed { status, message } => return Reply::Malformed { status, message },

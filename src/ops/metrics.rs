@@ -39,7 +39,7 @@ pub(super) async fn render(State(desk): State<Desk>) -> Response {
     ([(CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
 }
 
-/// What waits in a channel that is paused or held is held, else queued (DESIGN G2).
+/// What waits in a channel that is paused or held is held, else queued (design.md G2).
 fn read_channel(channel: String, ledger: &Ledger, of: &Channel) {
     let (queued, held) = if of.stands() {
         (0, ledger.queued)

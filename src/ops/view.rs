@@ -18,7 +18,7 @@ pub(super) fn time(at: UnixMs) -> Value {
 }
 
 /// The ledger of every channel, and their sum. Queued messages of a paused or held channel are
-/// shown as held (DESIGN G2).
+/// shown as held (design.md G2).
 pub(super) fn ledger(channels: &Channels, outbox: &Outbox) -> Value {
     let mut sum = Shown::default();
     let mut each = serde_json::Map::new();

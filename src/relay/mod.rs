@@ -141,7 +141,7 @@ impl Relay {
         self.settles.wait().await;
     }
 
-    /// Every waiting callback is due at once: at start (DESIGN section 5), and when MoEngage is back.
+    /// Every waiting callback is due at once: at start (design.md section 5), and when MoEngage is back.
     async fn hasten(&self) {
         let hastened = self
             .outbox

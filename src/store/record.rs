@@ -4,7 +4,7 @@ use super::Moment;
 use crate::domain::proof::LastProof;
 use crate::domain::{AccountId, ChannelId, Message, Phone, State, Status, UnixMs};
 
-/// The cumulative account of a channel (DESIGN G2).
+/// The cumulative account of a channel (design.md G2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Ledger {
     /// Messages answered with success.

@@ -1,6 +1,6 @@
 //! What a store promises, in words for an operator.
 
-/// How much of DESIGN G1 to G4 holds; from good to bad.
+/// How much of design.md G1 to G4 holds; from good to bad.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Promise {
     /// All of it: what was accepted is on disk.

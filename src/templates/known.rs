@@ -3,7 +3,7 @@
 //!
 //! A list says what there is; that something is not there it says only when it is whole and loses
 //! nothing that was known. What it loses is in doubt until another whole list, asked for at least
-//! [`CONFIRM`] later, loses it too (DESIGN section 5); nothing is called missing meanwhile.
+//! [`CONFIRM`] later, loses it too (design.md section 5); nothing is called missing meanwhile.
 
 use super::Lookup;
 use crate::domain::UnixMs;

@@ -26,7 +26,7 @@ use std::time::Duration;
 use tokio::sync::{Mutex, Notify};
 use tokio::time::{Instant, timeout};
 
-/// A list younger than this may be used to refuse (DESIGN section 4).
+/// A list younger than this may be used to refuse (design.md section 4).
 const FRESH: Duration = Duration::from_secs(600);
 /// Between two fetches that a miss asks for lies at least this.
 const LEAST_GAP: Duration = Duration::from_secs(30);

@@ -1,5 +1,5 @@
 //! How many of the next slots of a channel may go to messages that were tried before, while others wait
-//! that were not: every second one to retries, every tenth one to what was put aside (DESIGN section 5).
+//! that were not: every second one to retries, every tenth one to what was put aside (design.md section 5).
 //! Counted across claims, so that it holds also where each claim takes one message.
 
 /// Tenths of a slot that each slot earns for retries, and for what was put aside.

@@ -161,7 +161,7 @@ impl Class {
     /// Those that harm the log.
     pub(crate) const OF_LOGS: [Self; 3] = [Self::LogFull, Self::LogGone, Self::LogStalled];
 
-    /// Those whose answers say more than what becomes of one message (DESIGN section 5).
+    /// Those whose answers say more than what becomes of one message (design.md section 5).
     pub(crate) const OF_POLICY: [Self; 5] = [
         Self::Poison,
         Self::OneNode,

@@ -1,4 +1,4 @@
-//! Did a bad answer, or a bad clock, decide about others? Asks the fakes: when was what taken (DESIGN
+//! Did a bad answer, or a bad clock, decide about others? Asks the fakes: when was what taken (design.md
 //! section 5).
 
 use crate::answers::is_final;

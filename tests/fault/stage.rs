@@ -396,7 +396,7 @@ impl Stage {
         self.ground.reset_half();
     }
 
-    /// All gateways die, a copy of the store is put back, and they start as the README says.
+    /// All gateways die, a copy of the store is put back, and they start as docs/redis.md says.
     async fn all_anew(&mut self) {
         for replica in 0..self.slots.len() {
             self.kill(replica).await;

@@ -164,7 +164,7 @@ impl Case<'_> {
             told.drain(..earlier);
         }
         let expected = self.expected(own.is_some());
-        // Of two to one person that nobody ever knew of, a status proves neither (DESIGN G3).
+        // Of two to one person that nobody ever knew of, a status proves neither (design.md G3).
         if told == expected || own.is_some() && self.is_twin_lost() && told.len() == 1 {
             return;
         }
@@ -179,7 +179,7 @@ impl Case<'_> {
             })
         };
         match count(&told) == count(&expected) {
-            // Each of them tells in order what it knows (README "Failover").
+            // Each of them tells in order what it knows (docs/redis.md "Failover").
             true if self.plan.has_two_masters() && self.has_forgettable() => {
                 figures.disorder += 1;
                 return;

@@ -94,7 +94,7 @@ impl Table {
         none.map(text).collect()
     }
 
-    /// As text; the README leaves the last three columns out.
+    /// As text; docs/evidence.md leaves the last three columns out.
     pub(crate) fn text(&self) -> String {
         let mut text = String::from(
             "| store | faults | runs | messages | lost | sent twice | statuses lost | out of order | 7004 though sent | identical repeats | recovery s, median | max | all done s, median | max | faults that bit |\n\

@@ -44,12 +44,12 @@ impl Upset {
     }
 }
 
-/// What the user of the gateway is permitted, by the line of the README that the gateway's own list is
+/// What the user of the gateway is permitted, by the line of docs/redis.md that the gateway's own list is
 /// compared with. Not what is only nice to know, or not used in a run.
 static COMMANDS: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
-    let mut lines = include_str!("../../README.md").lines();
+    let mut lines = include_str!("../../docs/redis.md").lines();
     let line = lines.find(|line| line.starts_with("user gateway on "));
-    let words = line.expect("the README has the line").split_whitespace();
+    let words = line.expect("the page has the line").split_whitespace();
     let rules = words.filter_map(|word| word.strip_prefix('+'));
     let unused = ["config|get", "wait", "select"];
     rules.filter(|rule| !unused.contains(rule)).collect()

@@ -255,7 +255,7 @@ pub(crate) fn judge_counts(plan: &Plan, counts: &Value, figures: &mut Figures) {
 
 /// The rate, in any second, and over any longer time the calls beyond it.
 pub(crate) fn judge_pace(plan: &Plan, rate: &Value, over: f64, figures: &mut Figures) {
-    // Calls start at the rate (README "How the rate is kept"); each call under way may be held
+    // Calls start at the rate (docs/how-it-works.md); each call under way may be held
     // up on the road and arrive in a later second.
     let held_up = plan.most_at_once() + 1;
     let most = plan.rate + held_up;

@@ -1,5 +1,5 @@
 //! What concerns more than one message must not decide about each of them, and one bad message not about
-//! the others: messages put aside, holds, trials, and what an operator can do (DESIGN section 5).
+//! the others: messages put aside, holds, trials, and what an operator can do (design.md section 5).
 
 use crate::harness::*;
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! The embedded store on a disk that is full to the last byte, slow, or failing (DESIGN section 6):
+//! The embedded store on a disk that is full to the last byte, slow, or failing (design.md section 6):
 //! nothing that was answered 200 is lost, nothing is sent twice, and all goes on afterwards.
 
 use crate::aids::*;

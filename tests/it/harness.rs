@@ -20,7 +20,7 @@ pub(crate) const TOKEN: &str = "tok-for-tests-000000";
 pub(crate) const SECRET: &str = "webhook-secret-for-tests";
 /// How long anything may take before a test gives up.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
-/// How long the work of a dead replica may wait for another (DESIGN section 6). The one gateway of
+/// How long the work of a dead replica may wait for another (design.md section 6). The one gateway of
 /// the embedded store takes up its own work when it starts.
 pub(crate) const TAKE_OVER: Duration = Duration::from_secs(15);
 /// The dice of the fakes.

@@ -1,4 +1,4 @@
-//! What the README and `config/compose.yaml` tell an operator to do, done: a user of Redis with no
+//! What docs/redis.md and `config/compose.yaml` tell an operator to do, done: a user of Redis with no
 //! more than it needs, the tokens of the old connector taken over and given back, the installation
 //! of the compose file. Always on Redis, whatever the other tests use.
 
@@ -10,13 +10,13 @@ use crate::replicas::Stage;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-const README: &str = include_str!("../../README.md");
+const PAGE: &str = include_str!("../../docs/redis.md");
 const COMPOSE: &str = include_str!("../../config/compose.yaml");
 
-/// What the line of the README permits, as `ACL SETUSER` takes it.
+/// What the line of the page permits, as `ACL SETUSER` takes it.
 fn rules() -> Vec<&'static str> {
-    let line = README.lines().find(|l| l.starts_with("user gateway on "));
-    let line = line.expect("the README has a line for the user of Redis");
+    let line = PAGE.lines().find(|l| l.starts_with("user gateway on "));
+    let line = line.expect("the page has a line for the user of Redis");
     line.split_whitespace().skip(2).collect()
 }
 

@@ -264,7 +264,7 @@ async fn a_redis_that_hangs_holds_nobody_up() {
 }
 
 /// A message that was accepted once and whose content is refused now must not be told "failure"
-/// because nobody could look it up: MoEngage would believe it, and the message goes out (DESIGN G3).
+/// because nobody could look it up: MoEngage would believe it, and the message goes out (design.md G3).
 #[tokio::test]
 async fn a_repeat_that_would_be_refused_now_is_not_refused_while_redis_cannot_be_asked() {
     on_redis_only!();

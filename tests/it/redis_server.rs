@@ -29,7 +29,7 @@ pub(crate) fn wired() -> bool {
 /// How long the server may take to start, loading its data included.
 const START: Duration = Duration::from_secs(15);
 
-/// How the server keeps its data. Times of death decide what that is worth (DESIGN G1).
+/// How the server keeps its data. Times of death decide what that is worth (design.md G1).
 #[derive(Debug, Clone)]
 pub(crate) struct Options {
     /// `yes` or `no`.

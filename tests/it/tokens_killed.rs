@@ -1,5 +1,5 @@
 //! A replica that is killed (kill -9) while it renews the tokens, at each of the three moments that
-//! DESIGN G7 tells apart: what its successor does, and that nobody ever renews beside another. Always
+//! design.md G7 tells apart: what its successor does, and that nobody ever renews beside another. Always
 //! on Redis, whatever the other tests use.
 
 use crate::aids::*;

@@ -24,7 +24,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-/// Memory that the gateway may have with a million messages queued, kilobytes (DESIGN section 10).
+/// Memory that the gateway may have with a million messages queued, kilobytes (design.md section 10).
 const MOST_RSS_KB: f64 = 150.0 * 1024.0;
 /// What anybody may wait for beside a million messages, milliseconds: a caller, the provider with an
 /// event, a claim, the receipt of a send.

@@ -222,7 +222,7 @@ impl Facts {
         format!("Ledger\n{}", table::aligned(&rows, 40))
     }
 
-    /// The equation that must hold (DESIGN G2).
+    /// The equation that must hold (design.md G2).
     pub(super) fn equation(&self) -> String {
         format!(
             "accepted {} = queued {} + in flight {} + held {} + unknown {} + accepted by provider \

@@ -552,9 +552,9 @@ fn quotes_in_a_variable_of_a_table_are_a_fault() {
 }
 
 #[test]
-fn the_example_of_the_readme_is_right() {
-    let readme = include_str!("../../../README.md");
-    let chapter = readme.split("## Many numbers").nth(1).unwrap();
+fn the_example_of_the_page_is_right() {
+    let page = include_str!("../../../docs/configuration.md");
+    let chapter = page.split("## Many numbers").nth(1).unwrap();
     let example = chapter.split("```toml\n").nth(1).unwrap();
     let example = example.split("```").next().unwrap();
     let mut given = sources(example);

@@ -15,7 +15,7 @@ use std::ops::{Range, RangeInclusive};
 /// - 10 to 15 digits with separators between them, in groups of at most 8, the first of 1 to 3.
 ///
 /// Dates, counters of up to 8 digits, UUIDs and other hexadecimal ids stay, so that they can still be
-/// looked for (DESIGN G6).
+/// looked for (design.md G6).
 pub fn mask_digits(text: &str) -> String {
     let mut masked = String::with_capacity(text.len());
     let (mut before, mut rest) = (None, text);

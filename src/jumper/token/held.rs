@@ -7,7 +7,7 @@ use secrecy::{ExposeSecret, SecretString};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
-/// The earliest refresh, before the end of a token's life (DESIGN G7).
+/// The earliest refresh, before the end of a token's life (design.md G7).
 const LONGEST_MARGIN: Duration = Duration::from_secs(21 * 24 * 3600);
 /// An access token is not used this close to its end.
 const LAST_MOMENT: Duration = Duration::from_secs(5);

@@ -1,4 +1,4 @@
-//! The tokens of one account: kept, renewed early, never renewed twice at once (DESIGN G7).
+//! The tokens of one account: kept, renewed early, never renewed twice at once (design.md G7).
 //!
 //! A refresh kills the pair it came from, so the new one is stored in one write before it is used,
 //! and the whole step runs in a task of its own: a caller that gives up does not cut it short. No

@@ -104,7 +104,7 @@ impl Exchange {
 }
 
 /// What an answer means. Only `invalid_grant` and the known words for a dead refresh token speak of
-/// the token, whatever the status: everything else is tried again (DESIGN G7).
+/// the token, whatever the status: everything else is tried again (design.md G7).
 pub(super) fn read(answer: &Answer, tree: &Tree, now: UnixMs) -> Result<Pair, Failure> {
     let body = &tree.value;
     let summary = answer.summary();

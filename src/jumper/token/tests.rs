@@ -1,4 +1,4 @@
-//! The promises of DESIGN G7, over real sockets.
+//! The promises of design.md G7, over real sockets.
 
 mod aside;
 mod replicas;

@@ -413,7 +413,7 @@ async fn the_campaign_is_kept_and_a_bad_query_harms_nothing() {
     }
 }
 
-/// DESIGN G3: an accepted id answers success whatever its content is now.
+/// design.md G3: an accepted id answers success whatever its content is now.
 #[tokio::test]
 async fn a_repeat_with_refused_content_is_still_a_success() {
     let gateway = Gateway::single().await;

@@ -1,4 +1,4 @@
-//! What else a person is called on an account: another number, the provider's user id (DESIGN section 13).
+//! What else a person is called on an account: another number, the provider's user id (design.md section 13).
 //!
 //! Learnt only where the provider's id of a message says whose it is, one to one; a second name of one kind,
 //! or a name of somebody else, is not linked, and counted. What hangs on a person is looked for under all

@@ -61,7 +61,7 @@ pub(super) fn enqueue(
     Ok(())
 }
 
-/// At start every waiting callback is due at once (DESIGN section 5).
+/// At start every waiting callback is due at once (design.md section 5).
 pub(super) fn all_due(conn: &Connection) -> Result<()> {
     let sql = "UPDATE callback SET due = created WHERE ready = 1 AND due <> created";
     conn.execute(sql, []).map(drop)

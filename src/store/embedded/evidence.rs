@@ -1,4 +1,4 @@
-//! Evidence for sends whose outcome nobody knows (DESIGN G3).
+//! Evidence for sends whose outcome nobody knows (design.md G3).
 //!
 //! When exactly one unmatched provider id of the account names a recipient, and there is doubt about
 //! exactly one message to that recipient, and it is not being sent right now, then the id belongs to

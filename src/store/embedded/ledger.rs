@@ -1,4 +1,4 @@
-//! The ledger: counters that change in the same transaction as the state they count (DESIGN G2).
+//! The ledger: counters that change in the same transaction as the state they count (design.md G2).
 
 use crate::domain::{ChannelId, State};
 use crate::store::Ledger;

@@ -139,7 +139,7 @@ pub(super) fn forget(conn: &Connection, account: &AccountId, name: Name<'_>) -> 
 }
 
 /// The person wants messages again. Whoever stopped promotions by WhatsApp's own button
-/// has them stopped there too, and no word that they write undoes that (DESIGN section 13). It is kept also where
+/// has them stopped there too, and no word that they write undoes that (design.md section 13). It is kept also where
 /// nobody is opted out here: they may be where this is put together with another store.
 pub(super) fn lift(
     txn: &mut Txn<'_>,

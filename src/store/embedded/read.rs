@@ -45,7 +45,7 @@ impl Store {
         .await
     }
 
-    /// Counts of rows by state, to check the ledger against (DESIGN G2): queued, attempting,
+    /// Counts of rows by state, to check the ledger against (design.md G2): queued, attempting,
     /// unknown.
     pub async fn count_open(&self) -> Result<[i64; 3], StoreError> {
         self.read(|conn| {

@@ -7,7 +7,7 @@ use crate::store::{Accepted, Arrival, StoreError, row};
 
 impl Store {
     /// Keeps a message unless its `msg_id` is known or its recipient does not want it. On return Redis
-    /// has acknowledged it (what that is worth: DESIGN G1).
+    /// has acknowledged it (what that is worth: design.md G1).
     pub async fn accept(
         &self,
         channel: &ChannelId,

@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-/// How long a lease lasts (DESIGN section 6).
+/// How long a lease lasts (design.md section 6).
 const LIFE: Duration = Duration::from_secs(10);
 /// Kept at the end of a lease for clocks that differ in pace and for a call that is just begun.
 const MARGIN: Duration = Duration::from_secs(1);

@@ -1,4 +1,4 @@
-//! How well this Redis keeps what it is given, and what that means (DESIGN G1). Pure.
+//! How well this Redis keeps what it is given, and what that means (design.md G1). Pure.
 
 use crate::store::{Promise, Report};
 use std::collections::HashMap;

@@ -60,7 +60,7 @@ impl Store {
         shown.into_iter().collect()
     }
 
-    /// Counts of messages by state where they stand, to check the ledger against (DESIGN G2):
+    /// Counts of messages by state where they stand, to check the ledger against (design.md G2):
     /// queued, attempting, unknown.
     pub async fn count_open(&self) -> Result<[i64; 3], StoreError> {
         let mut sum = [0; 3];

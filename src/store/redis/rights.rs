@@ -8,7 +8,7 @@ use crate::store::StoreError;
 use redis::{RedisError, Script};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
-/// What scripts use, and some of it the gateway beside them. The line for the user of Redis in the README
+/// What scripts use, and some of it the gateway beside them. The line for the user of Redis in docs/redis.md
 /// is made of it. Each has its first key as its first argument, or none: that is what is asked with, and
 /// Redis 7.0 dies of a question about a command whose key is not there.
 const COMMANDS: [&str; 35] = [
@@ -142,11 +142,11 @@ mod tests {
     use super::*;
     use crate::store::testing::RedisServer;
 
-    const README: &str = include_str!("../../../README.md");
+    const PAGE: &str = include_str!("../../../docs/redis.md");
 
     #[test]
-    fn the_rules_of_the_readme_are_what_the_proof_asks_for() {
-        let line = README.lines().find(|l| l.starts_with("user gateway on "));
+    fn the_rules_of_the_page_are_what_the_proof_asks_for() {
+        let line = PAGE.lines().find(|l| l.starts_with("user gateway on "));
         let named = line.unwrap().split_whitespace();
         let mut named: Vec<&str> = named.filter_map(|rule| rule.strip_prefix('+')).collect();
         named.sort_unstable();
@@ -161,7 +161,7 @@ mod tests {
     #[tokio::test]
     async fn r_57_each_command_that_is_refused_is_named() {
         let server = RedisServer::start();
-        // One who may not touch all keys, as the README says: Redis looks for the keys then.
+        // One who may not touch all keys, as docs/redis.md says: Redis looks for the keys then.
         server.say("ACL SETUSER gw on >pw ~gw:* +@all").await;
         let settings = Settings {
             url: format!("{}?user=gw&pass=pw", server.url()).into(),

@@ -1,5 +1,5 @@
 //! The clock of Redis. What one process stamps another acts on, so all of them go by this one clock:
-//! whoever's own is wrong harms nobody (DESIGN section 6, R-58).
+//! whoever's own is wrong harms nobody (design.md section 6, R-58).
 
 use super::{Link, Store};
 use crate::clock;

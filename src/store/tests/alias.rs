@@ -1,4 +1,4 @@
-//! People by what else the provider calls them: other numbers, user ids (DESIGN section 13).
+//! People by what else the provider calls them: other numbers, user ids (design.md section 13).
 
 use super::archive::adopted;
 use super::*;

@@ -1,4 +1,4 @@
-//! Unknown outcomes and what proves them (DESIGN G3).
+//! Unknown outcomes and what proves them (design.md G3).
 
 use super::*;
 use Status::{Delivered, Read, Sent};

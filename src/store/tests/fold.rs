@@ -1,4 +1,4 @@
-//! Statuses go forwards only, once each (DESIGN G4).
+//! Statuses go forwards only, once each (design.md G4).
 
 use super::*;
 use Status::{Delivered, Failed, Read, Sent};

@@ -281,7 +281,7 @@ impl World {
         self.store.ledger(&channel(name))
     }
 
-    /// The promise of DESIGN G2: the ledger adds up, and is what the rows say.
+    /// The promise of design.md G2: the ledger adds up, and is what the rows say.
     pub(in crate::store) async fn check(&self) {
         let mut ledgers = Vec::new();
         let mut open = [0; 3];

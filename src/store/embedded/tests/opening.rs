@@ -136,7 +136,7 @@ fn nobody_else_may_read_the_file() {
     }
 }
 
-/// New messages are refused, those that are here are sent and can end (DESIGN section 6).
+/// New messages are refused, those that are here are sent and can end (design.md section 6).
 #[tokio::test]
 async fn r_39_a_nearly_full_disk_refuses_new_messages_only() {
     let rig = Rig::new();

@@ -1,4 +1,4 @@
-//! No statement reads more than it needs, however much is stored (DESIGN section 10): each plan, as a
+//! No statement reads more than it needs, however much is stored (design.md section 10): each plan, as a
 //! new file gives it and as the statistics of a large one do. The statements are read from the
 //! sources, so that a new one is seen too.
 

@@ -22,7 +22,7 @@
 --   os:CHANNEL          hash: the same -> when|how|what (1: none) they said last; an older program does not write it
 --   od                  the same behind CHANNEL|, which Datastore does not have, by when it is to be told
 --   rs                  replies seen, by when
---   al                  what else people are called (DESIGN section 13): the canonical other number, or the user
+--   al                  what else people are called (design.md section 13): the canonical other number, or the user
 --                       id -> the number dialled; = and a canonical number -> the other one; @ and the same -> the
 --                       user id
 --   c:N                 a callback: order|message|tries|created|row
@@ -737,7 +737,7 @@ local function counts_earlier(id, channel, said, now)
   return true
 end
 
--- Of somebody whom more than MOST_WEIGHED unmatched ids name, nothing is inferred (DESIGN G3). What is
+-- Of somebody whom more than MOST_WEIGHED unmatched ids name, nothing is inferred (design.md G3). What is
 -- unknown then ends as 7004, which is the safe side; a receipt, or evidence once the ids have gone, still
 -- moves it. Nor are more messages in doubt looked at at once.
 
@@ -782,7 +782,7 @@ local function only_unmatched(numbers, begun)
   return found
 end
 
--- Evidence for a send whose outcome nobody knows (DESIGN G3): exactly one message to the person in
+-- Evidence for a send whose outcome nobody knows (design.md G3): exactly one message to the person in
 -- doubt, not being sent right now, exactly one unmatched provider id that names the person.
 local function weigh(to, now)
   local numbers = to and all_numbers(to)

@@ -442,7 +442,7 @@ impl Book {
         }
     }
 
-    /// Evidence for a person's one message in doubt (DESIGN G3).
+    /// Evidence for a person's one message in doubt (design.md G3).
     fn weigh(&mut self, person: u64) {
         let of_person = self
             .messages

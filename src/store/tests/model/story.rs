@@ -268,7 +268,7 @@ impl Story {
     fn take_on(&mut self, by: usize, n: u64, claimed: Option<ClaimedMessage>) {
         let process = self.number(by);
         let place = self.book.claim(n, process);
-        // DESIGN G3: nothing is claimed that another attempt may have sent, unless it is sent once
+        // design.md G3: nothing is claimed that another attempt may have sent, unless it is sent once
         // more as configured.
         let kept = &self.book.messages[&n];
         let before = self.book.claims.iter().zip(&self.claims);
@@ -454,7 +454,7 @@ impl Story {
         });
     }
 
-    /// DESIGN G4: forwards only; a repeat is the identical entry.
+    /// design.md G4: forwards only; a repeat is the identical entry.
     fn hear(&mut self, line: Line, callback: Callback) {
         let (Line::Statuses(n), Callback::Status(entry)) = (line, &callback) else {
             return;
