@@ -91,8 +91,8 @@ impl App {
         keeper::follow_store(&parts.outbox, &parts.channels);
         // Each is asked to end at its own time.
         let (listener, ops_listener, lease) = (crew.apart(), crew.apart(), crew.apart());
-        let desk = parts.desk(&config);
-        let router = public_router(&config, &parts, &desk);
+        let ops_state = parts.ops_state(&config);
+        let router = public_router(&config, &parts, &ops_state);
         let drain = config.drain_timeout;
         let files = http::raise_file_limit().unwrap_or(usize::MAX);
         let serving = http::serve(
@@ -103,7 +103,7 @@ impl App {
             drain,
         );
         listener.hire("public listener", serving);
-        let ops_router = ops::routes(desk.clone());
+        let ops_router = ops::routes(ops_state.clone());
         let ops_stop = ops_listener.stop.clone();
         let serving = http::serve(ops, ops_router, ops_limits(files), ops_stop, OPS_DRAIN);
         ops_listener.hire("ops listener", serving);
@@ -113,7 +113,7 @@ impl App {
             lease.hire("keeper of opt-outs", keeper.keep(lease.stop.child_token()));
         }
         start_work(&config, &parts, &crew);
-        crew.hire("follower", ops::follow(desk, crew.stop.child_token()));
+        crew.hire("follower", ops::follow(ops_state, crew.stop.child_token()));
         keep_lease(&config, &parts, &lease);
         // As long as anything may be claimed.
         parts.marks.keep(&parts.outbox, &lease);
@@ -144,12 +144,12 @@ impl App {
 }
 
 /// What the public listener serves.
-fn public_router(config: &Config, parts: &Parts, desk: &ops::Desk) -> Router {
+fn public_router(config: &Config, parts: &Parts, ops_state: &ops::OpsState) -> Router {
     let receiver = parts.receiver(config);
     http::finish_with(
         moengage::routes(parts.send_state())
             .merge(routes::routes(receiver.clone()))
-            .merge(ops::health::routes(desk.clone())),
+            .merge(ops::health::routes(ops_state.clone())),
         [
             moengage::paths(),
             routes::paths(),

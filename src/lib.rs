@@ -21,7 +21,7 @@
 //! Beside the path: [`domain`] has the words and the pure decisions (state machine, fold, policy);
 //! [`channel`] says who may send what where; [`breaker`], [`hold`] and [`keeper`] watch over accounts;
 //! [`archive`] writes the records into Datastore, by the calls of [`datastore`], and asks it for
-//! messages that only it still knows; [`ops`] is the operator's desk; [`sandbox`] plays both
+//! messages that only it still knows; [`ops`] is the operator's ops; [`sandbox`] plays both
 //! counterparties for the demo and the tests; [`json`] reads what others write, damage and all;
 //! [`config`] is the only reader of files and environment; [`app`] builds all of it; [`cli`] has the
 //! commands.

@@ -23,7 +23,7 @@ use crate::keeper::Subscription;
 use crate::moengage::batch::TimestampUnit;
 use crate::moengage::callback::{CallbackSettings, Callbacks};
 use crate::moengage::{self, SendState};
-use crate::ops::{self, AccountDesk, Desk, DeskParts};
+use crate::ops::{self, AccountOps, OpsParts, OpsState};
 use crate::outbox::Outbox;
 use crate::relay::{self, Relay};
 use crate::send::Sender;
@@ -221,20 +221,20 @@ impl Parts {
     }
 
     /// What the ops listener works with.
-    pub(super) fn desk(&self, config: &Config) -> Desk {
-        let desk = |one: &AccountParts| AccountDesk {
+    pub(super) fn ops_state(&self, config: &Config) -> OpsState {
+        let account = |one: &AccountParts| AccountOps {
             account: one.account.clone(),
             holds: one.holds.clone(),
             provider: one.provider.clone(),
             breaker: one.breaker.clone(),
             configured: one.configured.pace,
         };
-        Desk::new(DeskParts {
+        OpsState::new(OpsParts {
             channels: self.channels.clone(),
             webhooks: self.webhooks.clone(),
             outbox: self.outbox.clone(),
             intake: self.intake.clone(),
-            accounts: self.accounts.iter().map(desk).collect(),
+            accounts: self.accounts.iter().map(account).collect(),
             archive: self.archive.clone(),
             relayed: self.relayed.clone(),
             metrics: self.metrics.clone(),

@@ -2,7 +2,7 @@
 
 use super::problem::{Name, Problem};
 use super::why::Site;
-use super::{Desk, answer, view};
+use super::{OpsState, answer, view};
 use crate::channel::Channel;
 use crate::http::Payload;
 use crate::outbox::Outbox;
@@ -13,34 +13,40 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-pub(super) async fn ledger(State(desk): State<Desk>) -> Result<Response, Problem> {
+pub(super) async fn ledger(State(ops): State<OpsState>) -> Result<Response, Problem> {
     // What other processes did shows too.
-    desk.shared.outbox.store.look().await?;
-    let mut ledger = view::ledger(&desk.shared.channels, &desk.shared.outbox);
+    ops.shared.outbox.store.look().await?;
+    let mut ledger = view::ledger(&ops.shared.channels, &ops.shared.outbox);
     // Counted from the rows, to compare with the counters while nothing moves.
-    let [queued, in_flight, unknown] = desk.shared.outbox.store.count_open().await?;
+    let [queued, in_flight, unknown] = ops.shared.outbox.store.count_open().await?;
     ledger["counted"] = json!({ "queued": queued, "in_flight": in_flight, "unknown": unknown });
     Ok(answer(&ledger))
 }
 
-pub(super) async fn channels(State(desk): State<Desk>) -> Response {
-    let site = Site::read(&desk).await;
-    answer(&json!({ "channels": desk.channels(&site) }))
+pub(super) async fn channels(State(ops): State<OpsState>) -> Response {
+    let site = Site::read(&ops).await;
+    answer(&json!({ "channels": ops.channels(&site) }))
 }
 
-pub(super) async fn accounts(State(desk): State<Desk>) -> Response {
-    let site = Site::read(&desk).await;
-    let all = desk.shared.accounts.iter();
+pub(super) async fn accounts(State(ops): State<OpsState>) -> Response {
+    let site = Site::read(&ops).await;
+    let all = ops.shared.accounts.iter();
     let all: Vec<Value> = all.map(|one| view::account(one, &site)).collect();
     answer(&json!({ "accounts": all }))
 }
 
-pub(super) async fn pause(State(desk): State<Desk>, Name(id): Name) -> Result<Response, Problem> {
-    desk.change(|desk| set_paused(desk, id, true)).await
+pub(super) async fn pause(
+    State(ops): State<OpsState>,
+    Name(id): Name,
+) -> Result<Response, Problem> {
+    ops.change(|ops| set_paused(ops, id, true)).await
 }
 
-pub(super) async fn resume(State(desk): State<Desk>, Name(id): Name) -> Result<Response, Problem> {
-    desk.change(|desk| set_paused(desk, id, false)).await
+pub(super) async fn resume(
+    State(ops): State<OpsState>,
+    Name(id): Name,
+) -> Result<Response, Problem> {
+    ops.change(|ops| set_paused(ops, id, false)).await
 }
 
 /// The name under which a channel's pause is stored.
@@ -58,13 +64,13 @@ pub(crate) async fn stored_pause(outbox: &Outbox, channel: &Channel) -> Result<b
 const STANDS: &str = "1";
 const SENDS: &str = "0";
 
-async fn set_paused(desk: Desk, id: String, paused: bool) -> Result<Response, Problem> {
+async fn set_paused(ops: OpsState, id: String, paused: bool) -> Result<Response, Problem> {
     let missing = || Problem::not_found(format!("there is no channel {id:?}"));
-    let channel = desk.shared.channels.get(&id).ok_or_else(missing)?;
+    let channel = ops.shared.channels.get(&id).ok_or_else(missing)?;
     // Stored first: a restart must not undo what was answered. What is configured anyway needs no
     // entry, and follows the configuration when that changes; but other processes on the same store
     // may be configured otherwise.
-    let store = &desk.shared.outbox.store;
+    let store = &ops.shared.outbox.store;
     let word = if paused { STANDS } else { SENDS };
     let differs = paused != channel.starts_paused || store.is_shared();
     let value = differs.then(|| word.to_owned());
@@ -74,15 +80,15 @@ async fn set_paused(desk: Desk, id: String, paused: bool) -> Result<Response, Pr
     }
     channel.set_paused(paused);
     tracing::info!(channel = id, paused, "an operator changed the channel");
-    let site = Site::read(&desk).await;
-    Ok(answer(&view::channel(channel, &desk, &site)))
+    let site = Site::read(&ops).await;
+    Ok(answer(&view::channel(channel, &ops, &site)))
 }
 
 pub(super) async fn refresh_token(
-    State(desk): State<Desk>,
+    State(ops): State<OpsState>,
     Name(id): Name,
 ) -> Result<Response, Problem> {
-    let account = desk.account(&id)?;
+    let account = ops.account(&id)?;
     account.provider.refresh_token_now().await?;
     tracing::info!(account = id, "an operator renewed the tokens");
     Ok(answer(&view::token(&account.provider.token_state())))
@@ -95,11 +101,11 @@ struct Seed {
 }
 
 pub(super) async fn seed_token(
-    State(desk): State<Desk>,
+    State(ops): State<OpsState>,
     Name(id): Name,
     Payload(body): Payload,
 ) -> Result<Response, Problem> {
-    let account = desk.account(&id)?;
+    let account = ops.account(&id)?;
     // The error of the parser could quote the body, which is a secret.
     let wanted = || Problem::bad_request("the body must be {\"refresh_token\": \"...\"}");
     let seed: Seed = serde_json::from_slice(&body).map_err(|_| wanted())?;

@@ -1,7 +1,7 @@
-//! Datastore as the desk sees it: how many records wait, and messages that only it still knows.
+//! Datastore as the ops listener sees it: how many records wait, and messages that only it still knows.
 
 use super::standing::Standing;
-use super::{Desk, view};
+use super::{OpsState, view};
 use crate::archive::Kept;
 use crate::clock;
 use crate::domain::phone::mask_digits;
@@ -23,8 +23,8 @@ pub(super) struct Found {
 }
 
 /// Looks for an id that the outbox does not know. Without Datastore nothing is found.
-pub(super) async fn find(desk: &Desk, id: &str) -> Found {
-    let Some(archive) = &desk.shared.archive else {
+pub(super) async fn find(ops: &OpsState, id: &str) -> Found {
+    let Some(archive) = &ops.shared.archive else {
         return Found::default();
     };
     let because = match timeout(PATIENCE, archive.find(id)).await {
@@ -80,12 +80,12 @@ fn named(text: &str) -> Option<&str> {
 }
 
 /// How the records of each account stand, for `/readyz`; null without Datastore.
-pub(super) async fn standing(desk: &Desk) -> Value {
-    let Some(archive) = &desk.shared.archive else {
+pub(super) async fn standing(ops: &OpsState) -> Value {
+    let Some(archive) = &ops.shared.archive else {
         return Value::Null;
     };
     let mut accounts = Vec::new();
-    for account in desk.shared.accounts.iter().map(|one| &one.account.id) {
+    for account in ops.shared.accounts.iter().map(|one| &one.account.id) {
         let trouble = archive.trouble(account).map(|trouble| {
             let since = clock::now().since(trouble.since).as_secs();
             json!({ "reason": trouble.reason, "since": view::time(trouble.since), "seconds": since })
@@ -93,7 +93,7 @@ pub(super) async fn standing(desk: &Desk) -> Value {
         accounts.push(json!({
             "account": account.as_str(),
             "state": if trouble.is_none() { "ok" } else { "records wait" },
-            "waiting": waiting(desk, account).await,
+            "waiting": waiting(ops, account).await,
             "trouble": trouble,
         }));
     }
@@ -101,7 +101,7 @@ pub(super) async fn standing(desk: &Desk) -> Value {
 }
 
 /// How many messages of an account wait for Datastore; `None` when the store cannot say now.
-pub(super) async fn waiting(desk: &Desk, account: &AccountId) -> Option<u64> {
-    let count = desk.shared.outbox.store.dirty_waiting(account);
+pub(super) async fn waiting(ops: &OpsState, account: &AccountId) -> Option<u64> {
+    let count = ops.shared.outbox.store.dirty_waiting(account);
     timeout(COUNTING, count).await.ok()?.ok()
 }

@@ -2,22 +2,22 @@
 
 use super::holds;
 use super::problem::Problem;
-use super::{AccountDesk, Desk, view};
+use super::{AccountOps, OpsState, view};
 use crate::hold::BackError;
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
 /// How it is called among what is held.
-fn id(desk: &AccountDesk) -> String {
-    format!("store:{}", desk.account.id)
+fn id(ops: &AccountOps) -> String {
+    format!("store:{}", ops.account.id)
 }
 
-pub(super) fn shown(desk: &AccountDesk) -> Option<Value> {
-    let back = desk.holds.went_back()?;
+pub(super) fn shown(ops: &AccountOps) -> Option<Value> {
+    let back = ops.holds.went_back()?;
     Some(json!({
-        "id": id(desk),
+        "id": id(ops),
         "scope": "store",
-        "name": desk.account.id.as_str(),
+        "name": ops.account.id.as_str(),
         "code": "store_went_back",
         "words": back.words(),
         "since": view::time(back.since),
@@ -27,11 +27,14 @@ pub(super) fn shown(desk: &AccountDesk) -> Option<Value> {
 }
 
 /// The account whose store is meant by this id; nothing where it is the id of another hold.
-pub(super) fn account<'a>(desk: &'a Desk, named: &str) -> Result<Option<&'a AccountDesk>, Problem> {
+pub(super) fn account<'a>(
+    ops: &'a OpsState,
+    named: &str,
+) -> Result<Option<&'a AccountOps>, Problem> {
     if !named.starts_with("store:") {
         return Ok(None);
     }
-    let mut all = desk.shared.accounts.iter();
+    let mut all = ops.shared.accounts.iter();
     let found = all.find(|one| id(one) == named && one.holds.went_back().is_some());
     let absent = || Problem::not_found(format!("nothing is held as {named:?} now"));
     found.ok_or_else(absent).map(Some)

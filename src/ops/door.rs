@@ -4,7 +4,7 @@
 //! of another site gets nothing either way: it can neither send a change nor read an answer, and
 //! there are no CORS headers that would let it.
 
-use super::Desk;
+use super::OpsState;
 use super::problem::Problem;
 use crate::alert::{Code, Many};
 use crate::channel::same;
@@ -57,10 +57,10 @@ pub(super) async fn dressed(mut response: Response) -> Response {
 }
 
 /// Lets a request in or says why not.
-pub(super) async fn guard(State(desk): State<Desk>, request: Request, next: Next) -> Response {
-    let refusal = desk.refusal(request.method(), request.headers());
+pub(super) async fn guard(State(ops): State<OpsState>, request: Request, next: Next) -> Response {
+    let refusal = ops.refusal(request.method(), request.headers());
     let Some((reason, problem)) = refusal else {
-        if desk.shared.token.is_some() {
+        if ops.shared.token.is_some() {
             vouch(request.extensions());
         }
         return readable(next.run(request).await);
@@ -90,7 +90,7 @@ fn readable(response: Response) -> Response {
     response
 }
 
-impl Desk {
+impl OpsState {
     /// A word of a closed set for the counter, and what the caller is told.
     fn refusal(&self, method: &Method, headers: &HeaderMap) -> Option<(&'static str, Problem)> {
         let header = |name| headers.get(name).and_then(|value| value.to_str().ok());

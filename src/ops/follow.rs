@@ -2,7 +2,7 @@
 //! the permits and needs no looking after; the pause of a channel is looked at every second.
 
 use super::waits::tell_waits;
-use super::{Desk, stored_pause};
+use super::{OpsState, stored_pause};
 use std::time::Duration;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -14,41 +14,41 @@ const WEBHOOKS_EVERY: Duration = Duration::from_secs(60);
 
 /// Follows what other processes set, where there may be others, and tells why messages wait; until
 /// `stop`.
-pub async fn follow(desk: Desk, stop: CancellationToken) {
-    if desk.shared.outbox.store.is_shared() {
+pub async fn follow(ops: OpsState, stop: CancellationToken) {
+    if ops.shared.outbox.store.is_shared() {
         tokio::join!(
-            follow_pauses(&desk, &stop),
-            follow_webhooks(&desk, &stop),
-            tell_waits(&desk, &stop)
+            follow_pauses(&ops, &stop),
+            follow_webhooks(&ops, &stop),
+            tell_waits(&ops, &stop)
         );
     } else {
-        tell_waits(&desk, &stop).await;
+        tell_waits(&ops, &stop).await;
     }
 }
 
 /// Another process may have closed an address or changed a secret.
-async fn follow_webhooks(desk: &Desk, stop: &CancellationToken) {
+async fn follow_webhooks(ops: &OpsState, stop: &CancellationToken) {
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             () = sleep(WEBHOOKS_EVERY) => {}
         }
-        for webhook in desk.shared.webhooks.values() {
+        for webhook in ops.shared.webhooks.values() {
             // The store's own trouble is told elsewhere.
             let _ = webhook.look().await;
         }
     }
 }
 
-async fn follow_pauses(desk: &Desk, stop: &CancellationToken) {
+async fn follow_pauses(ops: &OpsState, stop: &CancellationToken) {
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             () = sleep(EVERY) => {}
         }
-        for channel in desk.shared.channels.iter() {
+        for channel in ops.shared.channels.iter() {
             let seen = channel.pause_seen();
-            match stored_pause(&desk.shared.outbox, channel).await {
+            match stored_pause(&ops.shared.outbox, channel).await {
                 Ok(paused) if channel.follow_pause(seen, paused) => {
                     let now = if paused { "paused" } else { "resumed" };
                     tracing::info!(channel = %channel.id, now, "set at another gateway process");

@@ -4,7 +4,7 @@
 //! an operator wants to know besides stands in the `/readyz` of the ops listener.
 
 use super::why::Site;
-use super::{Desk, archived, view};
+use super::{OpsState, archived, view};
 use crate::http::json as respond;
 use crate::store::StoreError;
 use axum::Router;
@@ -27,13 +27,13 @@ const LATELY: Duration = Duration::from_secs(5);
 pub const PATHS: [&str; 2] = ["/healthz", "/readyz"];
 
 /// The health routes of the public listener.
-pub fn routes(desk: Desk) -> Router {
+pub fn routes(ops: OpsState) -> Router {
     let [health, readiness] = PATHS;
     Router::new()
         .route("/", get(alive))
         .route(health, get(alive))
         .route(readiness, get(ready))
-        .with_state(desk)
+        .with_state(ops)
 }
 
 /// The process answers.
@@ -61,8 +61,8 @@ pub(super) struct Readiness {
 
 /// 503 only while no durable write can be made, or while stopping: whatever else is wrong, messages
 /// are accepted all the same. Never waits for the provider.
-async fn ready(State(desk): State<Desk>) -> Response {
-    match not_ready(&desk).await {
+async fn ready(State(ops): State<OpsState>) -> Response {
+    match not_ready(&ops).await {
         None => respond(StatusCode::OK, json!({ "status": "ready" }).to_string()),
         Some(not) => respond(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -72,11 +72,11 @@ async fn ready(State(desk): State<Desk>) -> Response {
 }
 
 /// The same with all that an operator wants to know.
-pub(super) async fn details(State(desk): State<Desk>) -> Response {
-    let not = not_ready(&desk).await;
-    let shared = &desk.shared;
+pub(super) async fn details(State(ops): State<OpsState>) -> Response {
+    let not = not_ready(&ops).await;
+    let shared = &ops.shared;
     let store = shared.outbox.store.report().await;
-    let site = Site::of(&desk, not.clone());
+    let site = Site::of(&ops, not.clone());
     let accounts = shared.accounts.iter();
     let accounts: Vec<Value> = accounts.map(|one| view::account(one, &site)).collect();
     let body = json!({
@@ -85,8 +85,8 @@ pub(super) async fn details(State(desk): State<Desk>) -> Response {
         "store": store.summary,
         "store_warnings": store.warnings,
         "accounts": accounts,
-        "channels": desk.channels(&site),
-        "datastore": archived::standing(&desk).await,
+        "channels": ops.channels(&site),
+        "datastore": archived::standing(&ops).await,
     });
     let status = match not {
         None => StatusCode::OK,
@@ -97,37 +97,37 @@ pub(super) async fn details(State(desk): State<Desk>) -> Response {
 
 /// Needs no token on the public listener, so strangers must not be able to keep the store busy with
 /// it: many who ask cost one look.
-async fn not_ready(desk: &Desk) -> Option<NotReady> {
-    found(desk, BELIEVED).await
+async fn not_ready(ops: &OpsState) -> Option<NotReady> {
+    found(ops, BELIEVED).await
 }
 
 /// The same for who can do with an answer of some seconds ago: each costs a write.
-pub(super) async fn not_ready_lately(desk: &Desk) -> Option<NotReady> {
-    found(desk, LATELY).await
+pub(super) async fn not_ready_lately(ops: &OpsState) -> Option<NotReady> {
+    found(ops, LATELY).await
 }
 
-async fn found(desk: &Desk, believed: Duration) -> Option<NotReady> {
-    let mut last = desk.shared.readiness.lock().await;
+async fn found(ops: &OpsState, believed: Duration) -> Option<NotReady> {
+    let mut last = ops.shared.readiness.lock().await;
     let known = last.take().filter(|last| last.at.elapsed() < believed);
-    let known = match known.filter(|_| !desk.shared.intake.is_closed()) {
+    let known = match known.filter(|_| !ops.shared.intake.is_closed()) {
         Some(known) => known,
         None => Readiness {
-            not: look(desk).await,
+            not: look(ops).await,
             at: Instant::now(),
         },
     };
     last.insert(known).not.clone()
 }
 
-async fn look(desk: &Desk) -> Option<NotReady> {
-    if desk.shared.intake.is_closed() {
+async fn look(ops: &OpsState) -> Option<NotReady> {
+    if ops.shared.intake.is_closed() {
         return Some(NotReady {
             word: "stopping",
             words: "the gateway is stopping".to_owned(),
             sends: false,
         });
     }
-    let store = &desk.shared.outbox.store;
+    let store = &ops.shared.outbox.store;
     let (words, sends) = match timeout(PROOF, store.writable()).await {
         Ok(Ok(())) => return None,
         Ok(Err(error)) => {

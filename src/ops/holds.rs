@@ -1,7 +1,7 @@
 //! What is held, and what an operator can do about it: release it, or let what waits there fail.
 
 use super::problem::{Name, Problem};
-use super::{AccountDesk, Desk, answer, back, view};
+use super::{AccountOps, OpsState, answer, back, view};
 use crate::domain::circumstance::{Hold, Scope, Stage};
 use crate::hold::HoldError;
 use crate::http::{self, Payload};
@@ -11,17 +11,17 @@ use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-pub(super) async fn list(State(desk): State<Desk>) -> Response {
-    let all = desk.shared.accounts.iter().flat_map(|one| {
+pub(super) async fn list(State(ops): State<OpsState>) -> Response {
+    let all = ops.shared.accounts.iter().flat_map(|one| {
         let holds = one.account.holding.holds();
         holds.into_iter().map(|hold| shown(one, &hold))
     });
-    let back = desk.shared.accounts.iter().filter_map(back::shown);
+    let back = ops.shared.accounts.iter().filter_map(back::shown);
     let items: Vec<Value> = back.chain(all).collect();
     answer(&json!({ "items": items }))
 }
 
-fn shown(desk: &AccountDesk, hold: &Hold) -> Value {
+fn shown(ops: &AccountOps, hold: &Hold) -> Value {
     let next = match &hold.stage {
         Stage::Held { next, .. } => view::time(*next),
         Stage::Probation { .. } => Value::Null,
@@ -34,20 +34,23 @@ fn shown(desk: &AccountDesk, hold: &Hold) -> Value {
         "words": hold.words,
         "since": view::time(hold.since),
         "next_trial": next,
-        "waiting": desk.holds.waiting(&hold.scope),
+        "waiting": ops.holds.waiting(&hold.scope),
     })
 }
 
-pub(super) async fn release(State(desk): State<Desk>, Name(id): Name) -> Result<Response, Problem> {
-    desk.change(|desk| release_one(desk, id)).await
+pub(super) async fn release(
+    State(ops): State<OpsState>,
+    Name(id): Name,
+) -> Result<Response, Problem> {
+    ops.change(|ops| release_one(ops, id)).await
 }
 
-async fn release_one(desk: Desk, id: String) -> Result<Response, Problem> {
-    if let Some(one) = back::account(&desk, &id)? {
+async fn release_one(ops: OpsState, id: String) -> Result<Response, Problem> {
+    if let Some(one) = back::account(&ops, &id)? {
         one.holds.open_store().await.map_err(back::problem)?;
         return Ok(released(&id));
     }
-    let (one, scope) = desk.held(&id)?;
+    let (one, scope) = ops.held(&id)?;
     one.holds
         .release_by_operator(&scope)
         .await
@@ -68,7 +71,7 @@ struct Confirmed {
 }
 
 pub(super) async fn let_fail(
-    State(desk): State<Desk>,
+    State(ops): State<OpsState>,
     Name(id): Name,
     Payload(body): Payload,
 ) -> Result<Response, Problem> {
@@ -78,10 +81,10 @@ pub(super) async fn let_fail(
         ))
     })?;
     // It may be a long queue: nobody need wait for the end of it.
-    if let Some(one) = back::account(&desk, &id)? {
+    if let Some(one) = back::account(&ops, &id)? {
         tokio::spawn(one.holds.fail_copy(confirmed.confirm).map_err(problem)?);
     } else {
-        let (one, scope) = desk.held(&id)?;
+        let (one, scope) = ops.held(&id)?;
         let failing = one.holds.let_fail(&scope, confirmed.confirm);
         tokio::spawn(failing.map_err(problem)?);
     }
@@ -102,9 +105,9 @@ pub(super) fn problem(error: HoldError) -> Problem {
     Problem::new(status, error.to_string())
 }
 
-impl Desk {
+impl OpsState {
     /// The hold of this id, with its account.
-    fn held(&self, id: &str) -> Result<(&AccountDesk, Scope), Problem> {
+    fn held(&self, id: &str) -> Result<(&AccountOps, Scope), Problem> {
         let found = self.shared.accounts.iter().find_map(|one| {
             let holds = one.account.holding.holds().into_iter();
             let mut of_id = holds.filter(|hold| hold.scope.to_string() == id);

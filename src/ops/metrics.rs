@@ -1,7 +1,7 @@
 //! `/metrics` for Prometheus: the counters of the program, and gauges read at the moment of asking.
 
 use super::why::{self, AccountFacts, Code, Site};
-use super::{AccountDesk, Desk, archived};
+use super::{AccountOps, OpsState, archived};
 use crate::channel::Channel;
 use crate::clock;
 use crate::domain::UnixMs;
@@ -13,24 +13,24 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use metrics::gauge;
 
-pub(super) async fn render(State(desk): State<Desk>) -> Response {
-    let site = Site::read(&desk).await;
-    for channel in desk.shared.channels.iter() {
+pub(super) async fn render(State(ops): State<OpsState>) -> Response {
+    let site = Site::read(&ops).await;
+    for channel in ops.shared.channels.iter() {
         let name = channel.id.as_str().to_owned();
-        let ledger = desk.shared.outbox.store.ledger(&channel.id);
-        let failing = !desk.shared.relayed.of(&channel.id).is_empty();
+        let ledger = ops.shared.outbox.store.ledger(&channel.id);
+        let failing = !ops.shared.relayed.of(&channel.id).is_empty();
         gauge!("gateway_callbacks_failing", "channel" => name.clone())
             .set(f64::from(u8::from(failing)));
         read_channel(name, &ledger, channel);
     }
-    for account in &desk.shared.accounts {
+    for account in &ops.shared.accounts {
         read_account(account, clock::now());
         read_blocked(account, &site);
     }
-    read_archive(&desk).await;
-    let writable = desk.shared.outbox.store.has_room().is_ok();
+    read_archive(&ops).await;
+    let writable = ops.shared.outbox.store.has_room().is_ok();
     gauge!("gateway_store_has_room").set(f64::from(u8::from(writable)));
-    let text = desk
+    let text = ops
         .shared
         .metrics
         .as_ref()
@@ -73,41 +73,41 @@ fn read_channel(channel: String, ledger: &Ledger, of: &Channel) {
     gauge!("gateway_channel_paused", "channel" => channel).set(flag(of.is_paused()));
 }
 
-async fn read_archive(desk: &Desk) {
-    let Some(archive) = &desk.shared.archive else {
+async fn read_archive(ops: &OpsState) {
+    let Some(archive) = &ops.shared.archive else {
         return;
     };
-    for account in desk.shared.accounts.iter().map(|one| &one.account.id) {
+    for account in ops.shared.accounts.iter().map(|one| &one.account.id) {
         let name = || account.as_str().to_owned();
         let failing = archive.trouble(account).is_some();
         gauge!("gateway_datastore_failing", "account" => name()).set(f64::from(u8::from(failing)));
-        if let Some(waiting) = archived::waiting(desk, account).await {
+        if let Some(waiting) = archived::waiting(ops, account).await {
             gauge!("gateway_datastore_waiting", "account" => name()).set(waiting as f64);
         }
     }
 }
 
 /// 1 for the reason why an account sends nothing or less than it is set to, 0 for all others.
-fn read_blocked(desk: &AccountDesk, site: &Site) {
-    let reason = why::account(site, &AccountFacts::read(desk)).map(|reason| reason.code);
+fn read_blocked(ops: &AccountOps, site: &Site) {
+    let reason = why::account(site, &AccountFacts::read(ops)).map(|reason| reason.code);
     for code in Code::OF_ACCOUNTS {
-        let account = desk.account.id.as_str().to_owned();
+        let account = ops.account.id.as_str().to_owned();
         gauge!("gateway_blocked", "account" => account, "reason" => code.as_str())
             .set(f64::from(u8::from(reason == Some(code))));
     }
 }
 
-fn read_account(desk: &AccountDesk, now: UnixMs) {
-    let account = || desk.account.id.as_str().to_owned();
+fn read_account(ops: &AccountOps, now: UnixMs) {
+    let account = || ops.account.id.as_str().to_owned();
     let flag = |on: bool| f64::from(u8::from(on));
-    let pace = desk.account.limiter.now();
-    let scope = Scope::Account(desk.account.id.clone());
-    let hold = desk.account.holding.hold(&scope);
-    let held = desk.account.held().is_some()
-        || desk.account.store_hold().is_some()
+    let pace = ops.account.limiter.now();
+    let scope = Scope::Account(ops.account.id.clone());
+    let hold = ops.account.holding.hold(&scope);
+    let held = ops.account.held().is_some()
+        || ops.account.store_hold().is_some()
         || hold.is_some_and(|hold| hold.is_held());
     gauge!("gateway_account_held", "account" => account()).set(flag(held));
-    gauge!("gateway_breaker_open", "account" => account()).set(flag(desk.breaker.is_open()));
+    gauge!("gateway_breaker_open", "account" => account()).set(flag(ops.breaker.is_open()));
     gauge!("gateway_calls_started", "account" => account()).set(pace.started as f64);
     gauge!("gateway_calls_in_flight", "account" => account()).set(pace.in_flight as f64);
     // 0 stands for no limit, and for no token that could end.
@@ -115,7 +115,7 @@ fn read_account(desk: &AccountDesk, now: UnixMs) {
     gauge!("gateway_rate_per_second", "account" => account()).set(rate);
     let pause = pace.pause.unwrap_or_default().as_secs_f64();
     gauge!("gateway_asked_to_wait_seconds", "account" => account()).set(pause);
-    let left = match desk.provider.token_state() {
+    let left = match ops.provider.token_state() {
         TokenState::Fresh { expires_at, .. } => expires_at.since(now).as_secs_f64(),
         _ => 0.0,
     };

@@ -49,7 +49,7 @@ use why::Site;
 
 /// What the ops listener works with. Clones share it.
 #[derive(Clone)]
-pub struct Desk {
+pub struct OpsState {
     shared: Arc<Shared>,
 }
 
@@ -59,7 +59,7 @@ struct Shared {
     outbox: Outbox,
     intake: Intake,
     /// In the order of the configuration.
-    accounts: Vec<AccountDesk>,
+    accounts: Vec<AccountOps>,
     archive: Option<Archive>,
     relayed: Standing,
     metrics: Option<PrometheusHandle>,
@@ -70,9 +70,9 @@ struct Shared {
     turns: Turns,
 }
 
-/// One account as the desk sees it.
+/// One account as the ops listener sees it.
 #[derive(Debug)]
-pub struct AccountDesk {
+pub struct AccountOps {
     /// The account.
     pub account: Arc<Account>,
     /// Its holds.
@@ -85,23 +85,23 @@ pub struct AccountDesk {
     pub configured: Pace,
 }
 
-/// What a [`Desk`] is made of.
-#[expect(missing_docs, reason = "the fields are those of Desk")]
-pub struct DeskParts {
+/// What an [`OpsState`] is made of.
+#[expect(missing_docs, reason = "the fields are those of OpsState")]
+pub struct OpsParts {
     pub channels: Arc<Channels>,
     pub webhooks: Webhooks,
     pub outbox: Outbox,
     pub intake: Intake,
-    pub accounts: Vec<AccountDesk>,
+    pub accounts: Vec<AccountOps>,
     pub archive: Option<Archive>,
     pub relayed: Standing,
     pub metrics: Option<PrometheusHandle>,
     pub token: Option<SecretString>,
 }
 
-impl Desk {
-    /// The desk over a running gateway.
-    pub fn new(parts: DeskParts) -> Self {
+impl OpsState {
+    /// The state of the ops listener of a running gateway.
+    pub fn new(parts: OpsParts) -> Self {
         let shared = Shared {
             channels: parts.channels,
             webhooks: parts.webhooks,
@@ -135,7 +135,7 @@ impl Desk {
         turns.take(change(self)).await
     }
 
-    fn account(&self, id: &str) -> Result<&AccountDesk, Problem> {
+    fn account(&self, id: &str) -> Result<&AccountOps, Problem> {
         let found = self
             .shared
             .accounts
@@ -146,7 +146,7 @@ impl Desk {
 }
 
 /// The routes of the ops listener.
-pub fn routes(desk: Desk) -> Router {
+pub fn routes(ops: OpsState) -> Router {
     let api = Router::new()
         .route("/readyz", get(health::details))
         .route("/metrics", get(metrics::render))
@@ -181,8 +181,8 @@ pub fn routes(desk: Desk) -> Router {
                 "this route does not take that method",
             )
         })
-        .layer(middleware::from_fn_with_state(desk.clone(), door::guard))
-        .with_state(desk);
+        .layer(middleware::from_fn_with_state(ops.clone(), door::guard))
+        .with_state(ops);
     Router::new()
         .route("/healthz", get(health::alive))
         .merge(api)

@@ -4,7 +4,7 @@
 mod file;
 
 use super::problem::{Name, Problem};
-use super::{Desk, answer, view};
+use super::{OpsState, answer, view};
 use crate::channel::Channel;
 use crate::clock;
 use crate::domain::{OptOut, OptOutName, Said, Source, UnixMs};
@@ -29,27 +29,27 @@ pub(super) struct Which {
 
 /// A part of the list: of one channel, or of all one after another.
 pub(super) async fn list(
-    State(desk): State<Desk>,
+    State(ops): State<OpsState>,
     which: Result<Query<Which>, QueryRejection>,
 ) -> Result<Response, Problem> {
     let bad = "the query may have channel=ID, and after= as \"next\" of the answer before says";
     let Query(which) = which.map_err(|_| Problem::bad_request(bad))?;
-    if desk.shared.token.is_none() {
+    if ops.shared.token.is_none() {
         let detail = "this list has whole phone numbers: set OPS_TOKEN, restart the gateway, and present the token";
         return Err(Problem::new(StatusCode::FORBIDDEN, detail));
     }
     let (channel, from) = match &which.after {
         Some(after) => {
             let read = after.split_once(':').and_then(|(id, from)| {
-                let channel = desk.shared.channels.get(id)?;
+                let channel = ops.shared.channels.get(id)?;
                 Some((channel, from.parse().ok()?))
             });
             read.ok_or_else(|| Problem::bad_request(bad))?
         }
         None => match &which.channel {
-            Some(id) => (desk.channel(id)?, 0),
+            Some(id) => (ops.channel(id)?, 0),
             None => {
-                let first = desk.shared.channels.iter().next();
+                let first = ops.shared.channels.iter().next();
                 (
                     first.ok_or_else(|| Problem::not_found("there is no channel"))?,
                     0,
@@ -57,13 +57,13 @@ pub(super) async fn list(
             }
         },
     };
-    let store = &desk.shared.outbox.store;
+    let store = &ops.shared.outbox.store;
     let page = store.opt_outs(&channel.id, from, MOST).await?;
     let next = match page.next {
         Some(from) => Some(format!("{}:{from}", channel.id)),
         None if which.channel.is_some() => None,
         None => {
-            let mut rest = desk.shared.channels.iter();
+            let mut rest = ops.shared.channels.iter();
             let _ = rest.find(|one| one.id == channel.id);
             rest.next().map(|one| format!("{}:0", one.id))
         }
@@ -91,26 +91,26 @@ struct Person {
 }
 
 pub(super) async fn add(
-    State(desk): State<Desk>,
+    State(ops): State<OpsState>,
     Name(id): Name,
     Payload(body): Payload,
 ) -> Result<Response, Problem> {
-    desk.change(async move |desk| say(desk, id, &body, true).await)
+    ops.change(async move |ops| say(ops, id, &body, true).await)
         .await
 }
 
 pub(super) async fn lift(
-    State(desk): State<Desk>,
+    State(ops): State<OpsState>,
     Name(id): Name,
     Payload(body): Payload,
 ) -> Result<Response, Problem> {
-    desk.change(async move |desk| say(desk, id, &body, false).await)
+    ops.change(async move |ops| say(ops, id, &body, false).await)
         .await
 }
 
 /// A person wants no messages of a channel, or wants them again, as an operator says.
-async fn say(desk: Desk, id: String, body: &[u8], is_out: bool) -> Result<Response, Problem> {
-    let channel = desk.channel(&id)?;
+async fn say(ops: OpsState, id: String, body: &[u8], is_out: bool) -> Result<Response, Problem> {
+    let channel = ops.channel(&id)?;
     // The error of the parser could quote the body, which is a person's number.
     let wanted = "the body must be {\"number\": \"+...\"}, with \"scope\": \"all\" (the default) or \"marketing\"";
     let wrong = || Problem::bad_request(wanted);
@@ -129,7 +129,7 @@ async fn say(desk: Desk, id: String, body: &[u8], is_out: bool) -> Result<Respon
         source: Source::kept(Source::OPERATOR),
     };
     let scope = said.scope.as_str();
-    let changed = desk.take(channel, Entrance::Now, vec![said]).await? > 0;
+    let changed = ops.take(channel, Entrance::Now, vec![said]).await? > 0;
     tracing::info!(
         channel = id,
         scope,
@@ -155,13 +155,13 @@ pub(super) struct How {
 
 /// Takes in a list, all of it or, where a line is wrong, nothing.
 pub(super) async fn import(
-    State(desk): State<Desk>,
+    State(ops): State<OpsState>,
     how: Result<Query<How>, QueryRejection>,
     Payload(body): Payload,
 ) -> Result<Response, Problem> {
     let bad = "the query may have check=true, and line= where a part of a file begins";
     let Query(how) = how.map_err(|_| Problem::bad_request(bad))?;
-    let is_channel = |id: &str| desk.shared.channels.get(id).is_some();
+    let is_channel = |id: &str| ops.shared.channels.get(id).is_some();
     let said = file::read(&body, how.line, clock::now(), is_channel).map_err(|error| {
         let detail = format!("nothing was imported: {error}");
         Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
@@ -170,12 +170,12 @@ pub(super) async fn import(
     if how.check {
         return Ok(answer(&json!({ "rows": rows, "changed": 0 })));
     }
-    desk.change(async move |desk| {
+    ops.change(async move |ops| {
         let mut changed = 0;
-        for channel in desk.shared.channels.iter() {
+        for channel in ops.shared.channels.iter() {
             let of_channel = said.iter().filter(|one| one.channel == channel.id);
             let of_channel: Vec<Said> = of_channel.cloned().collect();
-            changed += desk.take(channel, Entrance::Import, of_channel).await?;
+            changed += ops.take(channel, Entrance::Import, of_channel).await?;
         }
         tracing::info!(rows, changed, "an operator imported opt-outs");
         Ok(answer(&json!({ "rows": rows, "changed": changed })))
@@ -183,7 +183,7 @@ pub(super) async fn import(
     .await
 }
 
-impl Desk {
+impl OpsState {
     fn channel(&self, id: &str) -> Result<&std::sync::Arc<Channel>, Problem> {
         let found = self.shared.channels.get(id);
         found.ok_or_else(|| Problem::not_found(format!("there is no channel {id:?}")))

@@ -2,7 +2,7 @@
 
 use super::problem::{Name, Problem};
 use super::why::Site;
-use super::{Desk, answer, view};
+use super::{OpsState, answer, view};
 use crate::http::Payload;
 use crate::limit::Pace;
 use axum::extract::State;
@@ -54,7 +54,7 @@ pub(crate) async fn stored(
 }
 
 pub(super) async fn set(
-    State(desk): State<Desk>,
+    State(ops): State<OpsState>,
     Name(id): Name,
     Payload(body): Payload,
 ) -> Result<Response, Problem> {
@@ -63,11 +63,11 @@ pub(super) async fn set(
             "the body must be {{\"per_second\": 10 or \"off\", \"concurrency\": 10}}: {error}"
         ))
     })?;
-    desk.change(|desk| set_to(desk, id, wish)).await
+    ops.change(|ops| set_to(ops, id, wish)).await
 }
 
-async fn set_to(desk: Desk, id: String, wish: Wish) -> Result<Response, Problem> {
-    let account = desk.account(&id)?;
+async fn set_to(ops: OpsState, id: String, wish: Wish) -> Result<Response, Problem> {
+    let account = ops.account(&id)?;
     let pace = wished(&wish, account.account.limiter.now().set)?;
     let stored = Stored {
         per_second: pace.per_second,
@@ -75,7 +75,7 @@ async fn set_to(desk: Desk, id: String, wish: Wish) -> Result<Response, Problem>
     };
     let text =
         serde_json::to_string(&stored).map_err(|error| Problem::bad_request(error.to_string()))?;
-    desk.shared
+    ops.shared
         .outbox
         .store
         .save_setting(&setting(&id), Some(text))
@@ -84,16 +84,19 @@ async fn set_to(desk: Desk, id: String, wish: Wish) -> Result<Response, Problem>
     account.account.work.notify_one();
     tracing::info!(account = id, per_second = ?pace.per_second, concurrency = pace.concurrency,
         "an operator set the pace");
-    Ok(answer(&view::account(account, &Site::read(&desk).await)))
+    Ok(answer(&view::account(account, &Site::read(&ops).await)))
 }
 
-pub(super) async fn reset(State(desk): State<Desk>, Name(id): Name) -> Result<Response, Problem> {
-    desk.change(|desk| set_back(desk, id)).await
+pub(super) async fn reset(
+    State(ops): State<OpsState>,
+    Name(id): Name,
+) -> Result<Response, Problem> {
+    ops.change(|ops| set_back(ops, id)).await
 }
 
-async fn set_back(desk: Desk, id: String) -> Result<Response, Problem> {
-    let account = desk.account(&id)?;
-    desk.shared
+async fn set_back(ops: OpsState, id: String) -> Result<Response, Problem> {
+    let account = ops.account(&id)?;
+    ops.shared
         .outbox
         .store
         .save_setting(&setting(&id), None)
@@ -101,7 +104,7 @@ async fn set_back(desk: Desk, id: String) -> Result<Response, Problem> {
     account.account.limiter.set(account.configured);
     account.account.work.notify_one();
     tracing::info!(account = id, "an operator returned to the configured pace");
-    Ok(answer(&view::account(account, &Site::read(&desk).await)))
+    Ok(answer(&view::account(account, &Site::read(&ops).await)))
 }
 
 fn wished(wish: &Wish, now: Pace) -> Result<Pace, Problem> {

@@ -3,7 +3,7 @@
 
 use super::problem::{Name, Problem};
 use super::why::{self, ChannelFacts, Place, Reason, Site};
-use super::{Desk, answer, archived, view};
+use super::{OpsState, answer, archived, view};
 use crate::archive::Kept;
 use crate::domain::{Person, Phone, State};
 use crate::http::Payload;
@@ -25,19 +25,19 @@ pub(super) struct On {
 /// Ids are MoEngage's, so several channels may have one of the same id: the first is shown and the
 /// others are named, unless the query says which channel is meant.
 pub(super) async fn message(
-    extract::State(desk): extract::State<Desk>,
+    extract::State(ops): extract::State<OpsState>,
     Name(msg_id): Name,
     on: Result<Query<On>, QueryRejection>,
 ) -> Result<Response, Problem> {
     let Query(on) = on.map_err(|_| Problem::bad_request("the query must be channel=..."))?;
-    let mut found = by_msg_id(&desk, &msg_id).await?;
+    let mut found = by_msg_id(&ops, &msg_id).await?;
     if let Some(channel) = &on.channel {
         found.retain(|record| record.channel.as_str() == channel);
     }
     let Some((first, others)) = found.split_first() else {
-        return elsewhere(&desk, &msg_id, &on).await;
+        return elsewhere(&ops, &msg_id, &on).await;
     };
-    let mut value = shown(&desk, first, &Site::read(&desk).await, true).await;
+    let mut value = shown(&ops, first, &Site::read(&ops).await, true).await;
     if !others.is_empty() {
         let others = others.iter().map(|record| record.channel.as_str());
         value["also_on"] = others.collect::<Vec<_>>().into();
@@ -46,8 +46,8 @@ pub(super) async fn message(
 }
 
 /// A message that only Datastore still knows.
-async fn elsewhere(desk: &Desk, msg_id: &str, on: &On) -> Result<Response, Problem> {
-    let elsewhere = archived::find(desk, msg_id).await;
+async fn elsewhere(ops: &OpsState, msg_id: &str, on: &On) -> Result<Response, Problem> {
+    let elsewhere = archived::find(ops, msg_id).await;
     // Compared as it is kept: what is shown is masked.
     let is_it = |one: &&Kept| {
         let channel = on.channel.as_ref();
@@ -70,19 +70,19 @@ struct Wanted {
 
 /// In the body and not in the path, because a phone number may be asked for.
 pub(super) async fn search(
-    extract::State(desk): extract::State<Desk>,
+    extract::State(ops): extract::State<OpsState>,
     Payload(body): Payload,
 ) -> Result<Response, Problem> {
     let wanted: Wanted = serde_json::from_slice(&body)
         .map_err(|_| Problem::bad_request("the body must be {\"id\": \"...\"}"))?;
-    let found = find(&desk, &wanted.id).await?;
-    let site = Site::read(&desk).await;
+    let found = find(&ops, &wanted.id).await?;
+    let site = Site::read(&ops).await;
     let (mut messages, mut note) = (Vec::new(), None);
     for one in &found {
-        messages.push(shown(&desk, one, &site, found.len() == 1).await);
+        messages.push(shown(&ops, one, &site, found.len() == 1).await);
     }
     if messages.is_empty() {
-        let elsewhere = archived::find(&desk, &wanted.id).await;
+        let elsewhere = archived::find(&ops, &wanted.id).await;
         messages = elsewhere.messages.iter().map(archived::record).collect();
         note = elsewhere.note;
     }
@@ -91,18 +91,18 @@ pub(super) async fn search(
 
 /// The message, and why it waits if it does; with its place in the queue, which is counted, where it is
 /// the only one that is shown.
-async fn shown(desk: &Desk, record: &Record, site: &Site, alone: bool) -> Value {
-    let why = why_of(desk, record, site, alone).await;
+async fn shown(ops: &OpsState, record: &Record, site: &Site, alone: bool) -> Value {
+    let why = why_of(ops, record, site, alone).await;
     view::record(record, why.as_ref())
 }
 
-async fn why_of(desk: &Desk, record: &Record, site: &Site, alone: bool) -> Option<Reason> {
+async fn why_of(ops: &OpsState, record: &Record, site: &Site, alone: bool) -> Option<Reason> {
     if record.state != State::Queued {
         return None;
     }
-    let channel = desk.shared.channels.get(record.channel.as_str())?;
-    let facts = ChannelFacts::read(desk, channel)?;
-    let store = &desk.shared.outbox.store;
+    let channel = ops.shared.channels.get(record.channel.as_str())?;
+    let facts = ChannelFacts::read(ops, channel)?;
+    let store = &ops.shared.outbox.store;
     let ahead = match record.due {
         // What waits for its turn has a place; counting is for people and may fail.
         Some(due) if alone && due <= site.now => store.ahead(&record.channel, due).await.ok(),
@@ -111,19 +111,19 @@ async fn why_of(desk: &Desk, record: &Record, site: &Site, alone: bool) -> Optio
     Some(why::message(site, &facts, &Place::of(record, ahead)))
 }
 
-async fn find(desk: &Desk, id: &str) -> Result<Vec<Record>, StoreError> {
-    let mut found = by_msg_id(desk, id).await?;
+async fn find(ops: &OpsState, id: &str) -> Result<Vec<Record>, StoreError> {
+    let mut found = by_msg_id(ops, id).await?;
     let id = id.trim();
     if found.is_empty() {
-        for one in &desk.shared.accounts {
+        for one in &ops.shared.accounts {
             let by = Search::ProviderId(one.account.id.clone(), id.to_owned());
-            found.extend(desk.shared.outbox.store.find(by, MOST).await?);
+            found.extend(ops.shared.outbox.store.find(by, MOST).await?);
         }
     }
     if let (true, Ok(phone)) = (found.is_empty(), Phone::parse(id)) {
-        for number in numbers_of(desk, phone).await? {
+        for number in numbers_of(ops, phone).await? {
             let by = Search::Phone(number);
-            found.extend(desk.shared.outbox.store.find(by, MOST).await?);
+            found.extend(ops.shared.outbox.store.find(by, MOST).await?);
         }
         found.sort_by_key(|record| std::cmp::Reverse(record.accepted_at));
         found.truncate(MOST);
@@ -132,10 +132,10 @@ async fn find(desk: &Desk, id: &str) -> Result<Vec<Record>, StoreError> {
 }
 
 /// All numbers of a person, those too that any account learnt.
-async fn numbers_of(desk: &Desk, phone: Phone) -> Result<Vec<Phone>, StoreError> {
+async fn numbers_of(ops: &OpsState, phone: Phone) -> Result<Vec<Phone>, StoreError> {
     let mut numbers: Vec<Phone> = Person::of(phone).numbers().collect();
-    for one in &desk.shared.accounts {
-        let store = &desk.shared.outbox.store;
+    for one in &ops.shared.accounts {
+        let store = &ops.shared.outbox.store;
         for number in store.numbers_of(&one.account.id, phone).await? {
             if !numbers.contains(&number) {
                 numbers.push(number);
@@ -145,11 +145,11 @@ async fn numbers_of(desk: &Desk, phone: Phone) -> Result<Vec<Phone>, StoreError>
     Ok(numbers)
 }
 
-async fn by_msg_id(desk: &Desk, id: &str) -> Result<Vec<Record>, StoreError> {
+async fn by_msg_id(ops: &OpsState, id: &str) -> Result<Vec<Record>, StoreError> {
     let mut found = Vec::new();
-    for channel in desk.shared.channels.iter() {
+    for channel in ops.shared.channels.iter() {
         let by = Search::MsgId(channel.id.clone(), id.to_owned());
-        found.extend(desk.shared.outbox.store.find(by, 1).await?);
+        found.extend(ops.shared.outbox.store.find(by, 1).await?);
     }
     Ok(found)
 }

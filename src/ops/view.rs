@@ -2,7 +2,7 @@
 
 use super::standing::Standing;
 use super::why::{self, AccountFacts, ChannelFacts, Reason, Site};
-use super::{AccountDesk, Desk, webhook};
+use super::{AccountOps, OpsState, webhook};
 use crate::channel::{Channel, Channels};
 use crate::domain::phone::mask_digits;
 use crate::domain::{Lane, Status, UnixMs};
@@ -106,11 +106,11 @@ fn both(one: Option<Uncounted>, other: Option<Uncounted>) -> Option<Uncounted> {
 }
 
 /// A channel as it stands.
-pub(super) fn channel(channel: &Channel, desk: &Desk, site: &Site) -> Value {
-    let outbox = &desk.shared.outbox;
-    let troubles = desk.shared.relayed.of(&channel.id);
+pub(super) fn channel(channel: &Channel, ops: &OpsState, site: &Site) -> Value {
+    let outbox = &ops.shared.outbox;
+    let troubles = ops.shared.relayed.of(&channel.id);
     let failing: Vec<Value> = troubles.iter().map(not_taken).collect();
-    let facts = ChannelFacts::read(desk, channel);
+    let facts = ChannelFacts::read(ops, channel);
     let why = facts.and_then(|facts| why::channel(site, &facts));
     json!({
         "channel": channel.id.as_str(),
@@ -122,7 +122,7 @@ pub(super) fn channel(channel: &Channel, desk: &Desk, site: &Site) -> Value {
         "why": why.map(|why| why.json()),
         "queued": outbox.store.ledger(&channel.id).queued,
         "callbacks_failing": failing,
-        "webhook_open": desk.shared.webhooks.get(channel.id.as_str()).map(|one| webhook::open(one)),
+        "webhook_open": ops.shared.webhooks.get(channel.id.as_str()).map(|one| webhook::open(one)),
     })
 }
 
@@ -136,19 +136,19 @@ fn not_taken((lane, trouble): &(Lane, Trouble)) -> Value {
 }
 
 /// An account as it stands.
-pub(super) fn account(desk: &AccountDesk, site: &Site) -> Value {
-    let pace = desk.account.limiter.now();
-    let facts = AccountFacts::read(desk);
-    let held = desk
+pub(super) fn account(ops: &AccountOps, site: &Site) -> Value {
+    let pace = ops.account.limiter.now();
+    let facts = AccountFacts::read(ops);
+    let held = ops
         .account
         .held()
-        .or_else(|| desk.account.store_hold())
+        .or_else(|| ops.account.store_hold())
         .map(|hold| json!({ "reason": hold.reason, "since": time(hold.since) }));
     json!({
-        "account": desk.account.id.as_str(),
+        "account": ops.account.id.as_str(),
         "held": held,
         "why": why::account(site, &facts).map(|why| why.json()),
-        "breaker": if desk.breaker.is_open() { "open" } else { "closed" },
+        "breaker": if ops.breaker.is_open() { "open" } else { "closed" },
         "rate": {
             "per_second": per_second(pace.set.per_second),
             "effective": per_second(pace.effective),
@@ -157,9 +157,9 @@ pub(super) fn account(desk: &AccountDesk, site: &Site) -> Value {
             "concurrency": pace.set.concurrency,
             "in_flight": pace.in_flight + pace.elsewhere,
             "started": pace.started,
-            "layer": if pace.set == desk.configured { "configured" } else { "runtime" },
+            "layer": if pace.set == ops.configured { "configured" } else { "runtime" },
         },
-        "token": token(&desk.provider.token_state()),
+        "token": token(&ops.provider.token_state()),
     })
 }
 

@@ -1,7 +1,7 @@
 //! Puts into the log why messages wait, in the words of `gateway trace`: once it has lasted, and when it
 //! is over. Whether somebody is called is for the alerts to say.
 
-use super::Desk;
+use super::OpsState;
 use super::why::{self, ChannelFacts, Code, Reason, Site};
 use crate::channel::Channel;
 use crate::domain::ChannelId;
@@ -16,26 +16,26 @@ const EVERY: Duration = Duration::from_secs(1);
 const LASTS: u32 = 5;
 
 /// Tells why messages wait, until `stop`.
-pub(super) async fn tell_waits(desk: &Desk, stop: &CancellationToken) {
+pub(super) async fn tell_waits(ops: &OpsState, stop: &CancellationToken) {
     let mut told: HashMap<ChannelId, Waits> = HashMap::new();
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             () = sleep(EVERY) => {}
         }
-        let channels = &desk.shared.channels;
+        let channels = &ops.shared.channels;
         let waits = |channel: &Channel| {
-            let ledger = desk.shared.outbox.store.ledger(&channel.id);
+            let ledger = ops.shared.outbox.store.ledger(&channel.id);
             ledger.queued > 0
         };
         // Whether the store can write is proved by writing, so that is left alone where nothing waits.
         let site = match channels.iter().any(|channel| waits(channel)) {
-            true => Some(Site::read(desk).await),
+            true => Some(Site::read(ops).await),
             false => None,
         };
         for channel in channels.iter() {
             let site = site.as_ref().filter(|_| waits(channel));
-            let reason = site.and_then(|site| blocked(desk, channel, site));
+            let reason = site.and_then(|site| blocked(ops, channel, site));
             let told = told.entry(channel.id.clone()).or_default();
             told.look(&channel.id, reason);
         }
@@ -43,8 +43,8 @@ pub(super) async fn tell_waits(desk: &Desk, stop: &CancellationToken) {
 }
 
 /// Why nothing of a channel is sent.
-fn blocked(desk: &Desk, channel: &Channel, site: &Site) -> Option<Reason> {
-    let facts = ChannelFacts::read(desk, channel)?;
+fn blocked(ops: &OpsState, channel: &Channel, site: &Site) -> Option<Reason> {
+    let facts = ChannelFacts::read(ops, channel)?;
     why::channel(site, &facts).filter(|reason| reason.code != Code::Slowed)
 }
 

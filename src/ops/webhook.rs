@@ -1,7 +1,7 @@
 //! A channel's webhook: the address to enter at Jumper, and another secret for it.
 
 use super::problem::{Name, Problem};
-use super::{Desk, answer};
+use super::{OpsState, answer};
 use crate::channel::{Open, Webhook};
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -10,16 +10,19 @@ use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
 /// Tells the secret: it is here to be entered at Jumper.
-pub(super) async fn show(State(desk): State<Desk>, Name(id): Name) -> Result<Response, Problem> {
-    Ok(answer(&shown(&id, webhook(&desk, &id)?)))
+pub(super) async fn show(State(ops): State<OpsState>, Name(id): Name) -> Result<Response, Problem> {
+    Ok(answer(&shown(&id, webhook(&ops, &id)?)))
 }
 
-pub(super) async fn rotate(State(desk): State<Desk>, Name(id): Name) -> Result<Response, Problem> {
-    desk.change(|desk| rotate_one(desk, id)).await
+pub(super) async fn rotate(
+    State(ops): State<OpsState>,
+    Name(id): Name,
+) -> Result<Response, Problem> {
+    ops.change(|ops| rotate_one(ops, id)).await
 }
 
-async fn rotate_one(desk: Desk, id: String) -> Result<Response, Problem> {
-    let webhook = webhook(&desk, &id)?;
+async fn rotate_one(ops: OpsState, id: String) -> Result<Response, Problem> {
+    let webhook = webhook(&ops, &id)?;
     if !webhook.rotate().await? {
         return Err(Problem::new(
             StatusCode::CONFLICT,
@@ -34,9 +37,9 @@ async fn rotate_one(desk: Desk, id: String) -> Result<Response, Problem> {
     Ok(answer(&shown(&id, webhook)))
 }
 
-fn webhook<'a>(desk: &'a Desk, id: &str) -> Result<&'a Webhook, Problem> {
+fn webhook<'a>(ops: &'a OpsState, id: &str) -> Result<&'a Webhook, Problem> {
     let missing = || Problem::not_found(format!("there is no channel {id:?}"));
-    Ok(desk.shared.webhooks.get(id).ok_or_else(missing)?)
+    Ok(ops.shared.webhooks.get(id).ok_or_else(missing)?)
 }
 
 fn shown(id: &str, webhook: &Webhook) -> Value {

@@ -6,7 +6,7 @@ use crate::clock;
 use crate::domain::circumstance::{Hold, Scope};
 use crate::domain::{ChannelId, UnixMs};
 use crate::ops::health::{self, NotReady};
-use crate::ops::{AccountDesk, Desk};
+use crate::ops::{AccountOps, OpsState};
 use crate::store::Record;
 use std::time::Duration;
 
@@ -101,28 +101,28 @@ impl Token {
 }
 
 impl Site {
-    pub(in crate::ops) async fn read(desk: &Desk) -> Self {
-        Self::of(desk, health::not_ready_lately(desk).await)
+    pub(in crate::ops) async fn read(ops: &OpsState) -> Self {
+        Self::of(ops, health::not_ready_lately(ops).await)
     }
 
     /// The same when it was asked already whether the store can write.
-    pub(in crate::ops) fn of(desk: &Desk, not: Option<NotReady>) -> Self {
+    pub(in crate::ops) fn of(ops: &OpsState, not: Option<NotReady>) -> Self {
         Self {
             now: clock::now(),
-            stopping: desk.shared.intake.is_closed(),
+            stopping: ops.shared.intake.is_closed(),
             store: not.filter(|not| !not.sends).map(|not| not.words),
         }
     }
 }
 
 impl AccountFacts {
-    pub(in crate::ops) fn read(desk: &AccountDesk) -> Self {
-        let (now, account) = (clock::now(), &desk.account);
+    pub(in crate::ops) fn read(ops: &AccountOps) -> Self {
+        let (now, account) = (clock::now(), &ops.account);
         let pace = account.limiter.now();
         let scope = Scope::Account(account.id.clone());
         let hold = account.holding.hold(&scope);
-        let circuit = desk.breaker.is_open().then(|| Circuit {
-            until: match desk.breaker.admits() {
+        let circuit = ops.breaker.is_open().then(|| Circuit {
+            until: match ops.breaker.admits() {
                 Admission::Wait(left) => Some(whole_seconds(now.plus(left))),
                 _ => None,
             },
@@ -130,12 +130,10 @@ impl AccountFacts {
         Self {
             id: account.id.to_string(),
             went_back: account.store_hold().map(Token::of),
-            catching_up: !desk.holds.store_is_open(),
+            catching_up: !ops.holds.store_is_open(),
             reading_opt_outs: account.opt_outs.is_holding(),
             no_token: account.held().map(Token::of),
-            held: hold
-                .filter(Hold::is_held)
-                .map(|hold| held(&hold, desk, now)),
+            held: hold.filter(Hold::is_held).map(|hold| held(&hold, ops, now)),
             circuit,
             asked_to_wait: pace.pause.map(|left| whole_seconds(now.plus(left))),
             pace: Pace {
@@ -149,8 +147,8 @@ impl AccountFacts {
 
 impl ChannelFacts {
     /// `None` when the account of the channel is not known, which cannot be.
-    pub(in crate::ops) fn read(desk: &Desk, channel: &Channel) -> Option<Self> {
-        let account = desk.account(channel.account.id.as_str()).ok()?;
+    pub(in crate::ops) fn read(ops: &OpsState, channel: &Channel) -> Option<Self> {
+        let account = ops.account(channel.account.id.as_str()).ok()?;
         let hold = channel.account.holding.held(&channel.id);
         Some(Self {
             id: channel.id.clone(),
@@ -171,8 +169,8 @@ impl Place {
     }
 }
 
-fn held(hold: &Hold, desk: &AccountDesk, now: UnixMs) -> Held {
-    let pause = hold.trial_in(now, desk.holds.longest_pause());
+fn held(hold: &Hold, ops: &AccountOps, now: UnixMs) -> Held {
+    let pause = hold.trial_in(now, ops.holds.longest_pause());
     Held {
         id: hold.scope.to_string(),
         words: hold.words.clone(),
