@@ -1,9 +1,9 @@
 //! Builds the gateway from its configuration and runs it. Start-up and stop read like recipes.
 
-mod crew;
 mod listen;
 mod parts;
 mod records;
+mod supervisor;
 
 use crate::channel::Channel;
 use crate::config::Config;
@@ -13,7 +13,6 @@ use crate::keeper;
 use crate::moengage;
 use crate::ops;
 use axum::Router;
-use crew::Crew;
 pub(crate) use listen::cannot_listen;
 use listen::{bind, limits, ops_limits};
 use parts::{AccountParts, Parts};
@@ -21,6 +20,7 @@ pub(crate) use parts::{Verdict, marks_told, owners, standings};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use supervisor::Supervisor;
 use tokio::net::TcpListener;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -87,10 +87,11 @@ impl App {
         } = self;
         tracing::info!(public = %public.local_addr()?, ops = %ops.local_addr()?,
             "the gateway is ready");
-        let crew = Crew::default();
+        let supervisor = Supervisor::default();
         keeper::follow_store(&parts.outbox, &parts.channels);
         // Each is asked to end at its own time.
-        let (listener, ops_listener, lease) = (crew.apart(), crew.apart(), crew.apart());
+        let (listener, ops_listener, lease) =
+            (supervisor.apart(), supervisor.apart(), supervisor.apart());
         let ops_state = parts.ops_state(&config);
         let router = public_router(&config, &parts, &ops_state);
         let drain = config.drain_timeout;
@@ -102,33 +103,36 @@ impl App {
             listener.stop.clone(),
             drain,
         );
-        listener.hire("public listener", serving);
+        listener.spawn("public listener", serving);
         let ops_router = ops::routes(ops_state.clone());
         let ops_stop = ops_listener.stop.clone();
         let serving = http::serve(ops, ops_router, ops_limits(files), ops_stop, OPS_DRAIN);
-        ops_listener.hire("ops listener", serving);
+        ops_listener.spawn("ops listener", serving);
         // Before anything is sent, and as long as the door is open.
         for one in &parts.accounts {
             let keeper = parts.opt_out_keeper(one);
-            lease.hire("keeper of opt-outs", keeper.keep(lease.stop.child_token()));
+            lease.spawn("keeper of opt-outs", keeper.keep(lease.stop.child_token()));
         }
-        start_work(&config, &parts, &crew);
-        crew.hire("follower", ops::follow(ops_state, crew.stop.child_token()));
+        start_work(&config, &parts, &supervisor);
+        supervisor.spawn(
+            "follower",
+            ops::follow(ops_state, supervisor.stop.child_token()),
+        );
         keep_lease(&config, &parts, &lease);
         // As long as anything may be claimed.
         parts.marks.keep(&parts.outbox, &lease);
 
         tokio::select! {
             () = stop.cancelled() => {}
-            () = crew.broken.cancelled() => {}
+            () = supervisor.broken.cancelled() => {}
         }
         parts.intake.close();
         tracing::info!(
             drain_s = drain.as_secs(),
             "stopping: no more messages are taken"
         );
-        crew.stop.cancel();
-        wind_down(&listener, &crew, drain).await;
+        supervisor.stop.cancel();
+        wind_down(&listener, &supervisor, drain).await;
         leave(&parts, &lease).await;
         ops_listener.stop.cancel();
         ops_listener.ended().await;
@@ -136,7 +140,7 @@ impl App {
             one.tokens.last_word();
         }
         anyhow::ensure!(
-            !crew.broken.is_cancelled(),
+            !supervisor.broken.is_cancelled(),
             "a part of the gateway ended by itself; see the log"
         );
         Ok(())
@@ -162,9 +166,9 @@ fn public_router(config: &Config, parts: &Parts, ops_state: &ops::OpsState) -> R
 
 /// Waits for what is under way, as long as the drain time allows. The door stays open until the
 /// work has ended: sends are answered 503, events are still stored, `/readyz` tells.
-async fn wind_down(listener: &Crew, crew: &Crew, drain: Duration) {
+async fn wind_down(listener: &Supervisor, supervisor: &Supervisor, drain: Duration) {
     let over = Instant::now() + drain;
-    let worked = timeout_at(over, crew.ended()).await;
+    let worked = timeout_at(over, supervisor.ended()).await;
     listener.stop.cancel();
     let last = over.max(Instant::now() + OPS_DRAIN);
     match worked.and(timeout_at(last, listener.ended()).await) {
@@ -177,19 +181,19 @@ async fn wind_down(listener: &Crew, crew: &Crew, drain: Duration) {
 }
 
 /// Keeps the lease apart: it must outlive all that works under it.
-fn keep_lease(config: &Config, parts: &Parts, crew: &Crew) {
+fn keep_lease(config: &Config, parts: &Parts, supervisor: &Supervisor) {
     let (outbox, channels) = (parts.outbox.clone(), parts.channels.clone());
-    let stop = crew.stop.child_token();
+    let stop = supervisor.stop.child_token();
     if outbox.store.is_shared() {
         let kept = keeper::keep_lease(outbox, channels, owners(config), stop);
-        crew.hire("lease", kept);
+        supervisor.spawn("lease", kept);
     } else {
-        crew.hire("hold", keeper::keep_hold(outbox, channels, stop));
+        supervisor.spawn("hold", keeper::keep_hold(outbox, channels, stop));
     }
 }
 
 /// What is still being sent is unknown; other processes need not wait for the end of our lease.
-async fn leave(parts: &Parts, lease: &Crew) {
+async fn leave(parts: &Parts, lease: &Supervisor) {
     lease.stop.cancel();
     lease.ended().await;
     let hold = |channel: &Arc<Channel>| (channel.id.clone(), channel.policy.ambiguous_hold);
@@ -207,13 +211,13 @@ async fn leave(parts: &Parts, lease: &Crew) {
     }
 }
 
-fn start_work(config: &Config, parts: &Parts, crew: &Crew) {
+fn start_work(config: &Config, parts: &Parts, supervisor: &Supervisor) {
     for one in &parts.accounts {
-        start_account(config, parts, one, crew);
+        start_account(config, parts, one, supervisor);
     }
-    let stop = || crew.stop.child_token();
+    let stop = || supervisor.stop.child_token();
     for relay in parts.relays(config) {
-        crew.hire("relay", relay.run(stop()));
+        supervisor.spawn("relay", relay.run(stop()));
     }
     let keep = keeper::Retention {
         messages: config.store.retention,
@@ -221,59 +225,59 @@ fn start_work(config: &Config, parts: &Parts, crew: &Crew) {
     };
     let outbox = parts.outbox.clone();
     let (store, store_stop) = (outbox.store.clone(), stop());
-    crew.hire("store", async move {
+    supervisor.spawn("store", async move {
         tokio::select! {
             () = store.ended() => {}
             () = store_stop.cancelled() => {}
         }
     });
-    crew.hire(
+    supervisor.spawn(
         "sweep",
         keeper::sweep(outbox.clone(), parts.channels.clone(), stop()),
     );
-    crew.hire("store watch", keeper::watch_store(outbox.clone(), stop()));
-    crew.hire("retention", keeper::retain(outbox, keep, stop()));
-    crew.hire(
+    supervisor.spawn("store watch", keeper::watch_store(outbox.clone(), stop()));
+    supervisor.spawn("retention", keeper::retain(outbox, keep, stop()));
+    supervisor.spawn(
         "metrics",
         keeper::tidy_metrics(parts.metrics.clone(), stop()),
     );
 }
 
-fn start_account(config: &Config, parts: &Parts, one: &AccountParts, crew: &Crew) {
-    let stop = || crew.stop.child_token();
+fn start_account(config: &Config, parts: &Parts, one: &AccountParts, supervisor: &Supervisor) {
+    let stop = || supervisor.stop.child_token();
     let (worker, trials) = parts.worker(one);
-    crew.hire("worker", worker.run(stop()));
-    crew.hire("trials of holds", trials.run(stop()));
-    crew.hire("keeper of holds", one.holds.clone().keep(stop()));
+    supervisor.spawn("worker", worker.run(stop()));
+    supervisor.spawn("trials of holds", trials.run(stop()));
+    supervisor.spawn("keeper of holds", one.holds.clone().keep(stop()));
     let (tokens, token_stop) = (one.tokens.clone(), stop());
-    crew.hire("token keeper", async move {
+    supervisor.spawn("token keeper", async move {
         tokens.keep_fresh(token_stop).await
     });
     let (templates, template_stop) = (one.templates.clone(), stop());
     let every = one.configured.template_refresh;
-    crew.hire("template keeper", async move {
+    supervisor.spawn("template keeper", async move {
         templates.keep_fresh(every, template_stop).await;
     });
     if let Some((writer, late)) = parts.archivists(config, one) {
-        crew.hire("writer of records", writer.run(stop()));
-        crew.hire("search for late statuses", late.run(stop()));
+        supervisor.spawn("writer of records", writer.run(stop()));
+        supervisor.spawn("search for late statuses", late.run(stop()));
     }
     let watched = keeper::Watched {
         account: one.account.clone(),
         provider: one.provider.clone(),
     };
-    crew.hire(
+    supervisor.spawn(
         "pause watch",
         keeper::tell_of_pauses(one.account.clone(), stop()),
     );
     let probe = config.policy.hold_probe;
-    crew.hire(
+    supervisor.spawn(
         "account watch",
         keeper::watch_hold(watched.clone(), probe, stop()),
     );
     if let Some(wanted) = parts.subscription(config, one) {
         let every = one.configured.subscription_check;
-        crew.hire(
+        supervisor.spawn(
             "subscription",
             keeper::keep_subscribed(watched, wanted, every, stop()),
         );

@@ -2,7 +2,7 @@
 //! handed out, and kept while the gateway runs.
 
 use crate::alert::{self, Code};
-use crate::app::crew::Crew;
+use crate::app::supervisor::Supervisor;
 use crate::archive;
 use crate::clock;
 use crate::config::Config;
@@ -75,17 +75,17 @@ impl Marks {
     }
 
     /// Keeps them while the gateway runs.
-    pub(in crate::app) fn keep(&self, outbox: &outbox::Outbox, crew: &Crew) {
-        let stop = || crew.stop.child_token();
+    pub(in crate::app) fn keep(&self, outbox: &outbox::Outbox, supervisor: &Supervisor) {
+        let stop = || supervisor.stop.child_token();
         let files = keeper::keep_marks(outbox.clone(), self.aside.clone(), self.of.clone(), stop());
-        crew.hire("marks", files);
+        supervisor.spawn("marks", files);
         for (marks, of) in self
             .datastore
             .iter()
             .flat_map(|one| self.of.iter().map(move |of| (one, of)))
         {
             let kept = marks.clone().keep(outbox.clone(), of.clone(), stop());
-            crew.hire("mark in Datastore", kept);
+            supervisor.spawn("mark in Datastore", kept);
         }
     }
 

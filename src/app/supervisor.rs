@@ -8,11 +8,11 @@ use tokio_util::task::TaskTracker;
 
 /// The tasks of one gateway.
 #[derive(Debug, Default)]
-pub(super) struct Crew {
+pub(super) struct Supervisor {
     tasks: TaskTracker,
     /// Asks every task to end.
     pub(super) stop: CancellationToken,
-    /// Fired by the first task that ended without being asked, also of a crew apart.
+    /// Fired by the first task that ended without being asked, also of a supervisor apart.
     pub(super) broken: CancellationToken,
 }
 
@@ -31,9 +31,9 @@ impl Drop for Watch {
     }
 }
 
-impl Crew {
+impl Supervisor {
     /// Starts a task. It must end when `stop` is fired, and not before.
-    pub(super) fn hire<W>(&self, name: &'static str, work: W)
+    pub(super) fn spawn<W>(&self, name: &'static str, work: W)
     where
         W: Future<Output = ()> + Send + 'static,
     {
@@ -58,7 +58,7 @@ impl Crew {
         });
     }
 
-    /// A crew that is asked to end apart from this one. A task of either that ends by itself ends
+    /// A supervisor that is asked to end apart from this one. A task of either that ends by itself ends
     /// the process.
     pub(super) fn apart(&self) -> Self {
         Self {
@@ -82,31 +82,33 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_secs(20);
 
-    async fn breaks(crew: &Crew) -> bool {
-        timeout(PATIENCE, crew.broken.cancelled()).await.is_ok()
+    async fn breaks(supervisor: &Supervisor) -> bool {
+        timeout(PATIENCE, supervisor.broken.cancelled())
+            .await
+            .is_ok()
     }
 
     #[tokio::test]
     async fn r_03_a_task_that_ends_by_itself_or_panics_breaks_its_crew_and_those_apart() {
-        let crew = Crew::default();
-        crew.apart().hire("test", async {});
-        assert!(breaks(&crew).await);
-        let crew = Crew::default();
-        crew.hire("test", async { panic!("as the test wants it") });
-        assert!(breaks(&crew.apart()).await);
+        let supervisor = Supervisor::default();
+        supervisor.apart().spawn("test", async {});
+        assert!(breaks(&supervisor).await);
+        let supervisor = Supervisor::default();
+        supervisor.spawn("test", async { panic!("as the test wants it") });
+        assert!(breaks(&supervisor.apart()).await);
     }
 
     #[tokio::test]
     async fn a_task_that_ends_when_it_is_asked_to_breaks_nothing() {
-        let crew = Crew::default();
-        let stop = crew.stop.clone();
-        crew.hire("test", async move { stop.cancelled().await });
-        crew.stop.cancel();
-        timeout(PATIENCE, crew.ended()).await.unwrap();
-        assert!(!crew.broken.is_cancelled());
-        let crew = Crew::default();
-        crew.stop.cancel();
-        crew.hire("test", async { panic!("after the order") });
-        assert!(breaks(&crew).await);
+        let supervisor = Supervisor::default();
+        let stop = supervisor.stop.clone();
+        supervisor.spawn("test", async move { stop.cancelled().await });
+        supervisor.stop.cancel();
+        timeout(PATIENCE, supervisor.ended()).await.unwrap();
+        assert!(!supervisor.broken.is_cancelled());
+        let supervisor = Supervisor::default();
+        supervisor.stop.cancel();
+        supervisor.spawn("test", async { panic!("after the order") });
+        assert!(breaks(&supervisor).await);
     }
 }
