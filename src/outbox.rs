@@ -11,7 +11,7 @@ pub use claimed::Claimed;
 use crate::alert::{self, Code};
 use crate::clock;
 use crate::domain::{ChannelId, Incoming, Lane};
-use crate::store::{self, EventRules, Folded, LaneOf, StoreError};
+use crate::store::{self, CallbackQueue, EventRules, Folded, StoreError};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,14 +33,14 @@ pub struct Outbox {
     /// What is durable.
     pub store: store::Outbox,
     /// One bell a lane: rung when the lane has something to relay.
-    bells: Arc<HashMap<LaneOf, Arc<Notify>>>,
+    bells: Arc<HashMap<CallbackQueue, Arc<Notify>>>,
 }
 
 impl Outbox {
     /// The outbox of these channels.
     pub fn new(store: store::Outbox, channels: impl IntoIterator<Item = ChannelId>) -> Self {
         let lanes = channels.into_iter().flat_map(|channel| {
-            Lane::ALL.map(|lane| LaneOf {
+            Lane::ALL.map(|lane| CallbackQueue {
                 channel: channel.clone(),
                 lane,
             })
@@ -97,14 +97,14 @@ impl Outbox {
     }
 
     /// The bell of a lane.
-    pub fn bell(&self, lane: &LaneOf) -> Arc<Notify> {
+    pub fn bell(&self, lane: &CallbackQueue) -> Arc<Notify> {
         self.bells.get(lane).cloned().unwrap_or_default()
     }
 
     /// Rings both lanes of a channel.
     pub fn ring(&self, channel: &ChannelId) {
         for lane in Lane::ALL {
-            let lane = LaneOf {
+            let lane = CallbackQueue {
                 channel: channel.clone(),
                 lane,
             };

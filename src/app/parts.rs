@@ -27,7 +27,7 @@ use crate::ops::{self, AccountOps, OpsParts, OpsState};
 use crate::outbox::Outbox;
 use crate::relay::{self, Relay};
 use crate::send::Sender;
-use crate::store::{EventRules, LaneOf};
+use crate::store::{CallbackQueue, EventRules};
 use crate::telemetry;
 use crate::worker::{Trials, Worker};
 use anyhow::Context;
@@ -268,7 +268,7 @@ impl Parts {
             longest_pause: config.moengage.max_pause,
         };
         let relay = |channel: &Arc<Channel>, lane| {
-            let queue = LaneOf {
+            let queue = CallbackQueue {
                 channel: channel.id.clone(),
                 lane,
             };

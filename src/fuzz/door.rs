@@ -12,7 +12,7 @@ use crate::moengage::batch::{Batch, TimestampUnit, cut};
 use crate::moengage::{self, SendState};
 use crate::outbox::Outbox;
 use crate::store::embedded::{Settings, Store};
-use crate::store::{self, EventRules, LaneOf, Ledger, RelayOutcome};
+use crate::store::{self, CallbackQueue, EventRules, Ledger, RelayOutcome};
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, Response};
@@ -167,7 +167,7 @@ impl Door {
     pub(super) fn relay(&self) {
         for lane in Lane::ALL {
             let channel = self.channel.clone();
-            let queue = LaneOf { channel, lane };
+            let queue = CallbackQueue { channel, lane };
             while self.relay_some(&queue) > 0 {}
         }
         let ledger = self.ledger();
@@ -178,7 +178,7 @@ impl Door {
         );
     }
 
-    fn relay_some(&self, queue: &LaneOf) -> usize {
+    fn relay_some(&self, queue: &CallbackQueue) -> usize {
         let now = crate::clock::now();
         let taken = self.wait(self.store.take_callbacks(queue, 50, now));
         let taken = taken.expect("callbacks");

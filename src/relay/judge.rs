@@ -3,7 +3,7 @@
 use super::post::Health;
 use super::{Relay, pause};
 use crate::alert::{self, Code};
-use crate::store::LaneOf;
+use crate::store::CallbackQueue;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -46,7 +46,7 @@ impl Relay {
 
     /// Whom an alert is about.
     fn subject(&self) -> String {
-        let LaneOf { channel, lane } = &self.queue;
+        let CallbackQueue { channel, lane } = &self.queue;
         format!("channel {channel}, {} lane", lane.as_str())
     }
 

@@ -17,7 +17,7 @@ use crate::domain::{Callback, Lane};
 use crate::moengage::batch;
 use crate::moengage::callback::Callbacks;
 use crate::outbox::{Outbox, retry_delay};
-use crate::store::{LaneOf, PendingCallback};
+use crate::store::{CallbackQueue, PendingCallback};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,7 +55,7 @@ pub struct Settings {
 /// The relay of one lane of one channel.
 #[derive(Debug)]
 pub struct Relay {
-    queue: LaneOf,
+    queue: CallbackQueue,
     url: Arc<str>,
     outbox: Outbox,
     callbacks: Callbacks,
@@ -80,7 +80,7 @@ pub struct Relay {
 impl Relay {
     /// The relay of `queue` towards `url`.
     pub fn new(
-        queue: LaneOf,
+        queue: CallbackQueue,
         url: &str,
         outbox: Outbox,
         callbacks: Callbacks,

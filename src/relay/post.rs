@@ -5,7 +5,7 @@ use crate::clock;
 use crate::domain::{Callback, MsgId, UnixMs};
 use crate::moengage::callback::{Callbacks, Delivery};
 use crate::outbox::Outbox;
-use crate::store::{LaneOf, PendingCallback, RelayOutcome, Take};
+use crate::store::{CallbackLease, CallbackQueue, PendingCallback, RelayOutcome};
 use crate::telemetry::{OncePerSecond, caught};
 use metrics::{counter, histogram};
 use std::sync::Arc;
@@ -19,7 +19,7 @@ static NOBODYS: OncePerSecond = OncePerSecond::new();
 
 /// What became of a callback.
 pub(super) struct End {
-    take: Take,
+    take: CallbackLease,
     outcome: RelayOutcome,
     /// The message it is about, for the log.
     msg_id: Option<MsgId>,
@@ -48,7 +48,7 @@ pub(super) struct Post {
     pub(super) url: Arc<str>,
     pub(super) callbacks: Callbacks,
     pub(super) settings: Settings,
-    pub(super) queue: LaneOf,
+    pub(super) queue: CallbackQueue,
 }
 
 impl Post {
@@ -232,7 +232,7 @@ fn later(reason: &str) -> Delivery {
 }
 
 /// Keeps the ends of callbacks, however long the store needs. What became due by it is looked for.
-pub(super) async fn settle(outbox: Outbox, queue: LaneOf, ends: Vec<End>) {
+pub(super) async fn settle(outbox: Outbox, queue: CallbackQueue, ends: Vec<End>) {
     let pair = |end: &End| (end.take, end.outcome.clone());
     loop {
         let pairs = ends.iter().map(pair).collect();

@@ -2,7 +2,7 @@
 
 use crate::clock;
 use crate::domain::{ChannelId, Lane, UnixMs};
-use crate::store::LaneOf;
+use crate::store::CallbackQueue;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -19,16 +19,16 @@ pub struct Trouble {
 #[derive(Debug, Clone, Default)]
 pub struct Standing {
     /// Written by the relays, read by the ops listener; locked for a moment only.
-    troubles: Arc<Mutex<HashMap<LaneOf, Trouble>>>,
+    troubles: Arc<Mutex<HashMap<CallbackQueue, Trouble>>>,
 }
 
 impl Standing {
-    fn troubles(&self) -> MutexGuard<'_, HashMap<LaneOf, Trouble>> {
+    fn troubles(&self) -> MutexGuard<'_, HashMap<CallbackQueue, Trouble>> {
         self.troubles.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Puts down that a lane is in trouble, or still is.
-    pub(super) fn fails(&self, queue: &LaneOf, answer: &str) {
+    pub(super) fn fails(&self, queue: &CallbackQueue, answer: &str) {
         let mut troubles = self.troubles();
         let trouble = troubles.entry(queue.clone()).or_insert_with(|| Trouble {
             since: clock::now(),
@@ -38,7 +38,7 @@ impl Standing {
     }
 
     /// Puts down that MoEngage took something.
-    pub(super) fn works(&self, queue: &LaneOf) {
+    pub(super) fn works(&self, queue: &CallbackQueue) {
         self.troubles().remove(queue);
     }
 
@@ -47,7 +47,7 @@ impl Standing {
         let troubles = self.troubles();
         let lane = |lane| {
             let channel = channel.clone();
-            let trouble = troubles.get(&LaneOf { channel, lane })?;
+            let trouble = troubles.get(&CallbackQueue { channel, lane })?;
             Some((lane, trouble.clone()))
         };
         Lane::ALL.into_iter().filter_map(lane).collect()

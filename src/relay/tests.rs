@@ -11,7 +11,7 @@ use crate::store::{EventRules, Look, SweepRule};
 /// The relay of the replies of channel `a`, at a store of its own on this server.
 fn relay(server: &RedisServer) -> (Store, Relay) {
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let queue = LaneOf {
+    let queue = CallbackQueue {
         channel: ChannelId::parse("a").unwrap(),
         lane: Lane::Inbound,
     };

@@ -168,7 +168,7 @@ impl Outbox {
     /// Takes due callbacks; they stay taken until they are settled or the process ends.
     pub async fn take_callbacks(
         &self,
-        queue: &LaneOf,
+        queue: &CallbackQueue,
         most: usize,
         now: UnixMs,
     ) -> Result<Vec<PendingCallback>, StoreError> {
@@ -179,7 +179,10 @@ impl Outbox {
     }
 
     /// When the next callback of a queue is due, taken ones aside.
-    pub async fn next_callback_due(&self, queue: &LaneOf) -> Result<Option<UnixMs>, StoreError> {
+    pub async fn next_callback_due(
+        &self,
+        queue: &CallbackQueue,
+    ) -> Result<Option<UnixMs>, StoreError> {
         match self {
             Self::Embedded(store) => store.next_callback_due(queue).await,
             Self::Redis(store) => store.next_callback_due(queue).await,
@@ -189,8 +192,8 @@ impl Outbox {
     /// Ends tries to relay.
     pub async fn settle_callbacks(
         &self,
-        queue: &LaneOf,
-        ends: Vec<(Take, RelayOutcome)>,
+        queue: &CallbackQueue,
+        ends: Vec<(CallbackLease, RelayOutcome)>,
         now: UnixMs,
     ) -> Result<(), StoreError> {
         match self {
@@ -200,7 +203,11 @@ impl Outbox {
     }
 
     /// What waits for a later try is due now.
-    pub async fn hasten_callbacks(&self, queue: &LaneOf, now: UnixMs) -> Result<(), StoreError> {
+    pub async fn hasten_callbacks(
+        &self,
+        queue: &CallbackQueue,
+        now: UnixMs,
+    ) -> Result<(), StoreError> {
         match self {
             Self::Embedded(store) => store.hasten_callbacks(queue, now).await,
             Self::Redis(store) => store.hasten_callbacks(queue, now).await,

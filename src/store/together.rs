@@ -1,7 +1,9 @@
 //! The part of the outbox's role that is about working together: leases, and what others did. Dull
 //! where one process has the store for itself.
 
-use super::{ClaimedMessage, LaneOf, Ledger, Outbox, Owner, PendingCallback, StoreError, WentBack};
+use super::{
+    CallbackQueue, ClaimedMessage, Ledger, Outbox, Owner, PendingCallback, StoreError, WentBack,
+};
 use crate::domain::{AccountId, ChannelId, UnixMs};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -147,7 +149,7 @@ impl Outbox {
     }
 
     /// Whether a callback that was taken is still this process' own. If not, it is let go.
-    pub fn may_relay(&self, queue: &LaneOf, callback: &PendingCallback) -> bool {
+    pub fn may_relay(&self, queue: &CallbackQueue, callback: &PendingCallback) -> bool {
         match self {
             Self::Embedded(_) => true,
             Self::Redis(store) => store.may_relay(queue, callback),

@@ -202,7 +202,7 @@ pub struct Claims {
 
 /// One take of a callback: what a later take of the same callback is not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Take {
+pub struct CallbackLease {
     /// The store's handle.
     pub callback: i64,
     /// The claim that brought it.
@@ -213,7 +213,7 @@ pub struct Take {
 #[derive(Debug, Clone)]
 pub struct PendingCallback {
     /// Which take of which callback this is.
-    pub handle: Take,
+    pub handle: CallbackLease,
     /// Under which term of the lease it was taken.
     pub term: u64,
     /// What to tell.
@@ -246,7 +246,7 @@ pub enum RelayOutcome {
 
 /// A queue of callbacks.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct LaneOf {
+pub struct CallbackQueue {
     /// The channel.
     pub channel: ChannelId,
     /// Statuses or replies.

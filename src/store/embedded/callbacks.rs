@@ -9,7 +9,7 @@ use super::taken::Taken;
 use super::writer::Txn;
 use super::{Store, damage, signed};
 use crate::domain::{Callback, ChannelId, Lane, Person, UnixMs};
-use crate::store::{LaneOf, PendingCallback, RelayOutcome, StoreError, Take, row};
+use crate::store::{CallbackLease, CallbackQueue, PendingCallback, RelayOutcome, StoreError, row};
 use rusqlite::{Connection, OptionalExtension, Result};
 
 /// A history longer than this (bytes) is not appended to by what may repeat without end.
@@ -72,7 +72,7 @@ impl Store {
     /// ends. One that cannot be read becomes a dead letter, so that it holds back nothing.
     pub async fn take_callbacks(
         &self,
-        queue: &LaneOf,
+        queue: &CallbackQueue,
         most: usize,
         now: UnixMs,
     ) -> Result<Vec<PendingCallback>, StoreError> {
@@ -103,7 +103,10 @@ impl Store {
     }
 
     /// When the next callback of this queue is due, taken ones aside.
-    pub async fn next_callback_due(&self, queue: &LaneOf) -> Result<Option<UnixMs>, StoreError> {
+    pub async fn next_callback_due(
+        &self,
+        queue: &CallbackQueue,
+    ) -> Result<Option<UnixMs>, StoreError> {
         let (store, queue) = (self.clone(), queue.clone());
         self.read(move |conn| {
             let taken = store.taken().clone();
@@ -125,8 +128,8 @@ impl Store {
     /// Ends tries to relay.
     pub async fn settle_callbacks(
         &self,
-        queue: &LaneOf,
-        mut ends: Vec<(Take, RelayOutcome)>,
+        queue: &CallbackQueue,
+        mut ends: Vec<(CallbackLease, RelayOutcome)>,
         now: UnixMs,
     ) -> Result<(), StoreError> {
         {
@@ -136,7 +139,7 @@ impl Store {
         if ends.is_empty() {
             return Ok(());
         }
-        let takes: Vec<Take> = ends.iter().map(|(take, _)| *take).collect();
+        let takes: Vec<CallbackLease> = ends.iter().map(|(take, _)| *take).collect();
         let queue = queue.clone();
         self.write(move |txn| {
             for (take, end) in &ends {
@@ -151,7 +154,11 @@ impl Store {
     }
 
     /// MoEngage answers again: what waits for a later try is due now.
-    pub async fn hasten_callbacks(&self, queue: &LaneOf, now: UnixMs) -> Result<(), StoreError> {
+    pub async fn hasten_callbacks(
+        &self,
+        queue: &CallbackQueue,
+        now: UnixMs,
+    ) -> Result<(), StoreError> {
         let some = || {
             let queue = queue.clone();
             self.write(move |txn| {
@@ -173,10 +180,16 @@ impl Store {
 #[derive(Default)]
 struct Due {
     found: Vec<PendingCallback>,
-    unreadable: Vec<Take>,
+    unreadable: Vec<CallbackLease>,
 }
 
-fn due(conn: &Connection, queue: &LaneOf, most: usize, taken: &Taken, now: UnixMs) -> Result<Due> {
+fn due(
+    conn: &Connection,
+    queue: &CallbackQueue,
+    most: usize,
+    taken: &Taken,
+    now: UnixMs,
+) -> Result<Due> {
     let mut select = conn.prepare_cached(
         "SELECT id, body, tries, created FROM callback
          WHERE channel = ?1 AND lane = ?2 AND ready = 1 AND due <= ?3 ORDER BY due, id",
@@ -205,7 +218,7 @@ fn due(conn: &Connection, queue: &LaneOf, most: usize, taken: &Taken, now: UnixM
 
 fn settle(
     txn: &mut Txn<'_>,
-    queue: &LaneOf,
+    queue: &CallbackQueue,
     handle: i64,
     end: &RelayOutcome,
     now: UnixMs,

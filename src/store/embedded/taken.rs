@@ -1,6 +1,6 @@
 //! What the relay of the one process has in its hands.
 
-use crate::store::{RelayOutcome, Take};
+use crate::store::{CallbackLease, RelayOutcome};
 use std::collections::HashMap;
 
 /// Callbacks that were handed out and not yet settled, each with the take that brought it.
@@ -18,13 +18,13 @@ impl Taken {
     }
 
     /// What the next take of this callback is called.
-    pub(super) fn next(&self, callback: i64) -> Take {
+    pub(super) fn next(&self, callback: i64) -> CallbackLease {
         let claim = self.last + 1;
-        Take { callback, claim }
+        CallbackLease { callback, claim }
     }
 
     /// These were taken together.
-    pub(super) fn hold(&mut self, takes: impl Iterator<Item = Take>) {
+    pub(super) fn hold(&mut self, takes: impl Iterator<Item = CallbackLease>) {
         self.last += 1;
         self.held
             .extend(takes.map(|take| (take.callback, take.claim)));
@@ -32,7 +32,7 @@ impl Taken {
 
     /// Whether this end counts: the take is the fence, but what MoEngage took is told, unless it is
     /// just being told again.
-    pub(super) fn counts(&self, take: Take, end: &RelayOutcome) -> bool {
+    pub(super) fn counts(&self, take: CallbackLease, end: &RelayOutcome) -> bool {
         match self.held.get(&take.callback) {
             Some(claim) => *claim == take.claim,
             None => matches!(end, RelayOutcome::Taken { .. }),
@@ -40,7 +40,7 @@ impl Taken {
     }
 
     /// It is settled, or stays where it was.
-    pub(super) fn let_go(&mut self, take: Take) {
+    pub(super) fn let_go(&mut self, take: CallbackLease) {
         if self.held.get(&take.callback) == Some(&take.claim) {
             self.held.remove(&take.callback);
         }

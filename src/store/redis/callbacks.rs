@@ -4,7 +4,7 @@ use super::damage::{self, Text};
 use super::{Call, Home, Store};
 use crate::domain::{Lane, UnixMs};
 use crate::store::row::RowError;
-use crate::store::{LaneOf, PendingCallback, RelayOutcome, StoreError, Take, row};
+use crate::store::{CallbackLease, CallbackQueue, PendingCallback, RelayOutcome, StoreError, row};
 use std::time::Duration;
 
 /// Callbacks moved in one step.
@@ -33,7 +33,7 @@ impl Store {
     /// program is left for it.
     pub async fn take_callbacks(
         &self,
-        queue: &LaneOf,
+        queue: &CallbackQueue,
         most: usize,
         now: UnixMs,
     ) -> Result<Vec<PendingCallback>, StoreError> {
@@ -52,7 +52,7 @@ impl Store {
         }
         let (mut taken, mut ends, mut newer) = (Vec::new(), Vec::new(), 0);
         for (callback, kept) in found {
-            let handle = Take { callback, claim };
+            let handle = CallbackLease { callback, claim };
             let read = split(kept.as_str())
                 .ok_or_else(|| RowError::Damaged("no callback".into()))
                 .and_then(|(tries, created, text)| Ok((tries, created, row::read_callback(text)?)));
@@ -78,7 +78,7 @@ impl Store {
         }
         self.tell_of_newer(self.home(&queue.channel)?, "callbacks", newer);
         if !ends.is_empty() {
-            let unreadable: Vec<Take> = ends.iter().map(|(handle, _)| *handle).collect();
+            let unreadable: Vec<CallbackLease> = ends.iter().map(|(handle, _)| *handle).collect();
             if let Err(error) = self.settle_callbacks(queue, ends, now).await {
                 // Those that were found are taken and must be handed out all the same; these go back
                 // with the renewal after they are settled.
@@ -93,7 +93,7 @@ impl Store {
 
     async fn take_at(
         &self,
-        queue: &LaneOf,
+        queue: &CallbackQueue,
         most: usize,
         claim: u64,
         now: UnixMs,
@@ -115,7 +115,10 @@ impl Store {
     }
 
     /// When the next callback of this queue is due, taken ones aside.
-    pub async fn next_callback_due(&self, queue: &LaneOf) -> Result<Option<UnixMs>, StoreError> {
+    pub async fn next_callback_due(
+        &self,
+        queue: &CallbackQueue,
+    ) -> Result<Option<UnixMs>, StoreError> {
         let prefix = &self.home(&queue.channel)?.prefix;
         let key = format!("{prefix}cr:{}:{}", number(queue.lane), queue.channel);
         Ok(self.first_score(key).await?.map(UnixMs))
@@ -124,8 +127,8 @@ impl Store {
     /// Ends tries to relay.
     pub async fn settle_callbacks(
         &self,
-        queue: &LaneOf,
-        ends: Vec<(Take, RelayOutcome)>,
+        queue: &CallbackQueue,
+        ends: Vec<(CallbackLease, RelayOutcome)>,
         now: UnixMs,
     ) -> Result<(), StoreError> {
         let home = self.home(&queue.channel)?;
@@ -161,7 +164,11 @@ impl Store {
     }
 
     /// MoEngage answers again: what waits for a later try is due now.
-    pub async fn hasten_callbacks(&self, queue: &LaneOf, now: UnixMs) -> Result<(), StoreError> {
+    pub async fn hasten_callbacks(
+        &self,
+        queue: &CallbackQueue,
+        now: UnixMs,
+    ) -> Result<(), StoreError> {
         let home = self.home(&queue.channel)?;
         loop {
             let call = Call::new(&self.shared.scripts.hasten, home)

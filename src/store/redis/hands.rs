@@ -3,7 +3,7 @@
 //! hand nor lost is not given back, as a store that went back may call it taken though it was sent.
 
 use crate::domain::AccountId;
-use crate::store::Take;
+use crate::store::CallbackLease;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -125,7 +125,7 @@ impl Hands {
     }
 
     /// What was taken is settled, or is not ours any more.
-    pub(super) fn let_go(&self, account: &AccountId, take: Take) {
+    pub(super) fn let_go(&self, account: &AccountId, take: CallbackLease) {
         let key = (account.clone(), take.callback);
         let mut kept = self.kept();
         if kept.callbacks.get(&key) == Some(&take.claim) {

@@ -8,7 +8,7 @@ use super::standing::{Place, Told};
 use super::{Call, Home, Store};
 use crate::clock;
 use crate::domain::{AccountId, ChannelId, UnixMs};
-use crate::store::{ClaimedMessage, Folded, LaneOf, PendingCallback, StoreError};
+use crate::store::{CallbackQueue, ClaimedMessage, Folded, PendingCallback, StoreError};
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -64,7 +64,7 @@ impl Store {
     }
 
     /// Whether a callback that was taken is still this process' own. If not, it is let go.
-    pub fn may_relay(&self, queue: &LaneOf, callback: &PendingCallback) -> bool {
+    pub fn may_relay(&self, queue: &CallbackQueue, callback: &PendingCallback) -> bool {
         let lease = self.lease(&queue.channel);
         let ours =
             lease.is_some_and(|lease| lease.term == callback.term && Instant::now() < lease.until);

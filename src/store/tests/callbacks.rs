@@ -14,7 +14,7 @@ stories! {
     at_once: takers_at_once_never_take_the_same,
 }
 
-fn queue() -> LaneOf {
+fn queue() -> CallbackQueue {
     lane("a", Lane::Status)
 }
 

@@ -4,7 +4,7 @@ use super::on_redis::pair;
 use super::*;
 use tokio::time::Instant;
 
-fn queue() -> LaneOf {
+fn queue() -> CallbackQueue {
     lane("a", Lane::Status)
 }
 

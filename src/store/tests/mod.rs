@@ -73,8 +73,9 @@ pub(in crate::store) use words::*;
 pub(in crate::store) use world::{Home, NewWorld, World};
 
 use super::{
-    Accepted, Arrival, ClaimedMessage, Claims, EventRules, Folded, LaneOf, Ledger, Look, Outbox,
-    PendingCallback, Record, RelayOutcome, Search, Settlement, SweepRule, Swept, Take, Trial, Turn,
+    Accepted, Arrival, CallbackLease, CallbackQueue, ClaimedMessage, Claims, EventRules, Folded,
+    Ledger, Look, Outbox, PendingCallback, Record, RelayOutcome, Search, Settlement, SweepRule,
+    Swept, Trial, Turn,
 };
 use crate::domain::{
     AccountId, BusinessNumber, Callback, ChannelId, Code, Incoming, Keywords, Lane, Message,

@@ -118,8 +118,8 @@ pub(in crate::store) fn rules(name: &str) -> EventRules {
     }
 }
 
-pub(in crate::store) fn lane(name: &str, lane: Lane) -> LaneOf {
-    LaneOf {
+pub(in crate::store) fn lane(name: &str, lane: Lane) -> CallbackQueue {
+    CallbackQueue {
         channel: channel(name),
         lane,
     }

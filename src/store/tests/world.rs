@@ -228,7 +228,7 @@ impl World {
 
     pub(in crate::store) async fn callbacks(
         &self,
-        queue: &LaneOf,
+        queue: &CallbackQueue,
         seconds: i64,
     ) -> Vec<PendingCallback> {
         let taken = self.store.take_callbacks(queue, 1000, at(seconds));
@@ -237,8 +237,8 @@ impl World {
 
     pub(in crate::store) async fn end(
         &self,
-        queue: &LaneOf,
-        handle: Take,
+        queue: &CallbackQueue,
+        handle: CallbackLease,
         end: RelayOutcome,
         seconds: i64,
     ) {
@@ -248,7 +248,11 @@ impl World {
     }
 
     /// Relays all that is due, as MoEngage would see it.
-    pub(in crate::store) async fn relayed(&self, queue: &LaneOf, seconds: i64) -> Vec<Callback> {
+    pub(in crate::store) async fn relayed(
+        &self,
+        queue: &CallbackQueue,
+        seconds: i64,
+    ) -> Vec<Callback> {
         let mut relayed = Vec::new();
         loop {
             let due = self.callbacks(queue, seconds).await;

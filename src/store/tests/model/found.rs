@@ -161,7 +161,7 @@ fn an_id_seen_before_the_attempt_is_another_messages_whoever_it_named() -> Vec<O
 }
 
 fn take() -> Op {
-    Op::Take {
+    Op::CallbackLease {
         by: 0,
         channel: 0,
         lane: Lane::Status,

@@ -51,7 +51,7 @@ enum Op {
         lost: bool,
     },
     /// A process takes what may be relayed.
-    Take {
+    CallbackLease {
         by: usize,
         channel: usize,
         lane: Lane,
@@ -180,7 +180,7 @@ fn any_op() -> impl Strategy<Value = Op> {
             |(channel, person, word, lost)| Op::Reply { channel, person, word, lost }
         ),
         5 => (by(), 0..2usize, any_lane(), most, seldom()).prop_map(
-            |(by, channel, lane, most, lost)| Op::Take { by, channel, lane, most, lost }
+            |(by, channel, lane, most, lost)| Op::CallbackLease { by, channel, lane, most, lost }
         ),
         6 => (0..4usize, told, seldom())
             .prop_map(|(take, end, lost)| Op::Relayed { take, end, lost }),

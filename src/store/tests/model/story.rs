@@ -52,7 +52,7 @@ struct Taken {
     serial: u64,
     process: usize,
     /// Nothing when the answer was lost.
-    handle: Option<Take>,
+    handle: Option<CallbackLease>,
     end: Option<RelayOutcome>,
     alive: bool,
 }
@@ -131,7 +131,7 @@ impl Story {
             } => {
                 self.reply(*channel, *person, word, *lost).await;
             }
-            Op::Take {
+            Op::CallbackLease {
                 by,
                 channel,
                 lane,
@@ -439,7 +439,7 @@ impl Story {
         }
     }
 
-    fn taken(&mut self, by: usize, of: (usize, Line), handle: Option<Take>) {
+    fn taken(&mut self, by: usize, of: (usize, Line), handle: Option<CallbackLease>) {
         let place = self.takes.len();
         let process = self.number(by);
         let queue = self.book.queues.get_mut(&of).unwrap();
@@ -702,7 +702,7 @@ impl Story {
         loop {
             let before = self.takes.len();
             let (by, most, lost) = (0, 100, false);
-            self.step(&Op::Take {
+            self.step(&Op::CallbackLease {
                 by,
                 channel,
                 lane,
