@@ -38,17 +38,17 @@ impl Store {
         now: UnixMs,
     ) -> Result<Vec<PendingCallback>, StoreError> {
         self.shared.link.may_begin()?;
-        let claim = self.shared.hands.claim();
+        let claim = self.shared.in_flight.claim();
         let found = self.take_at(queue, most, claim, now).await;
         let taken = found.iter().flatten().map(|(callback, _)| *callback);
-        self.shared.hands.claimed(claim, taken.collect());
+        self.shared.in_flight.claimed(claim, taken.collect());
         let found = found?;
         let Home {
             account, prefix, ..
         } = self.home(&queue.channel)?;
         let term = self.term(&queue.channel);
         for (callback, _) in &found {
-            self.shared.hands.hold(account, *callback, claim);
+            self.shared.in_flight.hold(account, *callback, claim);
         }
         let (mut taken, mut ends, mut newer) = (Vec::new(), Vec::new(), 0);
         for (callback, kept) in found {
@@ -84,7 +84,7 @@ impl Store {
                 // with the renewal after they are settled.
                 unreadable
                     .into_iter()
-                    .for_each(|take| self.shared.hands.let_go(account, take));
+                    .for_each(|take| self.shared.in_flight.let_go(account, take));
                 tracing::warn!(%error, "unreadable callbacks stay until the lease is renewed");
             }
         }
@@ -156,9 +156,9 @@ impl Store {
             }
         }
         let _: u8 = self.run(&call).await?;
-        let hands = &self.shared.hands;
+        let in_flight = &self.shared.in_flight;
         for (take, _) in ends {
-            hands.let_go(&home.account, take);
+            in_flight.let_go(&home.account, take);
         }
         Ok(())
     }

@@ -79,22 +79,22 @@ impl Store {
     ) -> Result<(), StoreError> {
         // Until what it took is remembered.
         let _claiming = home.standing.claims.read().await;
-        let claim = self.shared.hands.claim();
+        let claim = self.shared.in_flight.claim();
         let found = self.call_claim(home, wish, claim, now).await;
         let (taken, failed, newer, damaged, step) = match found {
             Ok(Some(found)) => found,
             Ok(None) => {
-                self.shared.hands.claimed(claim, HashSet::new());
+                self.shared.in_flight.claimed(claim, HashSet::new());
                 home.standing.shut();
                 return Ok(());
             }
             Err(error) => {
-                self.shared.hands.lose(&home.account, claim);
+                self.shared.in_flight.lose(&home.account, claim);
                 return Err(error);
             }
         };
         let handles = taken.iter().map(|(handle, ..)| *handle).collect();
-        self.shared.hands.claimed(claim, handles);
+        self.shared.in_flight.claimed(claim, handles);
         home.standing.claimed(&step);
         damage::tell(damaged.iter().map(Text::shown));
         self.tell_of_newer(home, "messages", newer);

@@ -69,7 +69,7 @@ impl Store {
         let ours =
             lease.is_some_and(|lease| lease.term == callback.term && Instant::now() < lease.until);
         if let (false, Ok(home)) = (ours, self.home(&queue.channel)) {
-            self.shared.hands.let_go(&home.account, callback.handle);
+            self.shared.in_flight.let_go(&home.account, callback.handle);
         }
         ours
     }
@@ -87,7 +87,7 @@ impl Store {
     /// As if the answer to a claim had been lost.
     #[cfg(test)]
     pub(in crate::store) fn lose(&self, account: &AccountId, claim: u64) {
-        self.shared.hands.lose(account, claim);
+        self.shared.in_flight.lose(account, claim);
     }
 
     /// Renews the lease of every account.
@@ -114,7 +114,7 @@ impl Store {
     pub(super) async fn renew_one(&self, home: &Home) -> Result<Told, StoreError> {
         self.shared.link.is_ours()?;
         let (asked, renewal) = (Instant::now(), home.standing.renews());
-        let ((last, known), lost) = (self.shared.hands.known(), self.shared.hands.lost());
+        let ((last, known), lost) = (self.shared.in_flight.known(), self.shared.in_flight.lost());
         let seen = home.standing.seen();
         let mut call = Call::new(&self.shared.scripts.renew, home)
             .arg(self.replica())
@@ -145,7 +145,7 @@ impl Store {
                 .for_each(|channel| self.shared.ledgers.ring(channel));
         }
         if back == 0 && told.0 == Place::Open {
-            self.shared.hands.gave_back(&home.account);
+            self.shared.in_flight.gave_back(&home.account);
         }
         if back > 0 {
             tracing::warn!(account = %home.account, entries = back,

@@ -28,7 +28,7 @@ pub(in crate::store) mod fuzz;
 mod gather;
 mod give_up;
 mod greeting;
-mod hands;
+mod in_flight;
 mod keep;
 mod kept;
 mod lease;
@@ -68,7 +68,7 @@ pub use token::OldPair;
 use super::{Ledger, StoreError};
 use crate::domain::{AccountId, ChannelId};
 use gather::Gather;
-use hands::Hands;
+use in_flight::InFlight;
 use lease::Leases;
 use ledger::Ledgers;
 use memory::Memory;
@@ -98,7 +98,7 @@ struct Shared {
     /// Until when this process may work, by account.
     leases: Leases,
     /// What this process has taken and not yet settled.
-    hands: Hands,
+    in_flight: InFlight,
     /// What this process took to send lately, and how it ended.
     memory: Memory,
     /// Why Redis could not be asked when it was last looked at. Written by the look, several times a
@@ -183,7 +183,7 @@ impl Store {
             homes,
             ledgers: Ledgers::default(),
             leases: Leases::default(),
-            hands: Hands::default(),
+            in_flight: InFlight::default(),
             memory: Memory::default(),
             trouble: Mutex::default(),
             newer_told: Mutex::default(),

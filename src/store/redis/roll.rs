@@ -189,8 +189,8 @@ impl Store {
         (run, mark): (&str, &Mark),
         mut held: HashSet<u64>,
     ) -> Result<Option<(i64, u32, HashMap<String, String>)>, StoreError> {
-        held.extend(self.shared.hands.known().1);
-        held.extend(self.shared.hands.lost());
+        held.extend(self.shared.in_flight.known().1);
+        held.extend(self.shared.in_flight.lost());
         let (seen, renewal) = (home.standing.seen(), home.standing.renews());
         let mut call = Call::new(&self.shared.scripts.answer, home)
             .arg(run)

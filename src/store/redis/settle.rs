@@ -63,7 +63,7 @@ impl Store {
         memory.stored((claim, handle), home.standing.next_renewal());
         let mut folded = Folded::default();
         add(&mut folded, fold);
-        if !self.shared.hands.settled(claim, handle) {
+        if !self.shared.in_flight.settled(claim, handle) {
             return Ok(folded);
         }
         self.shared.ledgers.change(channel, |ledger| {

@@ -414,7 +414,7 @@ async fn r_55_a_renewal_gives_back_what_never_came_to_hand_and_nothing_else() {
         let ((back, ..), _): ((u32, bool, Vec<String>), Told) = store.ask(&call).await.unwrap();
         back
     };
-    let (last, known) = store.shared.hands.known();
+    let (last, known) = store.shared.in_flight.known();
     assert!(known.is_empty());
     let message = crate::store::tests::message("m1", 1);
     let accepted = store.accept(&channel, &account, &message, now()).await;

@@ -15,7 +15,7 @@ const MOST_LOST: usize = 1000;
 
 /// What this process has taken and not yet settled: claims with what is left of each.
 #[derive(Debug, Default)]
-pub(super) struct Hands {
+pub(super) struct InFlight {
     kept: Mutex<Kept>,
 }
 
@@ -50,7 +50,7 @@ impl Default for Kept {
     }
 }
 
-impl Hands {
+impl InFlight {
     fn kept(&self) -> MutexGuard<'_, Kept> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
