@@ -155,7 +155,7 @@ fn outside_crates_stay_where_they_belong() {
     ));
     allowed(outside(
         "src/store/mod.rs",
-        "pub mod redis; fn f(s: Settings) { s.redis; } use super::redis::Link;",
+        "pub mod redis; fn f(s: Settings) { s.redis; } use super::redis::Connection;",
     ));
     refused(outside("src/store/mod.rs", "use redis::Cmd;"));
     refused(outside(

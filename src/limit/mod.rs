@@ -32,7 +32,7 @@ mod together;
 pub use permit::Permit;
 
 use crate::domain::AccountId;
-use crate::store::redis::Link;
+use crate::store::redis::Connection;
 use permit::Ticket;
 use std::sync::Arc;
 use std::time::Duration;
@@ -101,9 +101,14 @@ impl Limiter {
     /// A limiter that all processes on the same Redis share. `pace` applies to all of them from now
     /// on; the first permit comes 1.4 s and an interval after Redis first answered. Must be
     /// called inside a runtime.
-    pub fn shared(link: Link, account: AccountId, pace: Pace, tolerance: Duration) -> Self {
+    pub fn shared(
+        connection: Connection,
+        account: AccountId,
+        pace: Pace,
+        tolerance: Duration,
+    ) -> Self {
         Self {
-            source: Source::Shared(shared::Shared::start(link, account, pace, tolerance)),
+            source: Source::Shared(shared::Shared::start(connection, account, pace, tolerance)),
         }
     }
 

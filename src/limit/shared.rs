@@ -10,7 +10,7 @@ use super::slot::{Grant, Start};
 use super::state::State;
 use super::{Pace, PaceNow, distance};
 use crate::domain::AccountId;
-use crate::store::redis::Link;
+use crate::store::redis::Connection;
 use crate::store::redis::pace::SharedPace;
 use crate::telemetry::caught;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -49,13 +49,13 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn start(
-        link: Link,
+        connection: Connection,
         account: AccountId,
         pace: Pace,
         tolerance: Duration,
     ) -> Arc<Self> {
         let shared = Arc::new(Self {
-            pace: SharedPace::new(link, &account),
+            pace: SharedPace::new(connection, &account),
             account,
             state: Mutex::new(State::new(pace, tolerance)),
             talk: tokio::sync::Mutex::new(0),

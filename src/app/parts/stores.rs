@@ -2,7 +2,7 @@
 
 use super::marks::Marks;
 use crate::config::Config;
-use crate::store::redis::{Link, Settings, Store};
+use crate::store::redis::{Connection, Settings, Store};
 use crate::store::{self, StoreError, embedded};
 use anyhow::Context;
 use std::time::Duration;
@@ -17,7 +17,7 @@ pub(in crate::app) struct Stores {
     pub(in crate::app) tokens: store::Tokens,
     pub(in crate::app) cache: store::Cache,
     /// The connection that all of them share, when they are at Redis.
-    pub(in crate::app) link: Option<Link>,
+    pub(in crate::app) connection: Option<Connection>,
     pub(in crate::app) marks: Marks,
 }
 
@@ -44,19 +44,23 @@ async fn embedded(config: &Config) -> anyhow::Result<Stores> {
         outbox,
         tokens: store::Tokens::Embedded(store.clone()),
         cache: store::Cache::Embedded(store),
-        link: None,
+        connection: None,
     })
 }
 
 async fn shared(config: &Config, settings: &Settings) -> anyhow::Result<Stores> {
-    let link = Link::new(settings)?;
-    reach(&link).await.context(
+    let connection = Connection::new(settings)?;
+    reach(&connection).await.context(
         "the store at REDIS_URL cannot be used; start again when it can (`gateway check` tells more)",
     )?;
-    link.warn_of_weakness().await;
+    connection.warn_of_weakness().await;
     let channels = config.channels.iter();
     let channels = channels.map(|channel| (channel.id.clone(), channel.account.clone()));
-    let store = Store::open(link.clone(), channels.collect(), config.datastore.is_some());
+    let store = Store::open(
+        connection.clone(),
+        channels.collect(),
+        config.datastore.is_some(),
+    );
     let outbox = store::Outbox::Redis(store.clone());
     let marks = Marks::remember(config, &outbox).await?;
     // A renewal may end a roll call, and work would be handed out before it is held.
@@ -66,18 +70,18 @@ async fn shared(config: &Config, settings: &Settings) -> anyhow::Result<Stores> 
     store.look().await?;
     Ok(Stores {
         outbox,
-        tokens: store::Tokens::Redis(link.clone()),
-        cache: store::Cache::Redis(link.clone()),
-        link: Some(link),
+        tokens: store::Tokens::Redis(connection.clone()),
+        cache: store::Cache::Redis(connection.clone()),
+        connection: Some(connection),
         marks,
     })
 }
 
 /// Waits until Redis takes a write: it may be starting, as we are.
-async fn reach(link: &Link) -> Result<(), StoreError> {
+async fn reach(connection: &Connection) -> Result<(), StoreError> {
     let give_up = Instant::now() + REDIS_PATIENCE;
     loop {
-        match link.writable().await {
+        match connection.writable().await {
             Err(error) if Instant::now() < give_up => {
                 tracing::warn!(%error, "waiting for Redis");
                 sleep(Duration::from_secs(1)).await;

@@ -3,7 +3,7 @@
 use super::{DEADLINE, Finding, Mark, finding};
 use crate::app::{Verdict, standings};
 use crate::config::Config;
-use crate::store::redis::{Link, Settings, Store};
+use crate::store::redis::{Connection, Settings, Store};
 use crate::store::{Outbox, Tokens};
 use tokio::time::timeout;
 
@@ -12,11 +12,11 @@ const ITEM: &str = "installation";
 /// What a start would say of each account and channel. Nothing where the store cannot be asked, which is told
 /// elsewhere.
 pub(super) async fn look(config: &Config, settings: &Settings) -> Vec<Finding> {
-    let Ok(link) = Link::new(settings) else {
+    let Ok(connection) = Connection::new(settings) else {
         return Vec::new();
     };
-    let store = Outbox::Redis(Store::open(link.clone(), Vec::new(), false));
-    let tokens = Tokens::Redis(link);
+    let store = Outbox::Redis(Store::open(connection.clone(), Vec::new(), false));
+    let tokens = Tokens::Redis(connection);
     let Ok(Ok(all)) = timeout(DEADLINE, standings(config, &store, &tokens)).await else {
         return Vec::new();
     };

@@ -3,7 +3,7 @@
 
 use super::remote::host;
 use super::{DEADLINE, Finding, Mark, finding};
-use crate::store::redis::{Link, Persistence, Settings};
+use crate::store::redis::{Connection, Persistence, Settings};
 use crate::store::{Promise, Report};
 use secrecy::ExposeSecret;
 use std::time::{Duration, Instant};
@@ -20,13 +20,13 @@ const SLOW: Duration = Duration::from_millis(50);
 /// Reachability, a write, durability; nothing more is asked of a Redis that does not answer.
 pub(super) async fn look(settings: &Settings) -> Vec<Finding> {
     let asked = async {
-        let link = Link::new(settings)?;
-        let persistence = link.persistence().await?;
+        let connection = Connection::new(settings)?;
+        let persistence = connection.persistence().await?;
         // Not permitted: the write names what is not.
-        Ok((persistence, link.distance().await.ok(), link))
+        Ok((persistence, connection.distance().await.ok(), connection))
     };
     let at = place(settings.url.expose_secret());
-    let (persistence, away, link) = match timeout(DEADLINE, asked).await {
+    let (persistence, away, connection) = match timeout(DEADLINE, asked).await {
         Ok(Ok(answered)) => answered,
         Ok::<Result<_, crate::store::StoreError>, _>(Err(error)) => {
             return vec![finding(ITEM, Mark::Fault, format!("{at}: {error}"))];
@@ -36,8 +36,8 @@ pub(super) async fn look(settings: &Settings) -> Vec<Finding> {
             return vec![finding(ITEM, Mark::Fault, words)];
         }
     };
-    let mut findings = vec![greet(&at, &persistence, away), write(&link).await];
-    findings.extend(clocks(&link).await);
+    let mut findings = vec![greet(&at, &persistence, away), write(&connection).await];
+    findings.extend(clocks(&connection).await);
     findings.extend(durability(persistence.judge(settings.wait_replicas)));
     findings
 }
@@ -75,10 +75,10 @@ fn greet(at: &str, persistence: &Persistence, away: Option<Duration>) -> Finding
 }
 
 /// The connection is there already, so what is measured is the write.
-async fn write(link: &Link) -> Finding {
+async fn write(connection: &Connection) -> Finding {
     let item = "redis write";
     let begun = Instant::now();
-    match link.writable().await {
+    match connection.writable().await {
         Err(error) => finding(item, Mark::Fault, error.to_string()),
         Ok(()) => {
             let took = begun.elapsed();
@@ -96,8 +96,8 @@ async fn write(link: &Link) -> Finding {
 }
 
 /// Nothing is said of clocks that agree.
-async fn clocks(link: &Link) -> Option<Finding> {
-    let apart = link.clocks(false).await.ok()?;
+async fn clocks(connection: &Connection) -> Option<Finding> {
+    let apart = connection.clocks(false).await.ok()?;
     (apart.is_off == Some(true)).then(|| {
         let words = format!(
             "this machine's clock is {}; run a time service such as NTP on both",

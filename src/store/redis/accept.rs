@@ -56,6 +56,6 @@ impl Store {
         let prefix = &self.home(channel)?.prefix;
         let mut ask = redis::cmd("EXISTS");
         ask.arg(format!("{prefix}i:{channel}:{}", msg_id.as_str()));
-        self.shared.link.is_there(&ask).await
+        self.shared.connection.is_there(&ask).await
     }
 }

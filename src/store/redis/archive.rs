@@ -21,7 +21,7 @@ impl Store {
         most: usize,
         now: UnixMs,
     ) -> Result<Vec<Dirty>, StoreError> {
-        self.shared.link.is_ours()?;
+        self.shared.connection.is_ours()?;
         let Some(home) = self.home_of(account) else {
             return Ok(Vec::new());
         };
@@ -74,7 +74,7 @@ impl Store {
     pub async fn dirty_waiting(&self, account: &AccountId) -> Result<u64, StoreError> {
         let mut ask = redis::cmd("ZCARD");
         ask.arg(format!("{}dirty", super::keys_of(account)));
-        self.shared.link.command(&ask).await
+        self.shared.connection.command(&ask).await
     }
 
     /// Provider ids of the account whose statuses came before `received_before`, that no message
@@ -86,7 +86,7 @@ impl Store {
         received_before: UnixMs,
         most: usize,
     ) -> Result<Vec<Unmatched>, StoreError> {
-        self.shared.link.is_ours()?;
+        self.shared.connection.is_ours()?;
         let Some(home) = self.home_of(account) else {
             return Ok(Vec::new());
         };

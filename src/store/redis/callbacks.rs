@@ -37,7 +37,7 @@ impl Store {
         most: usize,
         now: UnixMs,
     ) -> Result<Vec<PendingCallback>, StoreError> {
-        self.shared.link.may_begin()?;
+        self.shared.connection.may_begin()?;
         let claim = self.shared.in_flight.claim();
         let found = self.take_at(queue, most, claim, now).await;
         let taken = found.iter().flatten().map(|(callback, _)| *callback);

@@ -32,7 +32,7 @@ impl Store {
         most: usize,
         now: UnixMs,
     ) -> Result<Claims, StoreError> {
-        self.shared.link.may_begin()?;
+        self.shared.connection.may_begin()?;
         let mut claims = Claims::default();
         for home in &self.shared.accounts {
             let at_home = |turn: &&Turn| {
@@ -52,7 +52,7 @@ impl Store {
     /// Takes one message that shows whether a held scope may send again: the newest of another
     /// recipient and template than the last trial, or the only one.
     pub async fn claim_trial(&self, trial: Trial, now: UnixMs) -> Result<Claims, StoreError> {
-        self.shared.link.may_begin()?;
+        self.shared.connection.may_begin()?;
         let mut claims = Claims::default();
         let turn = |(channel, ages): &(ChannelId, Ages)| Turn {
             channel: channel.clone(),
@@ -271,7 +271,7 @@ impl Store {
     pub(super) async fn first_score(&self, key: String) -> Result<Option<i64>, StoreError> {
         let mut ask = redis::cmd("ZRANGE");
         ask.arg(key).arg(0).arg(0).arg("WITHSCORES");
-        let first: Vec<(String, i64)> = self.shared.link.command(&ask).await?;
+        let first: Vec<(String, i64)> = self.shared.connection.command(&ask).await?;
         Ok(first.first().map(|(_, score)| *score))
     }
 }

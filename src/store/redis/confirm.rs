@@ -1,6 +1,6 @@
 //! What has to be durable waits for the replicas of Redis that the configuration names.
 
-use super::Link;
+use super::Connection;
 use crate::store::StoreError;
 use redis::Script;
 use std::sync::LazyLock;
@@ -45,7 +45,7 @@ impl Default for Confirmation {
     }
 }
 
-impl Link {
+impl Connection {
     /// Waits until what was written by this connection is on the replicas that were asked for; whether
     /// it is. Not where another connection took its place meanwhile: it may lead to another server,
     /// whose replicas say nothing of this write. WAIT holds up everything behind it, so one serves all
@@ -102,17 +102,20 @@ mod tests {
             url: server.url().into(),
             wait_replicas: 1,
         };
-        let link = Link::new(&settings).unwrap();
-        let ((), by) = link.pipeline(redis::pipe().ping().ignore()).await.unwrap();
-        let mut last = link.confirmed().last.lock().await;
+        let connection = Connection::new(&settings).unwrap();
+        let ((), by) = connection
+            .pipeline(redis::pipe().ping().ignore())
+            .await
+            .unwrap();
+        let mut last = connection.confirmed().last.lock().await;
         // Then there was a replica.
         *last = Confirmation {
             upto: 0,
             by,
             replicas: Ok(1),
         };
-        let mut asks = Box::pin(link.replicated(by));
-        let mut relies = Box::pin(link.replicated(by));
+        let mut asks = Box::pin(connection.replicated(by));
+        let mut relies = Box::pin(connection.replicated(by));
         assert!(timeout(Duration::ZERO, &mut asks).await.is_err());
         assert!(timeout(Duration::ZERO, &mut relies).await.is_err());
         drop(last);

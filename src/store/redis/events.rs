@@ -65,7 +65,7 @@ impl Store {
             for number in self.numbers_of(&rules.account, phone).await? {
                 ask.arg(format!("{prefix}r:{}", number.digits()));
             }
-            if self.shared.link.command::<u32>(&ask).await? > 0 {
+            if self.shared.connection.command::<u32>(&ask).await? > 0 {
                 known.insert(phone);
             }
         }
@@ -84,7 +84,7 @@ impl Store {
         ask.arg(format!("{}al", keys_of(account)))
             .arg(&key)
             .arg(format!("={key}"));
-        let learnt: Vec<Option<Text>> = self.shared.link.command(&ask).await?;
+        let learnt: Vec<Option<Text>> = self.shared.connection.command(&ask).await?;
         let learnt = learnt
             .iter()
             .flatten()

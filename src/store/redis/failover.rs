@@ -1,7 +1,7 @@
 //! Another server is meant by the name: the old one says that it is no master, or the name says so.
 //! Real servers; the names are the test's.
 
-use super::link::Link;
+use super::connection::Connection;
 use super::place::Names;
 use super::{Settings, Store, keys_of};
 use crate::clock::now;
@@ -30,18 +30,20 @@ async fn server() -> (RedisServer, SocketAddr) {
 /// What `redis.internal` leads to.
 type Answers = Arc<Mutex<Vec<SocketAddr>>>;
 
-fn link(answers: &[SocketAddr], wait_replicas: u32) -> (Link, Answers) {
+fn link(answers: &[SocketAddr], wait_replicas: u32) -> (Connection, Answers) {
     let answers = Arc::new(Mutex::new(answers.to_vec()));
     let settings = Settings {
         url: "redis://redis.internal".into(),
         wait_replicas,
     };
-    let link = Link::by(&settings, Names::Told(answers.clone())).unwrap();
-    (link, answers)
+    let connection = Connection::by(&settings, Names::Told(answers.clone())).unwrap();
+    (connection, answers)
 }
 
-async fn keep(link: &Link, value: &str) -> Result<(), StoreError> {
-    link.save_setting("paused:a", Some(value.into())).await
+async fn keep(connection: &Connection, value: &str) -> Result<(), StoreError> {
+    connection
+        .save_setting("paused:a", Some(value.into()))
+        .await
 }
 
 async fn kept(server: &RedisServer) -> String {
@@ -49,28 +51,28 @@ async fn kept(server: &RedisServer) -> String {
 }
 
 /// What the other line sees.
-async fn beside(link: &Link) -> Option<String> {
+async fn beside(connection: &Connection) -> Option<String> {
     let mut ask = redis::cmd("HGET");
     ask.arg("gw:runtime").arg("paused:a");
-    link.command_beside(&ask).await.unwrap()
+    connection.command_beside(&ask).await.unwrap()
 }
 
 #[tokio::test]
 async fn r_53_who_was_no_master_is_asked_again_when_the_others_are_gone() {
     let ((first, first_at), (second, second_at)) = (server().await, server().await);
-    let (link, answers) = link(&[first_at], 0);
-    keep(&link, "1").await.unwrap();
+    let (connection, answers) = link(&[first_at], 0);
+    keep(&connection, "1").await.unwrap();
     // waits because young connections are left alone, so that nobody is hammered
     sleep(Duration::from_millis(300)).await;
     first.say("REPLICAOF 127.0.0.1 1").await;
     *answers.lock().unwrap() = vec![first_at, second_at];
-    keep(&link, "2").await.unwrap();
+    keep(&connection, "2").await.unwrap();
     assert_eq!(kept(&second).await, "2");
     // The name goes on to lead to both.
     first.say("REPLICAOF NO ONE").await;
     drop(second);
     let again = async {
-        while keep(&link, "3").await.is_err() {
+        while keep(&connection, "3").await.is_err() {
             // waits because a connection is made by two processes; bounded
             sleep(Duration::from_millis(20)).await;
         }
@@ -84,17 +86,17 @@ async fn r_53_who_was_no_master_is_asked_again_when_the_others_are_gone() {
 #[tokio::test]
 async fn r_53_a_server_that_says_it_is_no_master_is_left_at_once_on_every_line() {
     let ((old, old_at), (new, new_at)) = (server().await, server().await);
-    let (link, answers) = link(&[old_at], 0);
-    keep(&link, "1").await.unwrap();
-    assert_eq!(beside(&link).await.as_deref(), Some("1"));
+    let (connection, answers) = link(&[old_at], 0);
+    keep(&connection, "1").await.unwrap();
+    assert_eq!(beside(&connection).await.as_deref(), Some("1"));
     // waits because young connections are left alone, so that nobody is hammered
     sleep(Duration::from_millis(300)).await;
     old.say("REPLICAOF 127.0.0.1 1").await;
     *answers.lock().unwrap() = vec![old_at, new_at];
-    keep(&link, "2").await.unwrap();
+    keep(&connection, "2").await.unwrap();
     assert_eq!(kept(&new).await, "2");
     assert_eq!(
-        beside(&link).await.as_deref(),
+        beside(&connection).await.as_deref(),
         Some("2"),
         "a replica may be asked"
     );
@@ -103,8 +105,8 @@ async fn r_53_a_server_that_says_it_is_no_master_is_left_at_once_on_every_line()
 #[tokio::test]
 async fn r_53_a_name_with_no_other_answer_is_asked_until_it_leads_to_a_master() {
     let (only, at) = server().await;
-    let (link, _) = link(&[at], 0);
-    keep(&link, "1").await.unwrap();
+    let (connection, _) = link(&[at], 0);
+    keep(&connection, "1").await.unwrap();
     only.say("REPLICAOF 127.0.0.1 1").await;
     let connections = async || -> u64 {
         let stats = only.say("INFO stats").await;
@@ -113,7 +115,7 @@ async fn r_53_a_name_with_no_other_answer_is_asked_until_it_leads_to_a_master() 
     };
     let (before, begun, mut asked) = (connections().await, Instant::now(), 0);
     while asked < 100 || begun.elapsed() < Duration::from_secs(1) {
-        let error = keep(&link, "2").await.unwrap_err().to_string();
+        let error = keep(&connection, "2").await.unwrap_err().to_string();
         assert!(error.contains("read-only"), "{error}");
         asked += 1;
     }
@@ -125,21 +127,21 @@ async fn r_53_a_name_with_no_other_answer_is_asked_until_it_leads_to_a_master() 
         "{made} connections for {asked} calls, not {most}"
     );
     only.say("REPLICAOF NO ONE").await;
-    keep(&link, "3").await.unwrap();
+    keep(&connection, "3").await.unwrap();
 }
 
 #[tokio::test]
 async fn r_56_an_address_is_left_when_the_name_has_only_others() {
     let ((old, old_at), (new, new_at)) = (server().await, server().await);
-    let (link, answers) = link(&[old_at], 0);
-    keep(&link, "1").await.unwrap();
-    assert_eq!(beside(&link).await.as_deref(), Some("1"));
+    let (connection, answers) = link(&[old_at], 0);
+    keep(&connection, "1").await.unwrap();
+    assert_eq!(beside(&connection).await.as_deref(), Some("1"));
     let name = |leads: &[SocketAddr]| *answers.lock().unwrap() = leads.to_vec();
     for answers in [&[new_at, old_at][..], &[]] {
         name(answers);
         let begun = Instant::now();
         while begun.elapsed() < LOOKED_UP {
-            keep(&link, "2").await.unwrap();
+            keep(&connection, "2").await.unwrap();
             assert_eq!(kept(&new).await, "", "it is among {answers:?}");
             // waits because names are looked up every 5 s
             sleep(Duration::from_millis(100)).await;
@@ -148,13 +150,17 @@ async fn r_56_an_address_is_left_when_the_name_has_only_others() {
     name(&[new_at]);
     let moves = async {
         while kept(&new).await.is_empty() {
-            keep(&link, "3").await.unwrap();
+            keep(&connection, "3").await.unwrap();
             // waits because names are looked up every 5 s; bounded
             sleep(Duration::from_millis(50)).await;
         }
     };
     timeout(LOOKED_UP, moves).await.expect("it is left");
-    assert_eq!(beside(&link).await.as_deref(), Some("3"), "the other line");
+    assert_eq!(
+        beside(&connection).await.as_deref(),
+        Some("3"),
+        "the other line"
+    );
     let own = "CLIENT LIST TYPE normal";
     assert_eq!(
         old.say(own).await.lines().count(),
@@ -166,7 +172,7 @@ async fn r_56_an_address_is_left_when_the_name_has_only_others() {
 #[tokio::test]
 async fn a_line_whose_connection_is_not_made_for_a_panic_makes_another() {
     let (only, at) = server().await;
-    let (link, answers) = link(&[at], 0);
+    let (connection, answers) = link(&[at], 0);
     let panics = answers.clone();
     // From now on whoever looks the name up panics.
     std::thread::spawn(move || {
@@ -175,9 +181,9 @@ async fn a_line_whose_connection_is_not_made_for_a_panic_makes_another() {
     })
     .join()
     .unwrap_err();
-    assert!(keep(&link, "1").await.is_err());
+    assert!(keep(&connection, "1").await.is_err());
     answers.clear_poison();
-    keep(&link, "2").await.unwrap();
+    keep(&connection, "2").await.unwrap();
     assert_eq!(kept(&only).await, "2");
 }
 
@@ -205,8 +211,8 @@ async fn r_56_replicas_of_another_server_do_not_confirm_what_that_server_never_h
     );
     let give_up = Instant::now() + Duration::from_secs(60);
     for n in 1.. {
-        let (link, answers) = link(&[old_at], 1);
-        let store = Store::open(link, vec![(channel.clone(), account.clone())], false);
+        let (connection, answers) = link(&[old_at], 1);
+        let store = Store::open(connection, vec![(channel.clone(), account.clone())], false);
         let message = crate::store::tests::message(&format!("m{n}"), n);
         let accepting = {
             let (channel, account) = (channel.clone(), account.clone());

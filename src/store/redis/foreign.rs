@@ -1,7 +1,7 @@
 //! A store that another installation took over while this process ran. Nothing is begun from then on; what
 //! was begun may end, and events are still stored, as they may be about what this one sent.
 
-use super::{Link, Store};
+use super::{Connection, Store};
 use crate::store::{OWNER_KEY, Outbox, Owned, Owner, StoreError};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -15,7 +15,7 @@ impl Foreign {
     }
 }
 
-impl Link {
+impl Connection {
     /// Whether the store is still this installation's, as last seen.
     pub(super) fn is_ours(&self) -> Result<(), StoreError> {
         self.foreign().why().clone().map_or(Ok(()), Err)

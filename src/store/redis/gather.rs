@@ -146,7 +146,8 @@ impl Store {
         for (part, _) in &batch.calls {
             call.arg(part);
         }
-        let answers: Result<Vec<Value>, StoreError> = self.shared.link.run_all(script, &call).await;
+        let answers: Result<Vec<Value>, StoreError> =
+            self.shared.connection.run_all(script, &call).await;
         let told = batch.calls.into_iter().map(|(_, tell)| tell);
         match answers {
             Ok(answers) => told.zip(answers).for_each(|(tell, answer)| {

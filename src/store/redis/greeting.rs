@@ -45,7 +45,7 @@ fn refusal(words: &[u8]) -> Option<RedisError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Link, Settings};
+    use super::super::{Connection, Settings};
     use super::*;
     use tokio::io::AsyncWriteExt;
     use tokio::net::TcpListener;
@@ -87,8 +87,8 @@ mod tests {
             url: format!("{scheme}://{at}").into(),
             wait_replicas: 0,
         };
-        let link = Link::new(&settings).unwrap();
-        let asked = link.command::<String>(&redis::cmd("PING")).await;
+        let connection = Connection::new(&settings).unwrap();
+        let asked = connection.command::<String>(&redis::cmd("PING")).await;
         let error = asked.unwrap_err().to_string();
         server.abort();
         error

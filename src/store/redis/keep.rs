@@ -20,7 +20,7 @@ impl Store {
         settled_before: UnixMs,
         received_before: UnixMs,
     ) -> Result<Purged, StoreError> {
-        self.shared.link.is_ours()?;
+        self.shared.connection.is_ours()?;
         let mut purged = Purged::default();
         for home in &self.shared.accounts {
             purged.early_statuses += self.purge_events(home, received_before).await?;
@@ -52,9 +52,9 @@ impl Store {
         self.channels_of(home).for_each(|channel| {
             add.arg(channel.as_str());
         });
-        let _: u32 = self.shared.link.command(&add).await?;
+        let _: u32 = self.shared.connection.command(&add).await?;
         self.shared
-            .link
+            .connection
             .command(redis::cmd("SMEMBERS").arg(&key))
             .await
     }

@@ -1,7 +1,7 @@
 //! Small values that are written whole: template lists (`gw:{account}:templates`) and settings made
 //! at run time (the hash `gw:runtime`, shared by all replicas).
 
-use super::{Link, keys_of};
+use super::{Connection, keys_of};
 use crate::domain::AccountId;
 use crate::store::{CachedTemplates, StoreError, listed};
 use redis::{Script, cmd};
@@ -31,7 +31,7 @@ return ARGV[2]
     )
 });
 
-impl Link {
+impl Connection {
     /// The account's template list, as last fetched. One that cannot be read is as good as none.
     pub async fn load_templates(
         &self,

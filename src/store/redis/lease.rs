@@ -112,7 +112,7 @@ impl Store {
     }
 
     pub(super) async fn renew_one(&self, home: &Home) -> Result<Told, StoreError> {
-        self.shared.link.is_ours()?;
+        self.shared.connection.is_ours()?;
         let (asked, renewal) = (Instant::now(), home.standing.renews());
         let ((last, known), lost) = (self.shared.in_flight.known(), self.shared.in_flight.lost());
         let seen = home.standing.seen();
@@ -136,7 +136,7 @@ impl Store {
         call.push(channels.len());
         channels.into_iter().for_each(|channel| call.push(channel));
         let ((back, stood, damaged), told): (Renewed, Told) =
-            self.shared.link.run_beside(&call.0).await?;
+            self.shared.connection.run_beside(&call.0).await?;
         damage::tell(damaged.iter().map(Text::shown));
         self.shared.leases.begin(&home.account, asked, stood);
         if home.standing.told(&told, renewal) || back > 0 {

@@ -99,7 +99,7 @@ impl Store {
             looked = self.look_at_all().await;
         }
         if looked.is_ok() {
-            looked = self.shared.link.prove_rights().await;
+            looked = self.shared.connection.prove_rights().await;
         }
         *self.trouble() = looked.as_ref().err().cloned();
         looked
@@ -114,11 +114,11 @@ impl Store {
         for home in &self.shared.accounts {
             let mut ask = redis::cmd("GET");
             ask.arg(format!("{}gate", home.prefix));
-            let gate: Option<Text> = self.shared.link.command_beside(&ask).await?;
+            let gate: Option<Text> = self.shared.connection.command_beside(&ask).await?;
             home.standing.gate(gate.as_ref().map(Text::as_str));
             let mut ask = redis::cmd("HGETALL");
             ask.arg(format!("{}did", home.prefix));
-            let claims: HashMap<String, Text> = self.shared.link.command_beside(&ask).await?;
+            let claims: HashMap<String, Text> = self.shared.connection.command_beside(&ask).await?;
             let last = claims.get(ANYBODY).map(Text::as_str).unwrap_or_default();
             let claims = claims.iter().map(|(who, step)| (&**who, step.as_str()));
             // What is later than anybody's last claim is none.
@@ -146,7 +146,7 @@ impl Store {
     ) -> Result<Ledger, StoreError> {
         let mut ask = redis::cmd("HGETALL");
         ask.arg(format!("{}l:{channel}", super::keys_of(account)));
-        let counts: HashMap<String, Text> = self.shared.link.command_beside(&ask).await?;
+        let counts: HashMap<String, Text> = self.shared.connection.command_beside(&ask).await?;
         Ok(ledger(&counts))
     }
 }

@@ -4,7 +4,7 @@
 //! What is written under it is fenced besides (`token.rs`), so a holder that slept through its lock
 //! can do no harm to what its successor stored.
 
-use super::{Link, keys_of};
+use super::{Connection, keys_of};
 use crate::domain::AccountId;
 use crate::store::StoreError;
 use redis::Script;
@@ -72,7 +72,7 @@ pub(in crate::store) enum Taken {
 /// A lock that this process holds. Dropping it lets it run out.
 #[derive(Debug)]
 pub struct Lock {
-    link: Link,
+    connection: Connection,
     key: String,
     owner: String,
     /// Until when Redis surely has it as ours; written by the renewal.
@@ -80,7 +80,7 @@ pub struct Lock {
     renewal: AbortHandle,
 }
 
-impl Link {
+impl Connection {
     /// Tries once. `urgent` does not mind a pause that somebody else left.
     pub(in crate::store) async fn lock(
         &self,
@@ -104,12 +104,12 @@ impl Link {
 }
 
 impl Lock {
-    fn new(link: Link, key: String, owner: String, until: Instant) -> Self {
+    fn new(connection: Connection, key: String, owner: String, until: Instant) -> Self {
         let (sender, until) = watch::channel(until);
-        let renewal = renew(link.clone(), key.clone(), owner.clone(), sender);
+        let renewal = renew(connection.clone(), key.clone(), owner.clone(), sender);
         Self {
             renewal: tokio::spawn(renewal).abort_handle(),
-            link,
+            connection,
             key,
             owner,
             until,
@@ -128,7 +128,7 @@ impl Lock {
         back.arg(&self.owner)
             .arg(pause.map_or(0, millis))
             .arg(PAUSE);
-        if let Err(error) = self.link.run::<i64>(&back).await {
+        if let Err(error) = self.connection.run::<i64>(&back).await {
             tracing::warn!(%error, "a lock could not be given back; it runs out within 10 s");
         }
     }
@@ -140,14 +140,17 @@ impl Drop for Lock {
     }
 }
 
-async fn renew(link: Link, key: String, owner: String, until: watch::Sender<Instant>) {
+async fn renew(connection: Connection, key: String, owner: String, until: watch::Sender<Instant>) {
     let mut wait = RENEW;
     loop {
         // waits because a lock is renewed at intervals
         sleep(wait).await;
         let asked = Instant::now();
         let mut keep = KEEP.key(&key);
-        wait = match link.run::<i64>(keep.arg(&owner).arg(millis(LIFE))).await {
+        wait = match connection
+            .run::<i64>(keep.arg(&owner).arg(millis(LIFE)))
+            .await
+        {
             Ok(0) => {
                 let _ = until.send(asked);
                 return;

@@ -15,6 +15,7 @@ mod callbacks;
 mod claim;
 mod compose;
 mod confirm;
+mod connection;
 mod damage;
 #[cfg(test)]
 mod denied;
@@ -34,7 +35,6 @@ mod kept;
 mod lease;
 mod ledger;
 mod line;
-mod link;
 mod lock;
 mod memory;
 mod opt_outs;
@@ -57,9 +57,9 @@ mod time;
 mod token;
 mod verdict;
 
+pub use connection::{Connection, Settings};
 #[cfg(test)]
 pub(in crate::store) use damage::is_told;
-pub use link::{Link, Settings};
 pub use lock::Lock;
 pub(in crate::store) use lock::Taken;
 pub use persistence::Persistence;
@@ -88,7 +88,7 @@ pub struct Store {
 }
 
 struct Shared {
-    link: Link,
+    connection: Connection,
     scripts: Scripts,
     /// Each account once, with what its keys begin with.
     accounts: Vec<Home>,
@@ -143,7 +143,7 @@ struct Gathers {
 impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Store")
-            .field("replica", &self.shared.link.replica())
+            .field("replica", &self.shared.connection.replica())
             .finish_non_exhaustive()
     }
 }
@@ -156,7 +156,11 @@ pub(crate) fn keys_of(account: &AccountId) -> String {
 impl Store {
     /// The store behind a connection, for these channels. With `mark_dirty` every change of a message
     /// is marked, to be written elsewhere too. Asks Redis for nothing yet.
-    pub fn open(link: Link, channels: Vec<(ChannelId, AccountId)>, mark_dirty: bool) -> Self {
+    pub fn open(
+        connection: Connection,
+        channels: Vec<(ChannelId, AccountId)>,
+        mark_dirty: bool,
+    ) -> Self {
         let home = |account: &AccountId| Home {
             account: account.clone(),
             prefix: keys_of(account).into(),
@@ -177,7 +181,7 @@ impl Store {
             .filter_map(|(channel, account)| Some((channel, home(account)?.clone())))
             .collect();
         let shared = Shared {
-            link,
+            connection,
             scripts: Scripts::new(mark_dirty),
             accounts,
             homes,
@@ -195,8 +199,8 @@ impl Store {
     }
 
     /// The connection.
-    pub fn link(&self) -> &Link {
-        &self.shared.link
+    pub fn link(&self) -> &Connection {
+        &self.shared.connection
     }
 
     /// The ledger of a channel, as this process last saw it.
@@ -207,14 +211,14 @@ impl Store {
     /// Whether new work may come in: Redis answered when it was last looked at, it permits what is needed, and
     /// nobody took it over.
     pub fn answers(&self) -> Result<(), StoreError> {
-        self.shared.link.may_begin()?;
+        self.shared.connection.may_begin()?;
         let trouble = self.trouble().clone();
         trouble.map_or(Ok(()), Err)
     }
 
     /// Whether a durable write can be made now.
     pub async fn writable(&self) -> Result<(), StoreError> {
-        self.shared.link.writable().await?;
+        self.shared.connection.writable().await?;
         // Whoever is told that all is well may send the next message at once.
         self.answers()
     }
@@ -242,22 +246,22 @@ impl Store {
     }
 
     fn replica(&self) -> &str {
-        self.shared.link.replica()
+        self.shared.connection.replica()
     }
 
     /// A script on the keys of an account that does no harm when it is run twice.
     async fn run<T: FromRedisValue>(&self, call: &Call<'_>) -> Result<T, StoreError> {
-        self.shared.link.run_durably(&call.0).await
+        self.shared.connection.run_durably(&call.0).await
     }
 
     /// The same for one that takes something, and would take more.
     async fn take<T: FromRedisValue>(&self, call: &Call<'_>) -> Result<T, StoreError> {
-        self.shared.link.run_once(&call.0).await
+        self.shared.connection.run_once(&call.0).await
     }
 
     /// The same for what changes nothing that must last, and does no harm when it is run twice.
     async fn ask<T: FromRedisValue>(&self, call: &Call<'_>) -> Result<T, StoreError> {
-        self.shared.link.run(&call.0).await
+        self.shared.connection.run(&call.0).await
     }
 }
 

@@ -84,7 +84,7 @@ impl Store {
         most: u64,
         now: UnixMs,
     ) -> Result<Vec<Said>, StoreError> {
-        self.shared.link.is_ours()?;
+        self.shared.connection.is_ours()?;
         let Some(home) = self.home_of(account) else {
             return Ok(Vec::new());
         };
@@ -128,7 +128,7 @@ impl Store {
             ask.arg(key(&format!("ol:{channel}")))
                 .arg(from)
                 .arg(from + MOST - 1);
-            let names: Vec<Text> = self.shared.link.command(&ask).await?;
+            let names: Vec<Text> = self.shared.connection.command(&ask).await?;
             if names.is_empty() {
                 break;
             }
@@ -137,7 +137,7 @@ impl Store {
             for name in &names {
                 owe.arg(0).arg(format!("{channel}|{}", name.as_str()));
             }
-            let _: u64 = self.shared.link.command(&owe).await?;
+            let _: u64 = self.shared.connection.command(&owe).await?;
         }
         Ok(())
     }
@@ -148,7 +148,7 @@ impl Store {
         for scope in OptOut::ALL {
             let mut ask = redis::cmd("SMEMBERS");
             ask.arg(format!("{}{}:{channel}", home.prefix, set(scope)));
-            let names: Vec<Text> = self.shared.link.command(&ask).await?;
+            let names: Vec<Text> = self.shared.connection.command(&ask).await?;
             let scope: Text = set(scope).into();
             let how = (UNKNOWN.0, Source::UNKNOWN);
             let read = |name: &Text| said(channel.clone(), (&scope, name), true, how);

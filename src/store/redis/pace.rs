@@ -4,7 +4,7 @@
 //! round trip of its own. What the numbers mean for a call is decided in `limit`; this file only
 //! carries them.
 
-use super::{Link, keys_of};
+use super::{Connection, keys_of};
 use crate::clock;
 use crate::domain::{AccountId, UnixMs};
 use crate::store::StoreError;
@@ -17,7 +17,7 @@ static STEP: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/p
 /// The shared pace of one account.
 #[derive(Debug, Clone)]
 pub(crate) struct SharedPace {
-    link: Link,
+    connection: Connection,
     script: &'static Script,
     /// What the account's keys begin with.
     keys: String,
@@ -114,14 +114,19 @@ type Answer = (u64, u64, u64, usize, usize, String, String, u64, Vec<u64>);
 
 impl SharedPace {
     /// The pace of this account.
-    pub(crate) fn new(link: Link, account: &AccountId) -> Self {
+    pub(crate) fn new(connection: Connection, account: &AccountId) -> Self {
         let (script, keys) = (&*STEP, keys_of(account));
-        Self::by(link, script, keys, true)
+        Self::by(connection, script, keys, true)
     }
 
-    fn by(link: Link, script: &'static Script, keys: String, tells_the_time: bool) -> Self {
+    fn by(
+        connection: Connection,
+        script: &'static Script,
+        keys: String,
+        tells_the_time: bool,
+    ) -> Self {
         Self {
-            link,
+            connection,
             script,
             keys,
             tells_the_time,
@@ -130,7 +135,7 @@ impl SharedPace {
 
     /// The same on a clock that the test sets: `{keys}clock`, in microseconds.
     #[cfg(test)]
-    pub(crate) fn on_a_clock(link: Link, account: &AccountId) -> Self {
+    pub(crate) fn on_a_clock(connection: Connection, account: &AccountId) -> Self {
         static ON_A_CLOCK: LazyLock<Script> = LazyLock::new(|| {
             let clock = "(function() local c = redis.call('GET', KEYS[1] .. 'clock')
                 return { string.sub(c, 1, -7), string.sub(c, -6) } end)()";
@@ -139,7 +144,7 @@ impl SharedPace {
             Script::new(&text.replace("redis.call('TIME')", clock))
         });
         let (script, keys) = (&*ON_A_CLOCK, keys_of(account));
-        Self::by(link, script, keys, false)
+        Self::by(connection, script, keys, false)
     }
 
     /// Makes one step.
@@ -162,7 +167,7 @@ impl SharedPace {
             Some(Pause::Ends) => "end".to_owned(),
         };
         let mut call = self.script.key(&self.keys);
-        call.arg(self.link.replica()).arg(ask.step);
+        call.arg(self.connection.replica()).arg(ask.step);
         call.arg(ask.in_flight).arg(rate).arg(ask.concurrency);
         call.arg(put).arg(ask.most).arg(u8::from(ask.counted));
         for time in [ask.lead, ask.horizon, ask.late] {
@@ -174,7 +179,7 @@ impl SharedPace {
             call.arg(slot.at).arg(slot.after);
         }
         let asked = clock::steady();
-        let told = told(self.link.run_beside_by(&call).await?);
+        let told = told(self.connection.run_beside_by(&call).await?);
         if self.tells_the_time {
             // Before each claim, so a leap of its clock is known when ages are looked at.
             let now = i64::try_from(told.now / 1000).unwrap_or(i64::MAX);

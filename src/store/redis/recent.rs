@@ -226,7 +226,7 @@ impl Store {
             let now = self.shared.memory.number(&home.account, *number);
             ask.arg(format!("{}m:{now}", home.prefix));
         }
-        self.shared.link.command_beside(&ask).await
+        self.shared.connection.command_beside(&ask).await
     }
 
     /// How many messages of an account were lost by Redis that this process had accepted, since this was last asked.

@@ -28,7 +28,7 @@ impl Store {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Link, Settings};
+    use super::super::{Connection, Settings};
     use super::*;
     use crate::domain::UnixMs;
     use crate::store::testing::RedisServer;
@@ -274,7 +274,7 @@ mod tests {
         };
         let (channel, account) = (channel(), words::account());
         let channels = vec![(channel.clone(), account.clone())];
-        let other = Store::open(Link::new(&settings).unwrap(), channels, false);
+        let other = Store::open(Connection::new(&settings).unwrap(), channels, false);
         let message = message("refused", 1);
         let accepted = other.accept(&channel, &account, &message, at(0));
         accepted.await.unwrap();

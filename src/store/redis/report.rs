@@ -3,7 +3,7 @@
 //! Asked for at most every few seconds, beside whoever wants it. Whether it takes writes is proved each
 //! time (`rights`).
 
-use super::{Link, Persistence};
+use super::{Connection, Persistence};
 use crate::store::{Report, StoreError};
 use redis::cmd;
 use std::collections::HashMap;
@@ -18,7 +18,7 @@ const QUESTIONS: usize = 5;
 /// How long somebody waits for the very first report.
 const FIRST_REPORT: Duration = Duration::from_millis(500);
 
-/// The last report and whether a newer one is on its way; shared by all clones of a link.
+/// The last report and whether a newer one is on its way; shared by all clones of a connection.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Reports(Arc<Mutex<Reported>>);
 
@@ -29,7 +29,7 @@ struct Reported {
     asked: Option<Instant>,
 }
 
-impl Link {
+impl Connection {
     /// How Redis stands, as last seen; a few seconds old at most while Redis answers.
     pub async fn report(&self) -> Report {
         let (last, due) = self.reports().look();

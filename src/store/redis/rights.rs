@@ -3,7 +3,7 @@
 //! does not change while a script runs. Once something was refused, nothing new is begun until the proof
 //! passes again; what was begun is tried again by whoever does it.
 
-use super::Link;
+use super::Connection;
 use crate::store::StoreError;
 use redis::{RedisError, Script};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
@@ -53,7 +53,7 @@ const BESIDE: &str = "SCRIPT|LOAD";
 
 static PROOF: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/proof.lua")));
 
-/// Why nothing new may be begun, if so; shared by all clones of a link.
+/// Why nothing new may be begun, if so; shared by all clones of a connection.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Rights(Arc<Mutex<Option<StoreError>>>);
 
@@ -73,7 +73,7 @@ impl Rights {
     }
 }
 
-impl Link {
+impl Connection {
     /// Whether a durable write can be made now, and all that the gateway needs is permitted.
     pub async fn writable(&self) -> Result<(), StoreError> {
         // No two gateways share a key, so none waits for another.
@@ -167,21 +167,21 @@ mod tests {
             url: format!("{}?user=gw&pass=pw", server.url()).into(),
             wait_replicas: 0,
         };
-        let link = Link::new(&settings).unwrap();
-        link.writable().await.unwrap();
+        let connection = Connection::new(&settings).unwrap();
+        connection.writable().await.unwrap();
         let permit = async |sign: &str, name: &str| {
             server.say(&format!("ACL SETUSER gw {sign}{name}")).await;
         };
         for name in COMMANDS.iter().chain([&BESIDE]) {
             let name = name.to_lowercase();
             permit("-", &name).await;
-            let error = link.writable().await.unwrap_err().to_string();
+            let error = connection.writable().await.unwrap_err().to_string();
             assert!(error.ends_with(&format!("needs: {name}")), "{error}");
             permit("+", &name).await;
-            link.writable().await.unwrap();
+            connection.writable().await.unwrap();
         }
         permit("-", "evalsha").await;
-        let error = link.writable().await.unwrap_err().to_string();
+        let error = connection.writable().await.unwrap_err().to_string();
         assert!(error.contains("'evalsha' command"), "{error}");
     }
 }

@@ -92,7 +92,7 @@ impl Store {
             .arg(run)
             .arg(began)
             .arg(waited);
-        self.shared.link.run_beside(&close.0).await
+        self.shared.connection.run_beside(&close.0).await
     }
 
     /// Puts back what this server may have forgotten. Answers nothing where that is to be tried again.

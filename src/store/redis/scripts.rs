@@ -261,7 +261,7 @@ mod tests {
     #[tokio::test]
     async fn the_numbers_of_a_person_are_those_of_the_domain() {
         let server = RedisServer::start();
-        let link = server.link();
+        let connection = server.link();
         let script = Script::new(&compose(
             &shared(false),
             "return { numbers_of(ARGV[1]), key_of(ARGV[1]) }",
@@ -297,7 +297,7 @@ mod tests {
             let phone = crate::domain::Phone::parse(digits).unwrap();
             let mut call = script.key("k");
             call.arg(digits);
-            let (mut found, key): (Vec<u64>, u64) = link.run(&call).await.unwrap();
+            let (mut found, key): (Vec<u64>, u64) = connection.run(&call).await.unwrap();
             let person = crate::domain::Person::of(phone);
             assert_eq!(key, person.key().number(), "{digits}");
             let mut expected: Vec<u64> =

@@ -25,7 +25,7 @@ impl Store {
         look: Look,
         now: Moment,
     ) -> Result<Swept, StoreError> {
-        self.shared.link.is_ours()?;
+        self.shared.connection.is_ours()?;
         let (mut swept, mut trouble) = (Swept::default(), None);
         for home in &self.shared.accounts {
             let at_home = |rule: &&SweepRule| {

@@ -41,9 +41,9 @@ fn shown(token: &StoredToken) -> String {
     )
 }
 
-async fn taken(link: &Link, urgent: bool) -> Taken {
+async fn taken(connection: &Connection, urgent: bool) -> Taken {
     let account = account("default");
-    link.lock(&account, "refresh", urgent).await.unwrap()
+    connection.lock(&account, "refresh", urgent).await.unwrap()
 }
 
 fn ours(taken: Taken) -> Lock {
@@ -56,8 +56,8 @@ fn ours(taken: Taken) -> Lock {
 #[tokio::test]
 async fn tokens_are_kept_whole_and_only_over_older_ones() {
     let server = RedisServer::start();
-    let (link, default) = (server.link(), account("default"));
-    assert!(link.load_token(&default).await.unwrap().is_none());
+    let (connection, default) = (server.link(), account("default"));
+    assert!(connection.load_token(&default).await.unwrap().is_none());
     let kept = [
         token(3),
         StoredToken {
@@ -71,22 +71,32 @@ async fn tokens_are_kept_whole_and_only_over_older_ones() {
         },
     ];
     for token in &kept {
-        assert!(link.save_token(&default, token).await.unwrap());
-        let loaded = link.load_token(&default).await.unwrap().unwrap();
+        assert!(connection.save_token(&default, token).await.unwrap());
+        let loaded = connection.load_token(&default).await.unwrap().unwrap();
         assert_eq!(shown(&loaded), shown(token));
     }
     for stale in [token(4), token(5)] {
-        assert!(!link.save_token(&default, &stale).await.unwrap());
+        assert!(!connection.save_token(&default, &stale).await.unwrap());
     }
     assert!(
-        link.save_token(&default, &kept[2]).await.unwrap(),
+        connection.save_token(&default, &kept[2]).await.unwrap(),
         "a write whose answer was lost is repeated"
     );
-    let loaded = link.load_token(&default).await.unwrap().unwrap();
+    let loaded = connection.load_token(&default).await.unwrap().unwrap();
     assert_eq!(shown(&loaded), shown(&kept[2]));
-    assert!(link.load_token(&account("other")).await.unwrap().is_none());
+    assert!(
+        connection
+            .load_token(&account("other"))
+            .await
+            .unwrap()
+            .is_none()
+    );
     server.say("HSET gw:{default}:token fence x").await;
-    let error = link.load_token(&default).await.unwrap_err().to_string();
+    let error = connection
+        .load_token(&default)
+        .await
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("account default") && !error.contains("refresh-"));
 }
 
@@ -95,12 +105,12 @@ async fn of_many_writers_of_one_fence_one_counts() {
     let server = RedisServer::start();
     let default = account("default");
     let writers = (0..8).map(|number| {
-        let (link, default) = (server.link(), default.clone());
+        let (connection, default) = (server.link(), default.clone());
         let token = StoredToken {
             fence: 1,
             ..token(number)
         };
-        tokio::spawn(async move { link.save_token(&default, &token).await.unwrap() })
+        tokio::spawn(async move { connection.save_token(&default, &token).await.unwrap() })
     });
     let mut kept = 0;
     for writer in writers.collect::<Vec<_>>() {
@@ -112,15 +122,21 @@ async fn of_many_writers_of_one_fence_one_counts() {
 #[tokio::test]
 async fn the_old_connector_and_we_know_of_each_other() {
     let server = RedisServer::start();
-    let (link, default) = (server.link(), account("default"));
-    assert!(link.old_pair(&default).await.unwrap().is_none());
+    let (connection, default) = (server.link(), account("default"));
+    assert!(connection.old_pair(&default).await.unwrap().is_none());
     server.say("SET jumper_auth_token old-access EX 1000").await;
     server.say("SET jumper_refresh_token old-refresh").await;
-    let old = link.old_pair(&default).await.unwrap().unwrap();
+    let old = connection.old_pair(&default).await.unwrap().unwrap();
     assert_eq!(old.access.unwrap().expose_secret(), "old-access");
     assert_eq!(old.refresh.expose_secret(), "old-refresh");
     assert!(old.drops_in.unwrap() > Duration::from_secs(990));
-    assert!(link.old_pair(&account("other")).await.unwrap().is_none());
+    assert!(
+        connection
+            .old_pair(&account("other"))
+            .await
+            .unwrap()
+            .is_none()
+    );
 
     // Taken over: known, and not written back.
     let imported = StoredToken {
@@ -128,19 +144,19 @@ async fn the_old_connector_and_we_know_of_each_other() {
         refresh: "old-refresh".into(),
         ..token(1)
     };
-    assert!(link.save_imported(&default, &imported).await.unwrap());
-    assert!(link.old_pair(&default).await.unwrap().is_none());
+    assert!(connection.save_imported(&default, &imported).await.unwrap());
+    assert!(connection.old_pair(&default).await.unwrap().is_none());
     server.say("DEL jumper_auth_token").await;
-    assert!(link.old_pair(&default).await.unwrap().is_none());
+    assert!(connection.old_pair(&default).await.unwrap().is_none());
 
     // Mirrored: known as well.
-    assert!(link.save_token(&default, &token(2)).await.unwrap());
+    assert!(connection.save_token(&default, &token(2)).await.unwrap());
     assert_eq!(server.say("GET jumper_auth_token").await, "access-2");
     assert_eq!(server.say("GET jumper_refresh_token").await, "refresh-2");
     let left: u64 = server.say("TTL jumper_auth_token").await.parse().unwrap();
     assert!((1_999_000..=2_000_000).contains(&left), "{left}");
     assert_eq!(server.say("TTL jumper_refresh_token").await, "-1");
-    assert!(link.old_pair(&default).await.unwrap().is_none());
+    assert!(connection.old_pair(&default).await.unwrap().is_none());
 
     // A dead pair, a seed and other accounts are none of its business.
     let dead = StoredToken {
@@ -152,15 +168,18 @@ async fn the_old_connector_and_we_know_of_each_other() {
         ..token(4)
     };
     for token in [dead, seeded] {
-        assert!(link.save_token(&default, &token).await.unwrap());
+        assert!(connection.save_token(&default, &token).await.unwrap());
     }
-    link.save_token(&account("other"), &token(9)).await.unwrap();
+    connection
+        .save_token(&account("other"), &token(9))
+        .await
+        .unwrap();
     assert_eq!(server.say("GET jumper_refresh_token").await, "refresh-2");
-    assert!(link.old_pair(&default).await.unwrap().is_none());
+    assert!(connection.old_pair(&default).await.unwrap().is_none());
 
     // It refreshed by itself.
     server.say("SET jumper_refresh_token theirs").await;
-    let old = link.old_pair(&default).await.unwrap().unwrap();
+    let old = connection.old_pair(&default).await.unwrap().unwrap();
     assert_eq!(old.refresh.expose_secret(), "theirs");
 }
 
@@ -171,21 +190,21 @@ async fn a_user_who_may_not_touch_the_old_keys_keeps_tokens_all_the_same() {
         .say("ACL SETUSER gw on >pw ~gw:* +@all -config")
         .await;
     let url = server.url() + "?user=gw&pass=pw";
-    let link = Link::new(&Settings {
+    let connection = Connection::new(&Settings {
         url: url.into(),
         wait_replicas: 0,
     })
     .unwrap();
     let default = account("default");
     server.say("SET jumper_refresh_token theirs").await;
-    assert!(link.old_pair(&default).await.unwrap().is_none());
-    assert!(link.save_token(&default, &token(1)).await.unwrap());
-    let loaded = link.load_token(&default).await.unwrap().unwrap();
+    assert!(connection.old_pair(&default).await.unwrap().is_none());
+    assert!(connection.save_token(&default, &token(1)).await.unwrap());
+    let loaded = connection.load_token(&default).await.unwrap().unwrap();
     assert_eq!(loaded.refresh.expose_secret(), "refresh-1");
     assert_eq!(server.say("GET jumper_refresh_token").await, "theirs");
 
     // What CONFIG GET would tell is unknown, and INFO tells the rest.
-    let persistence = link.persistence().await.unwrap();
+    let persistence = connection.persistence().await.unwrap();
     assert_eq!(persistence.appendfsync, None);
     assert_eq!(persistence.appendonly, Some(false));
     assert_eq!(persistence.eviction.as_deref(), Some("noeviction"));
@@ -251,8 +270,8 @@ async fn a_lock_that_somebody_else_took_is_not_ours_and_not_given_back() {
 #[tokio::test]
 async fn templates_and_settings_are_kept() {
     let server = RedisServer::start();
-    let (link, default) = (server.link(), account("default"));
-    assert_eq!(link.load_templates(&default).await.unwrap(), None);
+    let (connection, default) = (server.link(), account("default"));
+    assert_eq!(connection.load_templates(&default).await.unwrap(), None);
     let templates = CachedTemplates {
         fetched_at: UnixMs(5),
         variants: vec![Variant {
@@ -262,58 +281,62 @@ async fn templates_and_settings_are_kept() {
             is_marketing: true,
         }],
     };
-    link.save_templates(&default, &templates).await.unwrap();
+    connection
+        .save_templates(&default, &templates)
+        .await
+        .unwrap();
     assert_eq!(
         server.link().load_templates(&default).await.unwrap(),
         Some(templates)
     );
     server.say("SET gw:{default}:templates nonsense").await;
-    assert_eq!(link.load_templates(&default).await.unwrap(), None);
+    assert_eq!(connection.load_templates(&default).await.unwrap(), None);
 
-    assert_eq!(link.load_setting("paused:a").await.unwrap(), None);
-    link.save_setting("paused:a", Some("1".into()))
+    assert_eq!(connection.load_setting("paused:a").await.unwrap(), None);
+    connection
+        .save_setting("paused:a", Some("1".into()))
         .await
         .unwrap();
     let seen = server.link().load_setting("paused:a").await.unwrap();
     assert_eq!(seen.as_deref(), Some("1"));
-    link.save_setting("paused:a", None).await.unwrap();
-    assert_eq!(link.load_setting("paused:a").await.unwrap(), None);
+    connection.save_setting("paused:a", None).await.unwrap();
+    assert_eq!(connection.load_setting("paused:a").await.unwrap(), None);
 }
 
 #[tokio::test]
 async fn a_redis_that_takes_no_writes_is_found_out_and_heals() {
     let server = RedisServer::start();
-    let link = server.link();
+    let connection = server.link();
     let refused = async |said: &str| {
-        let error = link.writable().await.unwrap_err().to_string();
+        let error = connection.writable().await.unwrap_err().to_string();
         assert!(error.contains(said), "{error}");
     };
-    link.writable().await.unwrap();
+    connection.writable().await.unwrap();
     server.say("CONFIG SET maxmemory 1").await;
     refused("raise maxmemory").await;
     server.say("CONFIG SET maxmemory 0").await;
-    link.writable().await.unwrap();
+    connection.writable().await.unwrap();
 
     server.say("REPLICAOF 127.0.0.1 1").await;
     refused("read-only").await;
     server.say("REPLICAOF NO ONE").await;
-    link.writable().await.unwrap();
+    connection.writable().await.unwrap();
 
     server.say("SCRIPT FLUSH").await;
-    link.writable().await.unwrap();
+    connection.writable().await.unwrap();
     assert_eq!(server.say("DBSIZE").await, "0", "the proof leaves nothing");
 }
 
 #[tokio::test]
 async fn a_redis_at_odds_with_its_disk_is_found_out() {
     let server = RedisServer::start();
-    let link = server.link();
-    link.writable().await.unwrap();
+    let connection = server.link();
+    connection.writable().await.unwrap();
     // From here on its directory is gone, so that no snapshot can be made.
     server.lose_disk().await;
-    let error = link.writable().await.unwrap_err().to_string();
+    let error = connection.writable().await.unwrap_err().to_string();
     assert!(error.contains("cannot save to disk"), "{error}");
-    let report = link.persistence().await.unwrap().judge(0);
+    let report = connection.persistence().await.unwrap().judge(0);
     assert!(
         report.warnings.iter().any(|one| one.contains("snapshot")),
         "{report:?}"
@@ -323,8 +346,8 @@ async fn a_redis_at_odds_with_its_disk_is_found_out() {
 #[tokio::test]
 async fn the_report_follows_the_configuration() {
     let server = RedisServer::start();
-    let link = server.link();
-    let judged = async || link.persistence().await.unwrap().judge(0);
+    let connection = server.link();
+    let judged = async || connection.persistence().await.unwrap().judge(0);
     assert_eq!(judged().await.promise, Promise::Broken);
     server.say("CONFIG SET appendonly yes").await;
     assert_eq!(judged().await.promise, Promise::LastMoments);
@@ -345,46 +368,46 @@ async fn the_report_follows_the_configuration() {
 #[tokio::test]
 async fn a_report_is_asked_for_now_and_then_and_outlives_an_outage() {
     let server = RedisServer::start();
-    let link = server.link();
+    let connection = server.link();
     let asked = async || -> u32 {
         let stats = server.say("INFO commandstats").await;
         let calls = stats.split("cmdstat_config|get:calls=").nth(1);
         calls.map_or(0, |text| text.split(',').next().unwrap().parse().unwrap())
     };
     for _ in 0..50 {
-        assert_eq!(link.report().await.promise, Promise::Broken);
+        assert_eq!(connection.report().await.promise, Promise::Broken);
     }
     assert_eq!(asked().await, 4, "one report");
     drop(server);
-    assert_eq!(link.report().await.promise, Promise::Broken);
-    assert!(link.writable().await.is_err());
+    assert_eq!(connection.report().await.promise, Promise::Broken);
+    assert!(connection.writable().await.is_err());
 }
 
 #[tokio::test]
 async fn before_the_first_answer_nothing_is_promised() {
-    let link = Link::new(&Settings {
+    let connection = Connection::new(&Settings {
         url: "redis+unix:///nowhere/redis.sock".into(),
         wait_replicas: 0,
     })
     .unwrap();
-    assert_eq!(link.report().await.promise, Promise::Unknown);
-    link.warn_of_weakness().await;
+    assert_eq!(connection.report().await.promise, Promise::Unknown);
+    connection.warn_of_weakness().await;
 }
 
 /// A refresh token that was exchanged and not kept is lost for good.
 #[tokio::test]
 async fn a_new_pair_is_kept_also_when_the_memory_is_used_up() {
     let server = RedisServer::start();
-    let (link, default) = (server.link(), account("default"));
-    assert!(link.save_token(&default, &token(1)).await.unwrap());
+    let (connection, default) = (server.link(), account("default"));
+    assert!(connection.save_token(&default, &token(1)).await.unwrap());
     server.say("CONFIG SET maxmemory 1").await;
     let mut other = ::redis::cmd("SET");
     other.arg("other").arg("1");
-    let refused: Result<String, StoreError> = link.command(&other).await;
+    let refused: Result<String, StoreError> = connection.command(&other).await;
     assert!(refused.is_err(), "the memory is used up");
     let pair = token(2);
-    assert!(link.save_token(&default, &pair).await.unwrap());
-    let loaded = link.load_token(&default).await.unwrap().unwrap();
+    assert!(connection.save_token(&default, &pair).await.unwrap());
+    let loaded = connection.load_token(&default).await.unwrap().unwrap();
     assert_eq!(shown(&loaded), shown(&pair));
     assert_eq!(server.say("GET jumper_refresh_token").await, "refresh-2");
 }

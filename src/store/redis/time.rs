@@ -1,7 +1,7 @@
 //! The clock of Redis. What one process stamps another acts on, so all of them go by this one clock:
 //! whoever's own is wrong harms nobody (design.md section 6, R-58).
 
-use super::{Link, Store};
+use super::{Connection, Store};
 use crate::clock;
 use crate::domain::UnixMs;
 use crate::store::StoreError;
@@ -47,7 +47,7 @@ impl Apart {
     }
 }
 
-impl Link {
+impl Connection {
     /// Asks Redis for its time, and goes by it from now on where `follow` says so.
     pub async fn clocks(&self, follow: bool) -> Result<Apart, StoreError> {
         let (own, asked) = (clock::own(), clock::steady());
@@ -69,7 +69,7 @@ impl Store {
     /// # Errors
     /// When Redis does not answer and never did: nothing is to be stamped then.
     pub(super) async fn follow_clock(&self) -> Result<(), StoreError> {
-        let apart = match self.shared.link.clocks(true).await {
+        let apart = match self.shared.connection.clocks(true).await {
             Ok(apart) => apart,
             Err(_) if clock::is_followed() => return Ok(()),
             Err(error) => return Err(error),

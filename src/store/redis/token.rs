@@ -7,7 +7,7 @@
 //! REDIS_URL may touch, so a failure there never fails the script (Redis Cluster would need a second
 //! command). Never logs a token.
 
-use super::{Link, keys_of};
+use super::{Connection, keys_of};
 use crate::clock::now;
 use crate::domain::{AccountId, UnixMs};
 use crate::store::{StoreError, StoredToken};
@@ -82,7 +82,7 @@ pub struct OldPair {
     pub refresh: SecretString,
 }
 
-impl Link {
+impl Connection {
     /// The account's tokens.
     pub async fn load_token(&self, account: &AccountId) -> Result<Option<StoredToken>, StoreError> {
         self.is_ours()?;

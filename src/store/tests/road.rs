@@ -1,7 +1,7 @@
 //! A way to Redis on which an answer gets lost when a test wants it.
 
 use super::*;
-use crate::store::redis::Link;
+use crate::store::redis::Connection;
 use crate::store::testing::{self, RedisServer};
 use std::io::{Read, Write};
 use std::net::Shutdown;
@@ -50,7 +50,7 @@ impl Road {
         self.dir.path().join("road.sock")
     }
 
-    pub(super) fn link(&self) -> Link {
+    pub(super) fn link(&self) -> Connection {
         testing::link_by(&self.socket())
     }
 

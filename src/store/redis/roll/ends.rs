@@ -35,7 +35,7 @@ impl Store {
             .arg(1)
             .arg("PX")
             .arg(LATELY.as_millis() as u64);
-        if let Err(error) = self.shared.link.command_beside::<()>(&set).await {
+        if let Err(error) = self.shared.connection.command_beside::<()>(&set).await {
             tracing::debug!(account = %home.account, %error, "replies may be told before all ends are stored");
         }
     }

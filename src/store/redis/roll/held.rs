@@ -58,7 +58,7 @@ impl Store {
         };
         let mut ask = redis::cmd("HGETALL");
         ask.arg(format!("{}roll", home.prefix));
-        let kept: HashMap<String, String> = self.shared.link.command_beside(&ask).await?;
+        let kept: HashMap<String, String> = self.shared.connection.command_beside(&ask).await?;
         let held = Roll::read(&kept).filter(|roll| roll.held.is_some());
         let (Some(roll), Some(run)) = (held, kept.get("run")) else {
             return Ok(false);
@@ -102,7 +102,7 @@ impl Store {
     pub(super) async fn count_copy(&self, home: &Home) -> Result<usize, StoreError> {
         let mut ask = redis::cmd("SMEMBERS");
         ask.arg(format!("{}channels", home.prefix));
-        let known: Vec<String> = self.shared.link.command_beside(&ask).await?;
+        let known: Vec<String> = self.shared.connection.command_beside(&ask).await?;
         // Others may have channels that this process has not.
         let known = known.iter().filter_map(|name| ChannelId::parse(name).ok());
         let all: HashSet<ChannelId> = known.chain(self.channels_of(home).cloned()).collect();

@@ -24,7 +24,7 @@ pub struct Settings {
 
 /// A connection to Redis. Clones share it.
 #[derive(Clone)]
-pub struct Link {
+pub struct Connection {
     /// For the work.
     main: Arc<Line>,
     /// For what must not wait behind the work: leases, permits, ledgers.
@@ -39,14 +39,14 @@ pub struct Link {
     rights: Rights,
 }
 
-impl std::fmt::Debug for Link {
+impl std::fmt::Debug for Connection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // The client's own would show the address, password and all.
-        f.debug_struct("Link").finish_non_exhaustive()
+        f.debug_struct("Connection").finish_non_exhaustive()
     }
 }
 
-impl Link {
+impl Connection {
     /// A connection that is made when it is first used.
     ///
     /// # Errors
