@@ -3,13 +3,13 @@
 
 use super::damage::Text;
 use super::scripts::rank;
-use super::{Call, Home, Store, events, read};
+use super::{AccountKeys, Call, Store, events, read};
 use crate::domain::{AccountId, ChannelId, Message, Names, ProviderId, Template, UnixMs};
 use crate::store::{Adopted, Dirty, DirtyEnd, Folded, MARK_HIDDEN, StoreError, Unmatched, row};
 
 impl Store {
-    pub(super) fn home_of(&self, account: &AccountId) -> Option<&Home> {
-        let known = |home: &&Home| home.account == *account;
+    pub(super) fn home_of(&self, account: &AccountId) -> Option<&AccountKeys> {
+        let known = |home: &&AccountKeys| home.account == *account;
         self.shared.accounts.iter().find(known)
     }
 

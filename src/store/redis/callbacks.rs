@@ -1,7 +1,7 @@
 //! The queues towards MoEngage: in order per message (per person for replies), one in flight.
 
 use super::damage::{self, Text};
-use super::{Call, Home, Store};
+use super::{AccountKeys, Call, Store};
 use crate::domain::{Lane, UnixMs};
 use crate::store::row::RowError;
 use crate::store::{CallbackLease, CallbackQueue, PendingCallback, RelayOutcome, StoreError, row};
@@ -43,7 +43,7 @@ impl Store {
         let taken = found.iter().flatten().map(|(callback, _)| *callback);
         self.shared.in_flight.claimed(claim, taken.collect());
         let found = found?;
-        let Home {
+        let AccountKeys {
             account, prefix, ..
         } = self.home(&queue.channel)?;
         let term = self.term(&queue.channel);

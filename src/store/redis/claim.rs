@@ -3,7 +3,7 @@
 use super::damage::{self, Text};
 use super::found::{Claimed, Found, Taken, read, refused};
 use super::memory::Attempt;
-use super::{Call, Home, Store};
+use super::{AccountKeys, Call, Store};
 use crate::clock;
 use crate::domain::{Ages, ChannelId, MsgId, OptOut, UnixMs};
 use crate::store::row::RowError;
@@ -72,7 +72,7 @@ impl Store {
 
     async fn claim_at(
         &self,
-        home: &Home,
+        home: &AccountKeys,
         wish: Wish<'_>,
         claims: &mut Claims,
         now: UnixMs,
@@ -105,7 +105,7 @@ impl Store {
 
     async fn call_claim(
         &self,
-        home: &Home,
+        home: &AccountKeys,
         (turns, most, trial): Wish<'_>,
         claim: u64,
         now: UnixMs,
@@ -160,7 +160,7 @@ impl Store {
     /// Reads what was taken. What cannot be read is settled at once.
     fn take_in(
         &self,
-        (home, claim, step): (&Home, u64, Arc<str>),
+        (home, claim, step): (&AccountKeys, u64, Arc<str>),
         taken: Vec<Taken>,
         claims: &mut Claims,
         now: UnixMs,
@@ -238,7 +238,7 @@ impl Store {
     }
 
     /// Says, once a minute at most, that rows are left for a newer program.
-    pub(super) fn tell_of_newer(&self, home: &Home, what: &str, left: u32) {
+    pub(super) fn tell_of_newer(&self, home: &AccountKeys, what: &str, left: u32) {
         if left == 0 {
             return;
         }

@@ -2,7 +2,7 @@
 
 use super::damage::Text;
 use super::read::{Found, record};
-use super::{Home, Persistence, callbacks, keys_of, token};
+use super::{AccountKeys, Persistence, callbacks, keys_of, token};
 use crate::domain::AccountId;
 use crate::store::row;
 use std::collections::HashMap;
@@ -21,7 +21,7 @@ pub(in crate::store) fn rows(text: &str) {
     let _ = token::read(&fields);
     let _ = Persistence::read(&fields, &fields).judge(1);
     let account = AccountId::parse("default").expect("a name");
-    let home = Home {
+    let home = AccountKeys {
         prefix: keys_of(&account).into(),
         account,
         gathers: Default::default(),

@@ -3,7 +3,7 @@
 //! once for all of them; what goes wrong in one stays its own.
 
 use super::line::explain;
-use super::{Home, Store};
+use super::{AccountKeys, Store};
 use crate::store::StoreError;
 use redis::{FromRedisValue, RedisError, RedisWrite, Script, ToRedisArgs, Value};
 use std::fmt::{Display, Write};
@@ -18,7 +18,7 @@ const MOST_BYTES: usize = 128 * 1024;
 
 type Answer = Result<Value, StoreError>;
 /// Where the calls of a script on an account wait, and the script.
-pub(super) type Which = for<'a> fn(&'a Store, &'a Home) -> (&'a Gather, &'a Script);
+pub(super) type Which = for<'a> fn(&'a Store, &'a AccountKeys) -> (&'a Gather, &'a Script);
 
 /// The arguments of one call. They are a person's: not to be shown.
 #[derive(Clone, Default)]
@@ -112,7 +112,7 @@ impl Store {
     pub(super) async fn gather<T: FromRedisValue>(
         &self,
         which: Which,
-        home: &Home,
+        home: &AccountKeys,
         part: Part,
     ) -> Result<T, StoreError> {
         let (tell, told) = oneshot::channel();
@@ -136,7 +136,7 @@ impl Store {
         T::from_redis_value(answer).map_err(|error| StoreError::Unavailable(explain(&error.into())))
     }
 
-    async fn run_all(&self, which: Which, home: &Home, batch: Batch) {
+    async fn run_all(&self, which: Which, home: &AccountKeys, batch: Batch) {
         if batch.calls.is_empty() {
             return;
         }

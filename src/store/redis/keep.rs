@@ -1,6 +1,6 @@
 //! Retention: what is settled and old goes, so that Redis' memory does not grow without end.
 
-use super::{Call, Home, Store};
+use super::{AccountKeys, Call, Store};
 use crate::domain::UnixMs;
 use crate::store::{Purged, StoreError};
 
@@ -45,7 +45,7 @@ impl Store {
     }
 
     /// The channels of an account, those too that are not configured any more.
-    async fn all_channels(&self, home: &Home) -> Result<Vec<String>, StoreError> {
+    async fn all_channels(&self, home: &AccountKeys) -> Result<Vec<String>, StoreError> {
         let key = format!("{}channels", home.prefix);
         let mut add = redis::cmd("SADD");
         add.arg(&key);
@@ -59,7 +59,11 @@ impl Store {
             .await
     }
 
-    async fn purge_messages(&self, home: &Home, before: UnixMs) -> Result<usize, StoreError> {
+    async fn purge_messages(
+        &self,
+        home: &AccountKeys,
+        before: UnixMs,
+    ) -> Result<usize, StoreError> {
         let (mut removed, mut since, mut pass) = (0, "-inf".to_owned(), 0);
         loop {
             let from = (since.as_str(), pass);
@@ -73,7 +77,7 @@ impl Store {
         }
     }
 
-    async fn purge_events(&self, home: &Home, before: UnixMs) -> Result<usize, StoreError> {
+    async fn purge_events(&self, home: &AccountKeys, before: UnixMs) -> Result<usize, StoreError> {
         let mut statuses = 0;
         loop {
             let (_, went, more, ..) = self.step(home, ("events", before), ("", 0)).await?;
@@ -87,7 +91,7 @@ impl Store {
     /// Step after step, until nothing is left to do.
     async fn purge_all(
         &self,
-        home: &Home,
+        home: &AccountKeys,
         what: (&str, UnixMs),
         of: &str,
     ) -> Result<usize, StoreError> {
@@ -103,7 +107,7 @@ impl Store {
 
     async fn step(
         &self,
-        home: &Home,
+        home: &AccountKeys,
         (what, before): (&str, UnixMs),
         (of, pass): (&str, usize),
     ) -> Result<Step, StoreError> {

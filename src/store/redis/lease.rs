@@ -5,7 +5,7 @@
 
 use super::damage::{self, Text};
 use super::standing::{Place, Told};
-use super::{Call, Home, Store};
+use super::{AccountKeys, Call, Store};
 use crate::clock;
 use crate::domain::{AccountId, ChannelId, UnixMs};
 use crate::store::{CallbackQueue, ClaimedMessage, Folded, PendingCallback, StoreError};
@@ -103,7 +103,7 @@ impl Store {
         renewed.into_iter().find(Result::is_err).unwrap_or(Ok(()))
     }
 
-    async fn renew_and_answer(self, home: Home) -> Result<(), StoreError> {
+    async fn renew_and_answer(self, home: AccountKeys) -> Result<(), StoreError> {
         let told = self.renew_one(&home).await?;
         if told.0 == Place::Open {
             self.count_lost(&home);
@@ -111,7 +111,7 @@ impl Store {
         self.answer(&home, told).await
     }
 
-    pub(super) async fn renew_one(&self, home: &Home) -> Result<Told, StoreError> {
+    pub(super) async fn renew_one(&self, home: &AccountKeys) -> Result<Told, StoreError> {
         self.shared.connection.is_ours()?;
         let (asked, renewal) = (Instant::now(), home.standing.renews());
         let ((last, known), lost) = (self.shared.in_flight.known(), self.shared.in_flight.lost());
@@ -158,7 +158,7 @@ impl Store {
     /// now, and whether there is more.
     pub(super) async fn take_over(
         &self,
-        home: &Home,
+        home: &AccountKeys,
         leaving: &str,
         (holds, now): (&[(ChannelId, Duration)], UnixMs),
         folded: &mut Folded,

@@ -91,9 +91,9 @@ struct Shared {
     connection: Connection,
     scripts: Scripts,
     /// Each account once, with what its keys begin with.
-    accounts: Vec<Home>,
+    accounts: Vec<AccountKeys>,
     /// Where each channel's keys are.
-    homes: HashMap<ChannelId, Home>,
+    homes: HashMap<ChannelId, AccountKeys>,
     ledgers: Ledgers,
     /// Until when this process may work, by account.
     leases: Leases,
@@ -120,7 +120,7 @@ impl Shared {
 
 /// Where the keys of an account are.
 #[derive(Debug, Clone)]
-struct Home {
+struct AccountKeys {
     account: AccountId,
     prefix: Arc<str>,
     /// Accepts and events that go out together.
@@ -161,7 +161,7 @@ impl Store {
         channels: Vec<(ChannelId, AccountId)>,
         mark_dirty: bool,
     ) -> Self {
-        let home = |account: &AccountId| Home {
+        let home = |account: &AccountId| AccountKeys {
             account: account.clone(),
             prefix: keys_of(account).into(),
             gathers: Arc::default(),
@@ -169,7 +169,7 @@ impl Store {
             recent: Arc::default(),
             is_off: Arc::default(),
         };
-        let mut accounts: Vec<Home> = Vec::new();
+        let mut accounts: Vec<AccountKeys> = Vec::new();
         for (_, account) in &channels {
             if !accounts.iter().any(|known| known.account == *account) {
                 accounts.push(home(account));
@@ -230,14 +230,14 @@ impl Store {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn home(&self, channel: &ChannelId) -> Result<&Home, StoreError> {
+    fn home(&self, channel: &ChannelId) -> Result<&AccountKeys, StoreError> {
         self.shared.homes.get(channel).ok_or_else(|| {
             StoreError::Unreadable(format!("channel {channel} is not in the configuration"))
         })
     }
 
-    fn channels_of(&self, home: &Home) -> impl Iterator<Item = &ChannelId> {
-        let of_account = |(_, at): &(&ChannelId, &Home)| at.account == home.account;
+    fn channels_of(&self, home: &AccountKeys) -> impl Iterator<Item = &ChannelId> {
+        let of_account = |(_, at): &(&ChannelId, &AccountKeys)| at.account == home.account;
         self.shared
             .homes
             .iter()
@@ -269,7 +269,7 @@ impl Store {
 struct Call<'a>(ScriptInvocation<'a>);
 
 impl<'a> Call<'a> {
-    fn new(script: &'a Script, home: &Home) -> Self {
+    fn new(script: &'a Script, home: &AccountKeys) -> Self {
         let mut call = script.prepare_invoke();
         call.key(&*home.prefix);
         Self(call)

@@ -1,7 +1,7 @@
 //! The list of who opted out: shown, put together with another, and owed to Datastore.
 
 use super::damage::Text;
-use super::{Call, Home, Store};
+use super::{AccountKeys, Call, Store};
 use crate::domain::{AccountId, ChannelId, OptOut, OptOutName, Said, Source, UnixMs};
 use crate::store::opt_outs::HIDDEN;
 use crate::store::{Entrance, Page, StoreError};
@@ -64,7 +64,12 @@ impl Store {
         self.take_said(home, how, &said).await
     }
 
-    async fn take_said(&self, home: &Home, how: &str, said: &[Said]) -> Result<usize, StoreError> {
+    async fn take_said(
+        &self,
+        home: &AccountKeys,
+        how: &str,
+        said: &[Said],
+    ) -> Result<usize, StoreError> {
         let mut changed = 0;
         for some in said.chunks(MOST) {
             let mut call = Call::new(&self.shared.scripts.take_opt_outs, home).arg(how);

@@ -2,7 +2,7 @@
 
 use super::claim::unreadable;
 use super::damage::Text;
-use super::{Call, Home, Store, callbacks};
+use super::{AccountKeys, Call, Store, callbacks};
 use crate::domain::proof::LastProof;
 use crate::domain::{ChannelId, Message, MsgId, Names, Phone, State, Status, Template, UnixMs};
 use crate::store::row::RowError;
@@ -26,7 +26,7 @@ impl Store {
                 self.found(home, &call).await
             }
             Search::ProviderId(account, id) => {
-                let known = |home: &&Home| home.account == account;
+                let known = |home: &&AccountKeys| home.account == account;
                 match self.shared.accounts.iter().find(known) {
                     Some(home) => {
                         let call = Call::new(script, home).arg("provider_id").arg(id);
@@ -51,7 +51,7 @@ impl Store {
         }
     }
 
-    async fn found(&self, home: &Home, call: &Call<'_>) -> Result<Vec<Record>, StoreError> {
+    async fn found(&self, home: &AccountKeys, call: &Call<'_>) -> Result<Vec<Record>, StoreError> {
         let found: Vec<Found> = self.ask(call).await?;
         let shown = found.into_iter().map(|one| record(home, one, show));
         let (found, damaged): (Vec<_>, Vec<_>) = shown.partition(Result::is_ok);
@@ -118,7 +118,7 @@ pub(super) fn show(msg_id: MsgId, to: Phone, text: &str) -> Result<Message, RowE
 
 /// What was found, its row read by `read`.
 pub(super) fn record(
-    home: &Home,
+    home: &AccountKeys,
     (_, fields, text, open): Found,
     read: fn(MsgId, Phone, &str) -> Result<Message, RowError>,
 ) -> Result<Record, StoreError> {

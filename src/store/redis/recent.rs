@@ -5,7 +5,7 @@
 use super::events;
 use super::gather::Which;
 use super::scripts::rank;
-use super::{Home, Store};
+use super::{AccountKeys, Store};
 use crate::domain::{AccountId, Incoming, ProviderId, UnixMs};
 use crate::store::{EventRules, StoreError};
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -169,7 +169,7 @@ impl Recent {
 
 impl Store {
     /// Takes once more what webhooks brought lately. What Redis knows still says nothing new to it.
-    pub(super) async fn take_again(&self, home: &Home) {
+    pub(super) async fn take_again(&self, home: &AccountKeys) {
         let which: Which = |store, home| (&home.gathers.events, &store.shared.scripts.events);
         for Taken {
             rules, events, now, ..
@@ -191,7 +191,7 @@ impl Store {
 
     /// Work is handed out again: counts what was accepted here, and is neither known any more nor was it sent. Beside
     /// everything else.
-    pub(super) fn count_lost(&self, home: &Home) {
+    pub(super) fn count_lost(&self, home: &AccountKeys) {
         let Some((cut, in_doubt)) = home.recent.in_doubt() else {
             return;
         };
@@ -206,7 +206,7 @@ impl Store {
     }
 
     /// Which of these Redis does not know.
-    async fn missing(&self, home: &Home, all: Vec<i64>) -> Result<HashSet<i64>, StoreError> {
+    async fn missing(&self, home: &AccountKeys, all: Vec<i64>) -> Result<HashSet<i64>, StoreError> {
         let mut lost = HashSet::new();
         let mut looked: Vec<&[i64]> = all.chunks(AT_ONCE).collect();
         while let Some(some) = looked.pop() {
@@ -219,7 +219,11 @@ impl Store {
         Ok(lost)
     }
 
-    async fn how_many_exist(&self, home: &Home, numbers: &[i64]) -> Result<usize, StoreError> {
+    async fn how_many_exist(
+        &self,
+        home: &AccountKeys,
+        numbers: &[i64],
+    ) -> Result<usize, StoreError> {
         let mut ask = redis::cmd("EXISTS");
         for number in numbers {
             // One that was put back may have another number.

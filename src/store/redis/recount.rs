@@ -2,7 +2,7 @@
 //! add up. What has ended is never counted: what is off there stays `lost`, or `uncounted` after damage.
 
 use super::damage::{self, Text};
-use super::{Call, Home, Store};
+use super::{AccountKeys, Call, Store};
 use crate::domain::ChannelId;
 use crate::store::StoreError;
 use std::sync::atomic::Ordering;
@@ -12,7 +12,7 @@ const MOST: usize = 5_000;
 
 impl Store {
     /// Looks at the ledgers of an account. What was off at the last look too is counted.
-    pub(super) async fn recount(&self, home: &Home) -> Result<(), StoreError> {
+    pub(super) async fn recount(&self, home: &AccountKeys) -> Result<(), StoreError> {
         let was_off = home.is_off.load(Ordering::Relaxed);
         let mut call = Call::new(&self.shared.scripts.recount, home)
             .arg(u8::from(was_off))

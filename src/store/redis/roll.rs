@@ -11,7 +11,7 @@ mod verdict;
 
 use super::memory::{Attempt, End};
 use super::standing::{Mark, Place, Told};
-use super::{Call, Home, Store};
+use super::{AccountKeys, Call, Store};
 use crate::clock;
 use crate::domain::{AccountId, UnixMs};
 use crate::store::{Settlement, StoreError, WentBack};
@@ -42,7 +42,7 @@ impl Store {
     }
 
     /// Answers a roll call if one is under way, and ends it when all did.
-    pub(super) async fn answer(&self, home: &Home, told: Told) -> Result<(), StoreError> {
+    pub(super) async fn answer(&self, home: &AccountKeys, told: Told) -> Result<(), StoreError> {
         let Told(place, run, _, _, mark, mut kept) = told;
         if place == Place::Open {
             return Ok(());
@@ -84,7 +84,7 @@ impl Store {
     /// way.
     async fn close(
         &self,
-        home: &Home,
+        home: &AccountKeys,
         (run, began): (&str, i64),
         waited: usize,
     ) -> Result<bool, StoreError> {
@@ -98,7 +98,7 @@ impl Store {
     /// Puts back what this server may have forgotten. Answers nothing where that is to be tried again.
     async fn put_back(
         &self,
-        home: &Home,
+        home: &AccountKeys,
         run: &str,
         mark: &Mark,
     ) -> Result<Option<Kept>, StoreError> {
@@ -150,7 +150,7 @@ impl Store {
         Ok(Some((now, kept)))
     }
 
-    fn remember_number(&self, home: &Home, attempt: &Attempt, number: i64) {
+    fn remember_number(&self, home: &AccountKeys, attempt: &Attempt, number: i64) {
         let memory = &self.shared.memory;
         if number != memory.number(&home.account, attempt.handle) {
             memory.moved(&home.account, attempt.handle, number);
@@ -159,7 +159,7 @@ impl Store {
 
     async fn recall(
         &self,
-        home: &Home,
+        home: &AccountKeys,
         (run, mark): (&str, &Mark),
         some: &[(Attempt, Option<End>)],
     ) -> Result<Option<Vec<(i64, bool)>>, StoreError> {
@@ -185,7 +185,7 @@ impl Store {
 
     async fn say_all_is_back(
         &self,
-        home: &Home,
+        home: &AccountKeys,
         (run, mark): (&str, &Mark),
         mut held: HashSet<u64>,
     ) -> Result<Option<(i64, u32, HashMap<String, String>)>, StoreError> {
@@ -214,7 +214,7 @@ impl Store {
     }
 
     /// Others would wait for what only this process remembers.
-    pub(super) async fn before_leaving(&self, home: &Home) {
+    pub(super) async fn before_leaving(&self, home: &AccountKeys) {
         let answered = async {
             loop {
                 let told = self.renew_one(home).await?;
@@ -247,7 +247,7 @@ fn went_back(roll: &Roll) -> WentBack {
     }
 }
 
-fn tell_of_the_end(home: &Home, roll: &Roll, now: i64, (silent, waited): (usize, usize)) {
+fn tell_of_the_end(home: &AccountKeys, roll: &Roll, now: i64, (silent, waited): (usize, usize)) {
     let (account, took_ms) = (&home.account, now - roll.began);
     if waited > 0 {
         tracing::error!(%account, took_ms, silent, waited, back_s = roll.back.as_secs(),

@@ -1,7 +1,7 @@
 //! What time alone brings about: leases and holds that end, messages that grow too old.
 
 use super::damage::Text;
-use super::{Call, Home, Store};
+use super::{AccountKeys, Call, Store};
 use crate::domain::{ChannelId, Moment, MsgId};
 use crate::store::{Folded, Look, StoreError, SweepRule, Swept, refusals, row};
 use std::time::Duration;
@@ -50,7 +50,7 @@ impl Store {
 
     async fn sweep_at(
         &self,
-        home: &Home,
+        home: &AccountKeys,
         rules: &[&SweepRule],
         (look, now): (Look, Moment),
         swept: &mut Swept,

@@ -1,7 +1,7 @@
 //! How attempts ended that were put back: said again until Redis has it.
 
 use super::super::memory::{Attempt, End};
-use super::super::{Home, Store};
+use super::super::{AccountKeys, Store};
 use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -15,7 +15,7 @@ const LATELY: Duration = Duration::from_secs(5);
 
 impl Store {
     /// Says again how attempts ended that were put back.
-    pub(super) async fn store_ends(self, home: Home, ends: Vec<(Attempt, End)>) {
+    pub(super) async fn store_ends(self, home: AccountKeys, ends: Vec<(Attempt, End)>) {
         let _ending = home.standing.ends.lock().await;
         for some in ends.chunks(ENDS_AT_ONCE) {
             let mut all = JoinSet::new();
@@ -28,7 +28,7 @@ impl Store {
     }
 
     /// There may be more ends to come: replies that may be about these messages wait (lua/take_callbacks.lua).
-    async fn go_on_waiting(&self, home: &Home) {
+    async fn go_on_waiting(&self, home: &AccountKeys) {
         let mut set = redis::cmd("SET");
         let lately = format!("{}lately", home.prefix);
         set.arg(lately)

@@ -1,7 +1,7 @@
 //! What an operator can do about a store that went back: hand out what waited in the older state, or give it up.
 
 use super::super::events::{Fold, add};
-use super::super::{Call, Home, Store};
+use super::super::{AccountKeys, Call, Store};
 use super::verdict::Roll;
 use crate::domain::{AccountId, ChannelId, UnixMs};
 use crate::store::{Folded, Steps, StoreError, WentBack, refusals, row};
@@ -34,7 +34,7 @@ impl Store {
         }
     }
 
-    fn of_account(&self, account: &AccountId) -> Option<&Home> {
+    fn of_account(&self, account: &AccountId) -> Option<&AccountKeys> {
         let mut homes = self.shared.accounts.iter();
         homes.find(|home| home.account == *account)
     }
@@ -99,7 +99,7 @@ impl Store {
     }
 
     /// How many messages of an account waited in the older state and may have been sent.
-    pub(super) async fn count_copy(&self, home: &Home) -> Result<usize, StoreError> {
+    pub(super) async fn count_copy(&self, home: &AccountKeys) -> Result<usize, StoreError> {
         let mut ask = redis::cmd("SMEMBERS");
         ask.arg(format!("{}channels", home.prefix));
         let known: Vec<String> = self.shared.connection.command_beside(&ask).await?;
@@ -116,7 +116,7 @@ impl Store {
     /// Fails them, or counts them where no time is given.
     async fn all_of_copy(
         &self,
-        home: &Home,
+        home: &AccountKeys,
         channel: &ChannelId,
         now: Option<UnixMs>,
     ) -> Result<usize, StoreError> {
@@ -140,7 +140,7 @@ impl Store {
 
     async fn some_of_copy(
         &self,
-        (home, channel): (&Home, &ChannelId),
+        (home, channel): (&AccountKeys, &ChannelId),
         (queue, from): (&str, usize),
         now: Option<UnixMs>,
     ) -> Result<Option<(usize, usize, usize)>, StoreError> {
