@@ -9,7 +9,7 @@ use crate::channel::Channel;
 use crate::config::Config;
 use crate::http;
 use crate::jumper::webhook::{elsewhere, routes};
-use crate::keeper;
+use crate::maintenance;
 use crate::moengage;
 use crate::ops;
 use axum::Router;
@@ -88,7 +88,7 @@ impl App {
         tracing::info!(public = %public.local_addr()?, ops = %ops.local_addr()?,
             "the gateway is ready");
         let supervisor = Supervisor::default();
-        keeper::follow_store(&parts.outbox, &parts.channels);
+        maintenance::follow_store(&parts.outbox, &parts.channels);
         // Each is asked to end at its own time.
         let (listener, ops_listener, lease) =
             (supervisor.apart(), supervisor.apart(), supervisor.apart());
@@ -185,10 +185,10 @@ fn keep_lease(config: &Config, parts: &Parts, supervisor: &Supervisor) {
     let (outbox, channels) = (parts.outbox.clone(), parts.channels.clone());
     let stop = supervisor.stop.child_token();
     if outbox.store.is_shared() {
-        let kept = keeper::keep_lease(outbox, channels, owners(config), stop);
+        let kept = maintenance::keep_lease(outbox, channels, owners(config), stop);
         supervisor.spawn("lease", kept);
     } else {
-        supervisor.spawn("hold", keeper::keep_hold(outbox, channels, stop));
+        supervisor.spawn("hold", maintenance::keep_hold(outbox, channels, stop));
     }
 }
 
@@ -219,7 +219,7 @@ fn start_work(config: &Config, parts: &Parts, supervisor: &Supervisor) {
     for relay in parts.relays(config) {
         supervisor.spawn("relay", relay.run(stop()));
     }
-    let keep = keeper::Retention {
+    let keep = maintenance::Retention {
         messages: config.store.retention,
         events: config.store.event_retention,
     };
@@ -233,13 +233,16 @@ fn start_work(config: &Config, parts: &Parts, supervisor: &Supervisor) {
     });
     supervisor.spawn(
         "sweep",
-        keeper::sweep(outbox.clone(), parts.channels.clone(), stop()),
+        maintenance::sweep(outbox.clone(), parts.channels.clone(), stop()),
     );
-    supervisor.spawn("store watch", keeper::watch_store(outbox.clone(), stop()));
-    supervisor.spawn("retention", keeper::retain(outbox, keep, stop()));
+    supervisor.spawn(
+        "store watch",
+        maintenance::watch_store(outbox.clone(), stop()),
+    );
+    supervisor.spawn("retention", maintenance::retain(outbox, keep, stop()));
     supervisor.spawn(
         "metrics",
-        keeper::tidy_metrics(parts.metrics.clone(), stop()),
+        maintenance::tidy_metrics(parts.metrics.clone(), stop()),
     );
 }
 
@@ -262,24 +265,24 @@ fn start_account(config: &Config, parts: &Parts, one: &AccountParts, supervisor:
         supervisor.spawn("writer of records", writer.run(stop()));
         supervisor.spawn("search for late statuses", late.run(stop()));
     }
-    let watched = keeper::Watched {
+    let watched = maintenance::Watched {
         account: one.account.clone(),
         provider: one.provider.clone(),
     };
     supervisor.spawn(
         "pause watch",
-        keeper::tell_of_pauses(one.account.clone(), stop()),
+        maintenance::tell_of_pauses(one.account.clone(), stop()),
     );
     let probe = config.policy.hold_probe;
     supervisor.spawn(
         "account watch",
-        keeper::watch_hold(watched.clone(), probe, stop()),
+        maintenance::watch_hold(watched.clone(), probe, stop()),
     );
     if let Some(wanted) = parts.subscription(config, one) {
         let every = one.configured.subscription_check;
         supervisor.spawn(
             "subscription",
-            keeper::keep_subscribed(watched, wanted, every, stop()),
+            maintenance::keep_subscribed(watched, wanted, every, stop()),
         );
     }
 }

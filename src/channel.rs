@@ -30,7 +30,7 @@ pub struct Account {
     /// Why nothing is sent, if nothing is. Written by the worker, the token manager's watcher and
     /// the breaker; read by the worker and the ops listener.
     held: Mutex<Option<Hold>>,
-    /// Why nothing is sent though all else is well, if the store went back. Written by the keeper, which follows the
+    /// Why nothing is sent though all else is well, if the store went back. Written by `maintenance`, which follows the
     /// store; read by whoever sends or tells.
     went_back: Mutex<Option<Hold>>,
     /// What is held because of what the provider answered.

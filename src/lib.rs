@@ -19,7 +19,7 @@
 //! record too: what happens to it is appended there in the same step, so the two cannot disagree.
 //!
 //! Beside the path: [`domain`] has the words and the pure decisions (state machine, fold, policy);
-//! [`channel`] says who may send what where; [`breaker`], [`hold`] and [`keeper`] watch over accounts;
+//! [`channel`] says who may send what where; [`breaker`], [`hold`] and [`maintenance`] watch over accounts;
 //! [`archive`] writes the records into Datastore, by the calls of [`datastore`], and asks it for
 //! messages that only it still knows; [`ops`] is the operator's ops; [`sandbox`] plays both
 //! counterparties for the demo and the tests; [`json`] reads what others write, damage and all;
@@ -49,8 +49,8 @@ pub mod http;
 pub mod intake;
 pub mod json;
 pub mod jumper;
-pub mod keeper;
 pub mod limit;
+pub mod maintenance;
 pub mod moengage;
 pub mod ops;
 pub mod outbox;

@@ -41,7 +41,7 @@ const MAP: &[(&str, &str)] = &[
     ("templates", "domain clock store telemetry limit channel outbox provider"),
     ("send",      "domain json clock store telemetry limit channel outbox hold provider templates breaker alert"),
     ("worker",    "domain clock store telemetry limit channel outbox hold provider templates breaker alert send"),
-    ("keeper",    "domain clock store telemetry limit channel outbox provider templates breaker alert"),
+    ("maintenance", "domain clock store telemetry limit channel outbox provider templates breaker alert"),
     ("archive",   "domain clock store telemetry limit channel outbox alert datastore"),
     ("intake",    "domain clock store telemetry limit channel outbox templates"),
     ("moengage",  "domain json clock store telemetry limit channel outbox templates intake http alert"),

@@ -19,7 +19,7 @@ use crate::config::{self, Config};
 use crate::domain::{AccountId, Keywords, Lane};
 use crate::intake::Intake;
 use crate::jumper::webhook::receive::Receiver;
-use crate::keeper::Subscription;
+use crate::maintenance::Subscription;
 use crate::moengage::batch::TimestampUnit;
 use crate::moengage::callback::{CallbackSettings, Callbacks};
 use crate::moengage::{self, SendState};

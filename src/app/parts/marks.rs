@@ -8,7 +8,7 @@ use crate::clock;
 use crate::config::Config;
 use crate::domain::AccountId;
 use crate::store::{Aside, Mark, Marked, NO_MARK, Outbox};
-use crate::{keeper, outbox};
+use crate::{maintenance, outbox};
 use std::time::Duration;
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::timeout;
@@ -77,7 +77,8 @@ impl Marks {
     /// Keeps them while the gateway runs.
     pub(in crate::app) fn keep(&self, outbox: &outbox::Outbox, supervisor: &Supervisor) {
         let stop = || supervisor.stop.child_token();
-        let files = keeper::keep_marks(outbox.clone(), self.aside.clone(), self.of.clone(), stop());
+        let files =
+            maintenance::keep_marks(outbox.clone(), self.aside.clone(), self.of.clone(), stop());
         supervisor.spawn("marks", files);
         for (marks, of) in self
             .datastore

@@ -1,6 +1,6 @@
 //! The lease of this process.
 //!
-//! One lease an account, ten seconds long, renewed every three (`keeper`). What a process was doing when its
+//! One lease an account, ten seconds long, renewed every three (`maintenance`). What a process was doing when its
 //! lease ran out is taken over by whoever sweeps next.
 
 use super::damage::{self, Text};
