@@ -7,11 +7,11 @@
 mod tests;
 
 use super::Purpose;
-use super::agree;
-use super::given::Given;
+use super::cross_checks;
 use super::kind::Kind;
 use super::layers::Layer;
 use super::parse::{self, Bare, whole};
+use super::raw::Given;
 use super::reader::Reader;
 use super::setting::Setting;
 use super::tables::{Table, leaf};
@@ -27,10 +27,10 @@ use std::time::Duration;
 const DEFAULT: &str = "default";
 
 /// All accounts and all channels; never empty.
-pub(super) type Estate = (Vec<Account>, Vec<Channel>);
+pub(super) type AccountsAndChannels = (Vec<Account>, Vec<Channel>);
 
 /// Reads accounts and channels.
-pub(super) fn read(r: &mut Reader<'_>, tables: &[Table]) -> Option<Estate> {
+pub(super) fn read(r: &mut Reader<'_>, tables: &[Table]) -> Option<AccountsAndChannels> {
     let purpose = r.purpose;
     if !tables.is_empty() {
         // Only what is inherited is wanted here, and nothing of that is missing.
@@ -65,7 +65,7 @@ pub(super) fn read(r: &mut Reader<'_>, tables: &[Table]) -> Option<Estate> {
             Kind::Channel => channels.push((table, channel_of(&mut reader, table))),
         }
     }
-    agree::check(&accounts, &channels, r.faults);
+    cross_checks::check(&accounts, &channels, r.faults);
     let accounts: Option<Vec<_>> = accounts.into_iter().map(|(_, one)| one).collect();
     let channels: Option<Vec<_>> = channels.into_iter().map(|(_, one)| one).collect();
     Some((accounts?, channels?))
@@ -198,7 +198,7 @@ fn account(r: &mut Reader<'_>, id: Option<AccountId>) -> Option<Account> {
     let basic_auth = r.served("jumper.basic_auth", parse::basic_auth);
     let seed_refresh_token = r.maybe("jumper.seed_refresh_token", parse::token);
     let subscribed_callback_url = r.maybe("jumper.subscribed_callback_url", |text| {
-        parse::secret_url(text).and_then(agree::with_free_path)
+        parse::secret_url(text).and_then(cross_checks::with_free_path)
     });
     let per_second = r.one("jumper.rate_per_second", parse::rate);
     let concurrency = r.count("jumper.concurrent_api_calls");

@@ -6,8 +6,8 @@
 use super::accounts;
 use super::datastore;
 use super::fault::Fault;
-use super::given::Given;
 use super::parse::{self, Bare, whole};
+use super::raw::Given;
 use super::reader::{Reader, SHORT_TOKENS};
 use super::redis_url;
 use super::tables::Table;

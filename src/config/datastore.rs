@@ -1,7 +1,7 @@
 //! The settings of Datastore, whole: what they are, and whether they are right.
 
-use super::given::Given;
 use super::parse::Parsed;
+use super::raw::Given;
 use super::reader::Reader;
 use super::setting::Setting;
 use crate::datastore::Settings;

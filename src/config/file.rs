@@ -4,9 +4,9 @@
 //! repeated, because they may be secrets in the wrong place.
 
 use super::fault::Fault;
-use super::given::{Given, Text};
 use super::kind::Kind;
 use super::layers::Layer;
+use super::raw::{Given, Text};
 use super::setting::{SETTINGS, Setting};
 use super::similar;
 use super::tables::{Lookup, Table, TableReader};

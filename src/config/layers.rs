@@ -7,8 +7,8 @@
 use super::dotenv;
 use super::fault::{Fault, Faults};
 use super::file::{self, File};
-use super::given::{Given, Text};
 use super::own;
+use super::raw::{Given, Text};
 use super::setting::{FILE_VAR, SETTINGS, Setting};
 use super::tables::Table;
 use super::{Config, Purpose};

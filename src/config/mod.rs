@@ -4,25 +4,24 @@
 //! restart. All faults are found and told together, and none of them, nor the `Debug` of anything
 //! here, shows a secret. The modules in reading order: `setting` (the list), `layers`, `dotenv`,
 //! `file` and `tables` (who says what), `parse`, `reader`, `check` and `accounts` (is it right),
-//! `agree` (does it fit together), `doubts` and `exposed` (what may be a mistake), `values` (the
+//! `cross_checks` (does it fit together), `warnings` and `secret_exposure` (what may be a mistake), `values` (the
 //! outcome).
 
 mod accounts;
-mod agree;
 mod check;
+mod cross_checks;
 mod datastore;
 mod dotenv;
-mod doubts;
-mod exposed;
 mod fault;
 mod file;
-mod given;
 mod kind;
 mod layers;
 mod own;
 mod parse;
+mod raw;
 mod reader;
 mod redis_url;
+mod secret_exposure;
 mod setting;
 mod show;
 mod similar;
@@ -30,6 +29,7 @@ mod tables;
 #[cfg(test)]
 mod tests;
 mod values;
+mod warnings;
 
 pub use datastore::Datastore;
 pub use fault::{Fault, Faults};
@@ -45,8 +45,8 @@ pub(crate) use dotenv::read as read_dotenv;
 
 use crate::domain::ChannelId;
 use crate::jumper::registered;
-use accounts::Estate;
-use agree::{Target, path, target};
+use accounts::AccountsAndChannels;
+use cross_checks::{Target, path, target};
 use secrecy::ExposeSecret;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -100,7 +100,7 @@ pub struct Config {
 struct Groups {
     drain_timeout: Duration,
     http: Http,
-    estate: Estate,
+    estate: AccountsAndChannels,
     moengage: Moengage,
     sending: Sending,
     breaker: Breaker,
@@ -130,19 +130,19 @@ pub fn load(sources: &Sources, purpose: Purpose) -> Result<Config, Faults> {
         tables,
         mut faults,
     } = layers::merge(sources).map_err(|fault| Faults(vec![fault]))?;
-    doubts::fill_in_retention(&mut given);
+    warnings::fill_in_retention(&mut given);
     let checked = check::check(&given, &tables, purpose, &mut faults);
-    let misspelt = doubts::misspelt(sources, &tables);
+    let misspelt = warnings::misspelt(sources, &tables);
     let Some(groups) = checked.filter(|_| faults.is_empty()) else {
         // One of them may be why another is missing.
         faults.extend(misspelt);
         return Err(Faults(faults));
     };
-    let mut warnings = doubts::without_effect(sources, &tables);
+    let mut warnings = warnings::without_effect(sources, &tables);
     warnings.extend(misspelt.iter().map(ToString::to_string));
-    warnings.extend(doubts::of(&groups.estate, &given, &tables));
+    warnings.extend(warnings::of(&groups.estate, &given, &tables));
     warnings.extend(datastore::doubt(&given));
-    warnings.extend(exposed::of(sources, (&given, &tables), &groups));
+    warnings.extend(secret_exposure::of(sources, (&given, &tables), &groups));
     let (accounts, channels) = groups.estate;
     Ok(Config {
         drain_timeout: groups.drain_timeout,

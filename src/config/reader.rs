@@ -5,8 +5,8 @@
 
 use super::Purpose;
 use super::fault::Fault;
-use super::given::{Given, Text};
 use super::parse::{self, Bare, Parsed, whole};
+use super::raw::{Given, Text};
 use super::setting::Setting;
 use super::tables::Table;
 use secrecy::{ExposeSecret, SecretString};

@@ -1,7 +1,7 @@
 //! Values as they may be printed: credentials are hidden, and so is whatever may be one.
 
 use super::Effective;
-use super::given::Given;
+use super::raw::Given;
 use super::setting::SETTINGS;
 use super::tables::{Table, leaf, shown};
 use crate::domain::Phone;

@@ -5,9 +5,9 @@
 //! may be `{ env = "NAME" }`: then it is what that variable says, in the environment or in `.env`.
 
 use super::fault::Fault;
-use super::given::{Given, Text};
 use super::kind::Kind;
 use super::layers::{Layer, unwrapped};
+use super::raw::{Given, Text};
 use super::setting::Setting;
 use super::similar;
 use crate::domain::AccountId;

@@ -1,10 +1,10 @@
 //! What is allowed and may still be a mistake, one sentence each, and the one default that depends
 //! on another setting. Shows no secret.
 
-use super::accounts::Estate;
+use super::accounts::AccountsAndChannels;
 use super::fault::Fault;
-use super::given::{Given, Text};
 use super::layers::{Layer, Sources};
+use super::raw::{Given, Text};
 use super::setting::{UNSERVED, is_known_variable};
 use super::similar;
 use super::tables::Table;
@@ -72,24 +72,24 @@ pub(super) fn misspelt(sources: &Sources, tables: &[Table]) -> Vec<Fault> {
 
 /// What may be a mistake though it is right.
 pub(super) fn of(
-    (accounts, channels): &Estate,
+    (accounts, channels): &AccountsAndChannels,
     given: &BTreeMap<&'static str, Given>,
     tables: &[Table],
 ) -> Vec<String> {
     let by_variables = tables.is_empty();
-    let mut doubts = Vec::new();
+    let mut warnings = Vec::new();
     for channel in channels {
-        doubts.extend(of_channel(channel, by_variables));
+        warnings.extend(of_channel(channel, by_variables));
     }
     for account in accounts {
-        doubts.extend(of_account(account, by_variables));
+        warnings.extend(of_account(account, by_variables));
     }
     let wait = given.get("store.redis_wait_replicas");
     let asked = wait.is_some_and(|given| given.layer > Layer::Default);
     if asked && !given.contains_key("store.redis_url") {
-        doubts.push("REDIS_WAIT_REPLICAS has no effect without REDIS_URL".to_owned());
+        warnings.push("REDIS_WAIT_REPLICAS has no effect without REDIS_URL".to_owned());
     }
-    doubts
+    warnings
 }
 
 /// What a setting is called: by its variable, or by its place in a table.
@@ -99,17 +99,17 @@ fn called(by_variables: bool, var: &str, table: String) -> String {
 
 fn of_channel(channel: &Channel, by_variables: bool) -> Vec<String> {
     let name = |var, key: &str| called(by_variables, var, format!("channel.{}.{key}", channel.id));
-    let mut doubts = Vec::new();
+    let mut warnings = Vec::new();
     let url = channel.callback_url.as_deref();
     if url.is_some_and(|url| !is_moengage(url)) {
-        doubts.push(format!(
+        warnings.push(format!(
             "{} is not https on a host of moengage.com: statuses and replies go there all the same",
             name("MOENGAGE_CALLBACK_URL", "callback_url")
         ));
     }
     if channel.webhook_open {
         let open = name("WEBHOOK_OPEN", "webhook_open");
-        doubts.push(match channel.webhook_secret.is_empty() {
+        warnings.push(match channel.webhook_secret.is_empty() {
             true => format!(
                 "{open} is true: anyone who knows the URL can post statuses, and opt out people you wrote to"
             ),
@@ -119,7 +119,7 @@ fn of_channel(channel: &Channel, by_variables: bool) -> Vec<String> {
             ),
         });
     }
-    doubts
+    warnings
 }
 
 fn of_account(account: &Account, by_variables: bool) -> Vec<String> {

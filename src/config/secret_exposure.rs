@@ -2,9 +2,9 @@
 
 use super::Groups;
 use super::dotenv;
-use super::given::Given;
 use super::layers::{Layer, Sources};
 use super::parse::LEAST_TOKEN;
+use super::raw::Given;
 use super::setting::Setting;
 use super::tables::Table;
 use secrecy::{ExposeSecret, SecretString};
@@ -16,7 +16,7 @@ pub(super) fn of(
     (given, tables): (&BTreeMap<&'static str, Given>, &[Table]),
     groups: &Groups,
 ) -> Vec<String> {
-    let mut doubts = by_flag(given);
+    let mut warnings = by_flag(given);
     let file = sources
         .file
         .as_ref()
@@ -29,13 +29,13 @@ pub(super) fn of(
         let said = tables.iter().flat_map(|table| &table.said);
         let all = given.iter().chain(said);
         if sources.open.contains(&layer) && all.into_iter().any(|one| is_secret_of(layer, one)) {
-            doubts.push(format!(
+            warnings.push(format!(
                 "{name} holds secrets and every user of this machine can read it: chmod 600 {name}"
             ));
         }
     }
-    doubts.extend(guessable(groups, tables.is_empty()));
-    doubts
+    warnings.extend(guessable(groups, tables.is_empty()));
+    warnings
 }
 
 fn is_secret_of(layer: Layer, (key, given): (&&'static str, &Given)) -> bool {

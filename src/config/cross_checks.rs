@@ -33,8 +33,8 @@ pub(super) fn check(
 
 fn says<'a>(table: &'a Table, key: &str) -> Option<&'a str> {
     match &table.said.get(key)?.text {
-        super::given::Text::One(text) => Some(text),
-        super::given::Text::Many(_) => None,
+        super::raw::Text::One(text) => Some(text),
+        super::raw::Text::Many(_) => None,
     }
 }
 
