@@ -1,17 +1,17 @@
 //! The HTTP ground under every listener: accepting connections, limits, and plain error answers.
 //!
-//! `serve` runs one listener, `crowd` and `patience` look after its connections, `body` bounds what a
+//! `serve` runs one listener, `connections` and `read_timeouts` look after its connections, `body` bounds what a
 //! request may carry, `heavy` keeps the reading of large bodies apart, `host` refuses requests that do not
 //! say whom they ask, `spelling` reads other spellings of a path, `measure` counts requests by route,
 //! `refusals` tells of refused ones by their routes. Knows no counterparty, no channel and no store; never
 //! logs a path, a header or a body, because all three may hold secrets.
 
 mod body;
-mod crowd;
+mod connections;
 mod heavy;
 mod host;
 mod measure;
-mod patience;
+mod read_timeouts;
 mod refusals;
 mod serve;
 mod spelling;
@@ -113,7 +113,7 @@ pub fn finish_with(router: Router, routes: Vec<&'static str>, elsewhere: MethodR
 /// Notes that the caller of a request has shown a token or a secret: its connection is the last to give
 /// way to others. Takes the request's extensions.
 pub fn vouch(extensions: &Extensions) {
-    if let Some(phase) = extensions.get::<patience::Phase>() {
+    if let Some(phase) = extensions.get::<read_timeouts::Phase>() {
         phase.vouch();
     }
 }

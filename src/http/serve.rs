@@ -4,8 +4,8 @@
 //! connection or of `accept` itself never ends the loop; only `shutdown` does.
 
 use super::body::Guarded;
-use super::crowd::{Crowd, Seat};
-use super::patience::{Patient, Phase};
+use super::connections::{Connections, Slot};
+use super::read_timeouts::{Phase, ReadTimeouts};
 use super::{Limits, host, message};
 use axum::Router;
 use axum::body::Body;
@@ -48,14 +48,14 @@ pub async fn serve(
     let site = Arc::new(Site {
         // Given its state here, once, the router does not build its routes for each request.
         router: router.with_state(()),
-        crowd: Crowd::new(&limits),
+        connections: Connections::new(&limits),
         limits,
         shutdown,
         cut: CancellationToken::new(),
     });
     let connections = TaskTracker::new();
-    while let Some((stream, seat)) = site.next(&listener).await {
-        connections.spawn(site.clone().connection(stream, seat));
+    while let Some((stream, slot)) = site.next(&listener).await {
+        connections.spawn(site.clone().connection(stream, slot));
     }
     drop(listener);
     connections.close();
@@ -72,7 +72,7 @@ pub async fn serve(
 struct Site {
     router: Router,
     limits: Limits,
-    crowd: Crowd,
+    connections: Connections,
     /// Fired by the owner: no more connections, no more requests on those there are.
     shutdown: CancellationToken,
     /// Fired here when the drain time is over.
@@ -81,11 +81,11 @@ struct Site {
 
 impl Site {
     /// The next connection, or `None` at the end.
-    async fn next(&self, listener: &TcpListener) -> Option<(TcpStream, Seat)> {
+    async fn next(&self, listener: &TcpListener) -> Option<(TcpStream, Slot)> {
         let accepted = async {
             loop {
                 match listener.accept().await {
-                    Ok((stream, _)) => return Some((stream, self.crowd.seat().await?)),
+                    Ok((stream, _)) => return Some((stream, self.connections.slot().await?)),
                     Err(error) => survive(&error).await,
                 }
             }
@@ -97,12 +97,12 @@ impl Site {
         }
     }
 
-    async fn connection(self: Arc<Self>, stream: TcpStream, seat: Seat) {
+    async fn connection(self: Arc<Self>, stream: TcpStream, slot: Slot) {
         // Small answers must not wait for the caller's acknowledgement. A socket that refuses the
         // option is already gone.
         let _ = stream.set_nodelay(true);
-        let phase = seat.phase().clone();
-        let io = TokioIo::new(Patient::new(
+        let phase = slot.phase().clone();
+        let io = TokioIo::new(ReadTimeouts::new(
             stream,
             phase.clone(),
             self.limits.header_timeout,
@@ -136,7 +136,7 @@ impl Site {
         let ended = tokio::select! {
             biased;
             ended = connection.as_mut() => ended,
-            () = seat.given_away() => Ok(()),
+            () = slot.given_away() => Ok(()),
             () = shutdown.cancelled() => {
                 connection.as_mut().graceful_shutdown();
                 tokio::select! {
@@ -153,7 +153,7 @@ impl Site {
     /// While somebody waits for a place, a stranger's request is the last of its connection: one that
     /// always has the next ready would never lie idle, and never give way.
     fn parted<B>(&self, mut answer: hyper::Response<B>, phase: &Phase) -> hyper::Response<B> {
-        if !phase.has_shown() && self.crowd.is_wanted() {
+        if !phase.has_shown() && self.connections.is_wanted() {
             let close = HeaderValue::from_static("close");
             answer.headers_mut().insert(CONNECTION, close);
         }

@@ -127,7 +127,7 @@ impl Phase {
 
 /// A socket with its phase.
 #[derive(Debug)]
-pub(super) struct Patient<S> {
+pub(super) struct ReadTimeouts<S> {
     inner: S,
     phase: Phase,
     headers: Duration,
@@ -147,7 +147,7 @@ struct Rest {
     left: usize,
 }
 
-impl<S> Patient<S> {
+impl<S> ReadTimeouts<S> {
     pub(super) fn new(inner: S, phase: Phase, headers: Duration, idle: Duration) -> Self {
         Self {
             inner,
@@ -185,7 +185,7 @@ impl<S> Patient<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> Patient<S> {
+impl<S: AsyncRead + Unpin> ReadTimeouts<S> {
     /// Drops what the caller still sends, until it closes its side.
     fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let rest = self.rest.get_or_insert_with(|| Rest {
@@ -213,7 +213,7 @@ impl<S: AsyncRead + Unpin> Patient<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for ReadTimeouts<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -232,7 +232,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Patient<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ReadTimeouts<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -6,7 +6,7 @@
 //! token or a secret was shown goes only when none of the others waits, however briefly, and then one
 //! for one. While we owe the answer none is closed; where we owe all, new callers wait.
 
-use super::patience::{Phase, Readiness};
+use super::read_timeouts::{Phase, Readiness};
 use super::{GivesWay, Limits};
 use crate::telemetry::OncePerSecond;
 use std::collections::HashMap;
@@ -28,7 +28,7 @@ static LOG: OncePerSecond = OncePerSecond::new();
 
 /// All connections of one listener.
 #[derive(Debug)]
-pub(super) struct Crowd {
+pub(super) struct Connections {
     most: usize,
     /// So many are kept free, as far as strangers can be made to give way.
     kept: usize,
@@ -36,52 +36,52 @@ pub(super) struct Crowd {
     /// Whether somebody waits for a place. Written by the accept loop, read after each answer.
     wanted: AtomicBool,
     /// One permit a connection.
-    seats: Arc<Semaphore>,
-    /// Those that have a seat. Locked when one comes or goes, never for a request.
-    seated: Arc<Mutex<Seated>>,
+    slots: Arc<Semaphore>,
+    /// Those that have a slot. Locked when one comes or goes, never for a request.
+    taken: Arc<Mutex<Taken>>,
 }
 
 #[derive(Debug, Default)]
-struct Seated {
+struct Taken {
     next: u64,
     all: HashMap<u64, (Phase, Arc<Notify>)>,
 }
 
 /// One connection's place; free again when dropped.
 #[derive(Debug)]
-pub(super) struct Seat {
+pub(super) struct Slot {
     number: u64,
     phase: Phase,
     /// Rung when somebody else wants the place.
     wanted: Arc<Notify>,
-    seated: Arc<Mutex<Seated>>,
-    _seat: OwnedSemaphorePermit,
+    taken: Arc<Mutex<Taken>>,
+    _slot: OwnedSemaphorePermit,
 }
 
-impl Crowd {
+impl Connections {
     pub(super) fn new(limits: &Limits) -> Self {
         Self {
             most: limits.max_connections,
             kept: limits.kept_connections,
             order: limits.gives_way,
             wanted: AtomicBool::new(false),
-            seats: Arc::new(Semaphore::new(limits.max_connections)),
-            seated: Arc::default(),
+            slots: Arc::new(Semaphore::new(limits.max_connections)),
+            taken: Arc::default(),
         }
     }
 
     /// A place for one more, as soon as there is one.
-    pub(super) async fn seat(&self) -> Option<Seat> {
+    pub(super) async fn slot(&self) -> Option<Slot> {
         loop {
-            let free = self.seats.available_permits();
+            let free = self.slots.available_permits();
             self.wanted.store(free == 0, Ordering::Relaxed);
             if free <= self.kept {
                 self.make_room(free == 0);
             }
-            let seat = self.seats.clone().acquire_owned();
-            if let Ok(seat) = timeout(LOOK_AGAIN, seat).await {
+            let slot = self.slots.clone().acquire_owned();
+            if let Ok(slot) = timeout(LOOK_AGAIN, slot).await {
                 self.wanted.store(false, Ordering::Relaxed);
-                return Some(self.seated(seat.ok()?));
+                return Some(self.taken(slot.ok()?));
             }
         }
     }
@@ -91,26 +91,26 @@ impl Crowd {
         self.wanted.load(Ordering::Relaxed)
     }
 
-    fn seated(&self, seat: OwnedSemaphorePermit) -> Seat {
+    fn taken(&self, slot: OwnedSemaphorePermit) -> Slot {
         let (phase, wanted) = (Phase::new(), Arc::new(Notify::new()));
-        let mut seated = lock(&self.seated);
-        let number = seated.next;
-        seated.next += 1;
-        seated.all.insert(number, (phase.clone(), wanted.clone()));
-        Seat {
+        let mut taken = lock(&self.taken);
+        let number = taken.next;
+        taken.next += 1;
+        taken.all.insert(number, (phase.clone(), wanted.clone()));
+        Slot {
             number,
             phase,
             wanted,
-            seated: self.seated.clone(),
-            _seat: seat,
+            taken: self.taken.clone(),
+            _slot: slot,
         }
     }
 
     /// Asks those to go that are readiest to; `wanted` when there is no place left at all.
     fn make_room(&self, wanted: bool) {
         let now = Instant::now();
-        let seated = lock(&self.seated);
-        let waiting = seated.all.values().filter_map(|(phase, notify)| {
+        let taken = lock(&self.taken);
+        let waiting = taken.all.values().filter_map(|(phase, notify)| {
             let (readiness, since) = phase.waits()?;
             Some(Waiting {
                 readiness,
@@ -126,7 +126,7 @@ impl Crowd {
         }
         let closed = gone.len();
         metrics::counter!("gateway_http_gave_way_total").increment(closed as u64);
-        // Where seats are kept free and nobody has to go yet, nothing is wrong.
+        // Where slots are kept free and nobody has to go yet, nothing is wrong.
         if (wanted || closed > 0) && LOG.passes() {
             tracing::warn!(
                 connections = self.most,
@@ -174,7 +174,7 @@ fn leaving<T>(
     waiting
 }
 
-impl Seat {
+impl Slot {
     /// What the connection is doing.
     pub(super) fn phase(&self) -> &Phase {
         &self.phase
@@ -191,14 +191,14 @@ impl Seat {
     }
 }
 
-impl Drop for Seat {
+impl Drop for Slot {
     fn drop(&mut self) {
-        lock(&self.seated).all.remove(&self.number);
+        lock(&self.taken).all.remove(&self.number);
     }
 }
 
-fn lock(seated: &Mutex<Seated>) -> MutexGuard<'_, Seated> {
-    seated.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(taken: &Mutex<Taken>) -> MutexGuard<'_, Taken> {
+    taken.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
