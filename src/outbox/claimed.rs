@@ -86,13 +86,13 @@ impl Claimed {
     }
 
     /// It will not be sent, and MoEngage is told why.
-    pub async fn bury(self, refusal: Refusal, proof: LastProof, answer: String) -> Folded {
+    pub async fn fail(self, refusal: Refusal, proof: LastProof, answer: String) -> Folded {
         self.settle(Settlement::Failed { refusal, proof }, answer)
             .await
     }
 
     /// Nobody knows; evidence counts until `until`.
-    pub async fn lose(self, until: UnixMs, taps: Vec<Tap>, answer: String) -> Folded {
+    pub async fn mark_unknown(self, until: UnixMs, taps: Vec<Tap>, answer: String) -> Folded {
         self.settle(Settlement::Unknown { until, taps }, answer)
             .await
     }
@@ -114,7 +114,7 @@ impl Claimed {
         // Where the step had settled it already, this changes nothing.
         let answer = "the gateway failed inside while it sent this".to_owned();
         spare
-            .lose(clock::now().plus(hold), Vec::new(), answer)
+            .mark_unknown(clock::now().plus(hold), Vec::new(), answer)
             .await;
         tracing::error!(%channel, %msg_id, hold_s = hold.as_secs(),
             "sending this message failed inside the gateway, which is a defect; unless it was settled \

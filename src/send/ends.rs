@@ -48,7 +48,7 @@ impl Sender {
             End::PutBack => self.put_back(claimed, said, proof).await,
             End::Fail => {
                 let refusal = Refusal::new(Code::Other, why_given_up(proof, answer));
-                self.bury(claimed, refusal, proof, said).await;
+                self.fail(claimed, refusal, proof, said).await;
             }
             End::Unknown => {
                 let until = clock::now().plus(channel.policy.ambiguous_hold);
@@ -56,7 +56,7 @@ impl Sender {
                 note(
                     &self.account.id,
                     &channel.id,
-                    claimed.lose(until, taps, said).await,
+                    claimed.mark_unknown(until, taps, said).await,
                 );
                 count_attempt(&self.account.id, Outcome::Unknown);
                 tracing::warn!(
@@ -136,7 +136,7 @@ impl Sender {
             "not sent; it waits until its hold ends");
     }
 
-    pub(super) async fn bury(
+    pub(super) async fn fail(
         &self,
         claimed: Claimed,
         refusal: Refusal,
@@ -150,7 +150,7 @@ impl Sender {
         note(
             &self.account.id,
             &channel,
-            claimed.bury(refusal, proof, answer).await,
+            claimed.fail(refusal, proof, answer).await,
         );
         count_attempt(&self.account.id, Outcome::Failed);
         tracing::warn!(%channel, %msg_id, refusal = told, "failed, MoEngage is told");

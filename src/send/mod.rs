@@ -113,7 +113,7 @@ impl Sender {
             Ready::Refused(refusal) => {
                 drop(permit);
                 let proof = LastProof::NotTaken;
-                self.bury(claimed, refusal, proof, String::new()).await;
+                self.fail(claimed, refusal, proof, String::new()).await;
                 Tried::NotMade
             }
             Ready::Later => {

@@ -24,7 +24,7 @@ impl Store {
             let found = settle::find_where(txn.conn, ATTEMPTING, [account.as_str()])?;
             for message in &found {
                 let said = ("the process ended during the attempt", now);
-                settle::lose(txn, message, Writer::Successor, until, said)?;
+                settle::mark_unknown(txn, message, Writer::Successor, until, said)?;
             }
             // Only when all are marked: two to the same person prove nothing. Whom it concerns need
             // not be told, since at start every relay looks for itself.

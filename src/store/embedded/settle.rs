@@ -82,7 +82,7 @@ impl Store {
                 }
                 Settlement::Unknown { until, taps } => {
                     let said = (&*answer, now);
-                    lose(txn, &message, Writer::Holder, *until, said)?;
+                    mark_unknown(txn, &message, Writer::Holder, *until, said)?;
                     keep_taps(txn, &message, taps)?;
                 }
             }
@@ -160,7 +160,7 @@ fn retry(
 }
 
 /// Nobody knows what became of the attempt; evidence counts until `until`.
-pub(super) fn lose(
+pub(super) fn mark_unknown(
     txn: &mut Txn<'_>,
     message: &Found,
     writer: Writer,
