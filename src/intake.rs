@@ -172,7 +172,7 @@ impl Intake {
 }
 
 /// The one durable write, in a task of its own: a caller who goes away must not leave a stored
-/// message without its bell.
+/// message without its wakeup.
 async fn store(
     outbox: Outbox,
     channel: Arc<Channel>,

@@ -43,7 +43,7 @@ const SUBSCRIBE_PAUSE: Duration = Duration::from_secs(8);
 const METRICS_EVERY: Duration = Duration::from_secs(5);
 
 /// Keeps the leases of this process, and looks at what other processes did: where there is news, it
-/// rings for those who wait. Only for a store that other processes share, and while it is the owners'.
+/// wakes those who wait. Only for a store that other processes share, and while it is the owners'.
 pub async fn keep_lease(
     outbox: Outbox,
     channels: Arc<Channels>,
@@ -83,7 +83,7 @@ pub async fn keep_lease(
                 }
                 let news = outbox.store.news();
                 for channel in news.iter().filter_map(|id| channels.get(id.as_str())) {
-                    outbox.ring(&channel.id);
+                    outbox.wake(&channel.id);
                     channel.account.work.notify_one();
                 }
             }

@@ -1,6 +1,6 @@
 //! The work queue as the stations use it: accept, claim, settle exactly once.
 //!
-//! Rings the bells of those who wait for what a step brought, and keeps trying to write what must
+//! Wakes those who wait for what a step brought, and keeps trying to write what must
 //! not be lost. Decides nothing about messages; that is `domain`'s and the stations' part.
 
 mod claimed;
@@ -32,8 +32,8 @@ const MOST_TOGETHER: usize = 64;
 pub struct Outbox {
     /// What is durable.
     pub store: store::Outbox,
-    /// One bell a lane: rung when the lane has something to relay.
-    bells: Arc<HashMap<CallbackQueue, Arc<Notify>>>,
+    /// One wakeup per queue: given when the lane has something to relay.
+    wakeups: Arc<HashMap<CallbackQueue, Arc<Notify>>>,
 }
 
 impl Outbox {
@@ -45,10 +45,10 @@ impl Outbox {
                 lane,
             })
         });
-        let bells = lanes.map(|lane| (lane, Arc::default())).collect();
+        let wakeups = lanes.map(|lane| (lane, Arc::default())).collect();
         Self {
             store,
-            bells: Arc::new(bells),
+            wakeups: Arc::new(wakeups),
         }
     }
 
@@ -96,20 +96,20 @@ impl Outbox {
         }
     }
 
-    /// The bell of a lane.
-    pub fn bell(&self, lane: &CallbackQueue) -> Arc<Notify> {
-        self.bells.get(lane).cloned().unwrap_or_default()
+    /// The wakeup of a queue.
+    pub fn wakeup(&self, lane: &CallbackQueue) -> Arc<Notify> {
+        self.wakeups.get(lane).cloned().unwrap_or_default()
     }
 
     /// Rings both lanes of a channel.
-    pub fn ring(&self, channel: &ChannelId) {
+    pub fn wake(&self, channel: &ChannelId) {
         for lane in Lane::ALL {
             let lane = CallbackQueue {
                 channel: channel.clone(),
                 lane,
             };
-            if let Some(bell) = self.bells.get(&lane) {
-                bell.notify_one();
+            if let Some(wakeup) = self.wakeups.get(&lane) {
+                wakeup.notify_one();
             }
         }
     }
@@ -117,7 +117,7 @@ impl Outbox {
     /// Stores events, trying for up to three seconds while the store is down. They are stored a few at
     /// once, as everybody else waits meanwhile; when some cannot be stored the caller sends all of them
     /// again, and those that are stored say nothing new then. After that time nothing is begun; what was
-    /// begun and ends later still rings its bells: it runs in a task of its own.
+    /// begun and ends later still wakes them: it runs in a task of its own.
     pub async fn take_events(
         &self,
         rules: &Arc<EventRules>,
@@ -156,7 +156,7 @@ impl Outbox {
         while rest.len() > 0 {
             let together = rest.by_ref().take(MOST_TOGETHER).collect();
             let folded = self.store_together(&rules, &together, give_up).await?;
-            folded.ring.iter().for_each(|channel| self.ring(channel));
+            folded.wake.iter().for_each(|channel| self.wake(channel));
             all.add(folded);
         }
         Ok(all)

@@ -40,7 +40,7 @@ const STORE_PAUSE: Duration = Duration::from_secs(1);
 const NOT_READY: Duration = Duration::from_millis(250);
 /// How long the queue is left alone while the clocks disagree and nothing of it may be sent.
 const IN_DOUBT: Duration = Duration::from_millis(250);
-/// The longest sleep: what no bell tells of is seen after this.
+/// The longest sleep: what no wakeup tells of is seen after this.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 
 /// The worker of one account.
@@ -220,7 +220,7 @@ impl Worker {
     async fn start(&mut self, claims: Claims, permits: Vec<Permit>) -> Next {
         for (channel, msg_id, refusal) in &claims.failed {
             tracing::warn!(%channel, %msg_id, %refusal, "failed before it was sent, MoEngage is told");
-            self.outbox.ring(channel);
+            self.outbox.wake(channel);
         }
         let nothing = claims.taken.is_empty() && claims.failed.is_empty();
         let mut permits = permits.into_iter();

@@ -136,6 +136,6 @@ async fn take(outbox: Outbox, account: AccountId, id: ProviderId, found: Option<
         tell_opt_outs(channel, &folded);
     }
     count_folded(&account, &folded);
-    folded.ring.iter().for_each(|channel| outbox.ring(channel));
+    folded.wake.iter().for_each(|channel| outbox.wake(channel));
     true
 }

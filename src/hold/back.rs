@@ -80,7 +80,7 @@ impl Holds {
                 .await?;
         }
         outbox.store.weigh_copy(account, clock::now()).await?;
-        channels.iter().for_each(|channel| outbox.ring(channel));
+        channels.iter().for_each(|channel| outbox.wake(channel));
         outbox.store.open_again(account).await
     }
 }

@@ -82,7 +82,7 @@ impl Holds {
                     }
                 }
             }
-            self.shared.outbox.ring(&channel);
+            self.shared.outbox.wake(&channel);
         }
         tracing::info!(hold = %hold.scope, failed, reason = hold.words,
             "an operator let the held messages fail; MoEngage is told");

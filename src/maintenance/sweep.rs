@@ -80,7 +80,7 @@ fn tell_of_doubt(doubted: &mut bool, now: Moment) {
 /// Whoever sleeps until something is due looks again.
 fn wake(outbox: &Outbox, channels: &Channels) {
     for channel in channels.iter() {
-        outbox.ring(&channel.id);
+        outbox.wake(&channel.id);
         channel.account.work.notify_one();
     }
 }
@@ -102,7 +102,7 @@ fn rule(channel: &Channel, now: Moment) -> SweepRule {
 fn tell(outbox: &Outbox, channels: &Channels, swept: &Swept) {
     for (channel, msg_id, refusal) in &swept.failed {
         tracing::warn!(%channel, %msg_id, %refusal, "failed, MoEngage is told");
-        outbox.ring(channel);
+        outbox.wake(channel);
     }
     for (channel, msg_id) in &swept.resent {
         tracing::warn!(%channel, %msg_id, "outcome still unknown, sent once more as configured");
@@ -110,9 +110,9 @@ fn tell(outbox: &Outbox, channels: &Channels, swept: &Swept) {
             channel.account.work.notify_one();
         }
     }
-    swept.ring.iter().for_each(|channel| outbox.ring(channel));
+    swept.wake.iter().for_each(|channel| outbox.wake(channel));
     if swept.inferred > 0 {
         counter!("gateway_inferred_receipts_total").increment(swept.inferred.into());
-        channels.iter().for_each(|channel| outbox.ring(&channel.id));
+        channels.iter().for_each(|channel| outbox.wake(&channel.id));
     }
 }

@@ -128,8 +128,8 @@ impl Claimed {
             let (end, said) = (settlement.clone(), answer.clone());
             match store.settle(&self.claimed, end, said, clock::now()).await {
                 Ok(folded) => {
-                    let ring = folded.ring.iter();
-                    ring.for_each(|channel| self.outbox.ring(channel));
+                    let wake = folded.wake.iter();
+                    wake.for_each(|channel| self.outbox.wake(channel));
                     return folded;
                 }
                 Err(error) => {

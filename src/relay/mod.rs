@@ -32,7 +32,7 @@ const SUSPECT_AFTER: u32 = 3;
 const LINGER: Duration = Duration::from_millis(5);
 /// Batches read from the store at once.
 const TAKEN_AHEAD: usize = 4;
-/// The longest sleep: what no bell tells of is seen after this.
+/// The longest sleep: what no wakeup tells of is seen after this.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 /// How long a store that cannot be used is left alone.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
@@ -114,7 +114,7 @@ impl Relay {
     /// Relays until `stop`, then waits for the posts under way. What is not posted by then is due
     /// at the next start.
     pub async fn run(mut self, stop: CancellationToken) {
-        let bell = self.outbox.bell(&self.queue);
+        let wakeup = self.outbox.wakeup(&self.queue);
         let mut posts = JoinSet::new();
         self.hasten().await;
         while !stop.is_cancelled() {
@@ -122,13 +122,13 @@ impl Relay {
                 self.ended(done).await;
             }
             // Registered before looking, so that nothing that comes in between is missed.
-            let rung = bell.notified();
+            let woken = wakeup.notified();
             let wait = self.step(&mut posts).await;
             if wait.is_zero() {
                 continue;
             }
             tokio::select! {
-                () = rung, if self.has_room(&posts) && self.paused_until.is_none() => {}
+                () = woken, if self.has_room(&posts) && self.paused_until.is_none() => {}
                 Some(done) = posts.join_next() => self.ended(done).await,
                 () = sleep(wait.min(LONGEST_SLEEP)) => {}
                 () = stop.cancelled() => {}

@@ -250,7 +250,7 @@ pub(super) async fn settle(outbox: Outbox, queue: CallbackQueue, ends: Vec<End>)
             "the end of a callback could not be stored; tried again every second");
         sleep(STORE_PAUSE).await;
     }
-    outbox.bell(&queue).notify_one();
+    outbox.wakeup(&queue).notify_one();
     for end in &ends {
         if let RelayOutcome::Dead { reason } = &end.outcome {
             let msg_id = end.msg_id.as_ref().map_or("", MsgId::as_str);

@@ -97,7 +97,7 @@ pub struct Folded {
     /// Statuses that matched nothing and were not kept, as the disk is nearly full.
     pub no_room: u32,
     /// Channels that have something to relay now.
-    pub ring: Vec<ChannelId>,
+    pub wake: Vec<ChannelId>,
 }
 
 impl Folded {
@@ -126,7 +126,7 @@ impl Folded {
         self.misdated += more.misdated;
         self.crowded_out += more.crowded_out;
         self.no_room += more.no_room;
-        self.ring.extend(more.ring);
+        self.wake.extend(more.wake);
     }
 }
 

@@ -38,7 +38,7 @@ pub struct Swept {
     /// Messages whose receipt was inferred after all.
     pub inferred: u32,
     /// Channels that have something to relay now, beside those of what was failed.
-    pub ring: Vec<ChannelId>,
+    pub wake: Vec<ChannelId>,
     /// Whether there was more to do than one sweep may; look again at once.
     pub more: bool,
 }
@@ -50,9 +50,9 @@ impl Swept {
             failed,
             resent,
             inferred,
-            ring,
+            wake,
             more,
         } = self;
-        failed.is_empty() && resent.is_empty() && *inferred == 0 && ring.is_empty() && !more
+        failed.is_empty() && resent.is_empty() && *inferred == 0 && wake.is_empty() && !more
     }
 }

@@ -250,7 +250,7 @@ impl Trials {
         };
         let claims = self.outbox.store.claim_trial(trial, moment.latest).await?;
         for (channel, msg_id, refusal) in &claims.failed {
-            self.outbox.ring(channel);
+            self.outbox.wake(channel);
             tracing::warn!(%channel, %msg_id, %refusal, "failed before it was sent, MoEngage is told");
         }
         Ok(claims.taken.into_iter().next().and_then(|message| {

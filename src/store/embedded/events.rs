@@ -270,8 +270,8 @@ pub(super) fn fold(
         error,
     });
     callbacks::enqueue(txn, &message.channel, Some(message.id), &entry, now)?;
-    if !folded.ring.contains(&message.channel) {
-        folded.ring.push(message.channel.clone());
+    if !folded.wake.contains(&message.channel) {
+        folded.wake.push(message.channel.clone());
     }
     Ok(())
 }

@@ -103,7 +103,7 @@ pub(super) fn take(
     callbacks::note(txn, message, here.now, "reply", &told)?;
     callbacks::enqueue(txn, &channel, message, &entry, here.now)?;
     folded.replies += 1;
-    folded.ring.push(channel);
+    folded.wake.push(channel);
     Ok(())
 }
 

@@ -78,7 +78,7 @@ impl Store {
                 Settlement::Failed { refusal, proof } => {
                     fail(txn, &message, Writer::Holder, refusal, now)?;
                     keep_proof(txn, handle, *proof)?;
-                    folded.ring.push(message.channel.clone());
+                    folded.wake.push(message.channel.clone());
                 }
                 Settlement::Unknown { until, taps } => {
                     let said = (&*answer, now);

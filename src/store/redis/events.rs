@@ -16,7 +16,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use tokio::time::Instant;
 
-/// Emitted, superseded, unmatched, inferred, channels to ring, keys that are damaged, misdated, opted
+/// Emitted, superseded, unmatched, inferred, channels to wake, keys that are damaged, misdated, opted
 /// out of all messages and of promotions, names that were not linked.
 pub(super) type Fold = (u32, u32, u32, u32, Vec<Text>, Vec<Text>, u32, u32, u32, u32);
 /// Told, repeated, unmatched, start; then events that went for newer ones.
@@ -29,7 +29,7 @@ pub(super) fn add(folded: &mut Folded, fold: Fold) {
         superseded,
         unmatched,
         inferred,
-        ring,
+        wake,
         damaged,
         misdated,
         all,
@@ -45,10 +45,10 @@ pub(super) fn add(folded: &mut Folded, fold: Fold) {
     folded.opted_out += all;
     folded.opted_out_of_marketing += marketing;
     folded.alias_conflicts += conflicts;
-    let ring = ring
+    let wake = wake
         .iter()
         .filter_map(|channel| ChannelId::parse(channel.as_str()).ok());
-    folded.ring.extend(ring);
+    folded.wake.extend(wake);
 }
 
 impl Store {

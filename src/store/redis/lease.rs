@@ -142,7 +142,7 @@ impl Store {
         if home.standing.told(&told, renewal) || back > 0 {
             // It may have gone and come back unseen.
             self.channels_of(home)
-                .for_each(|channel| self.shared.ledgers.ring(channel));
+                .for_each(|channel| self.shared.ledgers.wake(channel));
         }
         if back == 0 && told.0 == Place::Open {
             self.shared.in_flight.gave_back(&home.account);

@@ -28,7 +28,7 @@ struct Seen {
     /// What Redis said when it was last told as news. Apart, because everybody may look.
     told: Ledger,
     /// There is news, whatever the numbers say.
-    rung: bool,
+    woken: bool,
 }
 
 impl Ledgers {
@@ -55,9 +55,9 @@ impl Ledgers {
     }
 
     /// Whoever waits for work of the channel shall look for it.
-    pub(super) fn ring(&self, channel: &ChannelId) {
+    pub(super) fn wake(&self, channel: &ChannelId) {
         if let Some(seen) = self.seen().get_mut(channel) {
-            seen.rung = true;
+            seen.woken = true;
         }
     }
 
@@ -78,9 +78,9 @@ impl Ledgers {
         let mut all = self.seen();
         let new = all
             .iter_mut()
-            .filter(|(_, seen)| seen.rung || seen.ledger != seen.told);
+            .filter(|(_, seen)| seen.woken || seen.ledger != seen.told);
         new.map(|(channel, seen)| {
-            (seen.told, seen.rung) = (seen.ledger, false);
+            (seen.told, seen.woken) = (seen.ledger, false);
             channel.clone()
         })
         .collect()

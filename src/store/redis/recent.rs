@@ -185,7 +185,7 @@ impl Store {
             }
         }
         for channel in self.channels_of(home) {
-            self.shared.ledgers.ring(channel);
+            self.shared.ledgers.wake(channel);
         }
     }
 

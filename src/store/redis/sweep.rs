@@ -102,7 +102,7 @@ impl Store {
             .resent
             .extend(resent.iter().filter_map(|(channel, id)| ids(channel, id)));
         swept.inferred += folded.inferred;
-        swept.ring.extend(folded.ring);
+        swept.wake.extend(folded.wake);
         swept.more |= more || unfinished;
         if look == Look::Holds || unfinished {
             return Ok(());

@@ -245,7 +245,7 @@ async fn an_adopted_message_is_told_of_its_statuses_and_counted_nowhere(new: New
         .adopt("P1", Some(adopted("m1", Some(Status::Sent))), 61)
         .await;
     assert_eq!((folded.emitted, folded.superseded), (1, 1));
-    assert_eq!(folded.ring, [channel("a")]);
+    assert_eq!(folded.wake, [channel("a")]);
     assert_eq!(world.event("P1", Status::Read, None, 62).await.emitted, 1);
     assert_eq!(world.statuses(63).await, ["m1 delivered", "m1 read"]);
     let record = world.record("m1").await;

@@ -44,7 +44,7 @@ async fn one_id_and_one_unknown_message_belong_together(new: NewWorld) {
     world.lost("m1", 1, 0, 600).await;
     let folded = world.event("P1", Sent, Some(1), 5).await;
     assert_eq!((folded.inferred, folded.emitted), (1, 1));
-    assert_eq!(folded.ring, [channel("a")]);
+    assert_eq!(folded.wake, [channel("a")]);
     let record = world.record("m1").await;
     assert_eq!(record.state, State::Accepted);
     assert_eq!(

@@ -78,7 +78,7 @@ async fn a_tap_carries_its_payload_and_the_message(new: NewWorld) {
         ..reply(1, "Keep it")
     };
     let folded = take(&world, to("P1", dated), 5).await;
-    assert_eq!((folded.replies, folded.ring.len()), (1, 1));
+    assert_eq!((folded.replies, folded.wake.len()), (1, 1));
     take(&world, to("P1", reply(1, "Move")), 6).await;
     take(&world, to("P1", reply(1, "When?")), 7).await;
     let told = told(&world, "a").await;
@@ -455,7 +455,7 @@ async fn a_reply_goes_to_the_channel_of_its_message(new: NewWorld) {
     let world = with_buttons(new).await;
     let stop = vec![Incoming::Reply(to("P1", reply(1, "stop")))];
     let folded = world.events_with(rules("b"), stop, 5).await;
-    assert_eq!(folded.ring, [channel("a")]);
+    assert_eq!(folded.wake, [channel("a")]);
     assert_eq!(told(&world, "a").await.len(), 1);
     assert!(told(&world, "b").await.is_empty());
     assert_eq!(

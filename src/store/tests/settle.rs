@@ -85,7 +85,7 @@ async fn a_failure_is_told_with_its_reason(new: NewWorld) {
     let folded = world
         .settle(&claimed, Settlement::failed(refusal()), 5)
         .await;
-    assert_eq!(folded.ring, [channel("a")]);
+    assert_eq!(folded.wake, [channel("a")]);
     let told = world.relayed(&lane("a", Lane::Status), 5).await;
     let Callback::Status(entry) = &told[0] else {
         panic!()
@@ -113,7 +113,7 @@ async fn early_events_wait_for_their_receipt_and_keep_their_order(new: NewWorld)
     assert!(world.statuses(2).await.is_empty());
     let folded = world.settle(&claimed, receipt("P1"), 3).await;
     assert_eq!((folded.emitted, folded.superseded), (3, 0));
-    assert_eq!(folded.ring, [channel("a")]);
+    assert_eq!(folded.wake, [channel("a")]);
     let told = world.relayed(&lane("a", Lane::Status), 3).await;
     let told: Vec<_> = told
         .iter()
@@ -147,7 +147,7 @@ async fn ids_of_another_account_match_nothing(new: NewWorld) {
     // In through another channel of the same account it is ours, and told on its own channel.
     let events = vec![event("P1", Status::Sent, Some(1))];
     let folded = world.events_with(rules("b"), events, 1).await;
-    assert_eq!(folded.ring, [channel("a")]);
+    assert_eq!(folded.wake, [channel("a")]);
     assert_eq!(world.statuses(1).await, ["m1 sent"]);
     world.check().await;
 }

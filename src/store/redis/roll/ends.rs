@@ -46,8 +46,8 @@ impl Store {
             let end = (settlement.clone(), answer.clone());
             match self.settle_at(channel, handle, end, now).await {
                 Ok(folded) => {
-                    let ring = folded.ring.iter();
-                    return ring.for_each(|channel| self.shared.ledgers.ring(channel));
+                    let wake = folded.wake.iter();
+                    return wake.for_each(|channel| self.shared.ledgers.wake(channel));
                 }
                 Err(error) => tracing::warn!(%channel, msg_id = attempt.msg_id, %error,
                     "the outcome of a send that Redis forgot could not be stored; tried again"),
