@@ -90,7 +90,7 @@ pub async fn keep_lease(
             Err(error) if !silent && !is_first => {
                 silent = true;
                 tracing::warn!(%error, "the store cannot be used: messages are refused with 503, \
-                    nothing is sent or relayed; tried again several times a second");
+                    nothing is sent or relayed; retrying several times per second");
                 outbox.failed(&error);
             }
             Err(_) => {}
@@ -157,7 +157,7 @@ pub async fn retain(outbox: Outbox, keep: Retention, stop: CancellationToken) {
                     "removed what is settled and old"
                 );
             }
-            Err(error) => tracing::warn!(%error, "retention could not run; tried again later"),
+            Err(error) => tracing::warn!(%error, "retention could not run; retrying later"),
         }
     }
 }
@@ -216,7 +216,7 @@ pub struct Subscription {
     pub webhook: Arc<Webhook>,
 }
 
-/// Makes sure that the provider's events come here: at start, and again every `interval`.
+/// Makes sure that webhook subscription is in place: at start, and again every `interval`.
 pub async fn keep_subscribed(
     watched: Watched,
     wanted: Subscription,
@@ -237,7 +237,7 @@ pub async fn keep_subscribed(
         };
         let wait = match ensured {
             Ok(state) => {
-                tracing::info!(account = %account.id, %state, "the provider's events come here");
+                tracing::info!(account = %account.id, %state, "webhook subscription is in place");
                 failures = 0;
                 let alone = state == SubscriptionState::Added;
                 // Where this cannot be stored, the next look does it.
@@ -250,7 +250,7 @@ pub async fn keep_subscribed(
             Err(answer) => {
                 failures += 1;
                 tracing::warn!(account = %account.id, answer = %answer.summary(),
-                    "the subscription could not be made sure; tried again");
+                    "could not verify the webhook subscription; retrying");
                 retry_delay(
                     failures,
                     SUBSCRIBE_AGAIN,

@@ -175,7 +175,7 @@ impl Worker {
                 // Told once an outage.
                 if !std::mem::replace(&mut self.blind, true) {
                     tracing::warn!(account = %self.account.id, %error,
-                        "nothing is sent: messages cannot be claimed; tried again every second");
+                        "nothing is sent: messages cannot be claimed; retrying every second");
                 }
                 self.outbox.failed(&error);
                 Next::Sleep(STORE_PAUSE)

@@ -66,7 +66,7 @@ impl Late {
             Ok(waiting) => waiting,
             Err(error) => {
                 tracing::warn!(account = %self.account, %error,
-                    "unmatched statuses could not be looked through; tried again");
+                    "unmatched statuses could not be looked through; retrying");
                 return EVERY;
             }
         };

@@ -56,7 +56,7 @@ pub async fn sweep(outbox: Outbox, channels: Arc<Channels>, stop: CancellationTo
             Err(error) => {
                 // Told once an outage.
                 if !std::mem::replace(&mut blind, true) {
-                    tracing::warn!(%error, "holds and ages cannot be looked at; tried again");
+                    tracing::warn!(%error, "holds and ages cannot be looked at; retrying");
                 }
                 wait = HOLDS_EVERY;
             }

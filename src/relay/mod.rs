@@ -211,7 +211,7 @@ impl Relay {
                     if !std::mem::replace(&mut self.blind, true) {
                         tracing::warn!(channel = %self.queue.channel, %error,
                             lane = self.queue.lane.as_str(),
-                            "callbacks cannot be read; tried again every second");
+                            "callbacks cannot be read; retrying every second");
                     }
                     self.outbox.failed(&error);
                     return Err(STORE_PAUSE);

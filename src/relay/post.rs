@@ -247,7 +247,7 @@ pub(super) async fn settle(outbox: Outbox, queue: CallbackQueue, ends: Vec<End>)
             Err(_) => "the gateway failed inside".to_owned(),
         };
         tracing::warn!(channel = %queue.channel, error,
-            "the end of a callback could not be stored; tried again every second");
+            "the end of a callback could not be stored; retrying every second");
         sleep(STORE_PAUSE).await;
     }
     outbox.wakeup(&queue).notify_one();

@@ -99,7 +99,7 @@ impl Sender {
         if tell {
             tracing::warn!(
                 %channel, %msg_id, attempt, %answer, again_in_ms = delay.as_millis() as u64,
-                "not sent, nothing was handed on; it is tried again"
+                "send failed before the provider took it; retrying"
             );
         }
     }

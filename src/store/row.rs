@@ -292,6 +292,14 @@ pub(crate) fn spoken(body: &str) -> String {
     }
 }
 
+/// How often something was tried, in words.
+pub(crate) fn attempts(tries: u32) -> String {
+    match tries {
+        1 => "1 attempt".to_owned(),
+        _ => format!("{tries} attempts"),
+    }
+}
+
 /// A refusal as a callback's row has it.
 pub(crate) fn write_refusal(refusal: &Refusal) -> String {
     encode(&(refusal.code.as_str(), &refusal.reason))

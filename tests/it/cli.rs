@@ -439,7 +439,7 @@ fn check_reaches_what_is_configured_and_shows_no_secret() {
         "answers (HTTP 401)",
         "not running",
         "synced to disk before",
-        "no fault, ",
+        "0 errors, ",
     ]);
     let good = good.says(&["Jumper takes JUMPER_BASIC_AUTH"]);
     good.hides(&["s3cret", "c2FuZGJveC", "FAULT"]);

@@ -95,7 +95,9 @@ async fn b_45_no_secret_and_no_phone_number_is_ever_logged() {
         )
         .build()
         .unwrap();
-    gateway.process.line_with("the provider's events come here");
+    gateway
+        .process
+        .line_with("webhook subscription is in place");
     gateway.subscribe(&sandbox).await;
     for words in [
         "refuse:+1 (202) 555-0076 is not on WhatsApp",

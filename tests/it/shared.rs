@@ -71,7 +71,7 @@ async fn after_a_restart_on_redis_what_was_to_rest_for_minutes_is_told_at_once()
     assert_eq!(gateway.event(&read).await, 200);
     until("MoEngage asks for rest", async || {
         let tries = gateway.message("m0").await.to_string();
-        tries.contains("tried 1 times").then_some(())
+        tries.contains("1 attempt").then_some(())
     })
     .await;
     gateway.process.terminate();

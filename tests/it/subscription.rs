@@ -121,7 +121,7 @@ async fn b_18_a_subscription_that_cannot_be_made_is_tried_again_and_sending_goes
     gateway.accept("m", &person(1)).await;
     gateway.until_sent("m").await;
     until_webhooks(&sandbox, &[&format!("{url}/{SECRET}")]).await;
-    let again = "the subscription could not be made sure";
+    let again = "could not verify the webhook subscription";
     gateway.process.said(&[again]).await;
     assert_eq!(calls(&sandbox, "subscribe").await, 2);
 }

@@ -200,13 +200,18 @@ fn render(findings: &[Finding]) -> String {
     let row = |one: &Finding| [one.item.clone(), one.mark.to_string(), one.words.clone()];
     rows.extend(findings.iter().map(row));
     let count = |mark| findings.iter().filter(|one| one.mark == mark).count();
-    let (faults, warnings) = (count(Mark::Fault), count(Mark::Warn));
-    let end = match (faults, warnings) {
-        (0, 0) => "nothing is wrong".to_owned(),
-        (0, n) => format!("no fault, {n} to look at"),
-        (n, _) => format!("{n} to put right before it can work"),
-    };
+    let (errors, warnings) = (count(Mark::Fault), count(Mark::Warn));
+    let end = format!(
+        "{}, {}",
+        counted(errors, "error"),
+        counted(warnings, "warning")
+    );
     format!("{}\n{end}", table::aligned(&rows, 28))
+}
+
+fn counted(count: usize, what: &str) -> String {
+    let end = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{end}")
 }
 
 #[cfg(test)]
@@ -219,12 +224,9 @@ mod tests {
         let warn = || finding("webhook", Mark::Warn, "answers 404");
         let fault = || finding("Jumper API", Mark::Fault, "nothing listens there");
         for (findings, end) in [
-            (vec![ok()], "nothing is wrong"),
-            (vec![ok(), warn()], "no fault, 1 to look at"),
-            (
-                vec![ok(), warn(), fault()],
-                "1 to put right before it can work",
-            ),
+            (vec![ok()], "0 errors, 0 warnings"),
+            (vec![ok(), warn()], "0 errors, 1 warning"),
+            (vec![ok(), warn(), fault()], "1 error, 1 warning"),
         ] {
             let text = render(&findings);
             assert!(text.ends_with(end), "{text}");

@@ -134,7 +134,7 @@ fn open_callbacks(conn: &Connection, message: i64) -> Result<Vec<String>> {
         let reason: Option<String> = row.get(3)?;
         Ok(match ready {
             2 => format!("{told}: given up, {}", reason.unwrap_or_default()),
-            1 => format!("{told}: waits for MoEngage, tried {tries} times"),
+            1 => format!("{told}: waits for MoEngage, {}", row::attempts(tries)),
             _ => format!("{told}: waits for the one before it"),
         })
     })?;

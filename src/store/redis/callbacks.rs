@@ -190,7 +190,7 @@ pub(super) fn spoken(place: &str, kept: &str, reason: &str) -> String {
     let told = row::spoken(text);
     match place {
         "dead" => format!("{told}: given up, {reason}"),
-        "ready" => format!("{told}: waits for MoEngage, tried {tries} times"),
+        "ready" => format!("{told}: waits for MoEngage, {}", row::attempts(tries)),
         _ => format!("{told}: waits for the one before it"),
     }
 }

@@ -231,7 +231,7 @@ impl Store {
             match self.settle_at(channel, handle, ended, clock::now()).await {
                 Ok(_) => return,
                 Err(error) => tracing::warn!(%channel, %error,
-                    "a message that cannot be read could not be put aside; tried again"),
+                    "a message that cannot be read could not be put aside; retrying"),
             }
             sleep(Duration::from_secs(1)).await;
         }

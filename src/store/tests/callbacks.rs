@@ -90,7 +90,7 @@ async fn a_dead_letter_makes_way_for_the_next(new: NewWorld) {
         shown,
         [
             "sent: given up, refused with HTTP 400",
-            "delivered: waits for MoEngage, tried 0 times",
+            "delivered: waits for MoEngage, 0 attempts",
             "read: waits for the one before it",
         ]
     );

@@ -50,7 +50,7 @@ impl Store {
                     return wake.for_each(|channel| self.shared.ledgers.wake(channel));
                 }
                 Err(error) => tracing::warn!(%channel, msg_id = attempt.msg_id, %error,
-                    "the outcome of a send that Redis forgot could not be stored; tried again"),
+                    "the outcome of a send that Redis forgot could not be stored; retrying"),
             }
             // waits because Redis may be on its way back
             sleep(END_AGAIN).await;
