@@ -55,9 +55,13 @@ impl Outbox {
     /// The store failed somebody. A person is told of a full disk at once, of everything else when it
     /// lasts; [`Self::prove`] ends it.
     pub fn failed(&self, error: &StoreError) {
+        let sends = match error {
+            StoreError::DiskLow { .. } => "what is queued is sent while there is room for it",
+            _ => "nothing is sent",
+        };
         let text = format!(
-            "Messages are answered 503 and wait at MoEngage, nothing is sent: {error}. The gateway \
-             tries again by itself; `gateway check` looks at the store."
+            "Messages are answered 503 and wait at MoEngage, {sends}: {error}. The gateway tries again by \
+             itself; `gateway check` looks at the store."
         );
         match error {
             StoreError::DiskFull { .. } | StoreError::DiskLow { .. } => {

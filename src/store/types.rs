@@ -237,7 +237,7 @@ pub enum RelayOutcome {
         /// When.
         due: UnixMs,
     },
-    /// Given up; a person can replay it.
+    /// Given up; it is kept and counted.
     Dead {
         /// Why.
         reason: String,
