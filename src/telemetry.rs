@@ -1,13 +1,13 @@
-//! Logs and numbers: the subscriber, the names of the metrics, what is counted where.
-//!
-//! Labels are of small closed sets: channel, account, outcome. Never an id, a number, a path.
+//! Logs and numbers: the subscriber, the metrics and what they mean (`registry`), what is counted where.
 
 mod lines;
 mod panics;
+mod registry;
 mod writer;
 
 pub use lines::is_unsafe;
 pub use panics::{Panicked, caught};
+pub use registry::{Kind, METRICS, Metric};
 
 use crate::domain::{AccountId, ChannelId, OptOut};
 use crate::store::Folded;
@@ -120,6 +120,7 @@ pub fn start_metrics() -> Option<PrometheusHandle> {
         .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &BUCKETS)
         .ok()?;
     let metrics = builder.install_recorder().ok();
+    registry::describe();
     writer::count();
     metrics
 }

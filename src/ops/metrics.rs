@@ -11,7 +11,7 @@ use crate::store::Ledger;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use metrics::gauge;
+use metrics::{counter, gauge};
 
 pub(super) async fn render(State(ops): State<OpsState>) -> Response {
     let site = Site::read(&ops).await;
@@ -108,7 +108,7 @@ fn read_account(ops: &AccountOps, now: UnixMs) {
         || hold.is_some_and(|hold| hold.is_held());
     gauge!("gateway_account_held", "account" => account()).set(flag(held));
     gauge!("gateway_breaker_open", "account" => account()).set(flag(ops.breaker.is_open()));
-    gauge!("gateway_calls_started", "account" => account()).set(pace.started as f64);
+    counter!("gateway_calls_started_total", "account" => account()).absolute(pace.started);
     gauge!("gateway_calls_in_flight", "account" => account()).set(pace.in_flight as f64);
     // 0 stands for no limit, and for no token that could end.
     let rate = pace.effective.unwrap_or_default();

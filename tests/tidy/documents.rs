@@ -2,6 +2,7 @@
 //! section, promise and case that is cited exists.
 
 use super::{allowed, files, read, refused, root};
+use moengage_whatsapp_gateway::telemetry::{Kind, METRICS};
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
 
@@ -102,6 +103,68 @@ fn every_alert_has_its_heading_in_the_runbook() {
         "docs/runbook.md: {without:?}"
     );
     assert!(!runbook.contains("nothing"));
+}
+
+#[test]
+fn every_metric_is_in_the_registry_and_on_its_page() {
+    refused(unregistered(
+        "src/a.rs",
+        r#"counter!("gateway_made_up_total")"#,
+    ));
+    allowed(unregistered(
+        "src/a.rs",
+        r#"counter!("gateway_alerts_total")"#,
+    ));
+    let code = files(Path::new("src"))
+        .into_iter()
+        .filter(|path| path.ends_with(".rs"));
+    allowed(
+        code.flat_map(|path| unregistered(&path, &read(&path)))
+            .collect(),
+    );
+    let page = read("docs/metrics.md");
+    let table = page
+        .split("| Metric | Kind | Labels | Means |\n|---|---|---|---|\n")
+        .nth(1);
+    let rows = METRICS.iter().map(|metric| {
+        let kind = match metric.kind {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+            Kind::Histogram => "histogram",
+        };
+        let labels: Vec<_> = metric
+            .labels
+            .iter()
+            .map(|label| format!("`{label}`"))
+            .collect();
+        format!(
+            "| `{}` | {kind} | {} | {} |\n",
+            metric.name,
+            labels.join(", "),
+            metric.help
+        )
+    });
+    assert_eq!(
+        table,
+        Some(rows.collect::<String>().as_str()),
+        "docs/metrics.md"
+    );
+}
+
+fn unregistered(path: &str, text: &str) -> Vec<String> {
+    let mut faults = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        for rest in line.split("\"gateway_").skip(1) {
+            let name = format!("gateway_{}", rest.split('"').next().unwrap_or_default());
+            if !METRICS.iter().any(|metric| metric.name == name) {
+                faults.push(format!(
+                    "{path}:{}: {name} is not in src/telemetry/registry.rs",
+                    number + 1
+                ));
+            }
+        }
+    }
+    faults
 }
 
 fn is_text(path: &str) -> bool {

@@ -192,7 +192,7 @@ impl Tokens {
             clippy::cast_precision_loss,
             reason = "seconds of this century are exact"
         )]
-        gauge!("gateway_token_expires_at_seconds", "account" => account)
+        gauge!("gateway_token_expiry_timestamp_seconds", "account" => account)
             .set(token.expires_at.seconds() as f64);
         let now = (self.now(), fastrand::f64());
         let held = Held::new(token, new_access, &self.held(), now);
