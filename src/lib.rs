@@ -20,7 +20,7 @@
 //!
 //! Beside the path: [`domain`] has the words and the pure decisions (state machine, fold, policy);
 //! [`channel`] says who may send what where; [`breaker`], [`hold`] and [`maintenance`] watch over accounts;
-//! [`archive`] writes the records into Datastore, by the calls of [`datastore`], and asks it for
+//! [`records`] writes the records into Datastore, by the calls of [`datastore`], and asks it for
 //! messages that only it still knows; [`ops`] is the operator's ops; [`sandbox`] plays both
 //! counterparties for the demo and the tests; [`json`] reads what others write, damage and all;
 //! [`config`] is the only reader of files and environment; [`app`] builds all of it; [`cli`] has the
@@ -28,13 +28,12 @@
 //!
 //! Who may import whom (checked by `tests/tidy.rs`): domain, clock < store < telemetry < limit,
 //! breaker, channel, outbox < hold, jumper < provider < templates < send < worker; channel, outbox,
-//! templates < intake < moengage < relay; datastore, outbox < archive; all of these < ops < config <
+//! templates < intake < moengage < relay; datastore, outbox < records; all of these < ops < config <
 //! app < cli. `send` and `relay` never see each other, nor do `moengage` and `jumper`; `datastore`
 //! and `sandbox` see `domain` only.
 
 pub mod alert;
 pub mod app;
-pub mod archive;
 pub mod breaker;
 pub mod channel;
 pub mod cli;
@@ -55,6 +54,7 @@ pub mod moengage;
 pub mod ops;
 pub mod outbox;
 pub mod provider;
+pub mod records;
 pub mod relay;
 pub mod sandbox;
 pub mod send;

@@ -42,7 +42,7 @@ const MAP: &[(&str, &str)] = &[
     ("send",      "domain json clock store telemetry limit channel outbox hold provider templates breaker alert"),
     ("worker",    "domain clock store telemetry limit channel outbox hold provider templates breaker alert send"),
     ("maintenance", "domain clock store telemetry limit channel outbox provider templates breaker alert"),
-    ("archive",   "domain clock store telemetry limit channel outbox alert datastore"),
+    ("records",   "domain clock store telemetry limit channel outbox alert datastore"),
     ("intake",    "domain clock store telemetry limit channel outbox templates"),
     ("moengage",  "domain json clock store telemetry limit channel outbox templates intake http alert"),
     ("relay",     "domain clock store telemetry limit channel outbox templates intake moengage alert"),

@@ -12,7 +12,6 @@ pub(crate) use marks::words as marks_told;
 pub(crate) use owner::{Verdict, owners, standings};
 
 use super::records;
-use crate::archive::{Archive, OptOuts};
 use crate::channel::{Account, Channel, Channels, Open, Pause, Wanted, Webhook, Webhooks};
 use crate::clock;
 use crate::config::{self, Config};
@@ -25,6 +24,7 @@ use crate::moengage::callback::{CallbackSettings, Callbacks};
 use crate::moengage::{self, SendState};
 use crate::ops::{self, AccountOps, OpsParts, OpsState};
 use crate::outbox::Outbox;
+use crate::records::{OptOuts, Records};
 use crate::relay::{self, Relay};
 use crate::send::Sender;
 use crate::store::{CallbackQueue, EventRules};
@@ -45,7 +45,7 @@ pub(super) struct Parts {
     pub(super) accounts: Vec<AccountParts>,
     pub(super) intake: Intake,
     /// The records in Datastore, when that is wanted.
-    pub(super) archive: Option<Archive>,
+    pub(super) records: Option<Records>,
     pub(super) opt_outs: Option<OptOuts>,
     callbacks: Callbacks,
     /// Whether MoEngage takes callbacks: told by the relays, shown by the ops listener.
@@ -92,7 +92,7 @@ pub(super) async fn assemble(config: &Config) -> anyhow::Result<Parts> {
     let channels = Arc::new(Channels::new(channels));
     Ok(Parts {
         intake: Intake::new(outbox.clone(), templates),
-        archive: records::archive(config, &channels)?,
+        records: records::open(config, &channels)?,
         opt_outs: records::opt_outs(config)?,
         channels,
         webhooks: Arc::new(webhooks),
@@ -235,7 +235,7 @@ impl Parts {
             outbox: self.outbox.clone(),
             intake: self.intake.clone(),
             accounts: self.accounts.iter().map(account).collect(),
-            archive: self.archive.clone(),
+            records: self.records.clone(),
             relayed: self.relayed.clone(),
             metrics: self.metrics.clone(),
             token: config.ops.token.clone(),

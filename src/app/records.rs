@@ -1,26 +1,23 @@
-//! The second home of the records, from the configuration.
+//! The records in Datastore, from the configuration.
 
 use super::parts::{AccountParts, Parts};
-use crate::archive::{Archive, Late, OptOutKeeper, OptOuts, Writer};
 use crate::channel::Channels;
 use crate::clock;
 use crate::config::Config;
 use crate::datastore::{Client, Settings};
+use crate::records::{Late, OptOutKeeper, OptOuts, Records, Writer};
 use std::sync::Arc;
 
 /// The records in Datastore, when that is wanted.
-pub(super) fn archive(
-    config: &Config,
-    channels: &Arc<Channels>,
-) -> anyhow::Result<Option<Archive>> {
+pub(super) fn open(config: &Config, channels: &Arc<Channels>) -> anyhow::Result<Option<Records>> {
     let Some(datastore) = &config.datastore else {
         return Ok(None);
     };
     let settings = datastore.settings();
-    let archive = Archive::new(&settings, channels.clone())?;
+    let records = Records::new(&settings, channels.clone())?;
     // The start waits for nobody; what is wrong is told again when records wait.
     tokio::spawn(tell(settings));
-    Ok(Some(archive))
+    Ok(Some(records))
 }
 
 /// The opt-outs there.
@@ -66,15 +63,15 @@ impl Parts {
         config: &Config,
         parts: &AccountParts,
     ) -> Option<(Writer, Late)> {
-        let (archive, datastore) = (self.archive.clone()?, config.datastore.as_ref()?);
+        let (records, datastore) = (self.records.clone()?, config.datastore.as_ref()?);
         let (outbox, account) = (self.outbox.clone(), parts.account.id.clone());
         let late = Late {
-            archive: archive.clone(),
+            records: records.clone(),
             outbox: outbox.clone(),
             account: account.clone(),
             ask_after: datastore.ask_after,
         };
-        Some((Writer::new(archive, outbox, account), late))
+        Some((Writer::new(records, outbox, account), late))
     }
 
     /// What keeps an account's opt-outs in Datastore too, where records go there.

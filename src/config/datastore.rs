@@ -10,7 +10,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// The second home of the records.
+/// The records in Datastore.
 #[derive(Debug, Clone)]
 pub struct Datastore {
     /// Google's id of the project.

@@ -43,7 +43,7 @@ fn opaque(text: &str, limit: usize) -> Result<Arc<str>, IdError> {
 
 fn name(text: &str) -> Result<Arc<str>, IdError> {
     let id = opaque(text, 64)?;
-    // `__...__` is Datastore's own, and its names of ours begin with this one (archive/entity.rs).
+    // `__...__` is Datastore's own, and its names of ours begin with this one (records/entity.rs).
     if text.starts_with("__") {
         return Err(IdError::Reserved);
     }

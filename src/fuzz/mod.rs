@@ -71,7 +71,7 @@ fn answers(bytes: &[u8]) {
     crate::jumper::fuzz::answers(bytes);
     crate::moengage::fuzz::answers(bytes);
     if let Some(entity) = crate::datastore::fuzz::entity(bytes) {
-        crate::archive::fuzz::entity(&entity);
+        crate::records::fuzz::entity(&entity);
     }
 }
 

@@ -4,7 +4,7 @@
 //! an operator wants to know besides stands in the `/readyz` of the ops listener.
 
 use super::why::Site;
-use super::{OpsState, archived, view};
+use super::{OpsState, records, view};
 use crate::http::json as respond;
 use crate::store::StoreError;
 use axum::Router;
@@ -86,7 +86,7 @@ pub(super) async fn details(State(ops): State<OpsState>) -> Response {
         "store_warnings": store.warnings,
         "accounts": accounts,
         "channels": ops.channels(&site),
-        "datastore": archived::standing(&ops).await,
+        "datastore": records::standing(&ops).await,
     });
     let status = match not {
         None => StatusCode::OK,

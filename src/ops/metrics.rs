@@ -1,7 +1,7 @@
 //! `/metrics` for Prometheus: the counters of the program, and gauges read at the moment of asking.
 
 use super::why::{self, AccountFacts, Code, Site};
-use super::{AccountOps, OpsState, archived};
+use super::{AccountOps, OpsState, records};
 use crate::channel::Channel;
 use crate::clock;
 use crate::domain::UnixMs;
@@ -74,14 +74,14 @@ fn read_channel(channel: String, ledger: &Ledger, of: &Channel) {
 }
 
 async fn read_archive(ops: &OpsState) {
-    let Some(archive) = &ops.shared.archive else {
+    let Some(records) = &ops.shared.records else {
         return;
     };
     for account in ops.shared.accounts.iter().map(|one| &one.account.id) {
         let name = || account.as_str().to_owned();
-        let failing = archive.trouble(account).is_some();
+        let failing = records.trouble(account).is_some();
         gauge!("gateway_datastore_failing", "account" => name()).set(f64::from(u8::from(failing)));
-        if let Some(waiting) = archived::waiting(ops, account).await {
+        if let Some(waiting) = records::waiting(ops, account).await {
             gauge!("gateway_datastore_waiting", "account" => name()).set(waiting as f64);
         }
     }

@@ -4,7 +4,6 @@
 //! nothing is for pages of other sites (`door`). Shows no secret, and no whole phone number but in `opt_outs`.
 
 mod api;
-mod archived;
 mod back;
 mod door;
 mod follow;
@@ -14,6 +13,7 @@ mod metrics;
 mod opt_outs;
 pub mod problem;
 mod rate;
+mod records;
 mod search;
 mod standing;
 mod turns;
@@ -22,7 +22,6 @@ mod waits;
 mod webhook;
 mod why;
 
-use crate::archive::Archive;
 use crate::breaker::Breaker;
 use crate::channel::{Account, Channels, Webhooks};
 use crate::hold::Holds;
@@ -31,6 +30,7 @@ use crate::intake::Intake;
 use crate::limit::Pace;
 use crate::outbox::Outbox;
 use crate::provider::Provider;
+use crate::records::Records;
 use crate::relay::Standing;
 pub(crate) use api::stored_pause;
 use axum::Router;
@@ -60,7 +60,7 @@ struct Shared {
     intake: Intake,
     /// In the order of the configuration.
     accounts: Vec<AccountOps>,
-    archive: Option<Archive>,
+    records: Option<Records>,
     relayed: Standing,
     metrics: Option<PrometheusHandle>,
     token: Option<SecretString>,
@@ -93,7 +93,7 @@ pub struct OpsParts {
     pub outbox: Outbox,
     pub intake: Intake,
     pub accounts: Vec<AccountOps>,
-    pub archive: Option<Archive>,
+    pub records: Option<Records>,
     pub relayed: Standing,
     pub metrics: Option<PrometheusHandle>,
     pub token: Option<SecretString>,
@@ -108,7 +108,7 @@ impl OpsState {
             outbox: parts.outbox,
             intake: parts.intake,
             accounts: parts.accounts,
-            archive: parts.archive,
+            records: parts.records,
             relayed: parts.relayed,
             metrics: parts.metrics,
             token: parts.token,

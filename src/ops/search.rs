@@ -3,10 +3,10 @@
 
 use super::problem::{Name, Problem};
 use super::why::{self, ChannelFacts, Place, Reason, Site};
-use super::{OpsState, answer, archived, view};
-use crate::archive::Kept;
+use super::{OpsState, answer, records, view};
 use crate::domain::{Person, Phone, State};
 use crate::http::Payload;
+use crate::records::Kept;
 use crate::store::{Record, Search, StoreError};
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{self, Query};
@@ -47,14 +47,14 @@ pub(super) async fn message(
 
 /// A message that only Datastore still knows.
 async fn elsewhere(ops: &OpsState, msg_id: &str, on: &On) -> Result<Response, Problem> {
-    let elsewhere = archived::find(ops, msg_id).await;
+    let elsewhere = records::find(ops, msg_id).await;
     // Compared as it is kept: what is shown is masked.
     let is_it = |one: &&Kept| {
         let channel = on.channel.as_ref();
         one.msg_id.as_str() == msg_id && channel.is_none_or(|wanted| one.channel == *wanted)
     };
     match elsewhere.messages.iter().find(is_it) {
-        Some(kept) => Ok(answer(&archived::record(kept))),
+        Some(kept) => Ok(answer(&records::record(kept))),
         None => Err(Problem::not_found(match elsewhere.note {
             Some(note) => format!("no message of this id is kept here. {note}"),
             None => "no message of this id is kept".to_owned(),
@@ -82,8 +82,8 @@ pub(super) async fn search(
         messages.push(shown(&ops, one, &site, found.len() == 1).await);
     }
     if messages.is_empty() {
-        let elsewhere = archived::find(&ops, &wanted.id).await;
-        messages = elsewhere.messages.iter().map(archived::record).collect();
+        let elsewhere = records::find(&ops, &wanted.id).await;
+        messages = elsewhere.messages.iter().map(records::record).collect();
         note = elsewhere.note;
     }
     Ok(answer(&json!({ "messages": messages, "note": note })))

@@ -1,7 +1,6 @@
 //! What is kept, and where. Every backend takes and gives the same types; a value is only ever
 //! changed by one atomic step of a backend.
 
-mod archive;
 mod aside;
 pub mod embedded;
 #[cfg(any(test, fuzzing))]
@@ -14,6 +13,7 @@ mod mark;
 mod opt_outs;
 mod owner;
 mod record;
+mod records;
 pub mod redis;
 mod refusals;
 mod report;
@@ -29,7 +29,6 @@ mod tests;
 mod together;
 mod types;
 
-pub use archive::{Adopted, Dirty, DirtyEnd, MARK_HIDDEN, Unmatched};
 pub use aside::Aside;
 pub use inbound::*;
 pub use kept::{Cache, Tokens};
@@ -39,6 +38,7 @@ pub use opt_outs::{Entrance, Page};
 use owner::OWNER_KEY;
 pub use owner::{Owned, Owner};
 pub use record::{Ledger, Record, Search, Uncounted};
+pub use records::{Adopted, Dirty, DirtyEnd, MARK_HIDDEN, Unmatched};
 pub use report::{Promise, Report};
 pub use role::Outbox;
 pub use row::Moment;

@@ -3,10 +3,10 @@
 
 use crate::alert::{self, Code};
 use crate::app::supervisor::Supervisor;
-use crate::archive;
 use crate::clock;
 use crate::config::Config;
 use crate::domain::AccountId;
+use crate::records;
 use crate::store::{Aside, Mark, Marked, NO_MARK, Outbox};
 use crate::{maintenance, outbox};
 use std::time::Duration;
@@ -23,7 +23,7 @@ const PROBE: &str = "mark-probe";
 /// Where marks are kept, and of whom.
 pub(in crate::app) struct Marks {
     pub(in crate::app) aside: Aside,
-    pub(in crate::app) datastore: Option<archive::Marks>,
+    pub(in crate::app) datastore: Option<records::Marks>,
     pub(in crate::app) of: Vec<Marked>,
 }
 
@@ -31,7 +31,7 @@ impl Marks {
     /// Tells the store how far it had come. Before it hands out work; on Redis before the first renewal.
     pub(super) async fn remember(config: &Config, outbox: &Outbox) -> anyhow::Result<Self> {
         let datastore = config.datastore.as_ref();
-        let datastore = datastore.map(|one| archive::Marks::new(&one.settings()));
+        let datastore = datastore.map(|one| records::Marks::new(&one.settings()));
         let mut marks = Self {
             aside: Aside::of(&config.store.data_dir),
             datastore: datastore.transpose()?,
@@ -120,7 +120,7 @@ async fn in_file(account: &AccountId, aside: Aside) -> Option<Mark> {
 }
 
 /// The same in Datastore.
-async fn in_datastore(of: &Marked, marks: Option<archive::Marks>) -> Option<Mark> {
+async fn in_datastore(of: &Marked, marks: Option<records::Marks>) -> Option<Mark> {
     let error = match timeout(PATIENCE, marks?.read(of)).await {
         Ok(Ok(mark)) => return mark,
         Ok(Err(error)) => error.told(),

@@ -166,9 +166,9 @@ CREATE UNIQUE INDEX alias_person ON alias (account, kind, person);
 /// The layout that this program writes, kept in SQLite's `user_version`.
 pub(super) const LAYOUT: i64 = 8;
 
-/// Every change of a message counts its version up and marks it for the second home of the records,
-/// in the transaction of the change: no statement can forget it. Temporary, so a process without a
-/// second home pays nothing. `version` is not among the columns, so the trigger does not fire itself.
+/// Every change of a message counts its version up and marks it for Datastore,
+/// in the transaction of the change: no statement can forget it. Temporary, so a process without
+/// Datastore pays nothing. `version` is not among the columns, so the trigger does not fire itself.
 const MARKS: &str = "
 CREATE TEMP TRIGGER mark_new AFTER INSERT ON main.message BEGIN
     UPDATE message SET version = version + 1 WHERE id = NEW.id;

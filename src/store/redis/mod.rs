@@ -8,7 +8,6 @@
 //! asking again, or the next renewal of the lease, sets it right.
 
 mod accept;
-mod archive;
 #[cfg(test)]
 mod bounds;
 mod callbacks;
@@ -43,6 +42,7 @@ mod persistence;
 mod place;
 mod read;
 mod recent;
+mod records;
 mod recount;
 mod report;
 mod rights;

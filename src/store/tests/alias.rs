@@ -1,6 +1,6 @@
 //! People by what else the provider calls them: other numbers, user ids (design.md section 13).
 
-use super::archive::adopted;
+use super::records::adopted;
 use super::*;
 use crate::domain::{InboundEntry, UserId};
 use crate::store::Adopted;

@@ -41,7 +41,6 @@ macro_rules! stories {
 
 mod accept;
 mod alias;
-mod archive;
 mod callbacks;
 mod claim;
 mod evidence;
@@ -50,6 +49,7 @@ mod made_up;
 mod model;
 pub(in crate::store) mod on_embedded;
 mod opt_out;
+mod records;
 on_redis! {
     mod damage;
     mod on_redis;

@@ -1,6 +1,6 @@
 //! Who does not want promotions, and gets everything else (cases R-21).
 
-use super::archive::adopted;
+use super::records::adopted;
 use super::*;
 
 stories! {

@@ -2,7 +2,7 @@
 
 use super::{ALIASES, EVENTS, EVENTS_IN_ORDER};
 
-/// From layout 1, which knew no second home of the records, to layout 2. The two columns are added
+/// From layout 1, which knew no Datastore, to layout 2. The two columns are added
 /// without touching a row, so it takes no longer on a large file.
 const FROM_1: &str = "
 ALTER TABLE message ADD COLUMN version INTEGER NOT NULL DEFAULT 0;

@@ -72,7 +72,7 @@ const OTHERS: [(&str, &str, &str, &str); 60] = [
         "limited; of what Datastore lacks",
     ),
     (
-        "archive",
+        "records",
         "SELECT count(*) FROM dirty",
         "SCAN dirty",
         "counting, for people; of one account all",
@@ -120,13 +120,13 @@ const OTHERS: [(&str, &str, &str, &str); 60] = [
         "ends when there are enough",
     ),
     (
-        "archive",
+        "records",
         "SELECT message FROM dirty",
         "dirty_due (account=? AND due<?)",
         "limited",
     ),
     (
-        "archive",
+        "records",
         "SELECT count(*) FROM dirty",
         "dirty_due (account=?)",
         "counting, for people",

@@ -1,7 +1,7 @@
 //! One transaction of records, all of it or nothing, and whose fault it is when it fails.
 
 use super::batch::Pair;
-use super::{Archive, entity};
+use super::{Records, entity};
 use crate::clock;
 use crate::datastore::{Entity, Error};
 use metrics::counter;
@@ -32,7 +32,7 @@ impl Failure {
     }
 }
 
-impl Archive {
+impl Records {
     /// Writes what is newer than what is there, all of it or nothing. How many that were.
     pub(super) async fn transact(&self, chunk: &[Pair]) -> Result<usize, Failure> {
         let client = &self.shared.client;

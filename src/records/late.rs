@@ -6,7 +6,7 @@
 //! asks for many ids, at most one goes out in a second, and the store says whose turn it is
 //! ([`Outbox::unmatched`](crate::store::Outbox::unmatched)).
 
-use super::{APART, Archive};
+use super::{APART, Records};
 use crate::clock;
 use crate::datastore::MOST_TEXTS;
 use crate::domain::{AccountId, ProviderId};
@@ -31,7 +31,7 @@ const PAUSE: Duration = Duration::from_secs(15);
 #[derive(Debug)]
 pub struct Late {
     /// Whom to ask.
-    pub archive: Archive,
+    pub records: Records,
     /// Where the statuses wait.
     pub outbox: Outbox,
     /// The account.
@@ -86,7 +86,7 @@ impl Late {
         if ids.is_empty() {
             return true;
         }
-        let answers = match self.archive.sent_as(&self.account, &ids).await {
+        let answers = match self.records.sent_as(&self.account, &ids).await {
             Ok(answers) => answers,
             Err(error) => {
                 tracing::warn!(account = %self.account, error = error.told(),

@@ -2,10 +2,10 @@
 
 use super::standing::Standing;
 use super::{OpsState, view};
-use crate::archive::Kept;
 use crate::clock;
 use crate::domain::phone::mask_digits;
 use crate::domain::{AccountId, BusinessNumber};
+use crate::records::Kept;
 use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::time::timeout;
@@ -24,10 +24,10 @@ pub(super) struct Found {
 
 /// Looks for an id that the outbox does not know. Without Datastore nothing is found.
 pub(super) async fn find(ops: &OpsState, id: &str) -> Found {
-    let Some(archive) = &ops.shared.archive else {
+    let Some(records) = &ops.shared.records else {
         return Found::default();
     };
-    let because = match timeout(PATIENCE, archive.find(id)).await {
+    let because = match timeout(PATIENCE, records.find(id)).await {
         Ok(Ok(found)) => {
             return Found {
                 messages: found,
@@ -81,12 +81,12 @@ fn named(text: &str) -> Option<&str> {
 
 /// How the records of each account stand, for `/readyz`; null without Datastore.
 pub(super) async fn standing(ops: &OpsState) -> Value {
-    let Some(archive) = &ops.shared.archive else {
+    let Some(records) = &ops.shared.records else {
         return Value::Null;
     };
     let mut accounts = Vec::new();
     for account in ops.shared.accounts.iter().map(|one| &one.account.id) {
-        let trouble = archive.trouble(account).map(|trouble| {
+        let trouble = records.trouble(account).map(|trouble| {
             let since = clock::now().since(trouble.since).as_secs();
             json!({ "reason": trouble.reason, "since": view::time(trouble.since), "seconds": since })
         });

@@ -4,7 +4,7 @@
 //! or repeated write never takes anything back. One message that Datastore does not take holds back no
 //! other; when it takes none at all, that is no message's fault.
 
-use super::Archive;
+use super::Records;
 use super::alone::ENOUGH;
 use super::entity;
 use super::pieces::{Piece, Pieces};
@@ -53,7 +53,7 @@ impl Written {
 
 /// A batch while it is written.
 struct Job<'a> {
-    archive: &'a Archive,
+    records: &'a Records,
     pairs: Vec<Pair>,
     pieces: Pieces,
     begun: Instant,
@@ -66,7 +66,7 @@ struct Job<'a> {
     cut: Option<Error>,
 }
 
-impl Archive {
+impl Records {
     /// Writes a batch; says what became of each message.
     pub(super) async fn write(&self, batch: Vec<Dirty>) -> Written {
         let pair = |dirty: Dirty| {
@@ -88,7 +88,7 @@ impl Archive {
             pieces.push(range, begun);
         }
         let job = Job {
-            archive: self,
+            records: self,
             pairs,
             pieces,
             begun,
@@ -123,7 +123,7 @@ impl Job<'_> {
             }
             sleep_until(piece.due).await;
             let ended = self
-                .archive
+                .records
                 .transact(&self.pairs[piece.range.clone()])
                 .await;
             if let Err(error) = self.ended(piece, ended) {
@@ -139,12 +139,12 @@ impl Job<'_> {
     /// are to blame. When it does not, the call is, and says so.
     async fn is_proved(&mut self) -> bool {
         let few = (1..ENOUGH).contains(&self.refused());
-        let many = self.archive.alone().are_many(Instant::now());
+        let many = self.records.alone().are_many(Instant::now());
         if !few || many || self.committed || self.written.error.is_some() {
             return false;
         }
         let until = self.begun + PROVED_WITHIN;
-        self.written.error = self.archive.takes_anything(until).await.err();
+        self.written.error = self.records.takes_anything(until).await.err();
         self.written.error.is_none()
     }
 
@@ -158,7 +158,7 @@ impl Job<'_> {
                 self.written.ends.extend(done.iter().map(written));
                 self.committed |= committed > 0;
                 let names = done.iter().map(|(_, entity)| entity.name.as_str());
-                let mut alone = self.archive.alone();
+                let mut alone = self.records.alone();
                 match committed {
                     0 => alone.ended(names),
                     _ => alone.written(names, now),
@@ -197,7 +197,7 @@ impl Job<'_> {
 
     /// Whether this one is known to fail by itself.
     fn is_apart(&self, place: usize) -> bool {
-        self.archive.alone().is_apart(&self.pairs[place].1.name)
+        self.records.alone().is_apart(&self.pairs[place].1.name)
     }
 
     /// Whether so many were refused, and none was written, that the others need not be tried.
@@ -215,7 +215,7 @@ impl Job<'_> {
     fn end(mut self, proved: bool) -> Written {
         for (place, error, refused) in std::mem::take(&mut self.alone) {
             let pair = &self.pairs[place];
-            let pause = self.archive.alone().failed(
+            let pause = self.records.alone().failed(
                 &pair.1.name,
                 (self.committed || (proved && refused), refused),
                 Instant::now(),
@@ -293,7 +293,7 @@ pub(super) mod tests {
 
     /// A Datastore that answers each commit with a message called `poison` in it, or with any, like this.
     #[derive(Clone)]
-    pub(in crate::archive) struct Picky {
+    pub(in crate::records) struct Picky {
         answer: Arc<Mutex<(StatusCode, &'static str, bool)>>,
         begun: Arc<Mutex<usize>>,
         /// Whether each begin is answered so too.
@@ -301,7 +301,7 @@ pub(super) mod tests {
     }
 
     impl Picky {
-        pub(in crate::archive) fn answers(
+        pub(in crate::records) fn answers(
             &self,
             status: StatusCode,
             word: &'static str,
@@ -323,11 +323,11 @@ pub(super) mod tests {
         }
     }
 
-    pub(in crate::archive) async fn picky(
+    pub(in crate::records) async fn picky(
         status: StatusCode,
         word: &'static str,
         all: bool,
-    ) -> (Picky, Archive) {
+    ) -> (Picky, Records) {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let picky = Picky {
             answer: Arc::new(Mutex::new((status, word, all))),
@@ -347,8 +347,8 @@ pub(super) mod tests {
             expire_after: Duration::from_secs(1),
         };
         tokio::spawn(async move { axum::serve(listener, router).await });
-        let archive = Archive::new(&settings, Arc::new(Channels::new(Vec::new()))).unwrap();
-        (picky, archive)
+        let records = Records::new(&settings, Arc::new(Channels::new(Vec::new()))).unwrap();
+        (picky, records)
     }
 
     const REFUSED: (StatusCode, &str) = (StatusCode::BAD_REQUEST, "INVALID_ARGUMENT");
@@ -378,10 +378,10 @@ pub(super) mod tests {
 
     /// Writes until each has its end, as the writer does: on a slow machine that takes several batches. How many
     /// are written, and for how long each of the others waits.
-    async fn to_the_end(archive: &Archive, batch: &[Dirty]) -> (usize, Vec<(i64, u64)>) {
+    async fn to_the_end(records: &Records, batch: &[Dirty]) -> (usize, Vec<(i64, u64)>) {
         let (mut rest, mut count, mut waiting) = (batch.to_vec(), 0, Vec::new());
         for _ in 0..50 {
-            let written = archive.write(rest.clone()).await;
+            let written = records.write(rest.clone()).await;
             let (some, more) = ends(&written);
             count += some;
             waiting.extend(more);
@@ -398,47 +398,47 @@ pub(super) mod tests {
 
     #[tokio::test]
     async fn one_refused_message_holds_back_no_other() {
-        let (picky, archive) = picky(REFUSED.0, REFUSED.1, false).await;
-        let (count, waiting) = to_the_end(&archive, &batch(0..200, &[120])).await;
+        let (picky, records) = picky(REFUSED.0, REFUSED.1, false).await;
+        let (count, waiting) = to_the_end(&records, &batch(0..200, &[120])).await;
         assert!(count == 199 && waiting.len() == 1, "{count} {waiting:?}");
         assert!(waiting[0].0 == 120 && waiting[0].1 < 10, "{waiting:?}");
         // From then on it is tried by itself, and waits longer and longer.
         *picky.begun.lock().unwrap() = 0;
-        let (count, again) = to_the_end(&archive, &batch(100..200, &[120])).await;
+        let (count, again) = to_the_end(&records, &batch(100..200, &[120])).await;
         assert_eq!((count, *picky.begun.lock().unwrap()), (99, 2));
         assert!(again[0].1 > waiting[0].1, "{again:?}");
         // Alone it proves nothing new, and once it is written it is one of many.
-        let written = archive.write(batch(120..121, &[120])).await;
+        let written = records.write(batch(120..121, &[120])).await;
         assert!(written.error.is_none() && !written.has_some());
-        let written = archive.write(batch(120..121, &[])).await;
+        let written = records.write(batch(120..121, &[])).await;
         assert!(written.has_some());
     }
 
     #[tokio::test]
     async fn r_61_a_batch_that_is_refused_whole_is_no_records_fault() {
-        let (picky, archive) = picky(REFUSED.0, REFUSED.1, true).await;
-        for records in [1, 200] {
-            let written = archive.write(batch(0..records, &[])).await;
+        let (picky, records) = picky(REFUSED.0, REFUSED.1, true).await;
+        for count in [1, 200] {
+            let written = records.write(batch(0..count, &[])).await;
             let error = written.error.as_ref().map(Error::blames_an_entity);
             assert_eq!(error, Some(true));
             assert!(written.ends.is_empty(), "{:?}", written.ends);
             let marks = written.left.iter().chain(&written.behind);
             let marks: BTreeSet<i64> = marks.map(|(handle, _)| *handle).collect();
-            assert_eq!(marks.len(), records);
+            assert_eq!(marks.len(), count);
             // Those that were tried are no obstacle for the others.
             assert!(written.behind.len() <= ENOUGH, "{:?}", written.behind);
         }
         assert!(*picky.begun.lock().unwrap() < 40, "few are enough to know");
         picky.answers(REFUSED.0, REFUSED.1, false);
-        assert_eq!(to_the_end(&archive, &batch(0..200, &[])).await.0, 200);
+        assert_eq!(to_the_end(&records, &batch(0..200, &[])).await.0, 200);
     }
 
     #[tokio::test]
     async fn r_61_one_refused_record_in_quiet_hours_is_to_blame_when_anything_else_is_taken() {
-        let (picky, archive) = picky(REFUSED.0, REFUSED.1, false).await;
+        let (picky, records) = picky(REFUSED.0, REFUSED.1, false).await;
         let mut pauses = Vec::new();
         for _ in 0..3 {
-            let written = archive.write(batch(0..1, &[0])).await;
+            let written = records.write(batch(0..1, &[0])).await;
             assert!(written.error.is_none(), "{:?}", written.error);
             let (count, waiting) = ends(&written);
             assert_eq!((count, waiting.len()), (0, 1));
@@ -448,45 +448,45 @@ pub(super) mod tests {
         // The record, and what is none.
         assert_eq!(*picky.begun.lock().unwrap(), 6);
         // Two more beside it are no more than two more.
-        assert!(archive.write(batch(0..3, &[0, 1, 2])).await.error.is_none());
+        assert!(records.write(batch(0..3, &[0, 1, 2])).await.error.is_none());
     }
 
     #[tokio::test]
     async fn r_61_when_many_records_are_refused_no_other_entity_proves_them_to_blame() {
-        let (_picky, archive) = picky(REFUSED.0, REFUSED.1, false).await;
+        let (_picky, records) = picky(REFUSED.0, REFUSED.1, false).await;
         for n in 0..ENOUGH {
             let (name, now) = (format!("refused{n}"), Instant::now());
-            assert_eq!(archive.alone().failed(&name, (false, true), now), None);
+            assert_eq!(records.alone().failed(&name, (false, true), now), None);
         }
-        let written = archive.write(batch(0..1, &[0])).await;
+        let written = records.write(batch(0..1, &[0])).await;
         let error = written.error.as_ref().map(Error::blames_an_entity);
         assert_eq!(error, Some(true));
         assert!(written.ends.is_empty(), "{:?}", written.ends);
-        let probed = archive.probe().await;
+        let probed = records.probe().await;
         assert!(probed.error.is_none() && !probed.proved);
     }
 
     #[tokio::test]
     async fn a_call_that_names_no_record_is_no_records_fault() {
-        let (picky, archive) = picky(StatusCode::CONFLICT, "ABORTED", false).await;
+        let (picky, records) = picky(StatusCode::CONFLICT, "ABORTED", false).await;
         *picky.begins.lock().unwrap() = true;
-        let written = archive.write(batch(0..1, &[])).await;
+        let written = records.write(batch(0..1, &[])).await;
         assert!(written.error.is_some() && written.ends.is_empty());
         assert_eq!((written.left.len(), written.behind.len()), (1, 0));
     }
 
     #[tokio::test]
     async fn r_62_a_record_that_always_loses_holds_back_no_other() {
-        let (_picky, archive) = picky(LOST.0, LOST.1, false).await;
-        let (count, waiting) = to_the_end(&archive, &batch(0..350, &[33])).await;
+        let (_picky, records) = picky(LOST.0, LOST.1, false).await;
+        let (count, waiting) = to_the_end(&records, &batch(0..350, &[33])).await;
         assert_eq!(count, 349);
         assert!(waiting.len() == 1 && waiting[0].0 == 33, "{waiting:?}");
     }
 
     #[tokio::test]
     async fn what_no_record_can_help_stops_the_batch() {
-        let (picky, archive) = picky(StatusCode::FORBIDDEN, "PERMISSION_DENIED", true).await;
-        let written = archive.write(batch(0..9, &[])).await;
+        let (picky, records) = picky(StatusCode::FORBIDDEN, "PERMISSION_DENIED", true).await;
+        let written = records.write(batch(0..9, &[])).await;
         assert!(written.error.is_some() && written.left.len() == 9);
         assert_eq!(*picky.begun.lock().unwrap(), 1);
     }

@@ -4,7 +4,7 @@
 //! growing pauses. Never waited for by anything else.
 
 use super::batch::{End, Written};
-use super::{Archive, Trouble};
+use super::{Records, Trouble};
 use crate::alert::{self, Code};
 use crate::clock;
 use crate::datastore::Error;
@@ -32,7 +32,7 @@ const BEHIND: Duration = Duration::from_secs(2);
 /// Writes the records of one account.
 #[derive(Debug)]
 pub struct Writer {
-    archive: Archive,
+    records: Records,
     outbox: Outbox,
     account: AccountId,
     /// Batches in a row that failed.
@@ -45,9 +45,9 @@ pub struct Writer {
 
 impl Writer {
     /// The writer of an account's records.
-    pub fn new(archive: Archive, outbox: Outbox, account: AccountId) -> Self {
+    pub fn new(records: Records, outbox: Outbox, account: AccountId) -> Self {
         Self {
-            archive,
+            records,
             outbox,
             account,
             failures: 0,
@@ -97,13 +97,13 @@ impl Writer {
                     return false;
                 }
             };
-            let (archive, some) = (self.archive.clone(), taken.len());
+            let (records, some) = (self.records.clone(), taken.len());
             if some > 0 {
-                batches.spawn(async move { archive.write(taken).await });
+                batches.spawn(async move { records.write(taken).await });
             } else if self.failures > 0 && Instant::now() >= self.waits_until {
                 // Another replica has written them, or was faster: nobody else would find out that all is well.
                 self.waits_until = Instant::now() + BEHIND + EVERY;
-                batches.spawn(async move { archive.probe().await });
+                batches.spawn(async move { records.probe().await });
             }
             if some < self.most {
                 return false;
@@ -145,7 +145,7 @@ impl Writer {
     fn recovered(&mut self) {
         self.most = (self.most * 2).min(BATCH);
         if std::mem::take(&mut self.failures) > 0
-            && let Some(trouble) = self.archive.troubles().remove(&self.account)
+            && let Some(trouble) = self.records.troubles().remove(&self.account)
         {
             let minutes = clock::now().since(trouble.since).as_secs() / 60;
             tracing::info!(account = %self.account, minutes, "Datastore takes records again");
@@ -171,7 +171,7 @@ impl Writer {
             since: clock::now(),
             reason: reason.clone(),
         };
-        let mut troubles = self.archive.troubles();
+        let mut troubles = self.records.troubles();
         let since = troubles.entry(self.account.clone()).or_insert(trouble);
         since.reason = reason.clone();
         drop(troubles);
@@ -198,7 +198,7 @@ impl Writer {
 #[cfg(test)]
 mod tests {
     use super::super::batch::tests::picky;
-    use super::super::find::tests::{account, archive};
+    use super::super::find::tests::{account, records};
     use super::*;
     use crate::store::{self, testing};
     use axum::http::StatusCode;
@@ -215,9 +215,9 @@ mod tests {
         let (_dir, store) = testing::store();
         let outbox = Outbox::new(store::Outbox::Embedded(store), []);
         let down = (StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE");
-        let (site, archive) = picky(down.0, down.1, true).await;
+        let (site, records) = picky(down.0, down.1, true).await;
         let account = account("acc");
-        let mut writer = Writer::new(archive.clone(), outbox, account.clone());
+        let mut writer = Writer::new(records.clone(), outbox, account.clone());
         let mut batches = JoinSet::new();
         writer.begin(&mut batches).await;
         assert!(batches.is_empty(), "nothing failed");
@@ -242,7 +242,7 @@ mod tests {
             let probed = batches.join_next().await.unwrap().unwrap();
             let wait = writer.ended(probed).await;
             assert_eq!((writer.failures, wait > Duration::ZERO), (failures, all));
-            assert_eq!(archive.trouble(&account).is_some(), all);
+            assert_eq!(records.trouble(&account).is_some(), all);
         }
     }
 
@@ -250,17 +250,17 @@ mod tests {
     async fn trouble_is_told_with_what_to_do_until_it_is_over() {
         let (_dir, store) = testing::store();
         let outbox = Outbox::new(store::Outbox::Embedded(store), []);
-        let (archive, account) = (archive(&[]), account("acc"));
-        let mut writer = Writer::new(archive.clone(), outbox, account.clone());
+        let (records, account) = (records(&[]), account("acc"));
+        let mut writer = Writer::new(records.clone(), outbox, account.clone());
         for _ in 0..20 {
             let wait = writer.failed(&answered("UNAVAILABLE"));
             assert!(wait >= HEALS.0 / 2 && wait <= HEALS.1, "{wait:?}");
         }
         assert_eq!(writer.most, 1);
-        let since = archive.trouble(&account).unwrap().since;
+        let since = records.trouble(&account).unwrap().since;
         let wait = writer.failed(&answered("PERMISSION_DENIED"));
         assert!(wait >= HEALS.1, "pressing on is of no use: {wait:?}");
-        let trouble = archive.trouble(&account).unwrap();
+        let trouble = records.trouble(&account).unwrap();
         assert!(
             trouble.reason.contains("Cloud Datastore User"),
             "{trouble:?}"
@@ -268,13 +268,13 @@ mod tests {
         assert_eq!(trouble.since, since);
         let wait = writer.failed(&answered("INVALID_ARGUMENT"));
         assert!(wait <= HEALS.1, "seconds after the cure: {wait:?}");
-        let reason = archive.trouble(&account).unwrap().reason;
+        let reason = records.trouble(&account).unwrap().reason;
         assert!(
             reason.contains("every record") && reason.contains("DT_KIND"),
             "{reason}"
         );
         writer.recovered();
-        assert_eq!((archive.trouble(&account), writer.failures), (None, 0));
+        assert_eq!((records.trouble(&account), writer.failures), (None, 0));
         for _ in 0..20 {
             writer.recovered();
         }

@@ -1,7 +1,7 @@
 //! Looking into Datastore: for a late status, and for people.
 
 use super::entity::{self, Kept};
-use super::{APART, Archive};
+use super::{APART, Records};
 use crate::datastore::Error;
 use crate::domain::{AccountId, BusinessNumber, Person, Phone, Progress, ProviderId};
 use crate::store::Adopted;
@@ -14,7 +14,7 @@ const PROVIDER_ID: &str = "wa_message_id";
 /// What is longer is no id, and Datastore refuses it.
 const LONGEST_ID: usize = 512;
 
-impl Archive {
+impl Records {
     /// What fits an id of MoEngage's, an id of the provider's or a phone number; the newest first.
     pub async fn find(&self, id: &str) -> Result<Vec<Kept>, Error> {
         let id = id.trim();
@@ -165,25 +165,25 @@ fn once_each(mut found: Vec<Kept>) -> Vec<Kept> {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::archive::entity::tests::dirty;
     use crate::channel::{Account, Channel, Channels, Pause};
     use crate::datastore::{Entity, Settings, Value};
     use crate::domain::ChannelId;
     use crate::domain::policy::Policy;
     use crate::limit::{Limiter, Pace};
+    use crate::records::entity::tests::dirty;
     use std::sync::{Arc, Mutex};
     use std::time::Duration;
 
-    pub(in crate::archive) fn account(id: &str) -> AccountId {
+    pub(in crate::records) fn account(id: &str) -> AccountId {
         AccountId::parse(id).unwrap()
     }
 
     /// Channels by account, name and number.
-    pub(in crate::archive) fn archive(channels: &[(&str, &str, &str)]) -> Archive {
-        archive_at("127.0.0.1:9", channels)
+    pub(in crate::records) fn records(channels: &[(&str, &str, &str)]) -> Records {
+        records_at("127.0.0.1:9", channels)
     }
 
-    fn archive_at(host: &str, channels: &[(&str, &str, &str)]) -> Archive {
+    fn records_at(host: &str, channels: &[(&str, &str, &str)]) -> Records {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let channel = |(of, id, number): &(&str, &str, &str)| {
             let pace = Pace {
@@ -212,7 +212,7 @@ pub(super) mod tests {
             expire_after: Duration::ZERO,
         };
         let channels = channels.iter().map(channel).collect();
-        Archive::new(&settings, Arc::new(Channels::new(channels))).unwrap()
+        Records::new(&settings, Arc::new(Channels::new(channels))).unwrap()
     }
 
     fn old(number: &str) -> Kept {
@@ -222,23 +222,23 @@ pub(super) mod tests {
         entity::read(&entity).unwrap()
     }
 
-    fn channel_of(archive: &Archive, kept: &Kept) -> Option<String> {
-        let adopted = archive.adopted(&account("acc"), kept)?;
+    fn channel_of(records: &Records, kept: &Kept) -> Option<String> {
+        let adopted = records.adopted(&account("acc"), kept)?;
         Some(adopted.channel.to_string())
     }
 
     #[test]
     fn an_old_record_belongs_to_the_only_channel_or_to_that_of_its_number() {
-        let one = archive(&[("acc", "a", ""), ("other", "b", "12025550100")]);
+        let one = records(&[("acc", "a", ""), ("other", "b", "12025550100")]);
         assert_eq!(channel_of(&one, &old("12025550100")).as_deref(), Some("a"));
         let (a, b) = (("acc", "a", "12025550199"), ("acc", "b", "12025550100"));
-        let two = archive(&[a, b]);
+        let two = records(&[a, b]);
         assert_eq!(
             channel_of(&two, &old("+1 202-555-0100")).as_deref(),
             Some("b")
         );
         assert_eq!(channel_of(&two, &old("12025550177")), None);
-        assert_eq!(channel_of(&archive(&[]), &old("12025550100")), None);
+        assert_eq!(channel_of(&records(&[]), &old("12025550100")), None);
     }
 
     /// Whoever asks for a person finds what was sent to either number.
@@ -255,7 +255,7 @@ pub(super) mod tests {
             "{}"
         });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let archive = archive_at(&listener.local_addr().unwrap().to_string(), &[]);
+        let records = records_at(&listener.local_addr().unwrap().to_string(), &[]);
         tokio::spawn(async move { axum::serve(listener, router).await });
         for (id, numbers) in [
             ("+52 55 1234 5678", &["525512345678", "5215512345678"][..]),
@@ -263,7 +263,7 @@ pub(super) mod tests {
             ("+1 202 555 0143", &["12025550143"]),
             ("m1", &[]),
         ] {
-            archive.find(id).await.unwrap();
+            records.find(id).await.unwrap();
             let mut expected = vec![("mo_msg_id", id), ("wa_message_id", id)];
             for number in numbers {
                 expected.extend([("receiver_number", *number), ("recipient", *number)]);
@@ -294,19 +294,19 @@ pub(super) mod tests {
         });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let channels = [("acc", "a", "12025550100")];
-        let archive = archive_at(&listener.local_addr().unwrap().to_string(), &channels);
+        let records = records_at(&listener.local_addr().unwrap().to_string(), &channels);
         tokio::spawn(async move { axum::serve(listener, router).await });
         let ids = |ids: &[&str]| {
             ids.iter()
                 .map(|id| ProviderId::parse(id).unwrap())
                 .collect::<Vec<_>>()
         };
-        let found = archive
+        let found = records
             .sent_as(&account("acc"), &ids(&["bad", "good"]))
             .await
             .unwrap();
         assert!(found[0].is_none() && found[1].is_some(), "{found:?}");
-        let all = archive
+        let all = records
             .sent_as(&account("acc"), &ids(&["bad", "bad2"]))
             .await;
         assert!(all.is_err(), "it may refuse every query");
@@ -320,7 +320,7 @@ pub(super) mod tests {
             dirty.record.account = account(of);
             entity::read(&entity::write(&dirty, Duration::ZERO)).unwrap()
         };
-        let two = archive(&[("acc", "a", ""), ("acc", "b", "")]);
+        let two = records(&[("acc", "a", ""), ("acc", "b", "")]);
         assert_eq!(channel_of(&two, &kept("b", "acc")).as_deref(), Some("b"));
         assert_eq!(channel_of(&two, &kept("gone", "acc")), None);
         assert_eq!(channel_of(&two, &kept("b", "other")), None);

@@ -1,4 +1,4 @@
-//! What the second home of the records (Datastore) takes from a store and gives back to it.
+//! What Datastore takes from a store and gives back to it.
 
 use super::{Folded, Outbox, Record, StoreError};
 use crate::domain::{

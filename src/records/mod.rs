@@ -1,4 +1,4 @@
-//! Records into Datastore and back: the second home of what happened to each message.
+//! Records into Datastore and back: what happened to each message.
 //!
 //! `writer`, `batch` and `transact` write what the outbox marked as changed (`pieces` and `alone`: so that no record holds
 //! back another), `mark` says how far a store came, `opt_outs` who opted out, `late` asks for messages that only Datastore
@@ -40,7 +40,7 @@ const APART: Duration = Duration::from_secs(1);
 
 /// The records in Datastore. Clones share it.
 #[derive(Debug, Clone)]
-pub struct Archive {
+pub struct Records {
     shared: Arc<Shared>,
 }
 
@@ -65,7 +65,7 @@ pub struct Trouble {
     pub reason: String,
 }
 
-impl Archive {
+impl Records {
     /// The records of these channels. Connects to nobody yet.
     pub fn new(settings: &Settings, channels: Arc<Channels>) -> Result<Self, Error> {
         let shared = Shared {

@@ -195,7 +195,7 @@ pub(super) mod tests {
     use crate::domain::{AccountId, BusinessNumber, Message, Names, Template};
     use proptest::prelude::*;
 
-    pub(in crate::archive) fn dirty() -> Dirty {
+    pub(in crate::records) fn dirty() -> Dirty {
         let moment = |at, what: &str| Moment {
             at,
             what: what.into(),
