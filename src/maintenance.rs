@@ -81,8 +81,8 @@ pub async fn keep_lease(
                 if std::mem::take(&mut silent) {
                     tracing::info!("the store answers again; work goes on");
                 }
-                let news = outbox.store.news();
-                for channel in news.iter().filter_map(|id| channels.get(id.as_str())) {
+                let changed = outbox.store.changed_channels();
+                for channel in changed.iter().filter_map(|id| channels.get(id.as_str())) {
                     outbox.wake(&channel.id);
                     channel.account.work.notify_one();
                 }

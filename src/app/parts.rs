@@ -1,9 +1,9 @@
 //! The stations, each made once, from the configuration.
 
 mod account;
+mod channel_changes;
 mod held;
 mod marks;
-mod moved;
 mod owner;
 mod stores;
 
@@ -63,7 +63,7 @@ pub(super) async fn assemble(config: &Config) -> anyhow::Result<Parts> {
     let names = config.channels.iter().map(|channel| channel.id.clone());
     let outbox = Outbox::new(stores.outbox.clone(), names);
     let owned = owner::look(config, &outbox.store, &stores.tokens).await?;
-    moved::look(config, &outbox).await?;
+    channel_changes::look(config, &outbox).await?;
     owner::keep(owned, &outbox.store, &stores.tokens).await?;
     if config.store.hold {
         held::hold(config, &outbox).await?;

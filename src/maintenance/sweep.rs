@@ -5,7 +5,7 @@ use crate::channel::{Channel, Channels};
 use crate::clock;
 use crate::domain::Moment;
 use crate::outbox::Outbox;
-use crate::store::{Look, SweepRule, Swept};
+use crate::store::{SweepRule, SweepScope, Swept};
 use metrics::counter;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,12 +19,12 @@ const AGE_EVERY: Duration = Duration::from_secs(60);
 /// for a later try does not wait for that time to come once more.
 pub async fn sweep(outbox: Outbox, channels: Arc<Channels>, stop: CancellationToken) {
     let mut ages_at = Instant::now();
-    let (mut wait, mut look, mut blind) = (HOLDS_EVERY, Look::Holds, false);
+    let (mut wait, mut look, mut blind) = (HOLDS_EVERY, SweepScope::Holds, false);
     let mut doubted = false;
     while !stopped(&stop, wait).await {
         // A sweep that was not finished, or did not work, goes on with all that it looked at.
-        if look == Look::Holds && Instant::now() >= ages_at {
-            look = Look::Ages;
+        if look == SweepScope::Holds && Instant::now() >= ages_at {
+            look = SweepScope::Ages;
         }
         if let Some(by) = clock::set_back() {
             tracing::warn!(
@@ -32,7 +32,7 @@ pub async fn sweep(outbox: Outbox, channels: Arc<Channels>, stop: CancellationTo
                 "the clock was set back; whatever waits for a \
                 later try is due now"
             );
-            look = Look::SetBack;
+            look = SweepScope::SetBack;
         }
         let now = clock::moment();
         tell_of_doubt(&mut doubted, now);
@@ -46,10 +46,12 @@ pub async fn sweep(outbox: Outbox, channels: Arc<Channels>, stop: CancellationTo
                 } else {
                     HOLDS_EVERY
                 };
-                if look == Look::SetBack {
+                if look == SweepScope::SetBack {
                     wake(&outbox, &channels);
                 }
-                if !swept.more && std::mem::replace(&mut look, Look::Holds) != Look::Holds {
+                if !swept.more
+                    && std::mem::replace(&mut look, SweepScope::Holds) != SweepScope::Holds
+                {
                     ages_at = Instant::now() + AGE_EVERY.min(shortest_age(&channels));
                 }
             }

@@ -6,7 +6,7 @@ use crate::moengage::callback::CallbackSettings;
 use crate::store;
 use crate::store::redis::Store;
 use crate::store::testing::{self, RedisServer};
-use crate::store::{EventRules, Look, SweepRule};
+use crate::store::{EventRules, SweepRule, SweepScope};
 
 /// The relay of the replies of channel `a`, at a store of its own on this server.
 fn relay(server: &RedisServer) -> (Store, Relay) {
@@ -77,7 +77,7 @@ async fn a_reply_that_waits_in_the_relay_when_its_lease_ends_is_told_by_whoever_
         hold: Duration::from_secs(600),
     };
     theirs
-        .sweep(vec![rule], Look::Holds, clock::now().into())
+        .sweep(vec![rule], SweepScope::Holds, clock::now().into())
         .await
         .unwrap();
     ours.renew().await.unwrap();

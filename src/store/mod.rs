@@ -6,7 +6,6 @@ pub mod embedded;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod inbound;
-mod kept;
 mod listed;
 mod lock;
 mod mark;
@@ -20,18 +19,18 @@ mod report;
 mod role;
 mod row;
 mod seen;
+mod settings;
 mod settlement;
+mod shared;
 mod sweep;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
-mod together;
 mod types;
 
 pub use aside::Aside;
 pub use inbound::*;
-pub use kept::{Cache, Tokens};
 pub use lock::{Guard, Locked};
 pub use mark::{Mark, Marked, Steps};
 pub use opt_outs::{Entrance, Page};
@@ -42,6 +41,7 @@ pub use records::{Adopted, Dirty, DirtyEnd, MARK_HIDDEN, Unmatched};
 pub use report::{Promise, Report};
 pub use role::Outbox;
 pub use row::Moment;
+pub use settings::{Cache, Tokens};
 pub use settlement::{Settlement, Tap};
-pub use sweep::{Look, SweepRule, Swept};
+pub use sweep::{SweepRule, SweepScope, Swept};
 pub use types::*;

@@ -7,7 +7,7 @@ use super::record::{Ledger, Record, Search};
 use super::redis::Store as SharedStore;
 use super::report::Report;
 use super::settlement::{Settlement, Tap};
-use super::sweep::{Look, SweepRule, Swept};
+use super::sweep::{SweepRule, SweepScope, Swept};
 use super::types::*;
 use crate::domain::{AccountId, ChannelId, Moment, MsgId, Refusal, UnixMs};
 
@@ -218,7 +218,7 @@ impl Outbox {
     pub async fn sweep(
         &self,
         rules: Vec<SweepRule>,
-        look: Look,
+        look: SweepScope,
         now: impl Into<Moment>,
     ) -> Result<Swept, StoreError> {
         let now = now.into();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// What a sweep looks at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Look {
+pub enum SweepScope {
     /// Holds that are over.
     Holds,
     /// Also what is too old, and what a clock that is ahead no more has put off.

@@ -170,7 +170,7 @@ async fn is_used(
     if pair.is_some_and(|pair| pair.access.is_some()) {
         return Ok(true);
     }
-    for channel in moved::known(store, account).await? {
+    for channel in channel_changes::known(store, account).await? {
         if has_sent(&channel).await? {
             return Ok(true);
         }

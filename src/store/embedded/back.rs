@@ -144,7 +144,7 @@ impl Store {
                 txn.deltas.add(channel, Counter::Claims, *missing);
             }
             if is_held {
-                kept::put(txn.conn, &key, &value)?;
+                settings::put(txn.conn, &key, &value)?;
             }
             Ok(())
         })

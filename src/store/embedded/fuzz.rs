@@ -7,7 +7,7 @@ use crate::domain::AccountId;
 pub(in crate::store) fn rows(text: &str) {
     // A token is never shown, not even by the error.
     let account = AccountId::parse("default").expect("a name");
-    if let Err(error) = kept::read_token(&account, text) {
+    if let Err(error) = settings::read_token(&account, text) {
         let said = "a stored row cannot be read: the tokens of account default";
         assert_eq!(error.to_string(), said);
     }

@@ -19,8 +19,6 @@ mod events;
 mod evidence;
 #[cfg(any(test, fuzzing))]
 pub(in crate::store) mod fuzz;
-mod keep;
-mod kept;
 mod ledger;
 mod named;
 mod opt_out;
@@ -29,7 +27,9 @@ mod read;
 mod records;
 mod recover;
 mod replies;
+mod retention;
 mod schema;
+mod settings;
 mod settle;
 mod sweep;
 mod taken;
@@ -165,12 +165,12 @@ impl Store {
     /// tries one.
     pub async fn writable(&self) -> Result<(), StoreError> {
         self.shared.disk.check()?;
-        self.shared.writer.prove(kept::probe()).await
+        self.shared.writer.prove(settings::probe()).await
     }
 
     /// Tries a durable write.
     pub async fn probe(&self) -> Result<(), StoreError> {
-        self.write(kept::probe()).await
+        self.write(settings::probe()).await
     }
 
     /// Whether the disk has room for new messages.

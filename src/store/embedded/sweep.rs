@@ -5,7 +5,7 @@ use super::writer::Txn;
 use super::{Store, channel_id, damage, damaged, evidence, signed};
 use crate::domain::state::Step;
 use crate::domain::{Moment, MsgId, State, UnixMs, Writer};
-use crate::store::{Folded, Look, StoreError, SweepRule, Swept, refusals, row};
+use crate::store::{Folded, StoreError, SweepRule, SweepScope, Swept, refusals, row};
 use rusqlite::{OptionalExtension, Result, Row};
 use std::time::Duration;
 
@@ -57,15 +57,15 @@ impl Store {
     pub async fn sweep(
         &self,
         rules: Vec<SweepRule>,
-        look: Look,
+        look: SweepScope,
         now: Moment,
     ) -> Result<Swept, StoreError> {
-        let old = if look == Look::Holds {
+        let old = if look == SweepScope::Holds {
             Vec::new()
         } else {
             let farthest = match look {
-                Look::SetBack => Duration::ZERO,
-                Look::Holds | Look::Ages => FARTHEST,
+                SweepScope::SetBack => Duration::ZERO,
+                SweepScope::Holds | SweepScope::Ages => FARTHEST,
             };
             for rule in &rules {
                 self.bring_back(rule, farthest, now.latest).await?;

@@ -4,7 +4,7 @@
 use super::*;
 use crate::domain::{Ages, Phone, UnixMs};
 use crate::store::testing::RedisServer;
-use crate::store::{Claims, Look, SweepRule, Trial, Turn};
+use crate::store::{Claims, SweepRule, SweepScope, Trial, Turn};
 use std::time::Duration;
 
 /// The most commands of one script; about 10 ms.
@@ -80,7 +80,7 @@ async fn a_sweep_after_everything_went_wrong_at_once_comes_in_small_steps() {
     commands(&server, "").await;
     let mut steps = 0;
     while {
-        let swept = store.sweep(rules.clone(), Look::SetBack, NOW.into());
+        let swept = store.sweep(rules.clone(), SweepScope::SetBack, NOW.into());
         swept.await.unwrap().more
     } {
         steps += 1;

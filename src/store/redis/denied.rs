@@ -10,8 +10,8 @@ use crate::domain::{Lane, Status, UnixMs};
 use crate::store::testing::{RedisServer, in_time};
 use crate::store::tests::words::{self, at, event, lane, message, phone, receipt, rules};
 use crate::store::{
-    Accepted, Adopted, ClaimedMessage, Claims, DirtyEnd, Entrance, Folded, Look, PendingCallback,
-    RelayOutcome, Settlement, SweepRule, Tap, Turn,
+    Accepted, Adopted, ClaimedMessage, Claims, DirtyEnd, Entrance, Folded, PendingCallback,
+    RelayOutcome, Settlement, SweepRule, SweepScope, Tap, Turn,
 };
 use std::collections::BTreeSet;
 use std::fmt::Debug;
@@ -246,7 +246,9 @@ impl Denied {
                     expired_before: UnixMs(0),
                     hold: Duration::from_secs(600),
                 };
-                store.sweep(vec![rule], Look::Ages, at(700).into()).await
+                store
+                    .sweep(vec![rule], SweepScope::Ages, at(700).into())
+                    .await
             })
             .await;
         assert_eq!(swept.failed.len(), 1);

@@ -74,7 +74,7 @@ impl Ledgers {
     }
 
     /// Channels of which something changed since this was last asked.
-    fn news(&self) -> Vec<ChannelId> {
+    fn changed_channels(&self) -> Vec<ChannelId> {
         let mut all = self.seen();
         let new = all
             .iter_mut()
@@ -106,8 +106,8 @@ impl Store {
     }
 
     /// Channels of which something changed since this was last asked, as last seen.
-    pub fn news(&self) -> Vec<ChannelId> {
-        self.shared.ledgers.news()
+    pub fn changed_channels(&self) -> Vec<ChannelId> {
+        self.shared.ledgers.changed_channels()
     }
 
     async fn look_at_all(&self) -> Result<(), StoreError> {

@@ -33,7 +33,7 @@ mod tests {
     use crate::domain::UnixMs;
     use crate::store::testing::RedisServer;
     use crate::store::tests::words::{self, at, message, receipt, refusal, unknown_until};
-    use crate::store::{ClaimedMessage, Ledger, Look, Settlement, Turn, Uncounted};
+    use crate::store::{ClaimedMessage, Ledger, Settlement, SweepScope, Turn, Uncounted};
 
     /// A channel with something of everything: of each two, 12 accepted.
     struct Shop {
@@ -112,7 +112,7 @@ mod tests {
 
         async fn minute(&self) {
             let rules = vec![words::sweep_rule("a", 3)];
-            let swept = self.store.sweep(rules, Look::Ages, at(3).into());
+            let swept = self.store.sweep(rules, SweepScope::Ages, at(3).into());
             assert!(swept.await.unwrap().is_empty());
         }
 

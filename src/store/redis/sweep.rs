@@ -3,7 +3,7 @@
 use super::damage::Text;
 use super::{AccountKeys, Call, Store};
 use crate::domain::{ChannelId, Moment, MsgId};
-use crate::store::{Folded, Look, StoreError, SweepRule, Swept, refusals, row};
+use crate::store::{Folded, StoreError, SweepRule, SweepScope, Swept, refusals, row};
 use std::time::Duration;
 
 /// Messages of each kind dealt with in one step; bounds how long Redis does nothing else.
@@ -22,7 +22,7 @@ impl Store {
     pub async fn sweep(
         &self,
         rules: Vec<SweepRule>,
-        look: Look,
+        look: SweepScope,
         now: Moment,
     ) -> Result<Swept, StoreError> {
         self.shared.connection.is_ours()?;
@@ -52,7 +52,7 @@ impl Store {
         &self,
         home: &AccountKeys,
         rules: &[&SweepRule],
-        (look, now): (Look, Moment),
+        (look, now): (SweepScope, Moment),
         swept: &mut Swept,
     ) -> Result<(), StoreError> {
         let mut folded = Folded::default();
@@ -70,14 +70,14 @@ impl Store {
         }
         let (old, unknown) = (refusals::too_old(), refusals::outcome_unknown());
         let farthest = match look {
-            Look::SetBack => Duration::ZERO,
-            Look::Holds | Look::Ages => FARTHEST,
+            SweepScope::SetBack => Duration::ZERO,
+            SweepScope::Holds | SweepScope::Ages => FARTHEST,
         };
         let mut call = Call::new(&self.shared.scripts.sweep, home)
             .arg(now.latest.0)
             .arg(now.earliest.0)
             .arg(AT_ONCE)
-            .arg(u8::from(look != Look::Holds))
+            .arg(u8::from(look != SweepScope::Holds))
             .arg(farthest.as_millis())
             .arg(row::write_refusal(&old))
             .arg(old.to_string())
@@ -104,7 +104,7 @@ impl Store {
         swept.inferred += folded.inferred;
         swept.wake.extend(folded.wake);
         swept.more |= more || unfinished;
-        if look == Look::Holds || unfinished {
+        if look == SweepScope::Holds || unfinished {
             return Ok(());
         }
         self.recount(home).await

@@ -5,7 +5,7 @@ use crate::clock::now;
 use crate::domain::template::Variant;
 use crate::domain::{AccountId, UnixMs};
 use crate::store::testing::RedisServer;
-use crate::store::{CachedTemplates, Look, Promise, StoredToken, SweepRule, Turn};
+use crate::store::{CachedTemplates, Promise, StoredToken, SweepRule, SweepScope, Turn};
 use lock::Taken;
 use secrecy::ExposeSecret;
 use standing::Told;
@@ -493,7 +493,7 @@ async fn ids_of_earlier_attempts_go_with_their_message() {
         hold: Duration::ZERO,
     };
     let swept = second
-        .sweep(vec![rule], Look::Holds, UnixMs(2_000).into())
+        .sweep(vec![rule], SweepScope::Holds, UnixMs(2_000).into())
         .await;
     assert_eq!(swept.unwrap().resent.len(), 1);
     let new = second.claim(vec![turn()], 1, UnixMs(3_000)).await.unwrap();

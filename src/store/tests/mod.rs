@@ -74,8 +74,8 @@ pub(in crate::store) use world::{Home, NewWorld, World};
 
 use super::{
     Accepted, Arrival, CallbackLease, CallbackQueue, ClaimedMessage, Claims, EventRules, Folded,
-    Ledger, Look, Outbox, PendingCallback, Record, RelayOutcome, Search, Settlement, SweepRule,
-    Swept, Trial, Turn,
+    Ledger, Outbox, PendingCallback, Record, RelayOutcome, Search, Settlement, SweepRule,
+    SweepScope, Swept, Trial, Turn,
 };
 use crate::domain::{
     AccountId, BusinessNumber, Callback, ChannelId, Code, Incoming, Keywords, Lane, Message,

@@ -79,14 +79,14 @@ async fn a_receipt_that_comes_before_a_resend_makes_it_needless() {
 async fn whoever_looks_at_the_ledger_takes_no_news_from_the_one_who_rings() {
     let (_redis, first, second) = pair();
     first.store.look().await.unwrap();
-    assert!(first.store.news().is_empty());
+    assert!(first.store.changed_channels().is_empty());
     second.accept("m1", 1, 0).await;
     for _ in 0..2 {
         first.store.look().await.unwrap();
     }
     assert_eq!(first.ledger().await.queued, 1);
-    assert_eq!(first.store.news(), [channel("a")]);
-    assert!(first.store.news().is_empty(), "told once");
+    assert_eq!(first.store.changed_channels(), [channel("a")]);
+    assert!(first.store.changed_channels().is_empty(), "told once");
 }
 
 /// Before and after are told by Redis' clock alone.
@@ -113,7 +113,7 @@ async fn a_process_that_does_not_know_the_channel_leaves_its_hold_to_one_that_do
             resend: true,
             ..sweep_rule(name, seconds)
         };
-        let swept = second.store.sweep(vec![rule], Look::Ages, at(seconds));
+        let swept = second.store.sweep(vec![rule], SweepScope::Ages, at(seconds));
         swept.await.unwrap()
     };
     assert!(sweep("b", 601).await.is_empty());
@@ -285,10 +285,10 @@ async fn trouble_of_one_account_leaves_the_others_their_leases_and_their_ends() 
     assert!(first.store.renew().await.is_err());
     assert_eq!(redis.say("ZCARD gw:{other}:replicas").await, "1");
     let rules = ["a", "x"].map(|name| sweep_rule(name, 700));
-    let swept = first.store.sweep(rules.to_vec(), Look::Ages, at(700)).await;
+    let swept = first.store.sweep(rules.to_vec(), SweepScope::Ages, at(700)).await;
     assert_eq!(swept.unwrap().failed.len(), 1);
     let rules = vec![sweep_rule("a", 700)];
-    assert!(first.store.sweep(rules, Look::Ages, at(700)).await.is_err());
+    assert!(first.store.sweep(rules, SweepScope::Ages, at(700)).await.is_err());
 }
 
 #[tokio::test]

@@ -82,7 +82,7 @@ impl World {
         loop {
             let swept = self
                 .store
-                .sweep(rules.to_vec(), Look::Holds, at(seconds))
+                .sweep(rules.to_vec(), SweepScope::Holds, at(seconds))
                 .await;
             if !swept.unwrap().more {
                 return;
@@ -191,7 +191,9 @@ impl World {
     pub(in crate::store) async fn set_back(&self, seconds: i64) {
         loop {
             let rules = ["a", "b"].map(|name| sweep_rule(name, seconds));
-            let swept = self.store.sweep(rules.to_vec(), Look::SetBack, at(seconds));
+            let swept = self
+                .store
+                .sweep(rules.to_vec(), SweepScope::SetBack, at(seconds));
             if !swept.await.unwrap().more {
                 return;
             }
@@ -213,7 +215,7 @@ impl World {
             expired_before: now.ages(secs(DAY)).failed_before,
             ..sweep_rule(name, 0)
         });
-        let swept = self.store.sweep(rules.to_vec(), Look::Ages, now);
+        let swept = self.store.sweep(rules.to_vec(), SweepScope::Ages, now);
         swept.await.unwrap()
     }
 

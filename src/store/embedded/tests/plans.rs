@@ -222,19 +222,19 @@ const OTHERS: [(&str, &str, &str, &str); 60] = [
         "the unmatched events of one person",
     ),
     (
-        "keep",
+        "retention",
         "WHERE id > ?1 ORDER BY id LIMIT",
         "INTEGER PRIMARY KEY (rowid>?)",
         "limited",
     ),
     (
-        "keep",
+        "retention",
         "FROM reply_seen WHERE at < ?1 LIMIT",
         "reply_seen_at (at<?)",
         "limited",
     ),
     (
-        "keep",
+        "retention",
         "WHERE ready = 2 AND created < ?1 LIMIT",
         "callback_dead_age (created<?)",
         "limited",
@@ -270,7 +270,7 @@ const OTHERS: [(&str, &str, &str, &str); 60] = [
         "limited",
     ),
     (
-        "keep",
+        "retention",
         "FROM event ORDER BY id LIMIT 1",
         "SCAN event",
         "the first",

@@ -505,7 +505,11 @@ impl Story {
     async fn sweep(&mut self, by: usize, (resend, ages): (bool, bool), lost: bool) {
         self.rig.nobody_was_silent().await;
         let (store, now) = (self.store(by), self.now());
-        let look = if ages { Look::Ages } else { Look::Holds };
+        let look = if ages {
+            SweepScope::Ages
+        } else {
+            SweepScope::Holds
+        };
         let rules = OURS.map(|name| SweepRule {
             resend,
             hold: Duration::from_secs(HOLD as u64),

@@ -133,10 +133,10 @@ impl Outbox {
 
     /// Channels of which something changed since this was last asked, where others may change them.
     /// For one asker only.
-    pub fn news(&self) -> Vec<ChannelId> {
+    pub fn changed_channels(&self) -> Vec<ChannelId> {
         match self {
             Self::Embedded(_) => Vec::new(),
-            Self::Redis(store) => store.news(),
+            Self::Redis(store) => store.changed_channels(),
         }
     }
 
