@@ -11,7 +11,7 @@ use crate::domain::{
 };
 use crate::json;
 use crate::jumper::webhook;
-use crate::store::{Settlement, Tap, Turn};
+use crate::store::{QuickReply, Settlement, Turn};
 use axum::body::Body;
 use axum::http::Request;
 use serde_json::json;
@@ -72,7 +72,7 @@ impl Hooks {
         let claims = door.wait(door.store.claim(vec![turn], 100, now));
         for one in claims.expect("claims").taken {
             let n = one.message.msg_id.as_str().trim_start_matches('m');
-            let tap = Tap {
+            let tap = QuickReply {
                 label: "Keep it".into(),
                 payload: "{'slot':1}".into(),
             };

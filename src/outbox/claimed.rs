@@ -4,7 +4,7 @@ use super::Outbox;
 use crate::clock;
 use crate::domain::proof::LastProof;
 use crate::domain::{ChannelId, Message, Receipt, Refusal, UnixMs};
-use crate::store::{ClaimedMessage, Folded, Settlement, Tap};
+use crate::store::{ClaimedMessage, Folded, QuickReply, Settlement};
 use crate::telemetry::caught;
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,7 +65,7 @@ impl Claimed {
 
     /// Keeps what the person can tap before the provider answers, which a tap may overtake. Where this
     /// fails, nothing is lost: the end of the attempt keeps it too.
-    pub async fn know_taps(&self, taps: &[Tap]) {
+    pub async fn know_taps(&self, taps: &[QuickReply]) {
         if !taps.is_empty() {
             let (store, taps) = (&self.outbox.store, taps.to_vec());
             let _ = store.know_taps(&self.claimed, taps).await;
@@ -73,7 +73,7 @@ impl Claimed {
     }
 
     /// The provider took it.
-    pub async fn sent(self, receipt: Receipt, taps: Vec<Tap>, answer: String) -> Folded {
+    pub async fn sent(self, receipt: Receipt, taps: Vec<QuickReply>, answer: String) -> Folded {
         self.settle(Settlement::Accepted { receipt, taps }, answer)
             .await
     }
@@ -92,7 +92,12 @@ impl Claimed {
     }
 
     /// Nobody knows; evidence counts until `until`.
-    pub async fn mark_unknown(self, until: UnixMs, taps: Vec<Tap>, answer: String) -> Folded {
+    pub async fn mark_unknown(
+        self,
+        until: UnixMs,
+        taps: Vec<QuickReply>,
+        answer: String,
+    ) -> Folded {
         self.settle(Settlement::Unknown { until, taps }, answer)
             .await
     }

@@ -20,7 +20,7 @@ use crate::hold::Holds;
 use crate::limit::Permit;
 use crate::outbox::Claimed;
 use crate::provider::{Provider, Sent};
-use crate::store::Tap;
+use crate::store::QuickReply;
 use crate::templates::Templates;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -66,7 +66,7 @@ pub enum Tried {
 struct Sending<'a> {
     channel: &'a Channel,
     claimed: Claimed,
-    taps: Vec<Tap>,
+    taps: Vec<QuickReply>,
 }
 
 impl Sender {

@@ -6,7 +6,7 @@ use crate::domain::template::{ButtonShape, Detail, Outgoing, Variant};
 use crate::domain::{Button, Code, OptOut, Refusal, Template};
 use crate::json::LOST;
 use crate::outbox::Claimed;
-use crate::store::Tap;
+use crate::store::QuickReply;
 use crate::templates::{self, Lookup};
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,7 @@ const DETAIL_WAIT: Duration = Duration::from_secs(2);
 
 /// What stands before the call.
 pub(super) enum Ready {
-    Go(Box<Outgoing>, Vec<Tap>),
+    Go(Box<Outgoing>, Vec<QuickReply>),
     Refused(Refusal),
     /// What the provider says of the template cannot be had now.
     Later,
@@ -103,7 +103,7 @@ fn outgoing(
 /// What the person will be able to tap: label from the template, payload from MoEngage, or the
 /// label again where MoEngage sent none (contracts/moengage.md Q9). A label that could not be read is not
 /// what the person taps, and a damaged payload is not MoEngage's.
-fn taps(template: &Template, detail: &Detail, is_damaged: bool) -> Vec<Tap> {
+fn taps(template: &Template, detail: &Detail, is_damaged: bool) -> Vec<QuickReply> {
     let shapes = detail.buttons.iter().flatten().enumerate();
     shapes
         .filter_map(|(place, shape)| {
@@ -122,7 +122,7 @@ fn taps(template: &Template, detail: &Detail, is_damaged: bool) -> Vec<Tap> {
                 _ => label.clone(),
             };
             let is_lost = label.is_empty() || is_damaged && payload.contains(LOST);
-            (!is_lost).then(|| Tap {
+            (!is_lost).then(|| QuickReply {
                 label: label.clone(),
                 payload,
             })
@@ -157,7 +157,7 @@ mod tests {
                 payload: Some("{'a':1}".into()),
             }],
         };
-        let tap = |label: &str, payload: &str| Tap {
+        let tap = |label: &str, payload: &str| QuickReply {
             label: label.into(),
             payload: payload.into(),
         };
@@ -185,13 +185,13 @@ mod tests {
                 payload: Some("{'a':'\u{FFFD}'}".into()),
             }],
         };
-        let stay = Tap {
+        let stay = QuickReply {
             label: "Stay".into(),
             payload: "Stay".into(),
         };
         assert_eq!(taps(&template, &detail, true), std::slice::from_ref(&stay));
         // What came as U+FFFD in a sound body is MoEngage's.
-        let moved = Tap {
+        let moved = QuickReply {
             label: "Move".into(),
             payload: "{'a':'\u{FFFD}'}".into(),
         };

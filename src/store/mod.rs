@@ -42,6 +42,6 @@ pub use report::{Promise, Report};
 pub use role::Outbox;
 pub use row::Moment;
 pub use settings::{Cache, Tokens};
-pub use settlement::{Settlement, Tap};
+pub use settlement::{QuickReply, Settlement};
 pub use sweep::{SweepRule, SweepScope, Swept};
 pub use types::*;

@@ -6,7 +6,7 @@ use super::inbound::Folded;
 use super::record::{Ledger, Record, Search};
 use super::redis::Store as SharedStore;
 use super::report::Report;
-use super::settlement::{Settlement, Tap};
+use super::settlement::{QuickReply, Settlement};
 use super::sweep::{SweepRule, SweepScope, Swept};
 use super::types::*;
 use crate::domain::{AccountId, ChannelId, Moment, MsgId, Refusal, UnixMs};
@@ -143,7 +143,7 @@ impl Outbox {
     pub async fn know_taps(
         &self,
         claimed: &ClaimedMessage,
-        taps: Vec<Tap>,
+        taps: Vec<QuickReply>,
     ) -> Result<(), StoreError> {
         match self {
             Self::Embedded(store) => store.know_taps(claimed, taps).await,

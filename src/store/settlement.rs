@@ -11,7 +11,7 @@ pub enum Settlement {
         /// Its ids.
         receipt: Receipt,
         /// What the person can tap.
-        taps: Vec<Tap>,
+        taps: Vec<QuickReply>,
     },
     /// Nothing was handed on.
     Retry {
@@ -34,7 +34,7 @@ pub enum Settlement {
         /// Until when evidence counts.
         until: UnixMs,
         /// What the person can tap, if they got it.
-        taps: Vec<Tap>,
+        taps: Vec<QuickReply>,
     },
 }
 
@@ -68,7 +68,7 @@ impl Settlement {
 
 /// A quick-reply button of a sent message: what is seen, and what comes back.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tap {
+pub struct QuickReply {
     /// The label.
     pub label: String,
     /// The payload to echo.

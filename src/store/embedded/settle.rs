@@ -8,7 +8,7 @@ use crate::domain::{
     Callback, ChannelId, Life, MsgId, Phone, Receipt, Refusal, State, Status, StatusEntry, UnixMs,
     Writer,
 };
-use crate::store::{ClaimedMessage, Folded, Settlement, StoreError, Tap, row};
+use crate::store::{ClaimedMessage, Folded, QuickReply, Settlement, StoreError, row};
 use rusqlite::{Connection, Params, Result, Row};
 
 /// A message as far as a step needs it.
@@ -37,7 +37,7 @@ impl Store {
     pub async fn know_taps(
         &self,
         claimed: &ClaimedMessage,
-        taps: Vec<Tap>,
+        taps: Vec<QuickReply>,
     ) -> Result<(), StoreError> {
         let claim = (claimed.handle, signed(claimed.claim));
         self.step("taps", move |txn| {
@@ -114,7 +114,7 @@ fn receive(txn: &mut Txn<'_>, message: &Found, receipt: &Receipt, now: UnixMs) -
     Ok(())
 }
 
-fn keep_taps(txn: &Txn<'_>, message: &Found, taps: &[Tap]) -> Result<()> {
+fn keep_taps(txn: &Txn<'_>, message: &Found, taps: &[QuickReply]) -> Result<()> {
     if taps.is_empty() {
         return Ok(());
     }

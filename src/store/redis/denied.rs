@@ -11,7 +11,7 @@ use crate::store::testing::{RedisServer, in_time};
 use crate::store::tests::words::{self, at, event, lane, message, phone, receipt, rules};
 use crate::store::{
     Accepted, Adopted, ClaimedMessage, Claims, DirtyEnd, Entrance, Folded, PendingCallback,
-    RelayOutcome, Settlement, SweepRule, SweepScope, Tap, Turn,
+    QuickReply, RelayOutcome, Settlement, SweepRule, SweepScope, Turn,
 };
 use std::collections::BTreeSet;
 use std::fmt::Debug;
@@ -177,7 +177,7 @@ impl Denied {
         })
         .await;
         let claimed = self.claim().await;
-        let taps = vec![Tap {
+        let taps = vec![QuickReply {
             label: "Yes".into(),
             payload: "y".into(),
         }];

@@ -7,7 +7,7 @@ use super::gather::{Part, Which};
 use super::{Call, Store};
 use crate::domain::state::Step;
 use crate::domain::{ChannelId, UnixMs};
-use crate::store::{ClaimedMessage, Folded, Settlement, StoreError, Tap, row};
+use crate::store::{ClaimedMessage, Folded, QuickReply, Settlement, StoreError, row};
 
 impl Store {
     /// Ends an attempt. The claim is the fence: what a later claim has changed stays as it is, but a
@@ -28,7 +28,7 @@ impl Store {
     pub async fn know_taps(
         &self,
         claimed: &ClaimedMessage,
-        taps: Vec<Tap>,
+        taps: Vec<QuickReply>,
     ) -> Result<(), StoreError> {
         let call = Call::new(&self.shared.scripts.taps, self.home(&claimed.channel)?)
             .arg(self.replica())
@@ -105,7 +105,7 @@ fn with_end(part: Part, settlement: &Settlement) -> Result<Part, StoreError> {
 }
 
 /// Labels and payloads; nothing when there are none.
-fn write_taps(taps: &[Tap]) -> Result<String, StoreError> {
+fn write_taps(taps: &[QuickReply]) -> Result<String, StoreError> {
     if taps.is_empty() {
         return Ok(String::new());
     }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::domain::ReplyKind;
-use crate::store::Tap;
+use crate::store::QuickReply;
 
 impl World {
     /// Another process on the same data.
@@ -174,7 +174,7 @@ async fn late_evidence_counts_after_a_take_over() {
 /// Whoever settles it: the person got the buttons of the attempt.
 #[tokio::test]
 async fn a_tap_carries_its_payload_also_when_the_answer_came_after_a_take_over() {
-    let ends: [fn(Vec<Tap>) -> Settlement; 2] = [
+    let ends: [fn(Vec<QuickReply>) -> Settlement; 2] = [
         |taps| Settlement::Unknown { until: at(600), taps },
         |taps| match receipt("P1") {
             Settlement::Accepted { receipt, .. } => Settlement::Accepted { receipt, taps },
@@ -187,7 +187,7 @@ async fn a_tap_carries_its_payload_also_when_the_answer_came_after_a_take_over()
         second.take_over(5, 600).await;
         second.event("P1", Status::Sent, Some(1), 6).await;
         assert_eq!(second.state("m1").await, State::Accepted);
-        let tap = Tap {
+        let tap = QuickReply {
             label: "Keep it".into(),
             payload: "slot 1".into(),
         };

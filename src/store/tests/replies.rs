@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::domain::{InboundEntry, ReplyKind};
-use crate::store::{MOST_WEIGHED, Tap};
+use crate::store::{MOST_WEIGHED, QuickReply};
 
 stories! {
     a_tap_carries_its_payload_and_the_message,
@@ -52,11 +52,11 @@ async fn with_buttons(new: NewWorld) -> World {
     let world = new();
     let claimed = world.attempt("m1", 1, 0).await;
     let taps = vec![
-        Tap {
+        QuickReply {
             label: "Keep it".into(),
             payload: "{'slot':1}".into(),
         },
-        Tap {
+        QuickReply {
             label: " Move ".into(),
             payload: "move".into(),
         },
@@ -180,7 +180,7 @@ async fn r_29_a_tap_that_overtakes_the_answer_to_the_send_is_a_tap(new: NewWorld
     let world = new();
     world.sent("m0", 1, "P0", 0).await;
     let claimed = world.attempt("m1", 1, 1).await;
-    let tap = Tap {
+    let tap = QuickReply {
         label: " Keep it ".into(),
         payload: "{'slot':1}".into(),
     };
@@ -221,7 +221,7 @@ async fn r_29_a_tap_that_overtakes_the_answer_to_the_send_is_a_tap(new: NewWorld
 /// a guess is worse than a text.
 async fn r_29_a_tap_that_may_be_on_another_message_is_told_as_text(new: NewWorld) {
     let world = new();
-    let tap = || Tap {
+    let tap = || QuickReply {
         label: "Keep it".into(),
         payload: "{'slot':1}".into(),
     };

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::domain::{InboundEntry, ReplyKind};
-use crate::store::{EventRules, Tap};
+use crate::store::{EventRules, QuickReply};
 
 /// Two messages went to the first person, the second one by this channel and with a button; that it was sent is what
 /// only the first process knows.
@@ -18,7 +18,7 @@ async fn forgotten(by: &str) -> (std::rc::Rc<OnRedis>, World, World) {
     };
     let label = "Move".into();
     let payload = "move".into();
-    let taps = vec![Tap { label, payload }];
+    let taps = vec![QuickReply { label, payload }];
     let end = Settlement::Accepted { receipt, taps };
     first.settle(&claimed, end, 2).await;
     redis.put_back(&copy, On::Another, [&first, &second]).await;
