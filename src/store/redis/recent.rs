@@ -39,6 +39,8 @@ struct Kept {
     cut: Option<i64>,
     /// Messages that are lost, and were not told yet.
     lost: usize,
+    /// How often all events were taken once more.
+    retakes: u64,
 }
 
 /// What a webhook brought.
@@ -64,6 +66,12 @@ fn size(event: &Incoming) -> usize {
 impl Recent {
     fn kept(&self) -> MutexGuard<'_, Kept> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How often all that is remembered was taken once more. Where that grows while events are stored, they may have
+    /// gone to the server that was left, after the others were taken.
+    pub(super) fn retakes(&self) -> u64 {
+        self.kept().retakes
     }
 
     /// These were stored.
@@ -122,7 +130,10 @@ impl Recent {
     /// What is to be taken once more, in the order it came. Of the statuses of a message the last one: MoEngage may
     /// have heard of it, and is not to hear of those before it after it.
     fn events(&self) -> Vec<Taken> {
-        let mut all: Vec<Taken> = self.kept().events.iter().cloned().collect();
+        let mut kept = self.kept();
+        kept.retakes += 1;
+        let mut all: Vec<Taken> = kept.events.iter().cloned().collect();
+        drop(kept);
         let mut last: HashMap<ProviderId, usize> = HashMap::new();
         for event in all.iter().flat_map(|taken| taken.events.iter()) {
             if let Incoming::Status(status) = event {
@@ -170,23 +181,32 @@ impl Recent {
 impl Store {
     /// Takes once more what webhooks brought lately. What Redis knows still says nothing new to it.
     pub(super) async fn take_again(&self, home: &AccountKeys) {
-        let which: Which = |store, home| (&home.gathers.events, &store.shared.scripts.events);
-        for Taken {
-            rules, events, now, ..
-        } in home.recent.events()
-        {
-            let Ok(part) = events::part(&rules, &events, now, true) else {
-                continue;
-            };
-            while let Err(error) = self.gather::<redis::Value>(which, home, part.clone()).await {
-                tracing::debug!(account = %home.account, %error, "events that Redis may have forgotten wait for it");
-                // waits because Redis may be on its way back
-                sleep(AGAIN).await;
-            }
+        for taken in home.recent.events() {
+            self.take_once_more(home, &taken.rules, (&taken.events, taken.now))
+                .await;
         }
         for channel in self.channels_of(home) {
             self.shared.ledgers.wake(channel);
         }
+    }
+
+    /// Takes events once more until Redis has them.
+    pub(super) async fn take_once_more(
+        &self,
+        home: &AccountKeys,
+        rules: &EventRules,
+        (events, now): (&[Incoming], UnixMs),
+    ) {
+        let which: Which = |store, home| (&home.gathers.events, &store.shared.scripts.events);
+        let Ok(part) = events::part(rules, events, now, true) else {
+            return;
+        };
+        while let Err(error) = self.gather::<redis::Value>(which, home, part.clone()).await {
+            tracing::debug!(account = %home.account, %error, "events that Redis may have forgotten wait for it");
+            // waits because Redis may be on its way back
+            sleep(AGAIN).await;
+        }
+        self.shared.ledgers.wake(&rules.channel);
     }
 
     /// Work is handed out again: counts what was accepted here, and is neither known any more nor was it sent. Beside
@@ -241,5 +261,21 @@ impl Store {
             .iter()
             .find(|home| home.account == *account);
         home.map_or(0, |home| std::mem::take(&mut home.recent.kept().lost))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn r_55_what_is_stored_while_all_else_is_taken_once_more_is_noticed() {
+        let recent = Recent::default();
+        let before = recent.retakes();
+        assert_eq!(recent.retakes(), before, "looking changes nothing");
+        recent.called(7);
+        assert_eq!(recent.retakes(), before, "nor does a roll that is called");
+        assert!(recent.events().is_empty());
+        assert_ne!(recent.retakes(), before);
     }
 }
