@@ -7,11 +7,11 @@ mod supervisor;
 
 use crate::channel::Channel;
 use crate::config::Config;
+use crate::doors::moengage;
 use crate::http;
-use crate::jumper::webhook::{elsewhere, routes};
 use crate::maintenance;
-use crate::moengage;
 use crate::ops;
+use crate::providers::jumper::webhook::{elsewhere, routes};
 use axum::Router;
 pub(crate) use listen::cannot_listen;
 use listen::{bind, limits, ops_limits};

@@ -4,13 +4,13 @@
 //!
 //! | # | station | where | durable write |
 //! |---|---|---|---|
-//! | 1 | who is calling | [`moengage::caller`] | |
-//! | 2 | accept | [`moengage::accept`], [`intake`] | A: the message, once per (channel, `msg_id`) |
+//! | 1 | who is calling | [`doors::moengage::caller`] | |
+//! | 2 | accept | [`doors::moengage::accept`], [`intake`] | A: the message, once per (channel, `msg_id`) |
 //! | 3 | claim | [`outbox`], looped by [`worker`] | B: `attempting`, synced before the first byte goes out |
 //! | 4 | template | [`templates`] | the list, for a start without the provider |
-//! | 5 | send | [`send`], [`limit`], [`provider`], [`jumper::client`] | C: receipt, its early events, the end of the attempt |
-//! | 6 | status arrives | [`jumper::webhook`] | D and E in one: event, fold, callback |
-//! | 7 | relay | [`relay`], [`moengage::callback`] | the callback's end |
+//! | 5 | send | [`send`], [`limit`], [`providers`], [`providers::jumper::client`] | C: receipt, its early events, the end of the attempt |
+//! | 6 | status arrives | [`providers::jumper::webhook`] | D and E in one: event, fold, callback |
+//! | 7 | relay | [`relay`], [`doors::moengage::callback`] | the callback's end |
 //!
 //! A to E are each one atomic step of the store: a transaction of the one writer of
 //! [`store::embedded`], or a script on [`store::redis`], where other processes work on the same
@@ -21,15 +21,15 @@
 //! Beside the path: [`domain`] has the words and the pure decisions (state machine, fold, policy);
 //! [`channel`] says who may send what where; [`breaker`], [`hold`] and [`maintenance`] watch over accounts;
 //! [`records`] writes the records into Datastore, by the calls of [`datastore`], and asks it for
-//! messages that only it still knows; [`ops`] is the operator's ops; [`sandbox`] plays both
+//! messages that only it still knows; [`ops`] is the listener of operators; [`sandbox`] plays both
 //! counterparties for the demo and the tests; [`json`] reads what others write, damage and all;
 //! [`config`] is the only reader of files and environment; [`app`] builds all of it; [`cli`] has the
 //! commands.
 //!
 //! Who may import whom (checked by `tests/tidy.rs`): domain, clock < store < telemetry < limit,
-//! breaker, channel, outbox < hold, jumper < provider < templates < send < worker; channel, outbox,
-//! templates < intake < moengage < relay; datastore, outbox < records; all of these < ops < config <
-//! app < cli. `send` and `relay` never see each other, nor do `moengage` and `jumper`; `datastore`
+//! breaker, channel, outbox < hold, each provider < providers < templates < send < worker; channel, outbox,
+//! templates < intake < each door < relay; datastore, outbox < records; all of these < ops < config <
+//! app < cli. `send` and `relay` never see each other, nor do a door and a provider; `datastore`
 //! and `sandbox` see `domain` only.
 
 pub mod alert;
@@ -41,19 +41,18 @@ pub mod clock;
 pub mod config;
 pub mod datastore;
 pub mod domain;
+pub mod doors;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 pub mod hold;
 pub mod http;
 pub mod intake;
 pub mod json;
-pub mod jumper;
 pub mod limit;
 pub mod maintenance;
-pub mod moengage;
 pub mod ops;
 pub mod outbox;
-pub mod provider;
+pub mod providers;
 pub mod records;
 pub mod relay;
 pub mod sandbox;

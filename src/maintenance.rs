@@ -15,7 +15,7 @@ use crate::alert::{self, Code};
 use crate::channel::{Account, Channel, Channels, Webhook};
 use crate::clock;
 use crate::outbox::{Outbox, retry_delay};
-use crate::provider::{Provider, SubscriptionState};
+use crate::providers::{Provider, SubscriptionState};
 use crate::store::{Owner, StoreError};
 use metrics::counter;
 use metrics_exporter_prometheus::PrometheusHandle;

@@ -16,14 +16,14 @@ use crate::channel::{Account, Channel, Channels, Open, Pause, Wanted, Webhook, W
 use crate::clock;
 use crate::config::{self, Config};
 use crate::domain::{AccountId, Keywords, Lane};
+use crate::doors::moengage::batch::TimestampUnit;
+use crate::doors::moengage::callback::{CallbackSettings, Callbacks};
+use crate::doors::moengage::{self, SendState};
 use crate::intake::Intake;
-use crate::jumper::webhook::receive::Receiver;
 use crate::maintenance::Subscription;
-use crate::moengage::batch::TimestampUnit;
-use crate::moengage::callback::{CallbackSettings, Callbacks};
-use crate::moengage::{self, SendState};
 use crate::ops::{self, AccountOps, OpsParts, OpsState};
 use crate::outbox::Outbox;
+use crate::providers::jumper::webhook::receive::Receiver;
 use crate::records::{OptOuts, Records};
 use crate::relay::{self, Relay};
 use crate::send::Sender;

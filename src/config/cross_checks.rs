@@ -4,7 +4,8 @@
 use super::fault::Fault;
 use super::tables::Table;
 use super::values::{Account, Channel};
-use crate::{http, moengage, ops};
+use crate::doors::moengage;
+use crate::{http, ops};
 use secrecy::{ExposeSecret, SecretString};
 use std::collections::BTreeMap;
 

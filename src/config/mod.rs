@@ -44,7 +44,7 @@ pub use values::{
 pub(crate) use dotenv::read as read_dotenv;
 
 use crate::domain::ChannelId;
-use crate::jumper::registered;
+use crate::providers::jumper::registered;
 use accounts::AccountsAndChannels;
 use cross_checks::{Target, path, target};
 use secrecy::ExposeSecret;

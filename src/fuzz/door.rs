@@ -3,14 +3,14 @@
 use crate::channel::{Account, Channel, Channels, Pause, Wanted, Webhook};
 use crate::domain::policy::Policy;
 use crate::domain::{AccountId, ChannelId, Keywords, Lane, Phone};
+use crate::doors::moengage::batch::{Batch, TimestampUnit, cut};
+use crate::doors::moengage::{self, SendState};
 use crate::http::finish;
 use crate::intake::Intake;
-use crate::jumper::webhook::receive::Receiver;
-use crate::jumper::webhook::routes;
 use crate::limit::{Limiter, Pace};
-use crate::moengage::batch::{Batch, TimestampUnit, cut};
-use crate::moengage::{self, SendState};
 use crate::outbox::Outbox;
+use crate::providers::jumper::webhook::receive::Receiver;
+use crate::providers::jumper::webhook::routes;
 use crate::store::embedded::{Settings, Store};
 use crate::store::{self, CallbackQueue, EventRules, Ledger, RelayOutcome};
 use axum::Router;

@@ -68,8 +68,8 @@ pub const TARGETS: [Target; 7] = [
 
 /// What Jumper, MoEngage and Datastore answer.
 fn answers(bytes: &[u8]) {
-    crate::jumper::fuzz::answers(bytes);
-    crate::moengage::fuzz::answers(bytes);
+    crate::providers::jumper::fuzz::answers(bytes);
+    crate::doors::moengage::fuzz::answers(bytes);
     if let Some(entity) = crate::datastore::fuzz::entity(bytes) {
         crate::records::fuzz::entity(&entity);
     }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 /// Each sample of MoEngage on each route, and a few that are none.
 pub(super) fn sends() -> Vec<Vec<u8>> {
-    use crate::moengage::samples::*;
+    use crate::doors::moengage::samples::*;
     let bodies = [
         e1(),
         e2(),

@@ -5,7 +5,7 @@
 use super::door::{Answer, Door, assert_masked, tells_a_secret};
 use super::split;
 use crate::domain::{Message, UnixMs};
-use crate::moengage::accept::{self, Rejected};
+use crate::doors::moengage::accept::{self, Rejected};
 use crate::store::{Settlement, Turn};
 use axum::body::Body;
 use axum::http::Request;
@@ -124,7 +124,7 @@ impl Sends {
                 one.message.from.as_written(),
                 "{id}"
             );
-            crate::jumper::fuzz::outgoing(&one.message);
+            crate::providers::jumper::fuzz::outgoing(&one.message);
             taken.push(id);
         }
         let mut waiting: Vec<&str> = self.waiting.iter().map(String::as_str).collect();
@@ -183,7 +183,7 @@ pub(super) fn parse(bytes: &[u8]) {
     match accept::read(body, Some("campaign")) {
         Ok(message) => {
             crate::store::fuzz::message(&message);
-            crate::jumper::fuzz::outgoing(&message);
+            crate::providers::jumper::fuzz::outgoing(&message);
         }
         Err(Rejected::Malformed { status, message }) => {
             assert!(status == 400 && !message.is_empty() && message.len() < 400);

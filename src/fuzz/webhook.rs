@@ -10,7 +10,7 @@ use crate::domain::{
     Template, UnixMs,
 };
 use crate::json;
-use crate::jumper::webhook;
+use crate::providers::jumper::webhook;
 use crate::store::{QuickReply, Settlement, Turn};
 use axum::body::Body;
 use axum::http::Request;

@@ -7,7 +7,7 @@ use super::Watched;
 use crate::alert::{self, Code};
 use crate::channel::Account;
 use crate::clock;
-use crate::provider::{Provider, TokenState};
+use crate::providers::{Provider, TokenState};
 use std::mem::discriminant;
 use std::time::Duration;
 use tokio::time::sleep;

@@ -6,7 +6,7 @@ use crate::channel::Channel;
 use crate::clock;
 use crate::domain::UnixMs;
 use crate::domain::circumstance::Scope;
-use crate::provider::TokenState;
+use crate::providers::TokenState;
 use crate::store::Ledger;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;

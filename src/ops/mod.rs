@@ -29,7 +29,7 @@ use crate::http::{self, Measure};
 use crate::intake::Intake;
 use crate::limit::Pace;
 use crate::outbox::Outbox;
-use crate::provider::Provider;
+use crate::providers::Provider;
 use crate::records::Records;
 use crate::relay::Standing;
 pub(crate) use api::stored_pause;

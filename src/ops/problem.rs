@@ -1,6 +1,6 @@
 //! Errors of the ops listener, as `application/problem+json` (RFC 9457).
 
-use crate::provider::TokenError;
+use crate::providers::TokenError;
 use crate::store::StoreError;
 use axum::extract::{FromRequestParts, Path};
 use axum::http::header::CONTENT_TYPE;

@@ -7,7 +7,7 @@ use crate::channel::{Channel, Channels};
 use crate::domain::phone::mask_digits;
 use crate::domain::{Lane, Status, UnixMs};
 use crate::outbox::Outbox;
-use crate::provider::TokenState;
+use crate::providers::TokenState;
 use crate::relay::Trouble;
 use crate::store::{Ledger, Moment, Record, Uncounted};
 use serde_json::{Value, json};

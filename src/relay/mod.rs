@@ -14,8 +14,8 @@ use post::{Post, Posted, settle};
 
 use crate::clock;
 use crate::domain::{Callback, Lane};
-use crate::moengage::batch;
-use crate::moengage::callback::Callbacks;
+use crate::doors::moengage::batch;
+use crate::doors::moengage::callback::Callbacks;
 use crate::outbox::{Outbox, retry_delay};
 use crate::store::{CallbackQueue, PendingCallback};
 use std::collections::VecDeque;

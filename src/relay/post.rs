@@ -3,7 +3,7 @@
 use super::{STORE_PAUSE, SUSPECT_AFTER, Settings, pause};
 use crate::clock;
 use crate::domain::{Callback, MsgId, UnixMs};
-use crate::moengage::callback::{Callbacks, Delivery};
+use crate::doors::moengage::callback::{Callbacks, Delivery};
 use crate::outbox::Outbox;
 use crate::store::{CallbackLease, CallbackQueue, PendingCallback, RelayOutcome};
 use crate::telemetry::{OncePerSecond, caught};

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::domain::{AccountId, ChannelId, Incoming, Keywords, Phone, Reply};
-use crate::moengage::callback::CallbackSettings;
+use crate::doors::moengage::callback::CallbackSettings;
 use crate::store;
 use crate::store::redis::Store;
 use crate::store::testing::{self, RedisServer};

@@ -19,7 +19,7 @@ use crate::domain::{Answer, Transport};
 use crate::hold::Holds;
 use crate::limit::Permit;
 use crate::outbox::Claimed;
-use crate::provider::{Provider, Sent};
+use crate::providers::{Provider, Sent};
 use crate::store::QuickReply;
 use crate::templates::Templates;
 use std::sync::Arc;

@@ -6,7 +6,7 @@ use crate::breaker::{Admission, Change};
 use crate::domain::Answer;
 use crate::domain::circumstance::{Call, Cause};
 use crate::domain::proof::{About, Judgement, Proof};
-use crate::provider::{AccessRefused, Sent};
+use crate::providers::{AccessRefused, Sent};
 use std::time::Duration;
 use tokio::time::timeout;
 

@@ -2,7 +2,7 @@
 
 use super::LEAST_GAP;
 use crate::domain::template::{Detail, Variant};
-use crate::provider::Provider;
+use crate::providers::Provider;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;

@@ -16,7 +16,7 @@ pub use fit::fit;
 use crate::clock::now;
 use crate::domain::template::{Detail, Variant};
 use crate::domain::{AccountId, Answer, UnixMs};
-use crate::provider::Provider;
+use crate::providers::Provider;
 use crate::store::{Cache, StoreError};
 use details::Details;
 use known::Known;

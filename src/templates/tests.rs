@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::domain::template::Variant;
-use crate::jumper::fake::{Fake, Reaction, Seen};
-use crate::jumper::tests::{account, settings, tokens};
+use crate::providers::jumper::fake::{Fake, Reaction, Seen};
+use crate::providers::jumper::tests::{account, settings, tokens};
 use crate::store::CachedTemplates;
 use crate::store::embedded::Store;
 use crate::store::{self, testing};

@@ -55,8 +55,8 @@ impl Named {
         self.called && self.parts.len() >= wanted.len() && parts.zip(&wanted).all(|(a, b)| a == b)
     }
 
-    /// The top-level module that it reaches from another one: (from, to).
-    pub(crate) fn crossing(&self, package: &str) -> Option<(&str, &str)> {
+    /// The modules around it and what it names, both from the root; nothing where it names nothing from there.
+    pub(crate) fn reaches(&self, package: &str) -> Option<(&[String], Vec<String>)> {
         let supers = self
             .parts
             .iter()
@@ -64,13 +64,15 @@ impl Named {
             .count();
         let first = self.parts[0].as_str();
         let to = match first {
-            "crate" => self.parts.get(1)?,
-            "super" if supers == self.within.len() => self.parts.get(supers)?,
-            _ if first == package => self.parts.get(1)?,
+            "crate" => self.parts[1..].to_vec(),
+            "super" if supers <= self.within.len() => {
+                let above = &self.within[..self.within.len() - supers];
+                [above, &self.parts[supers..]].concat()
+            }
+            _ if first == package => self.parts[1..].to_vec(),
             _ => return None,
         };
-        let from = self.within.first().map_or("lib", String::as_str);
-        (from != to).then_some((from, to))
+        (!to.is_empty()).then_some((&self.within, to))
     }
 }
 

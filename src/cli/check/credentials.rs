@@ -3,7 +3,7 @@
 
 use super::{DEADLINE, Finding, Mark, finding};
 use crate::config::{Account, Config};
-use crate::jumper::token::{Proof, prove};
+use crate::providers::jumper::token::{Proof, prove};
 use std::sync::Arc;
 
 /// The finding; `None` where no credentials are configured, which is told elsewhere.

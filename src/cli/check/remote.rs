@@ -7,7 +7,7 @@ use super::super::reach;
 use super::{DEADLINE, Finding, Mark, finding, machine};
 use crate::clock;
 use crate::config::{Account, Channel, Config};
-use crate::jumper::registered;
+use crate::providers::jumper::registered;
 use reqwest::header::DATE;
 use reqwest::{Client, RequestBuilder, StatusCode};
 use secrecy::ExposeSecret;

@@ -7,8 +7,8 @@ use super::parameters::Place;
 use super::{Fault, MAX_COMPONENTS, damaged_name, object, text, wrong};
 use crate::domain::phone::mask_numbers;
 use crate::domain::{Button, Code, Header, Names, Refusal};
+use crate::doors::moengage::wire::{self, Component, Json, Leaf, Object};
 use crate::json::{Mended, Numbers};
-use crate::moengage::wire::{self, Component, Json, Leaf, Object};
 use std::borrow::Cow;
 use std::fmt::Arguments;
 

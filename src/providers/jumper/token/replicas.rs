@@ -92,7 +92,10 @@ impl Tokens {
     }
 
     /// Waits for the sole right to do some other work of the account, at most 8 s.
-    pub(in crate::jumper) async fn alone(&self, work: &str) -> Result<Guard, TokenError> {
+    pub(in crate::providers::jumper) async fn alone(
+        &self,
+        work: &str,
+    ) -> Result<Guard, TokenError> {
         let shared = &self.shared;
         let give_up = Instant::now() + LONGEST_WAIT / 2;
         loop {

@@ -6,8 +6,8 @@
 
 use super::parameters::Place;
 use super::{Fault, MAX_NAME, bounded, text};
+use crate::doors::moengage::wire::{Json, Parameter};
 use crate::json::LOST;
-use crate::moengage::wire::{Json, Parameter};
 use std::collections::HashMap;
 
 impl Place {

@@ -27,7 +27,7 @@ pub struct Access {
 
 impl Access {
     /// The value of the `Authorization` header.
-    pub(in crate::jumper) fn bearer(&self) -> HeaderValue {
+    pub(in crate::providers::jumper) fn bearer(&self) -> HeaderValue {
         self.bearer.clone()
     }
 }

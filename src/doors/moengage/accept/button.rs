@@ -4,7 +4,7 @@ use super::components::{kind, unsupported};
 use super::parameters::{Parameters, Place, misplaced, required};
 use super::{Fault, MAX_TEXT, MAX_URL, wrong};
 use crate::domain::Button;
-use crate::moengage::wire::{Json, Leaf, Parameter};
+use crate::doors::moengage::wire::{Json, Leaf, Parameter};
 use std::fmt::Arguments;
 
 impl Place {

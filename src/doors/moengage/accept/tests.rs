@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::domain::{Button, Header};
-use crate::moengage::tests::*;
+use crate::doors::moengage::tests::*;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 

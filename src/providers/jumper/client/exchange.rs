@@ -4,14 +4,17 @@ use super::BuildError;
 use crate::clock;
 use crate::domain::{Answer, Transport};
 use crate::json::Tree;
-use crate::jumper::wire;
+use crate::providers::jumper::wire;
 use metrics::{counter, histogram};
 use reqwest::header::RETRY_AFTER;
 use reqwest::{ClientBuilder, RequestBuilder, Response, Url};
 use std::time::{Duration, Instant};
 
 /// A client that talks to nobody but the address it is given.
-pub(in crate::jumper) fn plain(connect_timeout: Duration, deadline: Duration) -> ClientBuilder {
+pub(in crate::providers::jumper) fn plain(
+    connect_timeout: Duration,
+    deadline: Duration,
+) -> ClientBuilder {
     reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())
@@ -24,7 +27,7 @@ pub(in crate::jumper) fn plain(connect_timeout: Duration, deadline: Duration) ->
 }
 
 /// The address of one route.
-pub(in crate::jumper) fn address(api_url: &str, path: &str) -> Result<Url, BuildError> {
+pub(in crate::providers::jumper) fn address(api_url: &str, path: &str) -> Result<Url, BuildError> {
     let mut url = Url::parse(api_url.trim()).map_err(|_| BuildError::Address)?;
     let http = matches!(url.scheme(), "http" | "https");
     if !http || url.query().is_some() || url.fragment().is_some() {
@@ -37,7 +40,7 @@ pub(in crate::jumper) fn address(api_url: &str, path: &str) -> Result<Url, Build
 
 /// One spelling for all spellings of an address, as the provider may keep ours in one of its own: with
 /// the host in lower case, without the usual port, with a slash at the end.
-pub(in crate::jumper) fn canonical(address: &str) -> String {
+pub(in crate::providers::jumper) fn canonical(address: &str) -> String {
     let Ok(mut url) = Url::parse(address.trim()) else {
         return address.to_owned();
     };
@@ -48,7 +51,7 @@ pub(in crate::jumper) fn canonical(address: &str) -> String {
 }
 
 /// Makes one call and reduces what came back. The body is null unless all of it could be read.
-pub(in crate::jumper) async fn exchange(
+pub(in crate::providers::jumper) async fn exchange(
     request: RequestBuilder,
     limit: usize,
     call: &'static str,

@@ -1,15 +1,15 @@
-//! The provider in neutral words: what the rest of the program may ask of it.
-//!
-//! One arm a provider. Knows no wire format and decides nothing.
+//! The provider in neutral words: what the rest of the program may ask of it. One arm and one folder per provider.
+//! Knows no wire format and decides nothing.
 
-pub use crate::jumper::token::{Changes, TokenError, TokenState};
-pub use crate::jumper::{AccessRefused, SubscriptionState};
+pub mod jumper;
+
+pub use jumper::token::{Changes, TokenError, TokenState};
+pub use jumper::{AccessRefused, SubscriptionState};
 
 use crate::domain::Answer;
 use crate::domain::policy::Policy;
 use crate::domain::proof::Judgement;
 use crate::domain::template::{Detail, Outgoing, TemplateList};
-use crate::jumper;
 use crate::limit::Permit;
 use secrecy::SecretString;
 

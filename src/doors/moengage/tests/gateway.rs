@@ -3,11 +3,11 @@
 use crate::channel::{Account, Channel, Channels, Pause};
 use crate::domain::policy::Policy;
 use crate::domain::{AccountId, BusinessNumber, ChannelId};
+use crate::doors::moengage::{SendState, routes};
 use crate::http::testing::{Answer, Server};
 use crate::http::{Limits, finish};
 use crate::intake::Intake;
 use crate::limit::{Limiter, Pace};
-use crate::moengage::{SendState, routes};
 use crate::outbox::Outbox;
 use crate::store::embedded::{Settings, Store};
 use crate::store::{self, Search, testing};
@@ -73,7 +73,7 @@ impl Gateway {
             channels: channels.clone(),
             intake: intake.clone(),
         };
-        let router = finish(routes(state), crate::moengage::paths());
+        let router = finish(routes(state), crate::doors::moengage::paths());
         let limits = Limits {
             body_limit: 200_000,
             ..Limits::default()

@@ -7,7 +7,7 @@
 use super::{Account, Question, classify};
 use crate::domain::Answer;
 use crate::domain::proof::About;
-use crate::jumper::token::{Access, TokenError};
+use crate::providers::jumper::token::{Access, TokenError};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;

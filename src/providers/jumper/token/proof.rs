@@ -8,7 +8,7 @@ use super::refresh::Exchange;
 use super::words::{self, About};
 use super::{Flight, TokenError, Tokens};
 use crate::domain::Answer;
-use crate::jumper::client::BuildError;
+use crate::providers::jumper::client::BuildError;
 use crate::store::Locked;
 use secrecy::SecretString;
 use serde_json::Value;
@@ -135,7 +135,7 @@ impl Tokens {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::jumper::wire;
+    use crate::providers::jumper::wire;
     use serde_json::json;
 
     #[test]

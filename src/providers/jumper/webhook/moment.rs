@@ -2,7 +2,7 @@
 //! none, and whether one that can be read is believed is not decided here.
 
 use crate::domain::UnixMs;
-use crate::jumper::wire::text;
+use crate::providers::jumper::wire::text;
 use serde_json::Value;
 
 /// A moment in any of the spellings seen: Unix seconds as text or number, milliseconds when it is

@@ -4,9 +4,9 @@
 use crate::domain::{
     Callback, Code, InboundEntry, MsgId, Phone, Refusal, ReplyKind, Status, StatusEntry, UnixMs,
 };
+use crate::doors::moengage::batch::{Batch, MAX_BYTES, MAX_ENTRIES, TimestampUnit, cut};
+use crate::doors::moengage::callback::{CallbackSettings, Callbacks, Delivery};
 use crate::http::testing::Server;
-use crate::moengage::batch::{Batch, MAX_BYTES, MAX_ENTRIES, TimestampUnit, cut};
-use crate::moengage::callback::{CallbackSettings, Callbacks, Delivery};
 use axum::Router;
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_TYPE, HeaderMap, LOCATION, RETRY_AFTER};

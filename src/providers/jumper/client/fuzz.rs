@@ -5,7 +5,7 @@ use crate::domain::template::Outgoing;
 use serde_json::Value;
 
 /// Makes the form of a send: its parameters are JSON with as many values as were given.
-pub(in crate::jumper) fn form(outgoing: &Outgoing) {
+pub(in crate::providers::jumper) fn form(outgoing: &Outgoing) {
     let fields = fields(outgoing);
     let params = fields.iter().find(|(name, _)| *name == "message_params");
     let params = &params.expect("parameters").1;

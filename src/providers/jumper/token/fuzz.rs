@@ -7,7 +7,7 @@ use crate::json::Tree;
 use crate::store::StoredToken;
 
 /// Reads an answer as a new pair, and looks after it as if it were in force.
-pub(in crate::jumper) fn tokens(answer: &Answer, body: &Tree, now: UnixMs) {
+pub(in crate::providers::jumper) fn tokens(answer: &Answer, body: &Tree, now: UnixMs) {
     let read = read(answer, body, now);
     let shown = format!("{read:?}");
     let Ok(pair) = read else { return };

@@ -5,8 +5,8 @@ mod replicas;
 mod rules;
 
 use super::*;
-use crate::jumper::fake::{Fake, Reaction, Seen};
 use crate::limit::Pace;
+use crate::providers::jumper::fake::{Fake, Reaction, Seen};
 use crate::store::testing::{self, break_kept, mend_kept};
 use serde_json::json;
 use std::sync::atomic::Ordering;
@@ -23,7 +23,7 @@ fn stores() -> (TempDir, store::Tokens) {
 
 impl Tokens {
     /// Makes the pair old enough that a refusal of it is believed.
-    pub(in crate::jumper) async fn forget_age(&self) {
+    pub(in crate::providers::jumper) async fn forget_age(&self) {
         self.shared.flight.lock().await.refreshed = None;
     }
 

@@ -5,7 +5,7 @@ use super::{
     Fault, MAX_NAME, MAX_PARAMETERS, MAX_TEXT, MAX_URL, bounded, names, object, text, wrong,
 };
 use crate::domain::Header;
-use crate::moengage::wire::{self, Json, Leaf, List, Object, Parameter};
+use crate::doors::moengage::wire::{self, Json, Leaf, List, Object, Parameter};
 use std::borrow::Cow;
 use std::fmt::Arguments;
 

@@ -1,9 +1,9 @@
 //! The bodies of Jumper's forms. Pure but for the dice of the boundary.
 
 use crate::domain::template::Outgoing;
-use crate::jumper::TEMPLATE_MARK;
-use crate::jumper::params::message_params;
-use crate::jumper::wire::Subscription;
+use crate::providers::jumper::TEMPLATE_MARK;
+use crate::providers::jumper::params::message_params;
+use crate::providers::jumper::wire::Subscription;
 use serde_json::{Value, json};
 
 /// The field `data` of a subscription: the whole list (contracts/jumper.md section 4.5).
