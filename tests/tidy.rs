@@ -12,6 +12,7 @@ mod source;
 
 use moengage_whatsapp_gateway::config::SETTINGS;
 use source::Source;
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -144,6 +145,18 @@ fn the_map_has_no_cycle() {
             );
         }
     }
+}
+
+#[test]
+fn the_map_has_no_edge_that_nobody_uses() {
+    let sources = code();
+    let code = sources.iter().filter(|source| source.path.starts_with("src/"));
+    let used: BTreeSet<_> = code.flat_map(edges_of).collect();
+    let edge = |from: &str, to: &str| (from.to_owned(), to.to_owned());
+    refused(unused(&[("domain", "store")], &used));
+    allowed(unused(&[("store", "domain"), ("cli", "*")], &used));
+    assert!(used.contains(&edge("relay", "doors/moengage")));
+    allowed(unused(MAP, &used));
 }
 
 #[test]
@@ -399,6 +412,28 @@ fn imports_of(source: &Source) -> Vec<String> {
         }
     }
     faults
+}
+
+/// Which rooms of the map this file leads from and to, test code apart.
+fn edges_of(source: &Source) -> BTreeSet<(String, String)> {
+    let named = source.named().into_iter().filter(|named| !named.in_test);
+    let edges = named.filter_map(|named| {
+        let (from, to) = named.reaches(PACKAGE)?;
+        Some((room(from), room(&to)))
+    });
+    edges.filter(|(from, to)| from != to).collect()
+}
+
+/// What the map permits and nobody does.
+fn unused(map: &[(&str, &str)], used: &BTreeSet<(String, String)>) -> Vec<String> {
+    let edges = map.iter().flat_map(|(from, sees)| {
+        let named = sees.split(' ').filter(|to| !["", "*", "sandbox"].contains(to));
+        named.map(|to| (from.to_string(), to.to_owned()))
+    });
+    let unused = edges.filter(|edge| !used.contains(edge));
+    unused
+        .map(|(from, to)| format!("tests/tidy.rs: {from} does not see {to}: take it out of the map"))
+        .collect()
 }
 
 /// The room of the map that a path from the root leads into, else its first part.
