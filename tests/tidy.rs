@@ -150,7 +150,9 @@ fn the_map_has_no_cycle() {
 #[test]
 fn the_map_has_no_edge_that_nobody_uses() {
     let sources = code();
-    let code = sources.iter().filter(|source| source.path.starts_with("src/"));
+    let code = sources
+        .iter()
+        .filter(|source| source.path.starts_with("src/"));
     let used: BTreeSet<_> = code.flat_map(edges_of).collect();
     let edge = |from: &str, to: &str| (from.to_owned(), to.to_owned());
     refused(unused(&[("domain", "store")], &used));
@@ -427,12 +429,16 @@ fn edges_of(source: &Source) -> BTreeSet<(String, String)> {
 /// What the map permits and nobody does.
 fn unused(map: &[(&str, &str)], used: &BTreeSet<(String, String)>) -> Vec<String> {
     let edges = map.iter().flat_map(|(from, sees)| {
-        let named = sees.split(' ').filter(|to| !["", "*", "sandbox"].contains(to));
+        let named = sees
+            .split(' ')
+            .filter(|to| !["", "*", "sandbox"].contains(to));
         named.map(|to| (from.to_string(), to.to_owned()))
     });
     let unused = edges.filter(|edge| !used.contains(edge));
     unused
-        .map(|(from, to)| format!("tests/tidy.rs: {from} does not see {to}: take it out of the map"))
+        .map(|(from, to)| {
+            format!("tests/tidy.rs: {from} does not see {to}: take it out of the map")
+        })
         .collect()
 }
 

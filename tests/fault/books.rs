@@ -1,7 +1,7 @@
 //! What both fakes wrote down, put together by message. Every message carries its number in a
 //! parameter of its template, so a send is known whoever its recipient is.
 
-use crate::aids::fold;
+use crate::event_bodies::fold;
 use crate::harness::Sandbox;
 use crate::traffic::person;
 use crate::upset::{Lapse, may_go_unwritten};

@@ -1,11 +1,11 @@
 //! Where the gateways of a run keep their data, and what can be done to it as a whole.
 
-use crate::aids::own_port;
 use crate::disk::Disk;
+use crate::event_bodies::own_port;
 use crate::harness::Setup;
 use crate::plan::{Class, Plan, Store};
+use crate::proxy::{Direction, Road, Target, Way};
 use crate::redis_server::{Options, Redis};
-use crate::road::{Direction, Road, Target, Way};
 use crate::shim::Shim;
 use crate::upset::Upset;
 use std::net::Ipv4Addr;

@@ -3,14 +3,12 @@
 #![expect(clippy::print_stdout, reason = "its table is what it is for")]
 #![expect(clippy::unwrap_used, reason = "a run that cannot go on fails")]
 
-#[path = "../it/aids.rs"]
-#[expect(dead_code, reason = "shared with tests/it")]
-mod aids;
 mod answers;
 mod books;
 mod disk;
-mod doubt;
-mod eyes;
+#[path = "../it/event_bodies.rs"]
+#[expect(dead_code, reason = "shared with tests/it")]
+mod event_bodies;
 mod ground;
 #[path = "../it/harness.rs"]
 #[expect(
@@ -23,9 +21,13 @@ mod harness;
 #[expect(dead_code, reason = "shared with tests/it")]
 #[path = "../it/log.rs"]
 mod log;
+mod lost_answers;
+mod made_up_wrongs;
 mod people;
 mod plan;
 mod policy;
+#[expect(dead_code, reason = "tests/it has more use for it")]
+mod proxy;
 mod quiet;
 #[path = "../it/redis_server.rs"]
 #[expect(
@@ -35,8 +37,6 @@ mod quiet;
     reason = "shared with tests/it"
 )]
 mod redis_server;
-#[expect(dead_code, reason = "tests/it has more use for it")]
-mod road;
 mod run;
 mod sampler;
 mod settings;
@@ -188,7 +188,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let blind = eyes::blind();
+    let blind = made_up_wrongs::blind();
     if !blind.is_empty() {
         println!("the verdict cannot be trusted:\n{}", blind.join("\n"));
         return ExitCode::FAILURE;

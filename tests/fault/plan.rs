@@ -2,7 +2,7 @@
 //! replayed exactly as far as one machine can repeat what several processes do at once.
 
 use crate::answers;
-use crate::road::{Direction, Way};
+use crate::proxy::{Direction, Way};
 use crate::traffic::person;
 use crate::upset::{self, Upset};
 use fastrand::Rng;

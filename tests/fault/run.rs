@@ -1,6 +1,6 @@
 //! One run: traffic and harm side by side, then everything is drained and the books compared.
 
-use crate::doubt::doubts;
+use crate::lost_answers::doubts;
 use crate::people;
 use crate::plan::{Class, Harm, Party, Plan, Store};
 use crate::sampler::{End, Sampler};

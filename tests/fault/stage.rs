@@ -1,15 +1,15 @@
 //! The parts of one run and what can be done to them: sandbox, gateways, the roads between them, the
 //! disk and the clock. What they keep their data in is `ground.rs`.
 
-use crate::aids::figure;
 use crate::disk::Disk;
+use crate::event_bodies::figure;
 use crate::ground::Ground;
 use crate::harness::{Gateway, SECRET, Sandbox, Setup};
 use crate::log::{Log, Reader};
 use crate::plan::{Class, Harm, Party, Plan};
+use crate::proxy::{Road, Target, Way};
 use crate::quiet::quietly;
 use crate::redis_server::Redis;
-use crate::road::{Road, Target, Way};
 use crate::settings::{self, Pair};
 use crate::shim::{Seen, Shim};
 use crate::traffic::Posted;

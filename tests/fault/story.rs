@@ -1,9 +1,9 @@
 //! One message: was it sent at most once, and was MoEngage told all of it and nothing else? What the
 //! fakes saw counts. The gateway is asked only for what nobody else can know, and must agree.
 
-use crate::aids::fold;
 use crate::books::{Story, Told};
-use crate::doubt::{Doubt, With};
+use crate::event_bodies::fold;
+use crate::lost_answers::{Doubt, With};
 use crate::plan::Plan;
 use crate::table::Figures;
 use crate::upset::{Lapse, may_be_forgotten};

@@ -2,8 +2,8 @@
 //! provider and MoEngage saw counts, not what the gateway believes. `story.rs` judges one message.
 
 use crate::books::{Books, Heard, Story};
-use crate::doubt::Doubt;
 use crate::harness::{SECRET, TOKEN};
+use crate::lost_answers::Doubt;
 use crate::people::{self, Said};
 use crate::plan::{Class, Harm, Plan};
 use crate::policy;

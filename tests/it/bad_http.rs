@@ -1,7 +1,7 @@
 //! What is no proper HTTP, on both listeners of the real binary: what is answered, how the connection
-//! ends, and that nobody else notices. Limits of one request are tested in `door` and `src/http`.
+//! ends, and that nobody else notices. Limits of one request are tested in `send_route` and `src/http`.
 
-use crate::aids::*;
+use crate::event_bodies::*;
 use crate::harness::*;
 use serde_json::{Value, json};
 use std::sync::Arc;

@@ -1,9 +1,9 @@
 //! Many accounts and channels in one file: each has its own, and nothing opens what is another's.
 
-use crate::aids::own_port;
-use crate::estate::*;
+use crate::account_files::*;
+use crate::event_bodies::own_port;
 use crate::harness::*;
-use crate::once::together;
+use crate::repeats::together;
 use serde_json::{Value, json};
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! kill -9 at random moments while statuses flow and callbacks are under way.
 
-use crate::aids::*;
+use crate::event_bodies::*;
 use crate::harness::*;
 use serde_json::{Value, json};
 

@@ -1,6 +1,6 @@
 //! A Datastore that is not ours: the emulator as a process of its own, and Google's own client.
 
-use crate::aids::own_port;
+use crate::event_bodies::own_port;
 use crate::harness::{Setup, client, until};
 use axum::extract::Path;
 use axum::routing::post;

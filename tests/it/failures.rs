@@ -1,6 +1,6 @@
 //! The failure policy, row by row: what MoEngage is told, what the ledger says, how often it was sent.
 
-use crate::aids::own_addr;
+use crate::event_bodies::own_addr;
 use crate::harness::*;
 use crate::tap::Tap;
 use serde_json::{Value, json};

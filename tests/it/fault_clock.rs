@@ -1,7 +1,7 @@
 //! The wall clock of the machine is set, ahead or back, while messages are queued, on their way,
 //! tried again or waiting to be told: nothing is lost, nothing is sent twice, nothing stands still.
 
-use crate::aids::*;
+use crate::event_bodies::*;
 use crate::fault_parts::{Shim, with_shim};
 use crate::harness::*;
 use crate::redis_server::{Options, Redis};

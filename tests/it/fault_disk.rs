@@ -1,8 +1,8 @@
 //! The embedded store on a disk that is full to the last byte, slow, or failing (design.md section 6):
 //! nothing that was answered 200 is lost, nothing is sent twice, and all goes on afterwards.
 
-use crate::aids::*;
 use crate::crash::fold_or_unknown;
+use crate::event_bodies::*;
 use crate::fault_parts::{Disk, Shim, in_a_namespace, with_shim};
 use crate::harness::*;
 use rustix::io::Errno;

@@ -3,16 +3,16 @@
 
 #[path = "../fault/disk.rs"]
 mod disk;
-#[path = "../fault/road.rs"]
-mod road;
+#[path = "../fault/proxy.rs"]
+mod proxy;
 #[expect(dead_code, reason = "tests/fault has more use for it")]
 #[path = "../fault/shim.rs"]
 mod shim;
 
-use crate::aids::*;
+use crate::event_bodies::*;
 use crate::harness::*;
 pub(crate) use disk::Disk;
-pub(crate) use road::{Direction, Road, Target, Way};
+pub(crate) use proxy::{Direction, Road, Target, Way};
 use rustix::io::Errno;
 use serde_json::json;
 pub(crate) use shim::Shim;

@@ -1,7 +1,7 @@
 //! The real parts as the tests use them: the gateway's own binary as a process, and the sandbox as
 //! a second one, over real sockets. Nothing here knows the inside of the gateway.
 
-use crate::aids::own_port;
+use crate::event_bodies::own_port;
 use crate::log::Log;
 use crate::redis_server::{Options, Redis};
 use serde_json::{Value, json};

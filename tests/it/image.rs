@@ -1,7 +1,7 @@
 //! The image without Docker: what its recipe says, and the gateway as it would run in it. Nobody in
 //! particular, no rights, a root that cannot be written to, one directory.
 
-use crate::aids::*;
+use crate::event_bodies::*;
 use crate::harness::*;
 use serde_json::json;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};

@@ -1,7 +1,7 @@
 //! One account's trouble is its own: neither the pace nor the latency of another account's channel
 //! changes. `BACKLOG` says how much the busy accounts have waiting (2,000; 100,000 takes minutes).
 
-use crate::estate::*;
+use crate::account_files::*;
 use crate::harness::*;
 use crate::pace::keeps_to;
 use serde_json::{Value, json};

@@ -1,6 +1,6 @@
 //! Start and stop: who may start, and what an orderly end leaves behind.
 
-use crate::aids::*;
+use crate::event_bodies::*;
 use crate::harness::*;
 use serde_json::json;
 use std::time::Instant;

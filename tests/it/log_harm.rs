@@ -1,7 +1,7 @@
 //! The log is not part of the work: whatever standard error leads to may break, fill up or stand
 //! still, and costs lines of the log and nothing else.
 
-use crate::aids::*;
+use crate::event_bodies::*;
 use crate::harness::*;
 use crate::log::{Log, Reader};
 use serde_json::json;

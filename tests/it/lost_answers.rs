@@ -2,7 +2,7 @@
 //! the process gave up on it: what was taken goes back by itself and is done once. Always on Redis,
 //! whatever the other tests use.
 
-use crate::aids::*;
+use crate::event_bodies::*;
 use crate::harness::*;
 use crate::redis_server::{Options, on_redis_only};
 use crate::replicas::{RATE, Stage, accept_all};

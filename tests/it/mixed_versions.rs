@@ -2,7 +2,7 @@
 //! after one was taken back: they are left for the newer, and everything else goes on. Always on
 //! Redis, whatever the other tests use.
 
-use crate::aids::*;
+use crate::event_bodies::*;
 use crate::harness::*;
 use crate::redis_server::{Options, Redis, on_redis_only};
 use crate::replicas::{Stage, accept_all};

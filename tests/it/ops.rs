@@ -1,8 +1,8 @@
 //! What an operator sees and can do: messages, ledger, metrics, pause, rate.
 
-use crate::aids::*;
+use crate::event_bodies::*;
 use crate::harness::*;
-use crate::once::together;
+use crate::repeats::together;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use tokio::task::JoinSet;

@@ -1,6 +1,6 @@
 //! Who gets nothing at the ops listener, and what a browser may do with its answers: nothing.
 
-use crate::aids::*;
+use crate::event_bodies::*;
 use crate::harness::*;
 use reqwest::Response;
 use serde_json::{Value, json};

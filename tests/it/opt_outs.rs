@@ -1,8 +1,8 @@
 //! Who opted out stays out when the store is emptied, put back or left for another one: by Datastore, or by a
 //! list that an operator keeps.
 
-use crate::aids::*;
 use crate::emulator::{Doorman, Emulator, KIND};
+use crate::event_bodies::*;
 use crate::harness::*;
 use crate::marks::{copy, put_back, stop};
 use crate::people::says;

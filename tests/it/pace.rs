@@ -2,7 +2,7 @@
 //! of the rate is used depends on the machine: `cargo bench --bench pace` shows it.
 
 use crate::harness::*;
-use crate::once::together;
+use crate::repeats::together;
 use serde_json::{Value, json};
 
 const RATE: &str = "/api/accounts/default/rate";

@@ -1,7 +1,7 @@
 //! People as they are: numbers that WhatsApp spells in another way than MoEngage, a STOP as people
 //! write it, and numbers inside ids.
 
-use crate::aids::*;
+use crate::event_bodies::*;
 use crate::harness::*;
 use serde_json::{Value, json};
 

@@ -1,6 +1,6 @@
 //! Nothing secret and no whole phone number in any line that is printed.
 
-use crate::aids::*;
+use crate::event_bodies::*;
 use crate::harness::*;
 use serde_json::json;
 

@@ -2,8 +2,8 @@
 //! more than it needs, the tokens of the old connector taken over and given back, the installation
 //! of the compose file. Always on Redis, whatever the other tests use.
 
-use crate::aids::*;
 use crate::emulator::Emulator;
+use crate::event_bodies::*;
 use crate::harness::*;
 use crate::redis_server::{Options, on_redis_only};
 use crate::replicas::Stage;

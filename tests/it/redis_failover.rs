@@ -1,7 +1,7 @@
 //! Redis resets connections, or another server takes over: callers hear nothing of the first, and
 //! within seconds all work goes on at the second. Always on Redis, whatever the other tests use.
 
-use crate::aids::*;
+use crate::event_bodies::*;
 use crate::harness::*;
 use crate::redis_server::{Options, Redis, on_redis_only};
 use crate::replicas::Stage;

@@ -1,11 +1,11 @@
 //! A Redis that is far away: what that leaves of the rate is told. Always on Redis. That the rate is kept at
 //! a distance, and never passed, is tested in a time of its own (`src/limit/late_together.rs`).
 
-use crate::aids::*;
+use crate::event_bodies::*;
 use crate::fault_parts::{Direction, Road, Target, Way};
 use crate::harness::*;
+use crate::operator_messages::run;
 use crate::redis_server::{Options, Redis, on_redis_only};
-use crate::told::run;
 use serde_json::json;
 use std::sync::Arc;
 

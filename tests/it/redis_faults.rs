@@ -2,8 +2,8 @@
 //! scripts, read-only, out of memory. Nothing accepted is lost, callers are told at once, and all
 //! heals without a restart. Always on Redis, whatever the other tests use.
 
-use crate::aids::*;
 use crate::crash::fold_or_unknown;
+use crate::event_bodies::*;
 use crate::harness::*;
 use crate::redis_server::{Options, on_redis_only};
 use crate::replicas::{Stage, patient_events};

@@ -1,7 +1,7 @@
 //! What an enemy could put into Redis: by our own door, as an id or a text, or by another user of the
 //! same server. It stays data; nobody's program runs.
 
-use crate::aids::*;
+use crate::event_bodies::*;
 use crate::harness::*;
 use crate::redis_server::{Options, on_redis_only};
 use crate::replicas::Stage;

@@ -1,9 +1,9 @@
 //! Relaying while MoEngage answers in all the ways it may: at least once, in order, no more often
 //! than needed.
 
-use crate::aids::*;
+use crate::event_bodies::*;
 use crate::harness::*;
-use crate::peer::{Peer, Say};
+use crate::scripted_moengage::{Peer, Say};
 use serde_json::{Value, json};
 use std::time::Duration;
 

@@ -1,8 +1,8 @@
 //! Relaying while MoEngage is away: everything waits, nothing is lost, all comes soon after.
 
-use crate::aids::*;
+use crate::event_bodies::*;
 use crate::harness::*;
-use crate::peer::{Peer, Say};
+use crate::scripted_moengage::{Peer, Say};
 use serde_json::json;
 use std::time::Duration;
 

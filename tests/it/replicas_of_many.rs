@@ -2,7 +2,7 @@
 //! own, whoever took the message, and what a dead replica leaves is taken over for all of them.
 //! Always on Redis, whatever the other tests use.
 
-use crate::estate::*;
+use crate::account_files::*;
 use crate::harness::*;
 use crate::pace::keeps_to;
 use crate::redis_server::{Options, Redis, on_redis_only};

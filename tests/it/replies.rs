@@ -1,6 +1,6 @@
 //! What people write back: matched to a message, echoed to MoEngage, opt-outs kept.
 
-use crate::aids::*;
+use crate::event_bodies::*;
 use crate::harness::*;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;

@@ -1,6 +1,6 @@
 //! Private by default: no secret and no whole phone number where people and machines look.
 
-use crate::aids::{own_addr, said_at};
+use crate::event_bodies::{own_addr, said_at};
 use crate::harness::*;
 use crate::tap::Tap;
 use serde_json::json;

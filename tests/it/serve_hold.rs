@@ -1,7 +1,7 @@
 //! `gateway serve --hold`: a copy of the store was put back while no gateway ran, so nobody remembers what was sent
 //! since. An operator says so, and decides.
 
-use crate::aids::*;
+use crate::event_bodies::*;
 use crate::harness::*;
 use serde_json::json;
 

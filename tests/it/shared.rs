@@ -1,11 +1,11 @@
 //! Several gateways on one Redis that are not configured alike, and one that starts anew.
 
-use crate::aids::*;
-use crate::estate;
+use crate::account_files;
+use crate::event_bodies::*;
 use crate::harness::*;
-use crate::peer::{Peer, Say};
 use crate::redis_server::{Options, on_redis_only};
 use crate::replicas::Stage;
+use crate::scripted_moengage::{Peer, Say};
 use serde_json::json;
 
 #[tokio::test]
@@ -17,7 +17,8 @@ async fn a_resume_at_one_replica_holds_at_another_whose_file_says_paused() {
     let start = |name: &str, more: &str| {
         let file = dir.path().join(name);
         let door = format!("auth_against = \"token-of-channel-uk\"\n{more}");
-        let tables = estate::account("acme", url, "") + &estate::channel("uk", "acme", url, &door);
+        let tables = account_files::account("acme", url, "")
+            + &account_files::channel("uk", "acme", url, &door);
         std::fs::write(&file, tables).unwrap();
         let mut setup = stage
             .setup()

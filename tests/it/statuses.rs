@@ -1,6 +1,6 @@
 //! Delivery statuses: every shape read, early ones kept, relayed forwards only.
 
-use crate::aids::*;
+use crate::event_bodies::*;
 use crate::harness::*;
 use serde_json::{Value, json};
 

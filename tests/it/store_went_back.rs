@@ -1,7 +1,7 @@
 //! Redis goes back to an older state while gateways run on it: a copy is put back, the end of its file is lost, a
 //! replica that lagged takes over. Nobody gets a message twice, and sending goes on by itself.
 
-use crate::aids::*;
+use crate::event_bodies::*;
 use crate::harness::*;
 use crate::redis_failover::Name;
 use crate::redis_server::{Options, Redis, on_redis_only};

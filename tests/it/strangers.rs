@@ -1,7 +1,7 @@
 //! Strangers at the door: connections that say nothing, guesses, files and folders that others made,
 //! partners that answer without end. They harm nobody, and the operator hears of them.
 
-use crate::aids::*;
+use crate::event_bodies::*;
 use crate::harness::*;
 use serde_json::{Value, json};
 use std::os::unix::fs::{PermissionsExt, chown, symlink};

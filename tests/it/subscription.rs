@@ -1,6 +1,6 @@
 //! Our webhook at Jumper: added once, kept, renewed, and nobody else's is touched.
 
-use crate::aids::own_port;
+use crate::event_bodies::own_port;
 use crate::harness::*;
 use serde_json::{Value, json};
 

@@ -1,6 +1,6 @@
 //! Templates: unknown, not approved, new, changed, cached; and a Jumper that cannot be asked.
 
-use crate::aids::own_addr;
+use crate::event_bodies::own_addr;
 use crate::harness::*;
 use crate::tap::Tap;
 use serde_json::{Value, json};

@@ -1,6 +1,6 @@
 //! Texts as they come: half characters, strange spellings, names, times. Only the damage is lost.
 
-use crate::aids::*;
+use crate::event_bodies::*;
 use crate::harness::*;
 use serde_json::{Value, json};
 

@@ -1,7 +1,7 @@
 //! A pair of tokens that comes while the store cannot take it (cases R-64): the one before it is dead, so it
 //! must outlive the process. On Redis, and on the embedded store.
 
-use crate::aids::*;
+use crate::event_bodies::*;
 use crate::harness::*;
 use crate::redis_server::{Options, on_redis_only};
 use crate::replicas::Stage;

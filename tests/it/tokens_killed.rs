@@ -2,7 +2,7 @@
 //! design.md G7 tells apart: what its successor does, and that nobody ever renews beside another. Always
 //! on Redis, whatever the other tests use.
 
-use crate::aids::*;
+use crate::event_bodies::*;
 use crate::harness::*;
 use crate::redis_server::{Options, on_redis_only};
 use crate::replicas::{Stage, accept_all};

@@ -1,6 +1,6 @@
 //! Jumper's webhook at the door: who may post, what is answered, and how soon.
 
-use crate::aids::*;
+use crate::event_bodies::*;
 use crate::harness::*;
 use serde_json::{Value, json};
 

@@ -1,6 +1,6 @@
 //! Where a message stands and why it waits: one answer, told alike by all who are asked.
 
-use crate::aids::*;
+use crate::event_bodies::*;
 use crate::harness::*;
 use serde_json::{Value, json};
 use std::process::Command;

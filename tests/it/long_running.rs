@@ -1,8 +1,8 @@
 //! A gateway that runs for long: retention, open files, a disk that fills up.
 
-use crate::aids::*;
+use crate::event_bodies::*;
 use crate::harness::*;
-use crate::once::together;
+use crate::repeats::together;
 use serde_json::json;
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! Does the verdict see? Before the first run each kind of wrong is shown to it, made up.
 
 use crate::books::{Books, Event, Heard, Send, Story, Told};
-use crate::doubt::{Doubt, With};
+use crate::lost_answers::{Doubt, With};
 use crate::people::Said;
 use crate::plan::{Class, Harm, Plan, Store};
 use crate::policy;
