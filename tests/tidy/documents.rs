@@ -9,6 +9,22 @@ use std::path::{Component, Path, PathBuf};
 /// The most lines of the first page: what it is, how it is tried, where the rest is.
 const MOST_LINES: usize = 180;
 
+/// Words of before, and those that the glossary has in their place.
+const WORDS: &[(&str, &str)] = &[
+    ("a second home", "Datastore"),
+    ("the second home", "Datastore"),
+    ("calls a second", "calls per second"),
+    ("messages a second", "messages per second"),
+    ("sends a second", "sends per second"),
+    ("accepts a second", "accepts per second"),
+    ("messages a minute", "messages per minute"),
+    ("One URL an account", "one URL per account"),
+    ("the keeper", "maintenance"),
+    ("the bell", "the wakeup"),
+];
+/// Pages in the words of others.
+const OF_OTHERS: [&str; 3] = ["docs/contracts/", "docs/old-connector.md", "docs/cases.md"];
+
 #[test]
 fn the_first_page_stays_short() {
     refused(too_long(&"line\n".repeat(MOST_LINES + 1)));
@@ -30,6 +46,18 @@ fn every_link_of_a_page_leads_somewhere() {
         pages
             .iter()
             .flat_map(|page| links_of(page, &read(page)))
+            .collect(),
+    );
+}
+
+#[test]
+fn pages_use_one_word_for_one_thing() {
+    refused(old_words("README.md", "Jumper takes ten calls a second."));
+    allowed(old_words("README.md", "Jumper takes ten calls per second."));
+    let ours = pages().into_iter();
+    let ours = ours.filter(|page| !OF_OTHERS.iter().any(|other| page.starts_with(other)));
+    allowed(
+        ours.flat_map(|page| old_words(&page, &read(&page)))
             .collect(),
     );
 }
@@ -183,6 +211,15 @@ fn is_text(path: &str) -> bool {
 fn pages() -> Vec<String> {
     let pages = files(Path::new("")).into_iter();
     pages.filter(|path| path.ends_with(".md")).collect()
+}
+
+fn old_words(page: &str, text: &str) -> Vec<String> {
+    let lines = text.lines().enumerate();
+    let found = lines.flat_map(|(number, line)| {
+        let old = WORDS.iter().filter(|(old, _)| line.contains(old));
+        old.map(move |(old, new)| format!("{page}:{}: {old}: say {new}", number + 1))
+    });
+    found.collect()
 }
 
 fn too_long(text: &str) -> Vec<String> {
