@@ -130,7 +130,7 @@ fn size(text: &str) -> Option<u64> {
     digits(&text[..end])?.checked_mul(1 << shift)
 }
 
-/// Reads calls a second, or `off`.
+/// Reads calls per second, or `off`.
 pub(super) fn rate(text: &str) -> Parsed<Option<f64>> {
     if text.eq_ignore_ascii_case("off") {
         return Ok(None);
@@ -141,7 +141,7 @@ pub(super) fn rate(text: &str) -> Parsed<Option<f64>> {
         .ok()
         .filter(|rate| plain && (0.01..=100_000.0).contains(rate))
         .map(Some)
-        .ok_or_else(|| "must be calls a second, from 0.01 to 100000, or off".to_owned())
+        .ok_or_else(|| "must be calls per second, from 0.01 to 100000, or off".to_owned())
 }
 
 /// Reads a number of messages, or `off`.

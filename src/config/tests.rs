@@ -527,7 +527,7 @@ fn five_mistakes_are_five_lines() {
     let expected = "5 faults in the configuration:
   http.prot (gateway.toml:2): unknown setting; did you mean http.port?
   WEBHOOK_SECRET = \"***\" (environment): must be 16 to 256 letters, digits, '-' or '_' (openssl rand -hex 24)
-  RATE_PER_SECOND = \"fast\" (environment): must be calls a second, from 0.01 to 100000, or off
+  RATE_PER_SECOND = \"fast\" (environment): must be calls per second, from 0.01 to 100000, or off
   MAX_AGE = \"24\" (environment): must be a time with its unit (ms, s, m, h, d), from 1s to 366d
   store.retention = \"long\" (gateway.toml:5): must be a time with its unit (ms, s, m, h, d), from 1s to 366d";
     assert_eq!(text, expected);

@@ -77,7 +77,7 @@ pub struct Account {
     /// Our webhook as the operator wrote it; it may hold the webhook secret. Use
     /// [`super::Config::webhook_of`].
     pub subscribed_callback_url: Option<SecretString>,
-    /// Calls a second, and calls at once.
+    /// Calls per second, and calls at once.
     pub pace: Pace,
     /// How late a call may start after its slot.
     pub rate_tolerance: Duration,

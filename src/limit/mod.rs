@@ -1,4 +1,4 @@
-//! The pace of one account: how many calls a second, and how many at once (design.md G5).
+//! The pace of one account: how many calls per second, and how many at once (design.md G5).
 //!
 //! A GCRA of our own: governor works in whole intervals, loses its state when the quota changes and
 //! does not hand out permits in order. Slots are `(1 + tolerance) / rate` apart and a call starts
@@ -40,7 +40,7 @@ use std::time::Duration;
 /// The configured pace of an account.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Pace {
-    /// Calls a second; `None` is no limit.
+    /// Calls per second; `None` is no limit.
     pub per_second: Option<f64>,
     /// Calls at once.
     pub concurrency: usize,

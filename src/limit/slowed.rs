@@ -41,7 +41,7 @@ impl Slowed {
         }
     }
 
-    /// Calls a second in force; `None` is no limit.
+    /// Calls per second in force; `None` is no limit.
     pub(super) fn rate(&mut self, set: Option<f64>, now: Instant) -> Option<f64> {
         let seconds = now.saturating_duration_since(self.at).as_secs_f64();
         self.at = self.at.max(now);

@@ -21,7 +21,7 @@ pub(super) struct State {
     set: Pace,
     /// A pace that all shall have, until Redis knows it.
     put: Option<Put>,
-    /// Calls a second in force, as last heard.
+    /// Calls per second in force, as last heard.
     effective: Option<f64>,
     clock: RedisClock,
     /// Calls under way here, and what Redis was told of them.

@@ -221,7 +221,7 @@ async fn r_09_a_long_pause_is_told_once() {
     assert!(told().await.is_some(), "the next one");
 }
 
-/// An upstream that takes ten calls a second; how many it refused in these seconds.
+/// An upstream that takes ten calls per second; how many it refused in these seconds.
 async fn refused_in(limiter: &Limiter, seconds: u32) -> usize {
     let (mut taken, mut refused) = (Vec::<Instant>::new(), 0);
     let end = Instant::now() + SECOND * seconds;

@@ -10,9 +10,9 @@ use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// Calls a second and at once beyond which a wish is taken for a mistake.
+/// Calls per second and at once beyond which a wish is taken for a mistake.
 const MOST: f64 = 100_000.0;
-/// Calls a second below which a wish is taken for a mistake, as in the configuration.
+/// Calls per second below which a wish is taken for a mistake, as in the configuration.
 const LEAST: f64 = 0.01;
 
 #[derive(Deserialize)]

@@ -124,8 +124,8 @@ fn sending(account: &Value) -> (Mark, String) {
     }
     let rate = &account["rate"];
     let pace = match &rate["effective"] {
-        Value::Number(calls) => format!("at {calls} calls a second"),
-        _ => "without a limit of calls a second".to_owned(),
+        Value::Number(calls) => format!("at {calls} calls per second"),
+        _ => "without a limit of calls per second".to_owned(),
     };
     let (at_once, layer) = (&rate["concurrency"], text(&rate["layer"]));
     (Mark::Ok, format!("{pace}, {at_once} at once ({layer})"))
@@ -281,10 +281,10 @@ mod tests {
     #[test]
     fn the_pace_is_told_also_when_there_is_none() {
         for (effective, words) in [
-            (json!(7.5), "at 7.5 calls a second, 3 at once (runtime)"),
+            (json!(7.5), "at 7.5 calls per second, 3 at once (runtime)"),
             (
                 json!("off"),
-                "without a limit of calls a second, 3 at once (runtime)",
+                "without a limit of calls per second, 3 at once (runtime)",
             ),
         ] {
             let rate = json!({ "effective": effective, "concurrency": 3, "layer": "runtime" });

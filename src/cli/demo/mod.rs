@@ -84,7 +84,7 @@ fn opening(messages: u32) -> String {
     format!(
         "Sends {messages} WhatsApp messages through the real gateway, between a fake MoEngage and a \
          fake Jumper\non this machine: no account, no configuration, nothing leaves it. About \
-         {seconds} s.\n\nMoEngage posts {} a second, Jumper takes {RATE} calls a second: the gateway \
+         {seconds} s.\n\nMoEngage posts {} a second, Jumper takes {RATE} calls per second: the gateway \
          stores, paces, reports back.\n",
         caller::PER_SECOND
     )

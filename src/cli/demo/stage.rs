@@ -19,7 +19,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-/// Calls a second that the demo's Jumper takes, and that the gateway may make.
+/// Calls per second that the demo's Jumper takes, and that the gateway may make.
 pub(super) const RATE: u32 = 20;
 /// Ports that are taken when they are free.
 const PORTS: [u16; 3] = [3001, 3002, 4010];

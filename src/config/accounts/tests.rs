@@ -322,7 +322,7 @@ fn each_mistake_is_told_with_its_line() {
             "rate_per_second = 80",
             "rate_per_second = \"fast\"",
             "rate_per_second = 80",
-            "account.acme.rate_per_second = \"fast\" (@): must be calls a second",
+            "account.acme.rate_per_second = \"fast\" (@): must be calls per second",
         ),
         (
             "paused = true",

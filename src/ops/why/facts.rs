@@ -63,7 +63,7 @@ pub(in crate::ops) struct Held {
     pub(in crate::ops) next_trial: Option<UnixMs>,
 }
 
-/// Calls a second; `None` is no limit.
+/// Calls per second; `None` is no limit.
 #[derive(Debug, Clone, Copy, Default)]
 pub(in crate::ops) struct Pace {
     pub(in crate::ops) set: Option<f64>,

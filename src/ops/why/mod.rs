@@ -196,7 +196,7 @@ fn slowed(account: &AccountFacts) -> Option<Reason> {
             "an operator moves the gateway nearer to Redis, or raises CONCURRENT_API_CALLS",
         ),
     };
-    let words = format!("{why}: {now:.2} calls a second {instead}");
+    let words = format!("{why}: {now:.2} calls per second {instead}");
     Some(Reason::of(Code::Slowed, words).cured(cure))
 }
 

@@ -187,7 +187,7 @@ fn a_turn_has_a_place_and_a_time() {
         (Code::Slowed, Some(at(120)))
     );
     assert!(
-        slower.words.contains("5.00 calls a second instead of 10"),
+        slower.words.contains("5.00 calls per second instead of 10"),
         "{slower:?}"
     );
     channel.account.pace.away = Some(std::time::Duration::from_millis(310));

@@ -32,7 +32,7 @@ pub(crate) struct Ask {
     pub(crate) step: u64,
     /// Calls under way here.
     pub(crate) in_flight: usize,
-    /// The pace as far as it is known here, calls a second.
+    /// The pace as far as it is known here, calls per second.
     pub(crate) per_second: Option<f64>,
     /// The same, calls at once.
     pub(crate) concurrency: usize,
@@ -100,7 +100,7 @@ pub(crate) struct Told {
     pub(crate) elsewhere: usize,
     /// Calls at once.
     pub(crate) concurrency: usize,
-    /// Calls a second.
+    /// Calls per second.
     pub(crate) per_second: Option<f64>,
     /// Those in force.
     pub(crate) effective: Option<f64>,
