@@ -109,10 +109,7 @@ impl App {
         let serving = http::serve(ops, ops_router, ops_limits(files), ops_stop, OPS_DRAIN);
         ops_listener.spawn("ops listener", serving);
         // Before anything is sent, and as long as the door is open.
-        for one in &parts.accounts {
-            let keeper = parts.opt_out_keeper(one);
-            lease.spawn("keeper of opt-outs", keeper.keep(lease.stop.child_token()));
-        }
+        keep_opt_outs(&parts, &lease);
         start_work(&config, &parts, &supervisor);
         supervisor.spawn(
             "follower",
@@ -144,6 +141,13 @@ impl App {
             "a part of the gateway ended by itself; see the log"
         );
         Ok(())
+    }
+}
+
+fn keep_opt_outs(parts: &Parts, lease: &Supervisor) {
+    for one in &parts.accounts {
+        let keeper = parts.opt_out_keeper(one);
+        lease.spawn("keeper of opt-outs", keeper.keep(lease.stop.child_token()));
     }
 }
 

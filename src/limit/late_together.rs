@@ -74,7 +74,7 @@ struct Replica {
 /// Workers under backlog and their calls. Each timer is late by what `late` says.
 pub(super) struct Story<L> {
     server: RedisServer,
-    clock: Link,
+    clock: Connection,
     rate: f64,
     replicas: Vec<Replica>,
     late: L,

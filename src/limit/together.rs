@@ -21,7 +21,7 @@ fn account() -> AccountId {
 
 /// A replica that says what the test wants it to say.
 struct Replica {
-    link: Link,
+    link: Connection,
     pace: SharedPace,
     ask: Ask,
 }

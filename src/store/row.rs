@@ -4,9 +4,11 @@
 mod history;
 #[cfg(test)]
 mod versions;
+mod words;
 
 pub use history::Moment;
 pub(crate) use history::{moment, read_history};
+pub(crate) use words::{attempts, spoken};
 
 use crate::domain::{
     BusinessNumber, Button, Callback, Code, Header, InboundEntry, Message, MsgId, Names, Phone,
@@ -280,23 +282,6 @@ pub(crate) fn read_callback(text: &str) -> Result<Callback, RowError> {
             text,
             msg_id,
         })),
-    }
-}
-
-/// A callback in a word or two, for a history.
-pub(crate) fn spoken(body: &str) -> String {
-    match read_callback(body) {
-        Ok(Callback::Status(entry)) => entry.status.to_string(),
-        Ok(Callback::Inbound(entry)) => format!("reply ({})", entry.kind),
-        Err(error) => error.to_string(),
-    }
-}
-
-/// How often something was tried, in words.
-pub(crate) fn attempts(tries: u32) -> String {
-    match tries {
-        1 => "1 attempt".to_owned(),
-        _ => format!("{tries} attempts"),
     }
 }
 

@@ -3,7 +3,7 @@
 
 use super::embedded::Store;
 use super::lock::{Guard, Locked};
-use super::redis::{Link, OldPair, Taken};
+use super::redis::{Connection, OldPair, Taken};
 use super::role::Outbox;
 use super::types::*;
 use crate::domain::AccountId;
@@ -14,7 +14,7 @@ pub enum Tokens {
     /// One SQLite file.
     Embedded(Store),
     /// A Redis that other gateways may share.
-    Redis(Link),
+    Redis(Connection),
 }
 
 impl Tokens {
@@ -100,7 +100,7 @@ pub enum Cache {
     /// One SQLite file.
     Embedded(Store),
     /// A Redis that other gateways may share.
-    Redis(Link),
+    Redis(Connection),
 }
 
 impl Cache {

@@ -3,7 +3,7 @@
 
 use super::StoreError;
 use super::embedded::{Settings, Store};
-use super::redis::{self, Link};
+use super::redis;
 use rusqlite::Connection;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -111,7 +111,7 @@ impl RedisServer {
     }
 
     /// A connection to it.
-    pub(crate) fn link(&self) -> Link {
+    pub(crate) fn link(&self) -> redis::Connection {
         link_by(&self.socket())
     }
 }
@@ -137,12 +137,12 @@ fn serve(dir: &Path) -> Child {
 }
 
 /// A connection by this socket.
-pub(crate) fn link_by(socket: &Path) -> Link {
+pub(crate) fn link_by(socket: &Path) -> redis::Connection {
     let settings = redis::Settings {
         url: format!("redis+unix://{}", socket.display()).into(),
         wait_replicas: 0,
     };
-    Link::new(&settings).unwrap()
+    redis::Connection::new(&settings).unwrap()
 }
 
 impl RedisServer {

@@ -10,7 +10,7 @@
 
 use moengage_whatsapp_gateway::domain::AccountId;
 use moengage_whatsapp_gateway::limit::{Limiter, Pace};
-use moengage_whatsapp_gateway::store::redis::{Link, Settings};
+use moengage_whatsapp_gateway::store::redis::{Connection, Settings};
 use std::io::{self, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -105,7 +105,7 @@ fn limiter(socket: Option<PathBuf>, account: AccountId, pace: Pace) -> Limiter {
         url: format!("redis+unix://{}", socket.display()).into(),
         wait_replicas: 0,
     };
-    let link = Link::new(&settings).expect("an address");
+    let link = Connection::new(&settings).expect("an address");
     Limiter::shared(link, account, pace, TOLERANCE)
 }
 

@@ -243,7 +243,9 @@ fn unregistered(path: &str, text: &str) -> Vec<String> {
     let mut faults = Vec::new();
     for (number, line) in text.lines().enumerate() {
         for rest in line.split("\"gateway_").skip(1) {
-            let name = format!("gateway_{}", rest.split('"').next().unwrap_or_default());
+            let is_of_name = |c: &char| c.is_ascii_lowercase() || *c == '_';
+            let name: String = rest.chars().take_while(is_of_name).collect();
+            let name = format!("gateway_{name}");
             if !METRICS.iter().any(|metric| metric.name == name) {
                 faults.push(format!(
                     "{path}:{}: {name} is not in src/telemetry/registry.rs",

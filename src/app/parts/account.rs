@@ -48,8 +48,10 @@ impl AccountParts {
         let id = &wanted.id;
         let pace = ops::stored_pace(outbox, id.as_str()).await?;
         let pace = pace.unwrap_or(wanted.pace);
-        let limiter = match &stores.link {
-            Some(link) => Limiter::shared(link.clone(), id.clone(), pace, wanted.rate_tolerance),
+        let limiter = match &stores.connection {
+            Some(connection) => {
+                Limiter::shared(connection.clone(), id.clone(), pace, wanted.rate_tolerance)
+            }
             None => Limiter::new(pace, wanted.rate_tolerance),
         };
         let tokens = tokens(config, wanted, (stores, &limiter))?;

@@ -1,7 +1,7 @@
 //! Whose messages the store keeps. Two installations with other credentials on one store would send each
 //! other's messages, and each would find the other's token dead (cases R-54): the second does not start.
 
-use super::moved;
+use super::channel_changes;
 use crate::config::{self, Config};
 use crate::domain::{AccountId, ChannelId};
 use crate::store::{self, Owned, Owner, Tokens};

@@ -4,7 +4,7 @@
 
 use super::ledger::Counter;
 use super::writer::Txn;
-use super::{Store, evidence, kept, settle, signed};
+use super::{Store, evidence, settings, settle, signed};
 use crate::domain::proof::LastProof;
 use crate::domain::{AccountId, ChannelId, UnixMs, Writer};
 use crate::store::{Folded, Marked, Steps, StoreError, WentBack, refusals};

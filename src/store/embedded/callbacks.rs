@@ -7,13 +7,10 @@
 use super::ledger::Counter;
 use super::taken::Taken;
 use super::writer::Txn;
-use super::{Store, damage, signed};
+use super::{Store, damage, history, signed};
 use crate::domain::{Callback, ChannelId, Lane, Person, UnixMs};
 use crate::store::{CallbackLease, CallbackQueue, PendingCallback, RelayOutcome, StoreError, row};
 use rusqlite::{Connection, OptionalExtension, Result};
-
-/// A history longer than this (bytes) is not appended to by what may repeat without end.
-pub(super) const HISTORY_LIMIT: i64 = 16_384;
 
 /// Callbacks whose time is changed in one transaction; bounds how long others wait.
 const AT_ONCE: i64 = 500;
@@ -260,14 +257,14 @@ fn settle(
                 .prepare_cached("DELETE FROM callback WHERE id = ?1")?
                 .execute([handle])?;
             txn.deltas.add(&queue.channel, Counter::CallbacksTaken, 1);
-            note(txn, message, now, "relayed", &told(summary))?;
+            history::note(txn, message, now, "relayed", &told(summary))?;
         }
         RelayOutcome::Dead { reason } => {
             txn.conn
                 .prepare_cached("UPDATE callback SET ready = 2, reason = ?2 WHERE id = ?1")?
                 .execute((handle, reason))?;
             txn.deltas.add(&queue.channel, Counter::DeadLetters, 1);
-            note(txn, message, now, "dead_letter", &told(reason))?;
+            history::note(txn, message, now, "dead_letter", &told(reason))?;
         }
     }
     txn.deltas
@@ -288,24 +285,5 @@ fn promote(
            AND ready = 0",
     )?
     .execute((lane, order, channel.as_str(), now.0))?;
-    Ok(())
-}
-
-/// Appends a line to the history of a message.
-pub(super) fn note(
-    txn: &Txn<'_>,
-    message: Option<i64>,
-    now: UnixMs,
-    what: &str,
-    detail: &str,
-) -> Result<()> {
-    if let Some(id) = message {
-        txn.conn
-            .prepare_cached(
-                "UPDATE message SET history = history || ?2
-                 WHERE id = ?1 AND length(history) < ?3",
-            )?
-            .execute((id, row::moment(now, what, detail), HISTORY_LIMIT))?;
-    }
     Ok(())
 }

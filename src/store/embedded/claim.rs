@@ -2,7 +2,7 @@
 
 use super::settle::{self, Found};
 use super::writer::Txn;
-use super::{Store, callbacks, damage, damaged, opt_out, signed};
+use super::{Store, damage, damaged, history, opt_out, signed};
 use crate::domain::state::Step;
 use crate::domain::{Ages, ChannelId, Message, MsgId, OptOut, Phone, State, UnixMs, Writer};
 use crate::store::row::RowError;
@@ -262,7 +262,7 @@ fn mark(txn: &mut Txn<'_>, message: &Found, attempt: u32, now: UnixMs) -> Result
             settle::number(next.state),
             attempt,
             row::moment(now, "attempt", &attempt.to_string()),
-            callbacks::HISTORY_LIMIT,
+            history::HISTORY_LIMIT,
         ))?;
     Ok(())
 }

@@ -4,7 +4,9 @@
 use super::ledger::Counter;
 use super::opt_out;
 use super::writer::Txn;
-use super::{Store, alias, callbacks, crowd, damage, damaged, early, evidence, settle, signed};
+use super::{
+    Store, alias, callbacks, crowd, damage, damaged, early, evidence, history, settle, signed,
+};
 use crate::domain::{
     AccountId, BELIEVED, Callback, ChannelId, Incoming, MsgId, OptOut, Phone, Progress, ProviderId,
     Status, StatusEntry, StatusEvent, UnixMs,
@@ -245,7 +247,7 @@ pub(super) fn fold(
         if let Some(error) = event.failure().filter(|_| opts_out) {
             detail = format!("{detail}: {}", error.reason);
         }
-        return callbacks::note(txn, Some(message.id), now, "superseded", &detail);
+        return history::note(txn, Some(message.id), now, "superseded", &detail);
     }
     folded.emitted += 1;
     let at = event.at.unwrap_or(now);
@@ -255,7 +257,7 @@ pub(super) fn fold(
         detail = format!("{detail}: {}", error.reason);
     }
     let line = row::moment(now, "status", &detail);
-    let line = if message.history_len < 2 * callbacks::HISTORY_LIMIT {
+    let line = if message.history_len < 2 * history::HISTORY_LIMIT {
         line
     } else {
         String::new()

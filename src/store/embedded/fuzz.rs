@@ -1,6 +1,6 @@
 //! What only this store keeps as text, for the fuzzer.
 
-use super::{events, kept, settle};
+use super::{events, settings, settle};
 use crate::domain::AccountId;
 
 /// Reads a text as every kind of value.

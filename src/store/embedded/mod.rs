@@ -19,6 +19,7 @@ mod events;
 mod evidence;
 #[cfg(any(test, fuzzing))]
 pub(in crate::store) mod fuzz;
+mod history;
 mod ledger;
 mod named;
 mod opt_out;

@@ -6,7 +6,7 @@ use super::events::{Here, keep_other};
 use super::named::{self, Named};
 use super::opt_out::{self, Name};
 use super::writer::Txn;
-use super::{Store, callbacks, signed};
+use super::{Store, callbacks, history, signed};
 use crate::domain::{AccountId, Callback, InboundEntry, Keyword, Phone, Reply, Source, UnixMs};
 use crate::store::seen::Mark;
 use crate::store::{EventRules, Folded, StoreError};
@@ -100,7 +100,7 @@ pub(super) fn take(
     });
     let message = answered.map(|message| message.id);
     let told = reply.in_history(keyword);
-    callbacks::note(txn, message, here.now, "reply", &told)?;
+    history::note(txn, message, here.now, "reply", &told)?;
     callbacks::enqueue(txn, &channel, message, &entry, here.now)?;
     folded.replies += 1;
     folded.wake.push(channel);

@@ -1,7 +1,9 @@
 //! Write C: the end of an attempt, with everything that hangs on it, in one transaction.
 
 use super::writer::Txn;
-use super::{Store, callbacks, channel_id, damage, damaged, early, events, evidence, signed};
+use super::{
+    Store, callbacks, channel_id, damage, damaged, early, events, evidence, history, signed,
+};
 use crate::domain::proof::LastProof;
 use crate::domain::state::Step;
 use crate::domain::{
@@ -152,7 +154,7 @@ fn retry(
             number(next.state),
             due.0,
             row::moment(now, "retry", answer),
-            callbacks::HISTORY_LIMIT,
+            history::HISTORY_LIMIT,
             aside,
             proof.number(),
         ))?;

@@ -2,7 +2,7 @@
 
 use super::world::CHANNELS;
 use super::*;
-use crate::store::redis::{self, Link};
+use crate::store::redis::{self, Connection};
 use crate::store::testing::{self, RedisServer};
 use std::cell::{Cell, RefCell};
 use std::pin::Pin;
@@ -43,7 +43,7 @@ impl OnRedis {
     }
 
     /// A new process opens the store by this connection.
-    pub(super) fn open_by(&self, link: Link) -> Outbox {
+    pub(super) fn open_by(&self, link: Connection) -> Outbox {
         self.replicas.borrow_mut().push(link.replica().to_owned());
         let foreign = AccountId::parse("other").unwrap();
         let ours = CHANNELS.map(|name| (channel(name), account()));

@@ -4,7 +4,7 @@
 use super::on_redis::OnRedis;
 use super::road::Road;
 use super::*;
-use crate::store::redis::{self, Link};
+use crate::store::redis::{self, Connection};
 use crate::store::testing::RedisServer;
 use crate::store::StoreError;
 use std::rc::Rc;
@@ -13,7 +13,7 @@ use std::rc::Rc;
 struct Way {
     road: Road,
     world: World,
-    link: Link,
+    link: Connection,
     other: World,
 }
 

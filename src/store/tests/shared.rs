@@ -3,7 +3,7 @@
 
 use super::on_redis::pair;
 use super::*;
-use crate::store::redis::{self, Link, Settings};
+use crate::store::redis::{self, Connection, Settings};
 use crate::store::testing::RedisServer;
 use tokio::time::{sleep, timeout};
 
@@ -161,7 +161,7 @@ impl Unconfirmed {
             url: server.url().into(),
             wait_replicas: 1,
         };
-        let link = Link::new(&settings).unwrap();
+        let link = Connection::new(&settings).unwrap();
         let store = redis::Store::open(link, vec![(channel("a"), account())], false);
         Self { server, store }
     }
