@@ -271,10 +271,14 @@ impl Case<'_> {
 
     /// Whether of the other message to the same person nobody knew, and then it was given up too.
     fn is_twin_lost(&self) -> bool {
-        // Of what Redis forgot nobody needs to have seen that it is unknown.
+        // Of what Redis forgot nobody needs to have seen that it is unknown; an operator let it fail, untried.
         let unseen = self.is_given_up();
-        let lost =
-            |twin| (unseen || when(twin, "unknown").is_some()) && when(twin, "failed").is_some();
+        let anew = self.lapses.iter().any(|lapse| lapse.is_whole);
+        let lost = |twin: &Value| {
+            let untried = anew && twin["attempts"] == 0;
+            let is_unknown = unseen || untried || when(twin, "unknown").is_some();
+            is_unknown && when(twin, "failed").is_some()
+        };
         self.twin.is_some_and(lost)
     }
 
