@@ -216,7 +216,7 @@ pub struct Subscription {
     pub webhook: Arc<Webhook>,
 }
 
-/// Makes sure that webhook subscription is in place: at start, and again every `interval`.
+/// Makes sure that the webhook subscription is in place: at start, and again every `interval`.
 pub async fn keep_subscribed(
     watched: Watched,
     wanted: Subscription,

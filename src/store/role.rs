@@ -1,5 +1,5 @@
 //! The role of the outbox: an enum with one arm a backend and one dull line a call. What a call
-//! promises is written at the backend. The smaller roles are in `kept.rs`.
+//! promises is written at the backend. The smaller roles are in `settings.rs`.
 
 use super::embedded::Store;
 use super::inbound::Folded;

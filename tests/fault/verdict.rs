@@ -250,7 +250,7 @@ pub(crate) fn judge_counts(plan: &Plan, counts: &Value, figures: &mut Figures) {
         .is_none_or(|most| most > refreshes)
     {
         figures.fault(format!(
-            "{refreshes} refresh calls at once, at the most: {counts}"
+            "more than {refreshes} refresh calls at once: {counts}"
         ));
     }
     let most = (plan.most_at_once() + plan.replicas * MAINTENANCE) as u64;

@@ -118,13 +118,9 @@ impl Store {
         let gathered: Which = |store, home| (&home.gathers.events, &store.shared.scripts.events);
         let retakes = home.recent.retakes();
         let (fold, replies): (Fold, Replies) = self.gather(gathered, home, call).await?;
-        home.recent.took(&rules, &events, now);
+        let taken = home.recent.took(&rules, &events, now);
         if home.recent.retakes() != retakes {
-            let (store, home) = (self.clone(), home.clone());
-            // Whoever posted them waits for what is stored, not for what may be stored twice.
-            tokio::spawn(async move {
-                store.take_once_more(&home, &rules, (&events, now)).await;
-            });
+            self.take_late(home, taken);
         }
         add(&mut folded, fold);
         if let [told, repeated, unmatched, start, crowded_out] = replies[..] {

@@ -45,7 +45,7 @@ struct Kept {
 
 /// What a webhook brought.
 #[derive(Debug, Clone)]
-struct Taken {
+pub(super) struct Taken {
     rules: Arc<EventRules>,
     events: Arc<[Incoming]>,
     now: UnixMs,
@@ -63,6 +63,37 @@ fn size(event: &Incoming) -> usize {
     size_of::<Incoming>() + text + 64
 }
 
+/// Of the statuses of a message the last one: MoEngage may have heard of it, and is not to hear of those before it
+/// after it.
+fn without_earlier(mut all: Vec<Taken>) -> Vec<Taken> {
+    let mut last: HashMap<ProviderId, usize> = HashMap::new();
+    for event in all.iter().flat_map(|taken| taken.events.iter()) {
+        if let Incoming::Status(status) = event {
+            let rank = rank(Some(status.status));
+            let known = last.entry(status.provider_id.clone()).or_default();
+            *known = rank.max(*known);
+        }
+    }
+    let is_last = |event: &Incoming| match event {
+        Incoming::Status(status) => {
+            last.get(&status.provider_id) == Some(&rank(Some(status.status)))
+        }
+        _ => true,
+    };
+    for taken in &mut all {
+        if !taken.events.iter().all(is_last) {
+            taken.events = taken
+                .events
+                .iter()
+                .filter(|one| is_last(one))
+                .cloned()
+                .collect();
+        }
+    }
+    all.retain(|taken| !taken.events.is_empty());
+    all
+}
+
 impl Recent {
     fn kept(&self) -> MutexGuard<'_, Kept> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -74,8 +105,13 @@ impl Recent {
         self.kept().retakes
     }
 
-    /// These were stored.
-    pub(super) fn took(&self, rules: &Arc<EventRules>, events: &Arc<[Incoming]>, now: UnixMs) {
+    /// These were stored. Answers what is remembered of them.
+    pub(super) fn took(
+        &self,
+        rules: &Arc<EventRules>,
+        events: &Arc<[Incoming]>,
+        now: UnixMs,
+    ) -> Taken {
         // Only people look at the others.
         let is_other = |event: &Incoming| matches!(event, Incoming::Other { .. });
         let events = if events.iter().any(is_other) {
@@ -97,7 +133,7 @@ impl Recent {
         };
         let mut kept = self.kept();
         kept.bytes += bytes;
-        kept.events.push_back(taken);
+        kept.events.push_back(taken.clone());
         while let Some(first) = kept.events.front() {
             let bytes = first.bytes;
             if first.at.elapsed() <= KEPT && kept.bytes <= MOST_BYTES {
@@ -106,6 +142,8 @@ impl Recent {
             kept.events.pop_front();
             kept.bytes -= bytes;
         }
+        drop(kept);
+        taken
     }
 
     /// This message was stored.
@@ -127,39 +165,13 @@ impl Recent {
         kept.cut = Some(kept.cut.map_or(cut, |known| known.min(cut)));
     }
 
-    /// What is to be taken once more, in the order it came. Of the statuses of a message the last one: MoEngage may
-    /// have heard of it, and is not to hear of those before it after it.
-    fn events(&self) -> Vec<Taken> {
+    /// What is to be taken once more, in the order it came.
+    fn begin_retake(&self) -> Vec<Taken> {
         let mut kept = self.kept();
         kept.retakes += 1;
-        let mut all: Vec<Taken> = kept.events.iter().cloned().collect();
+        let all = kept.events.iter().cloned().collect();
         drop(kept);
-        let mut last: HashMap<ProviderId, usize> = HashMap::new();
-        for event in all.iter().flat_map(|taken| taken.events.iter()) {
-            if let Incoming::Status(status) = event {
-                let rank = rank(Some(status.status));
-                let known = last.entry(status.provider_id.clone()).or_default();
-                *known = rank.max(*known);
-            }
-        }
-        let is_last = |event: &Incoming| match event {
-            Incoming::Status(status) => {
-                last.get(&status.provider_id) == Some(&rank(Some(status.status)))
-            }
-            _ => true,
-        };
-        for taken in &mut all {
-            if !taken.events.iter().all(is_last) {
-                taken.events = taken
-                    .events
-                    .iter()
-                    .filter(|one| is_last(one))
-                    .cloned()
-                    .collect();
-            }
-        }
-        all.retain(|taken| !taken.events.is_empty());
-        all
+        without_earlier(all)
     }
 
     /// The messages that came after those that the server surely knew, once; and up to where that was.
@@ -181,24 +193,29 @@ impl Recent {
 impl Store {
     /// Takes once more what webhooks brought lately. What Redis knows still says nothing new to it.
     pub(super) async fn take_again(&self, home: &AccountKeys) {
-        for taken in home.recent.events() {
-            self.take_once_more(home, &taken.rules, (&taken.events, taken.now))
-                .await;
+        for taken in home.recent.begin_retake() {
+            self.take_once_more(home, &taken).await;
         }
         for channel in self.channels_of(home) {
             self.shared.ledgers.wake(channel);
         }
     }
 
+    /// Takes once more what was stored while all else was taken once more. Beside everything else: whoever posted it
+    /// has its answer.
+    pub(super) fn take_late(&self, home: &AccountKeys, taken: Taken) {
+        let (store, home) = (self.clone(), home.clone());
+        home.standing.ending.clone().spawn(async move {
+            for taken in without_earlier(vec![taken]) {
+                store.take_once_more(&home, &taken).await;
+            }
+        });
+    }
+
     /// Takes events once more until Redis has them.
-    pub(super) async fn take_once_more(
-        &self,
-        home: &AccountKeys,
-        rules: &EventRules,
-        (events, now): (&[Incoming], UnixMs),
-    ) {
+    async fn take_once_more(&self, home: &AccountKeys, taken: &Taken) {
         let which: Which = |store, home| (&home.gathers.events, &store.shared.scripts.events);
-        let Ok(part) = events::part(rules, events, now, true) else {
+        let Ok(part) = events::part(&taken.rules, &taken.events, taken.now, true) else {
             return;
         };
         while let Err(error) = self.gather::<redis::Value>(which, home, part.clone()).await {
@@ -206,7 +223,7 @@ impl Store {
             // waits because Redis may be on its way back
             sleep(AGAIN).await;
         }
-        self.shared.ledgers.wake(&rules.channel);
+        self.shared.ledgers.wake(&taken.rules.channel);
     }
 
     /// Work is handed out again: counts what was accepted here, and is neither known any more nor was it sent. Beside
@@ -267,6 +284,8 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::Status;
+    use crate::store::tests::words::{event, rules};
 
     #[test]
     fn r_55_what_is_stored_while_all_else_is_taken_once_more_is_noticed() {
@@ -275,7 +294,28 @@ mod tests {
         assert_eq!(recent.retakes(), before, "looking changes nothing");
         recent.called(7);
         assert_eq!(recent.retakes(), before, "nor does a roll that is called");
-        assert!(recent.events().is_empty());
+        assert!(recent.begin_retake().is_empty());
         assert_ne!(recent.retakes(), before);
+    }
+
+    /// Of what is taken once more MoEngage hears no earlier status after a later one, and people look at nothing twice.
+    #[test]
+    fn r_55_of_the_statuses_of_a_message_only_the_last_is_taken_once_more() {
+        let other = Incoming::Other {
+            kind: "bot",
+            raw: "{}".into(),
+            times: 1,
+        };
+        let [sent, read] = [Status::Sent, Status::Read].map(|status| event("P1", status, None));
+        let events: Arc<[Incoming]> =
+            [sent, other, read.clone(), event("P2", Status::Sent, None)].into();
+        let recent = Recent::default();
+        let taken = recent.took(&Arc::new(rules("a")), &events, UnixMs(1));
+        let again = without_earlier(vec![taken]);
+        let again: Vec<_> = again.iter().flat_map(|taken| taken.events.iter()).collect();
+        assert_eq!(
+            format!("{again:?}"),
+            format!("{:?}", [&read, &event("P2", Status::Sent, None)])
+        );
     }
 }

@@ -56,7 +56,7 @@ mod tests {
                 "READONLY You can't write against a read only replica.",
                 Elsewhere,
             ),
-            ("MASTERDOWN Connection with MASTER is down", Elsewhere),
+            ("MASTERDOWN Link with MASTER is down", Elsewhere),
             ("LOADING Redis is loading the dataset in memory", Elsewhere),
             ("NOREPLICAS Not enough good replicas to write.", Elsewhere),
             ("CLUSTERDOWN The cluster is down", Elsewhere),
