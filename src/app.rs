@@ -94,7 +94,7 @@ impl App {
             (supervisor.apart(), supervisor.apart(), supervisor.apart());
         let ops_state = parts.ops_state(&config);
         let router = public_router(&config, &parts, &ops_state);
-        let drain = config.drain_timeout;
+        let drain = config.process.drain_timeout;
         let files = http::raise_file_limit().unwrap_or(usize::MAX);
         let serving = http::serve(
             public,

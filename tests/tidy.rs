@@ -1,16 +1,18 @@
 //! The conventions of this code base, as tests: who may import whom, where outside crates may
-//! appear, how long a file may grow, that every setting is documented, and what is left undone.
+//! appear, how long a file may grow, and what is left undone.
 //!
 //! A failure names file, line and what to do. Each rule is first shown a bad snippet, so that it is
 //! seen to fail. The tables at the top are the rules; `tidy/source.rs` reads the code,
-//! `tidy/documents.rs` has the rules of the documents.
+//! `tidy/documents.rs` has the rules of the documents, `tidy/generated.rs`
+//! those that are written from declarations.
 
 #[path = "tidy/documents.rs"]
 mod documents;
+#[path = "tidy/generated.rs"]
+mod generated;
 #[path = "tidy/source.rs"]
 mod source;
 
-use moengage_whatsapp_gateway::config::SETTINGS;
 use source::Source;
 use std::collections::BTreeSet;
 use std::fs;
@@ -231,26 +233,6 @@ fn files_stay_short() {
             "tests/tidy.rs: {path} needs no exception: remove its row"
         );
     }
-}
-
-#[test]
-fn every_setting_is_documented() {
-    let default = read("config/default.toml");
-    let sample = read(".env.sample");
-    refused(keys(&default, &["http.nonesuch"]));
-    refused(keys("# [http]\n[ops]\nport = 1", &["http.port"]));
-    refused(variables(&sample, &["NONESUCH"]));
-    refused(variables("# set NONESUCH=1 to", &["NONESUCH"]));
-    allowed(keys("[http]\n# port = 1", &["http.port"]));
-    allowed(variables("# A=1\nB=", &["A", "B"]));
-    let all: Vec<_> = SETTINGS.iter().map(|setting| setting.key).collect();
-    allowed(keys(&default, &all));
-    let all: Vec<_> = SETTINGS
-        .iter()
-        .flat_map(|s| [s.var, s.alias])
-        .flatten()
-        .collect();
-    allowed(variables(&sample, &all));
 }
 
 #[test]
@@ -537,35 +519,6 @@ fn size_of(source: &Source) -> Vec<String> {
         "{}:{most}: {lines} lines, {most} is the most: make it a folder of the same name",
         source.path
     )]
-}
-
-fn keys(toml: &str, keys: &[&str]) -> Vec<String> {
-    let mut table = String::new();
-    let mut found = Vec::new();
-    for line in toml.lines() {
-        if let Some(name) = line.strip_prefix('[') {
-            table = format!("{}.", name.trim_end_matches(']'));
-        } else if let Some((key, _)) = line.trim_start_matches("# ").split_once(" =") {
-            found.push(format!("{table}{key}"));
-        }
-    }
-    let missing = keys
-        .iter()
-        .filter(|key| !found.iter().any(|found| found == *key));
-    let fault = |key| format!("config/default.toml:1: no {key}: add it with its meaning and unit");
-    missing.map(fault).collect()
-}
-
-fn variables(sample: &str, names: &[&str]) -> Vec<String> {
-    let assigns = |line: &str, name| {
-        let line = line.strip_prefix("# ").unwrap_or(line);
-        line.split_once('=').is_some_and(|(found, _)| found == name)
-    };
-    let missing = names
-        .iter()
-        .filter(|name| !sample.lines().any(|line| assigns(line, **name)));
-    let fault = |name| format!(".env.sample:1: no {name}: add `# {name}=` with its meaning");
-    missing.map(fault).collect()
 }
 
 fn undone(path: &str, text: &str) -> Vec<String> {

@@ -65,7 +65,7 @@ pub(super) async fn assemble(config: &Config) -> anyhow::Result<Parts> {
     let owned = owner::look(config, &outbox.store, &stores.tokens).await?;
     channel_changes::look(config, &outbox).await?;
     owner::keep(owned, &outbox.store, &stores.tokens).await?;
-    if config.store.hold {
+    if config.hold {
         held::hold(config, &outbox).await?;
     }
     let mut accounts = Vec::new();
@@ -109,9 +109,7 @@ pub(super) async fn assemble(config: &Config) -> anyhow::Result<Parts> {
 async fn recover(config: &Config, account: &AccountId, outbox: &Outbox) -> anyhow::Result<()> {
     // Attempts of all channels are recovered together, so the most patient one decides.
     let of_account = config.channels.iter().filter(|one| one.account == *account);
-    let hold = of_account
-        .map(|channel| channel.failure.ambiguous_hold)
-        .max();
+    let hold = of_account.map(|channel| channel.ambiguous_hold).max();
     let until = clock::now().plus(hold.unwrap_or(Duration::ZERO));
     let lost = outbox.store.recover(account, until, clock::now()).await?;
     if lost > 0 {
@@ -166,7 +164,7 @@ fn channel(wanted: &config::Channel, account: Arc<Account>) -> anyhow::Result<Ch
         tokens: wanted.tokens.clone(),
         callback_url: wanted.callback_url.clone().with_context(missing)?,
         waba_number: wanted.waba_number.clone(),
-        policy: wanted.failure.clone(),
+        policy: wanted.policy(),
         max_queue: wanted.max_queue,
         starts_paused: wanted.paused,
         pause: Pause::default(),
@@ -227,7 +225,7 @@ impl Parts {
             holds: one.holds.clone(),
             provider: one.provider.clone(),
             breaker: one.breaker.clone(),
-            configured: one.configured.pace,
+            configured: one.configured.pace(),
         };
         OpsState::new(OpsParts {
             channels: self.channels.clone(),

@@ -3,17 +3,16 @@
 use super::parts::{AccountParts, Parts};
 use crate::channel::Channels;
 use crate::clock;
-use crate::config::Config;
+use crate::config::{Config, Datastore};
 use crate::datastore::{Client, Settings};
 use crate::records::{Late, OptOutKeeper, OptOuts, Records, Writer};
 use std::sync::Arc;
 
 /// The records in Datastore, when that is wanted.
 pub(super) fn open(config: &Config, channels: &Arc<Channels>) -> anyhow::Result<Option<Records>> {
-    let Some(datastore) = &config.datastore else {
+    let Some(settings) = config.datastore.as_ref().and_then(Datastore::settings) else {
         return Ok(None);
     };
-    let settings = datastore.settings();
     let records = Records::new(&settings, channels.clone())?;
     // The start waits for nobody; what is wrong is told again when records wait.
     tokio::spawn(tell(settings));
@@ -22,8 +21,8 @@ pub(super) fn open(config: &Config, channels: &Arc<Channels>) -> anyhow::Result<
 
 /// The opt-outs there.
 pub(super) fn opt_outs(config: &Config) -> anyhow::Result<Option<OptOuts>> {
-    let datastore = config.datastore.as_ref();
-    let made = datastore.map(|one| OptOuts::new(&one.settings()));
+    let settings = config.datastore.as_ref().and_then(Datastore::settings);
+    let made = settings.map(|settings| OptOuts::new(&settings));
     Ok(made.transpose()?)
 }
 

@@ -113,7 +113,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
             let stop = stop_signal()?;
             serve::hear_hangup()?;
             let mut config = read(flags, Purpose::Serve)?;
-            config.store.hold = hold;
+            config.hold = hold;
             serve::run(config, stop).await?;
         }
         Command::Demo {

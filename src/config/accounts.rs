@@ -8,20 +8,16 @@ mod tests;
 
 use super::Purpose;
 use super::cross_checks;
+use super::groups::{Account, Channel};
 use super::kind::Kind;
 use super::layers::Layer;
-use super::parse::{self, Bare, whole};
+use super::parse;
 use super::raw::Given;
 use super::reader::Reader;
 use super::setting::Setting;
 use super::tables::{Table, leaf};
-use super::values::{Account, Channel};
-use crate::domain::policy::Policy;
-use crate::domain::{AccountId, BusinessNumber, ChannelId};
-use crate::limit::Pace;
-use secrecy::SecretString;
+use crate::domain::{AccountId, ChannelId};
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 /// The name of the account and of the channel that the settings define.
 const DEFAULT: &str = "default";
@@ -37,19 +33,17 @@ pub(super) fn read(r: &mut Reader<'_>, tables: &[Table]) -> Option<AccountsAndCh
         r.purpose = Purpose::Client;
         refuse_beside(r, tables);
     }
-    // In the order of the settings, which is the order of the faults.
-    let door = door(r);
-    let account = account(r, AccountId::parse(DEFAULT).ok());
-    let policy = policy(r);
+    let of_all = AccountId::parse(DEFAULT).ok();
+    let channel = Channel::read(
+        r,
+        ChannelId::parse(DEFAULT).ok(),
+        of_all.clone(),
+        Some(false),
+    );
+    let account = Account::read(r, of_all);
     r.purpose = purpose;
     if tables.is_empty() {
-        let account = account?;
-        let who = Who {
-            id: ChannelId::parse(DEFAULT).ok()?,
-            account: account.id.clone(),
-            paused: false,
-        };
-        return Some((vec![account], vec![channel(who, door?, policy?)]));
+        return Some((vec![account?], vec![channel?]));
     }
     let (mut accounts, mut channels) = (Vec::new(), Vec::new());
     for table in tables {
@@ -74,7 +68,7 @@ pub(super) fn read(r: &mut Reader<'_>, tables: &[Table]) -> Option<AccountsAndCh
 /// What a table says, above what it inherits.
 fn own_map(base: &BTreeMap<&'static str, Given>, table: &Table) -> BTreeMap<&'static str, Given> {
     let mut given = base.clone();
-    given.retain(|key, _| !table.kind.own().contains(key));
+    given.retain(|key, _| !table.kind.own().any(|own| own == *key));
     given.extend(table.said.iter().map(|(key, one)| (*key, one.clone())));
     given
 }
@@ -112,7 +106,7 @@ fn account_of(r: &mut Reader<'_>, table: &Table) -> Option<Account> {
     let id = r.one("id", |text| {
         AccountId::parse(text).map_err(|e| e.to_string())
     });
-    account(r, id)
+    Account::read(r, id)
 }
 
 fn channel_of(r: &mut Reader<'_>, table: &Table) -> Option<Channel> {
@@ -124,13 +118,8 @@ fn channel_of(r: &mut Reader<'_>, table: &Table) -> Option<Channel> {
         AccountId::parse(text).map_err(|e| e.to_string())
     });
     let paused = r.maybe("paused", parse::switch);
-    let (door, policy) = (door(r), policy(r));
-    let who = Who {
-        id: id?,
-        account: account?,
-        paused: paused?.unwrap_or(false),
-    };
-    Some(channel(who, door?, policy?))
+    let paused = paused.map(Option::unwrap_or_default);
+    Channel::read(r, id, account, paused)
 }
 
 fn variables_are_set(r: &mut Reader<'_>, table: &Table) {
@@ -138,113 +127,4 @@ fn variables_are_set(r: &mut Reader<'_>, table: &Table) {
         let unset = table.unset.iter().map(|unset| table.not_set(unset));
         r.faults.extend(unset);
     }
-}
-
-/// Which channel, and whether it stands.
-struct Who {
-    id: ChannelId,
-    account: AccountId,
-    paused: bool,
-}
-
-/// Who comes in by a channel, and where its callbacks go.
-struct Door {
-    callback_url: Option<String>,
-    tokens: Vec<SecretString>,
-    webhook_secret: Vec<SecretString>,
-    webhook_open: bool,
-    waba_number: Option<BusinessNumber>,
-}
-
-fn channel(who: Who, door: Door, (failure, max_queue): (Policy, Option<u64>)) -> Channel {
-    Channel {
-        id: who.id,
-        account: who.account,
-        paused: who.paused,
-        callback_url: door.callback_url,
-        tokens: door.tokens,
-        webhook_secret: door.webhook_secret,
-        webhook_open: door.webhook_open,
-        waba_number: door.waba_number,
-        failure,
-        max_queue,
-    }
-}
-
-fn door(r: &mut Reader<'_>) -> Option<Door> {
-    let callback_url = r.served("moengage.callback_url", parse::url);
-    let tokens = r.list("moengage.auth_against", parse::caller_token);
-    if r.purpose == Purpose::Serve && tokens.as_ref().is_some_and(Vec::is_empty) {
-        r.missing("moengage.auth_against");
-    }
-    r.long_enough(
-        "moengage.auth_against",
-        tokens.as_deref().unwrap_or_default(),
-    );
-    let webhook_secret = r.list("jumper.webhook_secret", parse::webhook_secret);
-    let webhook_open = r.one("jumper.webhook_open", parse::switch);
-    let waba_number = r.maybe("jumper.waba_number", parse::business_number);
-    Some(Door {
-        callback_url: callback_url?,
-        tokens: tokens?,
-        webhook_secret: webhook_secret?,
-        webhook_open: webhook_open?,
-        waba_number: waba_number?,
-    })
-}
-
-fn account(r: &mut Reader<'_>, id: Option<AccountId>) -> Option<Account> {
-    let api_url = r.one("jumper.api_url", parse::base_url);
-    let basic_auth = r.served("jumper.basic_auth", parse::basic_auth);
-    let seed_refresh_token = r.maybe("jumper.seed_refresh_token", parse::token);
-    let subscribed_callback_url = r.maybe("jumper.subscribed_callback_url", |text| {
-        parse::secret_url(text).and_then(cross_checks::with_free_path)
-    });
-    let per_second = r.one("jumper.rate_per_second", parse::rate);
-    let concurrency = r.count("jumper.concurrent_api_calls");
-    // The exactness of the limit rests on a tolerance this small (design.md G5).
-    let exact = Duration::ZERO..=Duration::from_millis(5);
-    let rate_tolerance = r.one("jumper.rate_tolerance", parse::time(exact, Bare::Refused));
-    let connect_timeout = r.short("jumper.connect_timeout");
-    let socket_timeout = r.millis("jumper.socket_timeout");
-    let max_sockets = r.count("jumper.max_sockets");
-    let max_free_sockets = r.one("jumper.max_free_sockets", whole(0..=1_000_000));
-    let free_socket_keepalive = r.millis("jumper.free_socket_keepalive");
-    let template_refresh = r.long("jumper.template_refresh");
-    let subscription_check = r.long("jumper.subscription_check");
-    Some(Account {
-        id: id?,
-        api_url: api_url?,
-        basic_auth: basic_auth?,
-        seed_refresh_token: seed_refresh_token?,
-        subscribed_callback_url: subscribed_callback_url?,
-        pace: Pace {
-            per_second: per_second?,
-            concurrency: concurrency?,
-        },
-        rate_tolerance: rate_tolerance?,
-        connect_timeout: connect_timeout?,
-        socket_timeout: socket_timeout?,
-        max_sockets: max_sockets?,
-        max_free_sockets: max_free_sockets?,
-        free_socket_keepalive: free_socket_keepalive?,
-        template_refresh: template_refresh?,
-        subscription_check: subscription_check?,
-    })
-}
-
-/// What a channel does with failures, and how many of its messages may wait.
-fn policy(r: &mut Reader<'_>) -> Option<(Policy, Option<u64>)> {
-    let ambiguous = r.one("policy.ambiguous_send", parse::ambiguous);
-    let ambiguous_hold = r.long("policy.ambiguous_hold");
-    let max_age = r.long("policy.max_age");
-    let max_queue = r.one("policy.max_queue", parse::queue);
-    let retryable_texts = r.list("policy.retryable_texts", |text| Ok(text.to_owned()));
-    let policy = Policy {
-        retryable_texts: retryable_texts?,
-        ambiguous: ambiguous?,
-        ambiguous_hold: ambiguous_hold?,
-        max_age: max_age?,
-    };
-    Some((policy, max_queue?))
 }

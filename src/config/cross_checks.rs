@@ -2,8 +2,8 @@
 //! are. A tenant is a set of channels, so nothing may open more than its own.
 
 use super::fault::Fault;
+use super::groups::{Account, Channel};
 use super::tables::Table;
-use super::values::{Account, Channel};
 use crate::doors::moengage;
 use crate::{http, ops};
 use secrecy::{ExposeSecret, SecretString};

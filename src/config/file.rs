@@ -18,7 +18,6 @@ pub(super) struct File<'a> {
     pub(super) text: &'a str,
     /// How faults call it.
     pub(super) name: &'a str,
-    pub(super) layer: Layer,
     /// What variables say, for values that are kept in one.
     pub(super) lookup: Lookup<'a>,
 }
@@ -107,7 +106,7 @@ impl Reader<'_> {
     fn setting(&mut self, setting: &'static Setting, value: &Spanned<DeValue<'_>>, line: usize) {
         let given = |text| Given {
             text,
-            layer: self.file.layer,
+            layer: Layer::File,
             line: format!("{}:{line}", self.file.name),
         };
         let text = match value.get_ref() {

@@ -1,49 +1,15 @@
 //! Which keys `[[account]]` and `[[channel]]` may have: names of settings, of which each account or
 //! channel either has its own or takes what the rest of the configuration says.
 
+use super::groups::{Account, Channel};
+use super::setting::Setting;
+
 /// What a table is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Account,
     Channel,
 }
-
-/// Settings of which every account has its own; nobody inherits them.
-pub(super) const OWN_OF_ACCOUNT: [&str; 3] = [
-    "jumper.basic_auth",
-    "jumper.seed_refresh_token",
-    "jumper.subscribed_callback_url",
-];
-/// The same for channels.
-pub(super) const OWN_OF_CHANNEL: [&str; 4] = [
-    "moengage.callback_url",
-    "moengage.auth_against",
-    "jumper.webhook_secret",
-    "jumper.waba_number",
-];
-/// Settings that an account takes from the rest of the configuration unless it has its own.
-const OF_ACCOUNT: [&str; 11] = [
-    "jumper.api_url",
-    "jumper.rate_per_second",
-    "jumper.rate_tolerance",
-    "jumper.concurrent_api_calls",
-    "jumper.connect_timeout",
-    "jumper.socket_timeout",
-    "jumper.max_sockets",
-    "jumper.max_free_sockets",
-    "jumper.free_socket_keepalive",
-    "jumper.template_refresh",
-    "jumper.subscription_check",
-];
-/// The same for channels.
-const OF_CHANNEL: [&str; 6] = [
-    "jumper.webhook_open",
-    "policy.ambiguous_send",
-    "policy.ambiguous_hold",
-    "policy.max_age",
-    "policy.max_queue",
-    "policy.retryable_texts",
-];
 
 impl Kind {
     /// The kind of this name.
@@ -60,23 +26,27 @@ impl Kind {
         }
     }
 
-    /// Settings of which each has its own.
-    pub(super) fn own(self) -> &'static [&'static str] {
+    fn settings(self) -> &'static [Setting] {
         match self {
-            Self::Account => &OWN_OF_ACCOUNT,
-            Self::Channel => &OWN_OF_CHANNEL,
+            Self::Account => Account::SETTINGS,
+            Self::Channel => Channel::SETTINGS,
         }
+    }
+
+    /// Settings of which each has its own.
+    pub(super) fn own(self) -> impl Iterator<Item = &'static str> {
+        let own = self.settings().iter().filter(|setting| setting.is_own);
+        own.map(|setting| setting.key)
     }
 
     /// Every key that a table may have, as `Table::said` names it.
     pub(super) fn keys(self) -> impl Iterator<Item = &'static str> {
-        let (plain, inherited): (&[_], &[_]) = match self {
-            Self::Account => (&["id"], &OF_ACCOUNT),
-            Self::Channel => (&["id", "account", "paused"], &OF_CHANNEL),
+        let plain: &[_] = match self {
+            Self::Account => &["id"],
+            Self::Channel => &["id", "account", "paused"],
         };
-        [plain, self.own(), inherited]
-            .into_iter()
-            .flatten()
-            .copied()
+        let inherited = self.settings().iter().filter(|setting| !setting.is_own);
+        let inherited = inherited.map(|setting| setting.key);
+        plain.iter().copied().chain(self.own()).chain(inherited)
     }
 }

@@ -9,18 +9,13 @@ use super::fault::{Fault, Faults};
 use super::file::{self, File};
 use super::own;
 use super::raw::{Given, Text};
-use super::setting::{FILE_VAR, SETTINGS, Setting};
+use super::setting::{DefaultValue, FILE_VAR, SETTINGS, Setting};
 use super::tables::Table;
 use super::{Config, Purpose};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-
-/// The built-in layer.
-const BUILT_IN: &str = include_str!("../../config/default.toml");
-/// How faults name the built-in layer.
-const BUILT_IN_NAME: &str = "config/default.toml";
 
 /// What each layer says, before anything is checked.
 #[derive(Clone, Default)]
@@ -194,19 +189,16 @@ pub(super) struct Merged {
 pub(super) fn merge(sources: &Sources) -> Result<Merged, Fault> {
     let mut faults = Vec::new();
     let variable = |name: &str| sources.variable(name);
-    let file = |text, name, layer| File {
-        text,
-        name,
-        layer,
-        lookup: &variable,
-    };
-    let built_in = file(BUILT_IN, BUILT_IN_NAME, Layer::Default);
-    let (mut layers, mut tables) = file::read(&built_in, &mut faults)?;
+    let (mut layers, mut tables) = (built_in(), Vec::new());
     if let Some((path, text)) = &sources.file {
-        let name = path.display().to_string();
-        let (settings, own) = file::read(&file(text, &name, Layer::File), &mut faults)?;
+        let file = File {
+            text,
+            name: &path.display().to_string(),
+            lookup: &variable,
+        };
+        let (settings, own) = file::read(&file, &mut faults)?;
         layers.extend(settings);
-        tables.extend(own);
+        tables = own;
     }
     layers.extend(variables(&sources.dotenv, Layer::DotEnv, &mut faults));
     layers.extend(variables(&sources.env, Layer::Environment, &mut faults));
@@ -224,13 +216,28 @@ pub(super) fn merge(sources: &Sources) -> Result<Merged, Fault> {
 
 type Layered = Vec<(&'static str, Given)>;
 
+fn built_in() -> Layered {
+    let given = |setting: &Setting| {
+        let text = match setting.default {
+            DefaultValue::Unset => return None,
+            DefaultValue::One(text) => Text::One(text.to_owned()),
+            DefaultValue::Many(texts) => {
+                Text::Many(texts.iter().map(|text| (*text).to_owned()).collect())
+            }
+        };
+        let (layer, line) = (Layer::Default, String::new());
+        Some((setting.key, Given { text, layer, line }))
+    };
+    SETTINGS.iter().filter_map(given).collect()
+}
+
 fn variables(from: &BTreeMap<String, String>, layer: Layer, faults: &mut Vec<Fault>) -> Layered {
     let value = |name: Option<&'static str>| {
         let value = from.get(name?)?.trim();
         (!value.is_empty()).then_some((name?, value))
     };
     let mut out = Vec::new();
-    for setting in SETTINGS {
+    for setting in SETTINGS.iter() {
         let (first, second) = (value(setting.var), value(setting.alias));
         if let (Some((name, a)), Some((alias, b))) = (first, second)
             && a != b

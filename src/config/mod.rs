@@ -2,18 +2,17 @@
 //!
 //! The only reader of the environment and of configuration files. Read once; a change needs a
 //! restart. All faults are found and told together, and none of them, nor the `Debug` of anything
-//! here, shows a secret. The modules in reading order: `setting` (the list), `layers`, `dotenv`,
+//! here, shows a secret. The modules in reading order: `setting` (what one is, and the list) and `groups` (each is declared there), `layers`, `dotenv`,
 //! `file` and `tables` (who says what), `parse`, `reader`, `check` and `accounts` (is it right),
-//! `cross_checks` (does it fit together), `warnings` and `secret_exposure` (what may be a mistake), `values` (the
-//! outcome).
+//! `cross_checks` (does it fit together), `warnings` and `secret_exposure` (what may be a mistake).
 
 mod accounts;
 mod check;
 mod cross_checks;
-mod datastore;
 mod dotenv;
 mod fault;
 mod file;
+mod groups;
 mod kind;
 mod layers;
 mod own;
@@ -28,17 +27,15 @@ mod similar;
 mod tables;
 #[cfg(test)]
 mod tests;
-mod values;
 mod warnings;
 
-pub use datastore::Datastore;
 pub use fault::{Fault, Faults};
-pub use layers::{Layer, Sources, program, read, scratch_dir};
-pub use setting::{SETTINGS, Setting};
-pub use values::{
-    Account, Alerts, Breaker, Channel, Http, Inbound, Log, LogFormat, Moengage, Ops, Sending,
-    Store, TimestampUnit,
+pub use groups::{
+    Account, Alerts, Breaker, Channel, Datastore, Http, Inbound, Log, LogFormat, Moengage, Ops,
+    Process, Sending, Store, TimestampUnit,
 };
+pub use layers::{Layer, Sources, program, read, scratch_dir};
+pub use setting::{DefaultValue, Need, SETTINGS, Setting, TABLES};
 
 #[cfg(any(test, fuzzing))]
 pub(crate) use dotenv::read as read_dotenv;
@@ -49,7 +46,6 @@ use accounts::AccountsAndChannels;
 use cross_checks::{Target, path, target};
 use secrecy::ExposeSecret;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 /// What the configuration is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,8 +59,8 @@ pub enum Purpose {
 /// The checked configuration.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// How long claimed work may take after a stop was asked for.
-    pub drain_timeout: Duration,
+    /// The process as a whole.
+    pub process: Process,
     /// The public listener.
     pub http: Http,
     /// The accounts at Jumper, in their order; never empty.
@@ -81,6 +77,8 @@ pub struct Config {
     pub inbound: Inbound,
     /// Where data is kept.
     pub store: Store,
+    /// Whether what waits is held at the start until an operator decides: `serve --hold` alone says so.
+    pub hold: bool,
     /// Where records are kept in addition, if anywhere.
     pub datastore: Option<Datastore>,
     /// The ops listener.
@@ -98,15 +96,15 @@ pub struct Config {
 
 /// All groups, checked.
 struct Groups {
-    drain_timeout: Duration,
+    process: Process,
     http: Http,
-    estate: AccountsAndChannels,
+    accounts_and_channels: AccountsAndChannels,
     moengage: Moengage,
     sending: Sending,
     breaker: Breaker,
     inbound: Inbound,
     store: Store,
-    datastore: Option<Datastore>,
+    datastore: Datastore,
     ops: Ops,
     log: Log,
     alerts: Alerts,
@@ -140,12 +138,12 @@ pub fn load(sources: &Sources, purpose: Purpose) -> Result<Config, Faults> {
     };
     let mut warnings = warnings::without_effect(sources, &tables);
     warnings.extend(misspelt.iter().map(ToString::to_string));
-    warnings.extend(warnings::of(&groups.estate, &given, &tables));
-    warnings.extend(datastore::doubt(&given));
+    warnings.extend(warnings::of(&groups.accounts_and_channels, &given, &tables));
+    warnings.extend(groups::datastore::doubt(&given));
     warnings.extend(secret_exposure::of(sources, (&given, &tables), &groups));
-    let (accounts, channels) = groups.estate;
+    let (accounts, channels) = groups.accounts_and_channels;
     Ok(Config {
-        drain_timeout: groups.drain_timeout,
+        process: groups.process,
         http: groups.http,
         accounts,
         channels,
@@ -154,7 +152,8 @@ pub fn load(sources: &Sources, purpose: Purpose) -> Result<Config, Faults> {
         breaker: groups.breaker,
         inbound: groups.inbound,
         store: groups.store,
-        datastore: groups.datastore,
+        hold: false,
+        datastore: Some(groups.datastore).filter(|one| one.project_id.is_some()),
         ops: groups.ops,
         log: groups.log,
         alerts: groups.alerts,

@@ -8,13 +8,11 @@ mod url;
 pub(super) use token::{LEAST_TOKEN, caller_token, ops_token, token, webhook_secret};
 pub(super) use url::{base_url, secret_url, url};
 
-use super::values::{LogFormat, TimestampUnit};
 use crate::domain::BusinessNumber;
-use crate::domain::policy::Ambiguous;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use secrecy::SecretString;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 use tracing::level_filters::LevelFilter;
@@ -47,7 +45,7 @@ pub(super) fn whole<T: TryFrom<u64>>(range: RangeInclusive<u64>) -> impl Fn(&str
 }
 
 /// Digits and nothing else: no sign, no space.
-fn digits(text: &str) -> Option<u64> {
+pub(super) fn digits(text: &str) -> Option<u64> {
     let plain = text.bytes().all(|b| b.is_ascii_digit());
     plain.then(|| text.parse().ok()).flatten()
 }
@@ -105,10 +103,11 @@ fn human(time: Duration) -> String {
 }
 
 /// Reads a number of bytes, bare or as `64KB`, `256MB`, `1GB` (powers of 1024).
-pub(super) fn bytes(range: RangeInclusive<u64>) -> impl Fn(&str) -> Parsed<u64> {
+pub(super) fn bytes<T: TryFrom<u64>>(range: RangeInclusive<u64>) -> impl Fn(&str) -> Parsed<T> {
     move |text| {
         size(text)
             .filter(|size| range.contains(size))
+            .and_then(|size| T::try_from(size).ok())
             .ok_or_else(|| {
                 let (from, to) = (range.start(), range.end());
                 format!("must be a number of bytes, such as 262144 or 256MB, from {from} to {to}")
@@ -144,47 +143,13 @@ pub(super) fn rate(text: &str) -> Parsed<Option<f64>> {
         .ok_or_else(|| "must be calls per second, from 0.01 to 100000, or off".to_owned())
 }
 
-/// Reads a number of messages, or `off`.
-pub(super) fn queue(text: &str) -> Parsed<Option<u64>> {
-    if text.eq_ignore_ascii_case("off") {
-        return Ok(None);
-    }
-    digits(text)
-        .filter(|most| *most > 0)
-        .map(Some)
-        .ok_or_else(|| "must be a whole number of messages above 0, or off".to_owned())
-}
-
 /// Reads `true` or `false`.
 pub(super) fn switch(text: &str) -> Parsed<bool> {
     choice(text, &[("true", true), ("false", false)])
 }
 
-/// Reads what becomes of a send whose outcome stays unknown.
-pub(super) fn ambiguous(text: &str) -> Parsed<Ambiguous> {
-    choice(
-        text,
-        &[("fail", Ambiguous::Fail), ("resend", Ambiguous::Resend)],
-    )
-}
-
-/// Reads the unit of MoEngage's timestamps.
-pub(super) fn timestamp_unit(text: &str) -> Parsed<TimestampUnit> {
-    choice(
-        text,
-        &[("s", TimestampUnit::Seconds), ("ms", TimestampUnit::Millis)],
-    )
-}
-
-/// Reads the form of log lines.
-pub(super) fn log_format(text: &str) -> Parsed<LogFormat> {
-    choice(
-        text,
-        &[("text", LogFormat::Text), ("json", LogFormat::Json)],
-    )
-}
-
-fn choice<T: Copy>(text: &str, words: &[(&str, T)]) -> Parsed<T> {
+/// Reads one of some words, in any case.
+pub(super) fn choice<T: Copy>(text: &str, words: &[(&str, T)]) -> Parsed<T> {
     let found = words
         .iter()
         .find(|(word, _)| word.eq_ignore_ascii_case(text));
@@ -241,6 +206,12 @@ fn has_key_and_secret(pair: &[u8]) -> bool {
 /// Reads a WhatsApp Business number.
 pub(super) fn business_number(text: &str) -> Parsed<BusinessNumber> {
     BusinessNumber::parse(text).map_err(|e| format!("must be a phone number in E.164, but it {e}"))
+}
+
+/// Reads the address of a listener.
+pub(super) fn ip_addr(text: &str) -> Parsed<IpAddr> {
+    text.parse()
+        .map_err(|_| "must be an IP address, such as 0.0.0.0 or ::".to_owned())
 }
 
 /// Reads address and port of a listener.

@@ -160,39 +160,75 @@ impl Reader<'_> {
         self.faults.push(fault);
     }
 
-    pub(super) fn short(&mut self, key: &str) -> Option<Duration> {
-        self.one(key, parse::time(SHORT, Bare::Refused))
-    }
-
-    /// A pause between two tries: at most an hour, which is what the outbox takes for the longest.
-    pub(super) fn pause(&mut self, key: &str) -> Option<Duration> {
-        let hour = Duration::from_secs(3600);
-        let range = Duration::from_millis(10)..=hour;
-        self.one(key, parse::time(range, Bare::Refused))
-    }
-
-    pub(super) fn long(&mut self, key: &str) -> Option<Duration> {
-        self.one(key, parse::time(LONG, Bare::Refused))
-    }
-
-    pub(super) fn millis(&mut self, key: &str) -> Option<Duration> {
-        self.one(key, parse::time(SHORT, Bare::Millis))
-    }
-
-    pub(super) fn count<T: TryFrom<u64>>(&mut self, key: &str) -> Option<T> {
-        self.one(key, whole(COUNT))
-    }
-
     /// Of two times the first must not be the longer one.
     pub(super) fn ordered(
         &mut self,
-        first: (&str, Option<Duration>),
-        second: (&str, Option<Duration>),
+        (shorter, a): (&str, Duration),
+        (longer, b): (&str, Duration),
     ) {
-        if let (Some(a), Some(b)) = (first.1, second.1)
-            && a > b
-        {
-            self.fault(first.0, format!("must not be longer than {}", second.0));
+        if a > b {
+            self.fault(shorter, format!("must not be longer than {longer}"));
         }
     }
+}
+
+/// A setting that has to have a value.
+pub(super) fn one<T>(
+    parse: impl Fn(&str) -> Parsed<T>,
+) -> impl Fn(&mut Reader<'_>, &'static str) -> Option<T> {
+    move |r, key| r.one(key, &parse)
+}
+
+/// A setting that may be unset.
+pub(super) fn maybe<T>(
+    parse: impl Fn(&str) -> Parsed<T>,
+) -> impl Fn(&mut Reader<'_>, &'static str) -> Option<Option<T>> {
+    move |r, key| r.maybe(key, &parse)
+}
+
+/// A setting without which nothing can be served.
+pub(super) fn served<T>(
+    parse: impl Fn(&str) -> Parsed<T>,
+) -> impl Fn(&mut Reader<'_>, &'static str) -> Option<Option<T>> {
+    move |r, key| r.served(key, &parse)
+}
+
+/// A list, which may be empty.
+pub(super) fn list<T>(
+    parse: impl Fn(&str) -> Parsed<T>,
+) -> impl Fn(&mut Reader<'_>, &'static str) -> Option<Vec<T>> {
+    move |r, key| r.list(key, &parse)
+}
+
+/// A time within bounds.
+pub(super) fn time(
+    range: RangeInclusive<Duration>,
+    bare: Bare,
+) -> impl Fn(&mut Reader<'_>, &'static str) -> Option<Duration> {
+    one(parse::time(range, bare))
+}
+
+/// The deadline or the pause of one call or one connection.
+pub(super) fn short() -> impl Fn(&mut Reader<'_>, &'static str) -> Option<Duration> {
+    time(SHORT, Bare::Refused)
+}
+
+/// The same in milliseconds, where no unit is given.
+pub(super) fn millis() -> impl Fn(&mut Reader<'_>, &'static str) -> Option<Duration> {
+    time(SHORT, Bare::Millis)
+}
+
+/// A pause between two tries: at most an hour, which is what the outbox takes for the longest.
+pub(super) fn pause() -> impl Fn(&mut Reader<'_>, &'static str) -> Option<Duration> {
+    time(SHORT, Bare::Refused)
+}
+
+/// An age or a schedule.
+pub(super) fn long() -> impl Fn(&mut Reader<'_>, &'static str) -> Option<Duration> {
+    time(LONG, Bare::Refused)
+}
+
+/// So many at once.
+pub(super) fn count<T: TryFrom<u64>>() -> impl Fn(&mut Reader<'_>, &'static str) -> Option<T> {
+    one(whole(COUNT))
 }

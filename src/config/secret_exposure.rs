@@ -59,7 +59,7 @@ fn by_flag(given: &BTreeMap<&'static str, Given>) -> Vec<String> {
 
 fn guessable(groups: &Groups, by_variables: bool) -> Vec<String> {
     let short = |token: &SecretString| token.expose_secret().len() < LEAST_TOKEN;
-    let channels = groups.estate.1.iter();
+    let channels = groups.accounts_and_channels.1.iter();
     let channels = channels.filter(|channel| channel.tokens.iter().any(short));
     let mut names: Vec<String> = channels
         .map(|channel| match by_variables {

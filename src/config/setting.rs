@@ -1,13 +1,15 @@
-//! The list of all settings: key, environment variable, and how its value may be shown.
+//! What a setting is, and the list of all of them.
 //!
-//! Everything that goes through settings one by one walks this list: reading the layers, naming
-//! faults, `gateway config`, the tests. Meaning, unit and default of each stand in
-//! `config/default.toml`; its type and its bounds in `check.rs`.
+//! Each is declared once, in a file of `groups`: key, variable, type and bounds, default, meaning, and
+//! how its value may be shown. Everything else comes from there: reading the layers, naming faults,
+//! `gateway config`, `config/default.toml`, `.env.sample` and the table of `docs/configuration.md`.
 
+use super::groups;
 use super::{redis_url, show};
+use std::sync::LazyLock;
 
 /// One setting.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Setting {
     /// Its name in a configuration file and for `--set`: table, dot, key.
     pub key: &'static str,
@@ -15,14 +17,46 @@ pub struct Setting {
     pub var: Option<&'static str>,
     /// A second spelling of the variable.
     pub alias: Option<&'static str>,
+    /// What it means, with its unit.
+    pub text: &'static str,
+    /// What counts when nobody says anything.
+    pub default: DefaultValue,
+    /// A value as it may look, where there is no default.
+    pub example: &'static str,
     /// Where the operator finds the value; empty where that needs no telling.
     pub source: &'static str,
+    /// How an operator comes to set it.
+    pub need: Need,
+    /// Whether each account or channel has its own, which is never inherited.
+    pub(super) is_own: bool,
     show: Show,
+}
+
+/// What counts when nobody says anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DefaultValue {
+    /// Nothing: the setting is unset.
+    Unset,
+    /// One value, as text.
+    One(&'static str),
+    /// A list.
+    Many(&'static [&'static str]),
+}
+
+/// How an operator comes to set it: the parts of `.env.sample`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Need {
+    /// Without it nothing is served, or not all of it.
+    ToServe,
+    /// The old connector has it, with the same meaning.
+    OfOld,
+    /// To change what this gateway does by itself.
+    ToChange,
 }
 
 /// How much of a value may be shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Show {
+pub(super) enum Show {
     /// All of it.
     Plain,
     /// All but the middle digits.
@@ -37,40 +71,81 @@ enum Show {
     Secret,
 }
 
-const fn setting(key: &'static str) -> Setting {
+/// A setting of this key, to be filled in.
+pub(super) const fn setting(key: &'static str) -> Setting {
     Setting {
         key,
         var: None,
         alias: None,
+        text: "",
+        default: DefaultValue::Unset,
+        example: "",
         source: "",
+        need: Need::ToChange,
+        is_own: false,
         show: Show::Plain,
     }
 }
 
 impl Setting {
-    const fn var(mut self, name: &'static str) -> Self {
+    pub(super) const fn var(mut self, name: &'static str) -> Self {
         self.var = Some(name);
         self
     }
 
-    const fn alias(mut self, name: &'static str) -> Self {
+    pub(super) const fn alias(mut self, name: &'static str) -> Self {
         self.alias = Some(name);
         self
     }
 
-    const fn show(mut self, show: Show) -> Self {
-        self.show = show;
+    pub(super) const fn text(mut self, text: &'static str) -> Self {
+        self.text = text.trim_ascii();
         self
     }
 
-    const fn source(mut self, source: &'static str) -> Self {
+    pub(super) const fn default(mut self, value: &'static str) -> Self {
+        self.default = DefaultValue::One(value);
+        self
+    }
+
+    pub(super) const fn list(mut self, values: &'static [&'static str]) -> Self {
+        self.default = DefaultValue::Many(values);
+        self
+    }
+
+    pub(super) const fn example(mut self, value: &'static str) -> Self {
+        self.example = value;
+        self
+    }
+
+    pub(super) const fn source(mut self, source: &'static str) -> Self {
         self.source = source;
+        self
+    }
+
+    pub(super) const fn need(mut self, need: Need) -> Self {
+        self.need = need;
+        self
+    }
+
+    pub(super) const fn own(mut self) -> Self {
+        self.is_own = true;
+        self
+    }
+
+    pub(super) const fn show(mut self, show: Show) -> Self {
+        self.show = show;
         self
     }
 
     /// The setting of this key.
     pub fn named(key: &str) -> Option<&'static Self> {
         SETTINGS.iter().find(|setting| setting.key == key)
+    }
+
+    /// The table that it stands in; empty for one that stands before all tables.
+    pub fn table(&self) -> &'static str {
+        self.key.split_once('.').map_or("", |(table, _)| table)
     }
 
     /// The name that an operator most likely knows it by.
@@ -97,114 +172,43 @@ impl Setting {
     }
 }
 
-/// All settings, in the order in which they are shown.
-pub static SETTINGS: &[Setting] = &[
-    setting("drain_timeout"),
-    setting("http.port").var("PORT"),
-    setting("http.bind"),
-    setting("http.response_timeout").var("RESPONSE_TIMEOUT"),
-    setting("http.header_timeout"),
-    setting("http.body_timeout"),
-    setting("http.idle_timeout"),
-    setting("http.body_limit"),
-    setting("http.max_connections"),
-    setting("http.allow_short_tokens").var("ALLOW_SHORT_TOKENS"),
-    setting("moengage.callback_url")
-        .var("MOENGAGE_CALLBACK_URL")
-        .show(Show::Url)
-        .source(
-            "the delivery tracking URL that MoEngage's dashboard shows for the WhatsApp sender, \
-             whole, such as https://api-01.moengage.com/whatsapp/dlr/...",
-        ),
-    setting("moengage.auth_against")
-        .var("MOENGAGE_AUTH_AGAINST")
-        .alias("MOENGAGE_AUTH_AGAINTS")
-        .show(Show::Secret)
-        .source(
-            "the token that MoEngage's WhatsApp sender form sends in its Authorization header; \
-             choose one (openssl rand -hex 24) and enter it in both places",
-        ),
-    setting("moengage.timestamp_unit").var("MOENGAGE_TIMESTAMP_UNIT"),
-    setting("moengage.callback_timeout"),
-    setting("moengage.callback_concurrency"),
-    setting("moengage.batch_entries"),
-    setting("moengage.batch_bytes"),
-    setting("moengage.retry_for"),
-    setting("moengage.max_pause"),
-    setting("jumper.api_url")
-        .var("JUMPER_API_URL")
-        .show(Show::Url),
-    setting("jumper.basic_auth")
-        .var("JUMPER_BASIC_AUTH")
-        .show(Show::Secret)
-        .source(
-            "Basic and the base64 of key:secret, both shown with the application in Jumper's \
-             developer portal (printf %s 'key:secret' | base64 -w0)",
-        ),
-    setting("jumper.seed_refresh_token")
-        .var("SEED_REFRESH_TOKEN")
-        .show(Show::Secret),
-    setting("jumper.subscribed_callback_url")
-        .var("SUBSCRIBED_CALLBACK_URL")
-        .show(Show::Webhook),
-    setting("jumper.webhook_secret")
-        .var("WEBHOOK_SECRET")
-        .show(Show::Secret),
-    setting("jumper.webhook_open").var("WEBHOOK_OPEN"),
-    setting("jumper.waba_number")
-        .var("WABA_NUMBER")
-        .show(Show::Number),
-    setting("jumper.rate_per_second").var("RATE_PER_SECOND"),
-    setting("jumper.rate_tolerance"),
-    setting("jumper.concurrent_api_calls").var("CONCURRENT_API_CALLS"),
-    setting("jumper.connect_timeout"),
-    setting("jumper.socket_timeout").var("SOCKET_TIMEOUT"),
-    setting("jumper.max_sockets").var("MAX_SOCKETS"),
-    setting("jumper.max_free_sockets").var("MAX_FREE_SOCKETS"),
-    setting("jumper.free_socket_keepalive").var("FREE_SOCKET_KEEPALIVE"),
-    setting("jumper.template_refresh"),
-    setting("jumper.subscription_check"),
-    setting("policy.ambiguous_send").var("AMBIGUOUS_SEND"),
-    setting("policy.ambiguous_hold").var("AMBIGUOUS_HOLD"),
-    setting("policy.max_age").var("MAX_AGE"),
-    setting("policy.max_queue").var("MAX_QUEUE"),
-    setting("policy.retryable_texts"),
-    setting("policy.retry_base"),
-    setting("policy.retry_max"),
-    setting("policy.hold_probe"),
-    setting("breaker.failures"),
-    setting("breaker.open_min"),
-    setting("breaker.open_max"),
-    setting("inbound.stop_words"),
-    setting("inbound.stop_marketing_words"),
-    setting("inbound.start_words"),
-    setting("inbound.relay_unmatched"),
-    setting("inbound.reply_window"),
-    setting("store.redis_url")
-        .var("REDIS_URL")
-        .show(Show::Redis),
-    setting("store.redis_wait_replicas").var("REDIS_WAIT_REPLICAS"),
-    setting("store.take_over").var("STORE_TAKE_OVER"),
-    setting("store.data_dir").var("DATA_DIR"),
-    setting("store.min_free"),
-    setting("store.retention"),
-    setting("store.event_retention"),
-    setting("datastore.project_id").var("DT_PROJECT_ID"),
-    setting("datastore.kind").var("DT_KIND"),
-    setting("datastore.credentials_file").var("DT_JSON_PATH"),
-    setting("datastore.emulator_host")
-        .var("DATASTORE_EMULATOR_HOST")
-        .show(Show::Url),
-    setting("datastore.expire_after"),
-    setting("datastore.ask_after"),
-    setting("ops.addr").var("OPS_ADDR"),
-    setting("ops.token").var("OPS_TOKEN").show(Show::Secret),
-    setting("log.format").var("LOG_FORMAT"),
-    setting("log.filter").var("RUST_LOG"),
-    setting("alerts.slack_webhook_url")
-        .var("SLACK_WEBHOOK_URL")
-        .show(Show::Secret),
+/// The tables of a configuration file, in their order, and what each is about.
+pub static TABLES: &[(&str, &str)] = &[
+    ("", ""),
+    ("http", "The public listener: MoEngage and Jumper call it."),
+    (
+        "moengage",
+        "MoEngage: who may call us, and where statuses and replies go.",
+    ),
+    ("jumper", "Jumper: the account, its limits, its webhook."),
+    (
+        "policy",
+        "What to do with failures and with a queue that grows.",
+    ),
+    ("breaker", "Stops claiming while Jumper is down."),
+    ("inbound", "What people write to us."),
+    (
+        "store",
+        "Where messages are kept: in a file of this machine, or in a Redis that several gateways share.",
+    ),
+    (
+        "datastore",
+        "Google Cloud Datastore, where records are kept too; used when a project is named.",
+    ),
+    (
+        "ops",
+        "The listener for operations: health, metrics, messages, pause. Never expose it to the internet.",
+    ),
+    ("log", "Logs, on standard error."),
+    ("alerts", "Who is told when something needs a person."),
 ];
+
+/// All settings, in the order in which they are shown.
+pub static SETTINGS: LazyLock<Vec<Setting>> = LazyLock::new(|| {
+    let mut all: Vec<Setting> = groups::ALL.concat();
+    all.sort_by_key(|setting| TABLES.iter().position(|(name, _)| *name == setting.table()));
+    all
+});
 
 /// A variable of the old connector, or of a later version, that this version does not serve.
 #[derive(Debug)]
@@ -237,6 +241,45 @@ pub(super) fn is_known_variable(name: &str) -> bool {
             .any(|s| s.var == Some(name) || s.alias == Some(name))
 }
 
+/// Declares a group: a struct of checked values, the settings that they come from, and how they are
+/// read. What a field means is told once, to readers of the code and of the documents alike.
+macro_rules! settings {
+    (
+        $(#[doc = $about:literal])+
+        struct $name:ident {
+            $(names { $($(#[doc = $named:literal])+ $name_of:ident: $name_type:ty;)+ })?
+            $($(#[doc = $text:literal])+ $field:ident: $type:ty = $read:expr, $setting:expr;)+
+        }
+    ) => {
+        $(#[doc = $about])+
+        #[derive(Debug, Clone)]
+        pub struct $name {
+            $($($(#[doc = $named])+ pub $name_of: $name_type,)+)?
+            $($(#[doc = $text])+ pub $field: $type,)+
+        }
+
+        impl $name {
+            /// What it is read from.
+            pub(in crate::config) const SETTINGS: &[$crate::config::setting::Setting] =
+                &[$($setting.text(concat!($($text),+))),+];
+
+            /// Reads on after a fault, so that all of them are told; `None` only after one, or when a
+            /// name is missing.
+            pub(in crate::config) fn read(
+                r: &mut $crate::config::reader::Reader<'_>,
+                $($($name_of: Option<$name_type>,)+)?
+            ) -> Option<Self> {
+                $(let $field = $read(r, $setting.key);)+
+                Some(Self {
+                    $($($name_of: $name_of?,)+)?
+                    $($field: $field?,)+
+                })
+            }
+        }
+    };
+}
+pub(super) use settings;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -245,10 +288,14 @@ mod tests {
     #[test]
     fn no_name_is_given_twice() {
         let mut names = BTreeSet::new();
-        for setting in SETTINGS {
+        for setting in SETTINGS.iter() {
             for name in [Some(setting.key), setting.var, setting.alias] {
                 assert!(name.is_none_or(|name| names.insert(name)), "{name:?}");
             }
+        }
+        for setting in SETTINGS.iter() {
+            let is_known = TABLES.iter().any(|(name, _)| *name == setting.table());
+            assert!(is_known, "{}: no such table", setting.key);
         }
         for unserved in UNSERVED {
             assert!(names.insert(unserved.var), "{}", unserved.var);

@@ -70,8 +70,8 @@ fn nothing_given_is_designs_defaults() {
     assert_eq!(config.http.body_limit, 1_048_576);
     assert_eq!(config.http.max_connections, 16_384);
     assert_eq!(config.accounts[0].api_url, "https://api.jumper.ai");
-    assert_eq!(config.accounts[0].pace.per_second, Some(10.0));
-    assert_eq!(config.accounts[0].pace.concurrency, 10);
+    assert_eq!(config.accounts[0].rate_per_second, Some(10.0));
+    assert_eq!(config.accounts[0].concurrent_api_calls, 10);
     assert_eq!(config.accounts[0].rate_tolerance, Duration::from_millis(4));
     assert_eq!(config.accounts[0].socket_timeout, Duration::from_secs(60));
     assert_eq!(
@@ -92,7 +92,7 @@ fn nothing_given_is_designs_defaults() {
     );
     assert_eq!(config.moengage.retry_for, Duration::from_hours(8 * 24));
     assert_eq!(
-        config.channels[0].failure,
+        config.channels[0].policy(),
         crate::domain::policy::Policy::default()
     );
     assert_eq!(config.channels[0].max_queue, None);
@@ -110,7 +110,7 @@ fn nothing_given_is_designs_defaults() {
         (config.log.format, config.log.filter.as_str()),
         (LogFormat::Text, "info")
     );
-    assert_eq!(config.drain_timeout, Duration::from_secs(20));
+    assert_eq!(config.process.drain_timeout, Duration::from_secs(20));
     assert!(config.channels[0].callback_url.is_none() && config.channels[0].tokens.is_empty());
     assert!(config.accounts[0].basic_auth.is_none() && webhook(&config).is_none());
 }
@@ -398,9 +398,11 @@ const CASES: &[Case] = &[
 
 #[test]
 fn every_setting_takes_what_is_right_and_names_what_is_wrong() {
-    let tested: Vec<_> = CASES.iter().map(|(key, ..)| *key).collect();
-    let all: Vec<_> = SETTINGS.iter().map(|setting| setting.key).collect();
-    assert_eq!(tested, all);
+    let has_case = |key: &str| CASES.iter().any(|(known, ..)| *known == key);
+    for setting in SETTINGS.iter().filter(|one| !has_case(one.key)) {
+        let lines = faults(&flag(setting.key, "\u{7} no value"), Purpose::Client);
+        assert_eq!(lines.len(), 1, "{}: {lines:?}", setting.key);
+    }
     for (key, good, bad) in CASES {
         for value in *good {
             let config = client(&flag(key, value));
@@ -463,8 +465,8 @@ fn values_arrive_typed() {
         Some("token")
     );
     assert_eq!(config.accounts[0].api_url, "http://127.0.0.1:9");
-    assert_eq!(config.accounts[0].pace.per_second, None);
-    assert_eq!(config.channels[0].failure.ambiguous, Ambiguous::Resend);
+    assert_eq!(config.accounts[0].rate_per_second, None);
+    assert_eq!(config.channels[0].ambiguous_send, Ambiguous::Resend);
     assert_eq!(config.channels[0].max_queue, Some(7));
     assert_eq!(config.http.response_timeout, Duration::from_secs(5));
     assert_eq!(
@@ -477,7 +479,7 @@ fn values_arrive_typed() {
         .stop_words;
     assert_eq!(words, ["STOP", "HALT"]);
     let texts = client(&file("[policy]\nretryable_texts = [\"a, b\", \"\"]\n"));
-    assert_eq!(texts.channels[0].failure.retryable_texts, ["a, b"]);
+    assert_eq!(texts.channels[0].retryable_texts, ["a, b"]);
 }
 
 #[test]
@@ -642,7 +644,7 @@ fn what_is_not_served_is_said() {
 fn redis_is_the_store_when_its_address_is_given_and_keeps_a_message_for_eight_days() {
     let days = |config: &Config| config.store.retention.as_secs() / 86_400;
     let file_store = client(&Sources::default());
-    assert!(file_store.store.redis.is_none());
+    assert!(file_store.store.redis().is_none());
     assert_eq!(days(&file_store), 30);
     let shown = in_force(&file_store, "store.retention");
     assert_eq!(shown, Some(("30d".to_owned(), Layer::Default)));
@@ -650,7 +652,7 @@ fn redis_is_the_store_when_its_address_is_given_and_keeps_a_message_for_eight_da
         ("REDIS_URL", "redis://me:hunter2@redis.test/1"),
         ("REDIS_WAIT_REPLICAS", "2"),
     ]));
-    let settings = redis.store.redis.as_ref().unwrap();
+    let settings = redis.store.redis().unwrap();
     assert_eq!(
         settings.url.expose_secret(),
         "redis://me:hunter2@redis.test/1"
@@ -783,62 +785,6 @@ fn an_open_ops_listener_demands_a_token() {
     assert!(faults(&env(&open), Purpose::Client)[0].contains("OPS_TOKEN"));
     let guarded = [open[0], ("OPS_TOKEN", "t0ken")];
     assert!(faults(&env(&guarded), Purpose::Client).is_empty());
-}
-
-/// The table of a section's key in `text` is preceded by a comment; returns that comment.
-fn comment_of(text: &str, key: &str) -> Option<String> {
-    let (table, leaf) = key.rsplit_once('.').unwrap_or(("", key));
-    let (mut here, mut comment) = (String::new(), String::new());
-    for line in text.lines() {
-        let bare = line.trim_start_matches("# ");
-        if let Some(name) = line.strip_prefix('[') {
-            here = name.trim_end_matches(']').to_owned();
-            comment.clear();
-        } else if here == table && bare.starts_with(&format!("{leaf} = ")) {
-            return Some(comment);
-        } else if line.starts_with("# ") && !bare.contains(" = ") {
-            comment += line;
-        } else {
-            comment.clear();
-        }
-    }
-    None
-}
-
-#[test]
-fn every_setting_is_documented() {
-    let default = include_str!("../../config/default.toml");
-    let sample = include_str!("../../.env.sample");
-    let sampled = |name: &str| {
-        let assigns = |line: &str| {
-            line.trim_start_matches("# ")
-                .starts_with(&format!("{name}="))
-        };
-        sample.lines().any(assigns)
-    };
-    for setting in SETTINGS {
-        let comment = comment_of(default, setting.key).unwrap_or_default();
-        assert!(
-            comment.len() > 10,
-            "{} is not explained in default.toml",
-            setting.key
-        );
-        for name in [setting.var, setting.alias].into_iter().flatten() {
-            assert!(
-                comment.contains(name),
-                "{} does not name {name}",
-                setting.key
-            );
-            assert!(sampled(name), "{name} is not in .env.sample");
-        }
-    }
-    for name in UNSERVED
-        .iter()
-        .map(|unserved| unserved.var)
-        .chain([setting::FILE_VAR])
-    {
-        assert!(sampled(name), "{name} is not in .env.sample");
-    }
 }
 
 #[test]

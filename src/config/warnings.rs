@@ -3,12 +3,12 @@
 
 use super::accounts::AccountsAndChannels;
 use super::fault::Fault;
+use super::groups::{Account, Channel};
 use super::layers::{Layer, Sources};
 use super::raw::{Given, Text};
 use super::setting::{UNSERVED, is_known_variable};
 use super::similar;
 use super::tables::Table;
-use super::values::{Account, Channel};
 use secrecy::ExposeSecret;
 use std::collections::BTreeMap;
 

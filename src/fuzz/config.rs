@@ -99,7 +99,7 @@ fn show(config: &Config, said: &mut String) {
 /// What was given for settings of which nothing may be shown, and passwords in addresses.
 fn secrets(sources: &Sources) -> Vec<String> {
     let mut given: Vec<(&Setting, String)> = Vec::new();
-    for setting in SETTINGS {
+    for setting in SETTINGS.iter() {
         let names = [setting.var, setting.alias];
         for variables in [&sources.env, &sources.dotenv] {
             let values = names

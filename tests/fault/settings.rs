@@ -2,7 +2,7 @@
 
 use crate::harness::Setup;
 use crate::plan::Class;
-use moengage_whatsapp_gateway::config::SETTINGS;
+use moengage_whatsapp_gateway::config::{DefaultValue, SETTINGS, Setting};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
@@ -24,7 +24,9 @@ pub(crate) fn of(setups: &[Setup]) -> BTreeSet<Pair> {
         let set = setup.set.iter().filter_map(|pair| pair.split_once('='));
         let set = set.map(|(key, value)| (key.to_owned(), value.to_owned()));
         for (key, value) in env.chain(set) {
-            let differs = defaults.get(&key).is_some_and(|default| *default != value);
+            let differs = defaults
+                .get(key.as_str())
+                .is_some_and(|default| *default != value);
             if differs && !is_place(&value) {
                 pairs.insert((key, value));
             }
@@ -38,33 +40,13 @@ fn is_place(value: &str) -> bool {
     value.contains("127.0.0.1") || value.starts_with('/')
 }
 
-/// The defaults that are not empty, as text.
-fn defaults() -> BTreeMap<String, String> {
-    let text = include_str!("../../config/default.toml");
-    let tables: toml::Table = text.parse().expect("the defaults are TOML");
-    let mut defaults = BTreeMap::new();
-    let mut put = |key: String, value: &toml::Value| {
-        let text = match value {
-            toml::Value::String(text) => text.clone(),
-            toml::Value::Integer(number) => number.to_string(),
-            toml::Value::Float(number) => number.to_string(),
-            toml::Value::Boolean(is) => is.to_string(),
-            // Lists and times are none of a run's settings.
-            _ => return,
-        };
-        if !text.is_empty() {
-            defaults.insert(key, text);
-        }
+/// The defaults that are one value; lists are none of a run's settings.
+fn defaults() -> BTreeMap<&'static str, &'static str> {
+    let one = |setting: &'static Setting| match setting.default {
+        DefaultValue::One(text) => Some((setting.key, text)),
+        DefaultValue::Unset | DefaultValue::Many(_) => None,
     };
-    for (name, value) in &tables {
-        match value.as_table() {
-            Some(table) => table
-                .iter()
-                .for_each(|(key, value)| put(format!("{name}.{key}"), value)),
-            None => put(name.clone(), value),
-        }
-    }
-    defaults
+    SETTINGS.iter().filter_map(one).collect()
 }
 
 /// All runs' settings.
@@ -98,7 +80,7 @@ impl Used {
                 true => vec!["all"],
                 false => classes.iter().map(|class| class.name()).collect(),
             };
-            let default = defaults.get(key).map_or("", String::as_str);
+            let default = defaults.get(key.as_str()).copied().unwrap_or_default();
             // Writing to a text does not fail.
             let _ = writeln!(
                 text,

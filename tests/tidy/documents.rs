@@ -2,9 +2,8 @@
 //! section, promise and case that is cited exists.
 
 use super::{allowed, files, read, refused, root};
-use moengage_whatsapp_gateway::config::SETTINGS;
-use moengage_whatsapp_gateway::telemetry::{Kind, METRICS};
-use std::collections::{BTreeMap, BTreeSet};
+use moengage_whatsapp_gateway::telemetry::METRICS;
+use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
 
 /// The most lines of the first page: what it is, how it is tried, where the rest is.
@@ -151,92 +150,6 @@ fn every_metric_is_in_the_registry_and_on_its_page() {
         code.flat_map(|path| unregistered(&path, &read(&path)))
             .collect(),
     );
-    let page = read("docs/metrics.md");
-    let table = page
-        .split("| Metric | Kind | Labels | Means |\n|---|---|---|---|\n")
-        .nth(1);
-    let rows = METRICS.iter().map(|metric| {
-        let kind = match metric.kind {
-            Kind::Counter => "counter",
-            Kind::Gauge => "gauge",
-            Kind::Histogram => "histogram",
-        };
-        let labels: Vec<_> = metric
-            .labels
-            .iter()
-            .map(|label| format!("`{label}`"))
-            .collect();
-        format!(
-            "| `{}` | {kind} | {} | {} |\n",
-            metric.name,
-            labels.join(", "),
-            metric.help
-        )
-    });
-    assert_eq!(
-        table,
-        Some(rows.collect::<String>().as_str()),
-        "docs/metrics.md"
-    );
-}
-
-#[test]
-fn every_setting_is_on_its_page() {
-    let sample = "[a]\n# What it\n# is. Variable: B\n# b = 1\n\n# Another.\nc = [\n";
-    let known = settings_of(sample);
-    assert_eq!(known["a.b"], (String::new(), "What it is.".to_owned()));
-    assert_eq!(known["a.c"], ("a list".to_owned(), "Another.".to_owned()));
-    let known = settings_of(&read("config/default.toml"));
-    let rows = SETTINGS.iter().map(|setting| {
-        let names = setting.var.into_iter().chain(setting.alias);
-        let names: Vec<_> = names.map(|name| format!("`{name}`")).collect();
-        let (default, text) = &known[setting.key];
-        let text = text.replace('|', "\\|");
-        format!(
-            "| `{}` | {} | {default} | {text} |\n",
-            setting.key,
-            names.join(", ")
-        )
-    });
-    let page = read("docs/configuration.md");
-    let table = page
-        .split("| Key | Variable | Default | Meaning |\n|---|---|---|---|\n")
-        .nth(1);
-    assert_eq!(
-        table,
-        Some(rows.collect::<String>().as_str()),
-        "docs/configuration.md"
-    );
-}
-
-/// Default and meaning of each setting, as config/default.toml has them.
-fn settings_of(toml: &str) -> BTreeMap<String, (String, String)> {
-    let (mut table, mut text, mut found) = (String::new(), Vec::new(), BTreeMap::new());
-    for line in toml.lines() {
-        let comment = line.strip_prefix("# ");
-        let is_key = |key: &str| key.chars().all(|c| c.is_ascii_lowercase() || c == '_');
-        let setting = comment.unwrap_or(line).split_once(" = ");
-        if let Some(name) = line.strip_prefix('[') {
-            table = format!("{}.", name.trim_matches(['[', ']']));
-            text.clear();
-        } else if let Some((key, value)) = setting.filter(|(key, _)| is_key(key)) {
-            let default = match (comment, value) {
-                (Some(_), _) => String::new(),
-                (None, "[") => "a list".to_owned(),
-                (None, value) => format!("`{value}`"),
-            };
-            let words = text.join(" ");
-            let words = words.split("Variable: ").next().unwrap_or_default().trim();
-            let entry = found.entry(format!("{table}{key}"));
-            entry.or_insert((default, words.to_owned()));
-            text.clear();
-        } else if let Some(words) = comment {
-            text.push(words);
-        } else if line.is_empty() {
-            text.clear();
-        }
-    }
-    found
 }
 
 fn unregistered(path: &str, text: &str) -> Vec<String> {

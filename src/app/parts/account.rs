@@ -47,7 +47,7 @@ impl AccountParts {
     ) -> anyhow::Result<Self> {
         let id = &wanted.id;
         let pace = ops::stored_pace(outbox, id.as_str()).await?;
-        let pace = pace.unwrap_or(wanted.pace);
+        let pace = pace.unwrap_or(wanted.pace());
         let limiter = match &stores.connection {
             Some(connection) => {
                 Limiter::shared(connection.clone(), id.clone(), pace, wanted.rate_tolerance)

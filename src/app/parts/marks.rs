@@ -4,7 +4,7 @@
 use crate::alert::{self, Code};
 use crate::app::supervisor::Supervisor;
 use crate::clock;
-use crate::config::Config;
+use crate::config::{Config, Datastore};
 use crate::domain::AccountId;
 use crate::records;
 use crate::store::{Aside, Mark, Marked, NO_MARK, Outbox};
@@ -30,8 +30,8 @@ pub(in crate::app) struct Marks {
 impl Marks {
     /// Tells the store how far it had come. Before it hands out work; on Redis before the first renewal.
     pub(super) async fn remember(config: &Config, outbox: &Outbox) -> anyhow::Result<Self> {
-        let datastore = config.datastore.as_ref();
-        let datastore = datastore.map(|one| records::Marks::new(&one.settings()));
+        let settings = config.datastore.as_ref().and_then(Datastore::settings);
+        let datastore = settings.map(|settings| records::Marks::new(&settings));
         let mut marks = Self {
             aside: Aside::of(&config.store.data_dir),
             datastore: datastore.transpose()?,
@@ -68,7 +68,7 @@ impl Marks {
             outbox.remember(&of, &then.steps, clock::now()).await?;
             marks.of.push(of);
         }
-        if !config.store.hold {
+        if !config.hold {
             marks.tell(outbox.is_shared()).await;
         }
         Ok(marks)

@@ -24,8 +24,8 @@ pub(in crate::app) struct Stores {
 impl Stores {
     /// Opens the store that the configuration names. With Redis there is none in the data directory.
     pub(in crate::app) async fn open(config: &Config) -> anyhow::Result<Self> {
-        match &config.store.redis {
-            Some(settings) => shared(config, settings).await,
+        match config.store.redis() {
+            Some(settings) => shared(config, &settings).await,
             None => embedded(config).await,
         }
     }
@@ -64,7 +64,7 @@ async fn shared(config: &Config, settings: &Settings) -> anyhow::Result<Stores> 
     let outbox = store::Outbox::Redis(store.clone());
     let marks = Marks::remember(config, &outbox).await?;
     // A renewal may end a roll call, and work would be handed out before it is held.
-    if !config.store.hold {
+    if !config.hold {
         store.renew().await?;
     }
     store.look().await?;

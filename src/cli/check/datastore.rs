@@ -11,7 +11,7 @@ use tokio::time::sleep;
 
 /// The finding; none without Datastore.
 pub(super) async fn look(config: &Config) -> Option<Finding> {
-    let settings = config.datastore.as_ref()?.settings();
+    let settings = config.datastore.as_ref()?.settings()?;
     let (mark, words) = match Client::new(&settings) {
         Ok(client) => match client.prove_until(clock::now().0, sleep(DEADLINE)).await {
             Ok(proof) => judged(&proof, &settings),

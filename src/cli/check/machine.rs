@@ -52,7 +52,7 @@ fn port(
 
 /// Whether another process works on the data directory.
 pub(super) fn lock(config: &Config, runs: bool) -> Option<Finding> {
-    if config.store.redis.is_some() {
+    if config.store.redis_url.is_some() {
         return None;
     }
     let dir = &config.store.data_dir;

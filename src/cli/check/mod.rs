@@ -147,7 +147,7 @@ async fn everything(
 /// Where messages are kept: Redis, or a directory when there is none.
 async fn store(config: &Config) -> Vec<Finding> {
     let store = &config.store;
-    if let Some(settings) = &store.redis {
+    if let Some(settings) = &store.redis() {
         let mut findings = shared::look(settings).await;
         findings.extend(owner::look(config, settings).await);
         findings.push(restore(config).await);
@@ -167,7 +167,7 @@ async fn store(config: &Config) -> Vec<Finding> {
 /// What notices an older copy of the store.
 async fn restore(config: &Config) -> Finding {
     let is_writable = data_dir::takes_files(&config.store.data_dir).await;
-    let is_shared = config.store.redis.is_some();
+    let is_shared = config.store.redis_url.is_some();
     let words = marks_told(is_shared, is_writable, config.datastore.is_some());
     finding("restore", Mark::Ok, words)
 }

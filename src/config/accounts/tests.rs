@@ -102,9 +102,12 @@ fn tables_arrive_typed_and_inherit_what_they_do_not_say() {
         panic!("{:?}", config.accounts)
     };
     assert_eq!((acme.id.as_str(), birch.id.as_str()), ("acme", "birch"));
-    assert_eq!(acme.pace.per_second, Some(80.0));
-    assert_eq!((acme.pace.concurrency, birch.pace.concurrency), (40, 10));
-    assert_eq!(birch.pace.per_second, Some(20.0), "from [jumper]");
+    assert_eq!(acme.rate_per_second, Some(80.0));
+    assert_eq!(
+        (acme.concurrent_api_calls, birch.concurrent_api_calls),
+        (40, 10)
+    );
+    assert_eq!(birch.rate_per_second, Some(20.0), "from [jumper]");
     assert_eq!(acme.api_url, "https://api.jumper.ai", "built in");
     assert_eq!(birch.api_url, "http://127.0.0.1:9");
     let basic = acme.basic_auth.as_ref().unwrap().expose_secret();
@@ -130,10 +133,10 @@ fn tables_arrive_typed_and_inherit_what_they_do_not_say() {
     assert_eq!((us.account.as_str(), us.paused), ("acme", true));
     assert!(!uk.paused && uk.max_queue.is_none());
     assert_eq!(us.max_queue, Some(1000));
-    assert_eq!(uk.failure.max_age, Duration::from_secs(12 * 3600));
-    assert_eq!(us.failure.max_age, Duration::from_secs(2 * 3600));
-    assert_eq!(us.failure.ambiguous, Ambiguous::Resend);
-    assert_eq!(us.failure.retryable_texts, ["busy, try later"]);
+    assert_eq!(uk.max_age, Duration::from_secs(12 * 3600));
+    assert_eq!(us.max_age, Duration::from_secs(2 * 3600));
+    assert_eq!(us.ambiguous_send, Ambiguous::Resend);
+    assert_eq!(us.retryable_texts, ["busy, try later"]);
     let secret = us.webhook_secret[0].expose_secret();
     assert_eq!(secret, "acme-webhook-secret-us");
     assert!(only.webhook_secret.is_empty() && only.waba_number.is_none());
@@ -569,7 +572,7 @@ fn the_example_of_the_page_is_right() {
     let config = serve(&given);
     assert_eq!((config.accounts.len(), config.channels.len()), (2, 3));
     assert_eq!(config.warnings(), Vec::<String>::new());
-    assert_eq!(config.accounts[0].pace.per_second, Some(80.0));
+    assert_eq!(config.accounts[0].rate_per_second, Some(80.0));
     assert!(config.channels[2].paused);
 }
 

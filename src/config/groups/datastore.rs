@@ -1,43 +1,54 @@
-//! The settings of Datastore, whole: what they are, and whether they are right.
+//! Records in Datastore.
 
-use super::parse::Parsed;
-use super::raw::Given;
-use super::reader::Reader;
-use super::setting::Setting;
+use crate::config::parse::Parsed;
+use crate::config::raw::Given;
+use crate::config::reader::{long, maybe, one};
+use crate::config::setting::{Need, Setting, Show, setting, settings};
 use crate::datastore::Settings;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// The records in Datastore.
-#[derive(Debug, Clone)]
-pub struct Datastore {
-    /// Google's id of the project.
-    pub project_id: String,
-    /// The kind of the entities.
-    pub kind: String,
-    /// A service-account key file; without one, application default credentials are used.
-    pub credentials: Option<PathBuf>,
-    /// `host:port` of an emulator.
-    pub emulator_host: Option<String>,
-    /// When an entity may be removed by Datastore's expiry, after its creation.
-    pub expire_after: Duration,
-    /// How long a status waits for its message before Datastore is asked for it.
-    pub ask_after: Duration,
+settings! {
+    /// The records in Datastore.
+    struct Datastore {
+        /// Google's id of the project; unset, nothing is written.
+        project_id: Option<String> = maybe(project_id),
+            setting("datastore.project_id").var("DT_PROJECT_ID").need(Need::OfOld)
+                .example("my-project-123");
+        /// The kind of the entities.
+        kind: String = one(kind),
+            setting("datastore.kind").var("DT_KIND").need(Need::OfOld).default("MOENGAGE_MESSAGES");
+        /// A service-account key file; unset, application default credentials.
+        credentials: Option<PathBuf> = maybe(|text| Ok(PathBuf::from(text))),
+            setting("datastore.credentials_file").var("DT_JSON_PATH").need(Need::OfOld)
+                .example("/run/secrets/datastore.json");
+        /// host:port of an emulator: no TLS, no credentials.
+        emulator_host: Option<String> = maybe(emulator_host),
+            setting("datastore.emulator_host").var("DATASTORE_EMULATOR_HOST").show(Show::Url)
+                .example("127.0.0.1:8081");
+        /// When an entity may be removed, after its message was accepted; Datastore does it where an
+        /// expiry policy for the property expireAt exists.
+        expire_after: Duration = long(),
+            setting("datastore.expire_after").default("365d");
+        /// How long a status waits for its message before Datastore is asked for it.
+        ask_after: Duration = long(),
+            setting("datastore.ask_after").default("60s");
+    }
 }
 
 impl Datastore {
-    /// What the client of Datastore is made from.
-    pub fn settings(&self) -> Settings {
-        Settings {
-            project_id: self.project_id.clone(),
+    /// What the client of Datastore is made from, when a project is named.
+    pub fn settings(&self) -> Option<Settings> {
+        Some(Settings {
+            project_id: self.project_id.clone()?,
             kind: self.kind.clone(),
             credentials: self.credentials.clone(),
             default_credentials: default_credentials(),
             emulator_host: self.emulator_host.clone(),
             expire_after: self.expire_after,
-        }
+        })
     }
 }
 
@@ -56,26 +67,6 @@ fn first_of(named: Option<OsString>, home: Option<PathBuf>) -> Option<PathBuf> {
     let of_gcloud = ".config/gcloud/application_default_credentials.json";
     let path = home?.join(of_gcloud);
     path.exists().then_some(path)
-}
-
-/// Reads the settings; `None` inside when no project is named.
-pub(super) fn check(r: &mut Reader<'_>) -> Option<Option<Datastore>> {
-    let project = r.maybe("datastore.project_id", project_id);
-    let entities = r.one("datastore.kind", kind);
-    let credentials = r.maybe("datastore.credentials_file", |text| Ok(PathBuf::from(text)));
-    let emulator = r.maybe("datastore.emulator_host", emulator_host);
-    let expire_after = r.long("datastore.expire_after");
-    let ask_after = r.long("datastore.ask_after");
-    let (kind, credentials, emulator_host) = (entities?, credentials?, emulator?);
-    let (expire_after, ask_after) = (expire_after?, ask_after?);
-    Some(project?.map(|project_id| Datastore {
-        project_id,
-        kind,
-        credentials,
-        emulator_host,
-        expire_after,
-        ask_after,
-    }))
 }
 
 /// Checks Google's id of a project, the old form with a domain too.
@@ -111,7 +102,7 @@ fn emulator_host(text: &str) -> Parsed<String> {
 }
 
 /// What is allowed and may still be a mistake.
-pub(super) fn doubt(given: &BTreeMap<&'static str, Given>) -> Option<String> {
+pub(in crate::config) fn doubt(given: &BTreeMap<&'static str, Given>) -> Option<String> {
     let is_set = |key: &&str| given.contains_key(key);
     let known = |key: &str| Setting::named(key).map(Setting::known_as);
     let (file, emulator) = ("datastore.credentials_file", "datastore.emulator_host");

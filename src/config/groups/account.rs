@@ -1,0 +1,94 @@
+//! An account at the provider and how it is called: what `[[account]]` may say.
+
+use crate::config::cross_checks;
+use crate::config::parse::{self, Bare, Parsed, whole};
+use crate::config::reader::{count, long, maybe, millis, one, served, short, time};
+use crate::config::setting::{Need, Show, setting, settings};
+use crate::domain::AccountId;
+use crate::limit::Pace;
+use secrecy::SecretString;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+/// The exactness of the limit rests on a tolerance this small (design.md G5).
+const EXACT: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_millis(5);
+
+settings! {
+    /// An account at Jumper and how it is called.
+    struct Account {
+        names {
+            /// Its name.
+            id: AccountId;
+        }
+        /// The base of Jumper's API.
+        api_url: String = one(parse::base_url),
+            setting("jumper.api_url").var("JUMPER_API_URL").show(Show::Url)
+                .default("https://api.jumper.ai");
+        /// Basic and the base64 of key:secret of the application in Jumper's developer portal. `serve`
+        /// needs it.
+        basic_auth: Option<SecretString> = served(parse::basic_auth),
+            setting("jumper.basic_auth").var("JUMPER_BASIC_AUTH").show(Show::Secret).own()
+                .example("Basic <base64 of key:secret>").need(Need::ToServe).source(
+                    "Basic and the base64 of key:secret, both shown with the application in Jumper's \
+                     developer portal (printf %s 'key:secret' | base64 -w0)",
+                );
+        /// The refresh token to begin with, of the Jumper merchant that authorised the application; used
+        /// when none is stored, by this gateway or in the Redis of the old connector.
+        seed_refresh_token: Option<SecretString> = maybe(parse::token),
+            setting("jumper.seed_refresh_token").var("SEED_REFRESH_TOKEN").show(Show::Secret).own()
+                .need(Need::ToServe).example("<refresh token>");
+        /// Our webhook as Jumper reaches it from outside; unset, nothing is subscribed and it has to be
+        /// done by hand. The webhook secret is added by itself.
+        subscribed_callback_url: Option<SecretString> = maybe(webhook_url),
+            setting("jumper.subscribed_callback_url").var("SUBSCRIBED_CALLBACK_URL")
+                .show(Show::Webhook).own().need(Need::ToServe)
+                .example("https://gateway.example.com/jumper_callback");
+        /// Calls per second to Jumper, all calls counted; a decimal, or "off".
+        rate_per_second: Option<f64> = one(parse::rate),
+            setting("jumper.rate_per_second").var("RATE_PER_SECOND").need(Need::OfOld).default("10");
+        /// How late a call may start after its slot and cost nothing, 0ms to 5ms; the pace is lowered by
+        /// the same share. Where replicas share the pace it grows on a busy machine, to 50 ms at most.
+        rate_tolerance: Duration = time(EXACT, Bare::Refused),
+            setting("jumper.rate_tolerance").default("4ms");
+        /// Sends to Jumper at once.
+        concurrent_api_calls: usize = count(),
+            setting("jumper.concurrent_api_calls").var("CONCURRENT_API_CALLS").need(Need::OfOld)
+                .default("10");
+        /// How long a connection may take to open.
+        connect_timeout: Duration = short(),
+            setting("jumper.connect_timeout").default("10s");
+        /// The deadline of one call, in milliseconds or with a unit.
+        socket_timeout: Duration = millis(),
+            setting("jumper.socket_timeout").var("SOCKET_TIMEOUT").need(Need::OfOld).default("60000");
+        /// The most connections.
+        max_sockets: usize = count(),
+            setting("jumper.max_sockets").var("MAX_SOCKETS").need(Need::OfOld).default("100");
+        /// Idle connections kept: so many, or as many as there are sends at once where that is more.
+        max_free_sockets: usize = one(whole(0..=1_000_000)),
+            setting("jumper.max_free_sockets").var("MAX_FREE_SOCKETS").need(Need::OfOld).default("10");
+        /// How long an idle connection is kept, in milliseconds or with a unit.
+        free_socket_keepalive: Duration = millis(),
+            setting("jumper.free_socket_keepalive").var("FREE_SOCKET_KEEPALIVE").need(Need::OfOld)
+                .default("3000");
+        /// How often the template list is fetched.
+        template_refresh: Duration = long(),
+            setting("jumper.template_refresh").default("10m");
+        /// How often the webhook subscription is looked at.
+        subscription_check: Duration = long(),
+            setting("jumper.subscription_check").default("1h");
+    }
+}
+
+impl Account {
+    /// Calls per second, and calls at once.
+    pub fn pace(&self) -> Pace {
+        Pace {
+            per_second: self.rate_per_second,
+            concurrency: self.concurrent_api_calls,
+        }
+    }
+}
+
+fn webhook_url(text: &str) -> Parsed<SecretString> {
+    parse::secret_url(text).and_then(cross_checks::with_free_path)
+}
