@@ -162,6 +162,7 @@ fn emit(line: &Line) {
                 subject,
                 what = text,
                 lasts_s = lasted,
+                event = "alert",
                 "ALERT"
             );
             metrics::counter!("gateway_alerts_total").increment(1);
@@ -175,7 +176,13 @@ fn emit(line: &Line) {
             lasted,
         } => {
             let (code, lasted) = (code.as_str(), lasted.as_secs());
-            tracing::info!(code, subject, after_s = lasted, "RESOLVED");
+            tracing::info!(
+                code,
+                subject,
+                after_s = lasted,
+                event = "alert_resolved",
+                "RESOLVED"
+            );
             format!("RESOLVED {code} ({subject}) after {lasted} s")
         }
     };
@@ -211,7 +218,11 @@ pub fn start_slack(url: SecretString) -> Result<(), reqwest::Error> {
                 // The address is a secret; the error would print it.
                 Err(error) => error.without_url().to_string(),
             };
-            tracing::warn!(answer, "an alert did not reach Slack");
+            tracing::warn!(
+                answer,
+                event = "alert_not_delivered",
+                "an alert did not reach Slack"
+            );
         }
     });
     Ok(())

@@ -85,6 +85,7 @@ impl Intake {
     }
 
     /// Lets a message in, or says why not.
+    #[tracing::instrument(name = "accept", level = "debug", skip_all, fields(channel = %channel.id, msg_id = %message.msg_id))]
     pub async fn accept(&self, channel: &Arc<Channel>, message: Message) -> Entry {
         let message = Arc::new(message);
         let entry = self.decide(channel, &message).await;
@@ -206,6 +207,7 @@ impl Intake {
         // Thousands a second may come while the disk is full, and the log may be on that disk.
         if LOG.passes() {
             tracing::warn!(channel = %channel.id, %error,
+                event = "intake_unavailable",
                 "messages are answered 503, because they cannot be stored or looked up; MoEngage is \
                  asked to come again");
             self.shared.outbox.failed(error);
@@ -219,6 +221,7 @@ impl Intake {
 fn note_repeat(channel: &Channel, message: &Message, same: bool) {
     if !same {
         tracing::warn!(channel = %channel.id, msg_id = %message.msg_id,
+            event = "repeat_differs",
             "a repeated msg_id came with other content; the first one counts, nothing is sent");
     }
     let same = if same { "same" } else { "other" };

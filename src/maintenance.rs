@@ -79,7 +79,10 @@ pub async fn keep_lease(
         match kept.and(looked) {
             Ok(()) => {
                 if std::mem::take(&mut silent) {
-                    tracing::info!("the store answers again; work goes on");
+                    tracing::info!(
+                        event = "store_works_again",
+                        "the store answers again; work goes on"
+                    );
                 }
                 let changed = outbox.store.changed_channels();
                 for channel in changed.iter().filter_map(|id| channels.get(id.as_str())) {
@@ -89,7 +92,8 @@ pub async fn keep_lease(
             }
             Err(error) if !silent && !is_first => {
                 silent = true;
-                tracing::warn!(%error, "the store cannot be used: messages are refused with 503, \
+                tracing::warn!(%error, event = "store_unusable",
+                    "the store cannot be used: messages are refused with 503, \
                     nothing is sent or relayed; retrying several times per second");
                 outbox.failed(&error);
             }
@@ -154,10 +158,16 @@ pub async fn retain(outbox: Outbox, keep: Retention, stop: CancellationToken) {
                     messages = purged.messages,
                     early_statuses = purged.early_statuses,
                     others = purged.others,
+                    event = "retention_done",
                     "removed what is settled and old"
                 );
             }
-            Err(error) => tracing::warn!(%error, "retention could not run; retrying later"),
+            Err(error) => {
+                tracing::warn!(
+                    %error, event = "retention_failed",
+                    "retention could not run; retrying later"
+                )
+            }
         }
     }
 }
@@ -217,6 +227,7 @@ pub struct Subscription {
 }
 
 /// Makes sure that the webhook subscription is in place: at start, and again every `interval`.
+#[tracing::instrument(name = "subscription", level = "debug", skip_all, fields(account = %watched.account.id))]
 pub async fn keep_subscribed(
     watched: Watched,
     wanted: Subscription,
@@ -237,7 +248,10 @@ pub async fn keep_subscribed(
         };
         let wait = match ensured {
             Ok(state) => {
-                tracing::info!(account = %account.id, %state, "webhook subscription is in place");
+                tracing::info!(
+                    account = %account.id, %state, event = "subscription_in_place",
+                    "webhook subscription is in place"
+                );
                 failures = 0;
                 let alone = state == SubscriptionState::Added;
                 // Where this cannot be stored, the next look does it.
@@ -250,6 +264,7 @@ pub async fn keep_subscribed(
             Err(answer) => {
                 failures += 1;
                 tracing::warn!(account = %account.id, answer = %answer.summary(),
+                    event = "subscription_not_verified",
                     "could not verify the webhook subscription; retrying");
                 retry_delay(
                     failures,

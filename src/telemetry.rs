@@ -210,8 +210,10 @@ pub fn tell_opt_out(channel: &ChannelId, opt_out: OptOut, people: u64) {
     let scope = opt_out.as_str();
     match opt_out {
         OptOut::All => tracing::info!(%channel, people, scope,
+            event = "opt_outs_came",
             "people opted out; messages to them are refused with 7003 from now on"),
         OptOut::Marketing => tracing::info!(%channel, people, scope,
+            event = "marketing_opt_outs_came",
             "people opted out of marketing messages; MARKETING templates to them are refused with \
              7003 from now on, all other messages go"),
     }

@@ -97,6 +97,7 @@ impl Worker {
     }
 
     /// Works until `stop`, then waits for what is under way.
+    #[tracing::instrument(name = "worker", level = "debug", skip_all, fields(account = %self.account.id))]
     pub async fn run(mut self, stop: CancellationToken) {
         self.stop = stop.clone();
         while !stop.is_cancelled() {
@@ -175,6 +176,7 @@ impl Worker {
                 // Told once an outage.
                 if !std::mem::replace(&mut self.blind, true) {
                     tracing::warn!(account = %self.account.id, %error,
+                        event = "claim_failed",
                         "nothing is sent: messages cannot be claimed; retrying every second");
                 }
                 self.outbox.failed(&error);
@@ -219,7 +221,10 @@ impl Worker {
 
     async fn start(&mut self, claims: Claims, permits: Vec<Permit>) -> Next {
         for (channel, msg_id, refusal) in &claims.failed {
-            tracing::warn!(%channel, %msg_id, %refusal, "failed before it was sent, MoEngage is told");
+            tracing::warn!(
+                %channel, %msg_id, %refusal, event = "message_failed",
+                "failed before it was sent, MoEngage is told"
+            );
             self.outbox.wake(channel);
         }
         let nothing = claims.taken.is_empty() && claims.failed.is_empty();

@@ -89,6 +89,8 @@ need cc build-essential
 need redis-server redis-server
 # A throw-away key of a service account is made with it.
 need openssl openssl
+# promtool checks the metrics.
+need promtool prometheus
 need_emulator
 need_client
 [[ ${1:-} != prepare ]] || exit 0

@@ -4,13 +4,11 @@
 //! A failure names file, line and what to do. Each rule is first shown a bad snippet, so that it is
 //! seen to fail. The tables at the top are the rules; `tidy/source.rs` reads the code,
 //! `tidy/documents.rs` has the rules of the documents, `tidy/generated.rs`
-//! those that are written from declarations.
+//! those that are written from declarations, `tidy/events.rs` the codes of log lines.
 
-#[path = "tidy/documents.rs"]
 mod documents;
-#[path = "tidy/generated.rs"]
+mod events;
 mod generated;
-#[path = "tidy/source.rs"]
 mod source;
 
 use source::Source;

@@ -55,6 +55,7 @@ fn connections(wanted: usize, files: usize) -> usize {
         tracing::warn!(
             wanted,
             possible,
+            event = "open_files_limit_low",
             "the limit of open files allows fewer connections than \
             http.max_connections; raise it (ulimit -n)"
         );

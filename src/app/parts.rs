@@ -114,6 +114,7 @@ async fn recover(config: &Config, account: &AccountId, outbox: &Outbox) -> anyho
     let lost = outbox.store.recover(account, until, clock::now()).await?;
     if lost > 0 {
         tracing::warn!(%account, messages = lost,
+            event = "sends_of_last_process_unknown",
             "the last process ended during these sends; their outcome is unknown and waits for \
              evidence");
     }
@@ -148,9 +149,11 @@ async fn webhook(
     match webhook.is_open() {
         Open::No => {}
         Open::Wanted => tracing::warn!(channel = %wanted.id,
+            event = "webhook_open",
             "WEBHOOK_OPEN is true: anybody who knows the webhook's URL can post statuses, and opt out \
              people you wrote to"),
         Open::ForNow => tracing::info!(channel = %wanted.id,
+            event = "webhook_open_until_changed",
             "the gateway takes posts without the webhook secret until Jumper uses the address with it"),
     }
     Ok(webhook)

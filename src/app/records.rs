@@ -32,24 +32,36 @@ async fn tell(settings: Settings) {
     let proof = match Client::new(&settings) {
         Ok(client) => client.prove(clock::now().0).await,
         Err(error) => {
-            tracing::warn!(place, error = error.told(), "Datastore cannot be used");
+            tracing::warn!(
+                place,
+                error = error.told(),
+                event = "datastore_unusable",
+                "Datastore cannot be used"
+            );
             return;
         }
     };
     let found = proof.words();
     if proof.is_good() {
-        tracing::info!(place, found, "records go to Datastore");
+        tracing::info!(
+            place,
+            found,
+            event = "datastore_in_use",
+            "records go to Datastore"
+        );
     } else if proof.may_heal() {
         // In the first seconds of a pod its metadata server is often not there yet.
         tracing::warn!(
             place,
             found,
+            event = "datastore_not_ready",
             "Datastore takes no records yet; the gateway writes them as soon as it does"
         );
     } else {
         tracing::warn!(
             place,
             found,
+            event = "datastore_needs_cure",
             "records wait for Datastore until this is put right"
         );
     }

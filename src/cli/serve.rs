@@ -22,15 +22,19 @@ pub(super) async fn run(config: Config, stop: CancellationToken) -> anyhow::Resu
         .collect();
     match files.as_slice() {
         [] => {
-            tracing::info!("settings are those of the environment and of flags; no file was read")
+            tracing::info!(
+                event = "settings_read",
+                "settings are those of the environment and of flags; no file was read"
+            )
         }
         files => tracing::info!(
             files = files.join(", "),
+            event = "settings_read",
             "settings were read from these files too"
         ),
     }
     for warning in config.warnings() {
-        tracing::warn!("{warning}");
+        tracing::warn!(event = "settings_warning", "{warning}");
     }
     if let Some(url) = config.alerts.slack_webhook_url.clone() {
         alert::start_slack(url).context(
@@ -42,7 +46,10 @@ pub(super) async fn run(config: Config, stop: CancellationToken) -> anyhow::Resu
         app = app::build(config) => app?,
         // What the start waits for, Redis for one, may never come.
         () = stop.cancelled() => {
-            tracing::info!("stopped before the gateway was ready; nothing was taken or sent");
+            tracing::info!(
+                event = "gateway_stopped_early",
+                "stopped before the gateway was ready; nothing was taken or sent"
+            );
             return Ok(());
         }
     };
@@ -56,6 +63,7 @@ pub(super) fn hear_hangup() -> anyhow::Result<()> {
     tokio::spawn(async move {
         while hangup.recv().await.is_some() {
             tracing::info!(
+                event = "sighup_ignored",
                 "SIGHUP changes nothing: settings are read at the start only, restart the gateway \
                  to change them"
             );
@@ -75,6 +83,6 @@ fn keep_memory() {
         maximum: Some(most),
     };
     if let Err(error) = setrlimit(Resource::Core, one) {
-        tracing::warn!(%error, "core dumps cannot be switched off");
+        tracing::warn!(%error, event = "core_dumps_not_off", "core dumps cannot be switched off");
     }
 }

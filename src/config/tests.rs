@@ -1,11 +1,11 @@
 //! Tests of the configuration as a whole; the pieces are tested in their own files.
 
-use super::setting::UNSERVED;
 use super::*;
 use crate::cli;
 use crate::domain::policy::Ambiguous;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// The base64 of `key:secret`.
 const BASIC: &str = "Basic a2V5OnNlY3JldA==";

@@ -30,6 +30,7 @@ impl Holds {
             return Err(HoldError::NotHeld.into());
         }
         tracing::info!(%account, waiting = back.waited,
+            event = "store_hold_released",
             "an operator released what was held since the store went back; the gateway sends all that waits");
         Ok(())
     }
@@ -58,12 +59,14 @@ impl Holds {
                     // Redis was restarted meanwhile, and holds them still.
                     Ok(false) => {}
                     Err(error) => tracing::warn!(%account, failed, %error,
+                        event = "store_hold_not_written",
                         "an operator lets messages fail, but the store cannot be written; the gateway tries again \
                          every second"),
                 }
                 sleep(LOOK_EVERY).await;
             }
             tracing::info!(%account, failed,
+                event = "store_hold_failed",
                 "an operator let fail what waited in the older state of the store; the gateway tells MoEngage, and \
                  sends all else");
         })

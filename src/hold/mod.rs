@@ -109,6 +109,7 @@ impl Holds {
             let Some(hold) = stored else { continue };
             if hold.is_held() {
                 tracing::warn!(hold = %scope, reason = hold.words,
+                    event = "hold_kept",
                     "messages are held as before the restart; a trial will end that");
             }
             self.shared.account.holding.load(hold);
@@ -198,6 +199,7 @@ impl Holds {
                 Ok(()) => holding.saved(&scope, said),
                 Err(error) => {
                     tracing::warn!(hold = %scope, %error,
+                        event = "hold_not_stored",
                         "a hold could not be stored; it stands in this process and is stored later");
                     return;
                 }
@@ -213,10 +215,14 @@ impl Holds {
             let stored = self.stored(&scope).await?;
             match holding.follow(&scope, seen, stored) {
                 Some(true) => tracing::warn!(hold = %scope,
+                    event = "hold_of_other_process",
                     "another gateway process holds these messages; this one holds them too"),
                 Some(false) => {
                     alert::over(alert::Code::MessagesHeld, &subject(&scope));
-                    tracing::info!(hold = %scope, "another gateway process released the messages");
+                    tracing::info!(
+                        hold = %scope, event = "hold_ended_elsewhere",
+                        "another gateway process released the messages"
+                    );
                     self.shared.account.work.notify_one();
                 }
                 None => {}

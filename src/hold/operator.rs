@@ -34,7 +34,10 @@ impl Holds {
         let hold = self.held(scope)?;
         let waiting = self.waiting(scope);
         self.release(hold).await;
-        tracing::info!(hold = %scope, waiting, "an operator released the held messages");
+        tracing::info!(
+            hold = %scope, waiting, event = "hold_released",
+            "an operator released the held messages"
+        );
         Ok(())
     }
 
@@ -76,6 +79,7 @@ impl Holds {
                     Ok(some) => failed += some,
                     Err(error) => {
                         tracing::warn!(hold = %hold.scope, %error, failed,
+                            event = "hold_not_written",
                             "an operator lets messages fail, but the store cannot be written; \
                              the gateway tries again every second");
                         sleep(LOOK_EVERY).await;
@@ -85,7 +89,7 @@ impl Holds {
             self.shared.outbox.wake(&channel);
         }
         tracing::info!(hold = %hold.scope, failed, reason = hold.words,
-            "an operator let the held messages fail; MoEngage is told");
+            event = "hold_failed", "an operator let the held messages fail; MoEngage is told");
         if self.held(&hold.scope).is_ok() {
             self.release(hold).await;
         }

@@ -131,6 +131,7 @@ impl Connections {
             tracing::warn!(
                 connections = self.most,
                 closed,
+                event = "connections_nearly_all_used",
                 "nearly all connections are in use; those that wait for their caller give way to new ones"
             );
         }

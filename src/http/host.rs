@@ -17,7 +17,11 @@ pub(super) fn refusal<B>(request: &Request<B>) -> Option<Response> {
     let fault = fault(request.version(), request.headers())?;
     metrics::counter!("gateway_http_bad_host_total").increment(1);
     if LOG.passes() {
-        tracing::warn!(reason = fault, "refused a request");
+        tracing::warn!(
+            reason = fault,
+            event = "request_refused",
+            "refused a request"
+        );
     }
     Some(because(last_message(StatusCode::BAD_REQUEST, fault), fault))
 }

@@ -54,7 +54,14 @@ impl Refusals {
         let reason = answer.extensions().get::<Reason>();
         let reason = reason.map_or(status.canonical_reason().unwrap_or("refused"), |one| &one.0);
         let (method, status) = (known(method), status.as_u16());
-        tracing::warn!(route, method, status, reason, "refused a request");
+        tracing::warn!(
+            route,
+            method,
+            status,
+            reason,
+            event = "request_refused",
+            "refused a request"
+        );
     }
 }
 

@@ -62,6 +62,7 @@ pub async fn serve(
     if timeout(drain, connections.wait()).await.is_err() {
         tracing::warn!(
             connections = connections.len(),
+            event = "connections_cut",
             "connections were still busy at the end of the drain time and are cut"
         );
         site.cut.cancel();
@@ -181,7 +182,10 @@ impl Site {
             Ok(answer) => answer,
             Err(_) => {
                 metrics::counter!("gateway_http_timeouts_total").increment(1);
-                tracing::warn!("a request was not answered in time");
+                tracing::warn!(
+                    event = "request_timed_out",
+                    "a request was not answered in time"
+                );
                 Ok(message(
                     StatusCode::SERVICE_UNAVAILABLE,
                     "No answer in time: try again",
@@ -201,7 +205,10 @@ async fn survive(error: &io::Error) {
         return;
     }
     metrics::counter!("gateway_http_accept_errors_total").increment(1);
-    tracing::warn!(%error, "no connection could be accepted, the next try follows shortly");
+    tracing::warn!(
+        %error, event = "accept_failed",
+        "no connection could be accepted, the next try follows shortly"
+    );
     sleep(PAUSE).await;
 }
 

@@ -95,6 +95,7 @@ pub(super) fn tell(account: &AccountId, news: Option<(Duration, PaceNow)>) {
     let (away_ms, at_once) = (away.as_millis(), pace.set.concurrency);
     let rate = pace.effective.unwrap_or_default();
     tracing::warn!(%account, away_ms, rate, at_once,
+        event = "redis_far_away",
         "Redis is far away: it takes so long to answer that fewer calls per second may start than are set; \
          move the gateway nearer to it, to 100 ms at most, or raise CONCURRENT_API_CALLS");
 }

@@ -123,7 +123,10 @@ impl Shared {
                 drop(state);
                 distance::tell(&self.account, news);
                 if was_down {
-                    tracing::info!(account = %self.account, "Redis gives permits again");
+                    tracing::info!(
+                        account = %self.account, event = "permits_back",
+                        "Redis gives permits again"
+                    );
                 }
                 if changed {
                     self.room.notify_one();
@@ -135,6 +138,7 @@ impl Shared {
                 drop(state);
                 if !was_down {
                     tracing::warn!(account = %self.account, %error,
+                        event = "permits_missing",
                         "nothing is sent: the pace is kept in Redis, which gives no permits; tried \
                          again until it does, messages wait");
                 }

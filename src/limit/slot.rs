@@ -154,7 +154,10 @@ impl RedisClock {
             return true;
         }
         if known.is_some() {
-            tracing::warn!("the clock of Redis was set; nothing is sent for a second");
+            tracing::warn!(
+                event = "redis_clock_set",
+                "the clock of Redis was set; nothing is sent for a second"
+            );
         }
         self.bounds = Some(newer);
         self.reading = None;

@@ -18,7 +18,10 @@ pub fn follow_store(outbox: &Outbox, channels: &Channels) {
         let lost = outbox.store.lost(&account.id);
         if lost > 0 {
             // An alert that stands already says another number.
-            tracing::error!(account = %account.id, lost, "Redis lost messages that this process had accepted");
+            tracing::error!(
+                account = %account.id, lost, event = "messages_lost",
+                "Redis lost messages that this process had accepted"
+            );
             alert::raise(Code::MessagesLost, &subject, &lost_words(lost));
         }
         match (now, before) {

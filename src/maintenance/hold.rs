@@ -93,6 +93,7 @@ fn subject(account: &Account) -> String {
 
 /// Holds an account whose tokens are of no use, and tests a held one: at once when its tokens
 /// change, every 15 s at the most when a token is refused, else every `probe`.
+#[tracing::instrument(name = "hold", level = "debug", skip_all, fields(account = %watched.account.id))]
 pub async fn watch_hold(watched: Watched, probe: Duration, stop: CancellationToken) {
     let Watched { account, provider } = watched;
     let mut changes = provider.token_changes();
@@ -158,7 +159,10 @@ fn may_try(state: &TokenState, changed: bool) -> bool {
 async fn test(account: &Account, provider: &Provider) -> bool {
     let released = provider.verify().await.is_ok() && account.release();
     if released {
-        tracing::info!(account = %account.id, "the test call succeeded; sending goes on");
+        tracing::info!(
+            account = %account.id, event = "account_test_succeeded",
+            "the test call succeeded; sending goes on"
+        );
         for code in [Code::TokenDead, Code::AccountHeld] {
             alert::over(code, &subject(account));
         }

@@ -35,10 +35,14 @@ pub async fn keep_marks(outbox: Outbox, aside: Aside, of: Vec<Marked>, stop: Can
                 Ok(()) => {
                     *kept = mark;
                     if std::mem::take(&mut failed) {
-                        tracing::info!("the marks of the store are in DATA_DIR again");
+                        tracing::info!(
+                            event = "marks_written_again",
+                            "the marks of the store are in DATA_DIR again"
+                        );
                     }
                 }
                 Err(error) if !std::mem::replace(&mut failed, true) => tracing::warn!(%error,
+                    event = "mark_not_written",
                     "no mark of the store can be written into DATA_DIR; if you put an older copy of the store back, \
                      the gateway may not notice. It tries again every second"),
                 Err(_) => {}

@@ -29,6 +29,7 @@ pub async fn sweep(outbox: Outbox, channels: Arc<Channels>, stop: CancellationTo
         if let Some(by) = clock::set_back() {
             tracing::warn!(
                 seconds = by.as_secs(),
+                event = "clock_set_back",
                 "the clock was set back; whatever waits for a \
                 later try is due now"
             );
@@ -58,7 +59,10 @@ pub async fn sweep(outbox: Outbox, channels: Arc<Channels>, stop: CancellationTo
             Err(error) => {
                 // Told once an outage.
                 if !std::mem::replace(&mut blind, true) {
-                    tracing::warn!(%error, "holds and ages cannot be looked at; retrying");
+                    tracing::warn!(
+                        %error, event = "sweep_failed",
+                        "holds and ages cannot be looked at; retrying"
+                    );
                 }
                 wait = HOLDS_EVERY;
             }
@@ -72,6 +76,7 @@ fn tell_of_doubt(doubted: &mut bool, now: Moment) {
     if now.is_in_doubt() && !told {
         tracing::warn!(
             seconds = now.latest.since(now.earliest).as_secs(),
+            event = "clocks_disagree",
             "two clocks disagree: somebody set one, or the machine slept. The gateway neither fails nor \
              sends messages about whose age they disagree, and sends all others. It believes the leap \
              after 5 minutes"
@@ -103,11 +108,17 @@ fn rule(channel: &Channel, now: Moment) -> SweepRule {
 
 fn tell(outbox: &Outbox, channels: &Channels, swept: &Swept) {
     for (channel, msg_id, refusal) in &swept.failed {
-        tracing::warn!(%channel, %msg_id, %refusal, "failed, MoEngage is told");
+        tracing::warn!(
+            %channel, %msg_id, %refusal, event = "message_failed",
+            "failed, MoEngage is told"
+        );
         outbox.wake(channel);
     }
     for (channel, msg_id) in &swept.resent {
-        tracing::warn!(%channel, %msg_id, "outcome still unknown, sent once more as configured");
+        tracing::warn!(
+            %channel, %msg_id, event = "message_sent_again",
+            "outcome still unknown, sent once more as configured"
+        );
         if let Some(channel) = channels.get(channel.as_str()) {
             channel.account.work.notify_one();
         }

@@ -79,7 +79,12 @@ async fn set_paused(ops: OpsState, id: String, paused: bool) -> Result<Response,
         channel.account.limiter.end_pause();
     }
     channel.set_paused(paused);
-    tracing::info!(channel = id, paused, "an operator changed the channel");
+    tracing::info!(
+        channel = id,
+        paused,
+        event = "operator_paused_or_resumed",
+        "an operator changed the channel"
+    );
     let site = Site::read(&ops).await;
     Ok(answer(&view::channel(channel, &ops, &site)))
 }
@@ -90,7 +95,11 @@ pub(super) async fn refresh_token(
 ) -> Result<Response, Problem> {
     let account = ops.account(&id)?;
     account.provider.refresh_token_now().await?;
-    tracing::info!(account = id, "an operator renewed the tokens");
+    tracing::info!(
+        account = id,
+        event = "operator_renewed_tokens",
+        "an operator renewed the tokens"
+    );
     Ok(answer(&view::token(&account.provider.token_state())))
 }
 
@@ -116,6 +125,10 @@ pub(super) async fn seed_token(
         .provider
         .new_seed(SecretString::from(seed.refresh_token))
         .await?;
-    tracing::info!(account = id, "an operator put in a new refresh token");
+    tracing::info!(
+        account = id,
+        event = "operator_put_seed",
+        "an operator put in a new refresh token"
+    );
     Ok(answer(&view::token(&account.provider.token_state())))
 }

@@ -70,7 +70,11 @@ pub(super) async fn guard(State(ops): State<OpsState>, request: Request, next: N
         GUESSES.more(1);
     }
     if LOG.passes() {
-        tracing::warn!(reason, "refused a caller of the ops listener");
+        tracing::warn!(
+            reason,
+            event = "ops_caller_refused",
+            "refused a caller of the ops listener"
+        );
     }
     let mut response = problem.into_response();
     if response.status() == StatusCode::UNAUTHORIZED {

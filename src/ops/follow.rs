@@ -51,7 +51,10 @@ async fn follow_pauses(ops: &OpsState, stop: &CancellationToken) {
             match stored_pause(&ops.shared.outbox, channel).await {
                 Ok(paused) if channel.follow_pause(seen, paused) => {
                     let now = if paused { "paused" } else { "resumed" };
-                    tracing::info!(channel = %channel.id, now, "set at another gateway process");
+                    tracing::info!(
+                        channel = %channel.id, now, event = "pause_set_elsewhere",
+                        "set at another gateway process"
+                    );
                 }
                 Ok(_) => {}
                 // The store's own trouble is told elsewhere; what holds goes on holding.

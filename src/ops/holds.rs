@@ -91,6 +91,7 @@ pub(super) async fn let_fail(
     tracing::info!(
         hold = id,
         messages = confirmed.confirm,
+        event = "operator_fails_held",
         "an operator lets the held messages fail"
     );
     let body = json!({ "id": id, "failing": confirmed.confirm });

@@ -69,7 +69,10 @@ pub(super) async fn list(
         }
     };
     let items: Vec<Value> = page.said.iter().map(shown).collect();
-    tracing::info!(channel = %channel.id, opt_outs = items.len(), "an operator read opt-outs");
+    tracing::info!(
+        channel = %channel.id, opt_outs = items.len(), event = "operator_read_opt_outs",
+        "an operator read opt-outs"
+    );
     Ok(answer(&json!({ "items": items, "next": next })))
 }
 
@@ -135,6 +138,7 @@ async fn say(ops: OpsState, id: String, body: &[u8], is_out: bool) -> Result<Res
         scope,
         opted_out = is_out,
         changed,
+        event = "operator_changed_opt_out",
         "an operator changed an opt-out"
     );
     Ok(answer(
@@ -177,7 +181,12 @@ pub(super) async fn import(
             let of_channel: Vec<Said> = of_channel.cloned().collect();
             changed += ops.take(channel, Entrance::Import, of_channel).await?;
         }
-        tracing::info!(rows, changed, "an operator imported opt-outs");
+        tracing::info!(
+            rows,
+            changed,
+            event = "operator_imported_opt_outs",
+            "an operator imported opt-outs"
+        );
         Ok(answer(&json!({ "rows": rows, "changed": changed })))
     })
     .await

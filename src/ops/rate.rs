@@ -83,7 +83,7 @@ async fn set_to(ops: OpsState, id: String, wish: Wish) -> Result<Response, Probl
     account.account.limiter.set(pace);
     account.account.work.notify_one();
     tracing::info!(account = id, per_second = ?pace.per_second, concurrency = pace.concurrency,
-        "an operator set the pace");
+        event = "operator_set_rate", "an operator set the pace");
     Ok(answer(&view::account(account, &Site::read(&ops).await)))
 }
 
@@ -103,7 +103,11 @@ async fn set_back(ops: OpsState, id: String) -> Result<Response, Problem> {
         .await?;
     account.account.limiter.set(account.configured);
     account.account.work.notify_one();
-    tracing::info!(account = id, "an operator returned to the configured pace");
+    tracing::info!(
+        account = id,
+        event = "operator_reset_rate",
+        "an operator returned to the configured pace"
+    );
     Ok(answer(&view::account(account, &Site::read(&ops).await)))
 }
 

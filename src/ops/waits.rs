@@ -61,7 +61,10 @@ impl Waits {
         let Some(reason) = reason else {
             self.last = None;
             if self.told.take().is_some() {
-                tracing::info!(%channel, "messages of this channel wait no more");
+                tracing::info!(
+                    %channel, event = "channel_waits_no_more",
+                    "messages of this channel wait no more"
+                );
             }
             return;
         };
@@ -73,7 +76,10 @@ impl Waits {
         if looks >= LASTS && self.told != Some(reason.code) {
             self.told = Some(reason.code);
             let (code, why) = (reason.code.as_str(), reason.sentence());
-            tracing::info!(%channel, code, why, "messages of this channel wait");
+            tracing::info!(
+                %channel, code, why, event = "channel_waits",
+                "messages of this channel wait"
+            );
         }
     }
 }

@@ -32,6 +32,7 @@ async fn rotate_one(ops: OpsState, id: String) -> Result<Response, Problem> {
     }
     tracing::info!(
         channel = id,
+        event = "operator_changed_webhook_secret",
         "an operator changed the webhook secret; the gateway serves the one before until Jumper uses the new one"
     );
     Ok(answer(&shown(&id, webhook)))

@@ -122,6 +122,7 @@ impl Claimed {
             .mark_unknown(clock::now().plus(hold), Vec::new(), answer)
             .await;
         tracing::error!(%channel, %msg_id, hold_s = hold.as_secs(),
+            event = "send_panicked",
             "sending this message failed inside the gateway, which is a defect; unless it was settled \
              before, its outcome is unknown and waits for a status event as evidence");
         None
@@ -142,6 +143,7 @@ impl Claimed {
                         channel = %self.claimed.channel,
                         msg_id = %self.claimed.message.msg_id,
                         %error,
+                        event = "end_not_stored",
                         "the outcome of a send could not be stored; it is kept in memory and tried \
                          again every second"
                     );

@@ -253,6 +253,7 @@ fn tell((dirty, _): &Pair, error: &Error, pause: Duration) {
     let record = &dirty.record;
     tracing::error!(channel = %record.channel, msg_id = %record.message.msg_id,
         error = error.told(), again_in_s = pause.as_secs(),
+        event = "record_not_taken",
         "Datastore does not take the record of this message, but takes others; it is kept here and tried again");
 }
 

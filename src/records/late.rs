@@ -42,6 +42,7 @@ pub struct Late {
 
 impl Late {
     /// Asks until `stop`.
+    #[tracing::instrument(name = "late_statuses", level = "debug", skip_all, fields(account = %self.account))]
     pub async fn run(self, stop: CancellationToken) {
         loop {
             let wait = tokio::select! {
@@ -66,6 +67,7 @@ impl Late {
             Ok(waiting) => waiting,
             Err(error) => {
                 tracing::warn!(account = %self.account, %error,
+                    event = "late_statuses_not_read",
                     "unmatched statuses could not be looked through; retrying");
                 return EVERY;
             }
@@ -90,6 +92,7 @@ impl Late {
             Ok(answers) => answers,
             Err(error) => {
                 tracing::warn!(account = %self.account, error = error.told(),
+                    event = "late_statuses_not_asked",
                     "Datastore could not be asked for the messages of statuses; asked again later");
                 return false;
             }
@@ -119,6 +122,7 @@ async fn take(outbox: Outbox, account: AccountId, id: ProviderId, found: Option<
         Err(error) => {
             if LOG.passes() {
                 tracing::warn!(%account, provider_id = %id, %error,
+                    event = "late_status_not_stored",
                     "what Datastore said of a status could not be stored; asked again later");
             }
             return false;
@@ -132,7 +136,7 @@ async fn take(outbox: Outbox, account: AccountId, id: ProviderId, found: Option<
     counter!("gateway_datastore_asked_total", "outcome" => outcome).increment(1);
     if let Some((channel, msg_id)) = &message {
         tracing::info!(%channel, %msg_id, provider_id = %id, statuses = folded.emitted,
-            "a status of a message that only Datastore knew");
+            event = "late_status_found", "a status of a message that only Datastore knew");
         tell_opt_outs(channel, &folded);
     }
     count_folded(&account, &folded);

@@ -101,6 +101,7 @@ impl Marks {
                     Err(error) => {
                         if !std::mem::replace(&mut failed, true) {
                             tracing::info!(account = %of.account, error = error.told(),
+                                event = "mark_not_in_datastore",
                                 "the mark of the store is not in Datastore yet; the gateway tries again every 10 s");
                         }
                     }

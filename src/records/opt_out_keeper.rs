@@ -64,6 +64,7 @@ enum Failure {
 
 impl OptOutKeeper {
     /// Keeps them until `stop`, after a last write.
+    #[tracing::instrument(name = "opt_outs", level = "debug", skip_all, fields(account = %self.account.id))]
     pub async fn keep(self, stop: CancellationToken) {
         let (mut failures, mut most) = (0, MOST);
         // In which opening the list was filled up.
@@ -92,6 +93,7 @@ impl OptOutKeeper {
                     most = (most / 2).max(1);
                     if failures == 1 {
                         tracing::warn!(account = %self.account.id, %error,
+                            event = "opt_outs_not_merged",
                             "opt-outs and Datastore do not come together yet; the gateway tries again by itself");
                     }
                     retry_delay(failures, PAUSES.0, PAUSES.1, 1.0)
@@ -181,7 +183,10 @@ impl OptOutKeeper {
             Code::OptOutsNotMerged,
             &format!("account {}", self.account.id),
         );
-        tracing::info!(account = %self.account.id, changed, "the store has the opt-outs that Datastore keeps");
+        tracing::info!(
+            account = %self.account.id, changed, event = "opt_outs_merged",
+            "the store has the opt-outs that Datastore keeps"
+        );
         Ok(())
     }
 

@@ -57,6 +57,7 @@ impl Writer {
     }
 
     /// Writes until `stop`. What is under way then is given up: its marks are still there.
+    #[tracing::instrument(name = "records", level = "debug", skip_all, fields(account = %self.account))]
     pub async fn run(mut self, stop: CancellationToken) {
         let mut batches = JoinSet::new();
         let mut look_at = Instant::now();
@@ -93,6 +94,7 @@ impl Writer {
                 Ok(taken) => taken,
                 Err(error) => {
                     tracing::warn!(account = %self.account, %error,
+                        event = "records_not_read",
                         "changed messages could not be looked for; Datastore gets them later");
                     return false;
                 }
@@ -137,6 +139,7 @@ impl Writer {
             .settle_dirty(&self.account, ends, clock::now());
         if let Err(error) = settled.await {
             tracing::warn!(account = %self.account, %error,
+                event = "records_not_noted",
                 "what Datastore has could not be noted; it is compared once more in 30 s");
         }
         wait
@@ -148,7 +151,10 @@ impl Writer {
             && let Some(trouble) = self.records.troubles().remove(&self.account)
         {
             let minutes = clock::now().since(trouble.since).as_secs() / 60;
-            tracing::info!(account = %self.account, minutes, "Datastore takes records again");
+            tracing::info!(
+                account = %self.account, minutes, event = "records_written_again",
+                "Datastore takes records again"
+            );
             alert::over(Code::DatastoreFailing, &self.subject());
         }
     }
@@ -178,6 +184,7 @@ impl Writer {
         let heals = error.is_worth_retrying();
         if self.failures == 1 {
             tracing::warn!(account = %self.account, error = reason,
+                event = "records_wait",
                 "records wait for Datastore; messages are sent and told all the same");
         }
         let text = format!(

@@ -52,6 +52,7 @@ impl Relay {
 
     fn recovered(&self) {
         tracing::info!(channel = %self.queue.channel, lane = self.queue.lane.as_str(),
+            event = "callbacks_work_again",
             "MoEngage takes callbacks again; everything that waits is due now");
         self.standing.works(&self.queue);
         alert::over(Code::CallbacksFailing, &self.subject());
@@ -78,6 +79,7 @@ impl Relay {
             wait = wait.max(pause(self.failures, self.settings.longest_pause));
             tracing::warn!(channel = %self.queue.channel, lane = self.queue.lane.as_str(),
                 failures = self.failures, again_in_ms = wait.as_millis() as u64, reason,
+                event = "callbacks_failing",
                 "MoEngage does not take callbacks; they wait and nothing is lost");
             self.in_trouble(reason, "They wait and are tried again");
         }

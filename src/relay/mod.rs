@@ -113,6 +113,7 @@ impl Relay {
 
     /// Relays until `stop`, then waits for the posts under way. What is not posted by then is due
     /// at the next start.
+    #[tracing::instrument(name = "relay", level = "debug", skip_all, fields(channel = %self.queue.channel, lane = self.queue.lane.as_str()))]
     pub async fn run(mut self, stop: CancellationToken) {
         let wakeup = self.outbox.wakeup(&self.queue);
         let mut posts = JoinSet::new();
@@ -149,7 +150,7 @@ impl Relay {
             .hasten_callbacks(&self.queue, clock::now());
         if let Err(error) = hastened.await {
             tracing::warn!(channel = %self.queue.channel, lane = self.queue.lane.as_str(), %error,
-                "what waits for MoEngage keeps its pauses");
+                event = "callbacks_keep_pauses", "what waits for MoEngage keeps its pauses");
         }
     }
 
@@ -211,6 +212,7 @@ impl Relay {
                     if !std::mem::replace(&mut self.blind, true) {
                         tracing::warn!(channel = %self.queue.channel, %error,
                             lane = self.queue.lane.as_str(),
+                            event = "callbacks_not_read",
                             "callbacks cannot be read; retrying every second");
                     }
                     self.outbox.failed(&error);

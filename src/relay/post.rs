@@ -53,6 +53,7 @@ pub(super) struct Post {
 
 impl Post {
     /// Posts a batch and tells what became of it.
+    #[tracing::instrument(name = "callback", level = "debug", skip_all, fields(channel = %self.queue.channel, entries = batch.len()))]
     pub(super) async fn run(self, batch: Vec<PendingCallback>) -> Posted {
         let began = Instant::now();
         let told = caught(self.tell(&batch)).await;
@@ -168,6 +169,7 @@ impl Post {
                 lane = self.queue.lane.as_str(),
                 entries = batch.len(),
                 warning,
+                event = "callback_taken_with_warning",
                 "MoEngage took callbacks and speaks of a failure; they are not told again"
             );
         }
@@ -247,6 +249,7 @@ pub(super) async fn settle(outbox: Outbox, queue: CallbackQueue, ends: Vec<End>)
             Err(_) => "the gateway failed inside".to_owned(),
         };
         tracing::warn!(channel = %queue.channel, error,
+            event = "callback_end_not_stored",
             "the end of a callback could not be stored; retrying every second");
         sleep(STORE_PAUSE).await;
     }
@@ -258,6 +261,7 @@ pub(super) async fn settle(outbox: Outbox, queue: CallbackQueue, ends: Vec<End>)
                 continue;
             }
             tracing::warn!(channel = %queue.channel, msg_id, lane = queue.lane.as_str(), %reason,
+                event = "callback_dead",
                 "MoEngage does not take this callback; it is kept as a dead letter");
         }
     }

@@ -40,7 +40,10 @@ impl Sender {
                     claimed.sent(receipt, taps, said).await,
                 );
                 count_attempt(&self.account.id, Outcome::Sent);
-                tracing::info!(channel = %channel.id, %msg_id, attempt, "sent");
+                tracing::info!(
+                    channel = %channel.id, %msg_id, attempt, event = "message_sent",
+                    "sent"
+                );
             }
             // The limiter keeps a pause for all; a due time would outlast an operator's end of it.
             End::Retry => self.retry(claimed, said, None).await,
@@ -62,6 +65,7 @@ impl Sender {
                 tracing::warn!(
                     channel = %channel.id, %msg_id, %answer,
                     hold_s = channel.policy.ambiguous_hold.as_secs(),
+                    event = "send_unknown",
                     "outcome unknown; it waits for a status event as evidence and is not sent again"
                 );
             }
@@ -99,7 +103,7 @@ impl Sender {
         if tell {
             tracing::warn!(
                 %channel, %msg_id, attempt, %answer, again_in_ms = delay.as_millis() as u64,
-                "send failed before the provider took it; retrying"
+                event = "send_retrying", "send failed before the provider took it; retrying"
             );
         }
     }
@@ -118,6 +122,7 @@ impl Sender {
         self.account.work.notify_one();
         tracing::warn!(
             %channel, %msg_id, attempt, %answer, again_in_s = pause.as_secs(),
+            event = "message_put_aside",
             "the provider refuses this message as if it refused all; it is put aside, and others go on"
         );
     }
@@ -133,7 +138,7 @@ impl Sender {
         note(&self.account.id, &channel, kept.await);
         count_attempt(&self.account.id, Outcome::Retry);
         tracing::warn!(%channel, %msg_id, attempt, %answer,
-            "not sent; it waits until its hold ends");
+            event = "message_held", "not sent; it waits until its hold ends");
     }
 
     pub(super) async fn fail(
@@ -153,7 +158,10 @@ impl Sender {
             claimed.fail(refusal, proof, answer).await,
         );
         count_attempt(&self.account.id, Outcome::Failed);
-        tracing::warn!(%channel, %msg_id, refusal = told, "failed, MoEngage is told");
+        tracing::warn!(
+            %channel, %msg_id, refusal = told, event = "message_failed",
+            "failed, MoEngage is told"
+        );
     }
 }
 

@@ -85,6 +85,7 @@ impl Sender {
     }
 
     /// Sends one message and settles it.
+    #[tracing::instrument(name = "send", level = "debug", skip_all, fields(channel = %channel.id, msg_id = %claimed.message().msg_id))]
     pub async fn step(&self, channel: &Channel, claimed: Claimed, permit: Permit) {
         self.send(channel, claimed, permit, false).await;
     }

@@ -24,10 +24,10 @@ impl Sender {
             self.breaker.tested(verified.is_ok());
             match &verified {
                 Ok(()) => tracing::info!(account = %self.account.id,
-                    "the provider answers again; one message is tried"),
+                    event = "breaker_trial", "the provider answers again; one message is tried"),
                 Err(answer) => {
                     tracing::warn!(account = %self.account.id, answer = %answer.summary(),
-                    "the provider still does not work; messages wait")
+                    event = "breaker_still_open", "the provider still does not work; messages wait")
                 }
             }
         }
@@ -41,6 +41,7 @@ impl Sender {
             Change::None => {}
             Change::Opened => {
                 tracing::warn!(%account, answer = said,
+                    event = "breaker_open",
                     "the provider does not work: sending stops and is tried again; messages wait");
                 let text = format!(
                     "The provider does not work ({said}). The gateway sends nothing and tries it \
@@ -49,7 +50,10 @@ impl Sender {
                 alert::trouble(alert::Code::CircuitOpen, &subject(), &text);
             }
             Change::Closed => {
-                tracing::info!(%account, "the provider works again; sending goes on");
+                tracing::info!(
+                    %account, event = "breaker_closed",
+                    "the provider works again; sending goes on"
+                );
                 alert::over(alert::Code::CircuitOpen, &subject());
             }
         }

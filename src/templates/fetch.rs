@@ -52,7 +52,10 @@ impl Templates {
                 Ok(())
             }
             Err(answer) => {
-                warn!(%account, answer = answer.summary(), "the templates cannot be fetched");
+                warn!(
+                    %account, answer = answer.summary(), event = "templates_not_fetched",
+                    "the templates cannot be fetched"
+                );
                 Err(answer)
             }
         };
@@ -71,7 +74,10 @@ impl Templates {
             variants: known.variants().cloned().collect(),
         };
         if let Err(error) = self.shared.cache.save_templates(account, &kept).await {
-            warn!(%account, %error, "the templates cannot be stored");
+            warn!(
+                %account, %error, event = "templates_not_stored",
+                "the templates cannot be stored"
+            );
         }
         if known.in_doubt {
             self.shared.doubted.notify_one();
@@ -83,21 +89,26 @@ impl Templates {
     fn tell(&self, before: &Known, after: &Known) {
         let account = &self.shared.account;
         let variants = after.variants().count();
-        info!(%account, variants, "fetched the templates");
+        info!(%account, variants, event = "templates_fetched", "fetched the templates");
         let lost = after.lost();
         if after.in_doubt && (!before.in_doubt || lost != before.lost()) {
             warn!(
                 %account, lost, wait_s = CONFIRM.as_secs(),
+                event = "templates_in_doubt",
                 "the provider's template list lost templates or is empty; no template is called \
                  missing until another list says the same, messages wait in the queue meanwhile"
             );
         }
         if before.in_doubt && !after.in_doubt {
-            info!(%account, variants, "the template list is no longer in doubt");
+            info!(
+                %account, variants, event = "templates_certain",
+                "the template list is no longer in doubt"
+            );
         }
         if !after.whole && (before.whole || before.fetched_at.is_none()) {
             warn!(
                 %account,
+                event = "templates_not_whole",
                 "the provider's template list is not whole; a template that is not on it is not \
                  called missing, its messages wait in the queue"
             );
@@ -119,6 +130,7 @@ impl Templates {
 
     /// Renews the list every `interval`, until `shutdown`. After a failure it is tried again soon,
     /// then ever later, and at once when the tokens change.
+    #[tracing::instrument(name = "templates", level = "debug", skip_all, fields(account = %self.shared.account))]
     pub async fn keep_fresh(&self, interval: Duration, shutdown: CancellationToken) {
         let mut tokens = self.shared.provider.token_changes();
         let renew = async {

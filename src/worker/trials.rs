@@ -52,6 +52,7 @@ impl Trials {
     }
 
     /// Makes trials until `stop`; one that is under way then is ended.
+    #[tracing::instrument(name = "trials", level = "debug", skip_all, fields(account = %self.account.id))]
     pub async fn run(self, stop: CancellationToken) {
         while !stop.is_cancelled() {
             // Registered before looking, so that nothing that comes in between is missed.
@@ -84,6 +85,7 @@ impl Trials {
             } else if self.can_try(&hold.scope) {
                 if let Err(error) = self.in_turn(&hold.scope, stop).await {
                     tracing::warn!(hold = %hold.scope, %error,
+                        event = "trial_not_possible",
                         "no trial can be made now; the gateway tries again");
                 }
                 next = next.min(LOOK_AGAIN);
@@ -185,6 +187,7 @@ impl Trials {
                     let scope = hold.scope.clone();
                     self.holds.release(hold).await;
                     tracing::info!(hold = %scope, held_s,
+                        event = "trial_succeeded",
                         "the provider took the message that was tried; the held messages are sent");
                     return Ok(());
                 }
@@ -219,7 +222,7 @@ impl Trials {
         let again = hold.trial_in(clock::now(), longest).unwrap_or_default();
         self.holds.put(hold).await;
         tracing::warn!(hold = %scope, said, again_in_s = again.as_secs(),
-            "a trial was made in vain; the messages stay held");
+            event = "trial_in_vain", "a trial was made in vain; the messages stay held");
     }
 
     /// Waits for the next slot. `None` when the hold or the pace changed meanwhile.
@@ -251,7 +254,10 @@ impl Trials {
         let claims = self.outbox.store.claim_trial(trial, moment.latest).await?;
         for (channel, msg_id, refusal) in &claims.failed {
             self.outbox.wake(channel);
-            tracing::warn!(%channel, %msg_id, %refusal, "failed before it was sent, MoEngage is told");
+            tracing::warn!(
+                %channel, %msg_id, %refusal, event = "message_failed",
+                "failed before it was sent, MoEngage is told"
+            );
         }
         Ok(claims.taken.into_iter().next().and_then(|message| {
             let claimed = self.outbox.claimed(message);

@@ -1,10 +1,10 @@
 //! What both fakes wrote down, put together by message. Every message carries its number in a
 //! parameter of its template, so a send is known whoever its recipient is.
 
-use crate::event_bodies::fold;
-use crate::harness::Sandbox;
-use crate::traffic::person;
-use crate::upset::{Lapse, may_go_unwritten};
+use crate::fault::traffic::person;
+use crate::fault::upset::{Lapse, may_go_unwritten};
+use crate::kit::event_bodies::fold;
+use crate::kit::harness::Sandbox;
 use serde_json::Value;
 use std::collections::HashMap;
 

@@ -1,13 +1,13 @@
 //! Where the gateways of a run keep their data, and what can be done to it as a whole.
 
-use crate::disk::Disk;
-use crate::event_bodies::own_port;
-use crate::harness::Setup;
-use crate::plan::{Class, Plan, Store};
-use crate::proxy::{Direction, Road, Target, Way};
-use crate::redis_server::{Options, Redis};
-use crate::shim::Shim;
-use crate::upset::Upset;
+use crate::fault::plan::{Class, Plan, Store};
+use crate::fault::upset::Upset;
+use crate::kit::disk::Disk;
+use crate::kit::event_bodies::own_port;
+use crate::kit::harness::Setup;
+use crate::kit::proxy::{Direction, Road, Target, Way};
+use crate::kit::redis_server::{Options, Redis};
+use crate::kit::shim::Shim;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

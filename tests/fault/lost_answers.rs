@@ -1,9 +1,9 @@
 //! When an answer of the provider may have got lost: on the road, or with the gateway that waited for
 //! it. By the clock of the machine, from harm that was really done.
 
-use crate::harness::TAKE_OVER;
-use crate::plan::{Harm, Party};
-use crate::upset::Upset;
+use crate::fault::plan::{Harm, Party};
+use crate::fault::upset::Upset;
+use crate::kit::harness::TAKE_OVER;
 
 /// How long a call may go on after the harm, and its end be written down, in milliseconds.
 const CALL_MS: i64 = 6_000 + 1_000;

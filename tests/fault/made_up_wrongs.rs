@@ -1,16 +1,16 @@
 //! Does the verdict see? Before the first run each kind of wrong is shown to it, made up.
 
-use crate::books::{Books, Event, Heard, Send, Story, Told};
-use crate::lost_answers::{Doubt, With};
-use crate::people::Said;
-use crate::plan::{Class, Harm, Plan, Store};
-use crate::policy;
-use crate::run::{Usage, judge_usage};
-use crate::story::Case;
-use crate::table::Figures;
-use crate::traffic::person;
-use crate::upset::Lapse;
-use crate::verdict::{
+use crate::fault::books::{Books, Event, Heard, Send, Story, Told};
+use crate::fault::lost_answers::{Doubt, With};
+use crate::fault::people::Said;
+use crate::fault::plan::{Class, Harm, Plan, Store};
+use crate::fault::policy;
+use crate::fault::run::{Usage, judge_usage};
+use crate::fault::story::Case;
+use crate::fault::table::Figures;
+use crate::fault::traffic::person;
+use crate::fault::upset::Lapse;
+use crate::fault::verdict::{
     judge_counts, judge_ledger, judge_log, judge_orphans, judge_pace, judge_repeats, judge_words,
 };
 use serde_json::{Value, json};
@@ -418,7 +418,7 @@ const WRONGS_OF_ALL: [WrongOfAll; 23] = [
         all.log = format!("INFO sent to={}", person(9));
     }),
     ("a secret in a log", |all| {
-        all.log.push_str(crate::harness::TOKEN)
+        all.log.push_str(crate::kit::harness::TOKEN)
     }),
     ("a panic in a log", |all| {
         all.log.push_str("thread panicked")

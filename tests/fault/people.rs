@@ -1,9 +1,9 @@
 //! People: they answer what they got, and some want no more. Strangers are told of by Jumper too.
 
-use crate::harness::{Sandbox, digits};
-use crate::plan::Plan;
-use crate::run::now_ms;
-use crate::traffic::{person, twin};
+use crate::fault::plan::Plan;
+use crate::fault::run::now_ms;
+use crate::fault::traffic::{person, twin};
+use crate::kit::harness::{Sandbox, digits};
 use fastrand::Rng;
 use reqwest::Client;
 use serde_json::{Value, json};
@@ -129,11 +129,11 @@ pub(crate) async fn stranger(http: &Client, plan: &Plan, url: &str, n: usize) {
 
 /// Whether a message to someone who said STOP is refused.
 pub(crate) async fn is_refused(sandbox: &Sandbox, door: &str, said: &Said) -> bool {
-    let body = crate::traffic::message(&format!("stop{}", said.n), said.n);
+    let body = crate::fault::traffic::message(&format!("stop{}", said.n), said.n);
     let request = sandbox
         .http
         .post(format!("http://{door}/jumper_send_whatsapp"));
-    let request = request.bearer_auth(crate::harness::TOKEN).body(body);
+    let request = request.bearer_auth(crate::kit::harness::TOKEN).body(body);
     let Ok(answer) = request.send().await else {
         return false;
     };

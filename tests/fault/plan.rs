@@ -1,10 +1,10 @@
 //! What a seed means: the store, the knobs, and which harm is done when. Pure, so that a seed is
 //! replayed exactly as far as one machine can repeat what several processes do at once.
 
-use crate::answers;
-use crate::proxy::{Direction, Way};
-use crate::traffic::person;
-use crate::upset::{self, Upset};
+use crate::fault::answers;
+use crate::fault::traffic::person;
+use crate::fault::upset::{self, Upset};
+use crate::kit::proxy::{Direction, Way};
 use fastrand::Rng;
 use serde_json::{Value, json};
 use std::fmt::Write as _;

@@ -1,11 +1,11 @@
 //! Did a bad answer, or a bad clock, decide about others? Asks the fakes: when was what taken (design.md
 //! section 5).
 
-use crate::answers::is_final;
-use crate::books::Books;
-use crate::plan::{Class, Harm, Plan, Store};
-use crate::table::Figures;
-use crate::upset::Upset;
+use crate::fault::answers::is_final;
+use crate::fault::books::Books;
+use crate::fault::plan::{Class, Harm, Plan, Store};
+use crate::fault::table::Figures;
+use crate::fault::upset::Upset;
 use std::collections::BTreeMap;
 
 /// Messages of a process that may fail before a hold, and after each release on probation.
@@ -60,7 +60,8 @@ pub(crate) fn judge_harm(
             }
         }
         Harm::Answer(answer) if answer["recipient"].is_string() => {
-            let poisoned = |n: &usize| answer["recipient"] == crate::traffic::person(*n)[1..];
+            let poisoned =
+                |n: &usize| answer["recipient"] == crate::fault::traffic::person(*n)[1..];
             let late = (0..plan.messages).filter(|n| !poisoned(n));
             // Some people are refused for good, by a word about them.
             let ended = |n: &usize| books.stories[*n].spoiled.iter().any(|by| by == "refuse");

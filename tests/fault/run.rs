@@ -1,14 +1,14 @@
 //! One run: traffic and harm side by side, then everything is drained and the books compared.
 
-use crate::lost_answers::doubts;
-use crate::people;
-use crate::plan::{Class, Harm, Party, Plan, Store};
-use crate::sampler::{End, Sampler};
-use crate::stage::Stage;
-use crate::table::Figures;
-use crate::traffic::post_all;
-use crate::upset::Lapse;
-use crate::verdict::Evidence;
+use crate::fault::lost_answers::doubts;
+use crate::fault::people;
+use crate::fault::plan::{Class, Harm, Party, Plan, Store};
+use crate::fault::sampler::{End, Sampler};
+use crate::fault::stage::Stage;
+use crate::fault::table::Figures;
+use crate::fault::traffic::post_all;
+use crate::fault::upset::Lapse;
+use crate::fault::verdict::Evidence;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -297,7 +297,9 @@ pub(crate) fn judge_usage(before: &[Usage], now: &[Usage], figures: &mut Figures
 /// What a plan needs of the machine, and is missing.
 pub(crate) fn missing(plan: &Plan) -> Option<String> {
     match (plan.class, plan.store) {
-        (Class::DiskFull, Store::Embedded) | (Class::LogFull, _) => crate::disk::Disk::new(1).err(),
+        (Class::DiskFull, Store::Embedded) | (Class::LogFull, _) => {
+            crate::kit::disk::Disk::new(1).err()
+        }
         _ => None,
     }
 }

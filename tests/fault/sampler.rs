@@ -1,7 +1,7 @@
 //! Reads the fakes' counts all the time, to see when work went on, and how fast.
 
-use crate::harness::Sandbox;
-use crate::run::TICK;
+use crate::fault::run::TICK;
+use crate::kit::harness::Sandbox;
 use serde_json::Value;
 use std::time::Instant;
 use tokio_util::sync::CancellationToken;

@@ -1,7 +1,7 @@
 //! Which settings of the gateways were not the defaults, by what they were really started with.
 
-use crate::harness::Setup;
-use crate::plan::Class;
+use crate::fault::plan::Class;
+use crate::kit::harness::Setup;
 use moengage_whatsapp_gateway::config::{DefaultValue, SETTINGS, Setting};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;

@@ -1,19 +1,19 @@
 //! The parts of one run and what can be done to them: sandbox, gateways, the roads between them, the
 //! disk and the clock. What they keep their data in is `ground.rs`.
 
-use crate::disk::Disk;
-use crate::event_bodies::figure;
-use crate::ground::Ground;
-use crate::harness::{Gateway, SECRET, Sandbox, Setup};
-use crate::log::{Log, Reader};
-use crate::plan::{Class, Harm, Party, Plan};
-use crate::proxy::{Road, Target, Way};
-use crate::quiet::quietly;
-use crate::redis_server::Redis;
-use crate::settings::{self, Pair};
-use crate::shim::{Seen, Shim};
-use crate::traffic::Posted;
-use crate::upset::Upset;
+use crate::fault::ground::Ground;
+use crate::fault::plan::{Class, Harm, Party, Plan};
+use crate::fault::quiet::quietly;
+use crate::fault::settings::{self, Pair};
+use crate::fault::traffic::Posted;
+use crate::fault::upset::Upset;
+use crate::kit::disk::Disk;
+use crate::kit::event_bodies::figure;
+use crate::kit::harness::{Gateway, SECRET, Sandbox, Setup};
+use crate::kit::log::{Log, Reader};
+use crate::kit::proxy::{Road, Target, Way};
+use crate::kit::redis_server::Redis;
+use crate::kit::shim::{Seen, Shim};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;

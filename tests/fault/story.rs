@@ -1,12 +1,12 @@
 //! One message: was it sent at most once, and was MoEngage told all of it and nothing else? What the
 //! fakes saw counts. The gateway is asked only for what nobody else can know, and must agree.
 
-use crate::books::{Story, Told};
-use crate::event_bodies::fold;
-use crate::lost_answers::{Doubt, With};
-use crate::plan::Plan;
-use crate::table::Figures;
-use crate::upset::{Lapse, may_be_forgotten};
+use crate::fault::books::{Story, Told};
+use crate::fault::lost_answers::{Doubt, With};
+use crate::fault::plan::Plan;
+use crate::fault::table::Figures;
+use crate::fault::upset::{Lapse, may_be_forgotten};
+use crate::kit::event_bodies::fold;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -243,7 +243,7 @@ impl Case<'_> {
 
     /// Was evidence waited for, and taken when it came?
     fn judge_hold(&self, failure: &Told, faults: &mut Vec<String>) {
-        let late = |send: &&crate::books::Send| send.at_ms > failure.at_ms;
+        let late = |send: &&crate::fault::books::Send| send.at_ms > failure.at_ms;
         if let Some(send) = self.story.sends.iter().find(late) {
             faults.push(format!("sent after it was given up: {send:?}"));
         }

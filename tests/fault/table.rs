@@ -1,7 +1,7 @@
 //! The figures of all runs, a row for each store and class.
 
-use crate::plan::{Class, Store};
-use crate::settings::Pair;
+use crate::fault::plan::{Class, Store};
+use crate::fault::settings::Pair;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 

@@ -1,11 +1,11 @@
 //! MoEngage's part: posts every message at a fixed rate, and again until it is told `success`, as
 //! its connector does. Some it posts twice.
 
-use crate::books::tag;
-use crate::harness::{TOKEN, send};
-use crate::people::stranger;
-use crate::plan::Plan;
-use crate::run::now_ms;
+use crate::fault::books::tag;
+use crate::fault::people::stranger;
+use crate::fault::plan::Plan;
+use crate::fault::run::now_ms;
+use crate::kit::harness::{TOKEN, send};
 use fastrand::Rng;
 use serde_json::json;
 use std::collections::BTreeMap;

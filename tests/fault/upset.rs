@@ -1,7 +1,7 @@
 //! What is done to Redis as a whole: it is left for another one, forbids something, resets everybody,
 //! or goes back to an older state. And when it may forget what was stored by that.
 
-use crate::plan::{Harm, Plan};
+use crate::fault::plan::{Harm, Plan};
 use fastrand::Rng;
 use std::sync::LazyLock;
 

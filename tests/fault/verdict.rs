@@ -1,18 +1,18 @@
 //! Was anything lost, sent twice, told wrongly? Asks the fakes first, the gateway last: what the
 //! provider and MoEngage saw counts, not what the gateway believes. `story.rs` judges one message.
 
-use crate::books::{Books, Heard, Story};
-use crate::harness::{SECRET, TOKEN};
-use crate::lost_answers::Doubt;
-use crate::people::{self, Said};
-use crate::plan::{Class, Harm, Plan};
-use crate::policy;
-use crate::sampler::Samples;
-use crate::stage::Stage;
-use crate::story::{Case, is_taken};
-use crate::table::Figures;
-use crate::traffic::{FIRST, person, twin};
-use crate::upset::Lapse;
+use crate::fault::books::{Books, Heard, Story};
+use crate::fault::lost_answers::Doubt;
+use crate::fault::people::{self, Said};
+use crate::fault::plan::{Class, Harm, Plan};
+use crate::fault::policy;
+use crate::fault::sampler::Samples;
+use crate::fault::stage::Stage;
+use crate::fault::story::{Case, is_taken};
+use crate::fault::table::Figures;
+use crate::fault::traffic::{FIRST, person, twin};
+use crate::fault::upset::Lapse;
+use crate::kit::harness::{SECRET, TOKEN};
 use serde_json::{Value, json};
 use std::sync::atomic::Ordering;
 

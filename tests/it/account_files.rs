@@ -1,6 +1,6 @@
 //! A gateway with a file of accounts and channels, for the tests that need several.
 
-use crate::harness::*;
+use crate::kit::harness::*;
 use serde_json::{Value, json};
 use std::sync::Arc;
 

@@ -1,8 +1,8 @@
 //! What is no proper HTTP, on both listeners of the real binary: what is answered, how the connection
 //! ends, and that nobody else notices. Limits of one request are tested in `send_route` and `src/http`.
 
-use crate::event_bodies::*;
-use crate::harness::*;
+use crate::kit::event_bodies::*;
+use crate::kit::harness::*;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

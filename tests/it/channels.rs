@@ -1,9 +1,9 @@
 //! Many accounts and channels in one file: each has its own, and nothing opens what is another's.
 
-use crate::account_files::*;
-use crate::event_bodies::own_port;
-use crate::harness::*;
-use crate::repeats::together;
+use crate::it::account_files::*;
+use crate::it::repeats::together;
+use crate::kit::event_bodies::own_port;
+use crate::kit::harness::*;
 use serde_json::{Value, json};
 
 #[tokio::test]

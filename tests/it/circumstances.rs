@@ -1,7 +1,7 @@
 //! What concerns more than one message must not decide about each of them, and one bad message not about
 //! the others: messages put aside, holds, trials, and what an operator can do (design.md section 5).
 
-use crate::harness::*;
+use crate::kit::harness::*;
 use serde_json::{Value, json};
 
 /// Holds take their seconds, and more on a busy machine.

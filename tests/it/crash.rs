@@ -1,7 +1,7 @@
 //! kill -9 at random moments while statuses flow and callbacks are under way.
 
-use crate::event_bodies::*;
-use crate::harness::*;
+use crate::kit::event_bodies::*;
+use crate::kit::harness::*;
 use serde_json::{Value, json};
 
 /// Runs a stream of statuses through a gateway that is killed again and again.

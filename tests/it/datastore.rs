@@ -1,10 +1,10 @@
 //! Records in Datastore: written under the old connector's names, kept while it is down, never taken
 //! back, and asked when only Datastore still knows a message.
 
-use crate::emulator::*;
-use crate::event_bodies::*;
-use crate::harness::*;
-use crate::scripted_moengage::{Peer, Say};
+use crate::it::emulator::*;
+use crate::it::scripted_moengage::{Peer, Say};
+use crate::kit::event_bodies::*;
+use crate::kit::harness::*;
 use serde_json::{Value, json};
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;

@@ -1,7 +1,7 @@
 //! A Datastore that is not ours: the emulator as a process of its own, and Google's own client.
 
-use crate::event_bodies::own_port;
-use crate::harness::{Setup, client, until};
+use crate::kit::event_bodies::own_port;
+use crate::kit::harness::{Setup, client, until};
 use axum::extract::Path;
 use axum::routing::post;
 use serde_json::{Value, json};

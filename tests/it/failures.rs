@@ -1,8 +1,8 @@
 //! The failure policy, row by row: what MoEngage is told, what the ledger says, how often it was sent.
 
-use crate::event_bodies::own_addr;
-use crate::harness::*;
-use crate::tap::Tap;
+use crate::it::tap::Tap;
+use crate::kit::event_bodies::own_addr;
+use crate::kit::harness::*;
 use serde_json::{Value, json};
 
 /// A breaker that never opens, retries and probes at once, holds that end soon.

@@ -1,10 +1,10 @@
 //! The wall clock of the machine is set, ahead or back, while messages are queued, on their way,
 //! tried again or waiting to be told: nothing is lost, nothing is sent twice, nothing stands still.
 
-use crate::event_bodies::*;
-use crate::fault_parts::{Shim, with_shim};
-use crate::harness::*;
-use crate::redis_server::{Options, Redis};
+use crate::it::fault_parts::{Shim, with_shim};
+use crate::kit::event_bodies::*;
+use crate::kit::harness::*;
+use crate::kit::redis_server::{Options, Redis};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;

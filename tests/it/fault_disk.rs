@@ -1,10 +1,10 @@
 //! The embedded store on a disk that is full to the last byte, slow, or failing (design.md section 6):
 //! nothing that was answered 200 is lost, nothing is sent twice, and all goes on afterwards.
 
-use crate::crash::fold_or_unknown;
-use crate::event_bodies::*;
-use crate::fault_parts::{Disk, Shim, in_a_namespace, with_shim};
-use crate::harness::*;
+use crate::it::crash::fold_or_unknown;
+use crate::it::fault_parts::{Disk, Shim, in_a_namespace, with_shim};
+use crate::kit::event_bodies::*;
+use crate::kit::harness::*;
 use rustix::io::Errno;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -208,7 +208,7 @@ async fn a_disk_full_to_the_last_byte_loses_nothing_that_was_answered_200() {
 #[tokio::test]
 async fn a_gateway_killed_on_a_full_disk_goes_on_when_there_is_room_again() {
     embedded_only!("the disk under DATA_DIR is filled");
-    let name = "fault_disk::a_gateway_killed_on_a_full_disk_goes_on_when_there_is_room_again";
+    let name = "it::fault_disk::a_gateway_killed_on_a_full_disk_goes_on_when_there_is_room_again";
     if !in_a_namespace(name).await {
         return;
     }

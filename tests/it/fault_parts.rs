@@ -1,21 +1,13 @@
 //! What the fault suite is made of does what it says: the road, the shim and the small disk; and the
 //! real gateway behind each of them. The suite itself is in `tests/fault`.
 
-#[path = "../fault/disk.rs"]
-mod disk;
-#[path = "../fault/proxy.rs"]
-mod proxy;
-#[expect(dead_code, reason = "tests/fault has more use for it")]
-#[path = "../fault/shim.rs"]
-mod shim;
-
-use crate::event_bodies::*;
-use crate::harness::*;
-pub(crate) use disk::Disk;
-pub(crate) use proxy::{Direction, Road, Target, Way};
+use crate::kit::disk::Disk;
+use crate::kit::event_bodies::*;
+use crate::kit::harness::*;
+use crate::kit::proxy::{Direction, Road, Target, Way};
+use crate::kit::shim::Shim;
 use rustix::io::Errno;
 use serde_json::json;
-pub(crate) use shim::Shim;
 use std::io::{ErrorKind, Result};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -412,7 +404,8 @@ pub(crate) async fn in_a_namespace(test: &str) -> bool {
 
 #[tokio::test]
 async fn a_small_disk_can_be_filled_to_the_last_byte_and_emptied() {
-    if !in_a_namespace("fault_parts::a_small_disk_can_be_filled_to_the_last_byte_and_emptied").await
+    if !in_a_namespace("it::fault_parts::a_small_disk_can_be_filled_to_the_last_byte_and_emptied")
+        .await
     {
         return;
     }

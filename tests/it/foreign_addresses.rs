@@ -1,9 +1,9 @@
 //! The gateway talks to whom it was told to, and to nobody else: whatever addresses stand in
 //! messages, templates, events and answers. And nobody talks to it without end.
 
-use crate::event_bodies::*;
-use crate::harness::*;
-use crate::hostile_upstream::{Does, Trap, Upstream};
+use crate::it::hostile_upstream::{Does, Trap, Upstream};
+use crate::kit::event_bodies::*;
+use crate::kit::harness::*;
 use serde_json::{Value, json};
 
 /// A pair of tokens as Jumper gives it.

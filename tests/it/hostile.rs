@@ -1,9 +1,9 @@
 //! Names, ids, phones, replies and errors as an enemy would write them: they are data wherever they
 //! come out. In JSON of the ops listener, at the terminal, in the log, at MoEngage.
 
-use crate::event_bodies::*;
-use crate::harness::*;
-use crate::scripted_moengage::{Peer, Say};
+use crate::it::scripted_moengage::{Peer, Say};
+use crate::kit::event_bodies::*;
+use crate::kit::harness::*;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -44,7 +44,7 @@ impl Trap {
         let addr = self.url.trim_start_matches("http://");
         let mut probe = TcpStream::connect(addr).await.unwrap();
         probe.write_all(b"probe").await.unwrap();
-        crate::harness::until("the trap sees its probe", async || {
+        crate::kit::harness::until("the trap sees its probe", async || {
             let came = self.came.lock().unwrap();
             came.iter().any(|said| said == "probe").then_some(())
         })

@@ -1,8 +1,8 @@
 //! The image without Docker: what its recipe says, and the gateway as it would run in it. Nobody in
 //! particular, no rights, a root that cannot be written to, one directory.
 
-use crate::event_bodies::*;
-use crate::harness::*;
+use crate::kit::event_bodies::*;
+use crate::kit::harness::*;
 use serde_json::json;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};

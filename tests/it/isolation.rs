@@ -1,9 +1,9 @@
 //! One account's trouble is its own: neither the pace nor the latency of another account's channel
 //! changes. `BACKLOG` says how much the busy accounts have waiting (2,000; 100,000 takes minutes).
 
-use crate::account_files::*;
-use crate::harness::*;
-use crate::pace::keeps_to;
+use crate::it::account_files::*;
+use crate::it::pace::keeps_to;
+use crate::kit::harness::*;
 use serde_json::{Value, json};
 use std::io::Write as _;
 use std::time::{Duration, Instant};

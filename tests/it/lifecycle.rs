@@ -1,7 +1,7 @@
 //! Start and stop: who may start, and what an orderly end leaves behind.
 
-use crate::event_bodies::*;
-use crate::harness::*;
+use crate::kit::event_bodies::*;
+use crate::kit::harness::*;
 use serde_json::json;
 use std::time::Instant;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

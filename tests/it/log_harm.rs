@@ -1,9 +1,9 @@
 //! The log is not part of the work: whatever standard error leads to may break, fill up or stand
 //! still, and costs lines of the log and nothing else.
 
-use crate::event_bodies::*;
-use crate::harness::*;
-use crate::log::{Log, Reader};
+use crate::kit::event_bodies::*;
+use crate::kit::harness::*;
+use crate::kit::log::{Log, Reader};
 use serde_json::json;
 use std::time::{Duration, Instant};
 

@@ -1,8 +1,8 @@
 //! A gateway that runs for long: retention, open files, a disk that fills up.
 
-use crate::event_bodies::*;
-use crate::harness::*;
-use crate::repeats::together;
+use crate::it::repeats::together;
+use crate::kit::event_bodies::*;
+use crate::kit::harness::*;
 use serde_json::json;
 use std::time::Duration;
 

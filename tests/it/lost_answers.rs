@@ -2,10 +2,10 @@
 //! the process gave up on it: what was taken goes back by itself and is done once. Always on Redis,
 //! whatever the other tests use.
 
-use crate::event_bodies::*;
-use crate::harness::*;
-use crate::redis_server::{Options, on_redis_only};
-use crate::replicas::{RATE, Stage, accept_all};
+use crate::it::replicas::{RATE, Stage, accept_all};
+use crate::kit::event_bodies::*;
+use crate::kit::harness::*;
+use crate::kit::redis_server::{Options, on_redis_only};
 use serde_json::json;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};

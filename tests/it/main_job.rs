@@ -1,6 +1,6 @@
 //! The main job, end to end.
 
-use crate::harness::*;
+use crate::kit::harness::*;
 use serde_json::json;
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! What MoEngage's components become at Jumper: everything arrives, or is refused with the reason.
 
-use crate::harness::*;
+use crate::kit::harness::*;
 use serde_json::{Value, json};
 
 async fn pair(change: impl Fn(Setup) -> Setup) -> (Sandbox, Gateway) {

@@ -1,9 +1,9 @@
 //! A mark outside of the store says how far it had come. After an older copy of the store was put back while no
 //! gateway ran, the next start holds what waits in it: it may have been sent since.
 
-use crate::emulator::Emulator;
-use crate::event_bodies::*;
-use crate::harness::*;
+use crate::it::emulator::Emulator;
+use crate::kit::event_bodies::*;
+use crate::kit::harness::*;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 

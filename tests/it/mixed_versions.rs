@@ -2,10 +2,10 @@
 //! after one was taken back: they are left for the newer, and everything else goes on. Always on
 //! Redis, whatever the other tests use.
 
-use crate::event_bodies::*;
-use crate::harness::*;
-use crate::redis_server::{Options, Redis, on_redis_only};
-use crate::replicas::{Stage, accept_all};
+use crate::it::replicas::{Stage, accept_all};
+use crate::kit::event_bodies::*;
+use crate::kit::harness::*;
+use crate::kit::redis_server::{Options, Redis, on_redis_only};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 

@@ -1,6 +1,6 @@
 //! What stopped or opened the old connector as a whole.
 
-use crate::harness::*;
+use crate::kit::harness::*;
 use serde_json::{Value, json};
 
 /// Campaigns that made the old connector throw outside any handler.

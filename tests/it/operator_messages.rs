@@ -1,6 +1,6 @@
 //! What a person is told, and what a stranger is not: readiness, alerts, refusals at the door, checks.
 
-use crate::harness::*;
+use crate::kit::harness::*;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::io::{Read, Write};

@@ -1,10 +1,12 @@
 //! What an operator sees and can do: messages, ledger, metrics, pause, rate.
 
-use crate::event_bodies::*;
-use crate::harness::*;
-use crate::repeats::together;
+use crate::it::repeats::together;
+use crate::kit::event_bodies::*;
+use crate::kit::harness::*;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
 use tokio::task::JoinSet;
 
 async fn search(gateway: &Gateway, id: &str) -> Vec<Value> {
@@ -114,6 +116,12 @@ async fn metrics_are_well_formed_and_never_hold_an_id_or_a_number() {
     for banned in ["unmistakable", "2025550", SECRET, "some-guess", TOKEN] {
         assert!(!metrics.contains(banned), "{banned} is in the metrics");
     }
+    assert_eq!(found_by_promtool(&metrics), "", "{metrics}");
+    assert_ne!(
+        found_by_promtool("gateway_things 1\n"),
+        "",
+        "it has no HELP"
+    );
     let mut series = BTreeSet::new();
     for line in metrics
         .lines()
@@ -138,6 +146,22 @@ async fn metrics_are_well_formed_and_never_hold_an_id_or_a_number() {
         figure(&metrics, "gateway_accepted_total{channel=\"default\"}"),
         40.0
     );
+}
+
+/// What Prometheus' own checker says of metrics.
+fn found_by_promtool(metrics: &str) -> String {
+    let mut promtool = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("promtool: tests/run.sh prepare installs it");
+    let mut stdin = promtool.stdin.take().unwrap();
+    stdin.write_all(metrics.as_bytes()).unwrap();
+    drop(stdin);
+    let said = promtool.wait_with_output().unwrap();
+    String::from_utf8_lossy(&[said.stdout, said.stderr].concat()).into_owned()
 }
 
 /// No step of any kind failed.

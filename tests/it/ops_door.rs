@@ -1,7 +1,7 @@
 //! Who gets nothing at the ops listener, and what a browser may do with its answers: nothing.
 
-use crate::event_bodies::*;
-use crate::harness::*;
+use crate::kit::event_bodies::*;
+use crate::kit::harness::*;
 use reqwest::Response;
 use serde_json::{Value, json};
 use std::time::Instant;
@@ -270,10 +270,10 @@ async fn who_is_refused_is_counted_each_time_and_logged_once_a_second() {
 /// A stranger may ask as often as he likes; the store is looked at now and then.
 #[tokio::test]
 async fn readyz_does_not_let_a_stranger_keep_the_store_busy() {
-    crate::redis_server::on_redis_only!();
-    let stage = crate::replicas::Stage::new(
+    crate::kit::redis_server::on_redis_only!();
+    let stage = crate::it::replicas::Stage::new(
         json!({ "event_mode": "none" }),
-        crate::redis_server::Options::every_second(),
+        crate::kit::redis_server::Options::every_second(),
     )
     .await;
     let gateway = Gateway::start(&stage.sandbox, stage.setup()).await;

@@ -1,12 +1,12 @@
 //! Who opted out stays out when the store is emptied, put back or left for another one: by Datastore, or by a
 //! list that an operator keeps.
 
-use crate::emulator::{Doorman, Emulator, KIND};
-use crate::event_bodies::*;
-use crate::harness::*;
-use crate::marks::{copy, put_back, stop};
-use crate::people::says;
-use crate::redis_server::{Options, Redis};
+use crate::it::emulator::{Doorman, Emulator, KIND};
+use crate::it::marks::{copy, put_back, stop};
+use crate::it::people::says;
+use crate::kit::event_bodies::*;
+use crate::kit::harness::*;
+use crate::kit::redis_server::{Options, Redis};
 use serde_json::{Value, json};
 use std::sync::Arc;
 

@@ -1,9 +1,9 @@
 //! Whose messages a store keeps: a second installation on one store would send those of the first.
 
-use crate::harness::*;
-use crate::redis_server::{Options, on_redis_only};
-use crate::replicas::{Stage, accept_all};
-use crate::strangers::refused;
+use crate::it::replicas::{Stage, accept_all};
+use crate::it::strangers::refused;
+use crate::kit::harness::*;
+use crate::kit::redis_server::{Options, on_redis_only};
 use serde_json::json;
 use std::time::Duration;
 

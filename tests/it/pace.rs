@@ -1,8 +1,8 @@
 //! Rate and concurrency: never exceeded, changed at run time, slowed down and paused on demand. How much
 //! of the rate is used depends on the machine: `cargo bench --bench pace` shows it.
 
-use crate::harness::*;
-use crate::repeats::together;
+use crate::it::repeats::together;
+use crate::kit::harness::*;
 use serde_json::{Value, json};
 
 const RATE: &str = "/api/accounts/default/rate";

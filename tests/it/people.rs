@@ -1,8 +1,8 @@
 //! People as they are: numbers that WhatsApp spells in another way than MoEngage, a STOP as people
 //! write it, and numbers inside ids.
 
-use crate::event_bodies::*;
-use crate::harness::*;
+use crate::kit::event_bodies::*;
+use crate::kit::harness::*;
 use serde_json::{Value, json};
 
 async fn quiet() -> (Sandbox, Gateway) {

@@ -1,7 +1,7 @@
 //! Nothing secret and no whole phone number in any line that is printed.
 
-use crate::event_bodies::*;
-use crate::harness::*;
+use crate::kit::event_bodies::*;
+use crate::kit::harness::*;
 use serde_json::json;
 
 /// What must not be in any line, and parts of it.

@@ -2,11 +2,11 @@
 //! more than it needs, the tokens of the old connector taken over and given back, the installation
 //! of the compose file. Always on Redis, whatever the other tests use.
 
-use crate::emulator::Emulator;
-use crate::event_bodies::*;
-use crate::harness::*;
-use crate::redis_server::{Options, on_redis_only};
-use crate::replicas::Stage;
+use crate::it::emulator::Emulator;
+use crate::it::replicas::Stage;
+use crate::kit::event_bodies::*;
+use crate::kit::harness::*;
+use crate::kit::redis_server::{Options, on_redis_only};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 

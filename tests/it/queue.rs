@@ -1,6 +1,6 @@
 //! What waits: pause, holds, age, and a breaker that opens, tests itself and closes.
 
-use crate::harness::*;
+use crate::kit::harness::*;
 use serde_json::{Value, json};
 
 async fn told_too_old(sandbox: &Sandbox, id: &str) {

@@ -1,10 +1,10 @@
 //! What bounds a gateway on Redis: copies that must confirm, the longest queue, and what is left in
 //! Redis when everything was settled long ago. Always on Redis, whatever the other tests use.
 
-use crate::event_bodies::*;
-use crate::harness::*;
-use crate::redis_server::{Options, Redis, on_redis_only};
-use crate::replicas::{Stage, accept_all};
+use crate::it::replicas::{Stage, accept_all};
+use crate::kit::event_bodies::*;
+use crate::kit::harness::*;
+use crate::kit::redis_server::{Options, Redis, on_redis_only};
 use reqwest::StatusCode;
 use serde_json::json;
 use std::sync::{Arc, Mutex};

@@ -1,10 +1,10 @@
 //! Redis resets connections, or another server takes over: callers hear nothing of the first, and
 //! within seconds all work goes on at the second. Always on Redis, whatever the other tests use.
 
-use crate::event_bodies::*;
-use crate::harness::*;
-use crate::redis_server::{Options, Redis, on_redis_only};
-use crate::replicas::Stage;
+use crate::it::replicas::Stage;
+use crate::kit::event_bodies::*;
+use crate::kit::harness::*;
+use crate::kit::redis_server::{Options, Redis, on_redis_only};
 use serde_json::json;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

@@ -1,11 +1,11 @@
 //! A Redis that is far away: what that leaves of the rate is told. Always on Redis. That the rate is kept at
 //! a distance, and never passed, is tested in a time of its own (`src/limit/late_together.rs`).
 
-use crate::event_bodies::*;
-use crate::fault_parts::{Direction, Road, Target, Way};
-use crate::harness::*;
-use crate::operator_messages::run;
-use crate::redis_server::{Options, Redis, on_redis_only};
+use crate::it::fault_parts::{Direction, Road, Target, Way};
+use crate::it::operator_messages::run;
+use crate::kit::event_bodies::*;
+use crate::kit::harness::*;
+use crate::kit::redis_server::{Options, Redis, on_redis_only};
 use serde_json::json;
 use std::sync::Arc;
 
@@ -58,7 +58,7 @@ async fn r_63_farther_away_the_effective_rate_is_told() {
     let shown: f64 = shown.unwrap().rsplit(' ').next().unwrap().parse().unwrap();
     assert!(shown < 19.0, "{shown}");
     gateway.drained().await;
-    crate::pace::keeps_to(20, &sandbox.get("rate").await);
+    crate::it::pace::keeps_to(20, &sandbox.get("rate").await);
     assert_eq!(gateway.process.output().matches(TOLD).count(), 1);
 
     road.set(slow(55));

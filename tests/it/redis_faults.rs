@@ -2,11 +2,11 @@
 //! scripts, read-only, out of memory. Nothing accepted is lost, callers are told at once, and all
 //! heals without a restart. Always on Redis, whatever the other tests use.
 
-use crate::crash::fold_or_unknown;
-use crate::event_bodies::*;
-use crate::harness::*;
-use crate::redis_server::{Options, on_redis_only};
-use crate::replicas::{Stage, patient_events};
+use crate::it::crash::fold_or_unknown;
+use crate::it::replicas::{Stage, patient_events};
+use crate::kit::event_bodies::*;
+use crate::kit::harness::*;
+use crate::kit::redis_server::{Options, on_redis_only};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;

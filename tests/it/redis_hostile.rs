@@ -1,10 +1,10 @@
 //! What an enemy could put into Redis: by our own door, as an id or a text, or by another user of the
 //! same server. It stays data; nobody's program runs.
 
-use crate::event_bodies::*;
-use crate::harness::*;
-use crate::redis_server::{Options, on_redis_only};
-use crate::replicas::Stage;
+use crate::it::replicas::Stage;
+use crate::kit::event_bodies::*;
+use crate::kit::harness::*;
+use crate::kit::redis_server::{Options, on_redis_only};
 use serde_json::json;
 
 const KEYS: &str = "gw:{default}:";

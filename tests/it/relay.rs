@@ -1,9 +1,9 @@
 //! Relaying while MoEngage answers in all the ways it may: at least once, in order, no more often
 //! than needed.
 
-use crate::event_bodies::*;
-use crate::harness::*;
-use crate::scripted_moengage::{Peer, Say};
+use crate::it::scripted_moengage::{Peer, Say};
+use crate::kit::event_bodies::*;
+use crate::kit::harness::*;
 use serde_json::{Value, json};
 use std::time::Duration;
 

@@ -1,8 +1,8 @@
 //! Relaying while MoEngage is away: everything waits, nothing is lost, all comes soon after.
 
-use crate::event_bodies::*;
-use crate::harness::*;
-use crate::scripted_moengage::{Peer, Say};
+use crate::it::scripted_moengage::{Peer, Say};
+use crate::kit::event_bodies::*;
+use crate::kit::harness::*;
 use serde_json::json;
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
 //! Not twice: repeats of a `msg_id`, and the queue that is full.
 
-use crate::harness::*;
+use crate::kit::harness::*;
 use serde_json::{Value, json};
 
 async fn pair() -> (Sandbox, Gateway) {

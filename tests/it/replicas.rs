@@ -1,12 +1,12 @@
 //! Several gateways on one Redis: what one of them leaves behind another finishes, and together
 //! they are as careful as one. Always on Redis, whatever the other tests use.
 
-use crate::crash::fold_or_unknown;
-use crate::event_bodies::*;
-use crate::harness::*;
-use crate::pace::keeps_to;
-use crate::redis_server::{Options, Redis, on_redis_only};
-use crate::repeats::together;
+use crate::it::crash::fold_or_unknown;
+use crate::it::pace::keeps_to;
+use crate::it::repeats::together;
+use crate::kit::event_bodies::*;
+use crate::kit::harness::*;
+use crate::kit::redis_server::{Options, Redis, on_redis_only};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;

@@ -2,10 +2,10 @@
 //! own, whoever took the message, and what a dead replica leaves is taken over for all of them.
 //! Always on Redis, whatever the other tests use.
 
-use crate::account_files::*;
-use crate::harness::*;
-use crate::pace::keeps_to;
-use crate::redis_server::{Options, Redis, on_redis_only};
+use crate::it::account_files::*;
+use crate::it::pace::keeps_to;
+use crate::kit::harness::*;
+use crate::kit::redis_server::{Options, Redis, on_redis_only};
 use serde_json::{Value, json};
 use std::sync::Arc;
 

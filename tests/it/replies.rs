@@ -1,7 +1,7 @@
 //! What people write back: matched to a message, echoed to MoEngage, opt-outs kept.
 
-use crate::event_bodies::*;
-use crate::harness::*;
+use crate::kit::event_bodies::*;
+use crate::kit::harness::*;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 

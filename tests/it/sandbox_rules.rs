@@ -1,6 +1,6 @@
 //! The sandbox's rules with the real binary: what `--help` promises is what the control API takes.
 
-use crate::harness::*;
+use crate::kit::harness::*;
 use serde_json::json;
 use std::collections::BTreeMap;
 

@@ -1,8 +1,8 @@
 //! Private by default: no secret and no whole phone number where people and machines look.
 
-use crate::event_bodies::{own_addr, said_at};
-use crate::harness::*;
-use crate::tap::Tap;
+use crate::it::tap::Tap;
+use crate::kit::event_bodies::{own_addr, said_at};
+use crate::kit::harness::*;
 use serde_json::json;
 use std::collections::BTreeSet;
 

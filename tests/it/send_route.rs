@@ -1,6 +1,6 @@
 //! The door: routes, tokens, the decision table, hostile bodies, patience.
 
-use crate::harness::*;
+use crate::kit::harness::*;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -1,8 +1,8 @@
 //! `gateway serve --hold`: a copy of the store was put back while no gateway ran, so nobody remembers what was sent
 //! since. An operator says so, and decides.
 
-use crate::event_bodies::*;
-use crate::harness::*;
+use crate::kit::event_bodies::*;
+use crate::kit::harness::*;
 use serde_json::json;
 
 const HOLD: &str = "store:default";

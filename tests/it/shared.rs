@@ -1,11 +1,11 @@
 //! Several gateways on one Redis that are not configured alike, and one that starts anew.
 
-use crate::account_files;
-use crate::event_bodies::*;
-use crate::harness::*;
-use crate::redis_server::{Options, on_redis_only};
-use crate::replicas::Stage;
-use crate::scripted_moengage::{Peer, Say};
+use crate::it::account_files;
+use crate::it::replicas::Stage;
+use crate::it::scripted_moengage::{Peer, Say};
+use crate::kit::event_bodies::*;
+use crate::kit::harness::*;
+use crate::kit::redis_server::{Options, on_redis_only};
 use serde_json::json;
 
 #[tokio::test]

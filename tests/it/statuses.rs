@@ -1,7 +1,7 @@
 //! Delivery statuses: every shape read, early ones kept, relayed forwards only.
 
-use crate::event_bodies::*;
-use crate::harness::*;
+use crate::kit::event_bodies::*;
+use crate::kit::harness::*;
 use serde_json::{Value, json};
 
 /// Statuses told by the test itself.

@@ -1,11 +1,11 @@
 //! Redis goes back to an older state while gateways run on it: a copy is put back, the end of its file is lost, a
 //! replica that lagged takes over. Nobody gets a message twice, and sending goes on by itself.
 
-use crate::event_bodies::*;
-use crate::harness::*;
-use crate::redis_failover::Name;
-use crate::redis_server::{Options, Redis, on_redis_only};
-use crate::replicas::{Stage, accept_all};
+use crate::it::redis_failover::Name;
+use crate::it::replicas::{Stage, accept_all};
+use crate::kit::event_bodies::*;
+use crate::kit::harness::*;
+use crate::kit::redis_server::{Options, Redis, on_redis_only};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 

@@ -1,8 +1,8 @@
 //! Strangers at the door: connections that say nothing, guesses, files and folders that others made,
 //! partners that answer without end. They harm nobody, and the operator hears of them.
 
-use crate::event_bodies::*;
-use crate::harness::*;
+use crate::kit::event_bodies::*;
+use crate::kit::harness::*;
 use serde_json::{Value, json};
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::Path;

@@ -1,7 +1,7 @@
 //! Our webhook at Jumper: added once, kept, renewed, and nobody else's is touched.
 
-use crate::event_bodies::own_port;
-use crate::harness::*;
+use crate::kit::event_bodies::own_port;
+use crate::kit::harness::*;
 use serde_json::{Value, json};
 
 const FOREIGN: &str = "https://crm.example/hooks/jumper";

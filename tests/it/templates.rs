@@ -1,8 +1,8 @@
 //! Templates: unknown, not approved, new, changed, cached; and a Jumper that cannot be asked.
 
-use crate::event_bodies::own_addr;
-use crate::harness::*;
-use crate::tap::Tap;
+use crate::it::tap::Tap;
+use crate::kit::event_bodies::own_addr;
+use crate::kit::harness::*;
 use serde_json::{Value, json};
 
 fn one(n: usize, template: &str, language: &str) -> Value {

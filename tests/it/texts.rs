@@ -1,7 +1,7 @@
 //! Texts as they come: half characters, strange spellings, names, times. Only the damage is lost.
 
-use crate::event_bodies::*;
-use crate::harness::*;
+use crate::kit::event_bodies::*;
+use crate::kit::harness::*;
 use serde_json::{Value, json};
 
 /// What gzip makes of a small body.

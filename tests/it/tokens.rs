@@ -1,8 +1,8 @@
 //! Tokens look after themselves: renewed in time, once, and never lost.
 
-use crate::harness::*;
-use crate::redis_server::{Options, Redis};
-use crate::repeats::together;
+use crate::it::repeats::together;
+use crate::kit::harness::*;
+use crate::kit::redis_server::{Options, Redis};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;

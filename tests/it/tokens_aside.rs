@@ -1,11 +1,11 @@
 //! A pair of tokens that comes while the store cannot take it (cases R-64): the one before it is dead, so it
 //! must outlive the process. On Redis, and on the embedded store.
 
-use crate::event_bodies::*;
-use crate::harness::*;
-use crate::redis_server::{Options, on_redis_only};
-use crate::replicas::Stage;
-use crate::tokens_killed::{SEED, renew};
+use crate::it::replicas::Stage;
+use crate::it::tokens_killed::{SEED, renew};
+use crate::kit::event_bodies::*;
+use crate::kit::harness::*;
+use crate::kit::redis_server::{Options, on_redis_only};
 use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;

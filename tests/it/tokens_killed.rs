@@ -2,10 +2,10 @@
 //! design.md G7 tells apart: what its successor does, and that nobody ever renews beside another. Always
 //! on Redis, whatever the other tests use.
 
-use crate::event_bodies::*;
-use crate::harness::*;
-use crate::redis_server::{Options, on_redis_only};
-use crate::replicas::{Stage, accept_all};
+use crate::it::replicas::{Stage, accept_all};
+use crate::kit::event_bodies::*;
+use crate::kit::harness::*;
+use crate::kit::redis_server::{Options, on_redis_only};
 use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::task::JoinHandle;

@@ -1,6 +1,6 @@
 //! Sends whose outcome nobody knows: evidence, no evidence, late evidence, and no guessing.
 
-use crate::harness::*;
+use crate::kit::harness::*;
 use serde_json::{Value, json};
 
 async fn pair(knobs: Value, hold: &str) -> (Sandbox, Gateway) {

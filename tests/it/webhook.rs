@@ -1,7 +1,7 @@
 //! Jumper's webhook at the door: who may post, what is answered, and how soon.
 
-use crate::event_bodies::*;
-use crate::harness::*;
+use crate::kit::event_bodies::*;
+use crate::kit::harness::*;
 use serde_json::{Value, json};
 
 const PATH: &str = "/jumper_callback/webhook-secret-for-tests";

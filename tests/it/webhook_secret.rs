@@ -1,9 +1,9 @@
 //! Nobody but Jumper tells the gateway what became of a message, though nobody set a secret (cases
 //! R-68); and whatever address Jumper is told is served.
 
-use crate::event_bodies::*;
-use crate::harness::*;
-use crate::redis_server::{Options, Redis, on_redis_only};
+use crate::kit::event_bodies::*;
+use crate::kit::harness::*;
+use crate::kit::redis_server::{Options, Redis, on_redis_only};
 use serde_json::{Value, json};
 use std::sync::Arc;
 

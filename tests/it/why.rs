@@ -1,7 +1,7 @@
 //! Where a message stands and why it waits: one answer, told alike by all who are asked.
 
-use crate::event_bodies::*;
-use crate::harness::*;
+use crate::kit::event_bodies::*;
+use crate::kit::harness::*;
 use serde_json::{Value, json};
 use std::process::Command;
 

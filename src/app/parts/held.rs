@@ -11,8 +11,14 @@ pub(super) async fn hold(config: &Config, outbox: &Outbox) -> anyhow::Result<()>
         let channels: Vec<_> = of_account.map(|channel| channel.id.clone()).collect();
         let held = outbox.store.hold_back(account, &channels, clock::now());
         match held.await? {
-            0 => tracing::info!(%account, "nothing waits, so --hold holds nothing anew"),
+            0 => {
+                tracing::info!(
+                    %account, event = "hold_at_start_empty",
+                    "nothing waits, so --hold holds nothing anew"
+                )
+            }
             messages => tracing::warn!(%account, messages,
+                event = "hold_at_start",
                 "started with --hold: no gateway sends anything of this account until an operator decides \
                  (/api/holds/store:{account}). Start every process without --hold from now on: each start with it \
                  holds anew what waits then"),

@@ -99,7 +99,11 @@ impl Marks {
         });
         let tried = timeout(PATIENCE, tried).await;
         let in_files = matches!(tried, Ok(Ok(Ok(()))));
-        tracing::info!("{}", words(is_shared, in_files, self.datastore.is_some()));
+        tracing::info!(
+            event = "marks_found",
+            "{}",
+            words(is_shared, in_files, self.datastore.is_some())
+        );
     }
 }
 
@@ -114,6 +118,7 @@ async fn in_file(account: &AccountId, aside: Aside) -> Option<Mark> {
         Err(_) => SLOW.to_owned(),
     };
     tracing::warn!(%account, error,
+        event = "mark_unreadable",
         "the mark of the store in DATA_DIR cannot be read; the gateway writes it anew, and does not notice by it that \
          an older copy of the store was put back");
     None
@@ -127,6 +132,7 @@ async fn in_datastore(of: &Marked, marks: Option<records::Marks>) -> Option<Mark
         Err(_) => SLOW.to_owned(),
     };
     tracing::warn!(account = %of.account, error,
+        event = "mark_unreadable",
         "the mark of the store in Datastore cannot be read; the gateway starts without it, and does not notice by it \
          that an older copy of the store was put back");
     None

@@ -115,6 +115,7 @@ pub(super) async fn keep(
                 store.take_over(&one.owner).await?;
                 tracing::warn!(
                     subject,
+                    event = "store_taken_over",
                     "STORE_TAKE_OVER: this installation goes on with the messages of another one, with tokens of \
                      its own"
                 );
@@ -127,6 +128,7 @@ pub(super) async fn keep(
                 store.take_over(&one.owner).await?;
                 tracing::warn!(
                     subject,
+                    event = "settings_of_no_sends_changed",
                     "other settings than at the last start, with which nothing was ever sent; what they \
                      accepted is sent with those of now"
                 );

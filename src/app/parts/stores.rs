@@ -83,7 +83,7 @@ async fn reach(connection: &Connection) -> Result<(), StoreError> {
     loop {
         match connection.writable().await {
             Err(error) if Instant::now() < give_up => {
-                tracing::warn!(%error, "waiting for Redis");
+                tracing::warn!(%error, event = "redis_awaited", "waiting for Redis");
                 sleep(Duration::from_secs(1)).await;
             }
             reached => return reached,

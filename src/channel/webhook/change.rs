@@ -78,7 +78,7 @@ impl Webhook {
         };
         self.save_before(Some(&before), Some(until)).await?;
         tracing::info!(channel = %self.channel, before_is_served_ms = until.since(now).as_millis(),
-            "Jumper uses the webhook's address of now");
+            event = "webhook_secret_in_use", "Jumper uses the webhook's address of now");
         self.look().await
     }
 

@@ -131,7 +131,11 @@ fn refused(presented: bool) -> Refusal {
     metrics::counter!("gateway_callers_refused_total").increment(1);
     GUESSES.more(1);
     if LOG.passes() {
-        tracing::warn!(reason, "refused a caller of the send route");
+        tracing::warn!(
+            reason,
+            event = "caller_refused",
+            "refused a caller of the send route"
+        );
     }
     Refusal::new(Code::Credentials, reason)
 }

@@ -179,6 +179,7 @@ fn take_in(txn: &mut Txn<'_>, id: Id<'_>, adopted: &Adopted, now: UnixMs) -> Res
         Some(message) => {
             tracing::warn!(channel = %message.channel, msg_id = %message.msg_id, provider_id = %id.1,
                 state = %message.life.state,
+                event = "record_conflict",
                 "Datastore has a record of this message with another provider id; the message here \
                  is left as it is, and statuses of that id are not relayed");
             Ok(None)

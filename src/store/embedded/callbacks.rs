@@ -93,7 +93,10 @@ impl Store {
                 // Those that were found are taken and must be handed out all the same.
                 let mut taken = self.taken();
                 due.unreadable.iter().for_each(|take| taken.let_go(*take));
-                tracing::warn!(%error, "unreadable callbacks stay where they are; retrying");
+                tracing::warn!(
+                    %error, event = "callback_unreadable",
+                    "unreadable callbacks stay where they are; retrying"
+                );
             }
         }
         Ok(due.found)

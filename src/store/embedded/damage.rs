@@ -39,7 +39,8 @@ fn tell(error: &Error) {
     let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
     if told.is_none_or(|at| at.elapsed() >= TOLD_EVERY) {
         *told = Some(Instant::now());
-        tracing::error!(%error, "rows of the store are damaged; they are passed over and all others go on. \
+        tracing::error!(%error, event = "store_damaged",
+            "rows of the store are damaged; they are passed over and all others go on. \
              Restore a backup, or look into gateway.db with sqlite3");
     }
 }
@@ -62,6 +63,7 @@ pub(super) fn set_aside(txn: &mut Txn<'_>, id: i64, from: State, now: UnixMs) ->
     }
     tracing::error!(
         id,
+        event = "message_damaged",
         "a message of the store is damaged: it is not sent and counts as failed, and MoEngage \
          cannot be told, because its msg_id cannot be read"
     );

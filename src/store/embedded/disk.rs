@@ -146,9 +146,14 @@ impl Disk {
         };
         match enough {
             _ if now == before => {}
-            Ok(()) => tracing::info!("the disk of DATA_DIR has room again: messages are accepted"),
-            Err(error @ StoreError::DiskLow { .. }) => tracing::warn!("{error}"),
-            Err(error) => tracing::error!("{error}"),
+            Ok(()) => tracing::info!(
+                event = "disk_has_room",
+                "the disk of DATA_DIR has room again: messages are accepted"
+            ),
+            Err(error @ StoreError::DiskLow { .. }) => {
+                tracing::warn!(event = "disk_unusable", "{error}")
+            }
+            Err(error) => tracing::error!(event = "disk_unusable", "{error}"),
         }
         now
     }

@@ -63,6 +63,7 @@ impl Store {
                     Ok(one) => dirty.push(one),
                     // It keeps its mark, and holds back nothing.
                     Err(error) => tracing::warn!(handle, %error,
+                        event = "record_unreadable",
                         "a changed message cannot be read; Datastore does not get it"),
                 }
             }

@@ -85,7 +85,10 @@ impl Store {
                 unreadable
                     .into_iter()
                     .for_each(|take| self.shared.in_flight.let_go(account, take));
-                tracing::warn!(%error, "unreadable callbacks stay until the lease is renewed");
+                tracing::warn!(
+                    %error, event = "callback_unreadable",
+                    "unreadable callbacks stay until the lease is renewed"
+                );
             }
         }
         Ok(taken)

@@ -231,6 +231,7 @@ impl Store {
             match self.settle_at(channel, handle, ended, clock::now()).await {
                 Ok(_) => return,
                 Err(error) => tracing::warn!(%channel, %error,
+                    event = "message_unreadable",
                     "a message that cannot be read could not be put aside; retrying"),
             }
             sleep(Duration::from_secs(1)).await;
@@ -248,6 +249,7 @@ impl Store {
         }
         *told = Some(Instant::now());
         tracing::warn!(account = %home.account, left,
+            event = "rows_of_newer_version",
             "{what} were written by a newer version of the gateway and are left for it; all others \
              go on. Upgrade this process, or start one of the newer version");
     }

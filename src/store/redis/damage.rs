@@ -68,6 +68,7 @@ pub(super) fn tell<'a>(keys: impl IntoIterator<Item = Cow<'a, str>>) {
             // Some end in a person's number.
             tracing::error!(
                 key = mask_digits(&key),
+                event = "redis_value_damaged",
                 "a value in Redis is damaged, or gone before its time; all others go on. A message \
                  that it makes impossible is failed, and MoEngage is told where its msg_id and \
                  channel are known. Look at the key, and at who else writes to this Redis"

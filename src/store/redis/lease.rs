@@ -149,6 +149,7 @@ impl Store {
         }
         if back > 0 {
             tracing::warn!(account = %home.account, entries = back,
+                event = "claim_answer_lost",
                 "the answer to a claim was lost; what it took was not begun and is back in its queue");
         }
         Ok(told)

@@ -129,7 +129,10 @@ impl Lock {
             .arg(pause.map_or(0, millis))
             .arg(PAUSE);
         if let Err(error) = self.connection.run::<i64>(&back).await {
-            tracing::warn!(%error, "a lock could not be given back; it runs out within 10 s");
+            tracing::warn!(
+                %error, event = "lock_not_given_back",
+                "a lock could not be given back; it runs out within 10 s"
+            );
         }
     }
 }

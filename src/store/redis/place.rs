@@ -183,7 +183,10 @@ impl Place {
                 && is_elsewhere(at, &answers)
             {
                 self.known().left.insert(Some(at), Instant::now());
-                tracing::info!("the name of Redis leads elsewhere now: its old address is left");
+                tracing::info!(
+                    event = "redis_moved",
+                    "the name of Redis leads elsewhere now: its old address is left"
+                );
                 return;
             }
         }

@@ -41,6 +41,7 @@ impl Store {
                 }),
                 // It keeps its mark, and holds back nothing.
                 Err(error) => tracing::warn!(handle, %error,
+                    event = "record_unreadable",
                     "a changed message cannot be read; Datastore does not get it"),
             }
         }
@@ -145,6 +146,7 @@ impl Store {
         events::add(&mut folded, fold);
         if let (true, Some(adopted)) = (refused, found) {
             tracing::warn!(channel = %adopted.channel, msg_id = %adopted.msg_id, %provider_id,
+                event = "record_conflict",
                 "Datastore has a record of this message with another provider id; the message here \
                  is left as it is, and statuses of that id are not relayed");
         }

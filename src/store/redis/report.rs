@@ -50,14 +50,25 @@ impl Connection {
             Ok(persistence) => {
                 let report = persistence.judge(self.wait_replicas());
                 let said = &report.summary;
-                tracing::info!(promise = ?report.promise, said, "how well Redis keeps data");
+                tracing::info!(
+                    promise = ?report.promise, said, event = "redis_durability",
+                    "how well Redis keeps data"
+                );
                 for warning in &report.warnings {
-                    tracing::warn!(warning, "Redis keeps data less well than it could");
+                    tracing::warn!(
+                        warning,
+                        event = "redis_durability_weak",
+                        "Redis keeps data less well than it could"
+                    );
                 }
                 self.reports().keep(report);
             }
             Err(error) => {
-                tracing::warn!(%error, "Redis could not be asked how well it keeps data; messages are accepted as soon as it takes writes");
+                tracing::warn!(
+                    %error, event = "redis_durability_unknown",
+                    "Redis could not be asked how well it keeps data; messages are accepted as \
+                     soon as it takes writes"
+                );
             }
         }
     }

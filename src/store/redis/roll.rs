@@ -138,7 +138,8 @@ impl Store {
             return Ok(None);
         };
         tracing::info!(account = %home.account, looked_at = missing.len(), ended = ends.len(),
-            nobody_knows = lost, "Redis may have forgotten something (a restart, another server, a copy); this \
+            nobody_knows = lost, event = "redis_put_back",
+            "Redis may have forgotten something (a restart, another server, a copy); this \
             gateway put back what it remembers of its sends");
         let last = kept.get("last").and_then(|last| last.parse().ok());
         home.recent.called(last.unwrap_or_default());
@@ -232,6 +233,7 @@ impl Store {
         };
         if !matches!(timeout(LEAVING, answered).await, Ok(Ok(()))) {
             tracing::warn!(account = %home.account,
+                event = "redis_put_back_failed",
                 "Redis could not be told what this gateway remembers of its last sends");
         }
     }
@@ -251,12 +253,15 @@ fn tell_of_the_end(home: &AccountKeys, roll: &Roll, now: i64, (silent, waited): 
     let (account, took_ms) = (&home.account, now - roll.began);
     if waited > 0 {
         tracing::error!(%account, took_ms, silent, waited, back_s = roll.back.as_secs(),
+            event = "redis_went_back",
             "Redis went back to an older state, and not all that was sent since is known; sending is held");
     } else if silent == 0 {
         tracing::info!(%account, took_ms,
+            event = "redis_complete",
             "every gateway has put back what it remembers; Redis hands out work again");
     } else {
         tracing::warn!(%account, took_ms, silent,
+            event = "redis_incomplete",
             "gateway processes that shared this Redis did not answer; it hands out work again, as it knows all that \
              they were seen to send");
     }

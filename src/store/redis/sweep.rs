@@ -41,7 +41,10 @@ impl Store {
             // What the others brought must be told.
             Some(error) if swept.is_empty() => Err(error),
             Some(error) => {
-                tracing::warn!(%error, "holds and ages of an account could not be looked at");
+                tracing::warn!(
+                    %error, event = "sweep_failed",
+                    "holds and ages of an account could not be looked at"
+                );
                 Ok(swept)
             }
             None => Ok(swept),
@@ -65,6 +68,7 @@ impl Store {
             .await?;
         if lost > 0 {
             tracing::warn!(account = %home.account, messages = lost,
+                event = "sends_of_other_process_unknown",
                 "another gateway process ended during these sends; their outcome is unknown and \
                  waits for evidence");
         }

@@ -77,6 +77,7 @@ impl Store {
         if let Some(by) = clock::leapt() {
             tracing::warn!(
                 seconds = by / 1000,
+                event = "redis_clock_set",
                 "somebody set the clock of Redis, or another server answers. The gateway believes it \
                  after five minutes. Until then it fails no message as too old. Look at the time \
                  service of Redis' machine"
@@ -94,10 +95,14 @@ impl Store {
         ) {
             (true, false) => tracing::warn!(
                 clock = apart.shown(),
+                event = "clock_off",
                 "this machine's clock is off. The gateway goes by the clock of Redis. The times in this \
                  log are wrong, and Google or TLS may refuse this machine. Run a time service such as NTP"
             ),
-            (false, true) => tracing::info!("this machine's clock and that of Redis agree again"),
+            (false, true) => tracing::info!(
+                event = "clock_agrees",
+                "this machine's clock and that of Redis agree again"
+            ),
             _ => {}
         }
     }

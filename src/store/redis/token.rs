@@ -177,7 +177,11 @@ impl Connection {
             .arg(OLD_REFRESH);
         let done: u8 = self.run_durably(&save).await?;
         if done == 2 {
-            tracing::warn!(%account, "the new tokens are kept, but Redis does not let them into {OLD_ACCESS} and {OLD_REFRESH}, where the old connector looks: it must not run any more");
+            tracing::warn!(
+                %account, event = "old_token_keys_refused",
+                "the new tokens are kept, but Redis does not let them into {OLD_ACCESS} and \
+                 {OLD_REFRESH}, where the old connector looks: it must not run any more"
+            );
         }
         Ok(done > 0)
     }

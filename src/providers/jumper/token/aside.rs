@@ -141,11 +141,17 @@ impl Tokens {
                 let mut flight = self.shared.flight.lock().await;
                 flight.stored = stored.as_ref().map(print);
                 flight.put_by = Some(Ok(print(&token)));
-                info!(%account, file, "took up the tokens that the last process could not store");
+                info!(
+                    %account, file, event = "token_aside_taken",
+                    "took up the tokens that the last process could not store"
+                );
                 Some(self.save(&mut flight, token).await)
             }
             Fate::Leave(why) => {
-                warn!(%account, file, why, "the tokens in this file of DATA_DIR are not used, and it is removed");
+                warn!(
+                    %account, file, why, event = "token_aside_unused",
+                    "the tokens in this file of DATA_DIR are not used, and it is removed"
+                );
                 self.remove_put_by().await;
                 stored
             }
@@ -156,7 +162,11 @@ impl Tokens {
     pub fn last_word(&self) {
         let account = &self.shared.settings.account;
         let Ok(flight) = self.shared.flight.try_lock() else {
-            warn!(%account, "stopped while the tokens were being renewed: the next start tries the refresh token that is stored, once");
+            warn!(
+                %account, event = "token_renewal_interrupted",
+                "stopped while the tokens were being renewed: the next start tries the refresh \
+                 token that is stored, once"
+            );
             return;
         };
         if !flight.unsaved {
@@ -165,11 +175,19 @@ impl Tokens {
         let held = self.held().token.as_ref().map(print);
         match &flight.put_by {
             Some(Ok(print)) if Some(print) == held.as_ref() => {
-                warn!(%account, file = name_of(account), "the newest tokens are not stored: the next start takes them from this file of DATA_DIR");
+                warn!(
+                    %account, file = name_of(account), event = "token_aside_left",
+                    "the newest tokens are not stored: the next start takes them from this file \
+                     of DATA_DIR"
+                );
             }
             other => {
                 let why = other.as_ref().and_then(|put_by| put_by.as_ref().err());
-                error!(%account, why, "the newest tokens are lost: neither the store nor DATA_DIR took them. The next start needs a new seed: set SEED_REFRESH_TOKEN");
+                error!(
+                    %account, why, event = "token_lost",
+                    "the newest tokens are lost: neither the store nor DATA_DIR took them. The \
+                     next start needs a new seed: set SEED_REFRESH_TOKEN"
+                );
             }
         }
     }
@@ -179,10 +197,18 @@ impl Tokens {
         let account = &self.shared.settings.account;
         match &flight.put_by {
             Some(Err(why)) => {
-                warn!(%account, error = failure, why, "the new tokens cannot be stored, nor written to DATA_DIR; they are used from memory and a restart now would lose them");
+                warn!(
+                    %account, error = failure, why, event = "token_not_stored",
+                    "the new tokens cannot be stored, nor written to DATA_DIR; they are used \
+                     from memory and a restart now would lose them"
+                );
             }
             _ => {
-                warn!(%account, error = failure, file = name_of(account), "the new tokens cannot be stored; they are used from memory, and this file of DATA_DIR has them until they are");
+                warn!(
+                    %account, error = failure, file = name_of(account), event = "token_not_stored",
+                    "the new tokens cannot be stored; they are used from memory, and this file \
+                     of DATA_DIR has them until they are"
+                );
             }
         }
     }
@@ -194,14 +220,21 @@ impl Tokens {
             Ok(text) => PutBy::read(&text?),
             Err(error) if error.kind() == ErrorKind::InvalidData => None,
             Err(error) => {
-                warn!(%account, file, %error, "this file of DATA_DIR cannot be read; it is left as it is");
+                warn!(
+                    %account, file, %error, event = "token_aside_unreadable",
+                    "this file of DATA_DIR cannot be read; it is left as it is"
+                );
                 return None;
             }
         };
         if read.is_none() {
             let moved = self.on_disk(Aside::spoil).await;
             let moved = moved.unwrap_or_else(|error| error.to_string());
-            error!(%account, file, moved, "this file of DATA_DIR is damaged, or a newer version wrote it; it is moved out of the way and not used");
+            error!(
+                %account, file, moved, event = "token_aside_damaged",
+                "this file of DATA_DIR is damaged, or a newer version wrote it; it is moved out \
+                 of the way and not used"
+            );
         }
         read
     }
@@ -209,7 +242,10 @@ impl Tokens {
     async fn remove_put_by(&self) {
         if let Err(error) = self.on_disk(Aside::remove).await {
             let account = &self.shared.settings.account;
-            warn!(%account, file = name_of(account), %error, "this file of DATA_DIR is of no use any more and cannot be removed: remove it");
+            warn!(
+                %account, file = name_of(account), %error, event = "token_aside_not_removed",
+                "this file of DATA_DIR is of no use any more and cannot be removed: remove it"
+            );
         }
     }
 

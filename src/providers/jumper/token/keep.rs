@@ -16,6 +16,7 @@ const LEAST_PAUSE: Duration = Duration::from_millis(100);
 
 impl Tokens {
     /// Renews the pair before it ends, until `shutdown`.
+    #[tracing::instrument(name = "tokens", level = "debug", skip_all, fields(account = %self.shared.settings.account))]
     pub async fn keep_fresh(&self, shutdown: CancellationToken) {
         let mut changes = self.changes();
         let keep = async {

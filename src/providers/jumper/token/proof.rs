@@ -95,13 +95,20 @@ impl Tokens {
             Proof::Right => {
                 flight.proofs = 0;
                 if self.held().credentials.is_some() {
-                    info!(%account, "Jumper takes the application's key and secret again");
+                    info!(
+                        %account, event = "credentials_work_again",
+                        "Jumper takes the application's key and secret again"
+                    );
                 }
                 self.change(|held| held.credentials = None);
             }
             Proof::Wrong(reason) => drop(self.wrong_credentials(flight, reason)),
             Proof::Unknown(reason) => {
-                warn!(%account, reason, "could not prove the application's key and secret: Jumper's answer says nothing about them");
+                warn!(
+                    %account, reason, event = "credentials_not_proved",
+                    "could not prove the application's key and secret: Jumper's answer says \
+                     nothing about them"
+                );
                 self.schedule(flight);
             }
         }
@@ -112,7 +119,10 @@ impl Tokens {
         flight.proofs = flight.proofs.saturating_add(1);
         self.schedule(flight);
         let account = &self.shared.settings.account;
-        warn!(%account, reason, "Jumper refuses the application's key and secret");
+        warn!(
+            %account, reason, event = "credentials_refused",
+            "Jumper refuses the application's key and secret"
+        );
         let (said, since) = (reason.clone(), self.now());
         self.change(|held| {
             let since = held.credentials.as_ref().map_or(since, |said| said.since);

@@ -141,7 +141,10 @@ impl Tokens {
                     (Some(stored), Some(token))
                         if stored.fence == fence && same(token, &stored) => {}
                     (_, Some(token)) => {
-                        warn!(account = %shared.settings.account, "the store does not have the newest tokens; storing them again");
+                        warn!(
+                            account = %shared.settings.account, event = "token_not_stored",
+                            "the store does not have the newest tokens; storing them again"
+                        );
                         let kept = self.save(flight, token.clone()).await;
                         self.adopt(flight, kept);
                     }
@@ -150,7 +153,10 @@ impl Tokens {
             }
             Err(error) if shared.store.is_shared() => return Err(self.away(flight, &error)),
             Err(error) => {
-                warn!(%error, "the stored tokens cannot be read; going on with those in memory");
+                warn!(
+                    %error, event = "token_unreadable",
+                    "the stored tokens cannot be read; going on with those in memory"
+                );
             }
         }
         let after = self.held().token.as_ref().map_or(0, |token| token.fence);
@@ -174,9 +180,15 @@ impl Tokens {
             // When others got it, by a clock that may not be ours, does not matter: we have it now.
             flight.renewed(held.refusal != Refusal::None);
             flight.proofs = 0;
-            info!(%account, "took the newer tokens from the store");
+            info!(
+                %account, event = "token_taken_from_store",
+                "took the newer tokens from the store"
+            );
         } else if let Some(reason) = &stored.dead {
-            warn!(%account, reason, "the store says that the refresh token is dead");
+            warn!(
+                %account, reason, event = "token_dead_in_store",
+                "the store says that the refresh token is dead"
+            );
         }
         self.publish(stored, new_access);
     }
@@ -260,7 +272,10 @@ impl Tokens {
             .store_away
             .is_none_or(|said| said.elapsed() >= LEAST_GAP)
         {
-            warn!(account = %self.shared.settings.account, %error, "no refresh of the tokens can begin; the access token in memory is used to its end");
+            warn!(
+                account = %self.shared.settings.account, %error, event = "token_renewal_cannot_begin",
+                "no refresh of the tokens can begin; the access token in memory is used to its end"
+            );
             flight.store_away = Some(Instant::now());
         }
         step_back(flight, STEP_BACK, error.to_string())

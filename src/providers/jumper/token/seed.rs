@@ -30,7 +30,10 @@ impl Tokens {
         if token.seed == Some(fingerprint(&seed)) {
             return None;
         }
-        info!(account = %self.shared.settings.account, "trying the seed refresh token of the configuration");
+        info!(
+            account = %self.shared.settings.account, event = "token_seed_tried",
+            "trying the seed refresh token of the configuration"
+        );
         let asked = self.ask(&seed, guard).await;
         Some(asked.map(|pair| Pair {
             refresh: pair.refresh.or(Some(seed)),

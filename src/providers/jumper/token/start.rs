@@ -19,7 +19,11 @@ impl Tokens {
             Err(error @ StoreError::Unreadable(_)) => {
                 // The other accounts go on, and messages are accepted; not even the seed is used, as
                 // it would take the place of tokens that a newer program may be able to read.
-                error!(account = %shared.settings.account, %error, "the stored tokens are left as they are and nothing is sent; upgrade this process, or start one of the version that wrote them");
+                error!(
+                    account = %shared.settings.account, %error, event = "token_of_newer_version",
+                    "the stored tokens are left as they are and nothing is sent; upgrade this \
+                     process, or start one of the version that wrote them"
+                );
                 return Ok(());
             }
             loaded => loaded?,
@@ -43,7 +47,10 @@ impl Tokens {
             }
         };
         if shared.store.save(&shared.settings.account, &token).await? {
-            info!(account = %shared.settings.account, "took the seed refresh token from the configuration");
+            info!(
+                account = %shared.settings.account, event = "token_seed_taken",
+                "took the seed refresh token from the configuration"
+            );
             self.begin_with(token).await;
         } else if let Some(stored) = shared.store.load(&shared.settings.account).await? {
             self.begin_with(stored).await;
@@ -119,7 +126,10 @@ impl Tokens {
             seed: stored.and_then(|stored| stored.seed.clone()),
         };
         if shared.store.save_imported(account, &token).await? {
-            info!(%account, "took over the tokens of the old connector");
+            info!(
+                %account, event = "token_of_old_connector_taken",
+                "took over the tokens of the old connector"
+            );
             return Ok(Some(token));
         }
         shared.store.load(account).await

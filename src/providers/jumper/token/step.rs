@@ -147,7 +147,10 @@ impl Tokens {
                 .increment(1);
             match result {
                 Err(Failure::Lost(reason)) if !lost => {
-                    warn!(account = %self.shared.settings.account, %reason, "the answer to a token refresh was lost; trying the old token once more");
+                    warn!(
+                        account = %self.shared.settings.account, %reason, event = "token_answer_lost",
+                        "the answer to a token refresh was lost; trying the old token once more"
+                    );
                     lost = true;
                 }
                 result => return result,
@@ -178,7 +181,10 @@ impl Tokens {
         flight.proofs = 0;
         if kept.fence == fence {
             flight.renewed(instead);
-            info!(account = %self.shared.settings.account, expires_at = kept.expires_at.seconds(), "took a new pair of tokens");
+            info!(
+                account = %self.shared.settings.account, expires_at = kept.expires_at.seconds(), event = "token_renewed",
+                "took a new pair of tokens"
+            );
             self.publish(kept, true);
         } else {
             self.adopt(flight, kept);
@@ -206,7 +212,10 @@ impl Tokens {
         if flight.is_dead(token, &reason) {
             return self.bury(flight, token, reason).await;
         }
-        warn!(%account, reason, again_in_s = flight.pause().as_secs(), "Jumper calls the refresh token dead; it is asked once more before that is believed");
+        warn!(
+            %account, reason, again_in_s = flight.pause().as_secs(), event = "token_called_dead",
+            "Jumper calls the refresh token dead; it is asked once more before that is believed"
+        );
         Err(TokenError::Unavailable(reason))
     }
 
@@ -229,6 +238,7 @@ impl Tokens {
         let account = &self.shared.settings.account;
         error!(
             %account, reason,
+            event = "token_dead",
             "Jumper refuses the refresh token: put a new one in through the ops API, or set SEED_REFRESH_TOKEN and restart"
         );
         flight.not_before = None;
@@ -247,7 +257,10 @@ impl Tokens {
             Failure::Refused(reason) | Failure::Lost(reason) => (reason, None),
         };
         let pause = flight.put_off(&reason, asked);
-        warn!(account = %self.shared.settings.account, %reason, pause_s = pause.as_secs(), "the tokens could not be renewed; trying again");
+        warn!(
+            account = %self.shared.settings.account, %reason, pause_s = pause.as_secs(), event = "token_renewal_failed",
+            "the tokens could not be renewed; trying again"
+        );
         TokenError::Unavailable(reason)
     }
 }

@@ -169,6 +169,7 @@ impl Receiver {
     }
 
     /// The secret first: a stranger's body is not even read.
+    #[tracing::instrument(name = "webhook", level = "debug", skip_all)]
     pub(super) async fn receive(
         &self,
         entered: Result<Entered<'_>, &'static str>,
@@ -243,6 +244,7 @@ fn unavailable(door: &Door, why: impl std::fmt::Display) -> Response {
     count(Some(&door.rules), "unavailable");
     if LOG.passes() {
         tracing::warn!(channel = %door.rules.channel, error = %why,
+            event = "webhook_not_stored",
             "a webhook was answered 503, because its events cannot be stored");
     }
     error(

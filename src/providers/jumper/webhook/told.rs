@@ -45,7 +45,7 @@ impl Told {
         }
         if let Some(messages) = self.inferred.add(folded.inferred.into()) {
             tracing::info!(%channel, messages,
-                "an unknown send was proved by its status event");
+                event = "send_proved", "an unknown send was proved by its status event");
         }
     }
 }

@@ -50,6 +50,7 @@ impl Store {
                     return wake.for_each(|channel| self.shared.ledgers.wake(channel));
                 }
                 Err(error) => tracing::warn!(%channel, msg_id = attempt.msg_id, %error,
+                    event = "forgotten_end_not_stored",
                     "the outcome of a send that Redis forgot could not be stored; retrying"),
             }
             // waits because Redis may be on its way back

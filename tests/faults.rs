@@ -3,59 +3,26 @@
 #![expect(clippy::print_stdout, reason = "its table is what it is for")]
 #![expect(clippy::unwrap_used, reason = "a run that cannot go on fails")]
 
-mod answers;
-mod books;
-mod disk;
-#[path = "../it/event_bodies.rs"]
-#[expect(dead_code, reason = "shared with tests/it")]
-mod event_bodies;
-mod ground;
-#[path = "../it/harness.rs"]
 #[expect(
     dead_code,
     unused_imports,
     unused_macros,
-    reason = "shared with tests/it"
+    reason = "shared with the integration tests, which have more use for it"
 )]
-mod harness;
-#[expect(dead_code, reason = "shared with tests/it")]
-#[path = "../it/log.rs"]
-mod log;
-mod lost_answers;
-mod made_up_wrongs;
-mod people;
-mod plan;
-mod policy;
-#[expect(dead_code, reason = "tests/it has more use for it")]
-mod proxy;
-mod quiet;
-#[path = "../it/redis_server.rs"]
-#[expect(
-    dead_code,
-    unused_imports,
-    unused_macros,
-    reason = "shared with tests/it"
-)]
-mod redis_server;
-mod run;
-mod sampler;
-mod settings;
-#[expect(dead_code, reason = "tests/it has more use for it")]
-mod shim;
-mod stage;
-mod story;
-mod table;
-mod traffic;
-mod upset;
-mod verdict;
+mod kit;
 
-use plan::{Class, Plan, Store};
-use settings::Used;
+mod fault;
+
+use fault::made_up_wrongs;
+use fault::plan::{Class, Plan, Store};
+use fault::quiet;
+use fault::run;
+use fault::settings::Used;
+use fault::table::{Figures, Table};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use table::{Figures, Table};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;

@@ -1,6 +1,4 @@
-//! The gateway as its users meet it: the real binary, real sockets, the sandbox on the other side.
-//! Tests are named after what a user would see; a number `b_07` is a defect of the old connector.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+//! A file for each thing that users would see.
 
 mod account_files;
 mod bad_http;
@@ -10,23 +8,16 @@ mod cli;
 mod crash;
 mod datastore;
 mod emulator;
-mod event_bodies;
 mod failures;
 mod fault_clock;
 mod fault_disk;
 mod fault_parts;
 mod foreign_addresses;
-mod harness;
 mod hostile;
 mod hostile_upstream;
 mod image;
 mod isolation;
 mod lifecycle;
-#[expect(
-    dead_code,
-    reason = "the integration tests harm the log in fewer ways than the fault suite"
-)]
-mod log;
 mod log_harm;
 mod long_running;
 mod lost_answers;
@@ -51,7 +42,6 @@ mod redis_failover;
 mod redis_far;
 mod redis_faults;
 mod redis_hostile;
-mod redis_server;
 mod relay;
 mod relay_down;
 mod repeats;

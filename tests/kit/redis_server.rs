@@ -12,7 +12,7 @@ const WIRED: bool = true;
 /// Ends a test of the gateway on Redis while this build has none.
 macro_rules! on_redis_only {
     () => {
-        if !$crate::redis_server::wired() {
+        if !$crate::kit::redis_server::wired() {
             return;
         }
     };
@@ -21,7 +21,7 @@ pub(crate) use on_redis_only;
 
 pub(crate) fn wired() -> bool {
     if !WIRED {
-        crate::harness::say_skipped("REDIS_URL is not supported yet");
+        crate::kit::harness::say_skipped("REDIS_URL is not supported yet");
     }
     WIRED
 }

@@ -1,9 +1,9 @@
 //! The real parts as the tests use them: the gateway's own binary as a process, and the sandbox as
 //! a second one, over real sockets. Nothing here knows the inside of the gateway.
 
-use crate::event_bodies::own_port;
-use crate::log::Log;
-use crate::redis_server::{Options, Redis};
+use crate::kit::event_bodies::own_port;
+use crate::kit::log::Log;
+use crate::kit::redis_server::{Options, Redis};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
@@ -56,8 +56,8 @@ pub(crate) fn take_over() -> Duration {
 /// Ends a test of what only the embedded store has, where the stores are Redis.
 macro_rules! embedded_only {
     ($why:literal) => {
-        if $crate::harness::on_redis() {
-            $crate::harness::say_skipped(concat!("embedded store only: ", $why));
+        if $crate::kit::harness::on_redis() {
+            $crate::kit::harness::say_skipped(concat!("embedded store only: ", $why));
             return;
         }
     };

@@ -1,7 +1,7 @@
 //! What the tests of statuses, replies and relaying share: event bodies as Jumper writes them, the
 //! fold that MoEngage must see, and both sides' books as maps.
 
-use crate::harness::*;
+use crate::kit::harness::*;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 

@@ -1,0 +1,3 @@
+//! The conventions of this code base, as tests.
+
+mod tidy;
