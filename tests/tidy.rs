@@ -6,6 +6,7 @@
 //! `tidy/documents.rs` has the rules of the documents, `tidy/generated.rs`
 //! those that are written from declarations, `tidy/events.rs` the codes of log lines.
 
+mod cycles;
 mod documents;
 mod events;
 mod generated;
@@ -231,6 +232,18 @@ fn files_stay_short() {
             "tests/tidy.rs: {path} needs no exception: remove its row"
         );
     }
+}
+
+#[test]
+fn what_travels_together_has_a_name() {
+    let of = |text: &str| unnamed(&Source::new("src/a.rs", text));
+    refused(of("fn f(a: u8, (b, c): (u8, &str)) {}"));
+    refused(of("impl A { fn f<T: Into<u8>>(&self, pair: &(T, u8)) {} }"));
+    allowed(of(
+        "fn f(a: u8, b: fn() -> (u8, u8), c: Vec<(u8, u8)>, d: ()) {}",
+    ));
+    allowed(of("#[cfg(test)]\nmod tests { fn f(a: (u8, u8)) {} }"));
+    allowed(code().iter().flat_map(unnamed).collect());
 }
 
 #[test]
@@ -517,6 +530,17 @@ fn size_of(source: &Source) -> Vec<String> {
         "{}:{most}: {lines} lines, {most} is the most: make it a folder of the same name",
         source.path
     )]
+}
+
+fn unnamed(source: &Source) -> Vec<String> {
+    let tuples = source.tuple_parameters().into_iter();
+    let fault = |(function, line)| {
+        format!(
+            "{}:{line}: {function} takes a tuple: take its parts, or a struct that says what they are",
+            source.path
+        )
+    };
+    tuples.map(fault).collect()
 }
 
 fn undone(path: &str, text: &str) -> Vec<String> {

@@ -133,6 +133,36 @@ impl Source {
         parts.map(str::to_owned).collect()
     }
 
+    /// Whether it is part of the program.
+    pub(crate) fn is_production(&self) -> bool {
+        self.path.starts_with("src/") && !self.only_tests
+    }
+
+    /// Parameters whose type is a tuple, outside of tests: the function and its line.
+    pub(crate) fn tuple_parameters(&self) -> Vec<(String, usize)> {
+        let mut found = Vec::new();
+        for at in 0..self.tokens.len() {
+            let in_test = self.tests.iter().any(|range| range.contains(&at));
+            if in_test || !self.is_production() || !self.is(at, "fn") {
+                continue;
+            }
+            let opens = |at: &usize| self.is(*at, "(");
+            let Some(open) = (at + 2..self.tokens.len()).find(opens) else {
+                continue;
+            };
+            let close = self.closing(open);
+            for colon in (open..close).filter(|at| self.is(*at, ":")) {
+                let skipped = ["&", "mut", "'", "a", "_"];
+                let kind = (colon + 1..close).find(|at| !skipped.contains(&self.text_at(*at)));
+                let is_unit = |at: usize| self.is(at + 1, ")");
+                if kind.is_some_and(|at| self.is(at, "(") && !is_unit(at)) {
+                    found.push((self.text_at(at + 1).to_owned(), self.tokens[at].line));
+                }
+            }
+        }
+        found
+    }
+
     /// Lines that are not test code; comments and blank lines count.
     pub(crate) fn production_lines(&self) -> usize {
         if self.only_tests {
