@@ -1,10 +1,11 @@
 //! The wall clock of the machine is set, ahead or back, while messages are queued, on their way,
 //! tried again or waiting to be told: nothing is lost, nothing is sent twice, nothing stands still.
 
-use crate::it::fault_parts::{Shim, with_shim};
+use crate::it::fault_parts::with_shim;
 use crate::kit::event_bodies::*;
 use crate::kit::harness::*;
 use crate::kit::redis_server::{Options, Redis};
+use crate::kit::shim::Shim;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;

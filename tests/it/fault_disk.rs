@@ -2,9 +2,11 @@
 //! nothing that was answered 200 is lost, nothing is sent twice, and all goes on afterwards.
 
 use crate::it::crash::fold_or_unknown;
-use crate::it::fault_parts::{Disk, Shim, in_a_namespace, with_shim};
+use crate::it::fault_parts::{in_a_namespace, with_shim};
+use crate::kit::disk::Disk;
 use crate::kit::event_bodies::*;
 use crate::kit::harness::*;
+use crate::kit::shim::Shim;
 use rustix::io::Errno;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;

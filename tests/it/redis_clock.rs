@@ -1,12 +1,13 @@
 //! Wrong clocks on Redis: what a gateway stamps others act on, so all go by the clock of Redis. The clock
 //! of one process harms nobody; that of Redis leaps as any clock does. Always on Redis.
 
-use crate::it::fault_parts::{Shim, with_shim};
+use crate::it::fault_parts::with_shim;
 use crate::it::operator_messages::run;
 use crate::it::replicas::Stage;
 use crate::kit::event_bodies::*;
 use crate::kit::harness::*;
 use crate::kit::redis_server::{Options, Redis, on_redis_only};
+use crate::kit::shim::Shim;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;

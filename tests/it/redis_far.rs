@@ -1,10 +1,10 @@
 //! A Redis that is far away: what that leaves of the rate is told. Always on Redis. That the rate is kept at
 //! a distance, and never passed, is tested in a time of its own (`src/limit/late_together.rs`).
 
-use crate::it::fault_parts::{Direction, Road, Target, Way};
 use crate::it::operator_messages::run;
 use crate::kit::event_bodies::*;
 use crate::kit::harness::*;
+use crate::kit::proxy::{Direction, Road, Target, Way};
 use crate::kit::redis_server::{Options, Redis, on_redis_only};
 use serde_json::json;
 use std::sync::Arc;
