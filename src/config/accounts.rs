@@ -9,18 +9,21 @@ mod tests;
 use super::Purpose;
 use super::cross_checks;
 use super::groups::{Account, Channel};
-use super::kind::Kind;
-use super::layers::Layer;
 use super::parse;
-use super::raw::Given;
+use super::raw::{Given, Layer};
 use super::reader::Reader;
-use super::setting::Setting;
-use super::tables::{Table, leaf};
+use super::setting::{Setting, setting};
+use super::table::{Kind, Table, leaf};
 use crate::domain::{AccountId, ChannelId};
 use std::collections::BTreeMap;
 
 /// The name of the account and of the channel that the settings define.
 const DEFAULT: &str = "default";
+
+/// What only tables have.
+static ID: Setting = setting("id");
+static ACCOUNT: Setting = setting("account");
+static PAUSED: Setting = setting("paused");
 
 /// All accounts and all channels; never empty.
 pub(super) type AccountsAndChannels = (Vec<Account>, Vec<Channel>);
@@ -82,7 +85,7 @@ fn refuse_beside(r: &mut Reader<'_>, tables: &[Table]) {
                 continue;
             };
             let by_variable = [Layer::Environment, Layer::DotEnv].contains(&given.layer);
-            let var = Setting::named(key).and_then(|setting| setting.var);
+            let var = given.setting.and_then(|setting| setting.var);
             let named = |table: &Table| var.is_some_and(|var| table.names_variable(var));
             // A table may keep its value in the variable of that name.
             if by_variable && tables.iter().any(named) {
@@ -96,14 +99,16 @@ fn refuse_beside(r: &mut Reader<'_>, tables: &[Table]) {
                 kind.name(),
                 leaf(key)
             );
-            r.fault(key, right);
+            if let Some(setting) = given.setting {
+                r.fault(setting, right);
+            }
         }
     }
 }
 
 fn account_of(r: &mut Reader<'_>, table: &Table) -> Option<Account> {
     variables_are_set(r, table);
-    let id = r.one("id", |text| {
+    let id = r.one(&ID, |text| {
         AccountId::parse(text).map_err(|e| e.to_string())
     });
     Account::read(r, id)
@@ -111,13 +116,13 @@ fn account_of(r: &mut Reader<'_>, table: &Table) -> Option<Account> {
 
 fn channel_of(r: &mut Reader<'_>, table: &Table) -> Option<Channel> {
     variables_are_set(r, table);
-    let id = r.one("id", |text| {
+    let id = r.one(&ID, |text| {
         ChannelId::parse(text).map_err(|e| e.to_string())
     });
-    let account = r.one("account", |text| {
+    let account = r.one(&ACCOUNT, |text| {
         AccountId::parse(text).map_err(|e| e.to_string())
     });
-    let paused = r.maybe("paused", parse::switch);
+    let paused = r.maybe(&PAUSED, parse::switch);
     let paused = paused.map(Option::unwrap_or_default);
     Channel::read(r, id, account, paused)
 }

@@ -9,7 +9,8 @@ use super::groups::{
 };
 use super::raw::Given;
 use super::reader::Reader;
-use super::tables::Table;
+use super::setting::Setting;
+use super::table::Table;
 use super::{Groups, Purpose};
 use crate::domain::{Keyword, Keywords};
 use std::collections::BTreeMap;
@@ -41,12 +42,22 @@ pub(super) fn check(
     let log = Log::read(r);
     let alerts = Alerts::read(r);
     if let Some(sending) = &sending {
-        let (base, max) = (sending.retry_base, sending.retry_max);
-        r.ordered(("policy.retry_base", base), ("policy.retry_max", max));
+        if sending.retry_base > sending.retry_max {
+            fault(
+                r,
+                "policy.retry_base",
+                "must not be longer than policy.retry_max",
+            );
+        }
     }
     if let Some(breaker) = &breaker {
-        let (min, max) = (breaker.open_min, breaker.open_max);
-        r.ordered(("breaker.open_min", min), ("breaker.open_max", max));
+        if breaker.open_min > breaker.open_max {
+            fault(
+                r,
+                "breaker.open_min",
+                "must not be longer than breaker.open_max",
+            );
+        }
     }
     if let Some(inbound) = &inbound {
         words(r, inbound);
@@ -70,6 +81,12 @@ pub(super) fn check(
     })
 }
 
+fn fault(r: &mut Reader<'_>, key: &str, right: &str) {
+    if let Some(setting) = Setting::named(key) {
+        r.fault(setting, right);
+    }
+}
+
 /// No word opts a person out and in again. As a reply is compared: two spellings of one word are one
 /// word.
 fn words(r: &mut Reader<'_>, inbound: &Inbound) {
@@ -80,7 +97,8 @@ fn words(r: &mut Reader<'_>, inbound: &Inbound) {
     );
     let is_both = |word: &String| matches!(words.meaning(word), Some(Keyword::Stop(_)));
     if inbound.start_words.iter().any(is_both) {
-        r.fault(
+        fault(
+            r,
             "inbound.start_words",
             "must not share a word with inbound.stop_words or inbound.stop_marketing_words",
         );
@@ -91,7 +109,8 @@ fn words(r: &mut Reader<'_>, inbound: &Inbound) {
 /// the system chooses or the addresses differ.
 fn listeners(r: &mut Reader<'_>, http: Option<&Http>, ops: &Ops) {
     if ops.token.is_none() && !ops.addr.ip().is_loopback() {
-        r.fault(
+        fault(
+            r,
             "ops.addr",
             "must be a loopback address, or OPS_TOKEN must be set",
         );
@@ -100,7 +119,8 @@ fn listeners(r: &mut Reader<'_>, http: Option<&Http>, ops: &Ops) {
     let (public, private) = (http.bind, ops.addr.ip());
     let shared = public == private || public.is_unspecified() || private.is_unspecified();
     if http.port != 0 && http.port == ops.addr.port() && shared {
-        r.fault(
+        fault(
+            r,
             "ops.addr",
             "must have another port than the public listener (PORT)",
         );

@@ -4,12 +4,12 @@
 //! repeated, because they may be secrets in the wrong place.
 
 use super::fault::Fault;
-use super::kind::Kind;
-use super::layers::Layer;
-use super::raw::{Given, Text};
-use super::setting::{SETTINGS, Setting};
+use super::groups::SETTINGS;
+use super::raw::{Given, Layer, Text};
+use super::setting::Setting;
 use super::similar;
-use super::tables::{Lookup, Table, TableReader};
+use super::table::{Kind, Table};
+use super::tables::{Lookup, TableReader, scalar};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -105,6 +105,7 @@ impl Reader<'_> {
 
     fn setting(&mut self, setting: &'static Setting, value: &Spanned<DeValue<'_>>, line: usize) {
         let given = |text| Given {
+            setting: Some(setting),
             text,
             layer: Layer::File,
             line: format!("{}:{line}", self.file.name),
@@ -125,16 +126,6 @@ impl Reader<'_> {
                 self.faults.push(Fault::new(setting.key, place, right));
             }
         }
-    }
-}
-
-pub(super) fn scalar(value: &DeValue<'_>) -> Option<String> {
-    match value {
-        DeValue::String(text) => Some(text.trim().to_owned()),
-        DeValue::Integer(number) => Some(number.to_string()),
-        DeValue::Float(number) => Some(number.as_str().to_owned()),
-        DeValue::Boolean(switch) => Some(switch.to_string()),
-        DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_) => None,
     }
 }
 

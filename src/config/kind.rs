@@ -3,29 +3,9 @@
 
 use super::groups::{Account, Channel};
 use super::setting::Setting;
-
-/// What a table is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    Account,
-    Channel,
-}
+use super::table::Kind;
 
 impl Kind {
-    /// The kind of this name.
-    pub(super) fn named(name: &str) -> Option<Self> {
-        [Self::Account, Self::Channel]
-            .into_iter()
-            .find(|kind| kind.name() == name)
-    }
-
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Account => "account",
-            Self::Channel => "channel",
-        }
-    }
-
     fn settings(self) -> &'static [Setting] {
         match self {
             Self::Account => Account::SETTINGS,

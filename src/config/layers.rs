@@ -7,10 +7,12 @@
 use super::dotenv;
 use super::fault::{Fault, Faults};
 use super::file::{self, File};
+use super::groups::{FILE_VAR, SETTINGS, is_known_variable};
 use super::own;
-use super::raw::{Given, Text};
-use super::setting::{DefaultValue, FILE_VAR, SETTINGS, Setting};
-use super::tables::Table;
+use super::raw::{Given, Layer, Text, unwrapped};
+use super::setting::{DefaultValue, Setting};
+use super::table::Table;
+use super::tables;
 use super::{Config, Purpose};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -108,7 +110,7 @@ fn gather(flags: Vec<(String, String)>) -> (Sources, Vec<Fault>) {
     for (name, value) in std::env::vars_os() {
         match (name.into_string(), value.into_string()) {
             (Ok(name), Ok(value)) => drop(sources.env.insert(name, value)),
-            (Ok(name), Err(_)) if super::setting::is_known_variable(&name) => {
+            (Ok(name), Err(_)) if is_known_variable(&name) => {
                 faults.push(Fault::new(name, Layer::Environment, "must be UTF-8"));
             }
             _ => {}
@@ -145,33 +147,6 @@ fn gather(flags: Vec<(String, String)>) -> (Sources, Vec<Fault>) {
 fn unreadable(name: &str, place: impl fmt::Display, why: impl fmt::Display) -> Fault {
     let right = format!("must be a file that can be read and trusted: {why}");
     Fault::new(name, place, right)
-}
-
-/// One of the layers, lowest first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Layer {
-    /// Built in.
-    Default,
-    /// The configuration file.
-    File,
-    /// `.env`.
-    DotEnv,
-    /// The environment of the process.
-    Environment,
-    /// `--set`.
-    Flag,
-}
-
-impl fmt::Display for Layer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Default => "default",
-            Self::File => "file",
-            Self::DotEnv => ".env",
-            Self::Environment => "environment",
-            Self::Flag => "flag",
-        })
-    }
 }
 
 /// What all layers say together.
@@ -217,7 +192,7 @@ pub(super) fn merge(sources: &Sources) -> Result<Merged, Fault> {
 type Layered = Vec<(&'static str, Given)>;
 
 fn built_in() -> Layered {
-    let given = |setting: &Setting| {
+    let given = |setting: &'static Setting| {
         let text = match setting.default {
             DefaultValue::Unset => return None,
             DefaultValue::One(text) => Text::One(text.to_owned()),
@@ -225,8 +200,7 @@ fn built_in() -> Layered {
                 Text::Many(texts.iter().map(|text| (*text).to_owned()).collect())
             }
         };
-        let (layer, line) = (Layer::Default, String::new());
-        Some((setting.key, Given { text, layer, line }))
+        Some((setting.key, Given::new(setting, text, Layer::Default)))
     };
     SETTINGS.iter().filter_map(given).collect()
 }
@@ -249,25 +223,15 @@ fn variables(from: &BTreeMap<String, String>, layer: Layer, faults: &mut Vec<Fau
             continue;
         };
         let bare = unwrapped(value);
-        let given = Given {
-            text: Text::One(bare.unwrap_or(value).to_owned()),
-            layer,
-            line: String::new(),
-        };
+        let text = Text::One(bare.unwrap_or(value).to_owned());
+        let given = Given::new(setting, text, layer);
         if bare.is_some() {
             let right = "must come without the quotes around it (docker --env-file keeps them)";
-            faults.push(given.fault(setting, right));
+            faults.push(given.fault(right));
         }
         out.push((setting.key, given));
     }
     out
-}
-
-/// What stands between quotes that were meant for a shell, if there are any.
-pub(super) fn unwrapped(value: &str) -> Option<&str> {
-    ['"', '\'']
-        .iter()
-        .find_map(|quote| value.strip_prefix(*quote)?.strip_suffix(*quote))
 }
 
 /// What a flag says: a text, or a list as a file has it.
@@ -276,7 +240,7 @@ fn flag(value: &str) -> Text {
     let read = list.then(|| toml::de::DeValue::parse(value).ok()).flatten();
     let items = read.as_ref().and_then(|read| read.get_ref().as_array());
     let texts = items.and_then(|items| {
-        let texts = items.iter().map(|item| file::scalar(item.get_ref()));
+        let texts = items.iter().map(|item| tables::scalar(item.get_ref()));
         texts.collect::<Option<Vec<_>>>()
     });
     texts.map_or_else(|| Text::One(value.to_owned()), Text::Many)
@@ -286,14 +250,10 @@ fn flags(flags: &[(String, String)], faults: &mut Vec<Fault>) -> Layered {
     let mut out = Vec::new();
     for (key, value) in flags {
         match Setting::named(key.trim()) {
-            Some(setting) => out.push((
-                setting.key,
-                Given {
-                    text: flag(value.trim()),
-                    layer: Layer::Flag,
-                    line: String::new(),
-                },
-            )),
+            Some(setting) => {
+                let given = Given::new(setting, flag(value.trim()), Layer::Flag);
+                out.push((setting.key, given));
+            }
             None => faults.push(Fault::new(key.as_str(), Layer::Flag, file::unknown(key))),
         }
     }

@@ -15,6 +15,7 @@ mod file;
 mod groups;
 mod kind;
 mod layers;
+mod mask;
 mod own;
 mod parse;
 mod raw;
@@ -24,18 +25,21 @@ mod secret_exposure;
 mod setting;
 mod show;
 mod similar;
+mod table;
 mod tables;
 #[cfg(test)]
 mod tests;
 mod warnings;
+mod webhook_path;
 
 pub use fault::{Fault, Faults};
 pub use groups::{
     Account, Alerts, Breaker, Channel, Datastore, Http, Inbound, Log, LogFormat, Moengage, Ops,
-    Process, Sending, Store, TimestampUnit,
+    Process, SETTINGS, Sending, Store, TABLES, TimestampUnit,
 };
-pub use layers::{Layer, Sources, program, read, scratch_dir};
-pub use setting::{DefaultValue, Need, SETTINGS, Setting, TABLES};
+pub use layers::{Sources, program, read, scratch_dir};
+pub use raw::Layer;
+pub use setting::{DefaultValue, Need, Setting};
 
 #[cfg(any(test, fuzzing))]
 pub(crate) use dotenv::read as read_dotenv;
@@ -43,9 +47,9 @@ pub(crate) use dotenv::read as read_dotenv;
 use crate::domain::ChannelId;
 use crate::providers::jumper::registered;
 use accounts::AccountsAndChannels;
-use cross_checks::{Target, path, target};
 use secrecy::ExposeSecret;
 use std::path::{Path, PathBuf};
+use webhook_path::{Target, path, target};
 
 /// What the configuration is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,7 +144,7 @@ pub fn load(sources: &Sources, purpose: Purpose) -> Result<Config, Faults> {
     warnings.extend(misspelt.iter().map(ToString::to_string));
     warnings.extend(warnings::of(&groups.accounts_and_channels, &given, &tables));
     warnings.extend(groups::datastore::doubt(&given));
-    warnings.extend(secret_exposure::of(sources, (&given, &tables), &groups));
+    warnings.extend(secret_exposure::of(sources, &given, &tables, &groups));
     let (accounts, channels) = groups.accounts_and_channels;
     Ok(Config {
         process: groups.process,

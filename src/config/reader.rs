@@ -8,7 +8,7 @@ use super::fault::Fault;
 use super::parse::{self, Bare, Parsed, whole};
 use super::raw::{Given, Text};
 use super::setting::Setting;
-use super::tables::Table;
+use super::table::Table;
 use secrecy::{ExposeSecret, SecretString};
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -35,11 +35,15 @@ pub(super) struct Reader<'a> {
 
 impl Reader<'_> {
     /// A setting that has to have a value.
-    pub(super) fn one<T>(&mut self, key: &str, parse: impl Fn(&str) -> Parsed<T>) -> Option<T> {
-        match self.maybe(key, parse)? {
+    pub(super) fn one<T>(
+        &mut self,
+        setting: &'static Setting,
+        parse: impl Fn(&str) -> Parsed<T>,
+    ) -> Option<T> {
+        match self.maybe(setting, parse)? {
             Some(value) => Some(value),
             None => {
-                self.missing(key);
+                self.missing(setting);
                 None
             }
         }
@@ -48,28 +52,28 @@ impl Reader<'_> {
     /// A setting that may be unset.
     pub(super) fn maybe<T>(
         &mut self,
-        key: &str,
+        setting: &'static Setting,
         parse: impl Fn(&str) -> Parsed<T>,
     ) -> Option<Option<T>> {
-        let Some(given) = self.given.get(key) else {
+        let Some(given) = self.given.get(setting.key) else {
             return Some(None);
         };
         let parsed = match &given.text {
             Text::One(text) => parse(text.trim()),
             Text::Many(_) => Err("must be one value, not a list".to_owned()),
         };
-        self.judge(key, parsed).map(Some)
+        self.judge(setting, parsed).map(Some)
     }
 
     /// A setting without which nothing can be served, though a client command does not need it.
     pub(super) fn served<T>(
         &mut self,
-        key: &str,
+        setting: &'static Setting,
         parse: impl Fn(&str) -> Parsed<T>,
     ) -> Option<Option<T>> {
-        let value = self.maybe(key, parse)?;
+        let value = self.maybe(setting, parse)?;
         if value.is_none() && self.purpose == Purpose::Serve {
-            self.missing(key);
+            self.missing(setting);
         }
         Some(value)
     }
@@ -77,10 +81,10 @@ impl Reader<'_> {
     /// A list; one text is split at its commas, and what is blank is left out.
     pub(super) fn list<T>(
         &mut self,
-        key: &str,
+        setting: &'static Setting,
         parse: impl Fn(&str) -> Parsed<T>,
     ) -> Option<Vec<T>> {
-        let Some(given) = self.given.get(key) else {
+        let Some(given) = self.given.get(setting.key) else {
             return Some(Vec::new());
         };
         let parts: Vec<&str> = match &given.text {
@@ -92,18 +96,18 @@ impl Reader<'_> {
             .map(|part| part.trim())
             .filter(|part| !part.is_empty());
         let parsed = said.map(parse).collect();
-        self.judge(key, parsed)
+        self.judge(setting, parsed)
     }
 
     /// Tokens that let callers in must not be short enough to be guessed, unless that is wished for. A
     /// client presents what its gateway takes.
-    pub(super) fn long_enough(&mut self, key: &str, tokens: &[SecretString]) {
+    pub(super) fn long_enough(&mut self, setting: &'static Setting, tokens: &[SecretString]) {
         let wished = self.given.get(SHORT_TOKENS);
         let allowed = wished.is_some_and(|given| parse::switch(&given.text.joined()) == Ok(true));
         let is_short = |token: &SecretString| token.expose_secret().len() < parse::LEAST_TOKEN;
         if self.purpose == Purpose::Serve && !allowed && tokens.iter().any(is_short) {
             self.fault(
-                key,
+                setting,
                 format!(
                     "must have {} characters or more (openssl rand -hex 24), because a shorter one can be \
                      guessed; to keep it until it is changed, set ALLOW_SHORT_TOKENS=true",
@@ -113,39 +117,38 @@ impl Reader<'_> {
         }
     }
 
-    fn judge<T>(&mut self, key: &str, parsed: Parsed<T>) -> Option<T> {
+    fn judge<T>(&mut self, setting: &'static Setting, parsed: Parsed<T>) -> Option<T> {
         match parsed {
             Ok(value) => Some(value),
             Err(right) => {
-                self.fault(key, right);
+                self.fault(setting, right);
                 None
             }
         }
     }
 
-    /// Puts down that the value of `key` is wrong.
-    pub(super) fn fault(&mut self, key: &str, right: impl Into<String>) {
+    /// Puts down that the value of a setting is wrong.
+    pub(super) fn fault(&mut self, setting: &'static Setting, right: impl Into<String>) {
         if let Some(table) = self.table {
-            if table.said.contains_key(key) {
-                self.faults.push(table.fault(key, right));
+            if table.said.contains_key(setting.key) {
+                self.faults.push(table.fault(setting.key, right));
             }
             return;
         }
         let right = right.into();
-        let fault = match (Setting::named(key), self.given.get(key)) {
-            (Some(setting), Some(given)) => given.fault(setting, right),
-            _ => Fault::new(key, "not set", right),
+        let fault = match self.given.get(setting.key) {
+            Some(given) => given.fault(right),
+            None => Fault::new(setting.key, "not set", right),
         };
         self.faults.push(fault);
     }
 
-    pub(super) fn missing(&mut self, key: &str) {
+    pub(super) fn missing(&mut self, setting: &'static Setting) {
         if let Some(table) = self.table {
-            match table.unset.iter().find(|unset| unset.key == key) {
+            match table.unset.iter().find(|unset| unset.key == setting.key) {
                 None => {
-                    let source = Setting::named(key).map_or("", |setting| setting.source);
-                    self.faults
-                        .push(table.fault(key, super::fault::needs(source)));
+                    let right = super::fault::needs(setting.source);
+                    self.faults.push(table.fault(setting.key, right));
                 }
                 // Of what is served all were told.
                 Some(_) if self.purpose == Purpose::Serve => {}
@@ -153,82 +156,67 @@ impl Reader<'_> {
             }
             return;
         }
-        let fault = Setting::named(key).map_or_else(
-            || Fault::new(key, "no such setting", "must be in the list of settings"),
-            Fault::missing,
-        );
-        self.faults.push(fault);
-    }
-
-    /// Of two times the first must not be the longer one.
-    pub(super) fn ordered(
-        &mut self,
-        (shorter, a): (&str, Duration),
-        (longer, b): (&str, Duration),
-    ) {
-        if a > b {
-            self.fault(shorter, format!("must not be longer than {longer}"));
-        }
+        self.faults.push(Fault::missing(setting));
     }
 }
 
 /// A setting that has to have a value.
 pub(super) fn one<T>(
     parse: impl Fn(&str) -> Parsed<T>,
-) -> impl Fn(&mut Reader<'_>, &'static str) -> Option<T> {
-    move |r, key| r.one(key, &parse)
+) -> impl Fn(&mut Reader<'_>, &'static Setting) -> Option<T> {
+    move |r, setting| r.one(setting, &parse)
 }
 
 /// A setting that may be unset.
 pub(super) fn maybe<T>(
     parse: impl Fn(&str) -> Parsed<T>,
-) -> impl Fn(&mut Reader<'_>, &'static str) -> Option<Option<T>> {
-    move |r, key| r.maybe(key, &parse)
+) -> impl Fn(&mut Reader<'_>, &'static Setting) -> Option<Option<T>> {
+    move |r, setting| r.maybe(setting, &parse)
 }
 
 /// A setting without which nothing can be served.
 pub(super) fn served<T>(
     parse: impl Fn(&str) -> Parsed<T>,
-) -> impl Fn(&mut Reader<'_>, &'static str) -> Option<Option<T>> {
-    move |r, key| r.served(key, &parse)
+) -> impl Fn(&mut Reader<'_>, &'static Setting) -> Option<Option<T>> {
+    move |r, setting| r.served(setting, &parse)
 }
 
 /// A list, which may be empty.
 pub(super) fn list<T>(
     parse: impl Fn(&str) -> Parsed<T>,
-) -> impl Fn(&mut Reader<'_>, &'static str) -> Option<Vec<T>> {
-    move |r, key| r.list(key, &parse)
+) -> impl Fn(&mut Reader<'_>, &'static Setting) -> Option<Vec<T>> {
+    move |r, setting| r.list(setting, &parse)
 }
 
 /// A time within bounds.
 pub(super) fn time(
     range: RangeInclusive<Duration>,
     bare: Bare,
-) -> impl Fn(&mut Reader<'_>, &'static str) -> Option<Duration> {
+) -> impl Fn(&mut Reader<'_>, &'static Setting) -> Option<Duration> {
     one(parse::time(range, bare))
 }
 
 /// The deadline or the pause of one call or one connection.
-pub(super) fn short() -> impl Fn(&mut Reader<'_>, &'static str) -> Option<Duration> {
+pub(super) fn short() -> impl Fn(&mut Reader<'_>, &'static Setting) -> Option<Duration> {
     time(SHORT, Bare::Refused)
 }
 
 /// The same in milliseconds, where no unit is given.
-pub(super) fn millis() -> impl Fn(&mut Reader<'_>, &'static str) -> Option<Duration> {
+pub(super) fn millis() -> impl Fn(&mut Reader<'_>, &'static Setting) -> Option<Duration> {
     time(SHORT, Bare::Millis)
 }
 
 /// A pause between two tries: at most an hour, which is what the outbox takes for the longest.
-pub(super) fn pause() -> impl Fn(&mut Reader<'_>, &'static str) -> Option<Duration> {
+pub(super) fn pause() -> impl Fn(&mut Reader<'_>, &'static Setting) -> Option<Duration> {
     time(SHORT, Bare::Refused)
 }
 
 /// An age or a schedule.
-pub(super) fn long() -> impl Fn(&mut Reader<'_>, &'static str) -> Option<Duration> {
+pub(super) fn long() -> impl Fn(&mut Reader<'_>, &'static Setting) -> Option<Duration> {
     time(LONG, Bare::Refused)
 }
 
 /// So many at once.
-pub(super) fn count<T: TryFrom<u64>>() -> impl Fn(&mut Reader<'_>, &'static str) -> Option<T> {
+pub(super) fn count<T: TryFrom<u64>>() -> impl Fn(&mut Reader<'_>, &'static Setting) -> Option<T> {
     one(whole(COUNT))
 }

@@ -2,8 +2,8 @@
 //!
 //! Says no more than that it could work; the client that connects has the last word.
 
+use super::mask::MASK;
 use super::parse::{Parsed, whole};
-use super::show::MASK;
 use secrecy::SecretString;
 
 /// Checks the address of a Redis server.

@@ -2,18 +2,18 @@
 
 use super::Groups;
 use super::dotenv;
-use super::layers::{Layer, Sources};
+use super::layers::Sources;
 use super::parse::LEAST_TOKEN;
-use super::raw::Given;
-use super::setting::Setting;
-use super::tables::Table;
+use super::raw::{Given, Layer};
+use super::table::Table;
 use secrecy::{ExposeSecret, SecretString};
 use std::collections::BTreeMap;
 
 /// What is in reach of others.
 pub(super) fn of(
     sources: &Sources,
-    (given, tables): (&BTreeMap<&'static str, Given>, &[Table]),
+    given: &BTreeMap<&'static str, Given>,
+    tables: &[Table],
     groups: &Groups,
 ) -> Vec<String> {
     let mut warnings = by_flag(given);
@@ -28,7 +28,8 @@ pub(super) fn of(
     for (layer, name) in files {
         let said = tables.iter().flat_map(|table| &table.said);
         let all = given.iter().chain(said);
-        if sources.open.contains(&layer) && all.into_iter().any(|one| is_secret_of(layer, one)) {
+        if sources.open.contains(&layer) && all.into_iter().any(|(_, one)| is_secret_of(layer, one))
+        {
             warnings.push(format!(
                 "{name} holds secrets and every user of this machine can read it: chmod 600 {name}"
             ));
@@ -38,14 +39,15 @@ pub(super) fn of(
     warnings
 }
 
-fn is_secret_of(layer: Layer, (key, given): (&&'static str, &Given)) -> bool {
-    let hidden = Setting::named(key).is_some_and(|one| one.hides(&given.text.joined()));
-    hidden && given.layer == layer
+fn is_secret_of(layer: Layer, given: &Given) -> bool {
+    given.is_secret() && given.layer == layer
 }
 
 /// The arguments of a process are shown to whoever asks for them; its environment is not.
 fn by_flag(given: &BTreeMap<&'static str, Given>) -> Vec<String> {
-    let secrets = given.iter().filter(|one| is_secret_of(Layer::Flag, *one));
+    let secrets = given
+        .iter()
+        .filter(|(_, one)| is_secret_of(Layer::Flag, one));
     let names: Vec<&str> = secrets.map(|(key, _)| *key).collect();
     if names.is_empty() {
         return Vec::new();

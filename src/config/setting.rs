@@ -1,12 +1,10 @@
-//! What a setting is, and the list of all of them.
+//! What a setting is.
 //!
 //! Each is declared once, in a file of `groups`: key, variable, type and bounds, default, meaning, and
 //! how its value may be shown. Everything else comes from there: reading the layers, naming faults,
 //! `gateway config`, `config/default.toml`, `.env.sample` and the table of `docs/configuration.md`.
 
-use super::groups;
-use super::{redis_url, show};
-use std::sync::LazyLock;
+use super::{mask, redis_url};
 
 /// One setting.
 #[derive(Debug, Clone, Copy)]
@@ -138,11 +136,6 @@ impl Setting {
         self
     }
 
-    /// The setting of this key.
-    pub fn named(key: &str) -> Option<&'static Self> {
-        SETTINGS.iter().find(|setting| setting.key == key)
-    }
-
     /// The table that it stands in; empty for one that stands before all tables.
     pub fn table(&self) -> &'static str {
         self.key.split_once('.').map_or("", |(table, _)| table)
@@ -163,142 +156,11 @@ impl Setting {
     pub fn shown(&self, value: &str) -> String {
         match self.show {
             Show::Plain => value.to_owned(),
-            Show::Number => show::number(value),
-            Show::Url => show::url(value),
-            Show::Webhook => show::webhook(value),
+            Show::Number => mask::number(value),
+            Show::Url => mask::url(value),
+            Show::Webhook => mask::webhook(value),
             Show::Redis => redis_url::shown(value),
-            Show::Secret => show::MASK.to_owned(),
-        }
-    }
-}
-
-/// The tables of a configuration file, in their order, and what each is about.
-pub static TABLES: &[(&str, &str)] = &[
-    ("", ""),
-    ("http", "The public listener: MoEngage and Jumper call it."),
-    (
-        "moengage",
-        "MoEngage: who may call us, and where statuses and replies go.",
-    ),
-    ("jumper", "Jumper: the account, its limits, its webhook."),
-    (
-        "policy",
-        "What to do with failures and with a queue that grows.",
-    ),
-    ("breaker", "Stops claiming while Jumper is down."),
-    ("inbound", "What people write to us."),
-    (
-        "store",
-        "Where messages are kept: in a file of this machine, or in a Redis that several gateways share.",
-    ),
-    (
-        "datastore",
-        "Google Cloud Datastore, where records are kept too; used when a project is named.",
-    ),
-    (
-        "ops",
-        "The listener for operations: health, metrics, messages, pause. Never expose it to the internet.",
-    ),
-    ("log", "Logs, on standard error."),
-    ("alerts", "Who is told when something needs a person."),
-];
-
-/// All settings, in the order in which they are shown.
-pub static SETTINGS: LazyLock<Vec<Setting>> = LazyLock::new(|| {
-    let mut all: Vec<Setting> = groups::ALL.concat();
-    all.sort_by_key(|setting| TABLES.iter().position(|(name, _)| *name == setting.table()));
-    all
-});
-
-/// A variable of the old connector, or of a later version, that this version does not serve.
-#[derive(Debug)]
-pub(super) struct Unserved {
-    /// Its name.
-    pub(super) var: &'static str,
-    /// What is so, and what to do.
-    pub(super) advice: &'static str,
-}
-
-const fn ignored(var: &'static str, advice: &'static str) -> Unserved {
-    Unserved { var, advice }
-}
-
-/// The variable that names the configuration file.
-pub(super) const FILE_VAR: &str = "GATEWAY_CONFIG";
-
-/// Variables that are known and not served. Their values are never shown.
-pub(super) static UNSERVED: &[Unserved] = &[ignored(
-    "OTEL_EXPORTER_OTLP_ENDPOINT",
-    "has no effect: this version exports no traces",
-)];
-
-/// Whether a setting or anything else here reads this variable.
-pub(super) fn is_known_variable(name: &str) -> bool {
-    name == FILE_VAR
-        || UNSERVED.iter().any(|unserved| unserved.var == name)
-        || SETTINGS
-            .iter()
-            .any(|s| s.var == Some(name) || s.alias == Some(name))
-}
-
-/// Declares a group: a struct of checked values, the settings that they come from, and how they are
-/// read. What a field means is told once, to readers of the code and of the documents alike.
-macro_rules! settings {
-    (
-        $(#[doc = $about:literal])+
-        struct $name:ident {
-            $(names { $($(#[doc = $named:literal])+ $name_of:ident: $name_type:ty;)+ })?
-            $($(#[doc = $text:literal])+ $field:ident: $type:ty = $read:expr, $setting:expr;)+
-        }
-    ) => {
-        $(#[doc = $about])+
-        #[derive(Debug, Clone)]
-        pub struct $name {
-            $($($(#[doc = $named])+ pub $name_of: $name_type,)+)?
-            $($(#[doc = $text])+ pub $field: $type,)+
-        }
-
-        impl $name {
-            /// What it is read from.
-            pub(in crate::config) const SETTINGS: &[$crate::config::setting::Setting] =
-                &[$($setting.text(concat!($($text),+))),+];
-
-            /// Reads on after a fault, so that all of them are told; `None` only after one, or when a
-            /// name is missing.
-            pub(in crate::config) fn read(
-                r: &mut $crate::config::reader::Reader<'_>,
-                $($($name_of: Option<$name_type>,)+)?
-            ) -> Option<Self> {
-                $(let $field = $read(r, $setting.key);)+
-                Some(Self {
-                    $($($name_of: $name_of?,)+)?
-                    $($field: $field?,)+
-                })
-            }
-        }
-    };
-}
-pub(super) use settings;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::collections::BTreeSet;
-
-    #[test]
-    fn no_name_is_given_twice() {
-        let mut names = BTreeSet::new();
-        for setting in SETTINGS.iter() {
-            for name in [Some(setting.key), setting.var, setting.alias] {
-                assert!(name.is_none_or(|name| names.insert(name)), "{name:?}");
-            }
-        }
-        for setting in SETTINGS.iter() {
-            let is_known = TABLES.iter().any(|(name, _)| *name == setting.table());
-            assert!(is_known, "{}: no such table", setting.key);
-        }
-        for unserved in UNSERVED {
-            assert!(names.insert(unserved.var), "{}", unserved.var);
+            Show::Secret => mask::MASK.to_owned(),
         }
     }
 }

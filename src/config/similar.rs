@@ -1,6 +1,6 @@
 //! Names that may have been meant: of settings, of variables, of tables. Pure.
 
-use super::setting::SETTINGS;
+use super::groups::SETTINGS;
 
 /// The known name that a written one is most like, if one is near enough to be meant.
 pub(super) fn meant<'a>(

@@ -5,79 +5,14 @@
 //! may be `{ env = "NAME" }`: then it is what that variable says, in the environment or in `.env`.
 
 use super::fault::Fault;
-use super::kind::Kind;
-use super::layers::{Layer, unwrapped};
-use super::raw::{Given, Text};
+use super::raw::{Given, Layer, Text, unwrapped};
 use super::setting::Setting;
 use super::similar;
+use super::table::{Kind, Table, Unset, leaf};
 use crate::domain::AccountId;
 use std::collections::BTreeMap;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
-
-/// The key as it is written in a table.
-pub(super) fn leaf(key: &str) -> &str {
-    key.rsplit('.').next().unwrap_or(key)
-}
-
-/// One account or one channel, as it was written.
-pub(super) struct Table {
-    pub(super) kind: Kind,
-    /// What it is called in faults: `account.acme`, or `account[2]` while it has no name.
-    pub(super) name: String,
-    /// File and line of its head.
-    pub(super) line: String,
-    /// What it says, by the key of the setting that is meant; `id`, `account` and `paused` by
-    /// their own names.
-    pub(super) said: BTreeMap<&'static str, Given>,
-    /// Keys whose variable is not set.
-    pub(super) unset: Vec<Unset>,
-    /// All variables that it names, with the keys that they are for.
-    pub(super) vars: Vec<(&'static str, String)>,
-}
-
-/// A key that names a variable which is not set.
-pub(super) struct Unset {
-    pub(super) key: &'static str,
-    pub(super) var: String,
-    line: String,
-}
-
-impl Table {
-    /// A fault about one of its values, or about one that is missing.
-    pub(super) fn fault(&self, key: &str, right: impl Into<String>) -> Fault {
-        let name = format!("{}.{}", self.name, leaf(key));
-        match self.said.get(key) {
-            Some(given) => Fault::new(name, &given.line, right).with_value(shown(key, &given.text)),
-            None => Fault::new(name, &self.line, right),
-        }
-    }
-
-    /// The variable that a key takes its value from.
-    pub(super) fn var(&self, key: &str) -> Option<&str> {
-        let mut vars = self.vars.iter();
-        vars.find(|(known, _)| *known == key)
-            .map(|(_, var)| var.as_str())
-    }
-
-    /// Whether it takes a value from this variable.
-    pub(super) fn names_variable(&self, var: &str) -> bool {
-        self.vars.iter().any(|(_, known)| known == var)
-    }
-
-    /// A fault about a variable that is not set.
-    pub(super) fn not_set(&self, unset: &Unset) -> Fault {
-        let name = format!("{}.{}", self.name, leaf(unset.key));
-        let right = format!("needs the variable {}, which is not set", unset.var);
-        Fault::new(name, &unset.line, right)
-    }
-}
-
-/// A value as it may be printed.
-pub(super) fn shown(key: &str, text: &Text) -> String {
-    let joined = text.joined();
-    Setting::named(key).map_or(joined.clone(), |setting| setting.shown(&joined))
-}
 
 /// What a variable says, and where it was found.
 pub(super) type Lookup<'a> = &'a dyn Fn(&str) -> Option<(String, Layer)>;
@@ -148,7 +83,7 @@ impl TableReader<'_> {
         let (mut missing, mut quoted) = (Vec::new(), false);
         let mut text = |value: &DeValue<'_>| {
             let Some(var) = variable(value) else {
-                return super::file::scalar(value);
+                return scalar(value);
             };
             table.vars.push((key, var.to_owned()));
             let Some((text, from)) = (self.lookup)(var) else {
@@ -178,7 +113,16 @@ impl TableReader<'_> {
         match read {
             // What is blank says nothing.
             Some(text) if text.is_blank() => {}
-            Some(text) => drop(table.said.insert(key, Given { text, layer, line })),
+            Some(text) => {
+                let setting = Setting::named(key);
+                let given = Given {
+                    setting,
+                    text,
+                    layer,
+                    line,
+                };
+                table.said.insert(key, given);
+            }
             None => {
                 let name = format!("{}.{}", table.name, leaf(key));
                 let right = "must be a text, a number, true, false, { env = \"NAME\" }, or a list";
@@ -233,4 +177,15 @@ fn unknown(kind: Kind, written: &str) -> String {
         kind.name(),
         all.join(", ")
     )
+}
+
+/// A value that is no list, as text.
+pub(super) fn scalar(value: &DeValue<'_>) -> Option<String> {
+    match value {
+        DeValue::String(text) => Some(text.trim().to_owned()),
+        DeValue::Integer(number) => Some(number.to_string()),
+        DeValue::Float(number) => Some(number.as_str().to_owned()),
+        DeValue::Boolean(switch) => Some(switch.to_string()),
+        DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_) => None,
+    }
 }

@@ -3,12 +3,12 @@
 
 use super::accounts::AccountsAndChannels;
 use super::fault::Fault;
-use super::groups::{Account, Channel};
-use super::layers::{Layer, Sources};
-use super::raw::{Given, Text};
-use super::setting::{UNSERVED, is_known_variable};
+use super::groups::{Account, Channel, UNSERVED, is_known_variable};
+use super::layers::Sources;
+use super::raw::{Given, Layer, Text};
+use super::setting::Setting;
 use super::similar;
-use super::tables::Table;
+use super::table::Table;
 use secrecy::ExposeSecret;
 use std::collections::BTreeMap;
 
@@ -21,11 +21,11 @@ pub(super) fn fill_in_retention(given: &mut BTreeMap<&'static str, Given>) {
     let (in_file, in_memory) = RETENTION;
     let on_redis = given.contains_key("store.redis_url");
     let time = if on_redis { in_memory } else { in_file };
-    given.entry("store.retention").or_insert_with(|| Given {
-        text: Text::One(time.to_owned()),
-        layer: Layer::Default,
-        line: String::new(),
-    });
+    if let Some(setting) = Setting::named("store.retention") {
+        let text = Text::One(time.to_owned());
+        let default = Given::new(setting, text, Layer::Default);
+        given.entry(setting.key).or_insert(default);
+    }
 }
 
 /// Variables that are set and change nothing.

@@ -1,9 +1,9 @@
 //! An account at the provider and how it is called: what `[[account]]` may say.
 
-use crate::config::cross_checks;
 use crate::config::parse::{self, Bare, Parsed, whole};
-use crate::config::reader::{count, long, maybe, millis, one, served, short, time};
-use crate::config::setting::{Need, Show, setting, settings};
+use crate::config::reader::{Reader, count, long, maybe, millis, one, served, short, time};
+use crate::config::setting::{Need, Setting, Show, setting};
+use crate::config::webhook_path;
 use crate::domain::AccountId;
 use crate::limit::Pace;
 use secrecy::SecretString;
@@ -90,5 +90,5 @@ impl Account {
 }
 
 fn webhook_url(text: &str) -> Parsed<SecretString> {
-    parse::secret_url(text).and_then(cross_checks::with_free_path)
+    parse::secret_url(text).and_then(webhook_path::with_free_path)
 }

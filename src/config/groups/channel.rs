@@ -3,7 +3,7 @@
 use crate::config::Purpose;
 use crate::config::parse::{self, Parsed, choice, digits};
 use crate::config::reader::{Reader, list, long, maybe, one, served};
-use crate::config::setting::{Need, Show, setting, settings};
+use crate::config::setting::{Need, Setting, Show, setting};
 use crate::domain::policy::{Ambiguous, Policy};
 use crate::domain::{AccountId, BusinessNumber, ChannelId};
 use secrecy::SecretString;
@@ -83,12 +83,12 @@ impl Channel {
     }
 }
 
-fn callers(r: &mut Reader<'_>, key: &'static str) -> Option<Vec<SecretString>> {
-    let tokens = r.list(key, parse::caller_token);
+fn callers(r: &mut Reader<'_>, setting: &'static Setting) -> Option<Vec<SecretString>> {
+    let tokens = r.list(setting, parse::caller_token);
     if r.purpose == Purpose::Serve && tokens.as_ref().is_some_and(Vec::is_empty) {
-        r.missing(key);
+        r.missing(setting);
     }
-    r.long_enough(key, tokens.as_deref().unwrap_or_default());
+    r.long_enough(setting, tokens.as_deref().unwrap_or_default());
     tokens
 }
 

@@ -2,8 +2,8 @@
 
 use crate::config::parse::Parsed;
 use crate::config::raw::Given;
-use crate::config::reader::{long, maybe, one};
-use crate::config::setting::{Need, Setting, Show, setting, settings};
+use crate::config::reader::{Reader, long, maybe, one};
+use crate::config::setting::{Need, Setting, Show, setting};
 use crate::datastore::Settings;
 use std::collections::BTreeMap;
 use std::ffi::OsString;

@@ -1,8 +1,8 @@
 //! The process and its public listener.
 
 use crate::config::parse::{self, Bare, whole};
-use crate::config::reader::{count, one, short, time};
-use crate::config::setting::{Need, setting, settings};
+use crate::config::reader::{Reader, count, one, short, time};
+use crate::config::setting::{Need, Setting, setting};
 use std::net::IpAddr;
 use std::time::Duration;
 

@@ -2,7 +2,7 @@
 
 use crate::config::parse;
 use crate::config::reader::{Reader, list, long, one};
-use crate::config::setting::{setting, settings};
+use crate::config::setting::{Setting, setting};
 use std::time::Duration;
 
 #[rustfmt::skip]
@@ -54,8 +54,8 @@ settings! {
     }
 }
 
-fn stop_words(r: &mut Reader<'_>, key: &'static str) -> Option<Vec<String>> {
-    let mut words = r.list(key, |text| Ok(text.to_uppercase()))?;
+fn stop_words(r: &mut Reader<'_>, setting: &'static Setting) -> Option<Vec<String>> {
+    let mut words = r.list(setting, |text| Ok(text.to_uppercase()))?;
     // MoEngage's form of an opt-out (contracts/moengage.md section 11, Q22).
     if !words.iter().any(|word| word == "STOP") {
         words.insert(0, "STOP".to_owned());

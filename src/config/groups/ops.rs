@@ -2,7 +2,7 @@
 
 use crate::config::parse::{self, Parsed, choice};
 use crate::config::reader::{Reader, maybe, one};
-use crate::config::setting::{Show, setting, settings};
+use crate::config::setting::{Setting, Show, setting};
 use secrecy::SecretString;
 use std::net::SocketAddr;
 
@@ -58,10 +58,10 @@ fn log_format(text: &str) -> Parsed<LogFormat> {
     )
 }
 
-fn token(r: &mut Reader<'_>, key: &'static str) -> Option<Option<SecretString>> {
-    let token = r.maybe(key, parse::ops_token)?;
+fn token(r: &mut Reader<'_>, setting: &'static Setting) -> Option<Option<SecretString>> {
+    let token = r.maybe(setting, parse::ops_token)?;
     if let Some(token) = &token {
-        r.long_enough(key, std::slice::from_ref(token));
+        r.long_enough(setting, std::slice::from_ref(token));
     }
     Some(token)
 }

@@ -1,8 +1,8 @@
 //! What all accounts do with failures.
 
 use crate::config::parse::{Bare, whole};
-use crate::config::reader::{one, pause, short, time};
-use crate::config::setting::{setting, settings};
+use crate::config::reader::{Reader, one, pause, short, time};
+use crate::config::setting::{Setting, setting};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 

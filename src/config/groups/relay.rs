@@ -1,8 +1,8 @@
 //! How MoEngage is told.
 
 use crate::config::parse::{self, Parsed, choice, whole};
-use crate::config::reader::{count, long, one, pause, short};
-use crate::config::setting::{setting, settings};
+use crate::config::reader::{Reader, count, long, one, pause, short};
+use crate::config::setting::{Setting, setting};
 use std::time::Duration;
 
 settings! {

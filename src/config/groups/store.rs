@@ -3,7 +3,7 @@
 use crate::config::parse::{self, whole};
 use crate::config::reader::{Reader, long, maybe, one};
 use crate::config::redis_url;
-use crate::config::setting::{Show, setting, settings};
+use crate::config::setting::{Setting, Show, setting};
 use crate::store::redis;
 use secrecy::SecretString;
 use std::path::PathBuf;
@@ -55,6 +55,6 @@ impl Store {
     }
 }
 
-fn take_over(r: &mut Reader<'_>, key: &'static str) -> Option<Vec<String>> {
-    Some(r.maybe(key, parse::fingerprints)?.unwrap_or_default())
+fn take_over(r: &mut Reader<'_>, setting: &'static Setting) -> Option<Vec<String>> {
+    Some(r.maybe(setting, parse::fingerprints)?.unwrap_or_default())
 }
