@@ -86,7 +86,7 @@ impl App {
             ops,
         } = self;
         tracing::info!(public = %public.local_addr()?, ops = %ops.local_addr()?,
-            event = "gateway_ready", "the gateway is ready");
+            event = "ready", "the gateway is ready");
         let supervisor = Supervisor::default();
         maintenance::follow_store(&parts.outbox, &parts.channels);
         // Each is asked to end at its own time.
@@ -126,7 +126,7 @@ impl App {
         parts.intake.close();
         tracing::info!(
             drain_s = drain.as_secs(),
-            event = "gateway_stopping",
+            event = "stopping",
             "stopping: no more messages are taken"
         );
         supervisor.stop.cancel();
@@ -177,12 +177,9 @@ async fn wind_down(listener: &Supervisor, supervisor: &Supervisor, drain: Durati
     listener.stop.cancel();
     let last = over.max(Instant::now() + OPS_DRAIN);
     match worked.and(timeout_at(last, listener.ended()).await) {
-        Ok(()) => tracing::info!(
-            event = "gateway_stopped",
-            "stopped: everything under way has ended"
-        ),
+        Ok(()) => tracing::info!(event = "stopped", "stopped: everything under way has ended"),
         Err(_) => tracing::warn!(
-            event = "gateway_stopped_late",
+            event = "stopped_late",
             "stopped: the drain time is over; sends under way are unknown and looked after at the \
              next start"
         ),

@@ -47,7 +47,7 @@ pub(super) async fn run(config: Config, stop: CancellationToken) -> anyhow::Resu
         // What the start waits for, Redis for one, may never come.
         () = stop.cancelled() => {
             tracing::info!(
-                event = "gateway_stopped_early",
+                event = "stopped_early",
                 "stopped before the gateway was ready; nothing was taken or sent"
             );
             return Ok(());

@@ -82,7 +82,7 @@ fn one_line(text: &str) -> String {
     line
 }
 
-/// All that is wrong with a configuration, in the order of the settings.
+/// All that is wrong with a configuration, in the order in which it is read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Faults(pub Vec<Fault>);
 

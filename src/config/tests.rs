@@ -529,8 +529,8 @@ fn five_mistakes_are_five_lines() {
     let expected = "5 faults in the configuration:
   http.prot (gateway.toml:2): unknown setting; did you mean http.port?
   WEBHOOK_SECRET = \"***\" (environment): must be 16 to 256 letters, digits, '-' or '_' (openssl rand -hex 24)
-  RATE_PER_SECOND = \"fast\" (environment): must be calls per second, from 0.01 to 100000, or off
   MAX_AGE = \"24\" (environment): must be a time with its unit (ms, s, m, h, d), from 1s to 366d
+  RATE_PER_SECOND = \"fast\" (environment): must be calls per second, from 0.01 to 100000, or off
   store.retention = \"long\" (gateway.toml:5): must be a time with its unit (ms, s, m, h, d), from 1s to 366d";
     assert_eq!(text, expected);
 }
@@ -796,16 +796,14 @@ fn the_sample_as_it_is_changes_nothing_and_uncommented_is_valid() {
         "{bad:?}"
     );
     assert!(
-        variables
-            .keys()
-            .all(|name| setting::is_known_variable(name)),
+        variables.keys().all(|name| groups::is_known_variable(name)),
         "{variables:?}"
     );
     let assigns = |line: &str| {
         let name = line
             .strip_prefix("# ")
             .and_then(|line| line.split_once('='));
-        name.is_some_and(|(name, _)| setting::is_known_variable(name))
+        name.is_some_and(|(name, _)| groups::is_known_variable(name))
     };
     let uncommented: Vec<_> = sample
         .lines()

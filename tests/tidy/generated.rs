@@ -108,8 +108,8 @@ fn defaults() -> String {
         for setting in SETTINGS.iter().filter(|setting| setting.table() == *table) {
             let leaf = setting.key.rsplit('.').next().unwrap_or(setting.key);
             let variable = match (setting.var, setting.alias) {
-                (Some(var), Some(alias)) => format!(" Variable: {var} (also read: {alias})"),
-                (Some(var), None) => format!(" Variable: {var}"),
+                (Some(var), Some(alias)) => format!(" Variable:\u{a0}{var} (also read: {alias})"),
+                (Some(var), None) => format!(" Variable:\u{a0}{var}"),
                 (None, _) => String::new(),
             };
             put(
@@ -177,8 +177,7 @@ fn in_toml(value: DefaultValue) -> String {
                 .iter()
                 .map(|text| one(text).replace(' ', "\u{a0}"))
                 .collect();
-            let lines = wrapped(&(items.join(", ") + ","), "    ");
-            format!("[\n{}]", lines.replace('\u{a0}', " "))
+            format!("[\n{}]", wrapped(&(items.join(", ") + ","), "    "))
         }
     }
 }
@@ -201,7 +200,8 @@ fn wrapped(words: &str, start: &str) -> String {
         line.push_str(word);
     }
     put(&mut text, &[start, &line, "\n"]);
-    text
+    // What must not be parted came with such a space.
+    text.replace('\u{a0}', " ")
 }
 
 fn put(text: &mut String, parts: &[&str]) {

@@ -4,7 +4,7 @@ use crate::config::parse::{self, whole};
 use crate::config::reader::{Reader, long, maybe, one};
 use crate::config::redis_url;
 use crate::config::setting::{Setting, Show, setting};
-use crate::store::redis;
+use crate::store;
 use secrecy::SecretString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -47,8 +47,8 @@ settings! {
 
 impl Store {
     /// Redis, where that is the store.
-    pub fn redis(&self) -> Option<redis::Settings> {
-        Some(redis::Settings {
+    pub fn redis(&self) -> Option<store::redis::Settings> {
+        Some(store::redis::Settings {
             url: self.redis_url.clone()?,
             wait_replicas: self.redis_wait_replicas,
         })

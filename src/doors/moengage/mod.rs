@@ -143,6 +143,7 @@ async fn reject(caller: &Caller, intake: &Intake, rejected: Rejected) -> Reply {
     match &entry {
         Entry::Repeat => tracing::info!(
             msg_id = mask_digits(msg_id.as_str()),
+            event = "repeat_would_be_refused",
             "a repeat of an accepted message came with content that would be refused"
         ),
         Entry::Refused(refusal) => tell(&msg_id, refusal),
@@ -157,6 +158,7 @@ fn tell(msg_id: &MsgId, refusal: &Refusal) {
         msg_id = mask_digits(msg_id.as_str()),
         code = refusal.code.as_str(),
         reason = refusal.reason,
+        event = "send_refused",
         "refused a send"
     );
 }
