@@ -139,13 +139,16 @@ fn sample() -> String {
         let here = SETTINGS.iter().filter(|setting| setting.need == need);
         for setting in here {
             let Some(var) = setting.var else { continue };
-            let mut words = setting.text.to_owned();
+            put(&mut text, &[&comment(setting.text)]);
             if !setting.source.is_empty() {
-                put(&mut words, &[" It is ", setting.source, "."]);
+                let words = format!("Where it comes from: {}", setting.source);
+                put(&mut text, &[&comment(&words)]);
             } else if !setting.example.is_empty() {
-                put(&mut words, &[" Such as ", setting.example]);
+                put(
+                    &mut text,
+                    &[&comment(&format!("Such as {}", setting.example))],
+                );
             }
-            put(&mut text, &[&comment(&words)]);
             let default = match setting.default {
                 DefaultValue::One(value) => value,
                 DefaultValue::Unset | DefaultValue::Many(_) => "",

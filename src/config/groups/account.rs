@@ -54,26 +54,26 @@ settings! {
         concurrent_api_calls: usize = count(),
             setting("jumper.concurrent_api_calls").var("CONCURRENT_API_CALLS").need(Need::OfOld)
                 .default("10");
-        /// How long a connection may take to open.
+        /// How long a connection to Jumper may take to open.
         connect_timeout: Duration = short(),
             setting("jumper.connect_timeout").default("10s");
-        /// The deadline of one call, in milliseconds or with a unit.
+        /// The deadline of one call to Jumper, in milliseconds or with a unit.
         socket_timeout: Duration = millis(),
             setting("jumper.socket_timeout").var("SOCKET_TIMEOUT").need(Need::OfOld).default("60000");
-        /// The most connections.
+        /// The most connections to Jumper.
         max_sockets: usize = count(),
             setting("jumper.max_sockets").var("MAX_SOCKETS").need(Need::OfOld).default("100");
-        /// Idle connections kept: so many, or as many as there are sends at once where that is more.
+        /// Idle connections to Jumper that are kept: so many, or as many as there are sends at once where that is more.
         max_free_sockets: usize = one(whole(0..=1_000_000)),
             setting("jumper.max_free_sockets").var("MAX_FREE_SOCKETS").need(Need::OfOld).default("10");
-        /// How long an idle connection is kept, in milliseconds or with a unit.
+        /// How long an idle connection to Jumper is kept, in milliseconds or with a unit.
         free_socket_keepalive: Duration = millis(),
             setting("jumper.free_socket_keepalive").var("FREE_SOCKET_KEEPALIVE").need(Need::OfOld)
                 .default("3000");
         /// How often the template list is fetched.
         template_refresh: Duration = long(),
             setting("jumper.template_refresh").default("10m");
-        /// How often the webhook subscription is looked at.
+        /// How often the webhook subscription at Jumper is looked at.
         subscription_check: Duration = long(),
             setting("jumper.subscription_check").default("1h");
     }

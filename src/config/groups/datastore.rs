@@ -13,18 +13,18 @@ use std::time::Duration;
 settings! {
     /// The records in Datastore.
     struct Datastore {
-        /// Google's id of the project; unset, nothing is written.
+        /// Google's id of the project whose Datastore keeps records too; unset, nothing is written there.
         project_id: Option<String> = maybe(project_id),
             setting("datastore.project_id").var("DT_PROJECT_ID").need(Need::OfOld)
                 .example("my-project-123");
-        /// The kind of the entities.
+        /// The kind of the entities in Datastore.
         kind: String = one(kind),
             setting("datastore.kind").var("DT_KIND").need(Need::OfOld).default("MOENGAGE_MESSAGES");
-        /// A service-account key file; unset, application default credentials.
+        /// The key file of a service account for Datastore; unset, application default credentials.
         credentials: Option<PathBuf> = maybe(|text| Ok(PathBuf::from(text))),
             setting("datastore.credentials_file").var("DT_JSON_PATH").need(Need::OfOld)
                 .example("/run/secrets/datastore.json");
-        /// host:port of an emulator: no TLS, no credentials.
+        /// host:port of an emulator of Datastore: no TLS, no credentials.
         emulator_host: Option<String> = maybe(emulator_host),
             setting("datastore.emulator_host").var("DATASTORE_EMULATOR_HOST").show(Show::Url)
                 .example("127.0.0.1:8081");

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 settings! {
     /// The ops listener.
     struct Ops {
-        /// Address and port; an address that is not loopback demands the token.
+        /// Address and port of the listener for operations; an address that is not loopback demands the token.
         addr: SocketAddr = one(parse::socket_addr),
             setting("ops.addr").var("OPS_ADDR").default("127.0.0.1:3002");
         /// What its callers present as `Authorization: Bearer ...`, 16 characters or more.
@@ -22,10 +22,10 @@ settings! {
 settings! {
     /// Logs.
     struct Log {
-        /// text or json.
+        /// How log lines look: text or json.
         format: LogFormat = one(log_format),
             setting("log.format").var("LOG_FORMAT").default("text");
-        /// Which lines: off, error, warn, info, debug or trace, and by module, such as warn,hyper=debug.
+        /// Which log lines: off, error, warn, info, debug or trace, and by module, such as warn,hyper=debug.
         filter: String = one(parse::log_filter),
             setting("log.filter").var("RUST_LOG").default("info");
     }
@@ -34,7 +34,7 @@ settings! {
 settings! {
     /// Who is told when something needs a person.
     struct Alerts {
-        /// A Slack incoming webhook.
+        /// A Slack incoming webhook that is told when something needs a person.
         slack_webhook_url: Option<SecretString> = maybe(parse::secret_url),
             setting("alerts.slack_webhook_url").var("SLACK_WEBHOOK_URL").show(Show::Secret)
                 .example("https://hooks.slack.com/services/...");

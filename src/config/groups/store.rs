@@ -27,7 +27,7 @@ settings! {
         /// more.
         take_over: Vec<String> = take_over,
             setting("store.take_over").var("STORE_TAKE_OVER").example("1f0c7a93-5be2d884");
-        /// The directory of the embedded store; one process at a time. With Redis only marks are in it
+        /// Where messages are kept, unless Redis is the store: the directory of the embedded store; one process at a time. With Redis only marks are in it
         /// (how far Redis had come), and new tokens that the store did not take.
         data_dir: PathBuf = one(|text| Ok(PathBuf::from(text))),
             setting("store.data_dir").var("DATA_DIR").default("./data");
