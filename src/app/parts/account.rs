@@ -54,7 +54,7 @@ impl AccountParts {
             }
             None => Limiter::new(pace, wanted.rate_tolerance),
         };
-        let tokens = tokens(config, wanted, (stores, &limiter))?;
+        let tokens = tokens(config, wanted, stores, &limiter)?;
         tokens.start().await?;
         let client = Client::new(&client_settings(wanted))?;
         let jumper = jumper::Account::new(client, tokens.clone(), limiter.clone());
@@ -99,7 +99,8 @@ impl AccountParts {
 fn tokens(
     config: &Config,
     wanted: &config::Account,
-    (stores, limiter): (&Stores, &Limiter),
+    stores: &Stores,
+    limiter: &Limiter,
 ) -> anyhow::Result<Tokens> {
     let missing = || format!("account {} has no credentials (basic_auth)", wanted.id);
     let settings = TokenSettings {
