@@ -14,19 +14,34 @@ pub(super) const STOPS: u32 = 0;
 /// Whose message is shown at the end: a button is tapped on it.
 pub(super) const TAPS: u32 = 4;
 
-/// Who answers what: the message, the words, how.
-const PARTS: [(u32, &str, ReplyKind); 5] = [
-    (STOPS, "STOP", ReplyKind::Free),
-    (TAPS, "Keep it", ReplyKind::Click),
-    (5, "When will it arrive?", ReplyKind::Quoted),
-    (10, "Thank you!", ReplyKind::Free),
-    (14, "Move it", ReplyKind::Click),
+/// What one person answers.
+#[derive(Debug)]
+struct Part {
+    /// The message that is answered.
+    who: u32,
+    text: &'static str,
+    kind: ReplyKind,
+}
+
+impl Part {
+    const fn new(who: u32, text: &'static str, kind: ReplyKind) -> Self {
+        Self { who, text, kind }
+    }
+}
+
+/// Who answers what.
+const PARTS: [Part; 5] = [
+    Part::new(STOPS, "STOP", ReplyKind::Free),
+    Part::new(TAPS, "Keep it", ReplyKind::Click),
+    Part::new(5, "When will it arrive?", ReplyKind::Quoted),
+    Part::new(10, "Thank you!", ReplyKind::Free),
+    Part::new(14, "Move it", ReplyKind::Click),
 ];
 
 /// Those who have not answered yet, and what became of the others.
 #[derive(Debug)]
 pub(super) struct People {
-    waiting: Vec<(u32, &'static str, ReplyKind)>,
+    waiting: Vec<Part>,
     /// Replies that the gateway took.
     pub(super) said: u64,
     /// Replies that it did not take, in words.
@@ -38,7 +53,7 @@ pub(super) struct People {
 impl People {
     /// The people of a campaign of so many messages.
     pub(super) fn of(messages: u32) -> Self {
-        let among = |part: &(u32, &str, ReplyKind)| part.0 < messages;
+        let among = |part: &Part| part.who < messages;
         Self {
             waiting: PARTS.into_iter().filter(among).collect(),
             said: 0,
@@ -63,7 +78,7 @@ impl People {
             sends.iter().map(|send| (send.to.as_str(), send)).collect();
         let now = crate::clock::now().0;
         for part in std::mem::take(&mut self.waiting) {
-            match by_phone.get(campaign::phone(part.0).as_str()) {
+            match by_phone.get(campaign::phone(part.who).as_str()) {
                 Some(send) if ready(send.at_ms, now) => self.speak(sandbox, send, part).await,
                 None if drained => {}
                 _ => self.waiting.push(part),
@@ -71,12 +86,8 @@ impl People {
         }
     }
 
-    async fn speak(
-        &mut self,
-        sandbox: &Sandbox,
-        send: &SendRecord,
-        (who, text, kind): (u32, &str, ReplyKind),
-    ) {
+    async fn speak(&mut self, sandbox: &Sandbox, send: &SendRecord, part: Part) {
+        let Part { who, text, kind } = part;
         let reply = Reply {
             to: Some(send.to.clone()),
             text: text.to_owned(),
@@ -108,8 +119,8 @@ mod tests {
 
     #[test]
     fn everyone_who_answers_gets_a_message() {
-        for (who, ..) in PARTS {
-            assert_eq!(campaign::post(who).expected, Expected::Success);
+        for part in PARTS {
+            assert_eq!(campaign::post(part.who).expected, Expected::Success);
         }
         assert_eq!(People::of(200).waiting.len(), PARTS.len());
         assert_eq!(People::of(1).waiting.len(), 1);
