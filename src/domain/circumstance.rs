@@ -19,7 +19,7 @@ pub use ruling::{Call, Cause, End, Listed, Now, Ruling};
 use super::proof::{About, Judgement, Proof};
 use super::{AccountId, ChannelId, UnixMs};
 use accused::{Accused, AccusedMessages};
-use runs::{Reach, Runs};
+use runs::{Charge, Reach, Runs};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use under_way::UnderWay;
@@ -159,9 +159,14 @@ impl Circumstances {
         let mut ruling = Ruling::only(End::PutAside(accused.aside()));
         for scope in self.counted_in(call, judgement) {
             let alike = self.alike(&scope, cause, now.wall);
+            let charge = Charge {
+                reason: &cause.reason,
+                on_probation: alike,
+                at: now.steady,
+            };
             let runs = self.runs.entry(scope.clone()).or_default();
             let under_way = |began| self.under_way.any(&scope, &began);
-            let reach = runs.accuse(call, &cause.reason, (alike, now.steady), under_way);
+            let reach = runs.accuse(call, charge, under_way);
             match reach {
                 Reach::Hold if alike || self.may_hold(&scope, judgement, cause) => {
                     let hold = self.begin(scope, Kind::Accused, cause, now);
@@ -188,8 +193,13 @@ impl Circumstances {
         }
         for scope in self.counted_in(call, judgement) {
             let alike = self.alike(&scope, cause, now.wall);
+            let charge = Charge {
+                reason: &cause.reason,
+                on_probation: alike,
+                at: now.steady,
+            };
             let runs = self.runs.entry(scope.clone()).or_default();
-            let reach = runs.refuse(&call.channel, call.to, &cause.reason, (alike, now.steady));
+            let reach = runs.refuse(call, charge);
             if reach == Reach::Hold && (alike || self.may_hold(&scope, judgement, cause)) {
                 let hold = self.begin(scope, Kind::Refused, cause, now);
                 return Ruling::begins(hold);

@@ -39,6 +39,17 @@ pub(super) enum Reach {
     Hold,
 }
 
+/// What an answer says against a message, as it counts in a run.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Charge<'a> {
+    /// Answers with the same reason are alike.
+    pub(super) reason: &'a str,
+    /// Whether a hold for this reason ended a short time ago.
+    pub(super) on_probation: bool,
+    /// When the answer came.
+    pub(super) at: Instant,
+}
+
 /// The runs of one scope.
 #[derive(Debug, Default)]
 pub(super) struct Runs {
@@ -113,25 +124,32 @@ impl Runs {
         run.map_or(0, |run| run.channels.len())
     }
 
-    /// An answer accuses the message of this call, `alike` those of a hold that ended a short time ago.
-    /// A run begins with its first call, not with the answer, as what is taken in between speaks against
+    /// An answer accuses the message of this call. A run begins with its first call, not with the answer, as what is taken in between speaks against
     /// it; but not before what was taken already. While a call is `under_way` that began in the run and
     /// before there were enough recipients, only time makes a hold: a node that refuses at once does not
     /// speak for one that takes its time and takes everything.
     pub(super) fn accuse(
         &mut self,
         call: &Call,
-        reason: &str,
-        (alike, now): (bool, Instant),
+        charge: Charge<'_>,
         under_way: impl Fn(RangeInclusive<Instant>) -> bool,
     ) -> Reach {
+        let Charge {
+            reason,
+            on_probation,
+            at: now,
+        } = charge;
         let began = self.took.map_or(call.began, |took| took.max(call.began));
         let run = self.run(&call.channel, reason, now);
         let since = *run.accused_since.get_or_insert(began);
         if run.accused.len() < ACCUSED && !run.accused.contains(&call.to) {
             run.accused.push(call.to);
         }
-        let most = if alike { ON_PROBATION.0 } else { ACCUSED };
+        let most = if on_probation {
+            ON_PROBATION.0
+        } else {
+            ACCUSED
+        };
         let recipients = run.accused.len();
         if recipients >= most && !under_way(since..=*run.enough_since.get_or_insert(now)) {
             return Reach::Hold;
@@ -148,16 +166,15 @@ impl Runs {
         }
     }
 
-    /// An answer refuses this recipient's message for good.
-    pub(super) fn refuse(
-        &mut self,
-        channel: &ChannelId,
-        to: Phone,
-        reason: &str,
-        (alike, now): (bool, Instant),
-    ) -> Reach {
-        let taken = self.taken;
-        let run = self.run(channel, reason, now);
+    /// An answer refuses the message of this call for good.
+    pub(super) fn refuse(&mut self, call: &Call, charge: Charge<'_>) -> Reach {
+        let Charge {
+            reason,
+            on_probation,
+            at: now,
+        } = charge;
+        let (to, taken) = (call.to, self.taken);
+        let run = self.run(&call.channel, reason, now);
         while run.refused.len() >= MOST_REFUSALS {
             run.refused.pop_front();
         }
@@ -166,7 +183,7 @@ impl Runs {
         while run.refused.front().is_some_and(old) {
             run.refused.pop_front();
         }
-        let (most, recipients) = if alike { ON_PROBATION } else { REFUSED };
+        let (most, recipients) = if on_probation { ON_PROBATION } else { REFUSED };
         let all = run.refused.len();
         let are_one = |last: usize, taken_for_each: u64| {
             let latest = run.refused.range(all - last..);
@@ -175,7 +192,7 @@ impl Runs {
         };
         let enough = all >= most;
         // On probation so few are counted that people who can never be reached would do.
-        let lately = !alike && enough && are_one(most, TAKEN_FOR_EACH_LATELY);
+        let lately = !on_probation && enough && are_one(most, TAKEN_FOR_EACH_LATELY);
         if lately || enough && are_one(all, TAKEN_FOR_EACH) {
             return Reach::Hold;
         }
