@@ -118,8 +118,9 @@ pub struct Said {
 }
 
 impl Said {
-    /// Whether this counts where the other stands: it is later, or no earlier and for no messages.
-    pub fn prevails(&self, (is_out, at): (bool, UnixMs)) -> bool {
+    /// Whether this counts against what else was said, of which `is_out` and `at` are given: it is later,
+    /// or no earlier and for no messages.
+    pub fn prevails(&self, is_out: bool, at: UnixMs) -> bool {
         self.at > at || (self.at == at && self.is_out && !is_out)
     }
 }
@@ -165,8 +166,8 @@ mod tests {
             };
             let (one, two) = (said(a, out), said(b, other));
             let alike = a == b && out == other;
-            let first = one.prevails((two.is_out, two.at));
-            let second = two.prevails((one.is_out, one.at));
+            let first = one.prevails(two.is_out, two.at);
+            let second = two.prevails(one.is_out, one.at);
             proptest::prop_assert_eq!(first != second, !alike);
         }
     }

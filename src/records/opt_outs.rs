@@ -93,8 +93,8 @@ impl OptOuts {
         let (mut written, mut later) = (Vec::new(), Vec::new());
         for (one, name) in said.iter().zip(&names) {
             match there.get(name.as_str()) {
-                Some(Some(there)) if !one.prevails((there.is_out, there.at)) => {
-                    if there.prevails((one.is_out, one.at)) {
+                Some(Some(there)) if !one.prevails(there.is_out, there.at) => {
+                    if there.prevails(one.is_out, one.at) {
                         later.push(there.clone());
                     }
                 }

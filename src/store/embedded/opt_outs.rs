@@ -172,7 +172,7 @@ fn take(txn: &Txn<'_>, account: &AccountId, entrance: Entrance, said: &Said) -> 
     let differs = kept.map_or(said.is_out, |(is_out, _)| is_out != said.is_out);
     let at = match (entrance, kept) {
         (Entrance::Now, Some((_, at))) => said.at.max(UnixMs(at.0 + 1)),
-        (_, Some(kept)) if !said.prevails(kept) => {
+        (_, Some(kept)) if !said.prevails(kept.0, kept.1) => {
             if entrance == Entrance::Merge && (differs || kept.1 != said.at) {
                 let mut owe = txn.conn.prepare_cached(
                     "UPDATE opt_out SET due = 0 WHERE channel = ?1 AND phone = ?2 AND scope = ?3",
