@@ -89,7 +89,8 @@ struct Late {
 impl Guarded {
     pub(super) fn new(
         inner: Incoming,
-        (limit, patience): (usize, Duration),
+        limit: usize,
+        patience: Duration,
         phase: Phase,
         lingers: bool,
     ) -> Self {

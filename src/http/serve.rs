@@ -172,8 +172,10 @@ impl Site {
             response_timeout,
             ..
         } = self.limits;
-        let limits = (body_limit, body_timeout);
-        let request = request.map(|body| Body::new(Guarded::new(body, limits, phase, lingers)));
+        let request = request.map(|body| {
+            let body = Guarded::new(body, body_limit, body_timeout, phase, lingers);
+            Body::new(body)
+        });
         // Guarded first: what comes of the body after the answer is read and dropped.
         if let Some(refusal) = refusal {
             return Ok(refusal);
