@@ -107,7 +107,8 @@ impl Gate {
     pub(super) fn reserve(
         &mut self,
         most: usize,
-        (lead, horizon): (Duration, Duration),
+        lead: Duration,
+        horizon: Duration,
         now: Instant,
     ) -> Vec<Option<Slot>> {
         let room = self.pace.concurrency.saturating_sub(self.in_flight);

@@ -81,7 +81,7 @@ impl<L: FnMut(Instant) -> Duration> Story<L> {
             None => self.wake(now + CALL, Who::Worker),
             Some(wait) if !wait.is_zero() => self.wake(now + wait, Who::Worker),
             Some(_) => {
-                for slot in self.gate.reserve(256, (LEAD, HORIZON), now) {
+                for slot in self.gate.reserve(256, LEAD, HORIZON, now) {
                     let at = slot.map_or(now, |slot| slot.at.max(now + CLAIM));
                     self.wake(at, Who::Call(slot));
                 }
@@ -168,7 +168,7 @@ proptest! {
         let (mut held, mut starts) = (Vec::new(), Vec::new());
         for (gap, many, used) in steps {
             now += Duration::from_micros(gap);
-            held.extend(gate.reserve(many, (LEAD, HORIZON), now));
+            held.extend(gate.reserve(many, LEAD, HORIZON, now));
             held.push(gate.take_slot(now, now));
             let kept = held.split_off(held.len() / 2);
             for slot in held.into_iter().chain(kept.clone()) {

@@ -3,7 +3,7 @@
 //! late; nearly all of it used where it is late as on a busy machine.
 
 use super::late::{all_together, each_by_itself};
-use super::said::{Said, Want};
+use super::said::{Asked, Said, Want};
 use super::shared::{GATHER, LEARN, RENEW};
 use super::slot::{Grant, Start};
 use super::state::State;
@@ -238,7 +238,8 @@ impl<L: FnMut(Instant) -> Duration> Story<L> {
             sent,
             back,
         } = step;
-        let grants = replica.state.learn((&ask, told), said, (sent, now));
+        let asked = Asked { ask, said, sent };
+        let grants = replica.state.learn(&asked, told, now);
         let next = replica.waiting.pop_front();
         if let Some(next) = next {
             self.step(n, next, now);

@@ -43,7 +43,7 @@ impl Own {
         lead: Duration,
         horizon: Duration,
     ) -> Vec<Ticket> {
-        let slots = self.gate().reserve(most, (lead, horizon), Instant::now());
+        let slots = self.gate().reserve(most, lead, horizon, Instant::now());
         let tickets = slots.into_iter();
         tickets.map(|slot| self.ticket(slot, true)).collect()
     }

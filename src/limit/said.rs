@@ -1,5 +1,6 @@
 //! What one replica says to all that share a pace, and what it asks for.
 
+use crate::store::redis::pace::Ask;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -12,6 +13,17 @@ pub(super) struct Said {
     pub(super) pause: Option<Instant>,
     /// An operator ended it.
     pub(super) pause_ends: bool,
+}
+
+/// A question that went to Redis.
+#[derive(Debug)]
+pub(super) struct Asked {
+    /// What it says and asks.
+    pub(super) ask: Ask,
+    /// What was said here until then.
+    pub(super) said: Said,
+    /// When it went.
+    pub(super) sent: Instant,
 }
 
 /// What is asked for.

@@ -5,7 +5,7 @@
 //! conversation at a time, so steps are never out of order. Without Redis there are no permits; it
 //! heals by itself.
 
-use super::said::Want;
+use super::said::{Asked, Want};
 use super::slot::{Grant, Start};
 use super::state::State;
 use super::{Pace, PaceNow, distance};
@@ -109,14 +109,15 @@ impl Shared {
         };
         ask.step = *step;
         let sent = Instant::now();
-        let told = self.pace.step(&ask).await;
+        let asked = Asked { ask, said, sent };
+        let told = self.pace.step(&asked.ask).await;
         let got = Instant::now();
         let mut state = self.state();
         let was_down = state.down;
         match told {
             Ok(told) => {
                 let before = (state.now(got).set, state.opens());
-                let grants = state.learn((&ask, told), said, (sent, got));
+                let grants = state.learn(&asked, told, got);
                 // Sooner than who waits for a slot was told: a pause has ended, here or elsewhere.
                 let changed = state.now(got).set != before.0 || state.opens() < before.1;
                 let news = state.news(got);

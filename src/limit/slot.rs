@@ -129,15 +129,10 @@ impl RedisClock {
         Late { at_most, own }
     }
 
-    /// Takes in what the clock showed between two instants. Tells whether it is what it was, so that
+    /// Takes in what the clock showed between two instants, as an answer told. Tells whether it is what it was, so that
     /// slots granted just now can be used.
-    pub(super) fn learn(
-        &mut self,
-        showed: u64,
-        per_second: Option<f64>,
-        (sent, got): (Instant, Instant),
-    ) -> bool {
-        let newer = Bounds::of(sent, got, showed);
+    pub(super) fn learn(&mut self, told: &Told, sent: Instant, got: Instant) -> bool {
+        let newer = Bounds::of(sent, got, told.now);
         let known = self.bounds.map(|older| (older, older.and(newer)));
         if let Some((older, Some(both))) = known {
             // Nothing was granted yet while it is new.
@@ -163,7 +158,7 @@ impl RedisClock {
         self.reading = None;
         self.width = newer.width_in(Duration::ZERO);
         self.epoch += 1;
-        let interval = per_second.map_or(0.0, |rate| 1.1 / rate);
+        let interval = told.per_second.map_or(0.0, |rate| 1.1 / rate);
         self.new_until = Some(got + FURTHEST + MOST_LATE + Duration::from_secs_f64(interval));
         false
     }

@@ -3,7 +3,7 @@
 use super::distance::Distance;
 use super::pause::Pause;
 use super::reading::GAINS;
-use super::said::{Said, Want};
+use super::said::{Asked, Said, Want};
 use super::slot::{FURTHEST, Grant, Late, RedisClock, Start};
 use super::{AHEAD, Pace, PaceNow};
 use crate::store::redis::pace::{self, Ask, Put, Slot, Told};
@@ -105,28 +105,24 @@ impl State {
     }
 
     /// Takes in an answer, and what was granted with it.
-    pub(super) fn learn(
-        &mut self,
-        (ask, told): (&Ask, Told),
-        said: Said,
-        (sent, got): (Instant, Instant),
-    ) -> Vec<Grant> {
+    pub(super) fn learn(&mut self, asked: &Asked, told: Told, got: Instant) -> Vec<Grant> {
+        let Asked { ask, said, sent } = asked;
         self.down = false;
-        let took = got.saturating_duration_since(sent);
+        let took = got.saturating_duration_since(*sent);
         let lead = (ask.most > 0 && ask.counted).then_some(ask.lead);
         self.distance.asked(took, lead);
-        let asked = Pace {
+        let pace = Pace {
             per_second: ask.per_second,
             concurrency: ask.concurrency,
         };
         // What was said or set meanwhile is still to be told.
-        if self.said == said {
+        if self.said == *said {
             self.said = Said::default();
             // A second may be that of a key that was lost.
             let left = (told.wait > FURTHEST).then_some(told.wait);
-            self.pause.heard(left, sent);
+            self.pause.heard(left, *sent);
         }
-        if self.set == asked && self.put == ask.put {
+        if self.set == pace && self.put == ask.put {
             self.put = None;
         }
         if self.put.is_none() {
@@ -139,7 +135,7 @@ impl State {
         self.elsewhere = told.elsewhere;
         self.opens = told.opens;
         self.clock.came_by(told.by);
-        let granted = self.clock.learn(told.now, told.per_second, (sent, got));
+        let granted = self.clock.learn(&told, *sent, got);
         let counted = if ask.counted { told.slots.len() } else { 0 };
         self.told_in_flight = ask.in_flight + counted;
         if !granted {
@@ -361,8 +357,9 @@ mod tests {
                 wait: ms(0),
                 slots: slots.collect(),
             };
-            self.state
-                .learn((&ask, told), Said::default(), (sent, sent + ms(1)))
+            let said = Said::default();
+            let asked = Asked { ask, said, sent };
+            self.state.learn(&asked, told, sent + ms(1))
         }
 
         fn may_start(&self, grant: &Grant, at: u64) -> Start {
@@ -408,9 +405,9 @@ mod tests {
                 wait: ms(0),
                 slots: Vec::new(),
             };
-            let none = story
-                .state
-                .learn((&ask, told), Said::default(), (sent, sent + ms(1)));
+            let said = Said::default();
+            let asked = Asked { ask, said, sent };
+            let none = story.state.learn(&asked, told, sent + ms(1));
             assert!(none.is_empty());
             story.state.opens_in(ms(0), sent + ms(1))
         };
