@@ -109,7 +109,10 @@ fn both(one: Option<Uncounted>, other: Option<Uncounted>) -> Option<Uncounted> {
 pub(super) fn channel(channel: &Channel, ops: &OpsState, site: &Site) -> Value {
     let outbox = &ops.shared.outbox;
     let troubles = ops.shared.relayed.of(&channel.id);
-    let failing: Vec<Value> = troubles.iter().map(not_taken).collect();
+    let failing: Vec<Value> = troubles
+        .iter()
+        .map(|(lane, trouble)| not_taken(*lane, trouble))
+        .collect();
     let facts = ChannelFacts::read(ops, channel);
     let why = facts.and_then(|facts| why::channel(site, &facts));
     json!({
@@ -127,7 +130,7 @@ pub(super) fn channel(channel: &Channel, ops: &OpsState, site: &Site) -> Value {
 }
 
 /// A lane whose callbacks MoEngage does not take.
-fn not_taken((lane, trouble): &(Lane, Trouble)) -> Value {
+fn not_taken(lane: Lane, trouble: &Trouble) -> Value {
     json!({
         "lane": lane.as_str(),
         "since": time(trouble.since),
