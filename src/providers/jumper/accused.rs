@@ -4,7 +4,7 @@
 //! well; or when the list call, which sends nothing, is. One refused call alone says nothing of the
 //! token (design.md G7). Remembers one refused call an account.
 
-use super::{Account, Question, classify};
+use super::{Account, Question, Ready, classify};
 use crate::domain::Answer;
 use crate::domain::proof::About;
 use crate::providers::jumper::token::{Access, TokenError};
@@ -133,7 +133,8 @@ impl Account {
         let socket = self.client.socket().await;
         let permit = self.limiter.maintenance().await;
         let question = Question::Templates { limit: "1" };
-        let answer = match self.client.ask((permit, socket), access, question).await {
+        let ready = Ready { permit, socket };
+        let answer = match self.client.ask(ready, access, question).await {
             Ok(_) => {
                 self.went_well(access.generation);
                 return Listed::Taken;

@@ -29,7 +29,7 @@ use crate::limit::{Limiter, Permit};
 use crate::store::Guard;
 use accused::Accused;
 use classify::classify;
-use client::{Client, Question};
+use client::{Client, Question, Ready};
 use secrecy::{ExposeSecret, SecretString};
 use std::sync::{Mutex, PoisonError};
 use token::{Access, TokenError, Tokens};
@@ -115,9 +115,9 @@ impl Account {
     ) -> Result<SubscriptionState, Answer> {
         let url = url.expose_secret();
         let secret = secret.map(ExposeSecret::expose_secret);
-        let listed = self.subscriptions(url, secret).await?;
-        if listed.0 == SubscriptionState::Present {
-            return Ok(listed.0);
+        let (state, entries) = self.subscriptions(url, secret).await?;
+        if state == SubscriptionState::Present {
+            return Ok(state);
         }
         // Of several replicas one adds the entry; the others then find it.
         let alone = self.tokens.alone("subscription").await;
@@ -126,9 +126,9 @@ impl Account {
             ..Answer::default()
         })?;
         let done = match &guard {
-            Guard::Alone => self.subscribe(listed).await,
+            Guard::Alone => self.subscribe(state, &entries).await,
             Guard::Shared(_) => match self.subscriptions(url, secret).await {
-                Ok(listed) => self.subscribe(listed).await,
+                Ok((state, entries)) => self.subscribe(state, &entries).await,
                 Err(answer) => Err(answer),
             },
         };
@@ -138,10 +138,11 @@ impl Account {
 
     async fn subscribe(
         &self,
-        (state, entries): (SubscriptionState, Vec<wire::Subscription>),
+        state: SubscriptionState,
+        entries: &[wire::Subscription],
     ) -> Result<SubscriptionState, Answer> {
         if state != SubscriptionState::Present {
-            self.ask(Question::Subscribe { entries: &entries }).await?;
+            self.ask(Question::Subscribe { entries }).await?;
         }
         Ok(state)
     }
@@ -209,7 +210,8 @@ impl Account {
             // The socket first: nothing but the wire lies between a slot and its call.
             let socket = self.client.socket().await;
             let permit = self.limiter.maintenance().await;
-            let answer = match self.client.ask((permit, socket), &access, question).await {
+            let ready = Ready { permit, socket };
+            let answer = match self.client.ask(ready, &access, question).await {
                 Ok(body) => {
                     self.went_well(access.generation);
                     return Ok(body);

@@ -129,9 +129,8 @@ impl Client {
         let request = request.header(AUTHORIZATION, access.bearer());
         // Before the permit starts, so that nothing but the wire lies between its slot and the call.
         let socket = self.socket().await;
-        call((permit, socket), request, (LONGEST_ANSWER, "send"))
-            .await
-            .0
+        let ready = Ready { permit, socket };
+        call(ready, request, LONGEST_ANSWER, "send").await.0
     }
 
     /// Waits for a socket.
@@ -165,7 +164,7 @@ impl Client {
             }
         };
         let request = request.header(AUTHORIZATION, access.bearer());
-        let (answer, body) = call(ready, request, (limit, name)).await;
+        let (answer, body) = call(ready, request, limit, name).await;
         let fine = matches!(answer.http, Some(200..=299))
             && answer.transport.is_none()
             && answer.fault.is_none()
@@ -175,14 +174,25 @@ impl Client {
     }
 }
 
-/// What a call needs before it is made: its slot and its socket.
-pub(super) type Ready<'a> = (Permit, Option<SemaphorePermit<'a>>);
+/// What a call needs before it is made, and keeps until it has ended.
+#[derive(Debug)]
+pub(super) struct Ready<'a> {
+    /// Its slot.
+    pub(super) permit: Permit,
+    /// Its socket.
+    pub(super) socket: Option<SemaphorePermit<'a>>,
+}
 
 async fn call(
-    (mut permit, _socket): Ready<'_>,
+    ready: Ready<'_>,
     request: RequestBuilder,
-    (limit, name): (usize, &'static str),
+    limit: usize,
+    name: &'static str,
 ) -> (Answer, Tree) {
+    let Ready {
+        mut permit,
+        socket: _socket,
+    } = ready;
     if !permit.start().await {
         let transport = Some(Transport::NotStarted);
         return (

@@ -66,12 +66,14 @@ impl Flight {
         }
     }
 
-    /// Whether it is too soon for what is wanted: then this is the answer.
+    /// Whether it is too soon for what is wanted: then this is the answer. `worked`: Jumper took the pair that
+    /// is held.
     pub(super) fn too_soon(
         &mut self,
         want: Want,
         held: &Held,
-        (worked, now): (bool, UnixMs),
+        worked: bool,
+        now: UnixMs,
     ) -> Option<Result<(), TokenError>> {
         let early = self.not_before.is_some_and(|at| at > Instant::now());
         if early && want.why != Why::Forced {
@@ -82,7 +84,7 @@ impl Flight {
         match want.why {
             Why::Forced | Why::Again => None,
             _ if by_refusal => {
-                let gap = self.gap(age, (worked, held.has_ended(now)));
+                let gap = self.gap(age, worked, held.has_ended(now));
                 (age < gap).then_some(Err(TokenError::StillRefused))
             }
             // Its end is a matter of clocks; it is used until it is refused.
@@ -91,7 +93,7 @@ impl Flight {
     }
 
     /// How old a refused pair must be to be replaced.
-    fn gap(&mut self, age: Duration, (worked, ended): (bool, bool)) -> Duration {
+    fn gap(&mut self, age: Duration, worked: bool, ended: bool) -> Duration {
         if worked && (ended || age >= LEAST_GAP) {
             self.spent = 0;
         } else if age < LEAST_GAP {

@@ -26,7 +26,7 @@ pub(in crate::providers::jumper) fn tokens(answer: &Answer, body: &Tree, now: Un
         dead: None,
         seed: None,
     };
-    let held = Held::new(token, true, &Held::default(), (now, 0.5));
+    let held = Held::new(token, true, &Held::default(), now, 0.5);
     assert!(held.refresh_at <= pair.expires_at);
     let _ = (held.usable(now), held.state(now));
 }

@@ -113,7 +113,8 @@ impl Held {
         token: StoredToken,
         new_access: bool,
         before: &Self,
-        (now, dice): (UnixMs, f64),
+        now: UnixMs,
+        dice: f64,
     ) -> Self {
         let generation = if new_access {
             token.fence
@@ -276,7 +277,7 @@ mod tests {
     }
 
     fn held(token: StoredToken) -> Held {
-        Held::new(token, true, &Held::default(), (NOW, 0.0))
+        Held::new(token, true, &Held::default(), NOW, 0.0)
     }
 
     #[test]
@@ -341,12 +342,12 @@ mod tests {
             fence: 8,
             ..token(DAY)
         };
-        assert_eq!(Held::new(dead, false, &first, (NOW, 0.0)).generation, 7);
+        assert_eq!(Held::new(dead, false, &first, NOW, 0.0).generation, 7);
         let next = StoredToken {
             fence: 9,
             ..token(DAY)
         };
-        assert_eq!(Held::new(next, true, &first, (NOW, 0.0)).generation, 9);
+        assert_eq!(Held::new(next, true, &first, NOW, 0.0).generation, 9);
     }
 
     #[test]

@@ -194,8 +194,8 @@ impl Tokens {
         )]
         gauge!("gateway_token_expiry_timestamp_seconds", "account" => account)
             .set(token.expires_at.seconds() as f64);
-        let now = (self.now(), fastrand::f64());
-        let held = Held::new(token, new_access, &self.held(), now);
+        let dice = fastrand::f64();
+        let held = Held::new(token, new_access, &self.held(), self.now(), dice);
         self.shared.held.send_replace(Arc::new(held));
     }
 

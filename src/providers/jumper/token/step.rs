@@ -61,7 +61,7 @@ impl Tokens {
     fn too_soon(&self, flight: &mut Flight, want: Want) -> Option<Result<(), TokenError>> {
         let held = self.held();
         let worked = self.shared.worked.load(Ordering::Relaxed) >= held.generation;
-        flight.too_soon(want, &held, (worked, self.now()))
+        flight.too_soon(want, &held, worked, self.now())
     }
 
     /// The token to renew, unless it is of no use to ask and nobody insists.
