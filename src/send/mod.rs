@@ -146,7 +146,7 @@ impl Sender {
             return Tried::NotMade;
         };
         if is_trial {
-            return self.end_trial(sending, (&call, sent), judgement).await;
+            return self.end_trial(sending, &call, sent, judgement).await;
         }
         if judgement.about == About::Token {
             self.token_refused(sending, &call, sent).await;
@@ -205,7 +205,8 @@ impl Sender {
     async fn end_trial(
         &self,
         sending: Sending<'_>,
-        (call, sent): (&Call, Sent),
+        call: &Call,
+        sent: Sent,
         judgement: Judgement,
     ) -> Tried {
         let end = self.account.holding.judge_trial(call, &judgement);
