@@ -4,7 +4,7 @@
 //! read and dropped for a moment, because closing a socket with unread bytes resets it, and the
 //! caller would see the reset instead of our answer.
 
-use super::read_timeouts::Phase;
+use super::phase::Phase;
 use super::{last_message, message};
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{FromRequest, Request};

@@ -6,7 +6,7 @@
 //! token or a secret was shown goes only when none of the others waits, however briefly, and then one
 //! for one. While we owe the answer none is closed; where we owe all, new callers wait.
 
-use super::read_timeouts::{Phase, Readiness};
+use super::phase::{Phase, Readiness};
 use super::{GivesWay, Limits};
 use crate::telemetry::OncePerSecond;
 use std::collections::HashMap;

@@ -1,16 +1,18 @@
 //! The HTTP ground under every listener: accepting connections, limits, and plain error answers.
 //!
-//! `serve` runs one listener, `connections` and `read_timeouts` look after its connections, `body` bounds what a
-//! request may carry, `heavy` keeps the reading of large bodies apart, `host` refuses requests that do not
-//! say whom they ask, `spelling` reads other spellings of a path, `measure` counts requests by route,
-//! `refusals` tells of refused ones by their routes. Knows no counterparty, no channel and no store; never
-//! logs a path, a header or a body, because all three may hold secrets.
+//! `serve` runs one listener, `connections` and `read_timeouts` look after its connections, `phase` says
+//! what one of them is doing, `body` bounds what a request may carry, `heavy` keeps the reading of large
+//! bodies apart, `host` refuses requests that do not say whom they ask, `spelling` reads other spellings of
+//! a path, `measure` counts requests by route, `refusals` tells of refused ones by their routes. Knows no
+//! counterparty, no channel and no store; never logs a path, a header or a body, because all three may hold
+//! secrets.
 
 mod body;
 mod connections;
 mod heavy;
 mod host;
 mod measure;
+mod phase;
 mod read_timeouts;
 mod refusals;
 mod serve;
@@ -113,7 +115,7 @@ pub fn finish_with(router: Router, routes: Vec<&'static str>, elsewhere: MethodR
 /// Notes that the caller of a request has shown a token or a secret: its connection is the last to give
 /// way to others. Takes the request's extensions.
 pub fn vouch(extensions: &Extensions) {
-    if let Some(phase) = extensions.get::<read_timeouts::Phase>() {
+    if let Some(phase) = extensions.get::<phase::Phase>() {
         phase.vouch();
     }
 }

@@ -8,122 +8,13 @@
 //! closed with unread bytes is reset, and the reset may overtake the answer.
 
 use super::body::{LINGER, LINGER_BYTES};
+use super::phase::{Doing, Phase};
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
-
-/// What the connection is doing, shared by the socket, the service and the body of the same
-/// connection.
-#[derive(Debug, Clone)]
-pub(super) struct Phase(Arc<Shared>);
-
-#[derive(Debug)]
-struct Shared {
-    doing: Mutex<Doing>,
-    /// Whether a caller has shown a token or a secret on it; set by a handler, for as long as it lasts.
-    known: AtomicBool,
-    /// Whether the caller of this request has: a proxy puts requests of many callers on one connection.
-    /// Set by a handler, taken back when a request begins.
-    shown: AtomicBool,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Doing {
-    /// Waits for a request since then.
-    Idle(Instant),
-    /// Receives headers since then.
-    Headers(Instant),
-    /// A handler waits for the body since then.
-    Body(Instant),
-    /// A handler has the request.
-    Serving,
-}
-
-/// How readily a connection gives way, the readiest first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Readiness {
-    /// A stranger's, between two requests.
-    Idle,
-    /// A stranger's that owes us bytes of a request.
-    Owes,
-    /// One on which a caller has shown a token or a secret.
-    Known,
-}
-
-impl Phase {
-    /// A connection that was just made owes us its first headers.
-    pub(super) fn new() -> Self {
-        Self(Arc::new(Shared {
-            doing: Mutex::new(Doing::Headers(Instant::now())),
-            known: AtomicBool::new(false),
-            shown: AtomicBool::new(false),
-        }))
-    }
-
-    fn change(&self, step: impl FnOnce(Doing) -> Doing) -> Doing {
-        let doing = self.0.doing.lock();
-        let mut doing = doing.unwrap_or_else(PoisonError::into_inner);
-        *doing = step(*doing);
-        *doing
-    }
-
-    /// The headers of a request are complete.
-    pub(super) fn begins(&self) {
-        self.0.shown.store(false, Ordering::Relaxed);
-        self.serving();
-    }
-
-    /// We have to answer: the body is complete, or given up.
-    pub(super) fn serving(&self) {
-        self.change(|_| Doing::Serving);
-    }
-
-    /// The request's body is waited for since then.
-    pub(super) fn owes_body(&self, since: Instant) {
-        self.change(|_| Doing::Body(since));
-    }
-
-    /// The answer is on its way.
-    pub(super) fn answered(&self) {
-        self.change(|_| Doing::Idle(Instant::now()));
-    }
-
-    /// The caller of this request has shown a token or a secret.
-    pub(super) fn vouch(&self) {
-        self.0.shown.store(true, Ordering::Relaxed);
-        self.0.known.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether the caller of this request has shown a token or a secret.
-    pub(super) fn has_shown(&self) -> bool {
-        self.0.shown.load(Ordering::Relaxed)
-    }
-
-    /// How readily it gives way, and since when it waits for its caller; nothing while we have to
-    /// answer, or while the body of a request with a token or a secret comes in.
-    pub(super) fn waits(&self) -> Option<(Readiness, Instant)> {
-        let known = self.0.known.load(Ordering::Relaxed);
-        match self.change(|doing| doing) {
-            Doing::Serving => None,
-            Doing::Body(_) if self.has_shown() => None,
-            Doing::Idle(since) | Doing::Headers(since) if known => Some((Readiness::Known, since)),
-            Doing::Idle(since) => Some((Readiness::Idle, since)),
-            Doing::Headers(since) | Doing::Body(since) => Some((Readiness::Owes, since)),
-        }
-    }
-
-    fn bytes_came(&self) {
-        self.change(|doing| match doing {
-            Doing::Idle(_) => Doing::Headers(Instant::now()),
-            other => other,
-        });
-    }
-}
 
 /// A socket with its phase.
 #[derive(Debug)]
@@ -161,13 +52,12 @@ impl<S> ReadTimeouts<S> {
     }
 
     fn wrote(&mut self) {
-        let doing = self.phase.change(|doing| doing);
-        self.refused = matches!(doing, Doing::Headers(_));
+        self.refused = matches!(self.phase.doing(), Doing::Headers(_));
     }
 
     /// Called whenever the socket has nothing to give or to take.
     fn wait<T>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
-        let deadline = match self.phase.change(|doing| doing) {
+        let deadline = match self.phase.doing() {
             Doing::Serving | Doing::Body(_) => return Poll::Pending,
             Doing::Headers(since) => since + self.headers,
             Doing::Idle(since) => since + self.idle,

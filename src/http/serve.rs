@@ -5,7 +5,8 @@
 
 use super::body::Guarded;
 use super::connections::{Connections, Slot};
-use super::read_timeouts::{Phase, ReadTimeouts};
+use super::phase::Phase;
+use super::read_timeouts::ReadTimeouts;
 use super::{Limits, host, message};
 use axum::Router;
 use axum::body::Body;
