@@ -1,10 +1,7 @@
 //! A store that went back, among what is held.
 
-use super::holds;
 use super::problem::Problem;
 use super::{AccountOps, OpsState, view};
-use crate::hold::BackError;
-use axum::http::StatusCode;
 use serde_json::{Value, json};
 
 /// How it is called among what is held.
@@ -38,11 +35,4 @@ pub(super) fn account<'a>(
     let found = all.find(|one| id(one) == named && one.holds.went_back().is_some());
     let absent = || Problem::not_found(format!("nothing is held as {named:?} now"));
     found.ok_or_else(absent).map(Some)
-}
-
-pub(super) fn problem(error: BackError) -> Problem {
-    match error {
-        BackError::Hold(error) => holds::problem(error),
-        BackError::Store(error) => Problem::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
-    }
 }

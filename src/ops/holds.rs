@@ -3,7 +3,6 @@
 use super::problem::{Name, Problem};
 use super::{AccountOps, OpsState, answer, back, view};
 use crate::domain::circumstance::{Hold, Scope, Stage};
-use crate::hold::HoldError;
 use crate::http::{self, Payload};
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -47,14 +46,11 @@ pub(super) async fn release(
 
 async fn release_one(ops: OpsState, id: String) -> Result<Response, Problem> {
     if let Some(one) = back::account(&ops, &id)? {
-        one.holds.open_store().await.map_err(back::problem)?;
+        one.holds.open_store().await?;
         return Ok(released(&id));
     }
     let (one, scope) = ops.held(&id)?;
-    one.holds
-        .release_by_operator(&scope)
-        .await
-        .map_err(problem)?;
+    one.holds.release_by_operator(&scope).await?;
     Ok(released(&id))
 }
 
@@ -82,11 +78,10 @@ pub(super) async fn let_fail(
     })?;
     // It may be a long queue: nobody need wait for the end of it.
     if let Some(one) = back::account(&ops, &id)? {
-        tokio::spawn(one.holds.fail_copy(confirmed.confirm).map_err(problem)?);
+        tokio::spawn(one.holds.fail_copy(confirmed.confirm)?);
     } else {
         let (one, scope) = ops.held(&id)?;
-        let failing = one.holds.let_fail(&scope, confirmed.confirm);
-        tokio::spawn(failing.map_err(problem)?);
+        tokio::spawn(one.holds.let_fail(&scope, confirmed.confirm)?);
     }
     tracing::info!(
         hold = id,
@@ -96,14 +91,6 @@ pub(super) async fn let_fail(
     );
     let body = json!({ "id": id, "failing": confirmed.confirm });
     Ok(http::json(StatusCode::ACCEPTED, body.to_string()))
-}
-
-pub(super) fn problem(error: HoldError) -> Problem {
-    let status = match error {
-        HoldError::NotHeld => StatusCode::NOT_FOUND,
-        HoldError::OtherNumber { .. } => StatusCode::CONFLICT,
-    };
-    Problem::new(status, error.to_string())
 }
 
 impl OpsState {

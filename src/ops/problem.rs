@@ -1,5 +1,6 @@
 //! Errors of the ops listener, as `application/problem+json` (RFC 9457).
 
+use crate::hold::{BackError, HoldError};
 use crate::providers::TokenError;
 use crate::store::StoreError;
 use axum::extract::{FromRequestParts, Path};
@@ -53,6 +54,25 @@ impl From<TokenError> for Problem {
             _ => StatusCode::BAD_GATEWAY,
         };
         Self::new(status, error.to_string())
+    }
+}
+
+impl From<HoldError> for Problem {
+    fn from(error: HoldError) -> Self {
+        let status = match error {
+            HoldError::NotHeld => StatusCode::NOT_FOUND,
+            HoldError::OtherNumber { .. } => StatusCode::CONFLICT,
+        };
+        Self::new(status, error.to_string())
+    }
+}
+
+impl From<BackError> for Problem {
+    fn from(error: BackError) -> Self {
+        match error {
+            BackError::Hold(error) => error.into(),
+            BackError::Store(error) => error.into(),
+        }
     }
 }
 
