@@ -16,8 +16,8 @@ use crate::channel::{Account, Channel, Channels, Open, Pause, Wanted, Webhook, W
 use crate::clock;
 use crate::config::{self, Config};
 use crate::domain::{AccountId, Keywords, Lane};
-use crate::doors::moengage::batch::TimestampUnit;
 use crate::doors::moengage::callback::{CallbackSettings, Callbacks};
+use crate::doors::moengage::timestamp::TimestampUnit;
 use crate::doors::moengage::{self, SendState};
 use crate::intake::Intake;
 use crate::maintenance::Subscription;

@@ -3,7 +3,8 @@
 use crate::channel::{Account, Channel, Channels, Pause, Wanted, Webhook};
 use crate::domain::policy::Policy;
 use crate::domain::{AccountId, ChannelId, Keywords, Lane, Phone};
-use crate::doors::moengage::batch::{Batch, TimestampUnit, cut};
+use crate::doors::moengage::batch::{Batch, cut};
+use crate::doors::moengage::timestamp::TimestampUnit;
 use crate::doors::moengage::{self, SendState};
 use crate::http::finish;
 use crate::intake::Intake;

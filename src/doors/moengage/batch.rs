@@ -2,8 +2,9 @@
 //!
 //! Pure. The same entries render to the same bytes each time, so a repeat is identical.
 
+use super::timestamp::TimestampUnit;
 use super::wire;
-use crate::domain::{Callback, InboundEntry, Status, StatusEntry, UnixMs};
+use crate::domain::{Callback, InboundEntry, Status, StatusEntry};
 use axum::body::Bytes;
 
 /// Entries of one batch (Q10).
@@ -12,26 +13,6 @@ pub const MAX_ENTRIES: usize = 50;
 pub const MAX_BYTES: usize = 150_000;
 /// `{"statuses":[]}`.
 const FRAME_BYTES: usize = 15;
-
-/// The unit of a `timestamp`; MoEngage does not say which (Q3).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum TimestampUnit {
-    /// Seconds since 1970.
-    #[default]
-    Seconds,
-    /// Milliseconds since 1970.
-    Milliseconds,
-}
-
-impl TimestampUnit {
-    /// A moment as MoEngage reads it.
-    pub(super) fn text(self, at: UnixMs) -> String {
-        match self {
-            Self::Seconds => at.seconds().to_string(),
-            Self::Milliseconds => at.0.to_string(),
-        }
-    }
-}
 
 /// The body of one POST.
 #[derive(Debug, Clone, PartialEq, Eq)]

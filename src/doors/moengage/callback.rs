@@ -3,7 +3,8 @@
 //! Sends what `batch` rendered and says what became of it. Never retries, never follows a redirect,
 //! never reads more of an answer than it may log; when to try again is the relay's business.
 
-use super::batch::{Batch, TimestampUnit};
+use super::batch::Batch;
+use super::timestamp::TimestampUnit;
 use super::wire::{self, Json, Object};
 use crate::domain::Callback;
 use crate::domain::phone::mask_numbers;

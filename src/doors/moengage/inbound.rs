@@ -1,6 +1,6 @@
 //! A person's reply as MoEngage wants it (contracts/moengage.md section 6). Pure.
 
-use super::batch::TimestampUnit;
+use super::timestamp::TimestampUnit;
 use super::wire;
 use crate::domain::{InboundEntry, ReplyKind};
 

@@ -1,8 +1,8 @@
 //! All that knows MoEngage, both directions (contracts/moengage.md).
 //!
 //! In: `caller` (who), `accept` (what), then one call to intake, then `reply`. Out: `batch` and
-//! `inbound` render statuses and replies, `callback` posts them. `wire` holds the JSON and stays private.
-//! Knows no provider.
+//! `inbound` render statuses and replies, `timestamp` their moments, `callback` posts them. `wire` holds the
+//! JSON and stays private. Knows no provider.
 
 pub mod accept;
 pub mod batch;
@@ -16,6 +16,7 @@ pub mod reply;
 pub(crate) mod samples;
 #[cfg(test)]
 mod tests;
+pub mod timestamp;
 mod wire;
 
 use crate::channel::Channels;

@@ -4,8 +4,9 @@
 use crate::domain::{
     Callback, Code, InboundEntry, MsgId, Phone, Refusal, ReplyKind, Status, StatusEntry, UnixMs,
 };
-use crate::doors::moengage::batch::{Batch, MAX_BYTES, MAX_ENTRIES, TimestampUnit, cut};
+use crate::doors::moengage::batch::{Batch, MAX_BYTES, MAX_ENTRIES, cut};
 use crate::doors::moengage::callback::{CallbackSettings, Callbacks, Delivery};
+use crate::doors::moengage::timestamp::TimestampUnit;
 use crate::http::testing::Server;
 use axum::Router;
 use axum::http::StatusCode;
