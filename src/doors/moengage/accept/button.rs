@@ -1,7 +1,8 @@
 //! The parameter of a button: the suffix of a dynamic link, or the payload of a quick reply.
 
-use super::components::{kind, unsupported};
-use super::parameters::{Parameters, Place, misplaced, required};
+use super::kinds::{kind, misplaced, unsupported};
+use super::parameters::required;
+use super::place::{Parameters, Place};
 use super::{Fault, MAX_TEXT, MAX_URL, wrong};
 use crate::domain::Button;
 use crate::doors::moengage::wire::{Json, Leaf, Parameter};

@@ -3,14 +3,12 @@
 //! Nothing is dropped silently: a kind that cannot be sent is refused with 7004, a known kind in
 //! the wrong place or number with 7001. Reasons count parameters from 1, as people do.
 
-use super::parameters::Place;
-use super::{Fault, MAX_COMPONENTS, damaged_name, object, text, wrong};
-use crate::domain::phone::mask_numbers;
-use crate::domain::{Button, Code, Header, Names, Refusal};
-use crate::doors::moengage::wire::{self, Component, Json, Leaf, Object};
+use super::kinds::{kind, other, unsupported};
+use super::place::Place;
+use super::{Fault, MAX_COMPONENTS, damaged_name, object, wrong};
+use crate::domain::{Button, Header, Names};
+use crate::doors::moengage::wire::{self, Component, Json, Object};
 use crate::json::{Mended, Numbers};
-use std::borrow::Cow;
-use std::fmt::Arguments;
 
 /// The parameters of a template.
 #[derive(Debug, Default)]
@@ -119,34 +117,4 @@ fn map(components: Vec<Object<'_, Component<'_>>>, is_damaged: bool) -> Result<M
         }
     }
     Ok(mapped)
-}
-
-/// The refusal of a kind that no template of ours can carry.
-pub(super) fn unsupported(what: &str, kind: &str) -> Fault {
-    // The kind is the caller's own word: named when it looks like one, and no number survives in it.
-    let is_word = kind.len() <= 40 && kind.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-    let kind = if is_word && !kind.is_empty() {
-        mask_numbers(kind)
-    } else {
-        "(unreadable)".into()
-    };
-    other(format!("{what} {kind} is not supported by this gateway"))
-}
-
-fn other(reason: String) -> Fault {
-    Fault::Refused(Refusal::new(Code::Other, reason))
-}
-
-/// A `type` or `sub_type`, in lower case (Q19).
-pub(super) fn kind<'a>(
-    leaf: Leaf<'a>,
-    place: Arguments<'_>,
-) -> Result<Option<Cow<'a, str>>, Fault> {
-    Ok(text(leaf, place)?.map(|kind| {
-        if kind.bytes().any(|byte| byte.is_ascii_uppercase()) {
-            Cow::Owned(kind.to_ascii_lowercase())
-        } else {
-            kind
-        }
-    }))
 }

@@ -6,9 +6,11 @@
 
 mod button;
 mod components;
+mod kinds;
 mod names;
 mod number;
 mod parameters;
+mod place;
 #[cfg(test)]
 mod tests;
 

@@ -4,7 +4,7 @@
 //! have names, and callers that fill in such templates send them. All texts of a body name their variable or
 //! none does, and no two the same: anything else could be sent in more than one order.
 
-use super::parameters::Place;
+use super::place::Place;
 use super::{Fault, MAX_NAME, bounded, text};
 use crate::doors::moengage::wire::{Json, Parameter};
 use crate::json::LOST;

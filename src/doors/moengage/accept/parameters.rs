@@ -1,108 +1,14 @@
 //! The parameters of one component: what kinds may stand there, and the text or link of each.
 
-use super::components::{kind, unsupported};
-use super::{
-    Fault, MAX_NAME, MAX_PARAMETERS, MAX_TEXT, MAX_URL, bounded, names, object, text, wrong,
-};
+use super::kinds::misplaced;
+use super::place::{Parameters, Place};
+use super::{Fault, MAX_NAME, MAX_TEXT, MAX_URL, bounded, names, object, wrong};
 use crate::domain::Header;
-use crate::doors::moengage::wire::{self, Json, Leaf, List, Object, Parameter};
+use crate::doors::moengage::wire::{self, Json, Object, Parameter};
 use std::borrow::Cow;
 use std::fmt::Arguments;
 
-/// Kinds that are right somewhere, so that they are a mistake of place rather than unknown.
-const KNOWN: [&str; 7] = [
-    "text",
-    "currency",
-    "date_time",
-    "image",
-    "video",
-    "document",
-    "payload",
-];
-
-pub(super) fn misplaced(what: Arguments<'_>, wanted: &str, kind: &str) -> Fault {
-    if KNOWN.contains(&kind) {
-        Fault::template(format_args!("{what} must be {wanted}, not {kind}"))
-    } else {
-        unsupported(&format!("{what} of type"), kind)
-    }
-}
-
-/// Where we are in the body.
-#[derive(Clone, Copy)]
-pub(super) struct Place {
-    pub(super) component: usize,
-    /// Whether texts of the body have characters that could not be read.
-    pub(super) is_damaged: bool,
-}
-
-pub(super) type Parameters<'a> = List<'a, Object<'a, Parameter<'a>>>;
-
 impl Place {
-    fn parameters<'a>(
-        self,
-        json: Parameters<'a>,
-        what: Arguments<'_>,
-    ) -> Result<Vec<Parameter<'a>>, Fault> {
-        let at = self.component;
-        let list = match json {
-            Json::Nothing => return Ok(Vec::new()),
-            Json::List(list) => list,
-            other => {
-                let place = format_args!("template.components[{at}].parameters");
-                return Err(wrong(place, "an array", other.kind()));
-            }
-        };
-        if list.len() > MAX_PARAMETERS {
-            return Err(Fault::template(format_args!(
-                "{what} has more than {MAX_PARAMETERS} parameters"
-            )));
-        }
-        let mut parameters = Vec::with_capacity(list.len());
-        for (number, json) in list.into_iter().enumerate() {
-            let place = format_args!("template.components[{at}].parameters[{number}]");
-            parameters.push(object(json, place)?.unwrap_or_default());
-        }
-        Ok(parameters)
-    }
-
-    /// The only parameter of a component, if it has any.
-    pub(super) fn only<'a>(
-        self,
-        json: Parameters<'a>,
-        what: Arguments<'_>,
-    ) -> Result<Option<Parameter<'a>>, Fault> {
-        let mut parameters = self.parameters(json, what)?;
-        match parameters.len() {
-            0 | 1 => Ok(parameters.pop()),
-            more => Err(Fault::template(format_args!(
-                "{what} takes one parameter, got {more}"
-            ))),
-        }
-    }
-
-    pub(super) fn field<'a>(
-        self,
-        leaf: Leaf<'a>,
-        parameter: usize,
-        name: &str,
-    ) -> Result<Option<Cow<'a, str>>, Fault> {
-        let at = self.component;
-        let place = format_args!("template.components[{at}].parameters[{parameter}].{name}");
-        text(leaf, place)
-    }
-
-    pub(super) fn kind<'a>(
-        self,
-        leaf: Leaf<'a>,
-        parameter: usize,
-        what: Arguments<'_>,
-    ) -> Result<Cow<'a, str>, Fault> {
-        let at = self.component;
-        let place = format_args!("template.components[{at}].parameters[{parameter}].type");
-        kind(leaf, place)?.ok_or_else(|| Fault::template(format_args!("{what} has no type")))
-    }
-
     /// The header's parameter, and the variable that it names.
     pub(super) fn header(self, json: Parameters<'_>) -> Result<(Header, Option<String>), Fault> {
         let what = format_args!("header");
