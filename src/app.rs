@@ -2,7 +2,6 @@
 
 mod listen;
 mod parts;
-mod records;
 mod supervisor;
 
 use crate::channel::Channel;

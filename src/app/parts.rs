@@ -5,13 +5,13 @@ mod channel_changes;
 mod held;
 mod marks;
 mod owner;
+mod records;
 mod stores;
 
 pub(super) use account::AccountParts;
 pub(crate) use marks::words as marks_told;
 pub(crate) use owner::{Verdict, owners, standings};
 
-use super::records;
 use crate::channel::{Account, Channel, Channels, Open, Pause, Wanted, Webhook, Webhooks};
 use crate::clock;
 use crate::config::{self, Config};
@@ -45,8 +45,8 @@ pub(super) struct Parts {
     pub(super) accounts: Vec<AccountParts>,
     pub(super) intake: Intake,
     /// The records in Datastore, when that is wanted.
-    pub(super) records: Option<Records>,
-    pub(super) opt_outs: Option<OptOuts>,
+    records: Option<Records>,
+    opt_outs: Option<OptOuts>,
     callbacks: Callbacks,
     /// Whether MoEngage takes callbacks: told by the relays, shown by the ops listener.
     relayed: relay::Standing,

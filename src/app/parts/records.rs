@@ -1,6 +1,6 @@
 //! The records in Datastore, from the configuration.
 
-use super::parts::{AccountParts, Parts};
+use super::{AccountParts, Parts};
 use crate::channel::Channels;
 use crate::clock;
 use crate::config::{Config, Datastore};
@@ -69,7 +69,7 @@ async fn tell(settings: Settings) {
 
 impl Parts {
     /// What writes an account's records into Datastore, and what asks it for late statuses.
-    pub(super) fn archivists(
+    pub(in crate::app) fn archivists(
         &self,
         config: &Config,
         parts: &AccountParts,
@@ -86,7 +86,7 @@ impl Parts {
     }
 
     /// What keeps an account's opt-outs in Datastore too, where records go there.
-    pub(super) fn opt_out_keeper(&self, parts: &AccountParts) -> OptOutKeeper {
+    pub(in crate::app) fn opt_out_keeper(&self, parts: &AccountParts) -> OptOutKeeper {
         let datastore = self.opt_outs.clone();
         if datastore.is_some() {
             parts.account.opt_outs.want();
