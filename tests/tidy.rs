@@ -69,7 +69,7 @@ const MAP_IN_TESTS: &[(&str, &str)] = &[
 #[rustfmt::skip]
 const OUTSIDE: &[(&str, &str)] = &[
     ("axum",            "doors/moengage providers/jumper/webhook ops sandbox http app"),
-    ("reqwest",         "doors/moengage/callback providers/jumper/client providers/jumper/token datastore cli alert sandbox fuzz"),
+    ("reqwest",         "doors/moengage/callback providers/jumper/client providers/jumper/exchange providers/jumper/token datastore cli alert sandbox fuzz"),
     ("rusqlite",        "store/embedded"),
     ("redis",           "store/redis"),
     ("rlibphonenumber", "doors/moengage"),

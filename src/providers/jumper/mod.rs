@@ -6,6 +6,7 @@
 mod accused;
 pub(crate) mod classify;
 pub mod client;
+mod exchange;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod params;
@@ -19,6 +20,7 @@ mod wire;
 pub(crate) mod fake;
 
 pub use accused::AccessRefused;
+pub use exchange::BuildError;
 pub use subscription::{SubscriptionState, registered};
 
 use crate::domain::Answer;

@@ -1,7 +1,7 @@
 //! Which subscriptions an account should have (contracts/jumper.md sections 4.5, 4.6 and 9). Pure.
 
 use super::LIVECHAT;
-use super::client::canonical;
+use super::exchange::canonical;
 use super::wire::Subscription;
 
 /// What had to be done so that events reach us.

@@ -358,7 +358,7 @@ async fn addresses_are_checked() {
     let _ = rustls::crypto::ring::default_provider().install_default();
     for bad in ["", "api.jumper.ai", "ftp://x", "http://", "https://x?a=b"] {
         let error = Client::new(&settings(bad)).unwrap_err();
-        assert_eq!(error, client::BuildError::Address, "{bad}");
+        assert_eq!(error, BuildError::Address, "{bad}");
     }
 }
 

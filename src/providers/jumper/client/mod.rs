@@ -4,13 +4,11 @@
 //! [`Answer`], which the failure policy judges. Never retries, never follows a redirect, never
 //! keeps a token.
 
-mod exchange;
 mod form;
 #[cfg(any(test, fuzzing))]
 pub(super) mod fuzz;
 
-pub(super) use exchange::{address, canonical, exchange, plain};
-
+use super::exchange::{BuildError, address, exchange, plain};
 use super::token::Access;
 use super::wire::Subscription;
 use crate::domain::template::Outgoing;
@@ -43,23 +41,6 @@ pub struct ClientSettings {
     pub max_free_sockets: usize,
     /// How long they are kept.
     pub free_socket_keepalive: Duration,
-}
-
-/// Why there is no client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum BuildError {
-    /// The address is no URL of http or https.
-    #[error("the address of Jumper's API is not an http or https URL")]
-    Address,
-    /// The credentials have a character that no header can carry.
-    #[error("the Basic credentials hold a character that no header can carry")]
-    Credentials,
-    /// The HTTP client could not be set up.
-    #[error(
-        "the HTTP client for Jumper cannot be made: are CA certificates installed (ca-certificates, or \
-             SSL_CERT_FILE)?"
-    )]
-    Http,
 }
 
 /// A call that is not a send.

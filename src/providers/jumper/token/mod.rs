@@ -21,7 +21,7 @@ mod start;
 mod step;
 mod words;
 
-use super::client::BuildError;
+use super::exchange::BuildError;
 #[cfg(not(test))]
 use crate::clock;
 use crate::domain::{AccountId, UnixMs};

@@ -8,7 +8,7 @@ use super::refresh::Exchange;
 use super::words::{self, About};
 use super::{Flight, TokenError, Tokens};
 use crate::domain::Answer;
-use crate::providers::jumper::client::BuildError;
+use crate::providers::jumper::exchange::BuildError;
 use crate::store::Locked;
 use secrecy::SecretString;
 use serde_json::Value;
@@ -42,8 +42,20 @@ pub async fn prove(
     Ok(exchange.prove().await)
 }
 
+impl Exchange {
+    /// Asks once with a refresh token that is made up, to hear what is said of the credentials.
+    async fn prove(&self) -> Proof {
+        let made_up = format!(
+            "made-up-to-prove-the-credentials-{:016x}",
+            fastrand::u64(..)
+        );
+        let (answer, body) = self.call(&made_up, "proof").await;
+        judge(&answer, &body.value)
+    }
+}
+
 /// What an answer to a made-up refresh token says of the credentials that came with it.
-pub(super) fn judge(answer: &Answer, body: &Value) -> Proof {
+fn judge(answer: &Answer, body: &Value) -> Proof {
     let said = answer.summary();
     match words::about(answer, body) {
         Some(About::Token) => Proof::Right,

@@ -3,9 +3,8 @@
 //! Never retries, never stores, never decides more than "a new pair", "this answer calls the refresh
 //! token dead", "this answer calls the credentials wrong" or "nobody knows, try again".
 
-use super::super::client::{self, BuildError};
+use super::super::exchange::{self, BuildError};
 use super::super::wire;
-use super::proof::{self, Proof};
 use super::words::{self, About};
 use crate::domain::{Answer, UnixMs};
 use crate::json::Tree;
@@ -64,14 +63,14 @@ impl Exchange {
         basic: &SecretString,
         deadline: Duration,
     ) -> Result<Self, BuildError> {
-        let http = client::plain(deadline.min(Duration::from_secs(10)), deadline)
+        let http = exchange::plain(deadline.min(Duration::from_secs(10)), deadline)
             .pool_max_idle_per_host(0)
             .build()
             .map_err(|_| BuildError::Http)?;
         let mut basic = HeaderValue::from_str(basic.expose_secret().trim())
             .map_err(|_| BuildError::Credentials)?;
         basic.set_sensitive(true);
-        let url = client::address(api_url, "/oauth/refresh")?;
+        let url = exchange::address(api_url, "/oauth/refresh")?;
         Ok(Self { http, url, basic })
     }
 
@@ -81,17 +80,8 @@ impl Exchange {
         read(&answer, &body, now)
     }
 
-    /// Asks once with a refresh token that is made up, to hear what is said of the credentials.
-    pub(super) async fn prove(&self) -> Proof {
-        let made_up = format!(
-            "made-up-to-prove-the-credentials-{:016x}",
-            fastrand::u64(..)
-        );
-        let (answer, body) = self.call(&made_up, "proof").await;
-        proof::judge(&answer, &body.value)
-    }
-
-    async fn call(&self, refresh: &str, name: &'static str) -> (Answer, Tree) {
+    /// Makes one call, which `name` is counted under.
+    pub(super) async fn call(&self, refresh: &str, name: &'static str) -> (Answer, Tree) {
         let form = [("grant_type", "refresh_token"), ("refresh_token", refresh)];
         let request = self
             .http
@@ -99,7 +89,7 @@ impl Exchange {
             .header(AUTHORIZATION, self.basic.clone())
             .header(ACCEPT, "application/json")
             .form(&form);
-        client::exchange(request, LONGEST_ANSWER, name).await
+        exchange::exchange(request, LONGEST_ANSWER, name).await
     }
 }
 

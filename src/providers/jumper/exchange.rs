@@ -1,20 +1,33 @@
-//! One HTTP exchange, from a request that is ready to the facts of its answer.
+//! One HTTP exchange with Jumper, from a request that is ready to the facts of its answer.
 
-use super::BuildError;
+use super::wire;
 use crate::clock;
 use crate::domain::{Answer, Transport};
 use crate::json::Tree;
-use crate::providers::jumper::wire;
 use metrics::{counter, histogram};
 use reqwest::header::RETRY_AFTER;
 use reqwest::{ClientBuilder, RequestBuilder, Response, Url};
 use std::time::{Duration, Instant};
 
+/// Why there is no client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BuildError {
+    /// The address is no URL of http or https.
+    #[error("the address of Jumper's API is not an http or https URL")]
+    Address,
+    /// The credentials have a character that no header can carry.
+    #[error("the Basic credentials hold a character that no header can carry")]
+    Credentials,
+    /// The HTTP client could not be set up.
+    #[error(
+        "the HTTP client for Jumper cannot be made: are CA certificates installed (ca-certificates, or \
+             SSL_CERT_FILE)?"
+    )]
+    Http,
+}
+
 /// A client that talks to nobody but the address it is given.
-pub(in crate::providers::jumper) fn plain(
-    connect_timeout: Duration,
-    deadline: Duration,
-) -> ClientBuilder {
+pub(super) fn plain(connect_timeout: Duration, deadline: Duration) -> ClientBuilder {
     reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())
@@ -27,7 +40,7 @@ pub(in crate::providers::jumper) fn plain(
 }
 
 /// The address of one route.
-pub(in crate::providers::jumper) fn address(api_url: &str, path: &str) -> Result<Url, BuildError> {
+pub(super) fn address(api_url: &str, path: &str) -> Result<Url, BuildError> {
     let mut url = Url::parse(api_url.trim()).map_err(|_| BuildError::Address)?;
     let http = matches!(url.scheme(), "http" | "https");
     if !http || url.query().is_some() || url.fragment().is_some() {
@@ -40,7 +53,7 @@ pub(in crate::providers::jumper) fn address(api_url: &str, path: &str) -> Result
 
 /// One spelling for all spellings of an address, as the provider may keep ours in one of its own: with
 /// the host in lower case, without the usual port, with a slash at the end.
-pub(in crate::providers::jumper) fn canonical(address: &str) -> String {
+pub(super) fn canonical(address: &str) -> String {
     let Ok(mut url) = Url::parse(address.trim()) else {
         return address.to_owned();
     };
@@ -51,7 +64,7 @@ pub(in crate::providers::jumper) fn canonical(address: &str) -> String {
 }
 
 /// Makes one call and reduces what came back. The body is null unless all of it could be read.
-pub(in crate::providers::jumper) async fn exchange(
+pub(super) async fn exchange(
     request: RequestBuilder,
     limit: usize,
     call: &'static str,
