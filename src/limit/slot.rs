@@ -129,8 +129,8 @@ impl RedisClock {
         Late { at_most, own }
     }
 
-    /// Takes in what the clock showed between two instants, as an answer told. Tells whether it is what it was, so that
-    /// slots granted just now can be used.
+    /// Takes in what the clock showed between two instants, as an answer told. Tells whether it is what it
+    /// was, so that slots granted just now can be used.
     pub(super) fn learn(&mut self, told: &Told, sent: Instant, got: Instant) -> bool {
         let newer = Bounds::of(sent, got, told.now);
         let known = self.bounds.map(|older| (older, older.and(newer)));

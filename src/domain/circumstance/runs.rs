@@ -124,10 +124,10 @@ impl Runs {
         run.map_or(0, |run| run.channels.len())
     }
 
-    /// An answer accuses the message of this call. A run begins with its first call, not with the answer, as what is taken in between speaks against
-    /// it; but not before what was taken already. While a call is `under_way` that began in the run and
-    /// before there were enough recipients, only time makes a hold: a node that refuses at once does not
-    /// speak for one that takes its time and takes everything.
+    /// An answer accuses the message of this call. A run begins with its first call, not with the answer,
+    /// as what is taken in between speaks against it; but not before what was taken already. While a call
+    /// is `under_way` that began in the run and before there were enough recipients, only time makes a
+    /// hold: a node that refuses at once does not speak for one that takes its time and takes everything.
     pub(super) fn accuse(
         &mut self,
         call: &Call,
