@@ -239,6 +239,7 @@ fn what_travels_together_has_a_name() {
     let of = |text: &str| unnamed(&Source::new("src/a.rs", text));
     refused(of("fn f(a: u8, (b, c): (u8, &str)) {}"));
     refused(of("impl A { fn f<T: Into<u8>>(&self, pair: &(T, u8)) {} }"));
+    refused(of("fn f<'b, T: Fn(u8) -> u8>(a: &'b mut (T, u8)) {}"));
     allowed(of(
         "fn f(a: u8, b: fn() -> (u8, u8), c: Vec<(u8, u8)>, d: ()) {}",
     ));

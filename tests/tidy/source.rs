@@ -146,21 +146,45 @@ impl Source {
             if in_test || !self.is_production() || !self.is(at, "fn") {
                 continue;
             }
-            let opens = |at: &usize| self.is(*at, "(");
-            let Some(open) = (at + 2..self.tokens.len()).find(opens) else {
-                continue;
-            };
+            let open = self.after_generics(at + 2);
             let close = self.closing(open);
             for colon in (open..close).filter(|at| self.is(*at, ":")) {
-                let skipped = ["&", "mut", "'", "a", "_"];
-                let kind = (colon + 1..close).find(|at| !skipped.contains(&self.text_at(*at)));
-                let is_unit = |at: usize| self.is(at + 1, ")");
-                if kind.is_some_and(|at| self.is(at, "(") && !is_unit(at)) {
+                let kind = self.after_reference(colon + 1);
+                if self.is(kind, "(") && !self.is(kind + 1, ")") {
                     found.push((self.text_at(at + 1).to_owned(), self.tokens[at].line));
                 }
             }
         }
         found
+    }
+
+    /// What comes after `<...>`, which may hold arrows and parentheses.
+    fn after_generics(&self, mut at: usize) -> usize {
+        let mut depth = 0;
+        while at < self.tokens.len() {
+            match self.text_at(at) {
+                "<" => depth += 1,
+                ">" if !self.is(at - 1, "-") => depth -= 1,
+                _ => {}
+            }
+            if depth == 0 {
+                return at + usize::from(self.is(at, ">"));
+            }
+            at += 1;
+        }
+        at
+    }
+
+    /// What a type begins with behind `&`, a lifetime and `mut`.
+    fn after_reference(&self, mut at: usize) -> usize {
+        loop {
+            at += match self.text_at(at) {
+                "&" | "mut" => 1,
+                "'" => 2,
+                text if text.starts_with('\'') => 1,
+                _ => return at,
+            };
+        }
     }
 
     /// Lines that are not test code; comments and blank lines count.
