@@ -14,11 +14,15 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::{
-    account::{Account, Door, Merchant, Subscription, lock},
     dice,
-    moengage::Receiver,
-    reply, speak,
-    template::Template,
+    jumper::{
+        account::{Account, Merchant, Subscription},
+        speak,
+        template::Template,
+    },
+    lock::lock,
+    moengage::receiver::Receiver,
+    reply,
     wish::{self, Wish},
     world::World,
 };
@@ -56,7 +60,9 @@ fn answer(result: Result<Value, String>) -> Response {
 
 /// The merchant named by `?merchant=`, the first one otherwise.
 fn chosen(world: &World, query: &HashMap<String, String>) -> Result<Arc<Account>, String> {
-    let mut found = world.accounts(query.get("merchant").map(String::as_str))?;
+    let mut found = world
+        .jumper
+        .accounts(query.get("merchant").map(String::as_str))?;
     Ok(found.swap_remove(0))
 }
 
@@ -90,14 +96,14 @@ async fn clear_rules(State(world): Shared) -> Response {
 
 async fn revoke_access(State(world): Shared, Query(query): Parameters) -> Response {
     answer(chosen(&world, &query).map(|account| {
-        lock(&world.desk).revoke_access(account.index);
+        lock(&world.jumper.desk).revoke_access(account.index);
         json!({"revoked": "access"})
     }))
 }
 
 async fn kill_refresh(State(world): Shared, Query(query): Parameters) -> Response {
     answer(chosen(&world, &query).map(|account| {
-        lock(&world.desk).revoke_refresh(account.index);
+        lock(&world.jumper.desk).revoke_refresh(account.index);
         json!({"revoked": "refresh"})
     }))
 }
@@ -105,7 +111,7 @@ async fn kill_refresh(State(world): Shared, Query(query): Parameters) -> Respons
 async fn new_seed(State(world): Shared, Query(query): Parameters) -> Response {
     answer(chosen(&world, &query).map(|account| {
         let token = format!("seed-{}", dice::opaque(&mut world.loose_dice(), 24));
-        lock(&world.desk).seed(account.index, &token);
+        lock(&world.jumper.desk).seed(account.index, &token);
         json!({"refresh_token": token})
     }))
 }
@@ -139,7 +145,7 @@ async fn put_subscriptions(
 }
 
 async fn merchants(State(world): Shared) -> Response {
-    answer(world.accounts(None).map(|accounts| {
+    answer(world.jumper.accounts(None).map(|accounts| {
         let ids: Vec<_> = accounts
             .iter()
             .map(|one| &one.merchant.merchant_id)
@@ -150,7 +156,7 @@ async fn merchants(State(world): Shared) -> Response {
 
 async fn add_merchant(State(world): Shared, body: Bytes) -> Response {
     answer(parse::<Merchant>(&body).and_then(|merchant| {
-        let account = world.add(merchant)?;
+        let account = world.jumper.add(merchant)?;
         Ok(json!({"merchant_id": account.merchant.merchant_id}))
     }))
 }
@@ -191,10 +197,7 @@ async fn spoken<T: DeserializeOwned>(
 }
 
 async fn reset(State(world): Shared) -> Json<Value> {
-    for account in world.accounts(None).unwrap_or_default() {
-        account.reset();
-    }
-    *lock(&world.door) = Door::default();
+    world.jumper.reset();
     *lock(&world.moengage) = Receiver::default();
     lock(&world.rules).clear();
     Json(json!({"reset": true}))

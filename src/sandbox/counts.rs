@@ -4,10 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, sync::atomic::Ordering};
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    account::{Account, lock},
-    world::World,
-};
+use super::{jumper::account::Account, lock::lock, world::World};
 
 /// What has happened since the start or the last reset.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -78,8 +75,8 @@ impl Counts {
             counts.add(account);
         }
         if whole {
-            counts.send_connections = world.send_connections.load(Ordering::Relaxed);
-            counts.add_calls(&lock(&world.door).calls);
+            counts.send_connections = world.jumper.send_connections.load(Ordering::Relaxed);
+            counts.add_calls(&lock(&world.jumper.door).calls);
         }
         counts.add_callbacks(world);
         counts

@@ -12,10 +12,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    account::{Account, lock},
     counts::Counts,
-    form::digits,
-    limiter::Pace,
+    jumper::{account::Account, limiter::Pace},
+    lock::lock,
+    notation::digits,
     reply,
     world::World,
 };
@@ -61,16 +61,16 @@ fn answer(result: Result<Value, String>) -> Response {
 }
 
 async fn counts(State(world): Shared, Query(filter): Query<Filter>) -> Response {
-    let accounts = world.accounts(filter.merchant.as_deref());
+    let accounts = world.jumper.accounts(filter.merchant.as_deref());
     let whole = filter.merchant.is_none();
     answer(accounts.map(|accounts| json!(Counts::of(&world, &accounts, whole))))
 }
 
 async fn rate(State(world): Shared, Query(filter): Query<Filter>) -> Response {
     let Some(merchant) = &filter.merchant else {
-        return reply::json(200, pace(&lock(&world.door).pace));
+        return reply::json(200, pace(&lock(&world.jumper.door).pace));
     };
-    let accounts = world.accounts(Some(merchant));
+    let accounts = world.jumper.accounts(Some(merchant));
     answer(accounts.map(|found| {
         let mut paces = found.iter().map(|account| pace(&lock(&account.door).pace));
         paces.next_back().unwrap_or_default()
@@ -105,12 +105,12 @@ async fn sends(State(world): Shared, Query(filter): Query<Filter>) -> Response {
             })
             .collect::<Vec<_>>()
     };
-    let accounts = world.accounts(filter.merchant.as_deref());
+    let accounts = world.jumper.accounts(filter.merchant.as_deref());
     answer(accounts.map(|found| found.iter().flat_map(list).collect()))
 }
 
 async fn by_recipient(State(world): Shared, Query(filter): Query<Filter>) -> Response {
-    let accounts = world.accounts(filter.merchant.as_deref());
+    let accounts = world.jumper.accounts(filter.merchant.as_deref());
     answer(accounts.map(|accounts| {
         let mut sum = BTreeMap::<String, u64>::new();
         for account in accounts {
@@ -123,13 +123,13 @@ async fn by_recipient(State(world): Shared, Query(filter): Query<Filter>) -> Res
 }
 
 async fn spoiled(State(world): Shared, Query(filter): Query<Filter>) -> Response {
-    let accounts = world.accounts(filter.merchant.as_deref());
+    let accounts = world.jumper.accounts(filter.merchant.as_deref());
     let list = |account: &Arc<Account>| account.ledger().spoiled().cloned().collect::<Vec<_>>();
     answer(accounts.map(|found| json!(found.iter().flat_map(list).collect::<Vec<_>>())))
 }
 
 async fn events(State(world): Shared, Query(filter): Query<Filter>) -> Response {
-    let accounts = world.accounts(filter.merchant.as_deref());
+    let accounts = world.jumper.accounts(filter.merchant.as_deref());
     let list = |account: &Arc<Account>| {
         account
             .ledger()
@@ -156,7 +156,7 @@ async fn idle(State(world): Shared) -> Response {
 
 /// Events planned and not yet done, of all merchants.
 pub(super) fn pending(world: &World) -> usize {
-    let accounts = world.accounts(None).unwrap_or_default();
+    let accounts = world.jumper.accounts(None).unwrap_or_default();
     accounts
         .iter()
         .map(|account| account.pending.load(Ordering::Relaxed))

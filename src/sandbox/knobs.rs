@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::modes::{
+use super::jumper::modes::{
     EventMode, RateMode, Shape, SubscriptionMember, SubscriptionMode, SubscriptionUrl,
 };
 

@@ -4,6 +4,13 @@
 //! sends give the same ids and events. It never talks to the real Jumper or MoEngage, posts only to the URLs
 //! it was given, stores nothing on disk, and shares no code with the gateway it tests
 //! (contracts/jumper.md section 7, contracts/moengage.md sections 5 and 6).
+//!
+//! Each counterparty has a room: `jumper` plays the provider, `moengage` the caller's side; another provider
+//! would be one more. What both need is beside them: `serve` listens and leads to their routes, `control` and
+//! `inspect` are the control API, `world` is all state, `counts` sums it up. What they are told to do
+//! differently is in `knobs` (`flags` turns them from the command line) and in `rules`: a `wish` is how a
+//! `rule` is written, an `outcome` what becomes of a call, `reply` its answer. `dice`, `clock`, `lock` and
+//! `notation` serve all of them.
 
 use std::{
     io,
@@ -14,57 +21,46 @@ use std::{
 
 use tokio::net::TcpListener;
 
-mod account;
+mod clock;
 mod control;
 mod counts;
-mod courier;
 mod dice;
 mod flags;
-mod form;
-mod gate;
 mod inspect;
+mod jumper;
 mod knobs;
-mod ledger;
-mod limiter;
-mod modes;
+mod lock;
 mod moengage;
-mod oauth;
+mod notation;
 mod outcome;
-mod plan;
-mod record;
 mod reply;
-mod routes;
+mod route;
+mod rule;
 mod rules;
-mod send;
 mod serve;
-mod shape;
-mod speak;
-mod strange;
-mod template;
 #[cfg(test)]
 mod tests;
-mod token;
-mod verdict;
 mod wish;
 mod world;
 
-pub use account::Merchant;
 pub use counts::Counts;
-pub use courier::Delivery;
 pub use flags::Flags;
-pub use knobs::Knobs;
-pub use modes::{
+pub use jumper::account::Merchant;
+pub use jumper::courier::Delivery;
+pub use jumper::modes::{
     EventMode, RateMode, Shape, SubscriptionMember, SubscriptionMode, SubscriptionUrl,
 };
-pub use moengage::CallbackRecord;
-pub use record::{EventRecord, SendRecord};
-pub use shape::Status;
-pub use speak::Reply;
-pub use strange::ReplyKind;
-pub use template::{Header, Template, Variant};
+pub use jumper::record::{EventRecord, SendRecord};
+pub use jumper::shape::Status;
+pub use jumper::speak::Reply;
+pub use jumper::strange::ReplyKind;
+pub use jumper::template::{Header, Template, Variant};
+pub use knobs::Knobs;
+pub use moengage::receiver::CallbackRecord;
 pub use wish::help;
 
-use account::lock;
+use jumper::speak;
+use lock::lock;
 use world::World;
 
 /// How to start a sandbox.
@@ -137,13 +133,13 @@ impl Sandbox {
 
     /// Counts over all merchants.
     pub fn counts(&self) -> Counts {
-        let accounts = self.world.accounts(None).unwrap_or_default();
+        let accounts = self.world.jumper.accounts(None).unwrap_or_default();
         Counts::of(&self.world, &accounts, true)
     }
 
     /// The newest `limit` accepted sends of all merchants, oldest first within a merchant.
     pub fn sends(&self, limit: usize) -> Vec<SendRecord> {
-        let accounts = self.world.accounts(None).unwrap_or_default();
+        let accounts = self.world.jumper.accounts(None).unwrap_or_default();
         accounts
             .iter()
             .flat_map(|one| one.ledger().sends(None, limit))

@@ -5,13 +5,13 @@ use std::{sync::Arc, time::Duration};
 
 use axum::response::Response;
 use fastrand::Rng;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::time::sleep;
 
 use super::{
     knobs::Knobs,
     reply::{self, Written},
-    wish::ListMode,
 };
 
 /// One outcome (contracts/jumper.md 7, points 5 and 6).
@@ -38,6 +38,18 @@ pub(super) enum Outcome {
     TakenThen(Arc<Written>),
     /// A list that is not whole.
     List(ListMode),
+}
+
+/// What becomes of a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum ListMode {
+    /// Nothing is on it.
+    Empty,
+    /// The first half is on it, as if that were all.
+    Half,
+    /// The first half is on it, with a `next` cursor to the rest.
+    Next,
 }
 
 /// The outcomes that have a name, as rules give them.

@@ -1,139 +1,13 @@
 //! Rules: what the next calls of a route are answered instead of what the fake would answer. Put in by
 //! `POST /_sandbox/rules`, asked by every route before its dice are thrown. The oldest rule that fits and
-//! is not used up answers; a call that is over the rate uses none. How a rule is written is told in `wish`.
+//! is not used up answers; a call that is over the rate uses none. How a rule is
+//! written is told in `wish`, what one answers in `rule`.
 
 use std::{collections::VecDeque, time::Instant};
 
 use serde_json::{Value, json};
 
-use super::{outcome::Outcome, wish::Wish};
-
-/// The routes that are counted and can be ruled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Route {
-    Send,
-    List,
-    Detail,
-    Social,
-    Refresh,
-    Token,
-    Subscribe,
-    ListSubscription,
-    Dlr,
-}
-
-impl Route {
-    pub(super) const ALL: [Self; 9] = [
-        Self::Send,
-        Self::List,
-        Self::Detail,
-        Self::Social,
-        Self::Refresh,
-        Self::Token,
-        Self::Subscribe,
-        Self::ListSubscription,
-        Self::Dlr,
-    ];
-
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Send => "send",
-            Self::List => "list",
-            Self::Detail => "detail",
-            Self::Social => "social",
-            Self::Refresh => "refresh",
-            Self::Token => "token",
-            Self::Subscribe => "subscribe",
-            Self::ListSubscription => "list_subscription",
-            Self::Dlr => "dlr",
-        }
-    }
-
-    pub(super) fn path(self) -> &'static str {
-        match self {
-            Self::Send => "POST /chat/send-message",
-            Self::List => "GET /chat/fetch-whatsapp-templates",
-            Self::Detail => "GET /chat/get-whatsapp-template",
-            Self::Social => "GET /chat/get-social-channels",
-            Self::Refresh => "POST /oauth/refresh",
-            Self::Token => "POST /oauth/token",
-            Self::Subscribe => "POST /app/add-subscription",
-            Self::ListSubscription => "GET /app/list-subscription",
-            Self::Dlr => "POST /moengage/dlr",
-        }
-    }
-}
-
-/// What a call asks for, as far as rules tell calls apart.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Asked<'a> {
-    pub(super) route: Route,
-    /// Digits; empty where there is no recipient.
-    pub(super) recipient: &'a str,
-    /// Id of a template's variant; empty where there is none.
-    pub(super) variant: &'a str,
-}
-
-impl Asked<'_> {
-    /// A call of a route that has neither recipient nor template.
-    pub(super) fn of(route: Route) -> Self {
-        Self {
-            route,
-            recipient: "",
-            variant: "",
-        }
-    }
-}
-
-/// A rule in force.
-#[derive(Debug)]
-pub(super) struct Rule {
-    pub(super) id: u64,
-    pub(super) wish: Wish,
-    pub(super) route: Route,
-    pub(super) outcome: Outcome,
-    /// Calls it still answers.
-    pub(super) left: Option<u64>,
-    /// When it ends.
-    pub(super) until: Option<Instant>,
-    /// Calls that fitted, whether it answered them or not.
-    pub(super) met: u64,
-    /// Calls it has answered.
-    pub(super) used: u64,
-}
-
-impl Rule {
-    fn over(&self, now: Instant) -> bool {
-        self.left == Some(0) || self.until.is_some_and(|until| until <= now)
-    }
-
-    fn fits(&self, asked: &Asked<'_>, name: Option<&str>) -> bool {
-        let template =
-            |wanted: &str| wanted == asked.variant || name.is_some_and(|name| wanted == name);
-        self.route == asked.route
-            && self
-                .wish
-                .recipient
-                .as_deref()
-                .is_none_or(|wanted| wanted == asked.recipient)
-            && self.wish.template.as_deref().is_none_or(template)
-    }
-
-    /// Whether a call that fits is one that it answers.
-    fn answers(&mut self) -> bool {
-        self.met += 1;
-        self.met
-            .is_multiple_of(self.wish.every.map_or(1, std::num::NonZeroU64::get))
-    }
-
-    fn shown(&self, over: bool) -> Value {
-        let mut shown = json!(self.wish);
-        shown["id"] = self.id.into();
-        shown["used"] = self.used.into();
-        shown["over"] = over.into();
-        shown
-    }
-}
+use super::{outcome::Outcome, route::Asked, rule::Rule, wish::Wish};
 
 /// Rules that are over and still shown.
 const OVER: usize = 1000;
@@ -151,7 +25,10 @@ impl Rules {
     /// Puts rules in, all or none, and shows them.
     pub(super) fn add(&mut self, wishes: Vec<Wish>) -> Result<Value, String> {
         let now = Instant::now();
-        let made: Result<Vec<_>, _> = wishes.into_iter().map(|wish| wish.rule(now)).collect();
+        let made: Result<Vec<_>, _> = wishes
+            .into_iter()
+            .map(|wish| Rule::new(wish, now))
+            .collect();
         let mut shown = Vec::new();
         for mut rule in made? {
             self.ids += 1;
@@ -208,7 +85,7 @@ impl Rules {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::route::Route, *};
 
     fn rules(wishes: Value) -> Rules {
         let mut rules = Rules::default();

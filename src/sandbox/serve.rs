@@ -9,38 +9,23 @@ use std::{
     time::Duration,
 };
 
-use axum::{
-    Router,
-    body::Body,
-    extract::DefaultBodyLimit,
-    routing::{get, post},
-};
+use axum::{Router, body::Body, extract::DefaultBodyLimit};
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tower::ServiceExt as _;
 
-use super::{control, inspect, moengage, oauth, reply, routes, send, world::World};
+use super::{control, inspect, jumper, moengage, reply, world::World};
 
 /// Largest body taken; over MoEngage's limit, so that one over it is counted instead of cut off.
 const MAX_BODY: usize = 32 * 1024 * 1024;
-/// The route of a send.
-const SEND: &str = "/chat/send-message";
 
 fn router(world: Arc<World>) -> Router {
     Router::new()
-        .route("/oauth/refresh", post(oauth::refresh))
-        .route("/oauth/token", post(oauth::token))
-        .route(SEND, post(send::message))
-        .route("/chat/fetch-whatsapp-templates", get(routes::list))
-        .route("/chat/get-whatsapp-template", get(routes::detail))
-        .route("/chat/get-social-channels", get(routes::social))
-        .route("/app/add-subscription", post(routes::subscribe))
-        .route("/app/list-subscription", get(routes::subscriptions))
-        .route("/moengage/dlr", post(moengage::unnamed))
-        .route("/moengage/dlr/{name}", post(moengage::named))
+        .merge(jumper::routes::router())
+        .merge(moengage::dlr::router())
         .nest("/_sandbox", inspect::router().merge(control::router()))
-        .fallback(routes::nowhere)
+        .fallback(jumper::routes::nowhere)
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(world)
 }
@@ -79,8 +64,11 @@ async fn connection(stream: TcpStream, router: Router, world: Arc<World>) {
     }
     let counted = AtomicBool::new(false);
     let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
-        if request.uri().path() == SEND && !counted.swap(true, Ordering::Relaxed) {
-            world.send_connections.fetch_add(1, Ordering::Relaxed);
+        if request.uri().path() == jumper::routes::SEND && !counted.swap(true, Ordering::Relaxed) {
+            world
+                .jumper
+                .send_connections
+                .fetch_add(1, Ordering::Relaxed);
         }
         let answer = router.clone().oneshot(request.map(Body::new));
         async move { reply::or_cut(answer.await) }

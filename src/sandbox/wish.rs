@@ -1,33 +1,27 @@
 //! How a rule is written: the members of `POST /_sandbox/rules`, what each means, and what is wrong with
 //! one that makes no sense. The same table is shown by `GET /_sandbox/rules` and `gateway sandbox --help`.
 
-use std::{
-    collections::BTreeMap,
-    fmt::Write as _,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
 
 use axum::{
     body::Bytes,
     http::{HeaderMap, HeaderName, HeaderValue, header::CONTENT_TYPE},
 };
-use base64::Engine as _;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
-    form::digits,
-    outcome::{OUTCOMES, Outcome},
+    notation::decoded,
+    outcome::{ListMode, OUTCOMES, Outcome},
     reply::Written,
-    rules::{Route, Rule},
+    route::Route,
 };
 
 /// A rule as it is posted and shown; see [`MEMBERS`].
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Wish {
-    route: String,
+    pub(super) route: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) recipient: Option<String>,
     #[serde(
@@ -36,9 +30,9 @@ pub(super) struct Wish {
     )]
     pub(super) template: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    next: Option<u64>,
+    pub(super) next: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    for_s: Option<f64>,
+    pub(super) for_s: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) every: Option<std::num::NonZeroU64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -55,18 +49,6 @@ pub(super) struct Wish {
     list: Option<ListMode>,
     #[serde(skip_serializing_if = "Option::is_none")]
     outcome: Option<String>,
-}
-
-/// What becomes of a list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum ListMode {
-    /// Nothing is on it.
-    Empty,
-    /// The first half is on it, as if that were all.
-    Half,
-    /// The first half is on it, with a `next` cursor to the rest.
-    Next,
 }
 
 /// The members of a rule and what they mean.
@@ -173,45 +155,8 @@ impl Wish {
         Self::deserialize(&value).map_err(|error| error.to_string())
     }
 
-    /// The rule, or what is wrong with it.
-    pub(super) fn rule(mut self, now: Instant) -> Result<Rule, String> {
-        let route = Route::ALL
-            .into_iter()
-            .find(|known| known.name() == self.route)
-            .ok_or_else(|| {
-                let names = Route::ALL.map(Route::name).join(", ");
-                format!("route: {:?} is none of {names}", self.route)
-            })?;
-        if let Some(recipient) = &mut self.recipient {
-            *recipient = digits(recipient);
-            if recipient.is_empty() || route != Route::Send {
-                return Err("recipient: a number, for the route send only".to_owned());
-            }
-        }
-        if self.template.is_some() && !matches!(route, Route::Send | Route::Detail) {
-            return Err("template: for the routes send and detail only".to_owned());
-        }
-        let until = match self.for_s {
-            None => None,
-            Some(time) if (0.0..=86_400.0).contains(&time) => {
-                Some(now + Duration::from_secs_f64(time))
-            }
-            Some(_) => return Err("for_s: 0 to 86400 seconds".to_owned()),
-        };
-        let outcome = self.outcome(route)?;
-        Ok(Rule {
-            id: 0,
-            route,
-            outcome,
-            left: self.next,
-            until,
-            met: 0,
-            used: 0,
-            wish: self,
-        })
-    }
-
-    fn outcome(&self, route: Route) -> Result<Outcome, String> {
+    /// What it wants a call of this route to become, or what is wrong with that.
+    pub(super) fn outcome(&self, route: Route) -> Result<Outcome, String> {
         let written = self.status.is_some()
             || !self.headers.is_empty()
             || self.body.is_some()
@@ -273,113 +218,13 @@ impl Wish {
     }
 }
 
-/// Bytes written as base64, or as hex after `hex:`.
-pub(super) fn decoded(text: &str) -> Result<Vec<u8>, String> {
-    let fault = || "bytes: base64, or hex after \"hex:\"".to_owned();
-    let Some(hex) = text.strip_prefix("hex:") else {
-        let engine = base64::engine::general_purpose::STANDARD;
-        return engine.decode(text).map_err(|_| fault());
-    };
-    let digits: Option<Vec<u8>> = hex
-        .chars()
-        .map(|digit| u8::try_from(digit.to_digit(16)?).ok())
-        .collect();
-    match digits {
-        Some(digits) if digits.len() % 2 == 0 => Ok(digits
-            .chunks(2)
-            .map(|pair| pair[0] * 16 + pair[1])
-            .collect()),
-        _ => Err(fault()),
-    }
-}
-
 fn text_or_number<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
-    super::template::text_or_number(from).map(|text| Some(text).filter(|text| !text.is_empty()))
+    super::notation::text_or_number(from).map(|text| Some(text).filter(|text| !text.is_empty()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    #[expect(clippy::too_many_lines, reason = "one row per bad rule")]
-    fn a_bad_rule_names_the_member_at_fault() {
-        for (rule, member) in [
-            (json!({}), "route"),
-            (json!({ "route": "nowhere", "status": 503 }), "route"),
-            (json!({ "route": "send" }), "status"),
-            (json!({ "route": "send", "status": "503" }), "status: "),
-            (json!({ "route": "send", "status": 99 }), "status: "),
-            (json!({ "route": "send", "status": 503, "nxt": 1 }), "nxt"),
-            (
-                json!({ "route": "send", "status": 503, "next": -1 }),
-                "next: ",
-            ),
-            (
-                json!({ "route": "send", "status": 503, "for_s": -1 }),
-                "for_s: ",
-            ),
-            (
-                json!({ "route": "list", "status": 503, "recipient": "1" }),
-                "recipient: ",
-            ),
-            (
-                json!({ "route": "send", "status": 503, "recipient": "x" }),
-                "recipient: ",
-            ),
-            (
-                json!({ "route": "list", "status": 503, "template": "a" }),
-                "template: ",
-            ),
-            (
-                json!({ "route": "send", "headers": { "a b": 1 } }),
-                "headers: ",
-            ),
-            (
-                json!({ "route": "send", "headers": { "a": "\n" } }),
-                "headers: ",
-            ),
-            (json!({ "route": "send", "bytes": "hex:0" }), "bytes: "),
-            (json!({ "route": "send", "bytes": "hex:+f" }), "bytes: "),
-            (json!({ "route": "send", "bytes": "?" }), "bytes: "),
-            (
-                json!({ "route": "send", "body": 1, "bytes": "" }),
-                "bytes: ",
-            ),
-            (json!({ "route": "send", "list": "half" }), "list: "),
-            (json!({ "route": "list", "list": "third" }), "list: "),
-            (
-                json!({ "route": "list_subscription", "list": "next" }),
-                "list: ",
-            ),
-            (
-                json!({ "route": "list", "list": "half", "outcome": "503" }),
-                "outcome: ",
-            ),
-            (
-                json!({ "route": "send", "outcome": "explode" }),
-                "outcome: ",
-            ),
-            (
-                json!({ "route": "send", "outcome": "503", "taken": true }),
-                "taken",
-            ),
-            (json!(7), "object"),
-            (json!([]), "list"),
-        ] {
-            let made = Wish::read(rule.to_string().as_bytes())
-                .and_then(|mut all| all.remove(0).rule(Instant::now()));
-            let reason = made.expect_err(&rule.to_string());
-            assert!(reason.contains(member), "{rule}: {reason}");
-        }
-    }
-
-    #[test]
-    fn bytes_are_base64_or_hex() {
-        assert_eq!(decoded("e/8="), Ok(vec![0x7b, 0xff]));
-        assert_eq!(decoded("hex:7BfF"), Ok(vec![0x7b, 0xff]));
-        assert_eq!(decoded(""), Ok(vec![]));
-    }
 
     #[test]
     fn every_member_is_documented() {

@@ -3,10 +3,10 @@
 
 use std::collections::HashMap;
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::wish::ListMode;
+use crate::sandbox::{notation::text_or_number, outcome::ListMode};
 
 /// A template with its language variants.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -60,16 +60,6 @@ fn marketing() -> String {
 
 fn approved() -> String {
     "APPROVED".to_owned()
-}
-
-/// A text, or a number as its text; nothing is the empty text.
-pub(super) fn text_or_number<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
-    match Value::deserialize(from)? {
-        Value::String(text) => Ok(text),
-        Value::Number(number) => Ok(number.to_string()),
-        Value::Null => Ok(String::new()),
-        _ => Err(serde::de::Error::custom("an id is a text or a number")),
-    }
 }
 
 impl Variant {
@@ -139,8 +129,8 @@ fn is_dynamic(button: &Value) -> bool {
 
 /// A merchant's templates, findable by variant id.
 #[derive(Debug, Default)]
-pub(super) struct Set {
-    pub(super) templates: Vec<Template>,
+pub(in crate::sandbox) struct Set {
+    pub(in crate::sandbox) templates: Vec<Template>,
     by_id: HashMap<String, (usize, usize)>,
 }
 
@@ -161,7 +151,7 @@ impl Set {
         Self { templates, by_id }
     }
 
-    pub(super) fn find(&self, id: &str) -> Option<(&Template, &Variant)> {
+    pub(in crate::sandbox) fn find(&self, id: &str) -> Option<(&Template, &Variant)> {
         let &(t, v) = self.by_id.get(id)?;
         let template = self.templates.get(t)?;
         Some((template, template.variants.get(v)?))

@@ -4,11 +4,13 @@
 use fastrand::Rng;
 
 use super::{
-    dice::{around, chance},
-    knobs::Knobs,
     modes::{EventMode, Shape},
     shape::{FAILURES, Failure, MISMATCH, Status},
     strange::Odd,
+};
+use crate::sandbox::{
+    dice::{around, chance},
+    knobs::Knobs,
 };
 
 /// The events to come, in the order of posting.

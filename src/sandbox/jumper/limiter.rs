@@ -3,7 +3,8 @@
 
 use std::collections::VecDeque;
 
-use super::{knobs::Knobs, modes::RateMode};
+use super::modes::RateMode;
+use crate::sandbox::knobs::Knobs;
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -57,13 +58,13 @@ impl Limiter {
 
 /// The pace of arrivals: the most seen in any half-open sliding second.
 #[derive(Debug, Default)]
-pub(super) struct Pace {
+pub(in crate::sandbox) struct Pace {
     window: VecDeque<u64>,
-    pub(super) most: usize,
-    pub(super) calls: u64,
-    pub(super) limited: u64,
-    pub(super) first_ms: Option<u64>,
-    pub(super) last_ms: Option<u64>,
+    pub(in crate::sandbox) most: usize,
+    pub(in crate::sandbox) calls: u64,
+    pub(in crate::sandbox) limited: u64,
+    pub(in crate::sandbox) first_ms: Option<u64>,
+    pub(in crate::sandbox) last_ms: Option<u64>,
 }
 
 impl Pace {

@@ -11,13 +11,13 @@ use serde::Serialize;
 use tokio::{sync::oneshot, time::sleep};
 
 use super::{
-    account::{Account, lock},
+    account::Account,
     modes::Shape,
     plan::{Content, Plan},
     record::EventRecord,
     shape::{self, Moment, Subject},
-    world::{World, now_ms},
 };
+use crate::sandbox::{clock::now_ms, lock::lock, world::World};
 
 /// How the client took a webhook.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -180,7 +180,7 @@ fn targets(world: &World, account: &Account) -> Vec<String> {
         .merchant
         .webhook_url
         .as_ref()
-        .or(world.webhook_url.as_ref());
+        .or(world.jumper.webhook_url.as_ref());
     let mut urls: Vec<_> = lock(&account.subscriptions)
         .iter()
         .filter(|one| one.deliver)
@@ -211,7 +211,7 @@ async fn deliver(world: &World, url: &str, body: &Bytes) -> Delivery {
 }
 
 async fn once(world: &World, url: &str, body: &Bytes) -> Delivery {
-    let slots = world.slots();
+    let slots = world.jumper.slots();
     // Semaphores here are never closed; without a place the post is simply not made.
     let Ok(_place) = slots.acquire().await else {
         return Delivery::default();

@@ -16,6 +16,7 @@ use super::{
     limiter::{Limiter, Pace},
     template::{Set, Template},
 };
+use crate::sandbox::lock::lock;
 
 /// A Jumper merchant to serve.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -52,7 +53,7 @@ impl Default for Merchant {
 
 /// A webhook subscription.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Subscription {
+pub(in crate::sandbox) struct Subscription {
     #[serde(alias = "subscription_type", default = "livechat")]
     pub(super) permission: String,
     pub(super) webhook: String,
@@ -67,7 +68,7 @@ fn livechat() -> String {
 
 /// How many do something at once, and the most there were.
 #[derive(Debug, Default)]
-pub(super) struct Gauge {
+pub(in crate::sandbox) struct Gauge {
     now: AtomicUsize,
     most: AtomicUsize,
 }
@@ -79,7 +80,7 @@ impl Gauge {
         Inside(Arc::clone(self))
     }
 
-    pub(super) fn most(&self) -> usize {
+    pub(in crate::sandbox) fn most(&self) -> usize {
         self.most.load(Ordering::Relaxed)
     }
 
@@ -101,26 +102,26 @@ impl Drop for Inside {
 
 /// The gate's own state: taken once per call.
 #[derive(Debug, Default)]
-pub(super) struct Door {
+pub(in crate::sandbox) struct Door {
     pub(super) limiter: Limiter,
-    pub(super) pace: Pace,
-    pub(super) calls: BTreeMap<&'static str, u64>,
+    pub(in crate::sandbox) pace: Pace,
+    pub(in crate::sandbox) calls: BTreeMap<&'static str, u64>,
 }
 
 /// One merchant at work.
 #[derive(Debug)]
-pub(super) struct Account {
-    pub(super) index: usize,
-    pub(super) merchant: Merchant,
-    pub(super) door: Mutex<Door>,
+pub(in crate::sandbox) struct Account {
+    pub(in crate::sandbox) index: usize,
+    pub(in crate::sandbox) merchant: Merchant,
+    pub(in crate::sandbox) door: Mutex<Door>,
     pub(super) ledger: Mutex<Ledger>,
     /// Replaced whole by the control API, read by every send.
     pub(super) templates: RwLock<Arc<Set>>,
-    pub(super) subscriptions: Mutex<Vec<Subscription>>,
-    pub(super) in_flight: Arc<Gauge>,
-    pub(super) refreshing: Arc<Gauge>,
+    pub(in crate::sandbox) subscriptions: Mutex<Vec<Subscription>>,
+    pub(in crate::sandbox) in_flight: Arc<Gauge>,
+    pub(in crate::sandbox) refreshing: Arc<Gauge>,
     /// Events planned but neither answered nor given up.
-    pub(super) pending: AtomicUsize,
+    pub(in crate::sandbox) pending: AtomicUsize,
 }
 
 impl Account {
@@ -140,11 +141,11 @@ impl Account {
         account
     }
 
-    pub(super) fn ledger(&self) -> MutexGuard<'_, Ledger> {
+    pub(in crate::sandbox) fn ledger(&self) -> MutexGuard<'_, Ledger> {
         lock(&self.ledger)
     }
 
-    pub(super) fn templates(&self) -> Arc<Set> {
+    pub(in crate::sandbox) fn templates(&self) -> Arc<Set> {
         Arc::clone(
             &self
                 .templates
@@ -153,7 +154,7 @@ impl Account {
         )
     }
 
-    pub(super) fn put_templates(&self, templates: Vec<Template>) {
+    pub(in crate::sandbox) fn put_templates(&self, templates: Vec<Template>) {
         let set = Arc::new(Set::new(templates, self.first_id()));
         *self
             .templates
@@ -172,9 +173,4 @@ impl Account {
         self.in_flight.reset();
         self.refreshing.reset();
     }
-}
-
-/// Locks, also after another thread panicked: the data is counts and lists, never half-made.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

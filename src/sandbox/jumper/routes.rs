@@ -1,33 +1,55 @@
-//! Jumper's other routes: templates, social channels, subscriptions (contracts/jumper.md 4.2 to 4.6).
+//! Jumper's routes, and the work of those that are neither OAuth nor sending: templates, social channels,
+//! subscriptions (contracts/jumper.md 4.2 to 4.6).
 
 use std::{collections::HashMap, sync::Arc};
 
 use axum::{
+    Router,
     body::Bytes,
     extract::{Query, State},
     http::HeaderMap,
     response::Response,
+    routing::{get, post},
 };
 use serde_json::{Value, json};
 
 use super::{
-    account::{Account, Subscription, lock},
+    account::{Account, Subscription},
     form::Fields,
     gate,
-    knobs::Knobs,
     modes::{SubscriptionMember, SubscriptionMode},
+    oauth, send, template,
+};
+use crate::sandbox::{
+    knobs::Knobs,
+    lock::lock,
+    outcome::ListMode,
     reply,
-    rules::{Asked, Route},
-    send, template,
-    wish::ListMode,
+    route::{Asked, Route},
     world::World,
 };
 
 type Parameters = Query<HashMap<String, String>>;
 
+/// The route of a send.
+pub(in crate::sandbox) const SEND: &str = "/chat/send-message";
+
+/// All of Jumper's routes.
+pub(in crate::sandbox) fn router() -> Router<Arc<World>> {
+    Router::new()
+        .route("/oauth/refresh", post(oauth::refresh))
+        .route("/oauth/token", post(oauth::token))
+        .route(SEND, post(send::message))
+        .route("/chat/fetch-whatsapp-templates", get(list))
+        .route("/chat/get-whatsapp-template", get(detail))
+        .route("/chat/get-social-channels", get(social))
+        .route("/app/add-subscription", post(subscribe))
+        .route("/app/list-subscription", get(subscriptions))
+}
+
 /// `GET /chat/fetch-whatsapp-templates`; the parameter that carries a cursor back is unknown, so both likely
 /// names are read.
-pub(super) async fn list(
+async fn list(
     State(world): State<Arc<World>>,
     Query(query): Parameters,
     headers: HeaderMap,
@@ -51,7 +73,7 @@ pub(super) async fn list(
 }
 
 /// `GET /chat/get-whatsapp-template`.
-pub(super) async fn detail(
+async fn detail(
     State(world): State<Arc<World>>,
     Query(query): Parameters,
     headers: HeaderMap,
@@ -79,7 +101,7 @@ pub(super) async fn detail(
 }
 
 /// `GET /chat/get-social-channels`: the page id at top level, as two live clients read it.
-pub(super) async fn social(State(world): State<Arc<World>>, headers: HeaderMap) -> Response {
+async fn social(State(world): State<Arc<World>>, headers: HeaderMap) -> Response {
     let call = match gate::enter(&world, &headers, &Asked::of(Route::Social)).await {
         Ok(call) => call,
         Err(answer) => return answer,
@@ -97,11 +119,7 @@ pub(super) async fn social(State(world): State<Arc<World>>, headers: HeaderMap) 
 }
 
 /// `POST /app/add-subscription`: one field `data`, the JSON text of an array.
-pub(super) async fn subscribe(
-    State(world): State<Arc<World>>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
+async fn subscribe(State(world): State<Arc<World>>, headers: HeaderMap, body: Bytes) -> Response {
     let call = match gate::enter(&world, &headers, &Asked::of(Route::Subscribe)).await {
         Ok(call) => call,
         Err(answer) => return answer,
@@ -146,7 +164,7 @@ fn put(account: &Account, entries: Vec<Subscription>, knobs: &Knobs) {
 }
 
 /// `GET /app/list-subscription`.
-pub(super) async fn subscriptions(State(world): State<Arc<World>>, headers: HeaderMap) -> Response {
+async fn subscriptions(State(world): State<Arc<World>>, headers: HeaderMap) -> Response {
     let call = match gate::enter(&world, &headers, &Asked::of(Route::ListSubscription)).await {
         Ok(call) => call,
         Err(answer) => return answer,
@@ -184,6 +202,6 @@ fn shown(account: &Account, member: SubscriptionMember) -> Vec<Value> {
 }
 
 /// Any other path: the `/chat/` prefix is needed, for one (contracts/jumper.md 4.3).
-pub(super) async fn nowhere() -> Response {
+pub(in crate::sandbox) async fn nowhere() -> Response {
     reply::json(404, json!({"success": false, "errorMessage": "Not found"}))
 }

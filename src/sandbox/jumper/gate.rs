@@ -10,15 +10,18 @@ use axum::{
 use tokio::time::sleep;
 
 use super::{
-    account::{Account, Door, Inside, lock},
+    account::{Account, Door, Inside},
+    modes::RateMode,
+};
+use crate::sandbox::{
+    clock::now_ms,
     dice,
     knobs::Knobs,
-    modes::RateMode,
-    outcome::Outcome,
+    lock::lock,
+    outcome::{ListMode, Outcome},
     reply,
-    rules::{Asked, Route},
-    wish::ListMode,
-    world::{World, now_ms},
+    route::{Asked, Route},
+    world::World,
 };
 
 /// A call let in.
@@ -49,12 +52,15 @@ pub(super) async fn enter(
     let presented = headers
         .get(header::AUTHORIZATION)
         .and_then(|value| value.to_str().ok());
-    let found = lock(&world.desk).bearer(presented, now_ms());
-    match found.map(|index| world.account(index)) {
+    let found = lock(&world.jumper.desk).bearer(presented, now_ms());
+    match found.map(|index| world.jumper.account(index)) {
         Ok(Some(account)) => admit(world, account, asked),
         Ok(None) => Err(reply::bad(500, "the merchant is gone")),
         Err(denied) => {
-            *lock(&world.door).calls.entry("unauthorized").or_default() += 1;
+            *lock(&world.jumper.door)
+                .calls
+                .entry("unauthorized")
+                .or_default() += 1;
             Err(deny(world, asked, reply::fault(401, denied.0, denied.1)).await)
         }
     }
@@ -88,7 +94,7 @@ pub(super) fn admit(
         note(&mut door, paced, allowed, now);
         allowed
     };
-    note(&mut lock(&world.door), paced, allowed, now);
+    note(&mut lock(&world.jumper.door), paced, allowed, now);
     match allowed {
         true => Ok(Call {
             outcome: world.ruled(asked, Some(&account)),

@@ -16,26 +16,26 @@ struct Recipient {
 
 /// Counters of one merchant; names as in the inspected counts.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Tally {
-    pub(super) sends_accepted: u64,
-    pub(super) message_ids: u64,
-    pub(super) recipients: u64,
-    pub(super) recipients_repeated: u64,
-    pub(super) refused: u64,
-    pub(super) outcomes: BTreeMap<&'static str, u64>,
-    pub(super) events_planned: u64,
-    pub(super) events_posted: u64,
-    pub(super) events_acknowledged: u64,
-    pub(super) events_failed: u64,
-    pub(super) refreshes: u64,
-    pub(super) refreshes_denied: u64,
-    pub(super) refreshes_unknown: u64,
+pub(in crate::sandbox) struct Tally {
+    pub(in crate::sandbox) sends_accepted: u64,
+    pub(in crate::sandbox) message_ids: u64,
+    pub(in crate::sandbox) recipients: u64,
+    pub(in crate::sandbox) recipients_repeated: u64,
+    pub(in crate::sandbox) refused: u64,
+    pub(in crate::sandbox) outcomes: BTreeMap<&'static str, u64>,
+    pub(in crate::sandbox) events_planned: u64,
+    pub(in crate::sandbox) events_posted: u64,
+    pub(in crate::sandbox) events_acknowledged: u64,
+    pub(in crate::sandbox) events_failed: u64,
+    pub(in crate::sandbox) refreshes: u64,
+    pub(in crate::sandbox) refreshes_denied: u64,
+    pub(in crate::sandbox) refreshes_unknown: u64,
 }
 
 /// The memory of one merchant's fake.
 #[derive(Debug, Default)]
-pub(super) struct Ledger {
-    pub(super) tally: Tally,
+pub(in crate::sandbox) struct Ledger {
+    pub(in crate::sandbox) tally: Tally,
     sends: VecDeque<SendRecord>,
     spoiled: VecDeque<SpoiledSend>,
     /// Sequence number of the first entry of `sends`.
@@ -88,7 +88,7 @@ impl Ledger {
     }
 
     /// Sends whose outcome was not plainly good, oldest first.
-    pub(super) fn spoiled(&self) -> impl Iterator<Item = &SpoiledSend> {
+    pub(in crate::sandbox) fn spoiled(&self) -> impl Iterator<Item = &SpoiledSend> {
         self.spoiled.iter()
     }
 
@@ -131,7 +131,7 @@ impl Ledger {
     }
 
     /// The newest `limit` sends, oldest first.
-    pub(super) fn sends(&self, to: Option<&str>, limit: usize) -> Vec<SendRecord> {
+    pub(in crate::sandbox) fn sends(&self, to: Option<&str>, limit: usize) -> Vec<SendRecord> {
         let matching = self
             .sends
             .iter()
@@ -143,7 +143,11 @@ impl Ledger {
     }
 
     /// Events of one message, or of all kept ones.
-    pub(super) fn events(&self, message_id: Option<&str>, limit: usize) -> Vec<EventRecord> {
+    pub(in crate::sandbox) fn events(
+        &self,
+        message_id: Option<&str>,
+        limit: usize,
+    ) -> Vec<EventRecord> {
         let loose = self.loose.iter();
         match message_id {
             Some(id) => {
@@ -163,7 +167,7 @@ impl Ledger {
     }
 
     /// Accepted sends per recipient.
-    pub(super) fn by_recipient(&self) -> impl Iterator<Item = (&str, u64)> {
+    pub(in crate::sandbox) fn by_recipient(&self) -> impl Iterator<Item = (&str, u64)> {
         self.recipients
             .iter()
             .filter(|(_, one)| one.accepted > 0)

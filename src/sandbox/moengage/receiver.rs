@@ -1,31 +1,13 @@
-//! The fake MoEngage: takes callbacks at `/moengage/dlr` and `/moengage/dlr/{name}`, checks them against the
-//! contract and keeps them for inspection. It never reads what Jumper's fake knows.
+//! What the fake MoEngage remembers: the entries it was given, and counts. It never reads what Jumper's fake
+//! knows.
 
-use std::{
-    collections::{BTreeMap, HashMap, HashSet, VecDeque},
-    sync::Arc,
-    time::Duration,
-};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
-use axum::{
-    body::Bytes,
-    extract::{Path, State},
-    response::Response,
-};
 use serde::Serialize;
-use serde_json::{Value, json};
-use tokio::time::sleep;
+use serde_json::Value;
 
-use super::{
-    account::lock,
-    dice,
-    knobs::Knobs,
-    outcome::Outcome,
-    reply,
-    rules::{Asked, Route},
-    verdict::{self, Callback},
-    world::{World, now_ms},
-};
+use super::verdict::Callback;
+use crate::sandbox::{clock::now_ms, dice};
 
 /// One entry received: a status, or an inbound message.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -44,21 +26,21 @@ pub struct CallbackRecord {
 
 /// Counters of the fake MoEngage; names as in the inspected counts.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Tally {
-    pub(super) posts: u64,
-    pub(super) entries: BTreeMap<String, u64>,
-    pub(super) inbound: u64,
-    pub(super) duplicates: u64,
-    pub(super) repeated: u64,
-    pub(super) backwards: u64,
-    pub(super) invalid: u64,
-    pub(super) invalid_reasons: VecDeque<String>,
+pub(in crate::sandbox) struct Tally {
+    pub(in crate::sandbox) posts: u64,
+    pub(in crate::sandbox) entries: BTreeMap<String, u64>,
+    pub(in crate::sandbox) inbound: u64,
+    pub(in crate::sandbox) duplicates: u64,
+    pub(in crate::sandbox) repeated: u64,
+    pub(in crate::sandbox) backwards: u64,
+    pub(in crate::sandbox) invalid: u64,
+    pub(in crate::sandbox) invalid_reasons: VecDeque<String>,
 }
 
 /// What the fake MoEngage remembers. Hashes of entries are kept whole: they prove "not twice".
 #[derive(Debug, Default)]
-pub(super) struct Receiver {
-    pub(super) tally: Tally,
+pub(in crate::sandbox) struct Receiver {
+    pub(in crate::sandbox) tally: Tally,
     records: VecDeque<CallbackRecord>,
     entries: HashSet<u64>,
     /// Statuses seen per message, one bit each.
@@ -69,7 +51,8 @@ pub(super) struct Receiver {
 const REASONS: usize = 20;
 
 impl Receiver {
-    fn invalid(&mut self, reason: String) {
+    /// Counts a refused callback and keeps why.
+    pub(super) fn invalid(&mut self, reason: String) {
         self.tally.invalid += 1;
         self.tally.invalid_reasons.push_back(reason);
         if self.tally.invalid_reasons.len() > REASONS {
@@ -77,7 +60,8 @@ impl Receiver {
         }
     }
 
-    fn take(&mut self, endpoint: &str, callback: Callback, keep: usize) {
+    /// Counts a callback and keeps its entries, the newest `keep` of all.
+    pub(super) fn take(&mut self, endpoint: &str, callback: Callback, keep: usize) {
         match callback {
             Callback::Statuses(entries) => {
                 for raw in entries {
@@ -139,12 +123,12 @@ impl Receiver {
     }
 
     /// Messages with at least one status.
-    pub(super) fn messages(&self) -> u64 {
+    pub(in crate::sandbox) fn messages(&self) -> u64 {
         self.seen.len() as u64
     }
 
     /// The newest `limit` kept entries in the order received.
-    pub(super) fn find(
+    pub(in crate::sandbox) fn find(
         &self,
         msg_id: Option<&str>,
         endpoint: Option<&str>,
@@ -164,80 +148,10 @@ fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 
-/// `POST /moengage/dlr`.
-pub(super) async fn unnamed(state: State<Arc<World>>, body: Bytes) -> Response {
-    receive(&state, "", &body).await
-}
-
-/// `POST /moengage/dlr/{name}`.
-pub(super) async fn named(
-    state: State<Arc<World>>,
-    Path(name): Path<String>,
-    body: Bytes,
-) -> Response {
-    receive(&state, &name, &body).await
-}
-
-async fn receive(world: &World, endpoint: &str, body: &[u8]) -> Response {
-    let knobs = world.knobs();
-    lock(&world.moengage).tally.posts += 1;
-    let concerned = knobs
-        .moengage_only
-        .as_deref()
-        .is_none_or(|name| name == endpoint);
-    if concerned && knobs.moengage_latency_ms > 0 {
-        sleep(Duration::from_millis(knobs.moengage_latency_ms)).await;
-    }
-    let callback = match verdict::read(body) {
-        Ok(callback) => callback,
-        Err(reason) => {
-            lock(&world.moengage).invalid(reason.clone());
-            return reply::json(400, json!({"status": "failure", "message": reason}));
-        }
-    };
-    let outcome = match world.ruled(&Asked::of(Route::Dlr), None) {
-        Some(outcome) => outcome,
-        None if concerned => roll(world, &knobs, &callback),
-        None => Outcome::Ok,
-    };
-    if let Some(early) = outcome.before().await {
-        return early;
-    }
-    lock(&world.moengage).take(endpoint, callback, knobs.keep);
-    let answer = match concerned && knobs.moengage_lying {
-        true => json!({"status": "failure", "message": "not today"}),
-        false => json!({"status": "success"}),
-    };
-    let status = if concerned {
-        knobs.moengage_status
-    } else {
-        200
-    };
-    outcome.after(reply::json(status, answer)).await
-}
-
-fn roll(world: &World, knobs: &Knobs, callback: &Callback) -> Outcome {
-    if !(200..300).contains(&knobs.moengage_status) {
-        return Outcome::Status(knobs.moengage_status);
-    }
-    let rejected = |entry: &Value| {
-        let id = entry["msg_id"].as_str().unwrap_or_default();
-        knobs.moengage_reject_msg_ids.iter().any(|one| one == id)
-    };
-    if matches!(callback, Callback::Statuses(entries) if entries.iter().any(rejected)) {
-        return Outcome::Status(400);
-    }
-    let mut rng = world.loose_dice();
-    match () {
-        () if dice::chance(&mut rng, knobs.moengage_fail_share) => Outcome::Status(500),
-        () if dice::chance(&mut rng, knobs.moengage_lose_answer_share) => Outcome::AcceptThenClose,
-        () => Outcome::Ok,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     fn entry(status: &str, at: &str) -> Callback {
         Callback::Statuses(vec![

@@ -11,7 +11,7 @@ use base64::{
 use fastrand::Rng;
 use serde_json::json;
 
-use super::{dice, knobs::Knobs};
+use crate::sandbox::{dice, knobs::Knobs};
 
 /// A fresh pair, as the refresh route answers it.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,7 +49,7 @@ struct Issued {
 
 /// All tokens of all merchants; merchants are named by their position.
 #[derive(Debug, Default)]
-pub(super) struct Desk {
+pub(in crate::sandbox) struct Desk {
     access: HashMap<String, Issued>,
     refresh: HashMap<String, Issued>,
     /// Pairs minted so far, so that no two tokens are drawn from the same dice.
@@ -58,7 +58,7 @@ pub(super) struct Desk {
 
 impl Desk {
     /// Makes a refresh token good for a merchant; it does not expire by itself.
-    pub(super) fn seed(&mut self, merchant: usize, token: &str) {
+    pub(in crate::sandbox) fn seed(&mut self, merchant: usize, token: &str) {
         let issued = Issued {
             merchant,
             expires_ms: u64::MAX,
@@ -130,11 +130,11 @@ impl Desk {
         }
     }
 
-    pub(super) fn revoke_access(&mut self, merchant: usize) {
+    pub(in crate::sandbox) fn revoke_access(&mut self, merchant: usize) {
         revoke(&mut self.access, merchant);
     }
 
-    pub(super) fn revoke_refresh(&mut self, merchant: usize) {
+    pub(in crate::sandbox) fn revoke_refresh(&mut self, merchant: usize) {
         revoke(&mut self.refresh, merchant);
     }
 }

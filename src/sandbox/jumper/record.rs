@@ -53,7 +53,7 @@ impl SendRecord {
 
 /// One send that did not simply go well.
 #[derive(Debug, Clone, Default, Serialize)]
-pub(super) struct SpoiledSend {
+pub(in crate::sandbox) struct SpoiledSend {
     /// Milliseconds since 1970.
     pub(super) at_ms: u64,
     /// Recipient, digits.

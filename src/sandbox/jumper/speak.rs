@@ -9,20 +9,22 @@ use serde_json::Value;
 use super::{
     account::Account,
     courier::{self, About, Delivery},
-    dice,
-    form::digits,
     modes::Shape,
     send,
     shape::{self, FAILURES, Moment, Status, Subject},
     strange::{self, ReplyKind},
-    wish::decoded,
-    world::{World, now_ms},
+};
+use crate::sandbox::{
+    clock::now_ms,
+    dice,
+    notation::{decoded, digits},
+    world::World,
 };
 
 /// An arbitrary body to post; `{"raw": "text"}` posts the text as it is, `bytes` the bytes.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub(super) struct RawWish {
+pub(in crate::sandbox) struct RawWish {
     body: Value,
     /// In place of `body`: base64, or hex after `hex:`.
     bytes: Option<String>,
@@ -32,7 +34,7 @@ pub(super) struct RawWish {
 /// A well-formed status to post.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct StatusWish {
+pub(in crate::sandbox) struct StatusWish {
     message_id: Option<String>,
     to: Option<String>,
     status: Status,
@@ -60,7 +62,7 @@ pub struct Reply {
 }
 
 /// A body ready to be posted, with what it is called in the records.
-pub(super) struct Utterance {
+pub(in crate::sandbox) struct Utterance {
     body: Vec<u8>,
     message_id: String,
     status: String,
@@ -68,7 +70,7 @@ pub(super) struct Utterance {
 }
 
 /// The merchant of the message or recipient a wish names; the first merchant when it names none known.
-pub(super) fn whose(world: &World, wish: &[u8]) -> Result<Arc<Account>, String> {
+pub(in crate::sandbox) fn whose(world: &World, wish: &[u8]) -> Result<Arc<Account>, String> {
     let wish: Value = serde_json::from_slice(wish).map_err(|error| error.to_string())?;
     let of = |name: &str| wish[name].as_str().map(str::to_owned);
     owner(world, of("message_id").as_deref(), of("to").as_deref())
@@ -79,7 +81,7 @@ fn owner(
     message_id: Option<&str>,
     to: Option<&str>,
 ) -> Result<Arc<Account>, String> {
-    let mut accounts = world.accounts(None)?;
+    let mut accounts = world.jumper.accounts(None)?;
     let knows = |account: &Arc<Account>| {
         let ledger = account.ledger();
         message_id.is_some_and(|id| ledger.find(id).is_some())
@@ -119,7 +121,11 @@ fn subject(
 }
 
 /// An arbitrary body.
-pub(super) fn raw(_: &World, _: &Arc<Account>, wish: RawWish) -> Result<Utterance, String> {
+pub(in crate::sandbox) fn raw(
+    _: &World,
+    _: &Arc<Account>,
+    wish: RawWish,
+) -> Result<Utterance, String> {
     let text = match &wish.body {
         Value::Object(object) if object.len() == 1 => object.get("raw").and_then(Value::as_str),
         _ => None,
@@ -138,7 +144,7 @@ pub(super) fn raw(_: &World, _: &Arc<Account>, wish: RawWish) -> Result<Utteranc
 }
 
 /// A status.
-pub(super) fn status(
+pub(in crate::sandbox) fn status(
     world: &World,
     account: &Arc<Account>,
     wish: StatusWish,
@@ -173,7 +179,7 @@ pub(super) fn status(
 const PLACE: &str = "--bytes-come-here--";
 
 /// A reply.
-pub(super) fn reply(
+pub(in crate::sandbox) fn reply(
     world: &World,
     account: &Arc<Account>,
     wish: Reply,
@@ -206,14 +212,21 @@ pub(super) fn reply(
 }
 
 /// The merchant and the body of a reply.
-pub(super) fn answer(world: &World, wish: Reply) -> Result<(Arc<Account>, Utterance), String> {
+pub(in crate::sandbox) fn answer(
+    world: &World,
+    wish: Reply,
+) -> Result<(Arc<Account>, Utterance), String> {
     let account = owner(world, wish.message_id.as_deref(), wish.to.as_deref())?;
     let utterance = reply(world, &account, wish)?;
     Ok((account, utterance))
 }
 
 /// Posts it and keeps the record.
-pub(super) async fn say(world: &World, account: &Account, utterance: Utterance) -> Delivery {
+pub(in crate::sandbox) async fn say(
+    world: &World,
+    account: &Account,
+    utterance: Utterance,
+) -> Delivery {
     let delivery = courier::post(world, account, utterance.body.into()).await;
     let about = About {
         message_id: &utterance.message_id,

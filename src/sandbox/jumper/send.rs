@@ -10,17 +10,21 @@ use serde_json::{Value, json};
 use super::{
     account::Account,
     courier::{self, Journey},
-    dice,
-    form::{Fields, digits},
+    form::Fields,
     gate,
-    knobs::Knobs,
-    outcome::Outcome,
     plan::plan,
     record::{SendRecord, SpoiledSend},
-    reply,
-    rules::{Asked, Route},
     template,
-    world::{World, now_ms},
+};
+use crate::sandbox::{
+    clock::now_ms,
+    dice,
+    knobs::Knobs,
+    notation::digits,
+    outcome::Outcome,
+    reply,
+    route::{Asked, Route},
+    world::World,
 };
 
 const TEMPLATE_MARK: &str = "s3ndt3mpl4te_";
@@ -133,7 +137,7 @@ fn compose(
 
 /// Nobody's template is refused; another merchant's is not ours to touch (contracts/jumper.md 7, point 2).
 pub(super) fn unknown_template(world: &World, id: &str) -> Response {
-    let all = world.accounts(None).unwrap_or_default();
+    let all = world.jumper.accounts(None).unwrap_or_default();
     match all.iter().any(|one| one.templates().find(id).is_some()) {
         true => reply::fault(401, "oauth.v2.InvalidAccessToken", "Invalid access token"),
         false => refused("Template not found"),

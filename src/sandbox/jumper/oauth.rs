@@ -13,14 +13,18 @@ use serde_json::json;
 use tokio::time::sleep;
 
 use super::{
-    account::{Account, lock},
+    account::Account,
     form::Fields,
     gate,
+    token::{Life, UNKNOWN_REFRESH, basic},
+};
+use crate::sandbox::{
+    clock::now_ms,
+    lock::lock,
     outcome::Outcome,
     reply,
-    rules::{Asked, Route},
-    token::{Life, UNKNOWN_REFRESH, basic},
-    world::{World, now_ms},
+    route::{Asked, Route},
+    world::World,
 };
 
 /// `POST /oauth/refresh`.
@@ -36,8 +40,8 @@ pub(super) async fn refresh(
     let Some(application) = application(&world, &headers) else {
         return gate::deny(&world, &asked, bad_client()).await;
     };
-    let owner = lock(&world.desk).owner(token, now_ms());
-    let account = match owner.map(|index| world.account(index)) {
+    let owner = lock(&world.jumper.desk).owner(token, now_ms());
+    let account = match owner.map(|index| world.jumper.account(index)) {
         Ok(Some(account)) if is_app(&account, &headers) => account,
         Ok(_) => return gate::deny(&world, &asked, bad_client()).await,
         Err(UNKNOWN_REFRESH) => {
@@ -82,7 +86,7 @@ pub(super) async fn refresh(
 fn rotate(world: &World, account: &Account, token: &str) -> Response {
     let knobs = world.knobs();
     let now_ms = now_ms();
-    let mut desk = lock(&world.desk);
+    let mut desk = lock(&world.jumper.desk);
     if let Err(denied) = desk.owner(token, now_ms) {
         account.ledger().tally.refreshes_denied += 1;
         return reply::fault(401, denied.0, denied.1);
@@ -102,7 +106,7 @@ pub(super) async fn token(
     let fields = Fields::read(&headers, &body);
     let asked = Asked::of(Route::Token);
     let wanted = fields.get("merchant_id");
-    let found = wanted.and_then(|id| world.accounts(Some(id)).ok()?.pop());
+    let found = wanted.and_then(|id| world.jumper.accounts(Some(id)).ok()?.pop());
     let Some(account) = found.filter(|account| is_app(account, &headers)) else {
         return gate::deny(&world, &asked, bad_client()).await;
     };
@@ -123,7 +127,7 @@ fn pair(world: &World, account: &Account, ttl_s: u64) -> Response {
         ttl_s,
     };
     let name = &account.merchant.merchant_id;
-    let pair = lock(&world.desk).mint(account.index, name, world.seed, life);
+    let pair = lock(&world.jumper.desk).mint(account.index, name, world.seed, life);
     reply::json(
         200,
         json!({
@@ -161,7 +165,7 @@ fn is_app(account: &Account, headers: &HeaderMap) -> bool {
 
 /// The first merchant of the calling application.
 fn application(world: &World, headers: &HeaderMap) -> Option<Arc<Account>> {
-    let accounts = world.accounts(None).ok()?;
+    let accounts = world.jumper.accounts(None).ok()?;
     accounts
         .into_iter()
         .find(|account| is_app(account, headers))
