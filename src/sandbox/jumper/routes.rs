@@ -67,7 +67,7 @@ async fn list(
             .get("cursor")
             .or_else(|| query.get("next"))
             .map(String::as_str);
-        reply::json(200, set.page(limit, (cursor, mode), numbers))
+        reply::json(200, set.page(limit, cursor, mode, numbers))
     })
     .await
 }

@@ -73,7 +73,7 @@ pub(super) async fn message(
                     outcome: name,
                     ..draft
                 };
-                accept(&world, &account, record, (rng, &knobs)).await
+                accept(&world, &account, record, rng, &knobs).await
             }
             Err(refusal) => {
                 account.ledger().tally.refused += 1;
@@ -149,7 +149,8 @@ async fn accept(
     world: &Arc<World>,
     account: &Arc<Account>,
     mut record: SendRecord,
-    (mut rng, knobs): (Rng, &Knobs),
+    mut rng: Rng,
+    knobs: &Knobs,
 ) -> Response {
     record.at_ms = now_ms();
     record.message_id = dice::uuid(&mut rng);

@@ -162,7 +162,8 @@ impl Set {
     pub(super) fn page(
         &self,
         limit: Option<&str>,
-        (cursor, mode): (Option<&str>, Option<ListMode>),
+        cursor: Option<&str>,
+        mode: Option<ListMode>,
         numbers: bool,
     ) -> Value {
         let whole = self.templates.len();

@@ -24,6 +24,19 @@ pub struct CallbackRecord {
     pub raw: Value,
 }
 
+impl CallbackRecord {
+    /// An entry received now.
+    fn new(endpoint: &str, msg_id: String, status: String, raw: Value) -> Self {
+        Self {
+            at_ms: now_ms(),
+            endpoint: endpoint.to_owned(),
+            msg_id,
+            status,
+            raw,
+        }
+    }
+}
+
 /// Counters of the fake MoEngage; names as in the inspected counts.
 #[derive(Debug, Clone, Default)]
 pub(in crate::sandbox) struct Tally {
@@ -68,13 +81,14 @@ impl Receiver {
                     let (msg_id, status) = (text(&raw["msg_id"]), text(&raw["status"]));
                     *self.tally.entries.entry(status.clone()).or_default() += 1;
                     self.rank(endpoint, &msg_id, &status);
-                    self.keep(endpoint, (msg_id, status), raw, keep);
+                    self.keep(CallbackRecord::new(endpoint, msg_id, status, raw), keep);
                 }
             }
             Callback::Inbound(raw) => {
                 self.tally.inbound += 1;
                 let msg_id = text(&raw["context"]["msg_id"]);
-                self.keep(endpoint, (msg_id, "inbound".to_owned()), raw, keep);
+                let status = "inbound".to_owned();
+                self.keep(CallbackRecord::new(endpoint, msg_id, status, raw), keep);
             }
         }
     }
@@ -96,27 +110,12 @@ impl Receiver {
         *seen |= bit;
     }
 
-    fn keep(
-        &mut self,
-        endpoint: &str,
-        (msg_id, status): (String, String),
-        raw: Value,
-        keep: usize,
-    ) {
-        if !self
-            .entries
-            .insert(dice::mix(0, &[endpoint, &raw.to_string()], 0))
-        {
+    fn keep(&mut self, record: CallbackRecord, keep: usize) {
+        let same = dice::mix(0, &[&record.endpoint, &record.raw.to_string()], 0);
+        if !self.entries.insert(same) {
             self.tally.duplicates += 1;
         }
-        let endpoint = endpoint.to_owned();
-        self.records.push_back(CallbackRecord {
-            at_ms: now_ms(),
-            endpoint,
-            msg_id,
-            status,
-            raw,
-        });
+        self.records.push_back(record);
         while self.records.len() > keep {
             self.records.pop_front();
         }
