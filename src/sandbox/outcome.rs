@@ -1,10 +1,9 @@
-//! What becomes of one call: the outcomes a rule can name, the dice that choose one for a send, and their
-//! effect on the answer. "Accept" outcomes have the call's effect and spoil the answer; all others prevent it.
+//! What becomes of one call: the outcomes a rule can name, and their effect on the answer. "Accept" outcomes
+//! have the call's effect and spoil the answer; all others prevent it.
 
 use std::{sync::Arc, time::Duration};
 
 use axum::response::Response;
-use fastrand::Rng;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::time::sleep;
@@ -75,7 +74,8 @@ pub(super) const OUTCOMES: [&str; 19] = [
     "close_before",
 ];
 
-const REFUSAL: &str = "Message could not be sent";
+/// What a refusal says that has no reason of its own.
+pub(super) const REFUSAL: &str = "Message could not be sent";
 
 impl Outcome {
     /// Reads an outcome's name; `None` when there is no such outcome.
@@ -133,35 +133,6 @@ impl Outcome {
         }
     }
 
-    /// Throws the dice for one send; the shares are laid side by side, in the order of the knobs.
-    pub(super) fn roll(knobs: &Knobs, rng: &mut Rng) -> Self {
-        let mut throw = rng.f64();
-        let sides = [
-            (knobs.share_accept_then_close, Self::AcceptThenClose),
-            (
-                knobs.share_accept_then_slow,
-                Self::AcceptThenSlow(knobs.accept_slow_s),
-            ),
-            (knobs.share_accept_then_502_html, Self::AcceptThen502Html),
-            (knobs.share_accept_then_truncated, Self::AcceptThenTruncated),
-            (knobs.share_accept_non_json, Self::AcceptNonJson),
-            (knobs.share_refuse_200, Self::Refuse(200, String::new())),
-            (knobs.share_refuse_400, Self::Refuse(400, String::new())),
-            (knobs.share_503, Self::Unavailable),
-            (knobs.share_500_before, Self::Html500),
-        ];
-        for (share, outcome) in sides {
-            if throw < share {
-                return match outcome {
-                    Self::Refuse(status, _) => Self::Refuse(status, REFUSAL.to_owned()),
-                    other => other,
-                };
-            }
-            throw -= share;
-        }
-        Self::Ok
-    }
-
     /// The answer of an outcome that prevents the effect; `None` for those that let it happen.
     pub(super) async fn before(&self) -> Option<Response> {
         Some(match self {
@@ -213,8 +184,6 @@ fn seconds(text: &str) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashMap;
-
     use super::*;
 
     #[test]
@@ -254,25 +223,6 @@ mod tests {
             "refuse:",
         ] {
             assert!(Outcome::parse(text).is_none(), "{text}");
-        }
-    }
-
-    #[test]
-    fn shares_are_laid_side_by_side() {
-        let knobs = Knobs {
-            share_503: 0.25,
-            share_refuse_200: 0.25,
-            ..Knobs::default()
-        };
-        let mut rng = Rng::with_seed(5);
-        let mut count = HashMap::new();
-        for _ in 0..4000 {
-            *count
-                .entry(Outcome::roll(&knobs, &mut rng).name())
-                .or_insert(0) += 1;
-        }
-        for (name, about) in [("503", 1000_i32), ("refuse", 1000), ("ok", 2000)] {
-            assert!((count[name] - about).abs() < 150, "{name}: {count:?}");
         }
     }
 }

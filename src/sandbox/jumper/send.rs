@@ -14,6 +14,7 @@ use super::{
     gate,
     plan::plan,
     record::{SendRecord, SpoiledSend},
+    roll::roll,
     template,
 };
 use crate::sandbox::{
@@ -53,7 +54,7 @@ pub(super) async fn message(
     let knobs = Arc::clone(&call.knobs);
     let ordinal = account.ledger().attempt(&to);
     let mut rng = dice::rng(world.seed, &[&account.merchant.merchant_id, &to], ordinal);
-    let rolled = Outcome::roll(&knobs, &mut rng);
+    let rolled = roll(&knobs, &mut rng);
     let outcome = call.outcome.get_or_insert(rolled);
     let name = outcome.name();
     if *outcome != Outcome::Ok {
