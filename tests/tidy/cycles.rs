@@ -67,6 +67,10 @@ fn rings(sources: &[Source]) -> Vec<BTreeSet<String>> {
             let Some((_, mut to)) = named.reaches(PACKAGE) else {
                 continue;
             };
+            // A folder around a file that is named alone says who may see something.
+            if from.starts_with(&to) {
+                continue;
+            }
             while !to.is_empty() && !files.contains(&to) {
                 to.pop();
             }

@@ -175,16 +175,17 @@ impl Source {
         at
     }
 
-    /// What a type begins with behind `&`, a lifetime and `mut`.
+    /// What a type begins with behind `&`, a lifetime and `mut`; of a lifetime only the name is a token.
     fn after_reference(&self, mut at: usize) -> usize {
-        loop {
-            at += match self.text_at(at) {
-                "&" | "mut" => 1,
-                "'" => 2,
-                text if text.starts_with('\'') => 1,
-                _ => return at,
-            };
+        if !self.is(at, "&") {
+            return at;
         }
+        at += 1;
+        let is_lifetime = self.is_word(at) && (self.is(at + 1, "(") || self.is(at + 1, "mut"));
+        if is_lifetime && !self.is(at, "mut") && !self.is(at, "fn") {
+            at += 1;
+        }
+        at + usize::from(self.is(at, "mut"))
     }
 
     /// Lines that are not test code; comments and blank lines count.
