@@ -5,6 +5,7 @@ use super::error::Error;
 use super::wire::Entity;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use std::ops::Range;
 
 /// A part of what a query finds.
 #[derive(Debug)]
@@ -16,15 +17,15 @@ pub struct Part {
 }
 
 impl Client {
-    /// At most `most` entities of which this property is a text from `from` on and before `below`, in the order of
-    /// these texts; behind those of the part before. One index does, which each property has by itself.
+    /// At most `most` entities of which this property is a text in the range, in the order of these texts; behind
+    /// those of the part before. One index does, which each property has by itself.
     ///
     /// # Errors
     /// When Datastore cannot be asked.
     pub async fn between(
         &self,
         property: &str,
-        (from, below): (&str, &str),
+        range: Range<&str>,
         most: usize,
         behind: Option<&str>,
     ) -> Result<Part, Error> {
@@ -48,8 +49,8 @@ impl Client {
             } })
         };
         let bounds = [
-            bound("GREATER_THAN_OR_EQUAL", from),
-            bound("LESS_THAN", below),
+            bound("GREATER_THAN_OR_EQUAL", range.start),
+            bound("LESS_THAN", range.end),
         ];
         let mut query = json!({
             "kind": [{ "name": self.kind() }],

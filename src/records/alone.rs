@@ -79,7 +79,8 @@ impl Alone {
     pub(super) fn failed(
         &mut self,
         name: &str,
-        (others, refused): (bool, bool),
+        others: bool,
+        refused: bool,
         now: Instant,
     ) -> Option<Duration> {
         let (first, longest) = if refused { REFUSED } else { UNLUCKY };
@@ -116,20 +117,20 @@ mod tests {
         let at = |seconds| start + Duration::from_secs(seconds);
         alone.written(["other"].into_iter(), start);
         for second in 1..9 {
-            assert_eq!(alone.failed("a", (false, true), at(second)), None);
+            assert_eq!(alone.failed("a", false, true, at(second)), None);
             assert!(!alone.is_apart("a"));
         }
         alone.written(["other"].into_iter(), at(9));
-        assert_eq!(alone.failed("a", (false, true), at(10)), Some(REFUSED.0));
+        assert_eq!(alone.failed("a", false, true, at(10)), Some(REFUSED.0));
         assert!(alone.is_apart("a") && !alone.is_apart("other"));
-        assert_eq!(alone.failed("a", (true, true), at(15)), Some(REFUSED.0 * 2));
+        assert_eq!(alone.failed("a", true, true, at(15)), Some(REFUSED.0 * 2));
         for _ in 0..20 {
-            alone.failed("a", (false, true), at(30));
+            alone.failed("a", false, true, at(30));
         }
-        assert_eq!(alone.failed("a", (false, true), at(30)), Some(REFUSED.1));
+        assert_eq!(alone.failed("a", false, true, at(30)), Some(REFUSED.1));
         alone.written(["a"].into_iter(), at(31));
         assert!(!alone.is_apart("a"));
-        assert_eq!(alone.failed("b", (true, false), at(31)), Some(UNLUCKY.0));
+        assert_eq!(alone.failed("b", true, false, at(31)), Some(UNLUCKY.0));
     }
 
     #[test]
@@ -137,12 +138,12 @@ mod tests {
         let (mut alone, start) = (Alone::default(), Instant::now());
         let at = |seconds| start + Duration::from_secs(seconds);
         for name in ["superseded", "elsewhere", "failing"] {
-            alone.failed(name, (true, true), start);
+            alone.failed(name, true, true, start);
         }
         alone.ended(["superseded"].into_iter());
         assert!(!alone.is_apart("superseded") && alone.is_apart("elsewhere"));
-        alone.failed("failing", (true, true), at(3600));
-        alone.failed("new", (true, true), at(7201));
+        alone.failed("failing", true, true, at(3600));
+        alone.failed("new", true, true, at(7201));
         assert!(!alone.is_apart("elsewhere") && alone.is_apart("failing"));
     }
 
@@ -152,8 +153,8 @@ mod tests {
         let at = |seconds| start + Duration::from_secs(seconds);
         for n in 0..ENOUGH {
             assert!(!alone.are_many(at(2)));
-            alone.failed("lost", (false, false), at(1));
-            alone.failed(&n.to_string(), (false, true), at(1));
+            alone.failed("lost", false, false, at(1));
+            alone.failed(&n.to_string(), false, true, at(1));
         }
         assert!(alone.are_many(at(2)) && !alone.are_many(at(1000)));
         alone.written(["other"].into_iter(), at(2));
@@ -164,9 +165,9 @@ mod tests {
     fn what_is_remembered_is_bounded() {
         let (mut alone, now) = (Alone::default(), Instant::now());
         for n in 0..MOST + 5 {
-            assert!(alone.failed(&n.to_string(), (true, true), now).is_some());
+            assert!(alone.failed(&n.to_string(), true, true, now).is_some());
         }
         assert_eq!(alone.records.len(), MOST);
-        assert_eq!(alone.failed("one more", (false, true), now), None);
+        assert_eq!(alone.failed("one more", false, true, now), None);
     }
 }

@@ -217,7 +217,8 @@ impl Job<'_> {
             let pair = &self.pairs[place];
             let pause = self.records.alone().failed(
                 &pair.1.name,
-                (self.committed || (proved && refused), refused),
+                self.committed || (proved && refused),
+                refused,
                 Instant::now(),
             );
             let (handle, version) = mark(pair);
@@ -457,7 +458,7 @@ pub(super) mod tests {
         let (_picky, records) = picky(REFUSED.0, REFUSED.1, false).await;
         for n in 0..ENOUGH {
             let (name, now) = (format!("refused{n}"), Instant::now());
-            assert_eq!(records.alone().failed(&name, (false, true), now), None);
+            assert_eq!(records.alone().failed(&name, false, true, now), None);
         }
         let written = records.write(batch(0..1, &[0])).await;
         let error = written.error.as_ref().map(Error::blames_an_entity);

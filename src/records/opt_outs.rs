@@ -64,7 +64,7 @@ impl OptOuts {
     ) -> Result<Kept, Error> {
         // No name of a channel has a blank in it, and this sign is the one behind it.
         let (from, below) = (changed(channel, since), format!("{channel}!"));
-        let range = (from.as_str(), below.as_str());
+        let range = from.as_str()..below.as_str();
         let part = self.client.between(CHANGED, range, PART, behind).await?;
         Ok(Kept {
             said: part.entities.iter().filter_map(said).collect(),
