@@ -55,8 +55,12 @@ impl Store {
         let (account, provider_id) = (account.clone(), provider_id.clone());
         self.write(move |txn| {
             let mut folded = Folded::default();
+            let id = Id {
+                account: &account,
+                provider: &provider_id,
+            };
             if let Some(adopted) = &found
-                && let Some(message) = take_in(txn, (&account, &provider_id), adopted, now)?
+                && let Some(message) = take_in(txn, id, adopted, now)?
             {
                 let receipt = Receipt {
                     provider_id: provider_id.clone(),
@@ -153,14 +157,21 @@ fn read(row: &Row<'_>) -> Result<Unmatched> {
     })
 }
 
-type Id<'a> = (&'a AccountId, &'a ProviderId);
+/// An id of the provider on an account.
+#[derive(Clone, Copy)]
+struct Id<'a> {
+    /// The account.
+    account: &'a AccountId,
+    /// What the provider calls the message.
+    provider: &'a ProviderId,
+}
 
 /// The message that the id belongs to from now on, if it may.
 fn take_in(txn: &mut Txn<'_>, id: Id<'_>, adopted: &Adopted, now: UnixMs) -> Result<Option<Found>> {
     let owner = settle::find_where(
         txn.conn,
         "account = ?1 AND provider_id = ?2",
-        (id.0.as_str(), id.1.as_str()),
+        (id.account.as_str(), id.provider.as_str()),
     )?;
     if let Some(message) = owner.into_iter().next() {
         return Ok(Some(message));
@@ -173,11 +184,11 @@ fn take_in(txn: &mut Txn<'_>, id: Id<'_>, adopted: &Adopted, now: UnixMs) -> Res
     match here.into_iter().next() {
         None => insert(txn, id, adopted, now).map(Some),
         Some(message) if message.life.after(Writer::Record, Step::Evidence).is_ok() => {
-            prove(txn, (id.1, adopted.inferred), &message, now)?;
+            prove(txn, &message, id.provider, adopted.inferred, now)?;
             Ok(Some(message))
         }
         Some(message) => {
-            tracing::warn!(channel = %message.channel, msg_id = %message.msg_id, provider_id = %id.1,
+            tracing::warn!(channel = %message.channel, msg_id = %message.msg_id, provider_id = %id.provider,
                 state = %message.life.state,
                 event = "record_conflict",
                 "Datastore has a record of this message with another provider id; the message here \
@@ -218,15 +229,15 @@ fn insert(txn: &Txn<'_>, id: Id<'_>, adopted: &Adopted, now: UnixMs) -> Result<F
         .execute((
             adopted.channel.as_str(),
             adopted.msg_id.as_str(),
-            id.0.as_str(),
+            id.account.as_str(),
             signed(to.number()),
             adopted.accepted_at.0,
             now.0,
             rank(adopted.progress.status()),
-            id.1.as_str(),
+            id.provider.as_str(),
             &adopted.conversation,
             row::write_message(&message),
-            row::moment(now, "adopted", id.1.as_str()),
+            row::moment(now, "adopted", id.provider.as_str()),
             signed(adopted.version),
             // Whose it is, nobody told us: what is said of it later teaches nothing of them.
             adopted.inferred || adopted.to.is_none(),
@@ -250,7 +261,7 @@ fn named(txn: &Txn<'_>, id: Id<'_>) -> Result<Option<Phone>> {
             "SELECT recipient FROM event
              WHERE account = ?1 AND provider_id = ?2 AND +recipient IS NOT NULL LIMIT 1",
         )?
-        .query_row((id.0.as_str(), id.1.as_str()), |row| {
+        .query_row((id.account.as_str(), id.provider.as_str()), |row| {
             damage::readable(settle::phone(row.get(0)?))
         })
         .optional()
@@ -260,8 +271,9 @@ fn named(txn: &Txn<'_>, id: Id<'_>) -> Result<Option<Phone>> {
 /// The record proves that the provider took the message.
 fn prove(
     txn: &mut Txn<'_>,
-    (id, inferred): (&ProviderId, bool),
     message: &Found,
+    id: &ProviderId,
+    inferred: bool,
     now: UnixMs,
 ) -> Result<()> {
     let next = message.step(txn, Writer::Record, Step::Evidence)?;

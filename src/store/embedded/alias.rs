@@ -9,7 +9,7 @@ use super::opt_out::{self, Name};
 use super::writer::Txn;
 use super::{Store, answered, damage, settle, signed};
 use crate::domain::{AccountId, Person, Phone, UserId};
-use crate::store::{Folded, StoreError};
+use crate::store::StoreError;
 use rusqlite::{Connection, OptionalExtension, Result, ToSql};
 use std::collections::HashMap;
 
@@ -56,32 +56,33 @@ pub(super) fn numbers_of(
         .collect())
 }
 
-/// What else the person of a number is called, as an event says that is certainly of this message to them.
+/// What else the person of a number is called, as an event says that is certainly of this message to them. Answers
+/// how many of these names are not linked.
 pub(super) fn learn(
     txn: &mut Txn<'_>,
     account: &AccountId,
-    (to, message): (Phone, i64),
+    to: Phone,
+    message: i64,
     named: &Named<'_>,
-    folded: &mut Folded,
-) -> Result<()> {
+) -> Result<u32> {
     let is_other = |number: &Phone| *number != to && Person::of(*number) != Person::of(to);
     let number = match named.number.filter(is_other) {
-        Some(number) => is_linked(txn, account, (to, message), number)?,
+        Some(number) => is_linked(txn, account, to, message, number)?,
         None => true,
     };
     let user = match named.user {
         Some(user) => is_linked_user(txn, account, to, user)?,
         None => true,
     };
-    folded.alias_conflicts += u32::from(!number) + u32::from(!user);
-    Ok(())
+    Ok(u32::from(!number) + u32::from(!user))
 }
 
 /// Whether the two numbers are one person's from now on.
 fn is_linked(
     txn: &mut Txn<'_>,
     account: &AccountId,
-    (to, message): (Phone, i64),
+    to: Phone,
+    message: i64,
     number: Phone,
 ) -> Result<bool> {
     let (person, other) = (Person::of(to), Person::of(number));
@@ -115,7 +116,7 @@ fn is_linked(
             ))?;
     }
     let name = signed(other.key().number());
-    insert(txn, account, (NUMBER, &name), to)?;
+    insert(txn, account, NUMBER, &name, to)?;
     for one in person.numbers() {
         for other in other.numbers() {
             let (one, other) = (Name::Number(one), Name::Number(other));
@@ -146,7 +147,7 @@ fn is_linked_user(
     if has_name(txn.conn, account, USER, Person::of(to))? {
         return Ok(false);
     }
-    insert(txn, account, (USER, &user.as_str()), to)?;
+    insert(txn, account, USER, &user.as_str(), to)?;
     for number in numbers(txn, account, to)? {
         opt_out::copy(txn.conn, account, Name::User(user), Name::Number(number))?;
     }
@@ -157,7 +158,8 @@ fn is_linked_user(
 fn insert(
     txn: &mut Txn<'_>,
     account: &AccountId,
-    (kind, name): (i64, &dyn ToSql),
+    kind: i64,
+    name: &dyn ToSql,
     to: Phone,
 ) -> Result<()> {
     txn.conn

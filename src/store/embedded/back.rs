@@ -98,7 +98,7 @@ impl Store {
             }
         }
         if !behind.is_empty() {
-            self.hold(&of.account, &of.channels, (now, Some(behind)))
+            self.hold(&of.account, &of.channels, now, Some(behind))
                 .await?;
         }
         Ok(())
@@ -112,14 +112,15 @@ impl Store {
         channels: &[ChannelId],
         now: UnixMs,
     ) -> std::result::Result<u64, StoreError> {
-        self.hold(account, channels, (now, None)).await
+        self.hold(account, channels, now, None).await
     }
 
     async fn hold(
         &self,
         account: &AccountId,
         channels: &[ChannelId],
-        (now, behind): (UnixMs, Option<Vec<(ChannelId, i64)>>),
+        now: UnixMs,
+        behind: Option<Vec<(ChannelId, i64)>>,
     ) -> std::result::Result<u64, StoreError> {
         // All that waits now, also where it was held before: that may have been in the copy too.
         let queued = channels.iter().map(|channel| self.ledger(channel).queued);

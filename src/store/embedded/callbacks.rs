@@ -272,13 +272,14 @@ fn settle(
     }
     txn.deltas
         .add(&queue.channel, Counter::CallbacksWaiting, -1);
-    promote(txn.conn, &queue.channel, (lane, order), now)
+    promote(txn.conn, &queue.channel, lane, order, now)
 }
 
 fn promote(
     conn: &Connection,
     channel: &ChannelId,
-    (lane, order): (i64, i64),
+    lane: i64,
+    order: i64,
     now: UnixMs,
 ) -> Result<()> {
     conn.prepare_cached(

@@ -25,6 +25,14 @@ pub(super) struct Waiting {
     aside: bool,
 }
 
+/// A round through the channels.
+struct Round {
+    /// Whether what was tried before gets its share ahead of fresh messages.
+    is_first: bool,
+    /// The most that one channel gets.
+    most: usize,
+}
+
 impl Store {
     /// Takes up to `most` due messages, the channels in the order given, each its fair share first.
     /// Messages that may not be sent any more (too old, opted out meanwhile) are failed instead.
@@ -47,11 +55,11 @@ impl Store {
             } else {
                 &[(true, most)]
             };
-            for (first, limit) in rounds {
+            for &(is_first, limit) in rounds {
                 for turn in &turns {
-                    let room = (most - claims.taken.len()).min(*limit);
-                    if room > 0 {
-                        take(txn, turn, (*first, room), now, &mut claims)?;
+                    let most = (most - claims.taken.len()).min(limit);
+                    if most > 0 {
+                        take(txn, turn, Round { is_first, most }, now, &mut claims)?;
                     }
                 }
             }
@@ -85,15 +93,15 @@ impl Store {
 }
 
 /// Takes from one channel. While fresh messages wait, what was tried before gets no more than its share
-/// of `first`; what nobody else wants goes to it too.
+/// of the first round; what nobody else wants goes to it too.
 fn take(
     txn: &mut Txn<'_>,
     turn: &Turn,
-    (first, most): (bool, usize),
+    Round { is_first, most }: Round,
     now: UnixMs,
     claims: &mut Claims,
 ) -> Result<()> {
-    let [retries, aside] = if first {
+    let [retries, aside] = if is_first {
         [turn.retries, turn.aside]
     } else {
         [0, 0]
@@ -120,7 +128,7 @@ fn take(
             due(txn, sql, &turn.channel, params)?
         };
         for one in found {
-            begin(txn, (&turn.channel, turn.ages), one, now, claims)?;
+            begin(txn, one, turn.ages, now, claims)?;
         }
     }
     Ok(())
@@ -139,8 +147,8 @@ fn fresh_from(ages: Ages) -> i64 {
 /// Marks one queued message as being sent, or fails it when it must not be sent any more.
 pub(super) fn begin(
     txn: &mut Txn<'_>,
-    (channel, ages): (&ChannelId, Ages),
     one: std::result::Result<Waiting, i64>,
+    ages: Ages,
     now: UnixMs,
     claims: &mut Claims,
 ) -> Result<()> {
@@ -153,10 +161,10 @@ pub(super) fn begin(
     if ages.disagree(one.accepted_at) {
         return put_off(txn, one.message.id, now);
     }
-    let msg_id = one.message.msg_id.clone();
+    let (channel, msg_id) = (one.message.channel.clone(), one.message.msg_id.clone());
     let message = one.message();
     let unwanted = match &message {
-        Ok(message) => opt_out::of(txn.conn, channel, message.to)?,
+        Ok(message) => opt_out::of(txn.conn, &channel, message.to)?,
         Err(_) => None,
     };
     let refusal = match (&message, unwanted) {
@@ -167,7 +175,7 @@ pub(super) fn begin(
     };
     if let Some(refusal) = refusal {
         settle::fail(txn, &one.message, Writer::Worker, &refusal, now)?;
-        claims.failed.push((channel.clone(), msg_id, refusal));
+        claims.failed.push((channel, msg_id, refusal));
         return Ok(());
     }
     let attempt = one.attempts.saturating_add(1);
@@ -176,7 +184,7 @@ pub(super) fn begin(
         handle: one.message.id,
         claim: attempt.into(),
         term: 0,
-        channel: channel.clone(),
+        channel,
         message: message.map_err(damaged)?,
         attempt,
         aside: one.aside,

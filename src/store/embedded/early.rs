@@ -18,10 +18,11 @@ const LOOKED_UP: &str = "its number was looked up";
 pub(super) fn keep(
     txn: &mut Txn<'_>,
     here: &Here<'_>,
-    (event, to): (&StatusEvent, Option<Phone>),
+    event: &StatusEvent,
+    to: Option<Phone>,
     folded: &mut Folded,
 ) -> Result<()> {
-    let known = known(txn.conn, &here.rules.account, (event, to))?;
+    let known = known(txn.conn, &here.rules.account, event, to)?;
     if known.says_this || known.rows >= MOST_OF_ONE {
         folded.superseded += 1;
         return Ok(());
@@ -66,7 +67,8 @@ struct Known {
 fn known(
     conn: &Connection,
     account: &AccountId,
-    (event, to): (&StatusEvent, Option<Phone>),
+    event: &StatusEvent,
+    to: Option<Phone>,
 ) -> Result<Known> {
     let mut select = conn.prepare_cached(
         "SELECT status = ?3 AND (?4 IS NULL OR recipient IS ?4) AS same, error, asked FROM event

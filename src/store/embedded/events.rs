@@ -63,7 +63,7 @@ impl Store {
                         super::replies::take(txn, &here, reply, &mut folded)?;
                     }
                     Incoming::Other { kind, raw, times } => {
-                        keep_other(txn, &here, (kind, raw), &mut folded)?;
+                        keep_other(txn, &here, kind, raw, &mut folded)?;
                         folded.other.push((kind, *times));
                         count = *times;
                     }
@@ -134,7 +134,7 @@ fn take_status(
         return fold(txn, &message, &event, here.now, folded);
     }
     let to = super::named::number_of(txn, &here.rules.account, event)?;
-    early::keep(txn, here, (event, to), folded)?;
+    early::keep(txn, here, event, to, folded)?;
     match to {
         Some(recipient) => {
             evidence::weigh_recipient(txn, &here.rules.account, recipient, here.now, folded)
@@ -154,15 +154,17 @@ pub(super) fn learn(
     let Some(to) = message.recipient.filter(|_| !message.inferred) else {
         return Ok(());
     };
-    let of = (to, message.id);
-    alias::learn(txn, &message.account, of, &event.into(), folded)
+    let named = event.into();
+    folded.alias_conflicts += alias::learn(txn, &message.account, to, message.id, &named)?;
+    Ok(())
 }
 
 /// Keeps an event that is not relayed, for a person to look at.
 pub(super) fn keep_other(
     txn: &mut Txn<'_>,
     here: &Here<'_>,
-    (kind, raw): (&str, &str),
+    kind: &str,
+    raw: &str,
     folded: &mut Folded,
 ) -> Result<()> {
     if here.tight {
@@ -231,7 +233,10 @@ pub(super) fn fold(
     folded: &mut Folded,
 ) -> Result<()> {
     // Whatever MoEngage is told: it is about the person, not about this message.
-    let home = (&message.account, &message.channel);
+    let home = opt_out::Home {
+        account: &message.account,
+        channel: &message.channel,
+    };
     let opts_out = event.opts_out()
         && match message.recipient {
             Some(to) => opt_out::by_status(txn, home, to, now)?,

@@ -57,15 +57,30 @@ pub(super) fn of(conn: &Connection, channel: &ChannelId, phone: Phone) -> Result
 }
 
 /// Whose opt-outs: of a channel, on its account.
-pub(super) type Home<'a> = (&'a AccountId, &'a ChannelId);
+#[derive(Clone, Copy)]
+pub(super) struct Home<'a> {
+    /// The account.
+    pub(super) account: &'a AccountId,
+    /// The channel.
+    pub(super) channel: &'a ChannelId,
+}
 
-/// The person opts out, at a time and in a way. Answers whether they had not yet.
+/// What a person says who opts out.
+pub(super) struct Stop<'a> {
+    /// What they do not want.
+    pub(super) scope: OptOut,
+    /// When they said it.
+    pub(super) at: UnixMs,
+    /// In which way.
+    pub(super) source: &'a str,
+}
+
+/// The person opts out. Answers whether they had not yet.
 pub(super) fn add(
     txn: &mut Txn<'_>,
-    (account, channel): Home<'_>,
+    Home { account, channel }: Home<'_>,
     name: Name<'_>,
-    scope: OptOut,
-    (now, source): (UnixMs, &str),
+    stop: &Stop<'_>,
 ) -> Result<bool> {
     let names = all_names(txn, account, name)?;
     // What is said later is later, whatever the clock says.
@@ -83,9 +98,9 @@ pub(super) fn add(
             account.as_str(),
             channel.as_str(),
             name,
-            number(scope),
-            now.0,
-            source,
+            number(stop.scope),
+            stop.at.0,
+            stop.source,
         );
         is_new |= !is_out.exists((row.1, row.2, row.3))?;
         insert.execute(row)?;
@@ -95,8 +110,12 @@ pub(super) fn add(
 
 /// The same, as the provider says of a message: the person stopped promotions.
 pub(super) fn by_status(txn: &mut Txn<'_>, home: Home<'_>, to: Phone, now: UnixMs) -> Result<bool> {
-    let how = (now, Source::STATUS);
-    add(txn, home, Name::Number(to), OptOut::Marketing, how)
+    let stop = Stop {
+        scope: OptOut::Marketing,
+        at: now,
+        source: Source::STATUS,
+    };
+    add(txn, home, Name::Number(to), &stop)
 }
 
 fn all_names<'a>(txn: &mut Txn<'_>, account: &AccountId, name: Name<'a>) -> Result<Vec<Name<'a>>> {
@@ -143,7 +162,7 @@ pub(super) fn forget(conn: &Connection, account: &AccountId, name: Name<'_>) -> 
 /// nobody is opted out here: they may be where this is put together with another store.
 pub(super) fn lift(
     txn: &mut Txn<'_>,
-    (account, channel): Home<'_>,
+    Home { account, channel }: Home<'_>,
     name: Name<'_>,
     now: UnixMs,
 ) -> Result<()> {

@@ -1,5 +1,6 @@
 //! What a start makes of the sends that the last process did not end.
 
+use super::settle::Loss;
 use super::writer::Txn;
 use super::{Store, damage, evidence, settle};
 use crate::domain::{AccountId, State, UnixMs, Writer};
@@ -22,9 +23,13 @@ impl Store {
         let account = account.clone();
         self.write(move |txn| {
             let found = settle::find_where(txn.conn, ATTEMPTING, [account.as_str()])?;
+            let loss = Loss {
+                writer: Writer::Successor,
+                until,
+                answer: "the process ended during the attempt",
+            };
             for message in &found {
-                let said = ("the process ended during the attempt", now);
-                settle::mark_unknown(txn, message, Writer::Successor, until, said)?;
+                settle::mark_unknown(txn, message, &loss, now)?;
             }
             // Only when all are marked: two to the same person prove nothing. Whom it concerns need
             // not be told, since at start every relay looks for itself.

@@ -4,7 +4,7 @@ use super::alias;
 use super::answered::{self, Answered};
 use super::events::{Here, keep_other};
 use super::named::{self, Named};
-use super::opt_out::{self, Name};
+use super::opt_out::{self, Home, Name, Stop};
 use super::writer::Txn;
 use super::{Store, callbacks, history, signed};
 use crate::domain::{AccountId, Callback, InboundEntry, Keyword, Phone, Reply, Source, UnixMs};
@@ -72,7 +72,11 @@ pub(super) fn take(
         other,
     };
     let names = names(txn, here, reply, keyword, who)?;
-    obey(txn, (account, &channel), keyword, &names, here.now)?;
+    let home = Home {
+        account,
+        channel: &channel,
+    };
+    obey(txn, home, keyword, &names, here.now)?;
     if repeated {
         folded.repeated_replies += 1;
         return Ok(());
@@ -84,7 +88,7 @@ pub(super) fn take(
     // Of one who is named by an unknown user id only, a message of ours would say whose it is.
     let Some(from) = recipient.or(known_as).or(reply.from).filter(|_| told) else {
         folded.unmatched_replies += 1;
-        return keep_other(txn, here, ("unmatched_reply", &reply.text), folded);
+        return keep_other(txn, here, "unmatched_reply", &reply.text, folded);
     };
     let accepted_at = answered.as_ref().map(|message| message.accepted_at);
     let entry = Callback::Inbound(InboundEntry {
@@ -155,7 +159,7 @@ fn learn(
         return Ok(false);
     };
     let named = reply.into();
-    alias::learn(txn, &here.rules.account, (to, message), &named, folded)?;
+    folded.alias_conflicts += alias::learn(txn, &here.rules.account, to, message, &named)?;
     Ok(true)
 }
 
@@ -170,7 +174,7 @@ fn count(keyword: Option<Keyword>, folded: &mut Folded) {
 /// What a word asks for.
 fn obey(
     txn: &mut Txn<'_>,
-    home: opt_out::Home<'_>,
+    home: Home<'_>,
     keyword: Option<Keyword>,
     names: &[Name<'_>],
     now: UnixMs,
@@ -178,7 +182,12 @@ fn obey(
     for name in names {
         match keyword {
             Some(Keyword::Stop(scope)) => {
-                opt_out::add(txn, home, *name, scope, (now, Source::REPLY))?;
+                let stop = Stop {
+                    scope,
+                    at: now,
+                    source: Source::REPLY,
+                };
+                opt_out::add(txn, home, *name, &stop)?;
             }
             Some(Keyword::Start) => opt_out::lift(txn, home, *name, now)?,
             None => {}

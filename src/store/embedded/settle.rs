@@ -74,8 +74,12 @@ impl Store {
                     early::match_early(txn, &message, receipt, now, &mut folded)?;
                 }
                 Settlement::Retry { due, aside, proof } => {
-                    let queue = (*due, *aside, *proof);
-                    retry(txn, &message, queue, &answer, now)?;
+                    let again = Retry {
+                        due: *due,
+                        aside: *aside,
+                        proof: *proof,
+                    };
+                    retry(txn, &message, &again, &answer, now)?;
                 }
                 Settlement::Failed { refusal, proof } => {
                     fail(txn, &message, Writer::Holder, refusal, now)?;
@@ -83,8 +87,12 @@ impl Store {
                     folded.wake.push(message.channel.clone());
                 }
                 Settlement::Unknown { until, taps } => {
-                    let said = (&*answer, now);
-                    mark_unknown(txn, &message, Writer::Holder, *until, said)?;
+                    let loss = Loss {
+                        writer: Writer::Holder,
+                        until: *until,
+                        answer: &answer,
+                    };
+                    mark_unknown(txn, &message, &loss, now)?;
                     keep_taps(txn, &message, taps)?;
                 }
             }
@@ -135,11 +143,21 @@ fn keep_proof(txn: &Txn<'_>, id: i64, proof: LastProof) -> Result<()> {
         .map(drop)
 }
 
+/// How a message goes back to the queue.
+struct Retry {
+    /// When it is due.
+    due: UnixMs,
+    /// Whether it is put aside.
+    aside: bool,
+    /// What its attempt proved.
+    proof: LastProof,
+}
+
 /// Back to the queue.
 fn retry(
     txn: &mut Txn<'_>,
     message: &Found,
-    (due, aside, proof): (UnixMs, bool, LastProof),
+    again: &Retry,
     answer: &str,
     now: UnixMs,
 ) -> Result<()> {
@@ -152,24 +170,33 @@ fn retry(
         .execute((
             message.id,
             number(next.state),
-            due.0,
+            again.due.0,
             row::moment(now, "retry", answer),
             history::HISTORY_LIMIT,
-            aside,
-            proof.number(),
+            again.aside,
+            again.proof.number(),
         ))?;
     Ok(())
 }
 
-/// Nobody knows what became of the attempt; evidence counts until `until`.
+/// An attempt of whose end nobody knows.
+pub(super) struct Loss<'a> {
+    /// Who says so.
+    pub(super) writer: Writer,
+    /// Until when evidence counts.
+    pub(super) until: UnixMs,
+    /// What was answered.
+    pub(super) answer: &'a str,
+}
+
+/// Nobody knows what became of the attempt.
 pub(super) fn mark_unknown(
     txn: &mut Txn<'_>,
     message: &Found,
-    writer: Writer,
-    until: UnixMs,
-    (answer, now): (&str, UnixMs),
+    loss: &Loss<'_>,
+    now: UnixMs,
 ) -> Result<()> {
-    let next = message.step(txn, writer, Step::Lose)?;
+    let next = message.step(txn, loss.writer, Step::Lose)?;
     txn.conn
         .prepare_cached(
             "UPDATE message SET state = ?2, due = ?3, proof = ?5, history = history || ?4
@@ -178,8 +205,8 @@ pub(super) fn mark_unknown(
         .execute((
             message.id,
             number(next.state),
-            until.0,
-            row::moment(now, "unknown", answer),
+            loss.until.0,
+            row::moment(now, "unknown", loss.answer),
             LastProof::Unclear.number(),
         ))?;
     Ok(())

@@ -110,11 +110,11 @@ impl Store {
     ) -> Result<(), StoreError> {
         let far = now.plus(farthest);
         let held = now.plus(rule.hold);
-        self.put(&FRESH, rule, (now, now)).await?;
-        self.put(&RETRIES, rule, (far, now)).await?;
-        self.put(&CALLBACKS, rule, (far, now)).await?;
+        self.put(&FRESH, rule, now, now).await?;
+        self.put(&RETRIES, rule, far, now).await?;
+        self.put(&CALLBACKS, rule, far, now).await?;
         let beyond = now.plus(rule.hold + farthest);
-        self.put(&HELD, rule, (beyond, held)).await
+        self.put(&HELD, rule, beyond, held).await
     }
 
     /// Rows that are due beyond a time are due at another.
@@ -122,7 +122,8 @@ impl Store {
         &self,
         rows: &'static Rows,
         rule: &SweepRule,
-        (beyond, due): (UnixMs, UnixMs),
+        beyond: UnixMs,
+        due: UnixMs,
     ) -> Result<(), StoreError> {
         loop {
             let channel = rule.channel.clone();

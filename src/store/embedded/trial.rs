@@ -38,16 +38,16 @@ impl Store {
                         let params = (channel.as_str(), i64::MAX, signed(NEWEST as u64));
                         let rows = due(txn, sql, channel, params)?.into_iter();
                         let rows = rows.filter(|one| !waits(one, *ages));
-                        found.extend(rows.map(|one| (channel, *ages, one)));
+                        found.extend(rows.map(|one| (*ages, one)));
                     }
                 }
                 let best = found
                     .iter()
                     .enumerate()
-                    .max_by_key(|(place, (.., one))| (fits(one, &trial.tried), usize::MAX - place));
+                    .max_by_key(|(place, (_, one))| (fits(one, &trial.tried), usize::MAX - place));
                 let Some((place, _)) = best else { break };
-                let (channel, ages, one) = found.swap_remove(place);
-                begin(txn, (channel, ages), one, now, &mut claims)?;
+                let (ages, one) = found.swap_remove(place);
+                begin(txn, one, ages, now, &mut claims)?;
             }
             Ok(claims)
         })
