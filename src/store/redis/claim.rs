@@ -2,7 +2,7 @@
 
 use super::damage::{self, Text};
 use super::found::{Claimed, Found, Taken, read, refused};
-use super::memory::Attempt;
+use super::memory::{Attempt, AttemptKey, End};
 use super::{AccountKeys, Call, Store};
 use crate::clock;
 use crate::domain::{Ages, ChannelId, MsgId, OptOut, UnixMs};
@@ -11,17 +11,33 @@ use crate::store::{ClaimedMessage, Claims, Settlement, StoreError, Trial, Turn, 
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 /// How long a message that only a newer program can read is left for one.
 const FOR_A_NEWER: Duration = Duration::from_secs(5);
 /// How long a message waits about whose age the clocks disagree.
 const LOOK_AGAIN: Duration = Duration::from_secs(15);
-/// How often an operator is told of such.
-const TOLD_EVERY: Duration = Duration::from_secs(60);
 
-/// Whose turn it is, the most to take, and the trial that it is, if it is one.
-type Wish<'a> = (&'a [&'a Turn], usize, Option<&'a Trial>);
+/// What a claim asks for.
+#[derive(Clone, Copy)]
+struct Wish<'a> {
+    /// Whose turn it is.
+    turns: &'a [&'a Turn],
+    /// The most to take.
+    most: usize,
+    /// The trial that it is, if it is one.
+    trial: Option<&'a Trial>,
+}
+
+/// A claim as Redis counted it.
+struct Counted<'a> {
+    /// Of which account.
+    home: &'a AccountKeys,
+    /// The number of the claim.
+    claim: u64,
+    /// The step that it was.
+    step: Arc<str>,
+}
 
 impl Store {
     /// Takes up to `most` due messages, the channels in the order given, each its fair share first.
@@ -42,8 +58,12 @@ impl Store {
             let turns: Vec<&Turn> = turns.iter().filter(at_home).collect();
             let room = most - claims.taken.len();
             if !turns.is_empty() && room > 0 {
-                self.claim_at(home, (&turns, room, None), &mut claims, now)
-                    .await?;
+                let wish = Wish {
+                    turns: &turns,
+                    most: room,
+                    trial: None,
+                };
+                self.claim_at(home, wish, &mut claims, now).await?;
             }
         }
         Ok(claims)
@@ -64,8 +84,12 @@ impl Store {
         let turns: Vec<&Turn> = turns.iter().collect();
         if let Some(first) = turns.first() {
             let home = self.home(&first.channel)?;
-            self.claim_at(home, (&turns, 1, Some(&trial)), &mut claims, now)
-                .await?;
+            let wish = Wish {
+                turns: &turns,
+                most: 1,
+                trial: Some(&trial),
+            };
+            self.claim_at(home, wish, &mut claims, now).await?;
         }
         Ok(claims)
     }
@@ -98,7 +122,12 @@ impl Store {
         home.standing.claimed(&step);
         damage::tell(damaged.iter().map(Text::shown));
         self.tell_of_newer(home, "messages", newer);
-        self.take_in((home, claim, step.into()), taken, claims, now)?;
+        let counted = Counted {
+            home,
+            claim,
+            step: step.into(),
+        };
+        self.take_in(&counted, taken, claims, now)?;
         claims.failed.extend(failed.into_iter().filter_map(refused));
         Ok(())
     }
@@ -106,7 +135,7 @@ impl Store {
     async fn call_claim(
         &self,
         home: &AccountKeys,
-        (turns, most, trial): Wish<'_>,
+        wish: Wish<'_>,
         claim: u64,
         now: UnixMs,
     ) -> Result<Option<Found>, StoreError> {
@@ -115,15 +144,15 @@ impl Store {
             .arg(self.replica())
             .arg(claim)
             .arg(now.0)
-            .arg(most)
+            .arg(wish.most)
             .arg(row::write_refusal(&old))
             .arg(old.to_string())
             .arg(row::write_refusal(&out))
             .arg(out.to_string())
             .arg(FOR_A_NEWER.as_millis())
             .arg(LOOK_AGAIN.as_millis());
-        let tried = trial.and_then(|trial| trial.tried.as_ref());
-        match (trial, tried) {
+        let tried = wish.trial.and_then(|trial| trial.tried.as_ref());
+        match (wish.trial, tried) {
             (None, _) => ["", "", ""].into_iter().for_each(|none| call.push(none)),
             (Some(_), None) => ["1", "", ""].into_iter().for_each(|none| call.push(none)),
             (Some(_), Some((to, template))) => {
@@ -135,7 +164,7 @@ impl Store {
         let seen = home.standing.seen();
         call.push(seen.own);
         call.push(seen.last);
-        for turn in turns {
+        for turn in wish.turns {
             call.push(turn.channel.as_str());
             call.push(turn.ages.failed_before.0);
             call.push(turn.ages.sent_from.0);
@@ -160,7 +189,7 @@ impl Store {
     /// Reads what was taken. What cannot be read is settled at once.
     fn take_in(
         &self,
-        (home, claim, step): (&AccountKeys, u64, Arc<str>),
+        counted: &Counted<'_>,
         taken: Vec<Taken>,
         claims: &mut Claims,
         now: UnixMs,
@@ -175,8 +204,8 @@ impl Store {
                 Ok((message, accepted)) => {
                     let attempt = Attempt {
                         handle,
-                        claim,
-                        step: step.clone(),
+                        claim: counted.claim,
+                        step: counted.step.clone(),
                         channel: channel.clone(),
                         msg_id: msg_id.as_str().into(),
                         to: to.as_str().into(),
@@ -184,10 +213,10 @@ impl Store {
                         accepted_at: accepted_at.as_str().into(),
                         number,
                     };
-                    self.shared.memory.took(&home.account, attempt);
+                    self.shared.memory.took(&counted.home.account, attempt);
                     claims.taken.push(ClaimedMessage {
                         handle,
-                        claim,
+                        claim: counted.claim,
                         term: self.term(&channel),
                         channel,
                         message,
@@ -200,7 +229,7 @@ impl Store {
                 }
                 Err(RowError::Newer(_)) => Settlement::retry(now.plus(FOR_A_NEWER)),
                 Err(RowError::Damaged(_)) => {
-                    let prefix = &home.prefix;
+                    let prefix = &counted.home.prefix;
                     damage::tell([format!("{prefix}d:{handle} or {prefix}m:{handle}").into()]);
                     let refusal = refusals::unreadable();
                     if let Ok(msg_id) = MsgId::parse(msg_id.as_str()) {
@@ -211,24 +240,23 @@ impl Store {
                     Settlement::failed(refusal)
                 }
             };
-            let said = "this version of the gateway cannot read it".to_owned();
-            let (store, handle) = (self.clone(), (handle, claim));
+            let claim = counted.claim;
+            let (store, key) = (self.clone(), AttemptKey { claim, handle });
             // Beside the claim, which has brought others too.
-            tokio::spawn(async move { store.settle_surely(&channel, handle, (end, said)).await });
+            tokio::spawn(async move { store.settle_surely(&channel, key, end).await });
         }
         Ok(())
     }
 
     /// Settles what cannot be read, however long that takes.
-    async fn settle_surely(
-        &self,
-        channel: &ChannelId,
-        handle: (i64, u64),
-        (end, said): (Settlement, String),
-    ) {
+    async fn settle_surely(&self, channel: &ChannelId, key: AttemptKey, settlement: Settlement) {
         loop {
-            let ended = (end.clone(), said.clone());
-            match self.settle_at(channel, handle, ended, clock::now()).await {
+            let end = End {
+                settlement: settlement.clone(),
+                answer: "this version of the gateway cannot read it".to_owned(),
+                at: clock::now(),
+            };
+            match self.settle_at(channel, key, end).await {
                 Ok(_) => return,
                 Err(error) => tracing::warn!(%channel, %error,
                     event = "message_unreadable",
@@ -236,22 +264,6 @@ impl Store {
             }
             sleep(Duration::from_secs(1)).await;
         }
-    }
-
-    /// Says, once a minute at most, that rows are left for a newer program.
-    pub(super) fn tell_of_newer(&self, home: &AccountKeys, what: &str, left: u32) {
-        if left == 0 {
-            return;
-        }
-        let mut told = self.shared.newer_told();
-        if told.is_some_and(|at| at.elapsed() < TOLD_EVERY) {
-            return;
-        }
-        *told = Some(Instant::now());
-        tracing::warn!(account = %home.account, left,
-            event = "rows_of_newer_version",
-            "{what} were written by a newer version of the gateway and are left for it; all others \
-             go on. Upgrade this process, or start one of the newer version");
     }
 
     /// When the next queued message of these channels is due.

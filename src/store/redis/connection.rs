@@ -133,7 +133,7 @@ impl Connection {
         &self,
         script: &ScriptInvocation<'_>,
     ) -> Result<T, StoreError> {
-        self.durably((&Ask::Script(script), Kind::Write), |_| true)
+        self.durably(&Ask::Script(script), Kind::Write, |_| true)
             .await
     }
 
@@ -143,7 +143,7 @@ impl Connection {
         script: &Script,
         command: &Cmd,
     ) -> Result<T, StoreError> {
-        self.durably((&Ask::Run(script, command), Kind::Write), |_| true)
+        self.durably(&Ask::Run(script, command), Kind::Write, |_| true)
             .await
     }
 
@@ -152,19 +152,20 @@ impl Connection {
         &self,
         script: &ScriptInvocation<'_>,
     ) -> Result<T, StoreError> {
-        self.durably((&Ask::Script(script), Kind::Once), |_| true)
+        self.durably(&Ask::Script(script), Kind::Once, |_| true)
             .await
     }
 
     /// Asks whether something is there; that it is, as durably as what is written.
     pub(super) async fn is_there(&self, question: &Cmd) -> Result<bool, StoreError> {
-        self.durably((&Ask::Command(question), Kind::Any), |there| *there)
+        self.durably(&Ask::Command(question), Kind::Any, |there| *there)
             .await
     }
 
     async fn durably<T: FromRedisValue>(
         &self,
-        (ask, kind): (&Ask<'_>, Kind),
+        ask: &Ask<'_>,
+        kind: Kind,
         must_last: fn(&T) -> bool,
     ) -> Result<T, StoreError> {
         let (mut done, mut by) = self.main.call(ask, kind).await?;

@@ -158,7 +158,7 @@ pub(super) fn part(
                 let keyword = rules.keywords.meaning(&reply.text);
                 // Who wrote START may have written STOP since.
                 let keyword = keyword.filter(|word| !again || *word != Keyword::Start);
-                push_reply(&mut call, rules, (reply, keyword, again))?;
+                push_reply(&mut call, rules, reply, keyword, again)?;
             }
             Incoming::Other { kind, raw, times } => {
                 let count = times.to_string();
@@ -196,7 +196,9 @@ fn push_status(call: &mut Part, event: &StatusEvent) {
 fn push_reply(
     call: &mut Part,
     rules: &EventRules,
-    (reply, keyword, again): (&Reply, Option<Keyword>, bool),
+    reply: &Reply,
+    keyword: Option<Keyword>,
+    again: bool,
 ) -> Result<(), StoreError> {
     let mark = Mark::of(&rules.channel, reply);
     // What Redis knows still is the same reply, however it is known.

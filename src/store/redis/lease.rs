@@ -25,6 +25,16 @@ const AT_ONCE: usize = 200;
 /// How much a renewal gave back, whether the lease stood until then, keys that are damaged.
 type Renewed = (u32, bool, Vec<Text>);
 
+/// What was taken over from processes whose lease is over.
+pub(super) struct TakenOver {
+    /// Their sends that are unknown now.
+    pub(super) lost: u32,
+    /// Whether there is more to take over.
+    pub(super) more: bool,
+    /// What became of events that waited for the end of these sends.
+    pub(super) folded: Folded,
+}
+
 /// Until when this process may work, by account; on its monotonic clock.
 #[derive(Debug, Default)]
 pub(super) struct Leases(Mutex<HashMap<AccountId, Lease>>);
@@ -155,15 +165,14 @@ impl Store {
         Ok(told)
     }
 
-    /// Takes over from processes whose lease is over. Returns how many of their sends are unknown
-    /// now, and whether there is more.
+    /// Takes over from processes whose lease is over.
     pub(super) async fn take_over(
         &self,
         home: &AccountKeys,
         leaving: &str,
-        (holds, now): (&[(ChannelId, Duration)], UnixMs),
-        folded: &mut Folded,
-    ) -> Result<(u32, bool), StoreError> {
+        holds: &[(ChannelId, Duration)],
+        now: UnixMs,
+    ) -> Result<TakenOver, StoreError> {
         let mut call = Call::new(&self.shared.scripts.takeover, home)
             .arg(leaving)
             .arg(now.0)
@@ -173,23 +182,23 @@ impl Store {
             call.push(hold.as_millis());
         }
         let (lost, more, fold): (u32, bool, super::events::Fold) = self.run(&call).await?;
-        super::events::add(folded, fold);
-        Ok((lost, more))
+        let mut folded = Folded::default();
+        super::events::add(&mut folded, fold);
+        Ok(TakenOver { lost, more, folded })
     }
 
     /// Gives up the leases: what is still being sent is unknown from now on, what was being relayed
     /// is due for another process. For the end of the process.
     pub async fn leave(&self, holds: &[(ChannelId, Duration)]) -> Result<u32, StoreError> {
         let replica = self.replica().to_owned();
-        let (mut folded, mut all) = (Folded::default(), 0);
+        let mut all = 0;
         for home in &self.shared.accounts {
             self.before_leaving(home).await;
             loop {
-                let (lost, more) = self
-                    .take_over(home, &replica, (holds, clock::now()), &mut folded)
-                    .await?;
-                all += lost;
-                if !more {
+                let gone = self.take_over(home, &replica, holds, clock::now());
+                let gone = gone.await?;
+                all += gone.lost;
+                if !gone.more {
                     break;
                 }
             }

@@ -17,8 +17,25 @@ const MOST_BYTES: usize = 32 << 20;
 /// What an entry takes beside its texts, about.
 const ENTRY: usize = 400;
 
-/// How an attempt ended: the settlement, what was answered, when.
-pub(super) type End = (Settlement, String, UnixMs);
+/// How an attempt ended.
+#[derive(Debug, Clone)]
+pub(super) struct End {
+    /// What is made of it.
+    pub(super) settlement: Settlement,
+    /// What was answered.
+    pub(super) answer: String,
+    /// When it ended.
+    pub(super) at: UnixMs,
+}
+
+/// What an attempt is known by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct AttemptKey {
+    /// The number of the claim that began it.
+    pub(super) claim: u64,
+    /// The number of its message, as the claim knew it.
+    pub(super) handle: i64,
+}
 
 /// An attempt: what `recall.lua` needs to put it back.
 #[derive(Debug, Clone)]
@@ -36,6 +53,14 @@ pub(super) struct Attempt {
 }
 
 impl Attempt {
+    /// What it is known by.
+    pub(super) fn key(&self) -> AttemptKey {
+        AttemptKey {
+            claim: self.claim,
+            handle: self.handle,
+        }
+    }
+
     fn bytes(&self) -> usize {
         ENTRY + self.msg_id.len() + self.row.len()
     }
@@ -54,7 +79,7 @@ struct Entry {
 
 impl Entry {
     fn bytes(&self) -> usize {
-        let answer = self.end.as_ref().map_or(0, |(_, answer, _)| answer.len());
+        let answer = self.end.as_ref().map_or(0, |end| end.answer.len());
         self.attempt.bytes() + answer
     }
 
@@ -71,9 +96,9 @@ pub(super) struct Memory(Mutex<Kept>);
 
 #[derive(Debug, Default)]
 struct Kept {
-    entries: HashMap<(u64, i64), Entry>,
+    entries: HashMap<AttemptKey, Entry>,
     /// In the order they came.
-    order: VecDeque<(u64, i64)>,
+    order: VecDeque<AttemptKey>,
     bytes: usize,
     /// Messages that got another number when they were put back.
     moved: HashMap<(AccountId, i64), i64>,
@@ -119,7 +144,7 @@ impl Memory {
     /// It was taken, and is about to be sent.
     pub(super) fn took(&self, account: &AccountId, attempt: Attempt) {
         let mut kept = self.kept();
-        let key = (attempt.claim, attempt.handle);
+        let key = attempt.key();
         let entry = Entry {
             attempt,
             account: account.clone(),
@@ -134,26 +159,26 @@ impl Memory {
     }
 
     /// It ended so; Redis is about to be told. A second end is none.
-    pub(super) fn ended(&self, (claim, handle): (u64, i64), end: impl FnOnce() -> End) {
+    pub(super) fn ended(&self, key: AttemptKey, end: impl FnOnce() -> End) {
         let mut kept = self.kept();
-        let entry = kept.entries.get_mut(&(claim, handle));
+        let entry = kept.entries.get_mut(&key);
         if let Some(entry) = entry.filter(|entry| entry.end.is_none()) {
             let end = end();
-            let more = end.1.len();
+            let more = end.answer.len();
             entry.end = Some(end);
             kept.bytes += more;
         }
     }
 
     /// How it ended, if it did.
-    pub(super) fn end_of(&self, (claim, handle): (u64, i64)) -> Option<End> {
+    pub(super) fn end_of(&self, key: AttemptKey) -> Option<End> {
         let kept = self.kept();
-        kept.entries.get(&(claim, handle))?.end.clone()
+        kept.entries.get(&key)?.end.clone()
     }
 
     /// Redis was told of the end before this renewal was begun.
-    pub(super) fn stored(&self, (claim, handle): (u64, i64), by: u64) {
-        if let Some(entry) = self.kept().entries.get_mut(&(claim, handle)) {
+    pub(super) fn stored(&self, key: AttemptKey, by: u64) {
+        if let Some(entry) = self.kept().entries.get_mut(&key) {
             entry.stored_by = Some(by);
         }
     }
@@ -227,7 +252,15 @@ mod tests {
             aside: false,
             proof: LastProof::NotTaken,
         };
-        (settlement, "503".into(), UnixMs(1))
+        End {
+            settlement,
+            answer: "503".into(),
+            at: UnixMs(1),
+        }
+    }
+
+    fn key(handle: i64) -> AttemptKey {
+        AttemptKey { claim: 7, handle }
     }
 
     fn mark(own: &str, renewal: u64) -> Mark {
@@ -251,20 +284,20 @@ mod tests {
         for (handle, step) in [(1, "10"), (2, "20"), (3, "30")] {
             memory.took(&account(), attempt(handle, step, 10));
         }
-        memory.ended((7, 1), retry);
-        memory.stored((7, 1), 4);
-        memory.ended((7, 2), retry);
-        memory.stored((7, 2), 5);
+        memory.ended(key(1), retry);
+        memory.stored(key(1), 4);
+        memory.ended(key(2), retry);
+        memory.stored(key(2), 5);
         // In flight it may end at any time.
         assert_eq!(missing(&memory, &mark("30", 9)), [3]);
-        memory.stored((7, 1), 4);
-        memory.stored((7, 2), 5);
+        memory.stored(key(1), 4);
+        memory.stored(key(2), 5);
         assert_eq!(
             missing(&memory, &mark("30", 4)),
             [2, 3],
             "its end came after that renewal"
         );
-        memory.stored((7, 2), 5);
+        memory.stored(key(2), 5);
         assert_eq!(
             missing(&memory, &mark("10", 9)),
             [2, 3],

@@ -34,6 +34,7 @@ mod ledger;
 mod line;
 mod lock;
 mod memory;
+mod newer;
 mod opt_outs;
 pub(crate) mod pace;
 mod persistence;

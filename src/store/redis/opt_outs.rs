@@ -16,6 +16,33 @@ type Row = (Text, Text, i64, Text);
 /// Channel, scope, name, whether out, when, how.
 type Owed = (Text, Text, Text, bool, i64, Text);
 
+/// An entry of the list as Redis keeps it.
+struct Entry<'a> {
+    /// The set of its scope.
+    scope: &'a str,
+    /// Whose it is.
+    name: &'a str,
+    /// When it was said, in milliseconds since 1970.
+    at: i64,
+    /// In which way.
+    how: &'a str,
+}
+
+impl Entry<'_> {
+    /// What it says of a channel; nothing where the name cannot be read.
+    fn read(&self, channel: ChannelId, is_out: bool) -> Option<Said> {
+        let is_it = |one: &OptOut| set(*one) == self.scope;
+        Some(Said {
+            channel,
+            name: OptOutName::parse(self.name)?,
+            scope: OptOut::ALL.into_iter().find(is_it)?,
+            is_out,
+            at: UnixMs(self.at),
+            source: Source::kept(self.how),
+        })
+    }
+}
+
 impl Store {
     /// A part of the list of a channel.
     pub async fn opt_outs(
@@ -34,7 +61,13 @@ impl Store {
                 .arg(part - 1);
             let (looked, rows): (u64, Vec<Row>) = self.ask(&call).await?;
             let read = |(scope, name, at, how): Row| {
-                said(channel.clone(), (&scope, &name), true, (at, how.as_str()))
+                let entry = Entry {
+                    scope: scope.as_str(),
+                    name: name.as_str(),
+                    at,
+                    how: how.as_str(),
+                };
+                entry.read(channel.clone(), true)
             };
             page.said.extend(rows.into_iter().filter_map(read));
             if looked < part - at {
@@ -100,7 +133,13 @@ impl Store {
         let rows: Vec<Owed> = self.ask(&call).await?;
         let read = |(channel, scope, name, is_out, at, how): Owed| {
             let channel = ChannelId::parse(channel.as_str()).ok()?;
-            said(channel, (&scope, &name), is_out, (at, how.as_str()))
+            let entry = Entry {
+                scope: scope.as_str(),
+                name: name.as_str(),
+                at,
+                how: how.as_str(),
+            };
+            entry.read(channel, is_out)
         };
         Ok(rows.into_iter().filter_map(read).collect())
     }
@@ -154,9 +193,15 @@ impl Store {
             let mut ask = redis::cmd("SMEMBERS");
             ask.arg(format!("{}{}:{channel}", home.prefix, set(scope)));
             let names: Vec<Text> = self.shared.connection.command(&ask).await?;
-            let scope: Text = set(scope).into();
-            let how = (UNKNOWN.0, Source::UNKNOWN);
-            let read = |name: &Text| said(channel.clone(), (&scope, name), true, how);
+            let read = |name: &Text| {
+                let entry = Entry {
+                    scope: set(scope),
+                    name: name.as_str(),
+                    at: UNKNOWN.0,
+                    how: Source::UNKNOWN,
+                };
+                entry.read(channel.clone(), true)
+            };
             let older: Vec<Said> = names.iter().filter_map(read).collect();
             self.take_said(home, "list", &older).await?;
         }
@@ -184,24 +229,6 @@ fn push(call: &mut Call<'_>, one: &Said) {
     call.push(one.name.text());
     call.push(u8::from(one.is_out));
     call.push(one.at.0);
-}
-
-/// Nothing where the name cannot be read.
-fn said(
-    channel: ChannelId,
-    (scope, name): (&Text, &Text),
-    is_out: bool,
-    (at, how): (i64, &str),
-) -> Option<Said> {
-    let is_it = |one: &OptOut| set(*one) == scope.as_str();
-    Some(Said {
-        channel,
-        name: OptOutName::parse(name.as_str())?,
-        scope: OptOut::ALL.into_iter().find(is_it)?,
-        is_out,
-        at: UnixMs(at),
-        source: Source::kept(how),
-    })
 }
 
 #[cfg(test)]

@@ -179,7 +179,8 @@ impl SharedPace {
             call.arg(slot.at).arg(slot.after);
         }
         let asked = clock::steady();
-        let told = told(self.connection.run_beside_by(&call).await?);
+        let (answer, by) = self.connection.run_beside_by(&call).await?;
+        let told = told(answer, by);
         if self.tells_the_time {
             // Before each claim, so a leap of its clock is known when ages are looked at.
             let now = i64::try_from(told.now / 1000).unwrap_or(i64::MAX);
@@ -189,7 +190,7 @@ impl SharedPace {
     }
 }
 
-fn told((answer, by): (Answer, u64)) -> Told {
+fn told(answer: Answer, by: u64) -> Told {
     let (now, next, opens, elsewhere, concurrency, rate, effective, wait, at) = answer;
     let after = at.iter().skip(1).copied().chain([next]);
     let slots = at.iter().zip(after);

@@ -11,6 +11,18 @@ const AT_ONCE: usize = 100;
 /// and how many of that moment to pass over.
 type Step = (usize, usize, bool, String, usize);
 
+/// What one step looks through.
+struct Look<'a> {
+    /// The kind of entries.
+    what: &'a str,
+    /// Those of an earlier time go.
+    before: UnixMs,
+    /// Of which list; for messages since when.
+    of: &'a str,
+    /// How many of that moment to pass over.
+    pass: usize,
+}
+
 impl Store {
     /// Removes messages settled before `settled_before` (unless a callback of theirs waits or is a
     /// dead letter) and events received before `received_before`. Works in small steps until nothing
@@ -24,19 +36,15 @@ impl Store {
         let mut purged = Purged::default();
         for home in &self.shared.accounts {
             purged.early_statuses += self.purge_events(home, received_before).await?;
-            purged.others += self
-                .purge_all(home, ("others", settled_before), "rs")
-                .await?;
+            purged.others += self.purge_all(home, "others", settled_before, "rs").await?;
             for channel in self.all_channels(home).await? {
                 let other = format!("oe:{channel}");
                 purged.others += self
-                    .purge_all(home, ("others", received_before), &other)
+                    .purge_all(home, "others", received_before, &other)
                     .await?;
                 for lane in [0, 1] {
                     let lane = format!("{lane}:{channel}");
-                    purged.others += self
-                        .purge_all(home, ("dead", settled_before), &lane)
-                        .await?;
+                    purged.others += self.purge_all(home, "dead", settled_before, &lane).await?;
                 }
             }
             purged.messages += self.purge_messages(home, settled_before).await?;
@@ -66,9 +74,13 @@ impl Store {
     ) -> Result<usize, StoreError> {
         let (mut removed, mut since, mut pass) = (0, "-inf".to_owned(), 0);
         loop {
-            let from = (since.as_str(), pass);
-            let step = self.step(home, ("messages", before), from).await?;
-            let (went, _, more, next, passed) = step;
+            let look = Look {
+                what: "messages",
+                before,
+                of: &since,
+                pass,
+            };
+            let (went, _, more, next, passed) = self.step(home, &look).await?;
             removed += went;
             if !more {
                 return Ok(removed);
@@ -78,9 +90,15 @@ impl Store {
     }
 
     async fn purge_events(&self, home: &AccountKeys, before: UnixMs) -> Result<usize, StoreError> {
+        let look = Look {
+            what: "events",
+            before,
+            of: "",
+            pass: 0,
+        };
         let mut statuses = 0;
         loop {
-            let (_, went, more, ..) = self.step(home, ("events", before), ("", 0)).await?;
+            let (_, went, more, ..) = self.step(home, &look).await?;
             statuses += went;
             if !more {
                 return Ok(statuses);
@@ -92,12 +110,19 @@ impl Store {
     async fn purge_all(
         &self,
         home: &AccountKeys,
-        what: (&str, UnixMs),
+        what: &str,
+        before: UnixMs,
         of: &str,
     ) -> Result<usize, StoreError> {
+        let look = Look {
+            what,
+            before,
+            of,
+            pass: 0,
+        };
         let mut removed = 0;
         loop {
-            let (went, _, more, ..) = self.step(home, what, (of, 0)).await?;
+            let (went, _, more, ..) = self.step(home, &look).await?;
             removed += went;
             if !more {
                 return Ok(removed);
@@ -105,18 +130,13 @@ impl Store {
         }
     }
 
-    async fn step(
-        &self,
-        home: &AccountKeys,
-        (what, before): (&str, UnixMs),
-        (of, pass): (&str, usize),
-    ) -> Result<Step, StoreError> {
+    async fn step(&self, home: &AccountKeys, look: &Look<'_>) -> Result<Step, StoreError> {
         let call = Call::new(&self.shared.scripts.purge, home)
-            .arg(what)
-            .arg(before.0)
+            .arg(look.what)
+            .arg(look.before.0)
             .arg(AT_ONCE)
-            .arg(of)
-            .arg(pass);
+            .arg(look.of)
+            .arg(look.pass);
         self.ask(&call).await
     }
 }

@@ -73,8 +73,8 @@ impl Store {
             // Of what waited when it began, some told that they sent it.
             Verdict::Hold(silent) => (silent, self.count_copy(home).await?),
         };
-        if self.close(home, (&run, roll.began), waited).await? {
-            tell_of_the_end(home, &roll, now, (silent, waited));
+        if self.close(home, &run, roll.began, waited).await? {
+            tell_of_the_end(home, &roll, now, silent, waited);
         }
         // Held, the next renewal says since when.
         self.renew_one(home).await.map(drop)
@@ -85,7 +85,8 @@ impl Store {
     async fn close(
         &self,
         home: &AccountKeys,
-        (run, began): (&str, i64),
+        run: &str,
+        began: i64,
         waited: usize,
     ) -> Result<bool, StoreError> {
         let close = Call::new(&self.shared.scripts.close, home)
@@ -110,31 +111,32 @@ impl Store {
         let missing = self.shared.memory.missing(&home.account, mark);
         let (mut held, mut ends) = (HashSet::new(), Vec::new());
         for some in missing.chunks(AT_ONCE) {
-            let Some(answers) = self.recall(home, (run, mark), some).await? else {
+            let Some(answers) = self.recall(home, run, mark, some).await? else {
                 return Ok(None);
             };
             for ((attempt, _), (number, is_ours)) in some.iter().zip(answers) {
                 // One that came before this step found no row, or not its own, and was not written.
-                let key = (attempt.claim, attempt.handle);
-                let end = self.shared.memory.end_of(key);
+                let end = self.shared.memory.end_of(attempt.key());
                 self.remember_number(home, attempt, number);
                 if is_ours {
                     held.insert(attempt.claim);
                 }
                 match end {
                     // A receipt counts whoever has it now.
-                    Some(end) if is_ours || matches!(end.0, Settlement::Accepted { .. }) => {
+                    Some(end)
+                        if is_ours || matches!(end.settlement, Settlement::Accepted { .. }) =>
+                    {
                         ends.push((attempt.clone(), end));
                     }
                     Some(_) => {
                         let by = home.standing.next_renewal();
-                        self.shared.memory.stored(key, by);
+                        self.shared.memory.stored(attempt.key(), by);
                     }
                     None => {}
                 }
             }
         }
-        let Some((now, lost, kept)) = self.say_all_is_back(home, (run, mark), held).await? else {
+        let Some((now, lost, kept)) = self.say_all_is_back(home, run, mark, held).await? else {
             return Ok(None);
         };
         tracing::info!(account = %home.account, looked_at = missing.len(), ended = ends.len(),
@@ -161,7 +163,8 @@ impl Store {
     async fn recall(
         &self,
         home: &AccountKeys,
-        (run, mark): (&str, &Mark),
+        run: &str,
+        mark: &Mark,
         some: &[(Attempt, Option<End>)],
     ) -> Result<Option<Vec<(i64, bool)>>, StoreError> {
         let mut call = Call::new(&self.shared.scripts.recall, home)
@@ -187,7 +190,8 @@ impl Store {
     async fn say_all_is_back(
         &self,
         home: &AccountKeys,
-        (run, mark): (&str, &Mark),
+        run: &str,
+        mark: &Mark,
         mut held: HashSet<u64>,
     ) -> Result<Option<(i64, u32, HashMap<String, String>)>, StoreError> {
         held.extend(self.shared.in_flight.known().1);
@@ -249,7 +253,7 @@ fn went_back(roll: &Roll) -> WentBack {
     }
 }
 
-fn tell_of_the_end(home: &AccountKeys, roll: &Roll, now: i64, (silent, waited): (usize, usize)) {
+fn tell_of_the_end(home: &AccountKeys, roll: &Roll, now: i64, silent: usize, waited: usize) {
     let (account, took_ms) = (&home.account, now - roll.began);
     if waited > 0 {
         tracing::error!(%account, took_ms, silent, waited, back_s = roll.back.as_secs(),

@@ -4,6 +4,7 @@
 use super::claim::unreadable;
 use super::events::{Fold, add};
 use super::gather::{Part, Which};
+use super::memory::{AttemptKey, End};
 use super::{Call, Store};
 use crate::domain::state::Step;
 use crate::domain::{ChannelId, UnixMs};
@@ -19,9 +20,16 @@ impl Store {
         answer: String,
         now: UnixMs,
     ) -> Result<Folded, StoreError> {
-        let handle = (claimed.handle, claimed.claim);
-        self.settle_at(&claimed.channel, handle, (settlement, answer), now)
-            .await
+        let key = AttemptKey {
+            claim: claimed.claim,
+            handle: claimed.handle,
+        };
+        let end = End {
+            settlement,
+            answer,
+            at: now,
+        };
+        self.settle_at(&claimed.channel, key, end).await
     }
 
     /// Keeps what the person can tap while the message is being sent: a tap may overtake the answer.
@@ -39,36 +47,34 @@ impl Store {
         self.ask::<()>(&call).await
     }
 
+    /// Ends an attempt so.
     pub(super) async fn settle_at(
         &self,
         channel: &ChannelId,
-        (handle, claim): (i64, u64),
-        (settlement, answer): (Settlement, String),
-        now: UnixMs,
+        key: AttemptKey,
+        end: End,
     ) -> Result<Folded, StoreError> {
         let (home, memory) = (self.home(channel)?, &self.shared.memory);
-        memory.ended((claim, handle), || {
-            (settlement.clone(), answer.clone(), now)
-        });
+        memory.ended(key, || end.clone());
         let part = Part::default()
             .arg(self.replica())
-            .number(claim)
+            .number(key.claim)
             .arg(channel.as_str())
-            .number(memory.number(&home.account, handle))
-            .number(now.0)
-            .arg(answer);
-        let part = with_end(part, &settlement)?;
+            .number(memory.number(&home.account, key.handle))
+            .number(end.at.0)
+            .arg(end.answer);
+        let part = with_end(part, &end.settlement)?;
         let which: Which = |store, home| (&home.gathers.settles, &store.shared.scripts.settle);
         let fold: Fold = self.gather(which, home, part).await?;
-        memory.stored((claim, handle), home.standing.next_renewal());
+        memory.stored(key, home.standing.next_renewal());
         let mut folded = Folded::default();
         add(&mut folded, fold);
-        if !self.shared.in_flight.settled(claim, handle) {
+        if !self.shared.in_flight.settled(key.claim, key.handle) {
             return Ok(folded);
         }
         self.shared.ledgers.change(channel, |ledger| {
             ledger.attempting -= 1;
-            *match settlement {
+            *match end.settlement {
                 Settlement::Accepted { .. } => &mut ledger.accepted_by_provider,
                 Settlement::Retry { .. } => &mut ledger.queued,
                 Settlement::Failed { .. } => &mut ledger.failed,

@@ -1,9 +1,10 @@
 //! What time alone brings about: leases and holds that end, messages that grow too old.
 
 use super::damage::Text;
+use super::lease::TakenOver;
 use super::{AccountKeys, Call, Store};
 use crate::domain::{ChannelId, Moment, MsgId};
-use crate::store::{Folded, StoreError, SweepRule, SweepScope, Swept, refusals, row};
+use crate::store::{StoreError, SweepRule, SweepScope, Swept, refusals, row};
 use std::time::Duration;
 
 /// Messages of each kind dealt with in one step; bounds how long Redis does nothing else.
@@ -15,6 +16,16 @@ const FARTHEST: Duration = Duration::from_secs(2 * 3600);
 type Failed = Vec<(Text, Text, u8)>;
 /// Channel, `msg_id`.
 type Resent = Vec<(Text, Text)>;
+
+/// What a sweep of one account looks at.
+struct Look<'a> {
+    /// The rules of the account's channels.
+    rules: Vec<&'a SweepRule>,
+    /// What else than holds.
+    scope: SweepScope,
+    /// When it is.
+    now: Moment,
+}
 
 impl Store {
     /// Takes over from processes that are gone, ends holds that are over, and does what else it is to
@@ -32,8 +43,12 @@ impl Store {
                 let of_rule = self.shared.homes.get(&rule.channel);
                 of_rule.is_some_and(|of_rule| of_rule.account == home.account)
             };
-            let rules: Vec<&SweepRule> = rules.iter().filter(at_home).collect();
-            let done = self.sweep_at(home, &rules, (look, now), &mut swept).await;
+            let at_home = Look {
+                rules: rules.iter().filter(at_home).collect(),
+                scope: look,
+                now,
+            };
+            let done = self.sweep_at(home, &at_home, &mut swept).await;
             // One account's trouble is not another's.
             trouble = done.err().or(trouble);
         }
@@ -54,18 +69,20 @@ impl Store {
     async fn sweep_at(
         &self,
         home: &AccountKeys,
-        rules: &[&SweepRule],
-        (look, now): (SweepScope, Moment),
+        look: &Look<'_>,
         swept: &mut Swept,
     ) -> Result<(), StoreError> {
-        let mut folded = Folded::default();
+        let Look { rules, scope, now } = look;
         let holds: Vec<_> = rules
             .iter()
             .map(|rule| (rule.channel.clone(), rule.hold))
             .collect();
-        let (lost, more) = self
-            .take_over(home, "", (&holds, now.latest), &mut folded)
-            .await?;
+        let gone = self.take_over(home, "", &holds, now.latest).await?;
+        let TakenOver {
+            lost,
+            more,
+            mut folded,
+        } = gone;
         if lost > 0 {
             tracing::warn!(account = %home.account, messages = lost,
                 event = "sends_of_other_process_unknown",
@@ -73,7 +90,7 @@ impl Store {
                  waits for evidence");
         }
         let (old, unknown) = (refusals::too_old(), refusals::outcome_unknown());
-        let farthest = match look {
+        let farthest = match scope {
             SweepScope::SetBack => Duration::ZERO,
             SweepScope::Holds | SweepScope::Ages => FARTHEST,
         };
@@ -81,7 +98,7 @@ impl Store {
             .arg(now.latest.0)
             .arg(now.earliest.0)
             .arg(AT_ONCE)
-            .arg(u8::from(look != SweepScope::Holds))
+            .arg(u8::from(*scope != SweepScope::Holds))
             .arg(farthest.as_millis())
             .arg(row::write_refusal(&old))
             .arg(old.to_string())
@@ -108,7 +125,7 @@ impl Store {
         swept.inferred += folded.inferred;
         swept.wake.extend(folded.wake);
         swept.more |= more || unfinished;
-        if look == SweepScope::Holds || unfinished {
+        if *scope == SweepScope::Holds || unfinished {
             return Ok(());
         }
         self.recount(home).await

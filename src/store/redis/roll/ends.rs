@@ -40,11 +40,10 @@ impl Store {
         }
     }
 
-    async fn store_end(self, attempt: Attempt, (settlement, answer, now): End) {
-        let (channel, handle) = (&attempt.channel, (attempt.handle, attempt.claim));
+    async fn store_end(self, attempt: Attempt, end: End) {
+        let channel = &attempt.channel;
         loop {
-            let end = (settlement.clone(), answer.clone());
-            match self.settle_at(channel, handle, end, now).await {
+            match self.settle_at(channel, attempt.key(), end.clone()).await {
                 Ok(folded) => {
                     let wake = folded.wake.iter();
                     return wake.for_each(|channel| self.shared.ledgers.wake(channel));

@@ -14,6 +14,16 @@ const COUNTED_AT_ONCE: usize = 1000;
 /// Steps are microseconds of Redis' clock, unless that was set back. A mark that says more is wrong.
 const AHEAD: Duration = Duration::from_secs(86_400);
 
+/// A place in what waited in the older state.
+struct Position<'a> {
+    /// The channel.
+    channel: &'a ChannelId,
+    /// What the key of the queue begins with.
+    queue: &'a str,
+    /// Messages of the queue to pass over.
+    from: usize,
+}
+
 impl Store {
     /// Why an operator is to decide about an account, if so.
     pub fn went_back(&self, account: &AccountId) -> Option<WentBack> {
@@ -63,7 +73,7 @@ impl Store {
         let (Some(roll), Some(run)) = (held, kept.get("run")) else {
             return Ok(false);
         };
-        let was_held = self.close(home, (run, roll.began), 0).await?;
+        let was_held = self.close(home, run, roll.began, 0).await?;
         // It is done, whoever hears of it later.
         if let Err(error) = self.renew_one(home).await {
             tracing::debug!(%account, %error, "the renewal after an operator's decision comes later");
@@ -124,8 +134,13 @@ impl Store {
         for queue in ["q:", "rq:", "aq:"] {
             let mut from = 0;
             loop {
-                let some = self.some_of_copy((home, channel), (queue, from), now);
-                let Some((some, stay, looked)) = some.await? else {
+                let position = Position {
+                    channel,
+                    queue,
+                    from,
+                };
+                let some = self.some_of_copy(home, &position, now).await?;
+                let Some((some, stay, looked)) = some else {
                     return Ok(all);
                 };
                 all += some;
@@ -140,8 +155,8 @@ impl Store {
 
     async fn some_of_copy(
         &self,
-        (home, channel): (&AccountKeys, &ChannelId),
-        (queue, from): (&str, usize),
+        home: &AccountKeys,
+        position: &Position<'_>,
         now: Option<UnixMs>,
     ) -> Result<Option<(usize, usize, usize)>, StoreError> {
         let refusal = refusals::outcome_unknown();
@@ -150,9 +165,9 @@ impl Store {
             None => Default::default(),
         };
         let call = Call::new(&self.shared.scripts.fail_copy, home)
-            .arg(queue)
-            .arg(channel.as_str())
-            .arg(from)
+            .arg(position.queue)
+            .arg(position.channel.as_str())
+            .arg(position.from)
             .arg(most_of(now))
             .arg(now.unwrap_or_default().0)
             .arg(row)
@@ -164,7 +179,7 @@ impl Store {
         };
         add(&mut Folded::default(), fold);
         if now.is_some() {
-            self.shared.ledgers.change(channel, |ledger| {
+            self.shared.ledgers.change(position.channel, |ledger| {
                 ledger.queued -= failed;
                 ledger.failed += failed;
             });
