@@ -18,8 +18,6 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-/// What the tokens are asked for.
-pub(super) const SCOPE: &str = "https://www.googleapis.com/auth/datastore";
 /// The most of an answer that is read; a token takes 2 KB.
 const LONGEST_ANSWER: usize = 64 << 10;
 /// A token is not used when it ends within this.

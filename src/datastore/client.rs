@@ -1,19 +1,16 @@
 //! The calls. Each ends within a deadline and reads a bounded answer; none is retried here,
 //! unless its token was refused.
 
-use super::Settings;
 use super::auth::{Auth, Source, whole};
 use super::error::{Error, refused, unreachable};
 use super::wire::{Entity, WireEntity, key};
+use super::{DEADLINE, Settings};
 use reqwest::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::time::timeout;
 
-/// How long one call may take, its token included.
-pub(super) const DEADLINE: Duration = Duration::from_secs(8);
 /// The most of an answer that is read, in bytes.
 const LONGEST_ANSWER: usize = 32 << 20;
 /// The same of what is said about a database.

@@ -1,6 +1,6 @@
 //! What can go wrong with a call, whether it is worth trying again, and what the operator can do.
 
-use super::client::DEADLINE;
+use super::DEADLINE;
 use crate::domain::phone::mask_digits;
 use reqwest::StatusCode;
 use serde_json::Value;

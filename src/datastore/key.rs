@@ -4,7 +4,6 @@
 //! have a refresh token. Never printed, nor any part of them.
 
 use super::Error;
-use super::auth::SCOPE;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use ring::rand::SystemRandom;
@@ -17,6 +16,8 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+/// What the tokens are asked for.
+const SCOPE: &str = "https://www.googleapis.com/auth/datastore";
 /// The most of a file that is read; a key takes 3 KB.
 const LONGEST_FILE: u64 = 64 << 10;
 /// How long a signed claim is good for, in seconds; Google takes no longer one.

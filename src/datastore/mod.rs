@@ -23,6 +23,9 @@ pub use wire::{Entity, Property, Value};
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// How long one call may take, its token included.
+const DEADLINE: Duration = Duration::from_secs(8);
+
 /// Where Datastore is and what is kept there.
 #[derive(Debug, Clone)]
 pub struct Settings {

@@ -11,6 +11,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use std::process::Command;
 use std::sync::Mutex;
+use std::time::Duration;
 
 /// What the stub answers, first come first served, and what it saw.
 #[derive(Default)]
