@@ -8,9 +8,9 @@ use super::Records;
 use super::alone::ENOUGH;
 use super::entity;
 use super::pieces::{Piece, Pieces};
-use super::transact::{Failure, count};
+use super::transact::{Failure, Pair, count};
 use crate::clock;
-use crate::datastore::{Entity, Error};
+use crate::datastore::Error;
 use crate::store::{Dirty, DirtyEnd};
 use std::ops::Range;
 use std::time::Duration;
@@ -24,8 +24,6 @@ const BEGUN_WITHIN: Duration = Duration::from_secs(5);
 /// How long after its beginning a batch may be proved with an entity that is no record, within the same time.
 const PROVED_WITHIN: Duration = Duration::from_secs(25);
 
-/// A message and its entity.
-pub(super) type Pair = (Dirty, Entity);
 /// A mark and its end.
 pub(super) type End = (i64, u64, DirtyEnd);
 
@@ -71,13 +69,13 @@ impl Records {
     pub(super) async fn write(&self, batch: Vec<Dirty>) -> Written {
         let pair = |dirty: Dirty| {
             let entity = entity::write(&dirty, self.shared.expire_after);
-            (dirty, entity)
+            Pair { dirty, entity }
         };
         let pairs = batch.into_iter().map(pair);
         let (pairs, apart) = {
             let alone = self.alone();
             let (apart, mut pairs): (Vec<Pair>, Vec<Pair>) =
-                pairs.partition(|(_, entity)| alone.is_apart(&entity.name));
+                pairs.partition(|pair| alone.is_apart(&pair.entity.name));
             let first = pairs.len();
             pairs.extend(apart);
             (pairs, first)
@@ -157,7 +155,7 @@ impl Job<'_> {
                 let done = &self.pairs[piece.range];
                 self.written.ends.extend(done.iter().map(written));
                 self.committed |= committed > 0;
-                let names = done.iter().map(|(_, entity)| entity.name.as_str());
+                let names = done.iter().map(|pair| pair.entity.name.as_str());
                 let mut alone = self.records.alone();
                 match committed {
                     0 => alone.ended(names),
@@ -197,7 +195,9 @@ impl Job<'_> {
 
     /// Whether this one is known to fail by itself.
     fn is_apart(&self, place: usize) -> bool {
-        self.records.alone().is_apart(&self.pairs[place].1.name)
+        self.records
+            .alone()
+            .is_apart(&self.pairs[place].entity.name)
     }
 
     /// Whether so many were refused, and none was written, that the others need not be tried.
@@ -216,7 +216,7 @@ impl Job<'_> {
         for (place, error, refused) in std::mem::take(&mut self.alone) {
             let pair = &self.pairs[place];
             let pause = self.records.alone().failed(
-                &pair.1.name,
+                &pair.entity.name,
                 self.committed || (proved && refused),
                 refused,
                 Instant::now(),
@@ -250,8 +250,8 @@ impl Job<'_> {
 }
 
 /// One record waits by itself, for a while of its own.
-fn tell((dirty, _): &Pair, error: &Error, pause: Duration) {
-    let record = &dirty.record;
+fn tell(pair: &Pair, error: &Error, pause: Duration) {
+    let record = &pair.dirty.record;
     tracing::error!(channel = %record.channel, msg_id = %record.message.msg_id,
         error = error.told(), again_in_s = pause.as_secs(),
         event = "record_not_taken",
@@ -261,8 +261,8 @@ fn tell((dirty, _): &Pair, error: &Error, pause: Duration) {
 /// Cuts where the bytes of a transaction are reached.
 fn chunks(pairs: &[Pair]) -> Vec<Range<usize>> {
     let (mut chunks, mut start, mut bytes) = (Vec::new(), 0, 0);
-    for (at, (_, entity)) in pairs.iter().enumerate() {
-        let size = entity.size();
+    for (at, pair) in pairs.iter().enumerate() {
+        let size = pair.entity.size();
         if at > start && bytes + size > BATCH_BYTES {
             chunks.push(start..at);
             (start, bytes) = (at, 0);
@@ -275,19 +275,19 @@ fn chunks(pairs: &[Pair]) -> Vec<Range<usize>> {
     chunks
 }
 
-fn mark((dirty, _): &Pair) -> (i64, u64) {
-    (dirty.handle, dirty.version)
+fn mark(pair: &Pair) -> (i64, u64) {
+    (pair.dirty.handle, pair.dirty.version)
 }
 
-fn written((dirty, _): &Pair) -> End {
-    (dirty.handle, dirty.version, DirtyEnd::Written)
+fn written(pair: &Pair) -> End {
+    (pair.dirty.handle, pair.dirty.version, DirtyEnd::Written)
 }
 
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
     use crate::channel::Channels;
-    use crate::datastore::{Settings, Value};
+    use crate::datastore::{Entity, Settings, Value};
     use crate::domain::MsgId;
     use axum::http::StatusCode;
     use std::collections::BTreeSet;
@@ -499,7 +499,10 @@ pub(super) mod tests {
         let pair = |bytes: usize| {
             let history = Value::Text("x".repeat(bytes));
             let entity = Entity::named("n").with_unindexed("history", history);
-            (dirty.clone(), entity)
+            Pair {
+                dirty: dirty.clone(),
+                entity,
+            }
         };
         let pairs: Vec<Pair> = [1, BATCH_BYTES / 2, BATCH_BYTES / 2, 1, BATCH_BYTES * 2, 1]
             .map(pair)

@@ -1,12 +1,20 @@
 //! One transaction of records, all of it or nothing, and whose fault it is when it fails.
 
-use super::batch::Pair;
 use super::{Records, entity};
 use crate::clock;
 use crate::datastore::{Entity, Error};
+use crate::store::Dirty;
 use metrics::counter;
 use std::collections::HashMap;
 use tokio::time::{Instant, timeout_at};
+
+/// A message that changed, and its record.
+pub(super) struct Pair {
+    /// The message.
+    pub(super) dirty: Dirty,
+    /// The record of it.
+    pub(super) entity: Entity,
+}
 
 /// How a transaction ended that did not write.
 pub(super) enum Failure {
@@ -37,7 +45,7 @@ impl Records {
     pub(super) async fn transact(&self, chunk: &[Pair]) -> Result<usize, Failure> {
         let client = &self.shared.client;
         let transaction = client.begin().await.map_err(Failure::Begin)?;
-        let names: Vec<String> = chunk.iter().map(|(_, one)| one.name.clone()).collect();
+        let names: Vec<String> = chunk.iter().map(|one| one.entity.name.clone()).collect();
         let there = match client.lookup(&names, Some(&transaction)).await {
             Ok(there) => there,
             Err(error) => {
@@ -49,14 +57,14 @@ impl Records {
         let there: HashMap<&str, &Entity> =
             there.iter().map(|one| (one.name.as_str(), one)).collect();
         let now = clock::now();
-        let is_newer = |(_, one): &&Pair| {
-            let there = there.get(one.name.as_str());
-            there.is_none_or(|there| entity::supersedes(one, there, now))
+        let is_newer = |one: &&Pair| {
+            let there = there.get(one.entity.name.as_str());
+            there.is_none_or(|there| entity::supersedes(&one.entity, there, now))
         };
         let newer: Vec<Entity> = chunk
             .iter()
             .filter(is_newer)
-            .map(|(_, one)| one.clone())
+            .map(|one| one.entity.clone())
             .collect();
         if newer.is_empty() {
             let _ = client.rollback(transaction).await;
