@@ -1,9 +1,9 @@
 //! Statuses whose message only Datastore still knows: which ids to ask for, and what the answer does.
 
-use super::events::rank;
-use super::settle::Found;
+use super::columns::rank;
+use super::found::{self, Found};
 use super::writer::Txn;
-use super::{Store, channel_id, damage, damaged, early, settle, signed};
+use super::{Store, channel_id, columns, damage, damaged, early, signed};
 use crate::domain::state::Step;
 use crate::domain::{
     AccountId, Life, Message, Names, Person, Phone, ProviderId, Receipt, State, Template, UnixMs,
@@ -124,7 +124,7 @@ fn of_people_in_doubt(
     while let Some(row) = people.next()?
         && ids.len() < most
     {
-        let Some(phone) = damage::readable(row.get(0).and_then(settle::phone))? else {
+        let Some(phone) = damage::readable(row.get(0).and_then(columns::phone))? else {
             continue;
         };
         for number in Person::of(phone).numbers() {
@@ -168,7 +168,7 @@ struct Id<'a> {
 
 /// The message that the id belongs to from now on, if it may.
 fn take_in(txn: &mut Txn<'_>, id: Id<'_>, adopted: &Adopted, now: UnixMs) -> Result<Option<Found>> {
-    let owner = settle::find_where(
+    let owner = found::find_where(
         txn.conn,
         "account = ?1 AND provider_id = ?2",
         (id.account.as_str(), id.provider.as_str()),
@@ -176,7 +176,7 @@ fn take_in(txn: &mut Txn<'_>, id: Id<'_>, adopted: &Adopted, now: UnixMs) -> Res
     if let Some(message) = owner.into_iter().next() {
         return Ok(Some(message));
     }
-    let here = settle::find_where(
+    let here = found::find_where(
         txn.conn,
         "channel = ?1 AND msg_id = ?2",
         (adopted.channel.as_str(), adopted.msg_id.as_str()),
@@ -262,7 +262,7 @@ fn named(txn: &Txn<'_>, id: Id<'_>) -> Result<Option<Phone>> {
              WHERE account = ?1 AND provider_id = ?2 AND +recipient IS NOT NULL LIMIT 1",
         )?
         .query_row((id.account.as_str(), id.provider.as_str()), |row| {
-            damage::readable(settle::phone(row.get(0)?))
+            damage::readable(columns::phone(row.get(0)?))
         })
         .optional()
         .map(Option::flatten)
@@ -285,7 +285,7 @@ fn prove(
         )?
         .execute((
             message.id,
-            settle::number(next.state),
+            columns::number(next.state),
             now.0,
             next.lost,
             id.as_str(),

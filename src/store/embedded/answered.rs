@@ -1,7 +1,7 @@
 //! The message that a reply answers: the quoted one, else the latest to the person.
 
-use super::events::Here;
-use super::{channel_id, damage, damaged, settle, signed};
+use super::here::Here;
+use super::{channel_id, columns, damage, damaged, signed};
 use crate::domain::{ChannelId, MsgId, Phone, Reply, ReplyKind, UnixMs};
 use crate::store::{MOST_WEIGHED, row};
 use rusqlite::{Connection, OptionalExtension, Result, Row};
@@ -158,7 +158,7 @@ fn read(row: &Row<'_>) -> Result<Answered> {
         channel: channel_id(row.get_ref(1)?.as_str()?)?,
         msg_id: MsgId::parse(row.get_ref(2)?.as_str()?).map_err(damaged)?,
         waba_number: sender(row, 3)?.unwrap_or_default(),
-        recipient: damage::readable(settle::phone(row.get(5)?))?,
+        recipient: damage::readable(columns::phone(row.get(5)?))?,
         // Without them a tap is told as a text.
         taps: taps
             .and_then(|taps| serde_json::from_str(&taps).ok())

@@ -4,7 +4,7 @@
 
 use super::ledger::Counter;
 use super::writer::Txn;
-use super::{Store, evidence, settings, settle, signed};
+use super::{Store, columns, evidence, found, settings, settle, signed};
 use crate::domain::proof::LastProof;
 use crate::domain::{AccountId, ChannelId, UnixMs, Writer};
 use crate::store::{Folded, Marked, Steps, StoreError, WentBack, refusals};
@@ -238,7 +238,7 @@ fn last_numbers(conn: &Connection) -> Result<(i64, i64)> {
 
 fn fail_some(txn: &mut Txn<'_>, channel: &ChannelId, back: Back, now: UnixMs) -> Result<usize> {
     let room = signed(AT_ONCE);
-    let mut found = Vec::new();
+    let mut all = Vec::new();
     for waits in [
         "channel = ?1 AND state = 0 AND attempts = 0 AND id <= ?3
          ORDER BY due, accepted_at LIMIT ?2",
@@ -248,9 +248,9 @@ fn fail_some(txn: &mut Txn<'_>, channel: &ChannelId, back: Back, now: UnixMs) ->
          ORDER BY due LIMIT ?2",
     ] {
         let params = (channel.as_str(), room, back.cut);
-        found.extend(settle::find_where(txn.conn, waits, params)?);
+        all.extend(found::find_where(txn.conn, waits, params)?);
     }
-    for message in &mut found {
+    for message in &mut all {
         // As after an attempt whose outcome nobody knows: evidence still counts, and it is not sent once more.
         message.life.resent = true;
         txn.conn
@@ -264,7 +264,7 @@ fn fail_some(txn: &mut Txn<'_>, channel: &ChannelId, back: Back, now: UnixMs) ->
             now,
         )?;
     }
-    Ok(found.len())
+    Ok(all.len())
 }
 
 /// Weighs what statuses without a receipt say about people of higher numbers than this one. Answers the last number,
@@ -285,7 +285,7 @@ fn weigh_some(
         .collect::<Result<_>>()?;
     for &person in &people {
         // Of a number that cannot be read nobody can say whose it is.
-        if let Ok(person) = settle::phone(person) {
+        if let Ok(person) = columns::phone(person) {
             evidence::weigh_recipient(txn, account, person, now, &mut Folded::default())?;
         }
     }

@@ -1,8 +1,8 @@
 //! Write B: messages are marked as being sent before the first byte goes out.
 
-use super::settle::{self, Found};
+use super::found::Found;
 use super::writer::Txn;
-use super::{Store, damage, damaged, history, opt_out, signed};
+use super::{Store, columns, damage, damaged, history, opt_out, settle, signed};
 use crate::domain::state::Step;
 use crate::domain::{Ages, ChannelId, Message, MsgId, OptOut, Phone, State, UnixMs, Writer};
 use crate::store::row::RowError;
@@ -230,9 +230,9 @@ fn waiting(channel: &ChannelId, row: &Row<'_>) -> Result<Waiting> {
             id: row.get(0)?,
             channel: channel.clone(),
             msg_id: MsgId::parse(row.get_ref(1)?.as_str()?).map_err(damaged)?,
-            life: settle::life(row.get(6)?, row.get(7)?, row.get(8)?)?,
+            life: columns::life(row.get(6)?, row.get(7)?, row.get(8)?)?,
         },
-        to: damage::readable(settle::phone(row.get(2)?))?,
+        to: damage::readable(columns::phone(row.get(2)?))?,
         accepted_at: UnixMs(row.get(3)?),
         attempts: damage::readable(row.get(4))?.unwrap_or(u32::MAX),
         body: damage::readable(row.get(5))?,
@@ -267,7 +267,7 @@ fn mark(txn: &mut Txn<'_>, message: &Found, attempt: u32, now: UnixMs) -> Result
         )?
         .execute((
             message.id,
-            settle::number(next.state),
+            columns::number(next.state),
             attempt,
             row::moment(now, "attempt", &attempt.to_string()),
             history::HISTORY_LIMIT,

@@ -1,14 +1,14 @@
 //! What matches nothing is kept within bounds: anybody who may post can make it up (cases R-67). The
 //! newest are kept, since a receipt comes seconds after its first status.
 
-use super::events::Here;
+use super::cache::Kept;
+use super::here::Here;
 use super::ledger::Counter;
 use super::writer::Txn;
 use super::{channel_id, damage};
 use crate::domain::{AccountId, ChannelId};
 use crate::store::{Folded, MOST_EARLY, MOST_OTHERS};
 use rusqlite::{OptionalExtension, Result};
-use std::collections::HashMap;
 
 /// So many more statuses than [`MOST_EARLY`] may stand before a look finds them: to find the newest
 /// passes over all that are kept.
@@ -23,11 +23,6 @@ const AT_ONCE: u32 = 2 * BEFORE_LOOK;
 /// Statuses of an account that are kept for a message while the disk is nearly full: what is under way may
 /// still need them, and they are too few to fill it.
 const MOST_WHEN_TIGHT: u32 = 1000;
-
-/// How many statuses of each account may be kept at the most, as far as the writing thread knows. Those that
-/// are told or expire are still counted until the next look; nothing is known after a rollback.
-#[derive(Debug, Default)]
-pub(super) struct Kept(HashMap<AccountId, u32>);
 
 impl Kept {
     /// One more is kept. Answers whether there may be too many.
@@ -122,9 +117,36 @@ fn remove_statuses(
     Ok(crowded_out(folded, gone.len()))
 }
 
+/// Keeps an event that is not relayed, for a person to look at.
+pub(super) fn keep_other(
+    txn: &mut Txn<'_>,
+    here: &Here<'_>,
+    kind: &str,
+    raw: &str,
+    folded: &mut Folded,
+) -> Result<()> {
+    if here.tight {
+        folded.crowded_out += 1;
+        return Ok(());
+    }
+    txn.conn
+        .prepare_cached(
+            "INSERT INTO event (account, channel, kind, received_at, raw)
+             VALUES (?1, ?2, ?3, ?4, ?5)",
+        )?
+        .execute((
+            here.rules.account.as_str(),
+            here.rules.channel.as_str(),
+            kind,
+            here.now.0,
+            raw,
+        ))?;
+    trim_others(txn, here, folded)
+}
+
 /// Removes the oldest other events of the channel if they are too many. Looks by lot, so that no pattern of
 /// events is never looked at.
-pub(super) fn trim_others(txn: &mut Txn<'_>, here: &Here<'_>, folded: &mut Folded) -> Result<()> {
+fn trim_others(txn: &mut Txn<'_>, here: &Here<'_>, folded: &mut Folded) -> Result<()> {
     if fastrand::u8(..LOOK) != 0 {
         return Ok(());
     }

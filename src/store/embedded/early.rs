@@ -1,8 +1,9 @@
 //! Statuses that came before the receipt of their message: kept, known again, told once it is there.
 
-use super::events::{self, Here};
+use super::found::{self, Found};
+use super::here::{self, Here};
 use super::writer::Txn;
-use super::{crowd, damage, damaged, settle, signed};
+use super::{columns, crowd, damage, damaged, fold, signed};
 use crate::domain::{
     AccountId, Phone, ProviderId, Receipt, Status, StatusEvent, UnixMs, stops_marketing,
 };
@@ -95,22 +96,22 @@ fn known(
 /// Folds the events that came before the receipt, in the order they came.
 pub(super) fn match_early(
     txn: &mut Txn<'_>,
-    message: &settle::Found,
+    message: &Found,
     receipt: &Receipt,
     now: UnixMs,
     folded: &mut Folded,
 ) -> Result<()> {
-    let Some(account) = events::account_of(txn.conn, message.id)? else {
+    let Some(account) = found::account_of(txn.conn, message.id)? else {
         return Ok(());
     };
     let early = take_unmatched(txn.conn, &account, &receipt.provider_id)?;
     for (mut event, came) in early {
         // Read again each time: the fold before changed it.
-        if let Some(matched) = events::by_provider_id(txn.conn, &account, &receipt.provider_id)? {
+        if let Some(matched) = fold::by_provider_id(txn.conn, &account, &receipt.provider_id)? {
             // By how much our clocks disagreed when it came is not kept, so the acceptance is no bound.
-            events::learn(txn, &matched, &event, folded)?;
-            event.at = Some(events::believed(event.at, UnixMs(i64::MIN), came, folded));
-            events::fold(txn, &matched, &event, now, folded)?;
+            fold::learn(txn, &matched, &event, folded)?;
+            event.at = Some(here::believed(event.at, UnixMs(i64::MIN), came, folded));
+            fold::fold(txn, &matched, &event, now, folded)?;
         }
     }
     Ok(())
@@ -119,7 +120,7 @@ pub(super) fn match_early(
 fn recipient(row: &Row<'_>) -> Result<Option<Phone>> {
     let number: Option<i64> = row.get(4)?;
     let is_named = row.get_ref(5)?.as_str_or_null()? != Some(LOOKED_UP);
-    number.filter(|_| is_named).map(settle::phone).transpose()
+    number.filter(|_| is_named).map(columns::phone).transpose()
 }
 
 /// The statuses that wait for this id, each with when it came.

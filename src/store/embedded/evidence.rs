@@ -4,10 +4,9 @@
 //! exactly one message to that recipient, and it is not being sent right now, then the id belongs to
 //! that message. Anything less clear proves nothing.
 
-use super::events;
-use super::settle::{self, Found};
+use super::found::{self, Found};
 use super::writer::Txn;
-use super::{alias, damage, damaged, early, signed};
+use super::{alias, columns, damage, damaged, early, signed};
 use crate::domain::proof::LastProof;
 use crate::domain::state::Step;
 use crate::domain::{AccountId, Life, Phone, ProviderId, Receipt, UnixMs, Writer};
@@ -16,7 +15,7 @@ use rusqlite::{Connection, Result, Row};
 
 /// Weighs the evidence for the recipient of a message.
 pub(super) fn weigh(txn: &mut Txn<'_>, id: i64, now: UnixMs, folded: &mut Folded) -> Result<()> {
-    let account = events::account_of(txn.conn, id)?;
+    let account = found::account_of(txn.conn, id)?;
     match (account, recipient_of(txn.conn, id)?) {
         (Some(account), Some(recipient)) => weigh_recipient(txn, &account, recipient, now, folded),
         _ => Ok(()),
@@ -26,7 +25,7 @@ pub(super) fn weigh(txn: &mut Txn<'_>, id: i64, now: UnixMs, folded: &mut Folded
 /// Whom a message goes to, if it can be read.
 fn recipient_of(conn: &Connection, id: i64) -> Result<Option<Phone>> {
     conn.prepare_cached("SELECT recipient FROM message WHERE id = ?1")?
-        .query_row([id], |row| damage::readable(settle::phone(row.get(0)?)))
+        .query_row([id], |row| damage::readable(columns::phone(row.get(0)?)))
 }
 
 /// Weighs the evidence for a recipient.
@@ -52,7 +51,7 @@ pub(super) fn weigh_recipient(
         )?
         .execute((
             message.id,
-            settle::number(next.state),
+            columns::number(next.state),
             now.0,
             next.lost,
             provider_id.as_str(),
@@ -91,7 +90,7 @@ fn only_provable(
     for number in numbers {
         let params = (signed(number.number()), account.as_str());
         let found = select.query_map(params, |row| {
-            let life = settle::life(row.get(1)?, row.get(2)?, row.get(3)?)?;
+            let life = columns::life(row.get(1)?, row.get(2)?, row.get(3)?)?;
             Ok((life, (row.get::<_, i64>(0)?, row.get::<_, i64>(4)?)))
         })?;
         for one in found {
@@ -103,7 +102,7 @@ fn only_provable(
     let Some((id, seen)) = Life::provable(&lives).and_then(|place| rows.get(place)) else {
         return Ok(None);
     };
-    let found = settle::find_where(txn.conn, "id = ?1", [id])?.pop();
+    let found = found::find_where(txn.conn, "id = ?1", [id])?.pop();
     Ok(found.map(|message| (message, *seen)))
 }
 

@@ -1,6 +1,6 @@
 //! What only this store keeps as text, for the fuzzer.
 
-use super::{events, settings, settle};
+use super::{columns, settings};
 use crate::domain::AccountId;
 
 /// Reads a text as every kind of value.
@@ -12,8 +12,8 @@ pub(in crate::store) fn rows(text: &str) {
         assert_eq!(error.to_string(), said);
     }
     if let Ok(number) = text.trim().parse() {
-        let _ = settle::state(number);
-        let _ = settle::phone(number);
-        let _ = events::progress(number);
+        let _ = columns::state(number);
+        let _ = columns::phone(number);
+        let _ = columns::progress(number);
     }
 }

@@ -1,7 +1,7 @@
 //! The list of who opted out: shown, put together with another, and owed to Datastore.
 
 use super::writer::Txn;
-use super::{Store, alias, damage, opt_out, settle, signed};
+use super::{Store, alias, columns, damage, opt_out, signed};
 use crate::domain::{AccountId, ChannelId, OptOut, OptOutName, Said, Source, UnixMs, UserId};
 use crate::store::opt_outs::HIDDEN;
 use crate::store::{Entrance, Page, StoreError};
@@ -218,7 +218,7 @@ fn said(channel: &ChannelId, row: &Row<'_>) -> Result<Option<Said>> {
             let text = str::from_utf8(text).ok();
             text.and_then(UserId::parse).map(OptOutName::User)
         }
-        _ => damage::readable(row.get(0).and_then(settle::phone))?.map(OptOutName::Number),
+        _ => damage::readable(row.get(0).and_then(columns::phone))?.map(OptOutName::Number),
     };
     let Some(name) = name else { return Ok(None) };
     Ok(Some(Said {

@@ -1,6 +1,6 @@
 //! Answers to "what happened to this message?".
 
-use super::{Store, channel_id, damaged, events, settle, signed};
+use super::{Store, channel_id, columns, damaged, signed};
 use crate::domain::proof::LastProof;
 use crate::domain::{AccountId, ChannelId, MsgId, State, UnixMs};
 use crate::store::{Record, Search, StoreError, row};
@@ -92,9 +92,9 @@ fn text(value: &str) -> Box<dyn ToSql> {
 /// The record of a row of [`COLUMNS`].
 pub(super) fn record(conn: &Connection, row: &Row<'_>) -> Result<Record> {
     let id: i64 = row.get(0)?;
-    let state = settle::state(row.get(5)?)?;
+    let state = columns::state(row.get(5)?)?;
     let msg_id = MsgId::parse(row.get_ref(3)?.as_str()?).map_err(damaged)?;
-    let to = settle::phone(row.get(4)?)?;
+    let to = columns::phone(row.get(4)?)?;
     let message = row::read_message(msg_id, to, row.get_ref(11)?.as_str()?).map_err(damaged)?;
     let waits = matches!(state, State::Queued | State::Unknown);
     Ok(Record {
@@ -111,7 +111,7 @@ pub(super) fn record(conn: &Connection, row: &Row<'_>) -> Result<Record> {
         attempts: row.get(8)?,
         provider_id: row.get(9)?,
         conversation: row.get(13)?,
-        status: events::progress(row.get(14)?).status(),
+        status: columns::progress(row.get(14)?).status(),
         inferred: row.get(10)?,
         proof: LastProof::from_number(row.get(15)?),
         history: row::read_history(row.get_ref(12)?.as_str()?),

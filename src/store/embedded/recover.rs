@@ -2,7 +2,7 @@
 
 use super::settle::Loss;
 use super::writer::Txn;
-use super::{Store, damage, evidence, settle};
+use super::{Store, damage, evidence, found, settle};
 use crate::domain::{AccountId, State, UnixMs, Writer};
 use crate::store::{Folded, StoreError};
 use rusqlite::Result;
@@ -22,7 +22,7 @@ impl Store {
     ) -> Result<usize, StoreError> {
         let account = account.clone();
         self.write(move |txn| {
-            let found = settle::find_where(txn.conn, ATTEMPTING, [account.as_str()])?;
+            let found = found::find_where(txn.conn, ATTEMPTING, [account.as_str()])?;
             let loss = Loss {
                 writer: Writer::Successor,
                 until,

@@ -1,12 +1,11 @@
 //! Replies of people: matched to a message, opt-outs remembered, queued for MoEngage.
 
-use super::alias;
 use super::answered::{self, Answered};
-use super::events::{Here, keep_other};
+use super::here::Here;
 use super::named::{self, Named};
 use super::opt_out::{self, Home, Name, Stop};
 use super::writer::Txn;
-use super::{Store, callbacks, history, signed};
+use super::{Store, alias, callbacks, crowd, history, link, signed};
 use crate::domain::{AccountId, Callback, InboundEntry, Keyword, Phone, Reply, Source, UnixMs};
 use crate::store::seen::Mark;
 use crate::store::{EventRules, Folded, StoreError};
@@ -88,7 +87,7 @@ pub(super) fn take(
     // Of one who is named by an unknown user id only, a message of ours would say whose it is.
     let Some(from) = recipient.or(known_as).or(reply.from).filter(|_| told) else {
         folded.unmatched_replies += 1;
-        return keep_other(txn, here, "unmatched_reply", &reply.text, folded);
+        return crowd::keep_other(txn, here, "unmatched_reply", &reply.text, folded);
     };
     let accepted_at = answered.as_ref().map(|message| message.accepted_at);
     let entry = Callback::Inbound(InboundEntry {
@@ -159,7 +158,7 @@ fn learn(
         return Ok(false);
     };
     let named = reply.into();
-    folded.alias_conflicts += alias::learn(txn, &here.rules.account, to, message, &named)?;
+    folded.alias_conflicts += link::learn(txn, &here.rules.account, to, message, &named)?;
     Ok(true)
 }
 

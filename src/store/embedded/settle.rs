@@ -1,35 +1,14 @@
 //! Write C: the end of an attempt, with everything that hangs on it, in one transaction.
 
+use super::columns::{self, number};
+use super::found::{Found, find_where};
 use super::writer::Txn;
-use super::{
-    Store, callbacks, channel_id, damage, damaged, early, events, evidence, history, signed,
-};
+use super::{Store, callbacks, damaged, early, evidence, history, signed};
 use crate::domain::proof::LastProof;
 use crate::domain::state::Step;
-use crate::domain::{
-    Callback, ChannelId, Life, MsgId, Phone, Receipt, Refusal, State, Status, StatusEntry, UnixMs,
-    Writer,
-};
+use crate::domain::{Callback, Receipt, Refusal, Status, StatusEntry, UnixMs, Writer};
 use crate::store::{ClaimedMessage, Folded, QuickReply, Settlement, StoreError, row};
-use rusqlite::{Connection, Params, Result, Row};
-
-/// A message as far as a step needs it.
-pub(super) struct Found {
-    pub(super) id: i64,
-    pub(super) channel: ChannelId,
-    pub(super) msg_id: MsgId,
-    pub(super) life: Life,
-}
-
-impl Found {
-    /// Asks the model whether this may happen, and counts it in the ledger. What it gives is to be
-    /// written.
-    pub(super) fn step(&self, txn: &mut Txn<'_>, writer: Writer, step: Step) -> Result<Life> {
-        let next = self.life.after(writer, step).map_err(damaged)?;
-        txn.deltas.moved(&self.channel, self.life.state, next.state);
-        Ok(next)
-    }
-}
+use rusqlite::Result;
 
 /// The message of a claim, as long as its attempt is under way.
 const UNDER_WAY: &str = "id = ?1 AND attempts = ?2 AND state = 1";
@@ -231,7 +210,7 @@ pub(super) fn fail(
             number(next.state),
             now.0,
             next.lost,
-            events::rank(Some(Status::Failed)),
+            columns::rank(Some(Status::Failed)),
             row::moment(now, "failed", &refusal.to_string()),
         ))?;
     let entry = Callback::Status(StatusEntry {
@@ -241,56 +220,4 @@ pub(super) fn fail(
         error: Some(refusal.clone()),
     });
     callbacks::enqueue(txn, &message.channel, Some(message.id), &entry, now)
-}
-
-/// Messages by a condition on the table `message`; those that cannot be read are passed over.
-pub(super) fn find_where(
-    conn: &Connection,
-    condition: &str,
-    params: impl Params,
-) -> Result<Vec<Found>> {
-    let sql =
-        format!("SELECT id, channel, msg_id, state, resent, lost FROM message WHERE {condition}");
-    let mut select = conn.prepare_cached(&sql)?;
-    let rows = select.query_map(params, |row| damage::readable(found(row)))?;
-    // One that cannot be read is in no step that anything waits for.
-    rows.filter_map(Result::transpose).collect()
-}
-
-fn found(row: &Row<'_>) -> Result<Found> {
-    Ok(Found {
-        id: row.get(0)?,
-        channel: channel_id(row.get_ref(1)?.as_str()?)?,
-        msg_id: MsgId::parse(row.get_ref(2)?.as_str()?).map_err(damaged)?,
-        life: life(row.get(3)?, row.get(4)?, row.get(5)?)?,
-    })
-}
-
-/// The life of a row, by its columns. A receipt of an earlier attempt cannot come while a later one
-/// is under way: the only process claims nothing before it has told the end of what it claimed.
-pub(super) fn life(number: i64, resent: bool, lost: bool) -> Result<Life> {
-    Ok(Life {
-        state: state(number)?,
-        resent,
-        lost,
-        taken: false,
-    })
-}
-
-/// The number of a state in a row.
-pub(super) fn number(state: State) -> i64 {
-    let place = State::ALL.iter().position(|known| *known == state);
-    signed(place.unwrap_or_default() as u64)
-}
-
-/// The state of a row: its number is its place in [`State::ALL`].
-pub(super) fn state(number: i64) -> Result<State> {
-    let place = usize::try_from(number).ok();
-    let state = place.and_then(|place| State::ALL.get(place).copied());
-    state.ok_or_else(|| damaged(format!("no state {number}")))
-}
-
-/// The phone number of a row.
-pub(super) fn phone(number: i64) -> Result<Phone> {
-    Phone::from_number(number.unsigned_abs()).map_err(damaged)
 }

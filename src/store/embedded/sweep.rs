@@ -1,8 +1,8 @@
 //! What time alone brings about: holds that end, messages that grow too old.
 
-use super::settle::{self, Found};
+use super::found::{self, Found};
 use super::writer::Txn;
-use super::{Store, channel_id, damage, damaged, evidence, signed};
+use super::{Store, channel_id, columns, damage, damaged, evidence, settle, signed};
 use crate::domain::state::Step;
 use crate::domain::{Moment, MsgId, State, UnixMs, Writer};
 use crate::store::{Folded, StoreError, SweepRule, SweepScope, Swept, refusals, row};
@@ -160,7 +160,7 @@ impl Store {
                 for condition in [OLD_FRESH, OLD_RETRIES] {
                     let (before, most) = (rule.expired_before.0, limit(AT_ONCE - old.len()));
                     let params = (rule.channel.as_str(), before, most);
-                    let found = settle::find_where(conn, condition, params)?;
+                    let found = found::find_where(conn, condition, params)?;
                     old.extend(found.into_iter().map(|message| message.id));
                 }
             }
@@ -171,7 +171,7 @@ impl Store {
 }
 
 fn expire(txn: &mut Txn<'_>, id: i64, now: UnixMs, swept: &mut Swept) -> Result<()> {
-    let found = settle::find_where(txn.conn, "id = ?1 AND state = 0", [id])?.pop();
+    let found = found::find_where(txn.conn, "id = ?1 AND state = 0", [id])?.pop();
     if let Some(message) = found {
         let refusal = refusals::too_old();
         settle::fail(txn, &message, Writer::Time, &refusal, now)?;
@@ -242,7 +242,7 @@ fn held(id: i64, row: &Row<'_>) -> Result<Found> {
         id,
         channel: channel_id(row.get_ref(0)?.as_str()?)?,
         msg_id: MsgId::parse(row.get_ref(1)?.as_str()?).map_err(damaged)?,
-        life: settle::life(row.get(2)?, row.get(3)?, row.get(4)?)?,
+        life: columns::life(row.get(2)?, row.get(3)?, row.get(4)?)?,
     })
 }
 
@@ -264,7 +264,7 @@ fn resend(txn: &mut Txn<'_>, message: &Found, now: UnixMs) -> Result<()> {
         )?
         .execute((
             message.id,
-            settle::number(next.state),
+            columns::number(next.state),
             now.0,
             next.resent,
             next.lost,

@@ -1,7 +1,7 @@
 //! What a hold needs of the queue: one message as a trial, and the end of those that an operator gives up.
 
 use super::claim::{Waiting, begin, due};
-use super::{Store, settle, signed};
+use super::{Store, found, settle, signed};
 use crate::domain::{Ages, ChannelId, Phone, Refusal, UnixMs, Writer};
 use crate::store::{Claims, StoreError, Trial, row};
 
@@ -71,7 +71,7 @@ impl Store {
                 "channel = ?1 AND state = 0 AND attempts <> 0 AND aside = 1 ORDER BY due LIMIT ?2",
             ] {
                 let room = signed((most - found.len()) as u64);
-                found.extend(settle::find_where(
+                found.extend(found::find_where(
                     txn.conn,
                     condition,
                     (channel.as_str(), room),

@@ -6,8 +6,7 @@
 //! again alone, so that one fault never fails its neighbours: a piece may run twice, but only one
 //! run is ever committed.
 
-use super::alias::Known;
-use super::crowd::Kept;
+use super::cache::{Kept, Known};
 use super::ledger::Deltas;
 use crate::store::StoreError;
 use rusqlite::Connection;
