@@ -1,7 +1,7 @@
 //! Write B: messages are marked as being sent before the first byte goes out.
 
 use super::damage::{self, Text};
-use super::found::{Claimed, Found, Taken, read, refused};
+use super::found::{Claimed, Failed, Found, Taken, read, refused};
 use super::memory::{Attempt, AttemptKey, End};
 use super::{AccountKeys, Call, Store};
 use crate::clock;
@@ -128,7 +128,8 @@ impl Store {
             step: step.into(),
         };
         self.take_in(&counted, taken, claims, now)?;
-        claims.failed.extend(failed.into_iter().filter_map(refused));
+        let refused = |(channel, msg_id, which): &Failed| refused(channel, msg_id, *which);
+        claims.failed.extend(failed.iter().filter_map(refused));
         Ok(())
     }
 

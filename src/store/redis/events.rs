@@ -12,40 +12,75 @@ use crate::domain::{
 };
 use crate::store::seen::Mark;
 use crate::store::{EventRules, Folded, StoreError, row};
+use redis::{FromRedisValue, ParsingError, Value};
 use std::collections::HashSet;
 use std::sync::Arc;
 use tokio::time::Instant;
 
-/// Emitted, superseded, unmatched, inferred, channels to wake, keys that are damaged, misdated, opted
-/// out of all messages and of promotions, names that were not linked.
-pub(super) type Fold = (u32, u32, u32, u32, Vec<Text>, Vec<Text>, u32, u32, u32, u32);
 /// Told, repeated, unmatched, start; then events that went for newer ones.
 type Replies = Vec<u32>;
 
+/// What a script folded, as it answers it.
+pub(super) struct Fold {
+    emitted: u32,
+    superseded: u32,
+    unmatched: u32,
+    inferred: u32,
+    /// Channels to wake.
+    wake: Vec<Text>,
+    /// Keys that are damaged.
+    damaged: Vec<Text>,
+    misdated: u32,
+    /// Opted out of all messages.
+    all: u32,
+    /// Opted out of promotions.
+    marketing: u32,
+    /// Names that were not linked.
+    conflicts: u32,
+}
+
+impl FromRedisValue for Fold {
+    fn from_redis_value(value: Value) -> Result<Self, ParsingError> {
+        let (
+            emitted,
+            superseded,
+            unmatched,
+            inferred,
+            wake,
+            damaged,
+            misdated,
+            all,
+            marketing,
+            conflicts,
+        ) = FromRedisValue::from_redis_value(value)?;
+        Ok(Self {
+            emitted,
+            superseded,
+            unmatched,
+            inferred,
+            wake,
+            damaged,
+            misdated,
+            all,
+            marketing,
+            conflicts,
+        })
+    }
+}
+
 /// Adds what a script folded, and tells of what it found damaged.
 pub(super) fn add(folded: &mut Folded, fold: Fold) {
-    let (
-        emitted,
-        superseded,
-        unmatched,
-        inferred,
-        wake,
-        damaged,
-        misdated,
-        all,
-        marketing,
-        conflicts,
-    ) = fold;
-    damage::tell(damaged.iter().map(Text::shown));
-    folded.emitted += emitted;
-    folded.superseded += superseded;
-    folded.unmatched += unmatched;
-    folded.inferred += inferred;
-    folded.misdated += misdated;
-    folded.opted_out += all;
-    folded.opted_out_of_marketing += marketing;
-    folded.alias_conflicts += conflicts;
-    let wake = wake
+    damage::tell(fold.damaged.iter().map(Text::shown));
+    folded.emitted += fold.emitted;
+    folded.superseded += fold.superseded;
+    folded.unmatched += fold.unmatched;
+    folded.inferred += fold.inferred;
+    folded.misdated += fold.misdated;
+    folded.opted_out += fold.all;
+    folded.opted_out_of_marketing += fold.marketing;
+    folded.alias_conflicts += fold.conflicts;
+    let wake = fold
+        .wake
         .iter()
         .filter_map(|channel| ChannelId::parse(channel.as_str()).ok());
     folded.wake.extend(wake);

@@ -52,14 +52,18 @@ pub(super) fn read(
 }
 
 /// What was failed, with the reason.
-pub(super) fn refused((channel, msg_id, which): Failed) -> Option<(ChannelId, MsgId, Refusal)> {
+pub(super) fn refused(
+    channel: &str,
+    msg_id: &Text,
+    which: u8,
+) -> Option<(ChannelId, MsgId, Refusal)> {
     let refusal = if which == 0 {
         refusals::too_old()
     } else {
         OptOut::All.refusal()
     };
     Some((
-        ChannelId::parse(&channel).ok()?,
+        ChannelId::parse(channel).ok()?,
         MsgId::parse(msg_id.as_str()).ok()?,
         refusal,
     ))
