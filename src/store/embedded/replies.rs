@@ -6,7 +6,7 @@ use super::named::{self, Named};
 use super::opt_out::{self, Home, Name, Stop};
 use super::writer::Txn;
 use super::{Store, alias, callbacks, crowd, history, link, signed};
-use crate::domain::{AccountId, Callback, InboundEntry, Keyword, Phone, Reply, Source, UnixMs};
+use crate::domain::{AccountId, Callback, ChannelId, InboundEntry, Keyword, Phone, Reply, Source};
 use crate::store::seen::Mark;
 use crate::store::{EventRules, Folded, StoreError};
 use rusqlite::{Connection, OptionalExtension, Result};
@@ -71,11 +71,7 @@ pub(super) fn take(
         other,
     };
     let names = names(txn, here, reply, keyword, who)?;
-    let home = Home {
-        account,
-        channel: &channel,
-    };
-    obey(txn, home, keyword, &names, here.now)?;
+    obey(txn, here, &channel, keyword, &names)?;
     if repeated {
         folded.repeated_replies += 1;
         return Ok(());
@@ -170,25 +166,29 @@ fn count(keyword: Option<Keyword>, folded: &mut Folded) {
     }
 }
 
-/// What a word asks for.
+/// What a word asks for on a channel.
 fn obey(
     txn: &mut Txn<'_>,
-    home: Home<'_>,
+    here: &Here<'_>,
+    channel: &ChannelId,
     keyword: Option<Keyword>,
     names: &[Name<'_>],
-    now: UnixMs,
 ) -> Result<()> {
+    let home = Home {
+        account: &here.rules.account,
+        channel,
+    };
     for name in names {
         match keyword {
             Some(Keyword::Stop(scope)) => {
                 let stop = Stop {
                     scope,
-                    at: now,
+                    at: here.now,
                     source: Source::REPLY,
                 };
                 opt_out::add(txn, home, *name, &stop)?;
             }
-            Some(Keyword::Start) => opt_out::lift(txn, home, *name, now)?,
+            Some(Keyword::Start) => opt_out::lift(txn, home, *name, here.now)?,
             None => {}
         }
     }
