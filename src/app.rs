@@ -84,8 +84,7 @@ impl App {
             public,
             ops,
         } = self;
-        tracing::info!(public = %public.local_addr()?, ops = %ops.local_addr()?,
-            event = "ready", "the gateway is ready");
+        say_ready(public.local_addr()?, ops.local_addr()?);
         let supervisor = Supervisor::default();
         maintenance::follow_store(&parts.outbox, &parts.channels);
         // Each is asked to end at its own time.
@@ -123,11 +122,7 @@ impl App {
             () = supervisor.broken.cancelled() => {}
         }
         parts.intake.close();
-        tracing::info!(
-            drain_s = drain.as_secs(),
-            event = "stopping",
-            "stopping: no more messages are taken"
-        );
+        say_stopping(drain);
         supervisor.stop.cancel();
         wind_down(&listener, &supervisor, drain).await;
         leave(&parts, &lease).await;
@@ -142,6 +137,18 @@ impl App {
         );
         Ok(())
     }
+}
+
+fn say_ready(public: SocketAddr, ops: SocketAddr) {
+    tracing::info!(%public, %ops, event = "ready", "the gateway is ready");
+}
+
+fn say_stopping(drain: Duration) {
+    tracing::info!(
+        drain_s = drain.as_secs(),
+        event = "stopping",
+        "stopping: no more messages are taken"
+    );
 }
 
 fn keep_opt_outs(parts: &Parts, lease: &Supervisor) {

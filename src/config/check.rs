@@ -41,23 +41,19 @@ pub(super) fn check(
     let ops = Ops::read(r);
     let log = Log::read(r);
     let alerts = Alerts::read(r);
-    if let Some(sending) = &sending {
-        if sending.retry_base > sending.retry_max {
-            fault(
-                r,
-                "policy.retry_base",
-                "must not be longer than policy.retry_max",
-            );
-        }
+    if sending
+        .as_ref()
+        .is_some_and(|one| one.retry_base > one.retry_max)
+    {
+        let right = "must not be longer than policy.retry_max";
+        fault(r, "policy.retry_base", right);
     }
-    if let Some(breaker) = &breaker {
-        if breaker.open_min > breaker.open_max {
-            fault(
-                r,
-                "breaker.open_min",
-                "must not be longer than breaker.open_max",
-            );
-        }
+    if breaker
+        .as_ref()
+        .is_some_and(|one| one.open_min > one.open_max)
+    {
+        let right = "must not be longer than breaker.open_max";
+        fault(r, "breaker.open_min", right);
     }
     if let Some(inbound) = &inbound {
         words(r, inbound);
