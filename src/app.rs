@@ -13,7 +13,7 @@ use crate::ops;
 use crate::providers::jumper::webhook::{elsewhere, routes};
 use axum::Router;
 pub(crate) use listen::cannot_listen;
-use listen::{bind, limits, ops_limits};
+use listen::{bind, limits, ops_limits, say_ready};
 use parts::{AccountParts, Parts};
 pub(crate) use parts::{Verdict, marks_told, owners, standings};
 use std::net::SocketAddr;
@@ -137,10 +137,6 @@ impl App {
         );
         Ok(())
     }
-}
-
-fn say_ready(public: SocketAddr, ops: SocketAddr) {
-    tracing::info!(%public, %ops, event = "ready", "the gateway is ready");
 }
 
 fn say_stopping(drain: Duration) {

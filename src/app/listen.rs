@@ -13,6 +13,11 @@ pub(super) async fn bind(addr: SocketAddr, setting: &str) -> anyhow::Result<TcpL
     listener.map_err(|error| anyhow::anyhow!(cannot_listen(addr, setting, &error)))
 }
 
+/// Says at which ports it listens; 0 in the settings takes any.
+pub(super) fn say_ready(public: SocketAddr, ops: SocketAddr) {
+    tracing::info!(%public, %ops, event = "ready", "the gateway is ready");
+}
+
 /// Why there can be no listener at an address, and what to do.
 pub(crate) fn cannot_listen(addr: SocketAddr, setting: &str, error: &std::io::Error) -> String {
     let (why, cure) = match error.kind() {

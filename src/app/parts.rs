@@ -113,8 +113,7 @@ async fn recover(config: &Config, account: &AccountId, outbox: &Outbox) -> anyho
     let until = clock::now().plus(hold.unwrap_or(Duration::ZERO));
     let lost = outbox.store.recover(account, until, clock::now()).await?;
     if lost > 0 {
-        tracing::warn!(%account, messages = lost,
-            event = "sends_of_last_process_unknown",
+        tracing::warn!(%account, messages = lost, event = "sends_of_last_process_unknown",
             "the last process ended during these sends; their outcome is unknown and waits for \
              evidence");
     }

@@ -110,8 +110,7 @@ impl Shared {
         ask.step = *step;
         let sent = Instant::now();
         let asked = Asked { ask, said, sent };
-        let told = self.pace.step(&asked.ask).await;
-        let got = Instant::now();
+        let (told, got) = (self.pace.step(&asked.ask).await, Instant::now());
         let mut state = self.state();
         let was_down = state.down;
         match told {
@@ -124,10 +123,8 @@ impl Shared {
                 drop(state);
                 distance::tell(&self.account, news);
                 if was_down {
-                    tracing::info!(
-                        account = %self.account, event = "permits_back",
-                        "Redis gives permits again"
-                    );
+                    let account = &self.account;
+                    tracing::info!(%account, event = "permits_back", "Redis gives permits again");
                 }
                 if changed {
                     self.room.notify_one();
@@ -138,8 +135,7 @@ impl Shared {
                 state.lose(got);
                 drop(state);
                 if !was_down {
-                    tracing::warn!(account = %self.account, %error,
-                        event = "permits_missing",
+                    tracing::warn!(account = %self.account, %error, event = "permits_missing",
                         "nothing is sent: the pace is kept in Redis, which gives no permits; tried \
                          again until it does, messages wait");
                 }

@@ -90,13 +90,13 @@ const OTHERS: [(&str, &str, &str, &str); 60] = [
         "limited",
     ),
     (
-        "settle",
+        "found",
         "attempts = 0 ORDER BY due, accepted_at LIMIT",
         "message_fresh (channel=?)",
         "limited",
     ),
     (
-        "settle",
+        "found",
         "ORDER BY due LIMIT ?2",
         "message_retry (channel=? AND aside=?)",
         "limited",
@@ -192,7 +192,7 @@ const OTHERS: [(&str, &str, &str, &str); 60] = [
         "what is being sent",
     ),
     (
-        "settle",
+        "found",
         "WHERE state = 1 AND account = ?1",
         "message_attempting (account=?)",
         "what is being sent",
@@ -204,7 +204,7 @@ const OTHERS: [(&str, &str, &str, &str); 60] = [
         "one of each account, at the start",
     ),
     (
-        "settle",
+        "found",
         "AND state = 0 AND attempts = 0 AND id <= ?3",
         "message_fresh (channel=?)",
         "limited; what came since the hold is passed over at the end",
@@ -378,13 +378,13 @@ const OTHERS: [(&str, &str, &str, &str); 60] = [
         "limited",
     ),
     (
-        "settle",
+        "found",
         "due < ?2 AND accepted_at < ?2 LIMIT",
         "message_fresh (channel=? AND due<?)",
         "limited",
     ),
     (
-        "settle",
+        "found",
         "attempts <> 0 AND accepted_at < ?2 LIMIT",
         "message_retry_age (channel=? AND accepted_at<?)",
         "limited",
@@ -430,7 +430,7 @@ pub(super) fn statements() -> Vec<(String, String)> {
         let reached = texts.iter().find(|text| text.starts_with("(state IN"));
         let fitting = match &**file {
             // Its conditions come from its callers.
-            "settle" => conditions(&|file| file != "read"),
+            "found" => conditions(&|file| file != "read"),
             own => conditions(&|file| file == own),
         };
         for text in texts {
