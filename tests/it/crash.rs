@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 async fn storm(knobs: Value, seed: u64) -> (Sandbox, Gateway) {
     const MESSAGES: usize = 150;
     let sandbox = Sandbox::start(json!({
-        "share_read": 0.7, "webhook_retries": 12, "webhook_retry_ms": 50, "event_delay_ms": 60,
-        "event_jitter_ms": 60, "moengage_latency_ms": 10,
+        "share_read": 0.7, "webhook_retries": 600, "webhook_retry_ms": 50, "event_delay_ms": 60,
+        "event_jitter_ms": 60, "moengage_latency_ms": 10, "webhook_retry_max_ms": 100,
     }))
     .await;
     sandbox.knobs(knobs).await;

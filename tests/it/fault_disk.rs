@@ -88,12 +88,13 @@ async fn while_harmed() {
     tokio::time::sleep(HARM).await;
 }
 
-/// Fakes whose answers and events are under way all the time, and which repeat what is not taken.
+/// Fakes whose answers and events are under way all the time, and which repeat what is not taken: sooner
+/// than `AMBIGUOUS_HOLD` is over, however long a start takes.
 async fn lively() -> Sandbox {
     Sandbox::start(json!({
         "latency_ms": 60, "latency_jitter_ms": 50, "share_read": 0.7, "event_delay_ms": 150,
-        "event_jitter_ms": 100, "event_first": 0.3, "webhook_retries": 12, "webhook_retry_ms": 50,
-        "moengage_latency_ms": 10,
+        "event_jitter_ms": 100, "event_first": 0.3, "webhook_retries": 600, "webhook_retry_ms": 50,
+        "webhook_retry_max_ms": 100, "moengage_latency_ms": 10,
     }))
     .await
 }
@@ -158,7 +159,7 @@ async fn until_ready(gateway: &Gateway) {
 #[tokio::test]
 async fn a_disk_full_to_the_last_byte_loses_nothing_that_was_answered_200() {
     embedded_only!("the disk under DATA_DIR is filled");
-    let name = "fault_disk::a_disk_full_to_the_last_byte_loses_nothing_that_was_answered_200";
+    let name = "it::fault_disk::a_disk_full_to_the_last_byte_loses_nothing_that_was_answered_200";
     if !in_a_namespace(name).await {
         return;
     }

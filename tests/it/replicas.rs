@@ -86,7 +86,7 @@ impl Stage {
 /// Statuses that are repeated until a gateway takes them.
 pub(crate) fn patient_events() -> Value {
     json!({ "share_read": 0.7, "event_delay_ms": 20, "event_jitter_ms": 40, "latency_ms": 20,
-        "webhook_retries": 11, "webhook_retry_ms": 20 })
+        "webhook_retries": 600, "webhook_retry_ms": 20, "webhook_retry_max_ms": 100 })
 }
 
 /// Posts `m<from>..m<to>` at a gateway, a few at once.
