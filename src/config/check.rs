@@ -5,14 +5,14 @@
 use super::accounts;
 use super::fault::Fault;
 use super::groups::{
-    Alerts, Breaker, Datastore, Http, Inbound, Log, Moengage, Ops, Process, Sending, Store,
+    Alerts, Breaker, Datastore, Http, Inbound, Log, Moengage, Ops, Process, Sending, Store, inbound,
 };
+use super::parse::{self, Bare};
 use super::raw::Given;
-use super::reader::Reader;
+use super::reader::{Reader, SHORT};
 use super::setting::Setting;
 use super::table::Table;
 use super::{Groups, Purpose};
-use crate::domain::{Keyword, Keywords};
 use std::collections::BTreeMap;
 
 /// Checks all groups and what must agree between them.
@@ -34,30 +34,22 @@ pub(super) fn check(
     let all = accounts::read(r, tables);
     let moengage = Moengage::read(r);
     let sending = Sending::read(r);
+    ordered(r, "policy.retry_base", "policy.retry_max");
     let breaker = Breaker::read(r);
-    let inbound = Inbound::read(r);
+    ordered(r, "breaker.open_min", "breaker.open_max");
+    let replies = Inbound::read(r);
+    if inbound::is_contradictory(r) {
+        fault(
+            r,
+            "inbound.start_words",
+            "must not share a word with inbound.stop_words or inbound.stop_marketing_words",
+        );
+    }
     let store = Store::read(r);
     let datastore = Datastore::read(r);
     let ops = Ops::read(r);
     let log = Log::read(r);
     let alerts = Alerts::read(r);
-    if sending
-        .as_ref()
-        .is_some_and(|one| one.retry_base > one.retry_max)
-    {
-        let right = "must not be longer than policy.retry_max";
-        fault(r, "policy.retry_base", right);
-    }
-    if breaker
-        .as_ref()
-        .is_some_and(|one| one.open_min > one.open_max)
-    {
-        let right = "must not be longer than breaker.open_max";
-        fault(r, "breaker.open_min", right);
-    }
-    if let Some(inbound) = &inbound {
-        words(r, inbound);
-    }
     if let Some(ops) = &ops {
         listeners(r, http.as_ref(), ops);
     }
@@ -68,7 +60,7 @@ pub(super) fn check(
         moengage: moengage?,
         sending: sending?,
         breaker: breaker?,
-        inbound: inbound?,
+        inbound: replies?,
         store: store?,
         datastore: datastore?,
         ops: ops?,
@@ -83,21 +75,13 @@ fn fault(r: &mut Reader<'_>, key: &str, right: &str) {
     }
 }
 
-/// No word opts a person out and in again. As a reply is compared: two spellings of one word are one
-/// word.
-fn words(r: &mut Reader<'_>, inbound: &Inbound) {
-    let words = Keywords::new(
-        &inbound.stop_words,
-        &inbound.stop_marketing_words,
-        &inbound.start_words,
-    );
-    let is_both = |word: &String| matches!(words.meaning(word), Some(Keyword::Stop(_)));
-    if inbound.start_words.iter().any(is_both) {
-        fault(
-            r,
-            "inbound.start_words",
-            "must not share a word with inbound.stop_words or inbound.stop_marketing_words",
-        );
+/// Of two pauses the first must not be the longer one; one that is wrong by itself was told.
+fn ordered(r: &mut Reader<'_>, shorter: &str, longer: &str) {
+    let pause = |key| r.if_right(key, parse::time(SHORT, Bare::Refused));
+    if let (Some(a), Some(b)) = (pause(shorter), pause(longer))
+        && a > b
+    {
+        fault(r, shorter, &format!("must not be longer than {longer}"));
     }
 }
 

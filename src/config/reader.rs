@@ -15,7 +15,8 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// Deadlines and pauses of one call or one connection.
-const SHORT: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_hours(1);
+pub(super) const SHORT: RangeInclusive<Duration> =
+    Duration::from_millis(10)..=Duration::from_hours(1);
 /// Ages and schedules.
 const LONG: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(366 * 24);
 /// Calls, connections, entries at once.
@@ -114,6 +115,14 @@ impl Reader<'_> {
                     parse::LEAST_TOKEN
                 ),
             );
+        }
+    }
+
+    /// One value, where it is right; what is wrong with it is told where it is read.
+    pub(super) fn if_right<T>(&self, key: &str, parse: impl Fn(&str) -> Parsed<T>) -> Option<T> {
+        match &self.given.get(key)?.text {
+            Text::One(text) => parse(text.trim()).ok(),
+            Text::Many(_) => None,
         }
     }
 

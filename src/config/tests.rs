@@ -536,6 +536,27 @@ fn five_mistakes_are_five_lines() {
 }
 
 #[test]
+fn what_contradicts_is_told_beside_what_is_wrong_by_itself() {
+    let sources = file(
+        "[policy]\nretry_base = \"10m\"\nretry_max = \"5m\"\nhold_probe = \"5\"\n[breaker]\nfailures = 0\n\
+         open_min = \"2m\"\n[inbound]\nstart_words = [\"STOP\"]\nreply_window = \"7\"\n",
+    );
+    let lines = faults(&sources, Purpose::Client);
+    let names = lines.iter().map(|line| line.split(' ').next().unwrap());
+    assert_eq!(
+        names.collect::<Vec<_>>(),
+        [
+            "policy.hold_probe",
+            "policy.retry_base",
+            "breaker.failures",
+            "breaker.open_min",
+            "inbound.reply_window",
+            "inbound.start_words"
+        ]
+    );
+}
+
+#[test]
 fn serving_needs_three_and_says_where_to_find_them() {
     let lines = faults(&Sources::default(), Purpose::Serve);
     assert_eq!(lines.len(), 3, "{lines:?}");

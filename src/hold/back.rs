@@ -66,7 +66,7 @@ impl Holds {
                 sleep(LOOK_EVERY).await;
             }
             tracing::info!(%account, failed,
-                event = "store_hold_failed",
+                event = "store_hold_given_up",
                 "an operator let fail what waited in the older state of the store; the gateway tells MoEngage, and \
                  sends all else");
         })

@@ -89,7 +89,7 @@ impl Holds {
             self.shared.outbox.wake(&channel);
         }
         tracing::info!(hold = %hold.scope, failed, reason = hold.words,
-            event = "hold_failed", "an operator let the held messages fail; MoEngage is told");
+            event = "hold_given_up", "an operator let the held messages fail; MoEngage is told");
         if self.held(&hold.scope).is_ok() {
             self.release(hold).await;
         }

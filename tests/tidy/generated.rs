@@ -156,8 +156,9 @@ fn sample() -> String {
             let mark = if need == Need::ToServe { "" } else { "# " };
             put(&mut text, &[mark, var, "=", default, "\n"]);
             if let Some(alias) = setting.alias {
-                let words = format!("The same in a second spelling; do not set both. {alias}=");
-                put(&mut text, &[&comment(&words)]);
+                let words =
+                    "# The same in a second spelling, which is read too; do not set both.\n";
+                put(&mut text, &[words, "# ", alias, "=\n"]);
             }
             put(&mut text, &["\n"]);
         }

@@ -132,7 +132,7 @@ async fn in_datastore(of: &Marked, marks: Option<records::Marks>) -> Option<Mark
         Err(_) => SLOW.to_owned(),
     };
     tracing::warn!(account = %of.account, error,
-        event = "mark_unreadable",
+        event = "datastore_mark_unreadable",
         "the mark of the store in Datastore cannot be read; the gateway starts without it, and does not notice by it \
          that an older copy of the store was put back");
     None

@@ -33,7 +33,8 @@ settings! {
                      developer portal (printf %s 'key:secret' | base64 -w0)",
                 );
         /// The refresh token to begin with, of the Jumper merchant that authorised the application; used
-        /// when none is stored, by this gateway or in the Redis of the old connector.
+        /// when none is stored, by this gateway or in the Redis of the old connector. The gateway renews
+        /// and stores its own from then on.
         seed_refresh_token: Option<SecretString> = maybe(parse::token),
             setting("jumper.seed_refresh_token").var("SEED_REFRESH_TOKEN").show(Show::Secret).own()
                 .need(Need::ToServe).example("<refresh token>");

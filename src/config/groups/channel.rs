@@ -28,8 +28,9 @@ settings! {
                     "the delivery tracking URL that MoEngage's dashboard shows for the WhatsApp \
                      sender, whole, such as https://api-01.moengage.com/whatsapp/dlr/...",
                 );
-        /// The tokens that let MoEngage in, of 16 characters or more; several during a rotation, as a
-        /// list here and with commas in the variable. `serve` needs one.
+        /// The tokens that let MoEngage in, of 16 characters or more, as it presents them in
+        /// `Authorization: Bearer ...`; several during a rotation: with commas between them, or as a list
+        /// in a file. `serve` needs one.
         tokens: Vec<SecretString> = callers,
             setting("moengage.auth_against").var("MOENGAGE_AUTH_AGAINST")
                 .alias("MOENGAGE_AUTH_AGAINTS").show(Show::Secret).own().need(Need::ToServe)
@@ -37,9 +38,9 @@ settings! {
                     "the token that MoEngage's WhatsApp sender form sends in its Authorization \
                      header; choose one (openssl rand -hex 24) and enter it in both places",
                 );
-        /// What the webhook's path must carry: 16 to 256 letters, digits, '-', '_'; of several the first
-        /// is registered, the others count too (to change it). Unset, the gateway makes one and keeps it
-        /// in its store.
+        /// What the webhook's path must carry, because Jumper does not sign what it posts: 16 to 256
+        /// letters, digits, '-', '_'. To change it, several with commas: the first is registered, the
+        /// others count too. Unset, the gateway makes one and keeps it in its store.
         webhook_secret: Vec<SecretString> = list(parse::webhook_secret),
             setting("jumper.webhook_secret").var("WEBHOOK_SECRET").show(Show::Secret).own()
                 .example("<openssl rand -hex 24>");
@@ -48,7 +49,7 @@ settings! {
         webhook_open: bool = one(parse::switch),
             setting("jumper.webhook_open").var("WEBHOOK_OPEN").default("false");
         /// The one WhatsApp Business number to send from, with country code, as MoEngage's sender has it.
-        /// Set, no other `from` is accepted. Unset, any `from` of MoEngage is accepted and Jumper sends
+        /// Set, no other `from` is accepted and Jumper is told it as sender. Unset, any `from` of MoEngage is accepted and Jumper sends
         /// from the account's own number.
         waba_number: Option<BusinessNumber> = maybe(parse::business_number),
             setting("jumper.waba_number").var("WABA_NUMBER").show(Show::Number).own()

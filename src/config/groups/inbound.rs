@@ -1,8 +1,9 @@
 //! What people write to us.
 
 use crate::config::parse;
-use crate::config::reader::{Reader, list, long, one};
+use crate::config::reader::{Reader, long, one};
 use crate::config::setting::{Setting, setting};
+use crate::domain::{Keyword, Keywords};
 use std::time::Duration;
 
 #[rustfmt::skip]
@@ -39,11 +40,11 @@ settings! {
         /// Whole messages that opt a person out of promotions only: of templates that Jumper lists as
         /// MARKETING. They are the texts of WhatsApp's own button, in the languages of your templates;
         /// Stop promotions is always among them.
-        stop_marketing_words: Vec<String> = list(|text| Ok(text.to_uppercase())),
+        stop_marketing_words: Vec<String> = upper_words,
             setting("inbound.stop_marketing_words").list(STOP_MARKETING);
         /// Whole messages, in any case, that undo the first of the two. Who stopped promotions has done so
         /// at WhatsApp itself: there they are allowed again.
-        start_words: Vec<String> = list(|text| Ok(text.to_uppercase())),
+        start_words: Vec<String> = upper_words,
             setting("inbound.start_words").list(START);
         /// Whether a text that answers no message of ours is relayed to MoEngage: true or false.
         relay_unmatched: bool = one(parse::switch),
@@ -55,10 +56,32 @@ settings! {
 }
 
 fn stop_words(r: &mut Reader<'_>, setting: &'static Setting) -> Option<Vec<String>> {
-    let mut words = r.list(setting, |text| Ok(text.to_uppercase()))?;
+    let mut words = upper_words(r, setting)?;
     // MoEngage's form of an opt-out (contracts/moengage.md section 11, Q22).
     if !words.iter().any(|word| word == "STOP") {
         words.insert(0, "STOP".to_owned());
     }
     Some(words)
+}
+
+fn upper_words(r: &mut Reader<'_>, setting: &'static Setting) -> Option<Vec<String>> {
+    r.list(setting, |text| Ok(text.to_uppercase()))
+}
+
+/// Whether a word opts a person out and in again. As a reply is compared: two spellings of one word are
+/// one word.
+pub(in crate::config) fn is_contradictory(r: &mut Reader<'_>) -> bool {
+    type Read = fn(&mut Reader<'_>, &'static Setting) -> Option<Vec<String>>;
+    let mut words = |key: &str, read: Read| {
+        let setting = Setting::named(key);
+        setting
+            .and_then(|setting| read(r, setting))
+            .unwrap_or_default()
+    };
+    let stop = words("inbound.stop_words", stop_words);
+    let marketing = words("inbound.stop_marketing_words", upper_words);
+    let start = words("inbound.start_words", upper_words);
+    let known = Keywords::new(&stop, &marketing, &start);
+    let is_stop = |word: &String| matches!(known.meaning(word), Some(Keyword::Stop(_)));
+    start.iter().any(is_stop)
 }

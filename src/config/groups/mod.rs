@@ -47,7 +47,7 @@ mod account;
 mod channel;
 pub(super) mod datastore;
 mod http;
-mod inbound;
+pub(super) mod inbound;
 mod ops;
 mod policy;
 mod relay;

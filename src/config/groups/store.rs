@@ -14,7 +14,7 @@ settings! {
     struct Store {
         /// Redis instead of the embedded store: redis://user:password@host:6379/0, rediss:// with TLS,
         /// unix:///path/of/socket; Redis 7.0 or later, with appendonly yes and noeviction. Several
-        /// gateways on one Redis share the work. Set, only marks and tokens that Redis did not take are in
+        /// gateways on one Redis share the work, and settled messages are kept for 8 days. Set, only marks and tokens that Redis did not take are in
         /// data_dir.
         redis_url: Option<SecretString> = maybe(redis_url::parse),
             setting("store.redis_url").var("REDIS_URL").show(Show::Redis)

@@ -77,7 +77,7 @@ impl Store {
         if let Some(by) = clock::leapt() {
             tracing::warn!(
                 seconds = by / 1000,
-                event = "redis_clock_set",
+                event = "redis_clock_leapt",
                 "somebody set the clock of Redis, or another server answers. The gateway believes it \
                  after five minutes. Until then it fails no message as too old. Look at the time \
                  service of Redis' machine"

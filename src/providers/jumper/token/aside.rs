@@ -205,7 +205,7 @@ impl Tokens {
             }
             _ => {
                 warn!(
-                    %account, error = failure, file = name_of(account), event = "token_not_stored",
+                    %account, error = failure, file = name_of(account), event = "token_put_aside",
                     "the new tokens cannot be stored; they are used from memory, and this file \
                      of DATA_DIR has them until they are"
                 );

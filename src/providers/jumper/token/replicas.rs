@@ -142,7 +142,7 @@ impl Tokens {
                         if stored.fence == fence && same(token, &stored) => {}
                     (_, Some(token)) => {
                         warn!(
-                            account = %shared.settings.account, event = "token_not_stored",
+                            account = %shared.settings.account, event = "token_stored_again",
                             "the store does not have the newest tokens; storing them again"
                         );
                         let kept = self.save(flight, token.clone()).await;
