@@ -5,11 +5,13 @@ use super::LogFormat;
 use std::fmt::{self, Debug, Write as _};
 use std::io::{self, Write as _};
 use tracing::field::{Field, Visit};
-use tracing::{Dispatch, Subscriber};
+use tracing::{Dispatch, Event, Subscriber};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::field::RecordFields;
 use tracing_subscriber::fmt::format::{FormatFields, Writer};
 use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent};
+use tracing_subscriber::registry::LookupSpan;
 
 /// The most characters of one value; what we write ourselves is far shorter.
 const LONGEST_VALUE: usize = 4096;
@@ -40,7 +42,13 @@ pub(super) fn subscriber<W: io::Write + 'static>(
         .log_internal_errors(false)
         .with_target(false);
     let subscriber: Box<dyn Subscriber + Send + Sync> = match format {
-        LogFormat::Text => Box::new(lines.with_ansi(false).fmt_fields(Values).finish()),
+        LogFormat::Text => Box::new(
+            lines
+                .with_ansi(false)
+                .event_format(Plain)
+                .fmt_fields(Values)
+                .finish(),
+        ),
         LogFormat::Json => Box::new(lines.json().flatten_event(true).finish()),
     };
     Dispatch::new(subscriber)
@@ -134,6 +142,28 @@ fn cut(text: &str) -> String {
     match text.char_indices().nth(LONGEST_VALUE) {
         Some((end, _)) => format!("{}{CUT}", &text[..end]),
         None => text.to_owned(),
+    }
+}
+
+/// A text line: time, level, message, fields. Spans are for machines; a line says itself whom it is about,
+/// and begins alike at every level of the log.
+struct Plain;
+
+impl<S, N> FormatEvent<S, N> for Plain
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        SystemTime.format_time(&mut writer)?;
+        write!(writer, " {:>5} ", event.metadata().level())?;
+        context.format_fields(writer.by_ref(), event)?;
+        writeln!(writer)
     }
 }
 
