@@ -7,6 +7,7 @@
 mod incidents;
 mod many;
 
+use crate::http::outgoing;
 use incidents::{Book, CALM, HEALS_WITHIN, Key, Line};
 pub use many::Many;
 use secrecy::{ExposeSecret, SecretString};
@@ -193,14 +194,8 @@ fn emit(line: &Line) {
 }
 
 /// Starts telling Slack too. The task ends with the runtime.
-pub fn start_slack(url: SecretString) -> Result<(), reqwest::Error> {
-    let client = reqwest::Client::builder()
-        .timeout(Duration::from_secs(10))
-        .redirect(reqwest::redirect::Policy::none())
-        .retry(reqwest::retry::never())
-        .referer(false)
-        .no_proxy()
-        .build()?;
+pub fn start_slack(url: SecretString) -> Result<(), outgoing::Error> {
+    let client = outgoing::client(Duration::from_secs(10)).build()?;
     let (sender, mut lines) = mpsc::channel::<String>(MOST_WAITING);
     if SLACK.set(sender).is_err() {
         return Ok(());

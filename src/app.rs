@@ -4,7 +4,7 @@ mod listen;
 mod parts;
 mod supervisor;
 
-use crate::channel::Channel;
+use crate::accounts::Channel;
 use crate::config::Config;
 use crate::doors::moengage;
 use crate::http;
@@ -149,8 +149,8 @@ fn say_stopping(drain: Duration) {
 
 fn keep_opt_outs(parts: &Parts, lease: &Supervisor) {
     for one in &parts.accounts {
-        let keeper = parts.opt_out_keeper(one);
-        lease.spawn("keeper of opt-outs", keeper.keep(lease.stop.child_token()));
+        let sync = parts.opt_out_sync(one);
+        lease.spawn("opt-out sync", sync.run(lease.stop.child_token()));
     }
 }
 
@@ -261,17 +261,17 @@ fn start_account(config: &Config, parts: &Parts, one: &AccountParts, supervisor:
     let (worker, trials) = parts.worker(one);
     supervisor.spawn("worker", worker.run(stop()));
     supervisor.spawn("trials of holds", trials.run(stop()));
-    supervisor.spawn("keeper of holds", one.holds.clone().keep(stop()));
+    supervisor.spawn("hold maintenance", one.holds.clone().keep(stop()));
     let (tokens, token_stop) = (one.tokens.clone(), stop());
-    supervisor.spawn("token keeper", async move {
+    supervisor.spawn("token maintenance", async move {
         tokens.keep_fresh(token_stop).await
     });
     let (templates, template_stop) = (one.templates.clone(), stop());
     let every = one.configured.template_refresh;
-    supervisor.spawn("template keeper", async move {
+    supervisor.spawn("template maintenance", async move {
         templates.keep_fresh(every, template_stop).await;
     });
-    if let Some((writer, late)) = parts.archivists(config, one) {
+    if let Some((writer, late)) = parts.record_writers(config, one) {
         supervisor.spawn("writer of records", writer.run(stop()));
         supervisor.spawn("search for late statuses", late.run(stop()));
     }

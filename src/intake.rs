@@ -3,9 +3,9 @@
 //! Answers fast: the only call it may wait for is one refetch of the template list on a miss, at
 //! most two seconds. What cannot be decided now is accepted and decided at send time.
 
-use crate::channel::Channel;
+use crate::accounts::Channel;
 use crate::clock;
-use crate::domain::{AccountId, Code, Message, MsgId, Refusal};
+use crate::domain::{AccountId, Message, MsgId, Refusal, RefusalKind};
 use crate::outbox::Outbox;
 use crate::store::{Accepted, Arrival, StoreError};
 use crate::telemetry::OncePerSecond;
@@ -163,7 +163,7 @@ impl Intake {
                 Ok(variant.is_marketing)
             }
             Lookup::Missing => Err(Refusal::new(
-                Code::Template,
+                RefusalKind::Template,
                 format!("Template {name} ({language}) is not approved at the provider"),
             )),
             // Nobody can tell now: accepted, and decided when it is sent.
@@ -237,7 +237,7 @@ fn count(channel: &Channel, message: &Message, entry: &Entry) {
             counter!("gateway_accepted_total", "channel" => label()).increment(1);
         }
         Entry::Refused(refusal) => {
-            counter!("gateway_refused_total", "channel" => label(), "code" => refusal.code.as_str())
+            counter!("gateway_refused_total", "channel" => label(), "kind" => refusal.kind.as_str())
                 .increment(1);
         }
         Entry::Repeat | Entry::Full { .. } | Entry::Unavailable { .. } | Entry::Draining => {}

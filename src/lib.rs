@@ -19,23 +19,23 @@
 //! record too: what happens to it is appended there in the same step, so the two cannot disagree.
 //!
 //! Beside the path: [`domain`] has the words and the pure decisions (state machine, fold, policy);
-//! [`channel`] says who may send what where; [`breaker`], [`hold`] and [`maintenance`] watch over accounts;
+//! [`accounts`] says who may send what where, and what is paused or held; [`breaker`] and [`maintenance`] watch
+//! over accounts;
 //! [`records`] writes the records into Datastore, by the calls of [`datastore`], and asks it for
 //! messages that only it still knows; [`ops`] is the listener of operators; [`sandbox`] plays both
 //! counterparties for the demo and the tests; [`json`] reads what others write, damage and all;
 //! [`config`] is the only reader of files and environment; [`app`] builds all of it; [`cli`] has the
 //! commands.
 //!
-//! Who may import whom (checked by `tests/tidy.rs`): domain, clock < store < telemetry < limit,
-//! breaker, channel, outbox < hold, each provider < providers < templates < send < worker; channel, outbox,
-//! templates < intake < each door < relay; datastore, outbox < records; all of these < ops < config <
-//! app < cli. `send` and `relay` never see each other, nor do a door and a provider; `datastore`
-//! and `sandbox` see `domain` only.
+//! Who may import whom (checked by `tests/tidy.rs`): domain, clock < store < telemetry < http, limit,
+//! outbox < accounts < each provider < providers < templates < send < worker; accounts, templates < intake <
+//! each door < relay; datastore, accounts < records; all of these < ops < config < app < cli. `send` and
+//! `relay` never see each other, nor do a door and a provider; `sandbox` sees nobody.
 
+pub mod accounts;
 pub mod alert;
 pub mod app;
 pub mod breaker;
-pub mod channel;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -44,7 +44,6 @@ pub mod domain;
 pub mod doors;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
-pub mod hold;
 pub mod http;
 pub mod intake;
 pub mod json;

@@ -11,8 +11,8 @@ pub use hold::watch_hold;
 pub use mark::keep_marks;
 pub use sweep::sweep;
 
+use crate::accounts::{Account, Channel, Channels, Webhook};
 use crate::alert::{self, Code};
-use crate::channel::{Account, Channel, Channels, Webhook};
 use crate::clock;
 use crate::outbox::{Outbox, retry_delay};
 use crate::providers::{Provider, SubscriptionState};

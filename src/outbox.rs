@@ -32,20 +32,20 @@ const MOST_TOGETHER: usize = 64;
 pub struct Outbox {
     /// What is durable.
     pub store: store::Outbox,
-    /// One wakeup per queue: given when the lane has something to relay.
+    /// One wakeup per queue: given when it has something to relay.
     wakeups: Arc<HashMap<CallbackQueue, Arc<Notify>>>,
 }
 
 impl Outbox {
     /// The outbox of these channels.
     pub fn new(store: store::Outbox, channels: impl IntoIterator<Item = ChannelId>) -> Self {
-        let lanes = channels.into_iter().flat_map(|channel| {
+        let queues = channels.into_iter().flat_map(|channel| {
             Lane::ALL.map(|lane| CallbackQueue {
                 channel: channel.clone(),
                 lane,
             })
         });
-        let wakeups = lanes.map(|lane| (lane, Arc::default())).collect();
+        let wakeups = queues.map(|queue| (queue, Arc::default())).collect();
         Self {
             store,
             wakeups: Arc::new(wakeups),
@@ -101,18 +101,18 @@ impl Outbox {
     }
 
     /// The wakeup of a queue.
-    pub fn wakeup(&self, lane: &CallbackQueue) -> Arc<Notify> {
-        self.wakeups.get(lane).cloned().unwrap_or_default()
+    pub fn wakeup(&self, queue: &CallbackQueue) -> Arc<Notify> {
+        self.wakeups.get(queue).cloned().unwrap_or_default()
     }
 
-    /// Rings both lanes of a channel.
+    /// Wakes both relays of a channel.
     pub fn wake(&self, channel: &ChannelId) {
         for lane in Lane::ALL {
-            let lane = CallbackQueue {
+            let queue = CallbackQueue {
                 channel: channel.clone(),
                 lane,
             };
-            if let Some(wakeup) = self.wakeups.get(&lane) {
+            if let Some(wakeup) = self.wakeups.get(&queue) {
                 wakeup.notify_one();
             }
         }
@@ -246,13 +246,13 @@ mod tests {
             let (channel, message) = (channel(), message());
             let accepted = store.accept(&channel, &account, &message, clock::now());
             accepted.await.unwrap();
-            let turn = store::Turn {
+            let queue = store::ClaimFrom {
                 channel: channel.clone(),
                 ages: UnixMs(0).into(),
                 retries: 1,
                 aside: 1,
             };
-            let claims = store.claim(vec![turn], 1, clock::now()).await;
+            let claims = store.claim(vec![queue], 1, clock::now()).await;
             let claimed = claims.unwrap().taken.pop().unwrap();
             let step = async |claimed: Claimed| {
                 if settled {

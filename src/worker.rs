@@ -4,16 +4,16 @@
 //! one durable write serves many sends, and little is marked as attempting at any time.
 
 mod claim;
+mod fair_order;
 mod shares;
 mod trials;
-mod turns;
 
+use fair_order::FairOrder;
 use shares::Shares;
 pub use trials::Trials;
-use turns::Turns;
 
+use crate::accounts::{Account, Channel};
 use crate::breaker::{Admission, Breaker};
-use crate::channel::{Account, Channel};
 use crate::clock;
 use crate::domain::ChannelId;
 use crate::limit::Permit;
@@ -54,7 +54,7 @@ pub struct Worker {
     /// Sends under way; awaited when the process stops.
     sends: TaskTracker,
     /// Which channel is served first, so that they share the permits.
-    turns: Turns,
+    order: FairOrder,
     /// How much of each channel may go to what was tried before.
     shares: HashMap<ChannelId, Shares>,
     /// How long a claim takes, smoothed: slots begin this far ahead.
@@ -62,7 +62,7 @@ pub struct Worker {
     /// Fired when nothing new may be begun.
     stop: CancellationToken,
     /// Whether the store could not be used when it was last asked.
-    blind: bool,
+    store_down: bool,
 }
 
 /// What to do after a step.
@@ -88,11 +88,11 @@ impl Worker {
             breaker: sender.breaker.clone(),
             sender,
             sends: TaskTracker::new(),
-            turns: Turns::default(),
+            order: FairOrder::default(),
             shares: HashMap::new(),
             lead: LEAD.0,
             stop: CancellationToken::new(),
-            blind: false,
+            store_down: false,
         }
     }
 
@@ -169,12 +169,12 @@ impl Worker {
         }
         match self.claim(permits.len()).await {
             Ok(claims) => {
-                self.blind = false;
+                self.store_down = false;
                 self.start(claims, permits).await
             }
             Err(error) => {
                 // Told once an outage.
-                if !std::mem::replace(&mut self.blind, true) {
+                if !std::mem::replace(&mut self.store_down, true) {
                     tracing::warn!(account = %self.account.id, %error,
                         event = "claim_failed",
                         "nothing is sent: messages cannot be claimed; retrying every second");
@@ -191,7 +191,7 @@ impl Worker {
     }
 
     fn open_channels(&self) -> impl Iterator<Item = &Arc<Channel>> {
-        self.channels.iter().filter(|channel| !channel.stands())
+        self.channels.iter().filter(|channel| !channel.is_stopped())
     }
 
     /// What may wait to be sent: no more permits are taken, as others could use them.

@@ -12,7 +12,9 @@ pub(super) use account::AccountParts;
 pub(crate) use marks::words as marks_told;
 pub(crate) use owner::{Verdict, owners, standings};
 
-use crate::channel::{Account, Channel, Channels, Open, Pause, Wanted, Webhook, Webhooks};
+use crate::accounts::{
+    Account, Channel, Channels, Open, Pause, Wanted, Webhook, Webhooks, load_pause,
+};
 use crate::clock;
 use crate::config::{self, Config};
 use crate::domain::{AccountId, Keywords, Lane};
@@ -21,7 +23,7 @@ use crate::doors::moengage::timestamp::TimestampUnit;
 use crate::doors::moengage::{self, SendState};
 use crate::intake::Intake;
 use crate::maintenance::Subscription;
-use crate::ops::{self, AccountOps, OpsParts, OpsState};
+use crate::ops::{AccountOps, OpsParts, OpsState};
 use crate::outbox::Outbox;
 use crate::providers::jumper::webhook::receive::Receiver;
 use crate::records::{OptOuts, Records};
@@ -79,7 +81,7 @@ pub(super) async fn assemble(config: &Config) -> anyhow::Result<Parts> {
         let account = accounts.iter().find(|one| one.account.id == wanted.account);
         let account = account.context("a channel without its account")?;
         let channel = channel(wanted, account.account.clone())?;
-        let paused = ops::stored_pause(&outbox, &channel).await?;
+        let paused = load_pause(&outbox, &channel).await?;
         channel.set_paused(paused);
         let webhook = webhook(config, wanted, &outbox).await?;
         webhooks.insert(wanted.id.to_string(), Arc::new(webhook));
@@ -227,7 +229,7 @@ impl Parts {
             holds: one.holds.clone(),
             provider: one.provider.clone(),
             breaker: one.breaker.clone(),
-            configured: one.configured.pace(),
+            configured: one.configured.rate(),
         };
         OpsState::new(OpsParts {
             channels: self.channels.clone(),

@@ -136,8 +136,8 @@ mod tests {
         assert_eq!(
             pairs,
             [
-                ("jumper.rate_per_second", "off"),
-                ("jumper.concurrent_api_calls", "3"),
+                ("sending.rate_per_second", "off"),
+                ("sending.concurrent_api_calls", "3"),
                 ("channel default", "paused"),
             ]
         );
@@ -147,9 +147,9 @@ mod tests {
         let line = |key: &str| text.lines().rfind(|line| line.starts_with(key)).unwrap();
         let cells = |key| line(key).split_whitespace().collect::<Vec<_>>();
         assert_eq!(
-            cells("jumper.rate_per_second"),
+            cells("sending.rate_per_second"),
             [
-                "jumper.rate_per_second",
+                "sending.rate_per_second",
                 "off",
                 "runtime",
                 "RATE_PER_SECOND"

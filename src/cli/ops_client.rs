@@ -4,7 +4,7 @@
 use super::reach;
 use super::table::plain;
 use crate::config::Config;
-use reqwest::{RequestBuilder, StatusCode};
+use crate::http::outgoing::{self, RequestBuilder, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use std::net::SocketAddr;
@@ -13,7 +13,7 @@ use std::time::Duration;
 /// Asks one ops listener.
 #[derive(Debug)]
 pub(super) struct OpsClient {
-    http: reqwest::Client,
+    http: outgoing::Client,
     addr: SocketAddr,
     token: Option<SecretString>,
 }
@@ -117,7 +117,7 @@ impl OpsClient {
             Some(token) => request.bearer_auth(token.expose_secret()),
             None => request,
         };
-        let unreachable = |error: reqwest::Error| Failure::Unreachable {
+        let unreachable = |error: outgoing::Error| Failure::Unreachable {
             addr: self.addr,
             why: reach::why(&error),
         };

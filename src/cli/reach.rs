@@ -3,28 +3,21 @@
 //! Follows no redirect and no proxy, like the gateway itself. The words never hold an address,
 //! because an address may hold a secret.
 
-use std::error::Error as _;
+use crate::http::outgoing::{self, Client, ClientBuilder, Response};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 /// A client whose calls end within `deadline`.
-pub(super) fn client(deadline: Duration) -> anyhow::Result<reqwest::Client> {
-    built(plain(deadline))
+pub(super) fn client(deadline: Duration) -> anyhow::Result<Client> {
+    built(outgoing::client(deadline))
 }
 
 /// The same for listeners of this machine, which speak no TLS: it needs no CA certificates.
-pub(super) fn local_client(deadline: Duration) -> anyhow::Result<reqwest::Client> {
-    built(plain(deadline).tls_certs_only([]))
+pub(super) fn local_client(deadline: Duration) -> anyhow::Result<Client> {
+    built(outgoing::client(deadline).tls_certs_only([]))
 }
 
-fn plain(deadline: Duration) -> reqwest::ClientBuilder {
-    reqwest::Client::builder()
-        .timeout(deadline)
-        .redirect(reqwest::redirect::Policy::none())
-        .no_proxy()
-}
-
-fn built(builder: reqwest::ClientBuilder) -> anyhow::Result<reqwest::Client> {
+fn built(builder: ClientBuilder) -> anyhow::Result<Client> {
     builder
         .build()
         .map_err(|error| anyhow::anyhow!(why(&error)))
@@ -34,16 +27,12 @@ fn built(builder: reqwest::ClientBuilder) -> anyhow::Result<reqwest::Client> {
 const LONGEST_ANSWER: usize = 4 << 20;
 
 /// The body of an answer; what is too long comes cut.
-pub(super) async fn text(mut answer: reqwest::Response) -> reqwest::Result<String> {
-    let mut body = Vec::new();
-    while let Some(chunk) = answer.chunk().await? {
-        let room = LONGEST_ANSWER - body.len();
-        body.extend_from_slice(&chunk[..chunk.len().min(room)]);
-        if body.len() == LONGEST_ANSWER {
-            break;
-        }
+pub(super) async fn text(answer: Response) -> Result<String, outgoing::Error> {
+    let (body, broken) = outgoing::beginning(answer, LONGEST_ANSWER).await;
+    match broken {
+        Some(error) => Err(error),
+        None => Ok(String::from_utf8_lossy(&body).into_owned()),
     }
-    Ok(String::from_utf8_lossy(&body).into_owned())
 }
 
 /// The address at which a listener of this machine is asked: one on all interfaces is asked on
@@ -58,14 +47,9 @@ pub(super) fn local(addr: SocketAddr) -> SocketAddr {
 }
 
 /// Why there was no answer, and where to look.
-pub(super) fn why(error: &reqwest::Error) -> String {
-    let mut words = String::new();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        words = inner.to_string();
-        cause = inner.source();
-    }
-    explained(error.is_timeout(), &words)
+pub(super) fn why(error: &outgoing::Error) -> String {
+    let cause = outgoing::root_cause(error).unwrap_or_default();
+    explained(error.is_timeout(), &cause)
 }
 
 fn explained(timeout: bool, cause: &str) -> String {

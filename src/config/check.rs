@@ -5,7 +5,8 @@
 use super::accounts;
 use super::fault::Fault;
 use super::groups::{
-    Alerts, Breaker, Datastore, Http, Inbound, Log, Moengage, Ops, Process, Sending, Store, inbound,
+    Alerts, Breaker, Datastore, Failures, Http, Inbound, Log, Moengage, Ops, Process, Store,
+    inbound,
 };
 use super::parse::{self, Bare};
 use super::raw::Given;
@@ -33,7 +34,7 @@ pub(super) fn check(
     let http = Http::read(r);
     let all = accounts::read(r, tables);
     let moengage = Moengage::read(r);
-    let sending = Sending::read(r);
+    let failures = Failures::read(r);
     ordered(r, "policy.retry_base", "policy.retry_max");
     let breaker = Breaker::read(r);
     ordered(r, "breaker.open_min", "breaker.open_max");
@@ -58,7 +59,7 @@ pub(super) fn check(
         http: http?,
         accounts_and_channels: all?,
         moengage: moengage?,
-        sending: sending?,
+        failures: failures?,
         breaker: breaker?,
         inbound: replies?,
         store: store?,

@@ -118,6 +118,14 @@ impl Reader<'_> {
                 .map(Text::Many),
             value => scalar(value).map(Text::One),
         };
+        if self.found.iter().any(|(key, _)| *key == setting.key) {
+            let place = format_args!("{}:{line}", self.file.name);
+            let right = format!(
+                "is given twice: {} is its older name; keep one of them",
+                setting.was.unwrap_or_default()
+            );
+            self.faults.push(Fault::new(setting.key, place, right));
+        }
         match text {
             Some(text) => self.found.push((setting.key, given(text))),
             None => {

@@ -34,8 +34,8 @@ mod webhook_path;
 
 pub use fault::{Fault, Faults};
 pub use groups::{
-    Account, Alerts, Breaker, Channel, Datastore, Http, Inbound, Log, LogFormat, Moengage, Ops,
-    Process, SETTINGS, Sending, Store, TABLES, TimestampUnit,
+    Account, Alerts, Breaker, Channel, Datastore, Failures, Http, Inbound, Log, LogFormat,
+    Moengage, Ops, Process, SETTINGS, Store, TABLES, TimestampUnit,
 };
 pub use layers::{Sources, program, read, scratch_dir};
 pub use raw::Layer;
@@ -74,7 +74,7 @@ pub struct Config {
     /// How MoEngage is told.
     pub moengage: Moengage,
     /// What to do with failures, and with a queue that grows.
-    pub policy: Sending,
+    pub policy: Failures,
     /// When to stop claiming because the provider is down.
     pub breaker: Breaker,
     /// Replies and opt-outs.
@@ -104,7 +104,7 @@ struct Groups {
     http: Http,
     accounts_and_channels: AccountsAndChannels,
     moengage: Moengage,
-    sending: Sending,
+    failures: Failures,
     breaker: Breaker,
     inbound: Inbound,
     store: Store,
@@ -152,7 +152,7 @@ pub fn load(sources: &Sources, purpose: Purpose) -> Result<Config, Faults> {
         accounts,
         channels,
         moengage: groups.moengage,
-        policy: groups.sending,
+        policy: groups.failures,
         breaker: groups.breaker,
         inbound: groups.inbound,
         store: groups.store,

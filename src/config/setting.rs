@@ -11,6 +11,8 @@ use super::{mask, redis_url};
 pub struct Setting {
     /// Its name in a configuration file and for `--set`: table, dot, key.
     pub key: &'static str,
+    /// Its name in files of older versions, which is read too.
+    pub was: Option<&'static str>,
     /// Its environment variable, if it has one.
     pub var: Option<&'static str>,
     /// A second spelling of the variable.
@@ -73,6 +75,7 @@ pub(super) enum Show {
 pub(super) const fn setting(key: &'static str) -> Setting {
     Setting {
         key,
+        was: None,
         var: None,
         alias: None,
         text: "",
@@ -88,6 +91,11 @@ pub(super) const fn setting(key: &'static str) -> Setting {
 impl Setting {
     pub(super) const fn var(mut self, name: &'static str) -> Self {
         self.var = Some(name);
+        self
+    }
+
+    pub(super) const fn was(mut self, key: &'static str) -> Self {
+        self.was = Some(key);
         self
     }
 

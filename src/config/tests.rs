@@ -236,41 +236,42 @@ const CASES: &[Case] = &[
     ),
     ("jumper.webhook_open", &["true", "false"], &["yes", "1"]),
     (
-        "jumper.waba_number",
+        "sending.waba_number",
         &["+1 202 555 0100", "12025550100"],
         &["0049151234567", "12", "1-800-FLOWERS"],
     ),
     (
-        "jumper.rate_per_second",
+        "sending.rate_per_second",
         &["10", "0.5", "80", "off", "OFF", "100000"],
         &[
             "0", "-1", "fast", "inf", "NaN", "1e3", "100001", ".", "10/s",
         ],
     ),
     (
-        "jumper.rate_tolerance",
+        "sending.rate_tolerance",
         &["0ms", "4ms", "5ms", "0s"],
         &["6ms", "4", "1s"],
     ),
     (
-        "jumper.concurrent_api_calls",
+        "sending.concurrent_api_calls",
         &["1", "10"],
         &["0", "-1", "off"],
     ),
-    ("jumper.connect_timeout", &["10s"], &["10"]),
+    ("sending.provider", &["jumper", "Jumper"], &["cloud", "a,b"]),
+    ("sending.connect_timeout", &["10s"], &["10"]),
     (
-        "jumper.socket_timeout",
+        "sending.socket_timeout",
         &["60000", "60s"],
         &["0", "60 sec", "9999999"],
     ),
-    ("jumper.max_sockets", &["100"], &["0"]),
-    ("jumper.max_free_sockets", &["0", "10"], &["-1"]),
+    ("sending.max_sockets", &["100"], &["0"]),
+    ("sending.max_free_sockets", &["0", "10"], &["-1"]),
     (
-        "jumper.free_socket_keepalive",
+        "sending.free_socket_keepalive",
         &["3000", "3s"],
         &["3 seconds"],
     ),
-    ("jumper.template_refresh", &["10m"], &["10"]),
+    ("sending.template_refresh", &["10m"], &["10"]),
     ("jumper.subscription_check", &["1h"], &["hourly"]),
     (
         "policy.ambiguous_send",
@@ -427,6 +428,30 @@ fn every_setting_takes_what_is_right_and_names_what_is_wrong() {
             assert!(lines[0].starts_with(var), "{lines:?}");
             assert!(lines[0].contains("(environment): must"), "{lines:?}");
         }
+    }
+}
+
+/// What a provider has in common with others stood in `[jumper]` once.
+#[test]
+fn keys_of_an_older_version_keep_their_meaning() {
+    for setting in SETTINGS.iter() {
+        let Some(was) = setting.was else { continue };
+        let value = match CASES.iter().find(|(key, ..)| *key == setting.key) {
+            Some((_, good, _)) => good[0],
+            None => panic!("{}: no case", setting.key),
+        };
+        let text = |key: &str| file(&format!("{key} = \"{value}\"\n"));
+        let (old, new) = (client(&text(was)), client(&text(setting.key)));
+        assert_eq!(in_force(&old, setting.key), in_force(&new, setting.key));
+        assert_eq!(in_force(&old, setting.key).unwrap().1, Layer::File);
+        client(&flag(was, value));
+        let both = format!("{was} = \"{value}\"\n{} = \"{value}\"\n", setting.key);
+        let lines = faults(&file(&both), Purpose::Client);
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        assert!(
+            lines[0].contains(&format!("{was} is its older name")),
+            "{lines:?}"
+        );
     }
 }
 
@@ -873,7 +898,7 @@ fn the_table_shows_values_layers_and_variables() {
         row("jumper.basic_auth"),
         ["jumper.basic_auth", "-", "-", "JUMPER_BASIC_AUTH"]
     );
-    assert_eq!(row("jumper.waba_number")[1], "12*******00");
+    assert_eq!(row("sending.waba_number")[1], "12*******00");
     assert_eq!(row("policy.retryable_texts")[1], "[]");
     assert!(table.contains("\nwarning: SUBSCRIBED_CALLBACK_URL is not set"));
     assert!(!table.contains("hunter2"));

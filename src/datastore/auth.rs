@@ -8,9 +8,8 @@
 use super::Error;
 use super::error::{cut, unreachable};
 use super::key::{Credentials, Grant};
+use crate::http::outgoing::{self, Client, RequestBuilder, Response, header::ACCEPT};
 use jiff::Timestamp;
-use reqwest::header::ACCEPT;
-use reqwest::{RequestBuilder, Response};
 use serde::Deserialize;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -56,7 +55,7 @@ pub(super) enum Source {
 pub(super) struct Auth {
     source: Source,
     endpoints: Endpoints,
-    http: reqwest::Client,
+    http: Client,
     /// Locked while a token is asked for, so that many calls ask once.
     held: Mutex<Held>,
 }
@@ -78,7 +77,7 @@ struct Answer {
 }
 
 impl Auth {
-    pub(super) fn new(source: Source, http: reqwest::Client) -> Self {
+    pub(super) fn new(source: Source, http: Client) -> Self {
         Self {
             source,
             endpoints: GOOGLE,
@@ -246,15 +245,9 @@ fn behind_a_blank(words: &str) -> String {
 }
 
 /// The body of an answer, unless it is longer than `most` bytes.
-pub(super) async fn whole(mut response: Response, most: usize) -> Result<Vec<u8>, Error> {
-    let mut answer = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
-        if answer.len() + chunk.len() > most {
-            return Err(Error::Strange(format!("more than {most} bytes")));
-        }
-        answer.extend_from_slice(&chunk);
-    }
-    Ok(answer)
+pub(super) async fn whole(response: Response, most: usize) -> Result<Vec<u8>, Error> {
+    let body = outgoing::body(response, most).await.map_err(unreachable)?;
+    body.ok_or_else(|| Error::Strange(format!("more than {most} bytes")))
 }
 
 #[cfg(test)]

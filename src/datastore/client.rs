@@ -5,7 +5,7 @@ use super::auth::{Auth, Source, whole};
 use super::error::{Error, refused, unreachable};
 use super::wire::{Entity, WireEntity, key};
 use super::{DEADLINE, Settings};
-use reqwest::StatusCode;
+use crate::http::outgoing::{self, Client as HttpClient, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -28,7 +28,7 @@ pub struct Transaction(String);
 /// The way to one project's Datastore. Clones share it.
 #[derive(Clone)]
 pub struct Client {
-    http: reqwest::Client,
+    http: HttpClient,
     auth: Arc<Auth>,
     /// The address of the project, without the call.
     base: Arc<str>,
@@ -61,12 +61,7 @@ impl Client {
     }
 
     fn at(host: &str, source: Source, settings: &Settings) -> Result<Self, Error> {
-        let http = reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .no_proxy()
-            .tcp_nodelay(true)
-            .timeout(DEADLINE)
+        let http = outgoing::client(DEADLINE)
             .connect_timeout(DEADLINE / 2)
             .build()
             .map_err(|error| Error::Build(error.to_string()))?;

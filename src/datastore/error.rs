@@ -1,8 +1,9 @@
 //! What can go wrong with a call, whether it is worth trying again, and what the operator can do.
 
 use super::DEADLINE;
+use crate::domain::Transport;
 use crate::domain::phone::mask_digits;
-use reqwest::StatusCode;
+use crate::http::outgoing::{self, StatusCode};
 use serde_json::Value;
 
 /// The most that is kept of Google's words about an error, in characters.
@@ -84,7 +85,7 @@ impl Error {
     }
 
     /// The error with what the operator must do about it; the last full stop is left to the caller.
-    pub fn told(&self) -> String {
+    pub fn with_advice(&self) -> String {
         match self.advice() {
             "" => self.to_string(),
             advice => format!("{self}. {}", advice.trim_end_matches('.')),
@@ -143,16 +144,13 @@ pub(super) fn refused(http: StatusCode, body: &[u8]) -> Error {
     }
 }
 
-pub(super) fn unreachable(error: reqwest::Error) -> Error {
-    if error.is_timeout() && !error.is_connect() {
-        return Error::TooSlow;
+pub(super) fn unreachable(error: outgoing::Error) -> Error {
+    match outgoing::transport(&error) {
+        Transport::Timeout => Error::TooSlow,
+        _ => Error::Unreachable(cut(
+            &outgoing::root_cause(&error).unwrap_or_else(|| "the call failed".to_owned())
+        )),
     }
-    let error = error.without_url();
-    let mut cause: &dyn std::error::Error = &error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    Error::Unreachable(cut(&cause.to_string()))
 }
 
 /// The words of others as people may read them: on one line, bounded, without numbers. Google may repeat what it

@@ -2,7 +2,7 @@
 
 use super::error::refused;
 use super::wire::{Entity, Value, WireEntity};
-use reqwest::StatusCode;
+use crate::http::outgoing::StatusCode;
 
 /// Reads bytes as an error and as an entity, which comes back the same when it is written again.
 pub(crate) fn entity(bytes: &[u8]) -> Option<Entity> {

@@ -163,7 +163,7 @@ impl Client {
         if let Some((name, error)) = scratch.remove().await {
             tracing::debug!(
                 name,
-                error = error.told(),
+                error = error.with_advice(),
                 "a scratch entity stays in Datastore"
             );
         }
@@ -210,7 +210,7 @@ impl Proof {
 
     /// In words for an operator, with what to do; without the last full stop.
     pub fn words(&self) -> String {
-        let told = Error::told;
+        let told = Error::with_advice;
         let mut words = match (&self.read, &self.write) {
             (Ok(()), Ok(())) => "reads and writes".to_owned(),
             (Ok(()), Err(write)) => format!("reads, but cannot write: {}", told(write)),

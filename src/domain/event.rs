@@ -1,6 +1,8 @@
 //! What a provider's webhook brings, in our own words.
 
-use super::{Code, Keyword, Moment, OptOut, Phone, ProviderId, Refusal, Status, UnixMs, UserId};
+use super::{
+    Keyword, Moment, OptOut, Phone, ProviderId, Refusal, RefusalKind, Status, UnixMs, UserId,
+};
 use std::fmt;
 use std::time::Duration;
 
@@ -91,9 +93,9 @@ impl StatusEvent {
         let reason = format!("Failed after acceptance: {said}");
         Some(if self.opts_out() {
             let opted_out = OptOut::Marketing.refusal();
-            Refusal::new(opted_out.code, format!("{reason} ({})", opted_out.reason))
+            Refusal::new(opted_out.kind, format!("{reason} ({})", opted_out.reason))
         } else {
-            Refusal::new(Code::Other, reason)
+            Refusal::new(RefusalKind::Other, reason)
         })
     }
 }
@@ -171,10 +173,13 @@ mod tests {
                 user: None,
                 error: error.map(str::to_owned),
             };
-            event.failure().map(|refusal| refusal.code)
+            event.failure().map(|refusal| refusal.kind)
         };
         for error in ["131050: User has stopped marketing messages", "131050"] {
-            assert_eq!(failure(Status::Failed, Some(error)), Some(Code::OptedOut));
+            assert_eq!(
+                failure(Status::Failed, Some(error)),
+                Some(RefusalKind::OptedOut)
+            );
             assert_eq!(failure(Status::Sent, Some(error)), None);
         }
         for error in [
@@ -183,7 +188,7 @@ mod tests {
             Some("1310501"),
             Some("131050 or so"),
         ] {
-            assert_eq!(failure(Status::Failed, error), Some(Code::Other));
+            assert_eq!(failure(Status::Failed, error), Some(RefusalKind::Other));
         }
     }
 

@@ -7,7 +7,6 @@
 
 pub mod callback;
 pub mod circumstance;
-pub mod code;
 pub mod event;
 pub mod id;
 pub mod keyword;
@@ -19,6 +18,7 @@ pub mod person;
 pub mod phone;
 pub mod policy;
 pub mod proof;
+pub mod refusal;
 pub mod state;
 pub mod status;
 pub mod template;
@@ -26,7 +26,6 @@ pub mod time;
 pub mod user;
 
 pub use callback::{Callback, InboundEntry, Lane, StatusEntry};
-pub use code::{Code, Refusal};
 pub use event::{
     BELIEVED, Incoming, Reply, ReplyKind, STOPPED_MARKETING, StatusEvent, stops_marketing,
 };
@@ -34,10 +33,11 @@ pub use id::{AccountId, ChannelId, MsgId, ProviderId};
 pub use keyword::{Keyword, Keywords};
 pub use life::{Life, Writer};
 pub use message::{BusinessNumber, Button, Header, Message, Names, Template};
-pub use opt_out::{OptOut, OptOutName, Said, Source};
+pub use opt_out::{OptOut, OptOutEntry, OptOutName, Source};
 pub use outcome::{Answer, Receipt, Transport};
 pub use person::Person;
 pub use phone::Phone;
+pub use refusal::{Refusal, RefusalKind};
 pub use state::State;
 pub use status::{Progress, Status};
 pub use time::{Ages, Moment, UnixMs};

@@ -1,6 +1,6 @@
 //! What a person does not want from a channel any more (design.md section 13).
 
-use super::{ChannelId, Code, Phone, Refusal, UnixMs, UserId};
+use super::{ChannelId, Phone, Refusal, RefusalKind, UnixMs, UserId};
 use std::sync::Arc;
 
 /// The scope of an opt-out, the widest first.
@@ -37,7 +37,7 @@ impl OptOut {
             Self::All => "Recipient opted out",
             Self::Marketing => "Recipient opted out of marketing messages",
         };
-        Refusal::new(Code::OptedOut, reason)
+        Refusal::new(RefusalKind::OptedOut, reason)
     }
 }
 
@@ -102,7 +102,7 @@ impl Source {
 
 /// What somebody said last about the messages of a channel, under one name.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Said {
+pub struct OptOutEntry {
     /// The channel.
     pub channel: ChannelId,
     /// Who.
@@ -117,7 +117,7 @@ pub struct Said {
     pub source: Source,
 }
 
-impl Said {
+impl OptOutEntry {
     /// Whether this counts against what else was said, of which `is_out` and `at` are given: it is later,
     /// or no earlier and for no messages.
     pub fn prevails(&self, is_out: bool, at: UnixMs) -> bool {
@@ -156,7 +156,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn of_two_one_prevails_whichever_comes_first(a in 0i64..4, b in 0i64..4, out in proptest::bool::ANY, other in proptest::bool::ANY) {
-            let said = |at, is_out| Said {
+            let said = |at, is_out| OptOutEntry {
                 channel: ChannelId::parse("a").unwrap(),
                 name: OptOutName::parse("12025550143").unwrap(),
                 scope: OptOut::All,

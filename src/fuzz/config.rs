@@ -126,7 +126,8 @@ fn secrets(sources: &Sources) -> Vec<String> {
             return None;
         }
         // An @ in the path of an address that holds no password.
-        if reqwest::Url::parse(value.trim()).is_ok_and(|url| url.password().is_none()) {
+        if crate::http::outgoing::Url::parse(value.trim()).is_ok_and(|url| url.password().is_none())
+        {
             return None;
         }
         let (who, _) = value.split_once("://")?.1.rsplit_once('@')?;

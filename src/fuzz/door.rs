@@ -1,6 +1,6 @@
 //! The real front door over a real embedded store, and everything it says while it is asked.
 
-use crate::channel::{Account, Channel, Channels, Pause, Wanted, Webhook};
+use crate::accounts::{Account, Channel, Channels, Pause, Wanted, Webhook};
 use crate::domain::policy::Policy;
 use crate::domain::{AccountId, ChannelId, Keywords, Lane, Phone};
 use crate::doors::moengage::batch::{Batch, cut};
@@ -8,7 +8,7 @@ use crate::doors::moengage::timestamp::TimestampUnit;
 use crate::doors::moengage::{self, SendState};
 use crate::http::finish;
 use crate::intake::Intake;
-use crate::limit::{Limiter, Pace};
+use crate::limit::{Limiter, Rate};
 use crate::outbox::Outbox;
 use crate::providers::jumper::webhook::receive::Receiver;
 use crate::providers::jumper::webhook::routes;
@@ -244,14 +244,14 @@ fn end_of(text: &str, digits: &str) -> Option<usize> {
 }
 
 fn channel() -> Channel {
-    let pace = Pace {
+    let rate = Rate {
         per_second: None,
         concurrency: 1,
     };
     let account = AccountId::parse("default").expect("a name");
     Channel {
         id: ChannelId::parse("default").expect("a name"),
-        account: Arc::new(Account::new(account, Limiter::new(pace, Duration::ZERO))),
+        account: Arc::new(Account::new(account, Limiter::new(rate, Duration::ZERO))),
         tokens: vec![TOKEN.into()],
         callback_url: "http://127.0.0.1:9/".into(),
         waba_number: None,

@@ -6,7 +6,7 @@ use super::door::{Answer, Door, assert_masked, tells_a_secret};
 use super::split;
 use crate::domain::{Message, UnixMs};
 use crate::doors::moengage::accept::{self, Rejected};
-use crate::store::{Settlement, Turn};
+use crate::store::{ClaimFrom, Settlement};
 use axum::body::Body;
 use axum::http::Request;
 use std::cell::RefCell;
@@ -104,13 +104,13 @@ impl Sends {
     /// What comes out of the store is what was answered success.
     fn claim(&mut self) {
         let now = crate::clock::now();
-        let turn = Turn {
+        let queue = ClaimFrom {
             channel: self.door.channel.clone(),
             ages: UnixMs(0).into(),
             retries: usize::MAX,
             aside: usize::MAX,
         };
-        let claims = self.door.store.claim(vec![turn], usize::MAX >> 8, now);
+        let claims = self.door.store.claim(vec![queue], usize::MAX >> 8, now);
         let claims = self.door.wait(claims).expect("claims");
         assert!(claims.failed.is_empty(), "{:?}", claims.failed);
         let mut taken: Vec<&str> = Vec::new();
@@ -133,7 +133,7 @@ impl Sends {
         assert_eq!(taken, waiting);
         for one in &claims.taken {
             let end = Settlement::failed(crate::domain::Refusal::new(
-                crate::domain::Code::Other,
+                crate::domain::RefusalKind::Other,
                 "no",
             ));
             let settled = self.door.store.settle(one, end, String::new(), now);

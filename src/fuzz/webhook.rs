@@ -11,7 +11,7 @@ use crate::domain::{
 };
 use crate::json;
 use crate::providers::jumper::webhook;
-use crate::store::{QuickReply, Settlement, Turn};
+use crate::store::{ClaimFrom, QuickReply, Settlement};
 use axum::body::Body;
 use axum::http::Request;
 use serde_json::json;
@@ -63,13 +63,13 @@ impl Hooks {
             let accepted = door.store.accept(&door.channel, &account, &message, now);
             door.wait(accepted).expect("a message");
         }
-        let turn = Turn {
+        let queue = ClaimFrom {
             channel: door.channel.clone(),
             ages: UnixMs(0).into(),
             retries: usize::MAX,
             aside: usize::MAX,
         };
-        let claims = door.wait(door.store.claim(vec![turn], 100, now));
+        let claims = door.wait(door.store.claim(vec![queue], 100, now));
         for one in claims.expect("claims").taken {
             let n = one.message.msg_id.as_str().trim_start_matches('m');
             let tap = QuickReply {

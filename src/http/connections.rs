@@ -52,7 +52,7 @@ struct Taken {
 pub(super) struct Slot {
     number: u64,
     phase: Phase,
-    /// Rung when somebody else wants the place.
+    /// Woken when somebody else wants the place.
     wanted: Arc<Notify>,
     taken: Arc<Mutex<Taken>>,
     _slot: OwnedSemaphorePermit,

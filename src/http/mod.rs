@@ -1,4 +1,5 @@
-//! The HTTP ground under every listener: accepting connections, limits, and plain error answers.
+//! The HTTP ground under every listener: accepting connections, limits, and plain error answers. Under
+//! every call to others too: `outgoing`.
 //!
 //! `serve` runs one listener, `connections` and `read_timeouts` look after its connections, `phase` says
 //! what one of them is doing, `body` bounds what a request may carry, `heavy` keeps the reading of large
@@ -12,6 +13,7 @@ mod connections;
 mod heavy;
 mod host;
 mod measure;
+pub mod outgoing;
 mod phase;
 mod read_timeouts;
 mod refusals;

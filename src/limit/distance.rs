@@ -3,7 +3,7 @@
 //! Slots are taken ahead, but no further than a second: where asking takes long, some pass before they
 //! could be asked for. And each call has its place among those at once from when its slot was granted.
 
-use super::PaceNow;
+use super::RateNow;
 use super::slot::FURTHEST;
 use crate::domain::AccountId;
 use std::time::Duration;
@@ -71,7 +71,7 @@ impl Distance {
         if left < rate * NEARLY_ALL { left } else { rate }
     }
 
-    /// How far away Redis is, when that costs some of the rate of this pace.
+    /// How far away Redis is, when that costs some of the rate of this rate.
     pub(super) fn costs(&self, effective: Option<f64>, concurrency: usize) -> Option<Duration> {
         let slows = effective.is_some_and(|rate| self.leaves(rate, concurrency) < rate);
         slows.then_some(self.trip)
@@ -88,12 +88,12 @@ impl Distance {
 }
 
 /// Tells that the rate may not be reached, if that is news.
-pub(super) fn tell(account: &AccountId, news: Option<(Duration, PaceNow)>) {
-    let Some((away, pace)) = news else {
+pub(super) fn tell(account: &AccountId, news: Option<(Duration, RateNow)>) {
+    let Some((away, rate)) = news else {
         return;
     };
-    let (away_ms, at_once) = (away.as_millis(), pace.set.concurrency);
-    let rate = pace.effective.unwrap_or_default();
+    let (away_ms, at_once) = (away.as_millis(), rate.set.concurrency);
+    let rate = rate.effective.unwrap_or_default();
     tracing::warn!(%account, away_ms, rate, at_once,
         event = "redis_far_away",
         "Redis is far away: it takes so long to answer that fewer calls per second may start than are set; \

@@ -1,4 +1,4 @@
-//! The arithmetic of one process' pace. Pure: the time is an argument.
+//! The arithmetic of one process' rate. Pure: the time is an argument.
 //!
 //! Slots are planned on a line, an interval apart, and handed out ahead. What keeps the limit is not
 //! the plan but `open`: a GCRA over the starts themselves. So it does not matter which call uses
@@ -7,16 +7,16 @@
 
 use super::pause::Pause;
 use super::slowed::{Recent, Slowed};
-use super::{AHEAD, LEAST_TOLERANCE, Pace, PaceNow};
+use super::{AHEAD, LEAST_TOLERANCE, Rate, RateNow};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// The pace of an account in this process.
+/// The rate of an account in this process.
 #[derive(Debug)]
 pub(super) struct Gate {
     /// How late after its slot a call may start and cost nothing.
     late: Duration,
-    pub(super) pace: Pace,
+    pub(super) rate: Rate,
     /// What the upstream's "too many" leaves of it.
     slowed: Slowed,
     /// Calls that ended lately.
@@ -58,10 +58,10 @@ pub(super) enum Start {
 impl Gate {
     /// Its first slot is one interval ahead, because a process before this one may have started a
     /// call just now.
-    pub(super) fn new(pace: Pace, tolerance: Duration, now: Instant) -> Self {
+    pub(super) fn new(rate: Rate, tolerance: Duration, now: Instant) -> Self {
         let mut gate = Self {
             late: tolerance.max(LEAST_TOLERANCE),
-            pace,
+            rate,
             slowed: Slowed::new(now),
             recent: Recent::new(now),
             next: now,
@@ -79,7 +79,7 @@ impl Gate {
 
     /// Between two slots; `None` when there is no limit.
     fn interval(&mut self, now: Instant) -> Option<Duration> {
-        let rate = self.slowed.rate(self.pace.per_second, now)?;
+        let rate = self.slowed.rate(self.rate.per_second, now)?;
         // Rounded up, so that a second's worth of slots never sums to less than a second.
         let seconds = (1.0 + self.late.as_secs_f64()) / rate;
         Some(Duration::from_secs_f64(seconds) + Duration::from_nanos(1))
@@ -94,7 +94,7 @@ impl Gate {
     /// How long until that is near, for who needs `lead` before a call; `None` while there is no
     /// room.
     pub(super) fn opens_in(&mut self, lead: Duration, now: Instant) -> Option<Duration> {
-        if self.in_flight >= self.pace.concurrency {
+        if self.in_flight >= self.rate.concurrency {
             return None;
         }
         Some(
@@ -111,7 +111,7 @@ impl Gate {
         horizon: Duration,
         now: Instant,
     ) -> Vec<Option<Slot>> {
-        let room = self.pace.concurrency.saturating_sub(self.in_flight);
+        let room = self.rate.concurrency.saturating_sub(self.in_flight);
         let mut slots = Vec::new();
         while slots.len() < room.min(most) && self.opens(now) <= now + lead + horizon {
             slots.push(self.take_slot(now + lead, now));
@@ -179,12 +179,12 @@ impl Gate {
     pub(super) fn slow_down(&mut self, now: Instant) {
         self.recent.refused(now);
         let recent = self.recent.last_second(now);
-        self.slowed.cut(self.pace.per_second, recent, now);
+        self.slowed.cut(self.rate.per_second, recent, now);
     }
 
-    /// An operator's pace is in force at once, whatever the upstream said before.
-    pub(super) fn set(&mut self, pace: Pace, now: Instant) {
-        self.pace = pace;
+    /// An operator's rate is in force at once, whatever the upstream said before.
+    pub(super) fn set(&mut self, rate: Rate, now: Instant) {
+        self.rate = rate;
         self.slowed = Slowed::new(now);
         self.pause.end();
         let soon = now + Duration::from_secs(1);
@@ -193,10 +193,10 @@ impl Gate {
         }
     }
 
-    pub(super) fn now(&mut self, now: Instant) -> PaceNow {
-        PaceNow {
-            set: self.pace,
-            effective: self.slowed.rate(self.pace.per_second, now),
+    pub(super) fn now(&mut self, now: Instant) -> RateNow {
+        RateNow {
+            set: self.rate,
+            effective: self.slowed.rate(self.rate.per_second, now),
             away: None,
             pause: self.pause.left(now),
             in_flight: self.in_flight,

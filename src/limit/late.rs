@@ -1,4 +1,4 @@
-//! The pace under injected lateness, in virtual time: every timer of the worker and of the calls
+//! The rate under injected lateness, in virtual time: every timer of the worker and of the calls
 //! goes off late, as on a busy machine. Never over the rate, and nearly all of it used.
 
 use super::gate::{Gate, Slot, Start};
@@ -35,12 +35,12 @@ struct Story<L> {
 
 impl<L: FnMut(Instant) -> Duration> Story<L> {
     fn new(per_second: f64, now: Instant, late: L) -> Self {
-        let pace = Pace {
+        let rate = Rate {
             per_second: Some(per_second),
             concurrency: 1000,
         };
         Self {
-            gate: Gate::new(pace, TOLERANCE, now),
+            gate: Gate::new(rate, TOLERANCE, now),
             late,
             wakes: BTreeMap::new(),
             starts: Vec::new(),
@@ -136,7 +136,7 @@ fn r_49_a_late_start_costs_its_lateness_and_not_its_slot() {
 }
 
 proptest! {
-    /// However late whatever is: also by more than a second, also when the pace falls and recovers.
+    /// However late whatever is: also by more than a second, also when the rate falls and recovers.
     #[test]
     fn r_49_a_second_never_holds_more_starts_than_the_rate(
         rate in prop_oneof![1u32..100, 1u32..1500],
@@ -163,8 +163,8 @@ proptest! {
         steps in prop::collection::vec((0u64..50_000, 0usize..4, any::<bool>()), 1..300),
     ) {
         let mut now = Instant::now();
-        let pace = Pace { per_second: Some(f64::from(rate)), concurrency: 1000 };
-        let mut gate = Gate::new(pace, TOLERANCE, now);
+        let set = Rate { per_second: Some(f64::from(rate)), concurrency: 1000 };
+        let mut gate = Gate::new(set, TOLERANCE, now);
         let (mut held, mut starts) = (Vec::new(), Vec::new());
         for (gap, many, used) in steps {
             now += Duration::from_micros(gap);

@@ -1,15 +1,15 @@
-//! The pace that replicas share under injected lateness, in virtual time: what a replica knows
+//! The rate that replicas share under injected lateness, in virtual time: what a replica knows
 //! (`state`) and the script at a real Redis, whose clock the test sets. Never over the rate, whatever is
 //! late; nearly all of it used where it is late as on a busy machine.
 
 use super::late::{all_together, each_by_itself};
-use super::said::{Asked, Said, Want};
+use super::report::{Asked, Report, Want};
 use super::shared::{GATHER, LEARN, RENEW};
-use super::slot::{Grant, Start};
+use super::slot::{GrantedSlot, Start};
 use super::state::State;
 use super::tests::{TOLERANCE, crowd};
 use super::*;
-use crate::store::redis::pace::{Ask, SharedPace, Told};
+use crate::store::redis::rate::{Ask, RateState, SharedRate};
 use crate::store::testing::RedisServer;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, VecDeque};
@@ -29,21 +29,21 @@ const EPOCH: u64 = 1_700_000_000_000_000;
 enum Who {
     Worker,
     /// A call that waits for its slot.
-    Call(Grant),
+    Call(GrantedSlot),
     /// A call whose answer comes.
     Answer,
     /// Who tells Redis what has ended.
     Teller,
     /// A question comes to Redis, and its answer back.
     Asked(Box<Step>),
-    Heard(Box<Step>, Told),
+    Heard(Box<Step>, RateState),
 }
 
 /// A step on its way.
 struct Step {
     why: Why,
     ask: Ask,
-    said: Said,
+    report: Report,
     sent: Instant,
     /// How long the way back takes.
     back: Duration,
@@ -60,15 +60,15 @@ enum Why {
 
 struct Replica {
     state: State,
-    pace: SharedPace,
+    rate: SharedRate,
     steps: u64,
     /// A step is under way; who waits for the next one.
     talks: bool,
     waiting: VecDeque<Why>,
     /// How far ahead the worker takes slots.
     lead: Duration,
-    /// Whether the teller is rung, and the bell was rung again.
-    rung: bool,
+    /// Whether the teller is awake, and was woken again.
+    woken: bool,
 }
 
 /// Workers under backlog and their calls. Each timer is late by what `late` says.
@@ -89,7 +89,7 @@ pub(super) struct Story<L> {
     starts: Vec<Instant>,
     /// Timers set so far.
     set: u64,
-    /// Redis loses the pace before these steps of all.
+    /// Redis loses the rate before these steps of all.
     lost: Vec<usize>,
     steps: usize,
     heard_by_redis: usize,
@@ -98,18 +98,18 @@ pub(super) struct Story<L> {
 impl<L: FnMut(Instant) -> Duration> Story<L> {
     fn new(per_second: f64, replicas: usize, begin: Instant, late: L) -> Self {
         let (server, account) = (RedisServer::start(), AccountId::parse("default").unwrap());
-        let pace = Pace {
+        let rate = Rate {
             per_second: Some(per_second),
             concurrency: 10_000,
         };
         let replica = |_| Replica {
-            state: State::new(pace, TOLERANCE),
-            pace: SharedPace::on_a_clock(server.link(), &account),
+            state: State::new(rate, TOLERANCE),
+            rate: SharedRate::on_a_clock(server.link(), &account),
             steps: 0,
             talks: false,
             waiting: VecDeque::new(),
             lead: LEAD,
-            rung: false,
+            woken: false,
         };
         Self {
             replicas: (0..replicas).map(replica).collect(),
@@ -163,7 +163,7 @@ impl<L: FnMut(Instant) -> Duration> Story<L> {
             },
             Why::Teller => Want::default(),
         };
-        let said = replica.state.said();
+        let report = replica.state.report();
         let mut ask = replica.state.ask(want, now);
         replica.steps += 1;
         replica.talks = true;
@@ -171,7 +171,7 @@ impl<L: FnMut(Instant) -> Duration> Story<L> {
         let step = Step {
             why,
             ask,
-            said,
+            report,
             sent: now,
             back,
         };
@@ -189,7 +189,7 @@ impl<L: FnMut(Instant) -> Duration> Story<L> {
         if self.lost.contains(&self.heard_by_redis) {
             self.server.say("DEL gw:{default}:pace").await;
         }
-        let told = self.replicas[n].pace.step(&step.ask).await.unwrap();
+        let told = self.replicas[n].rate.step(&step.ask).await.unwrap();
         self.happens(now + step.back, (n, Who::Heard(step, told)));
     }
 
@@ -210,7 +210,7 @@ impl<L: FnMut(Instant) -> Duration> Story<L> {
                     self.replicas[n].state.count_end();
                     self.ended(n, now);
                 }
-                Who::Call(grant) => self.call(n, grant, now),
+                Who::Call(granted) => self.call(n, granted, now),
                 Who::Teller => self.tell(n, now),
                 Who::Asked(step) => self.asked(n, step, now).await,
                 Who::Heard(step, told) => self.hear(n, *step, told, now),
@@ -228,24 +228,24 @@ impl<L: FnMut(Instant) -> Duration> Story<L> {
         }
     }
 
-    fn hear(&mut self, n: usize, step: Step, told: Told, now: Instant) {
+    fn hear(&mut self, n: usize, step: Step, told: RateState, now: Instant) {
         let replica = &mut self.replicas[n];
         replica.talks = false;
         let Step {
             why,
             ask,
-            said,
+            report,
             sent,
             back,
         } = step;
-        let asked = Asked { ask, said, sent };
-        let grants = replica.state.learn(&asked, told, now);
+        let asked = Asked { ask, report, sent };
+        let granted = replica.state.learn(&asked, told, now);
         let next = replica.waiting.pop_front();
         if let Some(next) = next {
             self.step(n, next, now);
         }
         match why {
-            Why::Worker if grants.is_empty() => {
+            Why::Worker if granted.is_empty() => {
                 let replica = &self.replicas[n];
                 let wait = replica.state.opens_in(replica.lead, now);
                 self.wake(now + wait.unwrap_or(CALL), (n, Who::Worker));
@@ -254,38 +254,38 @@ impl<L: FnMut(Instant) -> Duration> Story<L> {
                 let claim = LEAD.max(2 * back);
                 let lead = &mut self.replicas[n].lead;
                 *lead = ((*lead * 7 + claim * 2) / 8).clamp(LEAD, MOST_LEAD);
-                for grant in grants {
-                    self.wait_for_slot(n, grant, now + claim);
+                for granted in granted {
+                    self.wait_for_slot(n, granted, now + claim);
                 }
                 self.wake(now + claim, (n, Who::Worker));
             }
-            Why::Late => match grants.into_iter().next() {
-                Some(grant) => self.wait_for_slot(n, grant, now),
+            Why::Late => match granted.into_iter().next() {
+                Some(granted) => self.wait_for_slot(n, granted, now),
                 None => self.ended(n, now),
             },
             Why::Teller => {
                 let replica = &mut self.replicas[n];
-                let soon = replica.rung && replica.state.is_pressing(now);
+                let soon = replica.woken && replica.state.is_pressing(now);
                 let rest = match replica.state.is_learning(now) {
                     _ if soon => GATHER,
                     true => LEARN,
                     false => RENEW,
                 };
-                replica.rung = soon;
+                replica.woken = soon;
                 self.wake(now + rest, (n, Who::Teller));
             }
         }
     }
 
     fn tell(&mut self, n: usize, now: Instant) {
-        self.replicas[n].rung = false;
+        self.replicas[n].woken = false;
         self.step(n, Why::Teller, now);
     }
 
     /// A call has ended, or was never made.
     fn ended(&mut self, n: usize, now: Instant) {
         self.replicas[n].state.end_call(now);
-        if !std::mem::replace(&mut self.replicas[n].rung, true) {
+        if !std::mem::replace(&mut self.replicas[n].woken, true) {
             let teller = |(of, who): &(usize, Who)| *of == n && matches!(who, Who::Teller);
             let at = self.wakes.iter().find(|(_, who)| teller(who));
             let at = at.map(|(at, _)| *at);
@@ -297,27 +297,27 @@ impl<L: FnMut(Instant) -> Duration> Story<L> {
         }
     }
 
-    fn wait_for_slot(&mut self, n: usize, grant: Grant, from: Instant) {
-        let at = match self.replicas[n].state.may_start(&grant, from) {
+    fn wait_for_slot(&mut self, n: usize, granted: GrantedSlot, from: Instant) {
+        let at = match self.replicas[n].state.may_start(&granted, from) {
             Start::At(at) => at,
             _ => from,
         };
-        self.wake(at, (n, Who::Call(grant)));
+        self.wake(at, (n, Who::Call(granted)));
     }
 
-    /// What a ticket does when its timer goes off.
-    fn call(&mut self, n: usize, grant: Grant, now: Instant) {
+    /// What a permit does when its timer goes off.
+    fn call(&mut self, n: usize, granted: GrantedSlot, now: Instant) {
         let state = &mut self.replicas[n].state;
-        match state.may_start(&grant, now) {
-            Start::At(at) => self.wake(at, (n, Who::Call(grant))),
+        match state.may_start(&granted, now) {
+            Start::At(at) => self.wake(at, (n, Who::Call(granted))),
             Start::Void => self.ended(n, now),
             Start::Now => {
-                state.count_start(&grant, now);
+                state.count_start(&granted, now);
                 self.starts.push(now);
                 self.wake(now + self.call, (n, Who::Answer));
             }
             Start::Late => {
-                state.came_late(&grant, now);
+                state.came_late(&granted, now);
                 self.step(n, Why::Late, now);
             }
         }
@@ -383,11 +383,11 @@ async fn r_63_at_100_ms_the_rate_is_kept_and_never_passed() {
     }
 }
 
-/// The rate, replicas, how late the timers are, and before which steps Redis loses the pace.
+/// The rate, replicas, how late the timers are, and before which steps Redis loses the rate.
 type Harm = (u32, usize, Vec<u64>, Vec<usize>);
 
 /// However late whatever is, at however many replicas, and however far away Redis is: also by more than a
-/// second, also when Redis loses the pace in the middle.
+/// second, also when Redis loses the rate in the middle.
 #[test]
 fn r_49_over_all_replicas_a_second_never_holds_more_starts_than_the_rate() {
     let harm = (

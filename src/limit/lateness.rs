@@ -1,6 +1,6 @@
 //! How late calls start after their slots here, and how much of it is worth allowing. Pure.
 //!
-//! Where the pace is shared, nobody can move the slots that others have. So slots are further apart by
+//! Where the rate is shared, nobody can move the slots that others have. So slots are further apart by
 //! the lateness that is allowed: to allow 10 ms costs a hundredth of the rate, everybody's. A call that
 //! comes later loses its slot. The best allowance is the one with which both together cost least: next
 //! to nothing on a machine at rest, more on a busy one.

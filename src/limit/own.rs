@@ -1,9 +1,9 @@
-//! The pace as one process keeps it alone: the gate behind a lock that is held for arithmetic only.
+//! The rate as one process keeps it alone: the gate behind a lock that is held for arithmetic only.
 //!
 //! Never blocks across an await, never sleeps while it holds the lock.
 
 use super::gate::{Gate, Slot, Start};
-use super::{Pace, PaceNow};
+use super::{Rate, RateNow};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -12,21 +12,21 @@ use tokio::time::{Instant, sleep, sleep_until};
 /// Who waits looks again after this: an operator may have ended a pause.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// The pace of an account in this process.
+/// The rate of an account in this process.
 #[derive(Debug)]
 pub(super) struct Own {
     /// Held for arithmetic only.
     gate: Mutex<Gate>,
-    /// Rung when a call ends or the pace changes: somebody may find room now.
+    /// Woken when a call ends or the rate changes: somebody may find room now.
     pub(super) room: Notify,
-    /// Rung when a pause begins that a person should be told of.
+    /// Woken when a pause begins that a person should be told of.
     long_pause: Notify,
 }
 
 impl Own {
-    pub(super) fn new(pace: Pace, tolerance: Duration) -> Self {
+    pub(super) fn new(rate: Rate, tolerance: Duration) -> Self {
         Self {
-            gate: Mutex::new(Gate::new(pace, tolerance, Instant::now())),
+            gate: Mutex::new(Gate::new(rate, tolerance, Instant::now())),
             room: Notify::new(),
             long_pause: Notify::new(),
         }
@@ -42,19 +42,19 @@ impl Own {
         most: usize,
         lead: Duration,
         horizon: Duration,
-    ) -> Vec<Ticket> {
+    ) -> Vec<OwnPermit> {
         let slots = self.gate().reserve(most, lead, horizon, Instant::now());
-        let tickets = slots.into_iter();
-        tickets.map(|slot| self.ticket(slot, true)).collect()
+        let permits = slots.into_iter();
+        permits.map(|slot| self.permit(slot, true)).collect()
     }
 
     /// The next slot, ahead of every send that has none yet.
-    pub(super) async fn next(self: &Arc<Self>) -> Ticket {
+    pub(super) async fn next(self: &Arc<Self>) -> OwnPermit {
         loop {
             let pause = {
                 let (mut gate, now) = (self.gate(), Instant::now());
                 match gate.pause.left(now) {
-                    None => return self.ticket(gate.take_slot(now, now), false),
+                    None => return self.permit(gate.take_slot(now, now), false),
                     Some(left) => left,
                 }
             };
@@ -62,8 +62,8 @@ impl Own {
         }
     }
 
-    fn ticket(self: &Arc<Self>, slot: Option<Slot>, counted: bool) -> Ticket {
-        Ticket {
+    fn permit(self: &Arc<Self>, slot: Option<Slot>, counted: bool) -> OwnPermit {
+        OwnPermit {
             own: self.clone(),
             slot,
             counted,
@@ -98,27 +98,27 @@ impl Own {
         }
     }
 
-    pub(super) fn set(&self, pace: Pace) {
-        self.gate().set(pace, Instant::now());
-        // The worker may be between looking and waiting: the permit of the bell is kept for it.
+    pub(super) fn set(&self, rate: Rate) {
+        self.gate().set(rate, Instant::now());
+        // The worker may be between looking and waiting: the wakeup is kept for it.
         self.room.notify_one();
     }
 
-    pub(super) fn now(&self) -> PaceNow {
+    pub(super) fn now(&self) -> RateNow {
         self.gate().now(Instant::now())
     }
 }
 
 /// What a permit holds of it.
 #[derive(Debug)]
-pub(super) struct Ticket {
+pub(super) struct OwnPermit {
     own: Arc<Own>,
     /// When the call may start; `None` when there was no limit.
     slot: Option<Slot>,
     counted: bool,
 }
 
-impl Ticket {
+impl OwnPermit {
     /// Waits until the call may start, unless that is further than `late_wait` after its slot. Tells
     /// when it started; it must not be made when `None`.
     pub(super) async fn begin(

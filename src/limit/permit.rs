@@ -12,22 +12,22 @@ const LONGEST_LATE_WAIT: Duration = Duration::from_secs(1);
 #[must_use = "a permit is spent by the call it is for"]
 #[derive(Debug)]
 pub struct Permit {
-    ticket: Ticket,
+    kind: Kind,
     started: Option<Instant>,
     until: Option<Instant>,
 }
 
 /// What it holds of the limiter.
 #[derive(Debug)]
-pub(super) enum Ticket {
-    Own(own::Ticket),
-    Shared(shared::Ticket),
+pub(super) enum Kind {
+    Own(own::OwnPermit),
+    Shared(shared::SharedPermit),
 }
 
 impl Permit {
-    pub(super) fn new(ticket: Ticket) -> Self {
+    pub(super) fn new(kind: Kind) -> Self {
         Self {
-            ticket,
+            kind,
             started: None,
             until: None,
         }
@@ -40,8 +40,8 @@ impl Permit {
     }
 
     /// Waits for the slot and counts the call as started. A permit that comes later than its
-    /// tolerance moves the slots after it (or, where the pace is shared, takes a new one), because
-    /// it would crowd the next second otherwise; when its start is far (the pace fell meanwhile) or
+    /// tolerance moves the slots after it (or, where the rate is shared, takes a new one), because
+    /// it would crowd the next second otherwise; when its start is far (the rate fell meanwhile) or
     /// after its deadline, `false`: the call must not be made.
     #[must_use = "without its slot the call must not be made"]
     pub async fn start(&mut self) -> bool {
@@ -53,9 +53,9 @@ impl Permit {
             return true;
         }
         let until = self.until;
-        self.started = match &mut self.ticket {
-            Ticket::Own(ticket) => ticket.begin(late_wait, until).await,
-            Ticket::Shared(ticket) => ticket.begin(until).await,
+        self.started = match &mut self.kind {
+            Kind::Own(permit) => permit.begin(late_wait, until).await,
+            Kind::Shared(permit) => permit.begin(until).await,
         };
         self.started.is_some()
     }
@@ -68,9 +68,9 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        match &mut self.ticket {
-            Ticket::Own(ticket) => ticket.end(self.started.is_some()),
-            Ticket::Shared(ticket) => ticket.end(self.started.is_some()),
+        match &mut self.kind {
+            Kind::Own(permit) => permit.end(self.started.is_some()),
+            Kind::Shared(permit) => permit.end(self.started.is_some()),
         }
     }
 }

@@ -1,17 +1,17 @@
-//! The pace that all replicas on one Redis keep together.
+//! The rate that all replicas on one Redis keep together.
 //!
 //! Slots are asked for in small blocks; what ended, was not used or was answered "too many" is told
 //! with the next block or some milliseconds later, never with a round trip per message. One
 //! conversation at a time, so steps are never out of order. Without Redis there are no permits; it
 //! heals by itself.
 
-use super::said::{Asked, Want};
-use super::slot::{Grant, Start};
+use super::report::{Asked, Want};
+use super::slot::{GrantedSlot, Start};
 use super::state::State;
-use super::{Pace, PaceNow, distance};
+use super::{Rate, RateNow, distance};
 use crate::domain::AccountId;
 use crate::store::redis::Connection;
-use crate::store::redis::pace::SharedPace;
+use crate::store::redis::rate::SharedRate;
 use crate::telemetry::caught;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -21,29 +21,29 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 /// What ends within this time is told together.
 pub(super) const GATHER: Duration = Duration::from_millis(5);
 /// Calls under way are told anew this often: a wiped Redis learns of them before it gives slots,
-/// and a replica that is silent for 10 s (`pace.lua`) is taken for dead.
+/// and a replica that is silent for 10 s (`rate.lua`) is taken for dead.
 pub(super) const RENEW: Duration = Duration::from_millis(900);
-/// The same when none is under way, so that a pace set elsewhere is seen.
+/// The same when none is under way, so that a rate set elsewhere is seen.
 const IDLE: Duration = Duration::from_secs(5);
 /// How often the clock of Redis is looked at before the first slot is taken.
 pub(super) const LEARN: Duration = Duration::from_millis(100);
 /// How far ahead a call that is not a send takes its slot: further than any send does.
 const FIRST_IN_LINE: Duration = Duration::from_secs(1);
 
-/// The pace of an account, shared.
+/// The rate of an account, shared.
 #[derive(Debug)]
 pub(super) struct Shared {
     account: AccountId,
-    pace: SharedPace,
+    rate: SharedRate,
     /// Held for arithmetic only, never across an await.
     state: Mutex<State>,
     /// Held for one step, across the await; the number of the last one.
     talk: tokio::sync::Mutex<u64>,
-    /// Rung when a call ends or the pace changes: somebody may find room now.
+    /// Woken when a call ends or the rate changes: somebody may find room now.
     pub(super) room: Notify,
-    /// Rung when a pause begins that a person should be told of.
+    /// Woken when a pause begins that a person should be told of.
     long_pause: Notify,
-    /// Rung when there is something to tell, and when the limiter is gone.
+    /// Woken when there is something to tell, and when the limiter is gone.
     tell: Arc<Notify>,
 }
 
@@ -51,26 +51,26 @@ impl Shared {
     pub(super) fn start(
         connection: Connection,
         account: AccountId,
-        pace: Pace,
+        rate: Rate,
         tolerance: Duration,
     ) -> Arc<Self> {
         let shared = Arc::new(Self {
-            pace: SharedPace::new(connection, &account),
+            rate: SharedRate::new(connection, &account),
             account,
-            state: Mutex::new(State::new(pace, tolerance)),
+            state: Mutex::new(State::new(rate, tolerance)),
             talk: tokio::sync::Mutex::new(0),
             room: Notify::new(),
             long_pause: Notify::new(),
             tell: Arc::new(Notify::new()),
         });
-        let (teller, bell) = (Arc::downgrade(&shared), shared.tell.clone());
+        let (teller, wakeup) = (Arc::downgrade(&shared), shared.tell.clone());
         tokio::spawn(async move {
             while let Some(shared) = teller.upgrade() {
                 // Without it other replicas would take this one for gone.
                 let rest = caught(shared.tell()).await.unwrap_or(RENEW);
                 drop(shared);
-                // Rung for what was told already more often than not.
-                while timeout(rest, bell.notified()).await.is_ok() {
+                // Woken for what was told already more often than not.
+                while timeout(rest, wakeup.notified()).await.is_ok() {
                     sleep(GATHER).await;
                     let pressing = |shared: Arc<Self>| shared.state().is_pressing(Instant::now());
                     if teller.upgrade().is_none_or(pressing) {
@@ -100,23 +100,23 @@ impl Shared {
         }
     }
 
-    async fn step(&self, want: Want) -> Vec<Grant> {
+    async fn step(&self, want: Want) -> Vec<GrantedSlot> {
         let mut step = self.talk.lock().await;
         *step += 1;
-        let (mut ask, said) = {
+        let (mut ask, report) = {
             let mut state = self.state();
-            (state.ask(want, Instant::now()), state.said())
+            (state.ask(want, Instant::now()), state.report())
         };
         ask.step = *step;
         let sent = Instant::now();
-        let asked = Asked { ask, said, sent };
-        let (told, got) = (self.pace.step(&asked.ask).await, Instant::now());
+        let asked = Asked { ask, report, sent };
+        let (told, got) = (self.rate.step(&asked.ask).await, Instant::now());
         let mut state = self.state();
         let was_down = state.down;
         match told {
             Ok(told) => {
                 let before = (state.now(got).set, state.opens());
-                let grants = state.learn(&asked, told, got);
+                let granted = state.learn(&asked, told, got);
                 // Sooner than who waits for a slot was told: a pause has ended, here or elsewhere.
                 let changed = state.now(got).set != before.0 || state.opens() < before.1;
                 let news = state.news(got);
@@ -129,14 +129,14 @@ impl Shared {
                 if changed {
                     self.room.notify_one();
                 }
-                grants
+                granted
             }
             Err(error) => {
                 state.lose(got);
                 drop(state);
                 if !was_down {
                     tracing::warn!(account = %self.account, %error, event = "permits_missing",
-                        "nothing is sent: the pace is kept in Redis, which gives no permits; tried \
+                        "nothing is sent: the rate is kept in Redis, which gives no permits; tried \
                          again until it does, messages wait");
                 }
                 Vec::new()
@@ -149,22 +149,22 @@ impl Shared {
         most: usize,
         lead: Duration,
         horizon: Duration,
-    ) -> Vec<Ticket> {
+    ) -> Vec<SharedPermit> {
         let want = Want {
             most,
             counted: true,
             lead,
             horizon,
         };
-        let grants = self.step(want).await.into_iter();
-        grants.map(|grant| self.ticket(grant, true)).collect()
+        let granted = self.step(want).await.into_iter();
+        granted.map(|granted| self.permit(granted, true)).collect()
     }
 
     /// The next slot, ahead of every send that has none yet, at whatever replica.
-    pub(super) async fn next(self: &Arc<Self>) -> Ticket {
+    pub(super) async fn next(self: &Arc<Self>) -> SharedPermit {
         loop {
-            if let Some(grant) = self.one().await {
-                return self.ticket(grant, false);
+            if let Some(granted) = self.one().await {
+                return self.permit(granted, false);
             }
             let wait = self.state().opens_in(FIRST_IN_LINE, Instant::now());
             // An operator may end a pause meanwhile.
@@ -174,7 +174,7 @@ impl Shared {
     }
 
     /// One slot within a second, for a call that needs no room or has it already.
-    async fn one(&self) -> Option<Grant> {
+    async fn one(&self) -> Option<GrantedSlot> {
         let want = Want {
             most: 1,
             counted: false,
@@ -184,10 +184,10 @@ impl Shared {
         self.step(want).await.pop()
     }
 
-    fn ticket(self: &Arc<Self>, grant: Grant, counted: bool) -> Ticket {
-        Ticket {
+    fn permit(self: &Arc<Self>, granted: GrantedSlot, counted: bool) -> SharedPermit {
+        SharedPermit {
             shared: self.clone(),
-            grant: Some(grant),
+            granted: Some(granted),
             counted,
         }
     }
@@ -223,13 +223,13 @@ impl Shared {
         }
     }
 
-    pub(super) fn set(&self, pace: Pace) {
-        self.state().set(pace);
+    pub(super) fn set(&self, rate: Rate) {
+        self.state().set(rate);
         self.tell.notify_one();
         self.room.notify_one();
     }
 
-    pub(super) fn now(&self) -> PaceNow {
+    pub(super) fn now(&self) -> RateNow {
         self.state().now(Instant::now())
     }
 }
@@ -243,38 +243,38 @@ impl Drop for Shared {
 
 /// What a permit holds of it.
 #[derive(Debug)]
-pub(super) struct Ticket {
+pub(super) struct SharedPermit {
     shared: Arc<Shared>,
     /// `None` when it was given back.
-    grant: Option<Grant>,
+    granted: Option<GrantedSlot>,
     counted: bool,
 }
 
-impl Ticket {
+impl SharedPermit {
     /// Waits for the slot, or a new one within a second when it comes too late. Tells when the call
     /// started; it must not be made when `None`.
     pub(super) async fn begin(&mut self, until: Option<Instant>) -> Option<Instant> {
         let over = |at: Instant| until.is_some_and(|until| at >= until);
-        while let Some(grant) = self.grant {
+        while let Some(granted) = self.granted {
             let start = {
                 let mut state = self.shared.state();
                 let now = Instant::now();
-                let start = state.may_start(&grant, now);
+                let start = state.may_start(&granted, now);
                 if start == Start::Now && !over(now) {
-                    state.count_start(&grant, now);
+                    state.count_start(&granted, now);
                     return Some(now);
                 } else if start == Start::Late {
-                    state.came_late(&grant, now);
+                    state.came_late(&granted, now);
                 }
                 start
             };
             match start {
                 Start::At(at) if !over(at) => sleep_until(at).await,
                 Start::At(_) | Start::Now => return None,
-                Start::Void => self.grant = None,
+                Start::Void => self.granted = None,
                 Start::Late => {
-                    self.grant = None;
-                    self.grant = self.shared.one().await;
+                    self.granted = None;
+                    self.granted = self.shared.one().await;
                 }
             }
         }
@@ -284,8 +284,8 @@ impl Ticket {
     /// The call has ended, or was never made.
     pub(super) fn end(&mut self, started: bool) {
         let mut state = self.shared.state();
-        if let (false, Some(grant)) = (started, self.grant) {
-            state.give_back(&grant);
+        if let (false, Some(granted)) = (started, self.granted) {
+            state.give_back(&granted);
         }
         if started {
             state.count_end();

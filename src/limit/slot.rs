@@ -9,7 +9,7 @@ use super::LEAST_TOLERANCE;
 use super::bounds::{self, Bounds};
 use super::lateness::Lateness;
 use super::reading::{GAINS, Reading};
-use crate::store::redis::pace::{Ask, Slot, Told};
+use crate::store::redis::rate::{Ask, RateState, Slot};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -42,7 +42,7 @@ pub(super) struct RedisClock {
 
 /// A slot that was granted to this replica.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Grant {
+pub(super) struct GrantedSlot {
     /// `None` when there is no limit.
     slot: Option<Slot>,
     /// The lateness that was told when it was asked for.
@@ -81,7 +81,7 @@ impl Late {
     }
 }
 
-impl Grant {
+impl GrantedSlot {
     /// How long ago it was granted.
     pub(super) fn waited(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.since)
@@ -131,7 +131,7 @@ impl RedisClock {
 
     /// Takes in what the clock showed between two instants, as an answer told. Tells whether it is what it
     /// was, so that slots granted just now can be used.
-    pub(super) fn learn(&mut self, told: &Told, sent: Instant, got: Instant) -> bool {
+    pub(super) fn learn(&mut self, told: &RateState, sent: Instant, got: Instant) -> bool {
         let newer = Bounds::of(sent, got, told.now);
         let known = self.bounds.map(|older| (older, older.and(newer)));
         if let Some((older, Some(both))) = known {
@@ -179,9 +179,9 @@ impl RedisClock {
         }
     }
 
-    pub(super) fn grant(&self, slot: Option<Slot>, late: Late, since: Instant) -> Grant {
+    pub(super) fn granted(&self, slot: Option<Slot>, late: Late, since: Instant) -> GrantedSlot {
         let epoch = self.epoch;
-        Grant {
+        GrantedSlot {
             slot,
             late,
             since,
@@ -190,8 +190,8 @@ impl RedisClock {
     }
 
     /// A call came to start in its slot, in time or not.
-    pub(super) fn came(&mut self, grant: &Grant, now: Instant) {
-        let slot = self.slot_of(grant);
+    pub(super) fn came(&mut self, granted: &GrantedSlot, now: Instant) {
+        let slot = self.slot_of(granted);
         if let (Some(slot), Some(bounds), Some(reading)) = (slot, self.bounds, self.reading) {
             let late = reading.shows(&bounds, now) - slot.at as i64;
             let late = u64::try_from(late).unwrap_or_default();
@@ -199,9 +199,9 @@ impl RedisClock {
         }
     }
 
-    /// The slot of a grant, while it means anything.
-    pub(super) fn slot_of(&self, grant: &Grant) -> Option<Slot> {
-        grant.slot.filter(|_| grant.epoch == self.epoch)
+    /// The slot, while it means anything.
+    pub(super) fn slot_of(&self, granted: &GrantedSlot) -> Option<Slot> {
+        granted.slot.filter(|_| granted.epoch == self.epoch)
     }
 
     /// The first instant at which the clock surely shows this; `None` while it is not known.
@@ -211,24 +211,24 @@ impl RedisClock {
 
     /// When to ask again for what was in reach, but is another replica's turn: when that one has let a
     /// slot pass.
-    pub(super) fn passes(&self, ask: &Ask, told: &Told, got: Instant) -> Instant {
+    pub(super) fn passes(&self, ask: &Ask, told: &RateState, got: Instant) -> Instant {
         let farthest = told.now + (ask.lead + ask.horizon).as_micros() as u64;
         let in_reach = told.opens <= farthest && told.effective.is_some();
         let passes = in_reach.then(|| self.surely(told.opens)).flatten();
         passes.unwrap_or(got)
     }
 
-    pub(super) fn may_start(&self, grant: &Grant, now: Instant) -> Start {
-        let Some(slot) = grant.slot else {
+    pub(super) fn may_start(&self, granted: &GrantedSlot, now: Instant) -> Start {
+        let Some(slot) = granted.slot else {
             return Start::Now;
         };
         let known = self.bounds.zip(self.reading);
-        let Some((bounds, reading)) = known.filter(|_| grant.epoch == self.epoch) else {
+        let Some((bounds, reading)) = known.filter(|_| granted.epoch == self.epoch) else {
             return Start::Void;
         };
         let shows = reading.shows(&bounds, now);
         let last = |late: Duration| slot.at as i64 + late.as_micros() as i64;
-        if bounds.most(now) > last(grant.late.at_most) || shows > last(grant.late.own) {
+        if bounds.most(now) > last(granted.late.at_most) || shows > last(granted.late.own) {
             Start::Late
         } else if shows >= slot.at as i64 {
             Start::Now

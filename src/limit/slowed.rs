@@ -1,8 +1,8 @@
-//! What "too many" leaves of a pace, and what was taken lately. Pure: the time is an argument.
+//! What "too many" leaves of a rate, and what was taken lately. Pure: the time is an argument.
 //!
 //! A set rate is halved and recovers. Without one a temporary rate stands for it, from what the
 //! upstream took in the last second, until it has grown to twice of that. The same is done in
-//! `pace.lua` for a pace that replicas share.
+//! `rate.lua` for a rate that replicas share.
 
 use std::time::Duration;
 use tokio::time::Instant;
@@ -17,7 +17,7 @@ const LEAST_RATE: f64 = 1.0;
 /// What remains of a temporary rate at most when the upstream says "too many" again.
 const STEP_BACK: f64 = 0.9;
 
-/// What is left of the pace.
+/// What is left of the rate.
 #[derive(Debug)]
 pub(super) struct Slowed {
     /// Share of a set rate in force.
@@ -26,12 +26,12 @@ pub(super) struct Slowed {
     temporary: Option<(f64, f64)>,
     /// When these were last brought up to date.
     at: Instant,
-    /// When the pace was last cut: answers to calls of the same burst cut it once.
+    /// When the rate was last cut: answers to calls of the same burst cut it once.
     cut_at: Option<Instant>,
 }
 
 impl Slowed {
-    /// The full pace.
+    /// The full rate.
     pub(super) fn new(now: Instant) -> Self {
         Self {
             factor: 1.0,

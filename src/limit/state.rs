@@ -1,12 +1,12 @@
-//! What one replica knows of a shared pace, and what it still has to tell. Arithmetic only.
+//! What one replica knows of a shared rate, and what it still has to tell. Arithmetic only.
 
 use super::distance::Distance;
 use super::pause::Pause;
 use super::reading::GAINS;
-use super::said::{Asked, Said, Want};
-use super::slot::{FURTHEST, Grant, Late, RedisClock, Start};
-use super::{AHEAD, Pace, PaceNow};
-use crate::store::redis::pace::{self, Ask, Put, Slot, Told};
+use super::report::{Asked, Report, Want};
+use super::slot::{FURTHEST, GrantedSlot, Late, RedisClock, Start};
+use super::{AHEAD, Rate, RateNow};
+use crate::store::redis::rate::{self, Ask, Put, RateState, Slot};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -18,8 +18,8 @@ const LOOK: Duration = Duration::from_millis(20);
 /// What one replica knows and has to tell.
 #[derive(Debug)]
 pub(super) struct State {
-    set: Pace,
-    /// A pace that all shall have, until Redis knows it.
+    set: Rate,
+    /// A rate that all shall have, until Redis knows it.
     put: Option<Put>,
     /// Calls per second in force, as last heard.
     effective: Option<f64>,
@@ -32,7 +32,7 @@ pub(super) struct State {
     /// Slots to give back.
     unused: Vec<Slot>,
     /// What the upstream and an operator said and Redis has not been told.
-    said: Said,
+    report: Report,
     /// Calls that ended here and Redis has not been told, less those answered with "too many".
     taken: i64,
     /// No call starts before this: the upstream asked for it here or elsewhere.
@@ -49,18 +49,18 @@ pub(super) struct State {
 }
 
 impl State {
-    pub(super) fn new(pace: Pace, tolerance: Duration) -> Self {
+    pub(super) fn new(rate: Rate, tolerance: Duration) -> Self {
         Self {
-            set: pace,
+            set: rate,
             put: Some(Put::Start),
-            effective: pace.per_second,
+            effective: rate.per_second,
             clock: RedisClock::new(tolerance),
             in_flight: 0,
             told_in_flight: 0,
             elsewhere: 0,
             started: 0,
             unused: Vec::new(),
-            said: Said::default(),
+            report: Report::default(),
             taken: 0,
             pause: Pause::default(),
             opens: 0,
@@ -83,8 +83,8 @@ impl State {
         let horizon = (want.horizon + 3 * self.distance.trip()).min(FURTHEST.saturating_sub(lead));
         let mut unused = std::mem::take(&mut self.unused);
         unused.sort_unstable_by_key(|slot| std::cmp::Reverse(slot.at));
-        let begins = |until: Instant| pace::Pause::Begins(until.saturating_duration_since(now));
-        let ends = self.said.pause_ends.then_some(pace::Pause::Ends);
+        let begins = |until: Instant| rate::Pause::Begins(until.saturating_duration_since(now));
+        let ends = self.report.pause_ends.then_some(rate::Pause::Ends);
         Ask {
             step: 0,
             in_flight: self.in_flight,
@@ -97,36 +97,41 @@ impl State {
             horizon,
             late: late.at_most,
             own: late.own + GAINS,
-            too_many: self.said.too_many,
-            pause: self.said.pause.map(begins).or(ends),
+            too_many: self.report.too_many,
+            pause: self.report.pause.map(begins).or(ends),
             taken: std::mem::take(&mut self.taken),
             unused,
         }
     }
 
     /// Takes in an answer, and what was granted with it.
-    pub(super) fn learn(&mut self, asked: &Asked, told: Told, got: Instant) -> Vec<Grant> {
-        let Asked { ask, said, sent } = asked;
+    pub(super) fn learn(
+        &mut self,
+        asked: &Asked,
+        told: RateState,
+        got: Instant,
+    ) -> Vec<GrantedSlot> {
+        let Asked { ask, report, sent } = asked;
         self.down = false;
         let took = got.saturating_duration_since(*sent);
         let lead = (ask.most > 0 && ask.counted).then_some(ask.lead);
         self.distance.asked(took, lead);
-        let pace = Pace {
+        let rate = Rate {
             per_second: ask.per_second,
             concurrency: ask.concurrency,
         };
         // What was said or set meanwhile is still to be told.
-        if self.said == *said {
-            self.said = Said::default();
+        if self.report == *report {
+            self.report = Report::default();
             // A second may be that of a key that was lost.
             let left = (told.wait > FURTHEST).then_some(told.wait);
             self.pause.heard(left, *sent);
         }
-        if self.set == pace && self.put == ask.put {
+        if self.set == rate && self.put == ask.put {
             self.put = None;
         }
         if self.put.is_none() {
-            self.set = Pace {
+            self.set = Rate {
                 per_second: told.per_second,
                 concurrency: told.concurrency,
             };
@@ -152,10 +157,10 @@ impl State {
             _ => got,
         };
         self.ask_at = self.clock.new_until(ask_at);
-        let grants = told.slots.into_iter();
+        let granted = told.slots.into_iter();
         let clock = &self.clock;
         let late = Late::of(ask);
-        grants.map(|slot| clock.grant(slot, late, got)).collect()
+        granted.map(|slot| clock.granted(slot, late, got)).collect()
     }
 
     /// Nobody knows what became of the last step, nor which Redis answers the next one.
@@ -175,36 +180,37 @@ impl State {
         if self.down && now < self.ask_at {
             return false;
         }
-        let open = self.put.is_some() || self.said != Said::default() || !self.unused.is_empty();
+        let open =
+            self.put.is_some() || self.report != Report::default() || !self.unused.is_empty();
         open || !self.clock.is_known() || self.told_in_flight != self.in_flight
     }
 
-    pub(super) fn may_start(&self, grant: &Grant, now: Instant) -> Start {
+    pub(super) fn may_start(&self, granted: &GrantedSlot, now: Instant) -> Start {
         match self.pause(now) {
-            None => self.clock.may_start(grant, now),
+            None => self.clock.may_start(granted, now),
             Some(_) => Start::Void,
         }
     }
 
     /// A call has started.
-    pub(super) fn count_start(&mut self, grant: &Grant, now: Instant) {
-        self.clock.came(grant, now);
-        self.distance.started(grant.waited(now));
+    pub(super) fn count_start(&mut self, granted: &GrantedSlot, now: Instant) {
+        self.clock.came(granted, now);
+        self.distance.started(granted.waited(now));
         self.started += 1;
     }
 
     /// A call came too late for its slot.
-    pub(super) fn came_late(&mut self, grant: &Grant, now: Instant) {
-        self.clock.came(grant, now);
-        self.give_back(grant);
+    pub(super) fn came_late(&mut self, granted: &GrantedSlot, now: Instant) {
+        self.clock.came(granted, now);
+        self.give_back(granted);
     }
 
     pub(super) fn count_end(&mut self) {
         self.taken += 1;
     }
 
-    pub(super) fn give_back(&mut self, grant: &Grant) {
-        self.unused.extend(self.clock.slot_of(grant));
+    pub(super) fn give_back(&mut self, granted: &GrantedSlot) {
+        self.unused.extend(self.clock.slot_of(granted));
     }
 
     /// A call has ended: there is room for one that was not asked for yet.
@@ -233,21 +239,21 @@ impl State {
 
     /// The upstream said "too many".
     pub(super) fn slow_down(&mut self) {
-        self.said.too_many = true;
+        self.report.too_many = true;
         self.taken -= 1;
     }
 
     /// The upstream asked for a pause. Whether a person should be told.
     pub(super) fn wait(&mut self, time: Duration, now: Instant) -> bool {
         let tell = self.pause.ask(time, now);
-        self.said.pause = self.pause.left(now).map(|left| now + left);
+        self.report.pause = self.pause.left(now).map(|left| now + left);
         tell
     }
 
     pub(super) fn end_pause(&mut self) {
         self.pause.end();
-        self.said.pause = None;
-        self.said.pause_ends = true;
+        self.report.pause = None;
+        self.report.pause_ends = true;
     }
 
     /// What is left of the pause that the upstream asked for.
@@ -256,14 +262,14 @@ impl State {
     }
 
     /// What is to be told with the next step.
-    pub(super) fn said(&self) -> Said {
-        self.said
+    pub(super) fn report(&self) -> Report {
+        self.report
     }
 
-    pub(super) fn set(&mut self, pace: Pace) {
-        self.set = pace;
+    pub(super) fn set(&mut self, rate: Rate) {
+        self.set = rate;
         self.put = Some(Put::Operator);
-        self.effective = pace.per_second;
+        self.effective = rate.per_second;
         self.end_pause();
     }
 
@@ -272,16 +278,16 @@ impl State {
         self.distance.costs(self.effective, self.set.concurrency)
     }
 
-    /// The pace as it is now, when a person is to be told that Redis is far away.
-    pub(super) fn news(&mut self, now: Instant) -> Option<(Duration, PaceNow)> {
+    /// The rate as it is now, when a person is to be told that Redis is far away.
+    pub(super) fn news(&mut self, now: Instant) -> Option<(Duration, RateNow)> {
         let costs = self.away().is_some();
         let news = !self.clock.is_new(now) && self.distance.is_news(costs);
         news.then(|| (self.distance.trip(), self.now(now)))
     }
 
-    pub(super) fn now(&self, now: Instant) -> PaceNow {
+    pub(super) fn now(&self, now: Instant) -> RateNow {
         let leaves = |rate| self.distance.leaves(rate, self.set.concurrency);
-        PaceNow {
+        RateNow {
             set: self.set,
             effective: self.effective.map(leaves),
             away: self.away(),
@@ -313,12 +319,12 @@ mod tests {
 
     impl Story {
         fn new() -> Self {
-            let pace = Pace {
+            let rate = Rate {
                 per_second: Some(10.0),
                 concurrency: 10,
             };
             Self {
-                state: State::new(pace, ms(4)),
+                state: State::new(rate, ms(4)),
                 zero: Instant::now(),
                 set_by: 0,
             }
@@ -330,7 +336,7 @@ mod tests {
 
         /// Asks for two slots at a time; Redis answers within a millisecond, with as many as asked
         /// for, the first of them 10 ms later.
-        fn step(&mut self, at: u64) -> Vec<Grant> {
+        fn step(&mut self, at: u64) -> Vec<GrantedSlot> {
             let sent = self.zero + ms(at);
             let want = Want {
                 most: 2,
@@ -346,7 +352,7 @@ mod tests {
                     after: at + 100_000,
                 })
             });
-            let told = Told {
+            let told = RateState {
                 by: 0,
                 now,
                 opens: now,
@@ -357,13 +363,13 @@ mod tests {
                 wait: ms(0),
                 slots: slots.collect(),
             };
-            let said = Said::default();
-            let asked = Asked { ask, said, sent };
+            let report = Report::default();
+            let asked = Asked { ask, report, sent };
             self.state.learn(&asked, told, sent + ms(1))
         }
 
-        fn may_start(&self, grant: &Grant, at: u64) -> Start {
-            self.state.may_start(grant, self.zero + ms(at))
+        fn may_start(&self, granted: &GrantedSlot, at: u64) -> Start {
+            self.state.may_start(granted, self.zero + ms(at))
         }
     }
 
@@ -394,7 +400,7 @@ mod tests {
             );
             let ask = story.state.ask(want, sent);
             (0..ended).for_each(|_| story.state.end_call(sent));
-            let told = Told {
+            let told = RateState {
                 by: 0,
                 now: story.clock(at) + 500,
                 opens: 0,
@@ -405,8 +411,8 @@ mod tests {
                 wait: ms(0),
                 slots: Vec::new(),
             };
-            let said = Said::default();
-            let asked = Asked { ask, said, sent };
+            let report = Report::default();
+            let asked = Asked { ask, report, sent };
             let none = story.state.learn(&asked, told, sent + ms(1));
             assert!(none.is_empty());
             story.state.opens_in(ms(0), sent + ms(1))
@@ -422,17 +428,17 @@ mod tests {
     fn a_call_starts_neither_before_its_slot_nor_late() {
         let mut story = Story::new();
         story.step(0);
-        let grants = story.step(2000);
-        let Start::At(at) = story.may_start(&grants[0], 2001) else {
+        let granted = story.step(2000);
+        let Start::At(at) = story.may_start(&granted[0], 2001) else {
             panic!("it may not start at once");
         };
         // Whatever the true clock is within its bounds, the slot has come then.
         let wait = at - (story.zero + ms(2010));
         assert!((ms(0)..ms(2)).contains(&wait), "{wait:?}");
         // The clock of Redis may show the slot by now, but nothing proves it.
-        assert!(matches!(story.may_start(&grants[0], 2010), Start::At(_)));
-        assert_eq!(story.may_start(&grants[0], 2012), Start::Now);
-        assert_eq!(story.may_start(&grants[0], 2015), Start::Late);
+        assert!(matches!(story.may_start(&granted[0], 2010), Start::At(_)));
+        assert_eq!(story.may_start(&granted[0], 2012), Start::Now);
+        assert_eq!(story.may_start(&granted[0], 2015), Start::Late);
     }
 
     #[test]
@@ -475,7 +481,7 @@ mod tests {
         story.state.lose(now + ms(1));
         let ask = story.state.ask(Want::default(), now + ms(1000));
         assert!(ask.too_many);
-        assert_eq!(ask.pause, Some(pace::Pause::Begins(ms(6000))));
+        assert_eq!(ask.pause, Some(rate::Pause::Begins(ms(6000))));
         assert_eq!(ask.put, Some(Put::Start));
     }
 }

@@ -7,7 +7,7 @@ pub(super) const TOLERANCE: Duration = Duration::from_millis(4);
 
 fn limiter(per_second: f64, concurrency: usize) -> Limiter {
     Limiter::new(
-        Pace {
+        Rate {
             per_second: Some(per_second),
             concurrency,
         },
@@ -117,7 +117,7 @@ async fn an_unused_permit_gives_its_slot_back() {
 #[tokio::test(start_paused = true)]
 async fn calls_at_once_are_bounded() {
     let limiter = Limiter::new(
-        Pace {
+        Rate {
             per_second: None,
             concurrency: 3,
         },
@@ -180,7 +180,7 @@ async fn r_09_a_pause_ends_after_an_hour_at_most_or_when_an_operator_says_so() {
     assert_eq!(
         limiter.now().effective,
         Some(10.0),
-        "the pace stays as it is"
+        "the rate stays as it is"
     );
     let before = Instant::now();
     drop(limiter.maintenance().await);
@@ -247,11 +247,11 @@ async fn refused_in(limiter: &Limiter, seconds: u32) -> usize {
 
 #[tokio::test(start_paused = true)]
 async fn r_10_without_a_rate_too_many_leads_to_the_rate_that_was_taken() {
-    let pace = Pace {
+    let rate = Rate {
         per_second: None,
         concurrency: 128,
     };
-    let limiter = Limiter::new(pace, TOLERANCE);
+    let limiter = Limiter::new(rate, TOLERANCE);
     let refused = refused_in(&limiter, 60).await;
     assert!((1..60).contains(&refused), "{refused}");
     let now = limiter.now();
@@ -268,16 +268,16 @@ async fn r_10_without_a_rate_too_many_leads_to_the_rate_that_was_taken() {
 
 #[tokio::test(start_paused = true)]
 async fn r_10_an_upstream_that_takes_nothing_is_asked_once_a_second() {
-    let pace = Pace {
+    let rate = Rate {
         per_second: None,
         concurrency: 10,
     };
-    let limiter = Limiter::new(pace, TOLERANCE);
+    let limiter = Limiter::new(rate, TOLERANCE);
     for _ in 0..20 {
         limiter.slow_down(None);
         assert_eq!(limiter.now().effective, Some(1.0));
         tokio::time::sleep(SECOND).await;
     }
-    limiter.set(pace);
+    limiter.set(rate);
     assert_eq!(limiter.now().effective, None, "an operator ends it");
 }

@@ -1,8 +1,8 @@
-//! The shared pace against a real Redis: the script step by step, and several limiters at once.
+//! The shared rate against a real Redis: the script step by step, and several limiters at once.
 
 use super::tests::crowd;
 use super::*;
-use crate::store::redis::pace::{Ask, Pause, Put, SharedPace, Slot, Told};
+use crate::store::redis::rate::{Ask, Pause, Put, RateState, SharedRate, Slot};
 use crate::store::testing::{RedisServer, link_by};
 use proptest::prelude::*;
 use std::sync::Mutex;
@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 const TOLERANCE: Duration = Duration::from_millis(4);
 const SECOND: u64 = 1_000_000;
-const PACE_KEY: &str = "gw:{default}:pace";
+const RATE_KEY: &str = "gw:{default}:pace";
 const CALLS_KEY: &str = "gw:{default}:calls";
 
 fn account() -> AccountId {
@@ -22,7 +22,7 @@ fn account() -> AccountId {
 /// A replica that says what the test wants it to say.
 struct Replica {
     link: Connection,
-    pace: SharedPace,
+    rate: SharedRate,
     ask: Ask,
 }
 
@@ -38,23 +38,23 @@ impl Replica {
             ..Ask::default()
         };
         Self {
-            pace: SharedPace::new(link.clone(), &account()),
+            rate: SharedRate::new(link.clone(), &account()),
             link,
             ask,
         }
     }
 
-    async fn say(&mut self, change: impl FnOnce(&mut Ask)) -> Told {
+    async fn say(&mut self, change: impl FnOnce(&mut Ask)) -> RateState {
         let mut ask = self.ask.clone();
         self.ask.step += 1;
         self.ask.put = None;
         ask.step = self.ask.step;
         change(&mut ask);
-        self.pace.step(&ask).await.unwrap()
+        self.rate.step(&ask).await.unwrap()
     }
 
     /// Slots for calls within a time from now on.
-    async fn want(&mut self, most: usize, horizon: Duration) -> Told {
+    async fn want(&mut self, most: usize, horizon: Duration) -> RateState {
         self.say(|ask| (ask.most, ask.counted, ask.horizon) = (most, true, horizon))
             .await
     }
@@ -67,17 +67,17 @@ impl Replica {
 
     /// As if nobody had called for long: the next slot is now.
     async fn rest(&self) {
-        self.command(&["HSET", PACE_KEY, "next", "0", "wait", "0"])
+        self.command(&["HSET", RATE_KEY, "next", "0", "wait", "0"])
             .await;
     }
 }
 
-fn slots(told: &Told) -> Vec<Slot> {
+fn slots(told: &RateState) -> Vec<Slot> {
     told.slots.iter().map(|slot| slot.unwrap()).collect()
 }
 
-/// The share of the pace that is in force.
-fn factor(told: &Told) -> f64 {
+/// The share of the rate that is in force.
+fn factor(told: &RateState) -> f64 {
     told.effective.unwrap() / told.per_second.unwrap()
 }
 
@@ -113,7 +113,7 @@ async fn after_the_key_was_lost_room_is_left_for_a_start_as_late_as_is_allowed()
     one.want(0, ms(0)).await;
     one.rest().await;
     let last = slots(&one.want(2, ms(1000)).await)[1];
-    one.command(&["DEL", PACE_KEY]).await;
+    one.command(&["DEL", RATE_KEY]).await;
     // What is known of the loss must outlive the next step.
     one.want(0, ms(0)).await;
     let first = slots(&two.want(1, ms(2500)).await)[0];
@@ -121,19 +121,19 @@ async fn after_the_key_was_lost_room_is_left_for_a_start_as_late_as_is_allowed()
 }
 
 #[tokio::test]
-async fn a_damaged_pace_is_neither_no_limit_nor_the_end() {
+async fn a_damaged_rate_is_neither_no_limit_nor_the_end() {
     let server = RedisServer::start();
     let mut replica = Replica::of(&server, Some(10.0), 10);
     replica.want(1, ms(2000)).await;
     let me = replica.link.replica().to_owned();
     let damages: [&[&str]; 8] = [
-        &["HSET", PACE_KEY, "rate", "nonsense"],
-        &["HSET", PACE_KEY, "rate", "inf"],
-        &["HSET", PACE_KEY, "rate", "-1", "most", "nonsense"],
-        &["HSET", PACE_KEY, "next", "nonsense", "factor", "x"],
+        &["HSET", RATE_KEY, "rate", "nonsense"],
+        &["HSET", RATE_KEY, "rate", "inf"],
+        &["HSET", RATE_KEY, "rate", "-1", "most", "nonsense"],
+        &["HSET", RATE_KEY, "next", "nonsense", "factor", "x"],
         &["HSET", CALLS_KEY, "dead", "nonsense"],
         &["HSET", CALLS_KEY, &me, "nonsense"],
-        &["SET", PACE_KEY, "nonsense"],
+        &["SET", RATE_KEY, "nonsense"],
         &["SET", CALLS_KEY, "nonsense"],
     ];
     for words in damages {
@@ -155,7 +155,7 @@ async fn a_clock_set_back_stops_nobody_for_longer_than_a_second() {
     replica
         .command(&[
             "HSET",
-            PACE_KEY,
+            RATE_KEY,
             "next",
             &later,
             "wait_until",
@@ -165,7 +165,7 @@ async fn a_clock_set_back_stops_nobody_for_longer_than_a_second() {
         ])
         .await;
     replica
-        .command(&["HSET", PACE_KEY, "halved_at", &later, "factor_at", &later])
+        .command(&["HSET", RATE_KEY, "halved_at", &later, "factor_at", &later])
         .await;
     let entry = format!("10 1 {later}");
     replica.command(&["HSET", CALLS_KEY, "dead", &entry]).await;
@@ -204,7 +204,7 @@ async fn too_many_halves_once_a_second_for_all_and_pauses_all() {
     assert!(told.slots.is_empty());
     assert!(told.opens >= first.now + 7 * SECOND);
     let long_ago = (told.now - 4 * SECOND).to_string();
-    one.command(&["HSET", PACE_KEY, "factor_at", &long_ago])
+    one.command(&["HSET", RATE_KEY, "factor_at", &long_ago])
         .await;
     let recovered = factor(&two.want(0, ms(0)).await) - factor(&told);
     assert!((0.2..0.5).contains(&recovered), "5 % a second: {recovered}");
@@ -227,7 +227,7 @@ async fn calls_at_once_are_counted_over_all_and_a_dead_replica_is_forgotten() {
         step: 1,
         ..one.ask.clone()
     };
-    assert!(one.pace.step(&stale).await.is_err());
+    assert!(one.rate.step(&stale).await.is_err());
     assert_eq!(two.say(|ask| ask.in_flight = 3).await.elsewhere, 7);
     // The first one tells that five have ended.
     one.say(|ask| ask.in_flight = 2).await;
@@ -267,7 +267,7 @@ async fn r_63_a_replica_goes_on_for_its_turn_and_then_another_one_leaves_room_fo
     let server = RedisServer::start();
     let mut two = [1, 2].map(|_| Replica::of(&server, Some(10.0), 100));
     for replica in &mut two {
-        replica.pace = SharedPace::on_a_clock(replica.link.clone(), &account());
+        replica.rate = SharedRate::on_a_clock(replica.link.clone(), &account());
         (replica.ask.late, replica.ask.lead) = (ms(120), ms(300));
     }
     let (mut all, mut hands) = (Vec::<(usize, u64)>::new(), 0);
@@ -294,7 +294,7 @@ async fn r_63_a_replica_goes_on_for_its_turn_and_then_another_one_leaves_room_fo
 }
 
 #[tokio::test]
-async fn a_pace_set_by_an_operator_is_everybodys_and_one_that_starts_does_not_undo_a_halving() {
+async fn a_rate_set_by_an_operator_is_everybodys_and_one_that_starts_does_not_undo_a_halving() {
     let server = RedisServer::start();
     let (mut one, mut two) = (
         Replica::of(&server, Some(10.0), 10),
@@ -342,7 +342,7 @@ async fn r_09_a_pause_of_all_is_shown_to_all_outlives_a_restart_and_ends_for_all
         assert!(one.want(0, ms(0)).await.wait <= ms(1000), "for all");
         one.say(|ask| ask.pause = Some(Pause::Begins(hour))).await;
     }
-    assert_eq!(factor(&one.want(0, ms(0)).await), 1.0, "no pace was cut");
+    assert_eq!(factor(&one.want(0, ms(0)).await), 1.0, "no rate was cut");
 }
 
 #[tokio::test]
@@ -386,7 +386,7 @@ async fn r_10_without_a_rate_too_many_leads_to_the_rate_that_all_took() {
         one.say(|ask| ask.too_many = true).await;
     }
     for second in 0..20 {
-        one.command(&["HSET", PACE_KEY, "halved_at", "0"]).await;
+        one.command(&["HSET", RATE_KEY, "halved_at", "0"]).await;
         let told = one.say(|ask| ask.too_many = true).await;
         assert!(told.effective >= Some(1.0), "{second}: {told:?}");
     }
@@ -394,7 +394,7 @@ async fn r_10_without_a_rate_too_many_leads_to_the_rate_that_all_took() {
     let slots = slots(&one.want(3, ms(2500)).await);
     assert!(slots[1].at - slots[0].at > SECOND / 3, "{slots:?}");
     let long_ago = (slots[0].at - 30 * SECOND).to_string();
-    one.command(&["HSET", PACE_KEY, "factor_at", &long_ago])
+    one.command(&["HSET", RATE_KEY, "factor_at", &long_ago])
         .await;
     let grown = two.want(0, ms(0)).await.effective;
     assert!(grown.is_none_or(|rate| rate > 2.0), "{grown:?}");
@@ -464,7 +464,7 @@ impl Starts {
     }
 }
 
-/// Rung when a test has seen enough: however busy the machine is, it waits for that.
+/// Woken when a test has seen enough: however busy the machine is, it waits for that.
 type Over = Arc<AtomicBool>;
 
 /// Does what the worker does, as fast as it is let, until it is over.
@@ -494,11 +494,11 @@ async fn hammer(limiter: Limiter, starts: Starts, over: Over) {
 }
 
 fn shared(server: &RedisServer, rate: Option<f64>, concurrency: usize) -> Limiter {
-    let pace = Pace {
+    let rate = Rate {
         per_second: rate,
         concurrency,
     };
-    Limiter::shared(server.link(), account(), pace, TOLERANCE)
+    Limiter::shared(server.link(), account(), rate, TOLERANCE)
 }
 
 /// Waits until this is so.
@@ -558,7 +558,7 @@ async fn a_thousand_a_second_however_many_replicas() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_new_pace_applies_to_all_and_never_adds_to_the_old_one() {
+async fn a_new_rate_applies_to_all_and_never_adds_to_the_old_one() {
     let server = RedisServer::start();
     let starts = Starts::default();
     let over = Over::default();
@@ -568,22 +568,22 @@ async fn a_new_pace_applies_to_all_and_never_adds_to_the_old_one() {
         replicas.spawn(hammer(limiter.clone(), starts.clone(), over.clone()));
     }
     until("sends begin", || starts.len() > 40).await;
-    let slower = Pace {
+    let slower = Rate {
         per_second: Some(20.0),
         concurrency: 400,
     };
     limiters[0].set(slower);
-    until("all know the new pace", || {
+    until("all know the new rate", || {
         limiters.iter().all(|limiter| limiter.now().set == slower)
     })
     .await;
-    // What was reserved at the old pace begins within the next moment.
+    // What was reserved at the old rate begins within the next moment.
     let changed = Instant::now() + ms(200);
-    let faster = Pace {
+    let faster = Rate {
         per_second: Some(80.0),
         concurrency: 500,
     };
-    // waits because the slower pace is to be seen
+    // waits because the slower rate is to be seen
     sleep(ms(1700)).await;
     let (again, so_far) = (Instant::now(), starts.len());
     limiters[2].set(faster);
@@ -710,14 +710,14 @@ async fn another_redis_gives_no_slots_on_top_of_those_of_before() {
     let (name, next) = (names.path().join("name"), names.path().join("next"));
     std::os::unix::fs::symlink(old.socket(), &name).unwrap();
     std::os::unix::fs::symlink(new.socket(), &next).unwrap();
-    let pace = Pace {
+    let rate = Rate {
         per_second: Some(4.0),
         concurrency: 10,
     };
-    let limiter = Limiter::shared(link_by(&name), account(), pace, TOLERANCE);
+    let limiter = Limiter::shared(link_by(&name), account(), rate, TOLERANCE);
     drop(limiter.maintenance().await);
-    // The new one knows the pace and has a slot at once.
-    let mut other = Replica::of(&new, pace.per_second, pace.concurrency);
+    // The new one knows the rate and has a slot at once.
+    let mut other = Replica::of(&new, rate.per_second, rate.concurrency);
     other.say(|_| ()).await;
     other.rest().await;
     let mut before = limiter.reserve(3, ms(0), ms(900)).await;

@@ -1,7 +1,7 @@
 //! A store that went back to an older state: nothing is sent until an operator decides, who is told at once.
 
+use crate::accounts::{Account, AccountHold, Channels};
 use crate::alert::{self, Code};
-use crate::channel::{Account, Channels, Hold};
 use crate::outbox::Outbox;
 use crate::store::WentBack;
 
@@ -9,7 +9,7 @@ use crate::store::WentBack;
 pub fn follow_store(outbox: &Outbox, channels: &Channels) {
     for account in channels.accounts() {
         let now = outbox.store.went_back(&account.id);
-        let hold = now.map(|back| Hold {
+        let hold = now.map(|back| AccountHold {
             reason: back.words(),
             since: back.since,
         });

@@ -4,8 +4,8 @@
 //! the provider takes, trouble with its renewal is told at once and sending goes on.
 
 use super::Watched;
+use crate::accounts::Account;
 use crate::alert::{self, Code};
-use crate::channel::Account;
 use crate::clock;
 use crate::providers::{Provider, TokenState};
 use std::mem::discriminant;
@@ -174,15 +174,15 @@ async fn test(account: &Account, provider: &Provider) -> bool {
 mod tests {
     use super::*;
     use crate::domain::{AccountId, UnixMs};
-    use crate::limit::{Limiter, Pace};
+    use crate::limit::{Limiter, Rate};
 
     #[test]
     fn trouble_says_what_happened_what_is_done_and_what_to_do() {
-        let pace = Pace {
+        let rate = Rate {
             per_second: None,
             concurrency: 1,
         };
-        let limiter = Limiter::new(pace, Duration::ZERO);
+        let limiter = Limiter::new(rate, Duration::ZERO);
         let account = Account::new(AccountId::parse("acme").unwrap(), limiter);
         let (reason, since) = ("HTTP 400, invalid_grant".to_owned(), UnixMs(1));
         let of = |state| Trouble::of(&state, &account);

@@ -1,7 +1,7 @@
 //! What time brings about in messages: holds that end, ages, and a clock that is set back.
 
 use super::{HOLDS_EVERY, stopped};
-use crate::channel::{Channel, Channels};
+use crate::accounts::{Channel, Channels};
 use crate::clock;
 use crate::domain::Moment;
 use crate::outbox::Outbox;
@@ -19,7 +19,7 @@ const AGE_EVERY: Duration = Duration::from_secs(60);
 /// for a later try does not wait for that time to come once more.
 pub async fn sweep(outbox: Outbox, channels: Arc<Channels>, stop: CancellationToken) {
     let mut ages_at = Instant::now();
-    let (mut wait, mut look, mut blind) = (HOLDS_EVERY, SweepScope::Holds, false);
+    let (mut wait, mut look, mut store_down) = (HOLDS_EVERY, SweepScope::Holds, false);
     let mut doubted = false;
     while !stopped(&stop, wait).await {
         // A sweep that was not finished, or did not work, goes on with all that it looked at.
@@ -40,7 +40,7 @@ pub async fn sweep(outbox: Outbox, channels: Arc<Channels>, stop: CancellationTo
         let rules = channels.iter().map(|channel| rule(channel, now)).collect();
         match outbox.store.sweep(rules, look, now).await {
             Ok(swept) => {
-                blind = false;
+                store_down = false;
                 tell(&outbox, &channels, &swept);
                 wait = if swept.more {
                     Duration::ZERO
@@ -58,7 +58,7 @@ pub async fn sweep(outbox: Outbox, channels: Arc<Channels>, stop: CancellationTo
             }
             Err(error) => {
                 // Told once an outage.
-                if !std::mem::replace(&mut blind, true) {
+                if !std::mem::replace(&mut store_down, true) {
                     tracing::warn!(
                         %error, event = "sweep_failed",
                         "holds and ages cannot be looked at; retrying"

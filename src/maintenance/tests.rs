@@ -28,7 +28,7 @@ async fn what_others_did_is_shown_also_while_the_lease_cannot_be_renewed() {
         Arc::new(Channels::new(Vec::new())),
         CancellationToken::new(),
     );
-    let keeper = tokio::spawn(keep_lease(outbox, channels, Vec::new(), stop.clone()));
+    let maintenance = tokio::spawn(keep_lease(outbox, channels, Vec::new(), stop.clone()));
     let message = Message {
         msg_id: MsgId::parse("m1").unwrap(),
         from: BusinessNumber::parse("+1 202-555-0999").unwrap(),
@@ -53,5 +53,5 @@ async fn what_others_did_is_shown_also_while_the_lease_cannot_be_renewed() {
         sleep(Duration::from_millis(10)).await;
     }
     stop.cancel();
-    keeper.await.unwrap();
+    maintenance.await.unwrap();
 }

@@ -3,10 +3,8 @@
 use super::problem::{Name, Problem};
 use super::why::Site;
 use super::{OpsState, answer, view};
-use crate::channel::Channel;
+use crate::accounts::save_pause;
 use crate::http::Payload;
-use crate::outbox::Outbox;
-use crate::store::StoreError;
 use axum::extract::State;
 use axum::response::Response;
 use secrecy::SecretString;
@@ -49,32 +47,11 @@ pub(super) async fn resume(
     ops.change(|ops| set_paused(ops, id, false)).await
 }
 
-/// The name under which a channel's pause is stored.
-fn pause_setting(channel: &str) -> String {
-    format!("paused:{channel}")
-}
-
-/// Whether a channel stands: what an operator said last, else what is configured.
-pub(crate) async fn stored_pause(outbox: &Outbox, channel: &Channel) -> Result<bool, StoreError> {
-    let name = pause_setting(channel.id.as_str());
-    let stored = outbox.store.load_setting(&name).await?;
-    Ok(stored.map_or(channel.starts_paused, |word| word == STANDS))
-}
-
-const STANDS: &str = "1";
-const SENDS: &str = "0";
-
 async fn set_paused(ops: OpsState, id: String, paused: bool) -> Result<Response, Problem> {
     let missing = || Problem::not_found(format!("there is no channel {id:?}"));
     let channel = ops.shared.channels.get(&id).ok_or_else(missing)?;
-    // Stored first: a restart must not undo what was answered. What is configured anyway needs no
-    // entry, and follows the configuration when that changes; but other processes on the same store
-    // may be configured otherwise.
-    let store = &ops.shared.outbox.store;
-    let word = if paused { STANDS } else { SENDS };
-    let differs = paused != channel.starts_paused || store.is_shared();
-    let value = differs.then(|| word.to_owned());
-    store.save_setting(&pause_setting(&id), value).await?;
+    // Stored first: a restart must not undo what was answered.
+    save_pause(&ops.shared.outbox, channel, paused).await?;
     if !paused {
         channel.account.limiter.end_pause();
     }

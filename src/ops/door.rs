@@ -6,8 +6,8 @@
 
 use super::OpsState;
 use super::problem::Problem;
+use crate::accounts::same;
 use crate::alert::{Code, Many};
-use crate::channel::same;
 use crate::http::vouch;
 use crate::telemetry::OncePerSecond;
 use axum::extract::{Request, State};

@@ -1,8 +1,9 @@
-//! What an operator sets at one process holds for all that share the store. The pace is kept with
+//! What an operator sets at one process holds for all that share the store. The rate is kept with
 //! the permits and needs no looking after; the pause of a channel is looked at every second.
 
+use super::OpsState;
 use super::waits::tell_waits;
-use super::{OpsState, stored_pause};
+use crate::accounts::load_pause;
 use std::time::Duration;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -48,7 +49,7 @@ async fn follow_pauses(ops: &OpsState, stop: &CancellationToken) {
         }
         for channel in ops.shared.channels.iter() {
             let seen = channel.pause_seen();
-            match stored_pause(&ops.shared.outbox, channel).await {
+            match load_pause(&ops.shared.outbox, channel).await {
                 Ok(paused) if channel.follow_pause(seen, paused) => {
                     let now = if paused { "paused" } else { "resumed" };
                     tracing::info!(

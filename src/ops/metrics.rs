@@ -2,7 +2,7 @@
 
 use super::why::{self, AccountFacts, Code, Site};
 use super::{AccountOps, OpsState, records};
-use crate::channel::Channel;
+use crate::accounts::Channel;
 use crate::clock;
 use crate::domain::UnixMs;
 use crate::domain::circumstance::Scope;
@@ -41,7 +41,7 @@ pub(super) async fn render(State(ops): State<OpsState>) -> Response {
 
 /// What waits in a channel that is paused or held is held, else queued (design.md G2).
 fn read_channel(channel: String, ledger: &Ledger, of: &Channel) {
-    let (queued, held) = if of.stands() {
+    let (queued, held) = if of.is_stopped() {
         (0, ledger.queued)
     } else {
         (ledger.queued, 0)
@@ -100,7 +100,7 @@ fn read_blocked(ops: &AccountOps, site: &Site) {
 fn read_account(ops: &AccountOps, now: UnixMs) {
     let account = || ops.account.id.as_str().to_owned();
     let flag = |on: bool| f64::from(u8::from(on));
-    let pace = ops.account.limiter.now();
+    let limit = ops.account.limiter.now();
     let scope = Scope::Account(ops.account.id.clone());
     let hold = ops.account.holding.hold(&scope);
     let held = ops.account.held().is_some()
@@ -108,12 +108,12 @@ fn read_account(ops: &AccountOps, now: UnixMs) {
         || hold.is_some_and(|hold| hold.is_held());
     gauge!("gateway_account_held", "account" => account()).set(flag(held));
     gauge!("gateway_breaker_open", "account" => account()).set(flag(ops.breaker.is_open()));
-    counter!("gateway_calls_started_total", "account" => account()).absolute(pace.started);
-    gauge!("gateway_calls_in_flight", "account" => account()).set(pace.in_flight as f64);
+    counter!("gateway_calls_started_total", "account" => account()).absolute(limit.started);
+    gauge!("gateway_calls_in_flight", "account" => account()).set(limit.in_flight as f64);
     // 0 stands for no limit, and for no token that could end.
-    let rate = pace.effective.unwrap_or_default();
-    gauge!("gateway_rate_per_second", "account" => account()).set(rate);
-    let pause = pace.pause.unwrap_or_default().as_secs_f64();
+    let per_second = limit.effective.unwrap_or_default();
+    gauge!("gateway_rate_per_second", "account" => account()).set(per_second);
+    let pause = limit.pause.unwrap_or_default().as_secs_f64();
     gauge!("gateway_asked_to_wait_seconds", "account" => account()).set(pause);
     let left = match ops.provider.token_state() {
         TokenState::Fresh { expires_at, .. } => expires_at.since(now).as_secs_f64(),

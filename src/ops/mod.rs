@@ -5,6 +5,7 @@
 
 mod api;
 mod back;
+mod change_lock;
 mod door;
 mod follow;
 pub mod health;
@@ -16,35 +17,31 @@ mod rate;
 mod records;
 mod search;
 mod standing;
-mod turns;
 mod view;
 mod waits;
 mod webhook;
 mod why;
 
+use crate::accounts::{Account, Channels, Holds, Webhooks};
 use crate::breaker::Breaker;
-use crate::channel::{Account, Channels, Webhooks};
-use crate::hold::Holds;
 use crate::http::{self, Measure};
 use crate::intake::Intake;
-use crate::limit::Pace;
+use crate::limit::Rate;
 use crate::outbox::Outbox;
 use crate::providers::Provider;
 use crate::records::Records;
 use crate::relay::Standing;
-pub(crate) use api::stored_pause;
 use axum::Router;
 use axum::http::StatusCode;
 use axum::middleware;
 use axum::response::Response;
 use axum::routing::{get, post, put};
+use change_lock::ChangeLock;
 pub use follow::follow;
 use metrics_exporter_prometheus::PrometheusHandle;
 use problem::Problem;
-pub(crate) use rate::stored as stored_pace;
 use secrecy::SecretString;
 use std::sync::Arc;
-use turns::Turns;
 use why::Site;
 
 /// What the ops listener works with. Clones share it.
@@ -66,8 +63,8 @@ struct Shared {
     token: Option<SecretString>,
     /// What `/readyz` found last. Held while it finds out, so that many who ask cost one look.
     readiness: tokio::sync::Mutex<Option<health::Readiness>>,
-    /// Whose change is being stored and made to hold: pauses and paces, of all channels and accounts.
-    turns: Turns,
+    /// Whose change is being stored and made to hold: pauses and rates, of all channels and accounts.
+    changes: ChangeLock,
 }
 
 /// One account as the ops listener sees it.
@@ -81,8 +78,8 @@ pub struct AccountOps {
     pub provider: Arc<Provider>,
     /// Its breaker.
     pub breaker: Arc<Breaker>,
-    /// The pace of the configuration, to return to.
-    pub configured: Pace,
+    /// The rate of the configuration, to return to.
+    pub configured: Rate,
 }
 
 /// What an [`OpsState`] is made of.
@@ -113,7 +110,7 @@ impl OpsState {
             metrics: parts.metrics,
             token: parts.token,
             readiness: tokio::sync::Mutex::default(),
-            turns: Turns::default(),
+            changes: ChangeLock::default(),
         };
         Self {
             shared: Arc::new(shared),
@@ -131,8 +128,8 @@ impl OpsState {
     where
         F: Future<Output = Result<Response, Problem>> + Send + 'static,
     {
-        let turns = self.shared.turns.clone();
-        turns.take(change(self)).await
+        let changes = self.shared.changes.clone();
+        changes.take(change(self)).await
     }
 
     fn account(&self, id: &str) -> Result<&AccountOps, Problem> {

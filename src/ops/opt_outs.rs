@@ -5,9 +5,9 @@ mod file;
 
 use super::problem::{Name, Problem};
 use super::{OpsState, answer, view};
-use crate::channel::Channel;
+use crate::accounts::Channel;
 use crate::clock;
-use crate::domain::{OptOut, OptOutName, Said, Source, UnixMs};
+use crate::domain::{OptOut, OptOutEntry, OptOutName, Source, UnixMs};
 use crate::http::Payload;
 use crate::store::{Entrance, StoreError};
 use axum::extract::rejection::QueryRejection;
@@ -68,7 +68,7 @@ pub(super) async fn list(
             rest.next().map(|one| format!("{}:0", one.id))
         }
     };
-    let items: Vec<Value> = page.said.iter().map(shown).collect();
+    let items: Vec<Value> = page.entries.iter().map(shown).collect();
     tracing::info!(
         channel = %channel.id, opt_outs = items.len(), event = "operator_read_opt_outs",
         "an operator read opt-outs"
@@ -76,7 +76,7 @@ pub(super) async fn list(
     Ok(answer(&json!({ "items": items, "next": next })))
 }
 
-fn shown(one: &Said) -> Value {
+fn shown(one: &OptOutEntry) -> Value {
     json!({
         "channel": one.channel.as_str(),
         "number": one.name.text(),
@@ -123,7 +123,7 @@ async fn say(ops: OpsState, id: String, body: &[u8], is_out: bool) -> Result<Res
         .scope
         .as_deref()
         .map_or(Some(OptOut::All), OptOut::parse);
-    let said = Said {
+    let entry = OptOutEntry {
         channel: channel.id.clone(),
         name,
         scope: scope.ok_or_else(wrong)?,
@@ -131,8 +131,8 @@ async fn say(ops: OpsState, id: String, body: &[u8], is_out: bool) -> Result<Res
         at: clock::now(),
         source: Source::kept(Source::OPERATOR),
     };
-    let scope = said.scope.as_str();
-    let changed = ops.take(channel, Entrance::Now, vec![said]).await? > 0;
+    let scope = entry.scope.as_str();
+    let changed = ops.take(channel, Entrance::Now, vec![entry]).await? > 0;
     tracing::info!(
         channel = id,
         scope,
@@ -166,19 +166,19 @@ pub(super) async fn import(
     let bad = "the query may have check=true, and line= where a part of a file begins";
     let Query(how) = how.map_err(|_| Problem::bad_request(bad))?;
     let is_channel = |id: &str| ops.shared.channels.get(id).is_some();
-    let said = file::read(&body, how.line, clock::now(), is_channel).map_err(|error| {
+    let entries = file::read(&body, how.line, clock::now(), is_channel).map_err(|error| {
         let detail = format!("nothing was imported: {error}");
         Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
     })?;
-    let rows = said.len();
+    let rows = entries.len();
     if how.check {
         return Ok(answer(&json!({ "rows": rows, "changed": 0 })));
     }
     ops.change(async move |ops| {
         let mut changed = 0;
         for channel in ops.shared.channels.iter() {
-            let of_channel = said.iter().filter(|one| one.channel == channel.id);
-            let of_channel: Vec<Said> = of_channel.cloned().collect();
+            let of_channel = entries.iter().filter(|one| one.channel == channel.id);
+            let of_channel: Vec<OptOutEntry> = of_channel.cloned().collect();
             changed += ops.take(channel, Entrance::Import, of_channel).await?;
         }
         tracing::info!(
@@ -203,11 +203,11 @@ impl OpsState {
         &self,
         channel: &Channel,
         entrance: Entrance,
-        said: Vec<Said>,
+        entries: Vec<OptOutEntry>,
     ) -> Result<usize, StoreError> {
         let store = &self.shared.outbox.store;
         let account = &channel.account.id;
-        store.take_opt_outs(account, entrance, said).await
+        store.take_opt_outs(account, entrance, entries).await
     }
 }
 

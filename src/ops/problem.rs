@@ -1,6 +1,6 @@
 //! Errors of the ops listener, as `application/problem+json` (RFC 9457).
 
-use crate::hold::{BackError, HoldError};
+use crate::accounts::{BackError, HoldError};
 use crate::providers::TokenError;
 use crate::store::StoreError;
 use axum::extract::{FromRequestParts, Path};

@@ -1,19 +1,15 @@
-//! The pace of an account, set at run time. What is set is stored, and stays until it is reset.
+//! The rate of an account, set at run time.
 
 use super::problem::{Name, Problem};
 use super::why::Site;
 use super::{OpsState, answer, view};
+use crate::accounts::{LEAST_RATE, MOST_RATE, save_rate};
 use crate::http::Payload;
-use crate::limit::Pace;
+use crate::limit::Rate;
 use axum::extract::State;
 use axum::response::Response;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::Value;
-
-/// Calls per second and at once beyond which a wish is taken for a mistake.
-const MOST: f64 = 100_000.0;
-/// Calls per second below which a wish is taken for a mistake, as in the configuration.
-const LEAST: f64 = 0.01;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -21,36 +17,6 @@ struct Wish {
     /// A number, or `"off"`.
     per_second: Option<Value>,
     concurrency: Option<usize>,
-}
-
-/// A pace as it is stored.
-#[derive(Serialize, Deserialize)]
-struct Stored {
-    per_second: Option<f64>,
-    concurrency: usize,
-}
-
-/// The name under which an account's pace is stored.
-fn setting(account: &str) -> String {
-    format!("pace:{account}")
-}
-
-/// Reads the pace that an operator set earlier, if one is stored.
-pub(crate) async fn stored(
-    outbox: &crate::outbox::Outbox,
-    account: &str,
-) -> Result<Option<Pace>, crate::store::StoreError> {
-    let text = outbox.store.load_setting(&setting(account)).await?;
-    let stored = text.and_then(|text| serde_json::from_str::<Stored>(&text).ok());
-    let stored = stored.filter(|pace| {
-        pace.per_second
-            .is_none_or(|rate| (LEAST..=MOST).contains(&rate))
-            && pace.concurrency > 0
-    });
-    Ok(stored.map(|stored| Pace {
-        per_second: stored.per_second,
-        concurrency: stored.concurrency,
-    }))
 }
 
 pub(super) async fn set(
@@ -68,22 +34,12 @@ pub(super) async fn set(
 
 async fn set_to(ops: OpsState, id: String, wish: Wish) -> Result<Response, Problem> {
     let account = ops.account(&id)?;
-    let pace = wished(&wish, account.account.limiter.now().set)?;
-    let stored = Stored {
-        per_second: pace.per_second,
-        concurrency: pace.concurrency,
-    };
-    let text =
-        serde_json::to_string(&stored).map_err(|error| Problem::bad_request(error.to_string()))?;
-    ops.shared
-        .outbox
-        .store
-        .save_setting(&setting(&id), Some(text))
-        .await?;
-    account.account.limiter.set(pace);
+    let rate = wished(&wish, account.account.limiter.now().set)?;
+    save_rate(&ops.shared.outbox, &account.account.id, Some(rate)).await?;
+    account.account.limiter.set(rate);
     account.account.work.notify_one();
-    tracing::info!(account = id, per_second = ?pace.per_second, concurrency = pace.concurrency,
-        event = "operator_set_rate", "an operator set the pace");
+    tracing::info!(account = id, per_second = ?rate.per_second, concurrency = rate.concurrency,
+        event = "operator_set_rate", "an operator set the rate");
     Ok(answer(&view::account(account, &Site::read(&ops).await)))
 }
 
@@ -96,27 +52,23 @@ pub(super) async fn reset(
 
 async fn set_back(ops: OpsState, id: String) -> Result<Response, Problem> {
     let account = ops.account(&id)?;
-    ops.shared
-        .outbox
-        .store
-        .save_setting(&setting(&id), None)
-        .await?;
+    save_rate(&ops.shared.outbox, &account.account.id, None).await?;
     account.account.limiter.set(account.configured);
     account.account.work.notify_one();
     tracing::info!(
         account = id,
         event = "operator_reset_rate",
-        "an operator returned to the configured pace"
+        "an operator returned to the configured rate"
     );
     Ok(answer(&view::account(account, &Site::read(&ops).await)))
 }
 
-fn wished(wish: &Wish, now: Pace) -> Result<Pace, Problem> {
+fn wished(wish: &Wish, now: Rate) -> Result<Rate, Problem> {
     let per_second = match &wish.per_second {
         None => now.per_second,
         Some(Value::String(word)) if word == "off" => None,
         Some(Value::Number(number)) => match number.as_f64() {
-            Some(rate) if (LEAST..=MOST).contains(&rate) => Some(rate),
+            Some(rate) if (LEAST_RATE..=MOST_RATE).contains(&rate) => Some(rate),
             _ => {
                 return Err(Problem::bad_request(
                     "per_second must be between 0.01 and 100000",
@@ -130,12 +82,12 @@ fn wished(wish: &Wish, now: Pace) -> Result<Pace, Problem> {
         }
     };
     let concurrency = wish.concurrency.unwrap_or(now.concurrency);
-    if concurrency == 0 || concurrency as f64 > MOST {
+    if concurrency == 0 || concurrency as f64 > MOST_RATE {
         return Err(Problem::bad_request(
             "concurrency must be between 1 and 100000",
         ));
     }
-    Ok(Pace {
+    Ok(Rate {
         per_second,
         concurrency,
     })

@@ -3,7 +3,7 @@
 use super::standing::Standing;
 use super::why::{self, AccountFacts, ChannelFacts, Reason, Site};
 use super::{AccountOps, OpsState, webhook};
-use crate::channel::{Channel, Channels};
+use crate::accounts::{Channel, Channels};
 use crate::domain::phone::mask_digits;
 use crate::domain::{Lane, Status, UnixMs};
 use crate::outbox::Outbox;
@@ -38,7 +38,11 @@ struct Shown {
 
 impl Shown {
     fn of(channel: &Channel, ledger: &Ledger) -> Self {
-        let held = if channel.stands() { ledger.queued } else { 0 };
+        let held = if channel.is_stopped() {
+            ledger.queued
+        } else {
+            0
+        };
         Self {
             ledger: Ledger {
                 queued: ledger.queued - held,
@@ -140,7 +144,7 @@ fn not_taken(lane: Lane, trouble: &Trouble) -> Value {
 
 /// An account as it stands.
 pub(super) fn account(ops: &AccountOps, site: &Site) -> Value {
-    let pace = ops.account.limiter.now();
+    let rate = ops.account.limiter.now();
     let facts = AccountFacts::read(ops);
     let held = ops
         .account
@@ -153,14 +157,14 @@ pub(super) fn account(ops: &AccountOps, site: &Site) -> Value {
         "why": why::account(site, &facts).map(|why| why.json()),
         "breaker": if ops.breaker.is_open() { "open" } else { "closed" },
         "rate": {
-            "per_second": per_second(pace.set.per_second),
-            "effective": per_second(pace.effective),
-            "temporary": pace.set.per_second.is_none() && pace.effective.is_some(),
+            "per_second": per_second(rate.set.per_second),
+            "effective": per_second(rate.effective),
+            "temporary": rate.set.per_second.is_none() && rate.effective.is_some(),
             "asked_to_wait_until": facts.asked_to_wait.map(time),
-            "concurrency": pace.set.concurrency,
-            "in_flight": pace.in_flight + pace.elsewhere,
-            "started": pace.started,
-            "layer": if pace.set == ops.configured { "configured" } else { "runtime" },
+            "concurrency": rate.set.concurrency,
+            "in_flight": rate.in_flight + rate.elsewhere,
+            "started": rate.started,
+            "layer": if rate.set == ops.configured { "configured" } else { "runtime" },
         },
         "token": token(&ops.provider.token_state()),
     })

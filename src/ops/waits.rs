@@ -3,7 +3,7 @@
 
 use super::OpsState;
 use super::why::{self, ChannelFacts, Code, Reason, Site};
-use crate::channel::Channel;
+use crate::accounts::Channel;
 use crate::domain::ChannelId;
 use std::collections::HashMap;
 use std::time::Duration;

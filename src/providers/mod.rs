@@ -13,6 +13,25 @@ use crate::domain::template::{Detail, Outgoing, TemplateList};
 use crate::limit::Permit;
 use secrecy::SecretString;
 
+/// The providers by name, as `provider` of an account says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProviderName {
+    /// Jumper.ai.
+    Jumper,
+}
+
+impl ProviderName {
+    /// All of them.
+    pub const ALL: [Self; 1] = [Self::Jumper];
+
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Jumper => "jumper",
+        }
+    }
+}
+
 /// One account at its provider.
 #[derive(Debug)]
 pub enum Provider {

@@ -253,7 +253,7 @@ impl Job<'_> {
 fn tell(pair: &Pair, error: &Error, pause: Duration) {
     let record = &pair.dirty.record;
     tracing::error!(channel = %record.channel, msg_id = %record.message.msg_id,
-        error = error.told(), again_in_s = pause.as_secs(),
+        error = error.with_advice(), again_in_s = pause.as_secs(),
         event = "record_not_taken",
         "Datastore does not take the record of this message, but takes others; it is kept here and tried again");
 }
@@ -286,7 +286,7 @@ fn written(pair: &Pair) -> End {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::channel::Channels;
+    use crate::accounts::Channels;
     use crate::datastore::{Entity, Settings, Value};
     use crate::domain::MsgId;
     use axum::http::StatusCode;

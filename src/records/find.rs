@@ -119,7 +119,7 @@ impl Records {
             // The old connector knew no channels: the only one, else the one of that number.
             let first = channels.next()?;
             let mut rest = channels.peekable();
-            let own = |channel: &&std::sync::Arc<crate::channel::Channel>| {
+            let own = |channel: &&std::sync::Arc<crate::accounts::Channel>| {
                 from.is_some() && channel.waba_number == from
             };
             match rest.peek() {
@@ -165,11 +165,11 @@ fn once_each(mut found: Vec<Kept>) -> Vec<Kept> {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::channel::{Account, Channel, Channels, Pause};
+    use crate::accounts::{Account, Channel, Channels, Pause};
     use crate::datastore::{Entity, Settings, Value};
     use crate::domain::ChannelId;
     use crate::domain::policy::Policy;
-    use crate::limit::{Limiter, Pace};
+    use crate::limit::{Limiter, Rate};
     use crate::records::entity::tests::dirty;
     use std::sync::{Arc, Mutex};
     use std::time::Duration;
@@ -186,11 +186,11 @@ pub(super) mod tests {
     fn records_at(host: &str, channels: &[(&str, &str, &str)]) -> Records {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let channel = |(of, id, number): &(&str, &str, &str)| {
-            let pace = Pace {
+            let rate = Rate {
                 per_second: None,
                 concurrency: 1,
             };
-            let limiter = Limiter::new(pace, Duration::ZERO);
+            let limiter = Limiter::new(rate, Duration::ZERO);
             Arc::new(Channel {
                 id: ChannelId::parse(id).unwrap(),
                 account: Arc::new(Account::new(account(of), limiter)),

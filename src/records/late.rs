@@ -91,7 +91,7 @@ impl Late {
         let answers = match self.records.sent_as(&self.account, &ids).await {
             Ok(answers) => answers,
             Err(error) => {
-                tracing::warn!(account = %self.account, error = error.told(),
+                tracing::warn!(account = %self.account, error = error.with_advice(),
                     event = "late_statuses_not_asked",
                     "Datastore could not be asked for the messages of statuses; asked again later");
                 return false;

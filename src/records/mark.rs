@@ -100,7 +100,7 @@ impl Marks {
                     // Of records it is told with all that hangs on it.
                     Err(error) => {
                         if !std::mem::replace(&mut failed, true) {
-                            tracing::info!(account = %of.account, error = error.told(),
+                            tracing::info!(account = %of.account, error = error.with_advice(),
                                 event = "mark_not_in_datastore",
                                 "the mark of the store is not in Datastore yet; the gateway tries again every 10 s");
                         }

@@ -3,7 +3,7 @@
 
 use crate::clock;
 use crate::datastore::{Client, Entity, Error, Settings, Value};
-use crate::domain::{ChannelId, OptOut, OptOutName, Said, Source, UnixMs};
+use crate::domain::{ChannelId, OptOut, OptOutEntry, OptOutName, Source, UnixMs};
 use std::collections::HashMap;
 
 /// Entities that are read at once. Datastore gives no more than 300 where it is busy.
@@ -30,7 +30,7 @@ pub struct OptOuts {
 #[derive(Debug)]
 pub struct Kept {
     /// What was said.
-    pub said: Vec<Said>,
+    pub entries: Vec<OptOutEntry>,
     /// What the next part is asked for with.
     pub next: Option<String>,
 }
@@ -67,7 +67,7 @@ impl OptOuts {
         let range = from.as_str()..below.as_str();
         let part = self.client.between(CHANGED, range, PART, behind).await?;
         Ok(Kept {
-            said: part.entities.iter().filter_map(said).collect(),
+            entries: part.entities.iter().filter_map(entry).collect(),
             next: part.next,
         })
     }
@@ -76,10 +76,10 @@ impl OptOuts {
     ///
     /// # Errors
     /// When Datastore does not take it.
-    pub async fn write(&self, said: &[Said]) -> Result<Vec<Said>, Error> {
+    pub async fn write(&self, entries: &[OptOutEntry]) -> Result<Vec<OptOutEntry>, Error> {
         let client = &self.client;
         let transaction = client.begin().await?;
-        let names: Vec<String> = said.iter().map(name).collect();
+        let names: Vec<String> = entries.iter().map(name).collect();
         let there = match client.lookup(&names, Some(&transaction)).await {
             Ok(there) => there,
             Err(error) => {
@@ -88,10 +88,12 @@ impl OptOuts {
                 return Err(error);
             }
         };
-        let there = there.iter().map(|one| (one.name.as_str(), self::said(one)));
-        let there: HashMap<&str, Option<Said>> = there.collect();
+        let there = there
+            .iter()
+            .map(|one| (one.name.as_str(), self::entry(one)));
+        let there: HashMap<&str, Option<OptOutEntry>> = there.collect();
         let (mut written, mut later) = (Vec::new(), Vec::new());
-        for (one, name) in said.iter().zip(&names) {
+        for (one, name) in entries.iter().zip(&names) {
             match there.get(name.as_str()) {
                 Some(Some(there)) if !one.prevails(there.is_out, there.at) => {
                     if there.prevails(one.is_out, one.at) {
@@ -110,9 +112,9 @@ impl OptOuts {
     }
 }
 
-fn name(said: &Said) -> String {
-    let (channel, scope) = (&said.channel, said.scope.as_str());
-    format!("optout:{channel}:{scope}:{}", said.name.text())
+fn name(entry: &OptOutEntry) -> String {
+    let (channel, scope) = (&entry.channel, entry.scope.as_str());
+    format!("optout:{channel}:{scope}:{}", entry.name.text())
 }
 
 /// Compared as text, so of one length.
@@ -121,24 +123,24 @@ fn changed(channel: &ChannelId, at: UnixMs) -> String {
     format!("{channel} {}", at.strftime("%Y-%m-%dT%H:%M:%S%.3fZ"))
 }
 
-fn entity(said: &Said) -> Entity {
+fn entity(entry: &OptOutEntry) -> Entity {
     let text = |text: &str| Value::Text(text.to_owned());
-    Entity::named(name(said))
-        .with(CHANGED, text(&changed(&said.channel, clock::now())))
-        .with_unindexed(CHANNEL, text(said.channel.as_str()))
-        .with_unindexed(NAME, text(&said.name.text()))
-        .with_unindexed(SCOPE, text(said.scope.as_str()))
-        .with_unindexed(OUT, Value::Bool(said.is_out))
-        .with_unindexed(AT, Value::Time(said.at.0))
-        .with_unindexed(SOURCE, text(said.source.as_str()))
+    Entity::named(name(entry))
+        .with(CHANGED, text(&changed(&entry.channel, clock::now())))
+        .with_unindexed(CHANNEL, text(entry.channel.as_str()))
+        .with_unindexed(NAME, text(&entry.name.text()))
+        .with_unindexed(SCOPE, text(entry.scope.as_str()))
+        .with_unindexed(OUT, Value::Bool(entry.is_out))
+        .with_unindexed(AT, Value::Time(entry.at.0))
+        .with_unindexed(SOURCE, text(entry.source.as_str()))
 }
 
 /// What an entity says; nothing where it is not one of these.
-fn said(entity: &Entity) -> Option<Said> {
+fn entry(entity: &Entity) -> Option<OptOutEntry> {
     let Value::Bool(is_out) = *entity.get(OUT) else {
         return None;
     };
-    Some(Said {
+    Some(OptOutEntry {
         channel: ChannelId::parse(&entity.text(CHANNEL)?).ok()?,
         name: OptOutName::parse(&entity.text(NAME)?)?,
         scope: OptOut::parse(&entity.text(SCOPE)?)?,
@@ -158,7 +160,7 @@ mod tests {
             ("12025550143", OptOut::All, true),
             ("US.77", OptOut::Marketing, false),
         ] {
-            let one = Said {
+            let one = OptOutEntry {
                 channel: ChannelId::parse("shop-eu").unwrap(),
                 name: OptOutName::parse(text).unwrap(),
                 scope,
@@ -171,9 +173,9 @@ mod tests {
                 entity.name,
                 format!("optout:shop-eu:{}:{text}", scope.as_str())
             );
-            assert_eq!(said(&entity), Some(one));
+            assert_eq!(entry(&entity), Some(one));
         }
-        assert_eq!(said(&Entity::named("mark:default:1")), None);
+        assert_eq!(entry(&Entity::named("mark:default:1")), None);
     }
 
     #[test]

@@ -168,7 +168,7 @@ impl Writer {
         self.failures = self.failures.saturating_add(1);
         self.most = (self.most / 2).max(1);
         let is_refused = error.blames_an_entity();
-        let mut reason = error.told();
+        let mut reason = error.with_advice();
         if is_refused {
             reason += ". It refuses every record that was tried, so look at DT_PROJECT_ID and DT_KIND, and at \
                        the database of the project";

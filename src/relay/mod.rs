@@ -74,7 +74,7 @@ pub struct Relay {
     settles: TaskTracker,
     paused_until: Option<Instant>,
     /// Whether the store could not be read when it was last asked.
-    blind: bool,
+    store_down: bool,
 }
 
 impl Relay {
@@ -100,7 +100,7 @@ impl Relay {
             standing: Standing::default(),
             settles: TaskTracker::new(),
             paused_until: None,
-            blind: false,
+            store_down: false,
         }
     }
 
@@ -204,12 +204,12 @@ impl Relay {
                 .await
             {
                 Ok(taken) => {
-                    self.blind = false;
+                    self.store_down = false;
                     self.waiting.extend(taken);
                 }
                 Err(error) => {
                     // Told once an outage.
-                    if !std::mem::replace(&mut self.blind, true) {
+                    if !std::mem::replace(&mut self.store_down, true) {
                         tracing::warn!(channel = %self.queue.channel, %error,
                             lane = self.queue.lane.as_str(),
                             event = "callbacks_not_read",

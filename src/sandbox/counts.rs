@@ -85,7 +85,7 @@ impl Counts {
     fn add(&mut self, account: &Account) {
         {
             let door = lock(&account.door);
-            self.limited += door.pace.limited;
+            self.limited += door.arrivals.limited;
             self.add_calls(&door.calls);
         }
         self.max_in_flight = self.max_in_flight.max(account.in_flight.most());

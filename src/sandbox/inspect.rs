@@ -1,4 +1,4 @@
-//! The reading half of the control API: counts, sends, events, callbacks, pace. Changes nothing.
+//! The reading half of the control API: counts, sends, events, callbacks, arrivals. Changes nothing.
 
 use std::{collections::BTreeMap, sync::Arc, sync::atomic::Ordering};
 
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::{
     counts::Counts,
-    jumper::{account::Account, limiter::Pace},
+    jumper::{account::Account, limiter::Arrivals},
     lock::lock,
     notation::digits,
     reply,
@@ -68,22 +68,24 @@ async fn counts(State(world): Shared, Query(filter): Query<Filter>) -> Response 
 
 async fn rate(State(world): Shared, Query(filter): Query<Filter>) -> Response {
     let Some(merchant) = &filter.merchant else {
-        return reply::json(200, pace(&lock(&world.jumper.door).pace));
+        return reply::json(200, arrivals(&lock(&world.jumper.door).arrivals));
     };
     let accounts = world.jumper.accounts(Some(merchant));
     answer(accounts.map(|found| {
-        let mut paces = found.iter().map(|account| pace(&lock(&account.door).pace));
-        paces.next_back().unwrap_or_default()
+        let mut all = found
+            .iter()
+            .map(|account| arrivals(&lock(&account.door).arrivals));
+        all.next_back().unwrap_or_default()
     }))
 }
 
-fn pace(pace: &Pace) -> Value {
+fn arrivals(arrivals: &Arrivals) -> Value {
     json!({
-        "max_in_any_second": pace.most,
-        "calls": pace.calls,
-        "limited": pace.limited,
-        "first_ms": pace.first_ms,
-        "last_ms": pace.last_ms,
+        "max_in_any_second": arrivals.most,
+        "calls": arrivals.calls,
+        "limited": arrivals.limited,
+        "first_ms": arrivals.first_ms,
+        "last_ms": arrivals.last_ms,
     })
 }
 

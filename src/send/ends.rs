@@ -4,7 +4,7 @@ use super::{Sender, Sending, why_given_up};
 use crate::clock;
 use crate::domain::circumstance::End;
 use crate::domain::proof::{Judgement, LastProof};
-use crate::domain::{AccountId, Answer, ChannelId, Code, MsgId, Refusal};
+use crate::domain::{AccountId, Answer, ChannelId, MsgId, Refusal, RefusalKind};
 use crate::outbox::{Claimed, retry_delay};
 use crate::store::Folded;
 use crate::telemetry::{OncePerSecond, Outcome, count_attempt, count_folded, tell_opt_outs};
@@ -50,7 +50,7 @@ impl Sender {
             End::PutAside(pause) => self.put_aside(claimed, said, pause).await,
             End::PutBack => self.put_back(claimed, said, proof).await,
             End::Fail => {
-                let refusal = Refusal::new(Code::Other, why_given_up(proof, answer));
+                let refusal = Refusal::new(RefusalKind::Other, why_given_up(proof, answer));
                 self.fail(claimed, refusal, proof, said).await;
             }
             End::Unknown => {

@@ -10,13 +10,12 @@ mod trouble;
 
 use ready::{LIST_WAIT, Ready};
 
+use crate::accounts::{Account, Channel, Holds};
 use crate::breaker::Breaker;
-use crate::channel::{Account, Channel};
 use crate::domain::circumstance::{Call, Cause, End, Listed, Ruling, Scope};
 use crate::domain::proof::{About, Judgement, LastProof, Proof};
 use crate::domain::template::Outgoing;
 use crate::domain::{Answer, Transport};
-use crate::hold::Holds;
 use crate::limit::Permit;
 use crate::outbox::Claimed;
 use crate::providers::{Provider, Sent};
@@ -169,7 +168,7 @@ impl Sender {
     }
 
     /// Makes the call and judges its answer; a call that was not made says nothing. What the answer says of
-    /// the provider and its pace counts at once, however long the store takes meanwhile.
+    /// the provider and its rate counts at once, however long the store takes meanwhile.
     async fn ask(
         &self,
         channel: &Channel,
@@ -213,7 +212,7 @@ impl Sender {
         let taken = matches!(end, End::Taken(_));
         self.end(sending, end, &judgement, &sent.answer).await;
         if let (About::Token, Some(generation)) = (judgement.about, sent.token_generation) {
-            // What the token keeper must know; the trial was in vain anyway.
+            // What the maintenance of the tokens must know; the trial was in vain anyway.
             let _ = self
                 .provider
                 .access_refused(generation, &call.to.digits())

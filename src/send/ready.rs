@@ -1,9 +1,9 @@
 //! What stands before the call: the template is found and its wants are known, or why not.
 
 use super::Sender;
-use crate::channel::Channel;
+use crate::accounts::Channel;
 use crate::domain::template::{ButtonShape, Detail, Outgoing, Variant};
-use crate::domain::{Button, Code, OptOut, Refusal, Template};
+use crate::domain::{Button, OptOut, Refusal, RefusalKind, Template};
 use crate::json::LOST;
 use crate::outbox::Claimed;
 use crate::store::QuickReply;
@@ -34,7 +34,7 @@ impl Sender {
             Lookup::Unknown => return Ready::Later,
             Lookup::Missing => {
                 return Ready::Refused(Refusal::new(
-                    Code::Template,
+                    RefusalKind::Template,
                     format!(
                         "Template {} ({}) is not approved at the provider",
                         template.name, template.language

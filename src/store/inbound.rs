@@ -59,7 +59,7 @@ pub(super) const MOST_EARLY: u32 = 50_000;
 pub(super) const MOST_OF_ONE: u32 = 16;
 /// Of a person about whom there is more than this, messages in doubt or ids that match nothing, nothing
 /// is inferred: to look through all would hold up everybody.
-pub(super) const MOST_WEIGHED: u32 = 100;
+pub(super) const MOST_INFERRED: u32 = 100;
 /// Other events of a channel that are kept for a person to look at.
 pub(super) const MOST_OTHERS: u32 = 1000;
 

@@ -1,7 +1,7 @@
 //! The list of who opted out, as people and Datastore take it from a store and put it back.
 
 use super::{Outbox, StoreError};
-use crate::domain::{AccountId, ChannelId, Said, UnixMs};
+use crate::domain::{AccountId, ChannelId, OptOutEntry, UnixMs};
 use std::time::Duration;
 
 /// How long what was taken for Datastore is hidden from other takers.
@@ -22,7 +22,7 @@ pub enum Entrance {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Page {
     /// Who is opted out.
-    pub said: Vec<Said>,
+    pub entries: Vec<OptOutEntry>,
     /// Where the next part begins, if there is one.
     pub next: Option<u64>,
 }
@@ -48,11 +48,11 @@ impl Outbox {
         &self,
         account: &AccountId,
         entrance: Entrance,
-        said: Vec<Said>,
+        entries: Vec<OptOutEntry>,
     ) -> Result<usize, StoreError> {
         match self {
-            Self::Embedded(store) => store.take_opt_outs(account, entrance, said).await,
-            Self::Redis(store) => store.take_opt_outs(account, entrance, said).await,
+            Self::Embedded(store) => store.take_opt_outs(account, entrance, entries).await,
+            Self::Redis(store) => store.take_opt_outs(account, entrance, entries).await,
         }
     }
 
@@ -63,7 +63,7 @@ impl Outbox {
         channels: &[ChannelId],
         most: u64,
         now: UnixMs,
-    ) -> Result<Vec<Said>, StoreError> {
+    ) -> Result<Vec<OptOutEntry>, StoreError> {
         match self {
             Self::Embedded(store) => store.owed_opt_outs(channels, most, now).await,
             Self::Redis(store) => store.owed_opt_outs(account, most, now).await,
@@ -74,11 +74,11 @@ impl Outbox {
     pub async fn opt_outs_kept(
         &self,
         account: &AccountId,
-        said: Vec<Said>,
+        entries: Vec<OptOutEntry>,
     ) -> Result<(), StoreError> {
         match self {
-            Self::Embedded(store) => store.opt_outs_kept(said).await,
-            Self::Redis(store) => store.opt_outs_kept(account, said).await,
+            Self::Embedded(store) => store.opt_outs_kept(entries).await,
+            Self::Redis(store) => store.opt_outs_kept(account, entries).await,
         }
     }
 

@@ -85,13 +85,13 @@ impl Outbox {
     /// Takes due messages, the channels in the order given, each its fair share first.
     pub async fn claim(
         &self,
-        turns: Vec<Turn>,
+        queues: Vec<ClaimFrom>,
         most: usize,
         now: UnixMs,
     ) -> Result<Claims, StoreError> {
         match self {
-            Self::Embedded(store) => store.claim(turns, most, now).await,
-            Self::Redis(store) => store.claim(turns, most, now).await,
+            Self::Embedded(store) => store.claim(queues, most, now).await,
+            Self::Redis(store) => store.claim(queues, most, now).await,
         }
     }
 

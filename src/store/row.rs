@@ -2,17 +2,19 @@
 //! one version is read by the next, and a newer row is refused politely by an older program.
 
 mod history;
+mod refusal_kind;
 #[cfg(test)]
 mod versions;
 mod words;
 
 pub use history::Moment;
 pub(crate) use history::{moment, read_history};
+pub(crate) use refusal_kind::{failure, kind_word};
 pub(crate) use words::{attempts, spoken};
 
 use crate::domain::{
-    BusinessNumber, Button, Callback, Code, Header, InboundEntry, Message, MsgId, Names, Phone,
-    Refusal, ReplyKind, Status, StatusEntry, Template, UnixMs,
+    BusinessNumber, Button, Callback, Header, InboundEntry, Message, MsgId, Names, Phone, Refusal,
+    ReplyKind, Status, StatusEntry, Template, UnixMs,
 };
 use serde::{Deserialize, Serialize};
 
@@ -221,7 +223,7 @@ pub(crate) fn write_callback(callback: &Callback) -> String {
             let error = entry
                 .error
                 .as_ref()
-                .map(|why| (why.code.as_str().into(), why.reason.clone()));
+                .map(|why| (kind_word(why.kind).into(), why.reason.clone()));
             let kind = CallbackKind::Status {
                 status: entry.status.as_str().into(),
                 error,
@@ -265,9 +267,7 @@ pub(crate) fn read_callback(text: &str) -> Result<Callback, RowError> {
             msg_id: msg_id.ok_or_else(|| damaged("a status without msg_id"))?,
             status: Status::parse(&status).ok_or_else(|| damaged("an unknown status"))?,
             at,
-            error: error.map(|(code, reason)| {
-                Refusal::new(Code::parse(&code).unwrap_or(Code::Other), reason)
-            }),
+            error: error.map(|(kind, reason)| Refusal::new(refusal_kind::read_kind(&kind), reason)),
         })),
         CallbackKind::Inbound {
             from,
@@ -287,12 +287,13 @@ pub(crate) fn read_callback(text: &str) -> Result<Callback, RowError> {
 
 /// A refusal as a callback's row has it.
 pub(crate) fn write_refusal(refusal: &Refusal) -> String {
-    encode(&(refusal.code.as_str(), &refusal.reason))
+    encode(&(kind_word(refusal.kind), &refusal.reason))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::RefusalKind;
     use proptest::prelude::*;
 
     fn any_header() -> impl Strategy<Value = Option<Header>> {
@@ -370,7 +371,7 @@ mod tests {
             msg_id: MsgId::parse("m1").unwrap(),
             status: Status::Failed,
             at: UnixMs(5),
-            error: Some(Refusal::new(Code::Other, "outcome unknown")),
+            error: Some(Refusal::new(RefusalKind::Other, "outcome unknown")),
         });
         let reply = Callback::Inbound(InboundEntry {
             from: Phone::parse("12025550143").unwrap(),

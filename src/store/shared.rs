@@ -107,10 +107,10 @@ impl Outbox {
     }
 
     /// After all of them: what came while work was held may say what became of some.
-    pub async fn weigh_copy(&self, account: &AccountId, now: UnixMs) -> Result<(), StoreError> {
+    pub async fn infer_receipts(&self, account: &AccountId, now: UnixMs) -> Result<(), StoreError> {
         match self {
-            Self::Embedded(store) => store.weigh_copy(account, now).await,
-            Self::Redis(store) => store.weigh_copy(account, now).await,
+            Self::Embedded(store) => store.infer_receipts(account, now).await,
+            Self::Redis(store) => store.infer_receipts(account, now).await,
         }
     }
 

@@ -147,7 +147,7 @@ pub enum Accepted {
 
 /// One channel from which messages may be claimed.
 #[derive(Debug, Clone)]
-pub struct Turn {
+pub struct ClaimFrom {
     /// The channel.
     pub channel: ChannelId,
     /// Messages that are too old are failed instead of sent; one about whose age the clocks disagree

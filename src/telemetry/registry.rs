@@ -81,7 +81,7 @@ pub const METRICS: &[Metric] = &[
     counter("gateway_ops_refused_total", &["reason"], "Calls of the ops listener that were refused."),
     counter("gateway_send_replies_total", &["outcome"], "Answers to MoEngage's sends."),
     counter("gateway_accepted_total", &["channel"], "Messages that were stored and answered success."),
-    counter("gateway_refused_total", &["channel", "code"], "Messages that were refused, by the code that MoEngage got."),
+    counter("gateway_refused_total", &["channel", "kind"], "Messages that were refused, by what is wrong."),
     counter("gateway_repeats_total", &["channel", "content"], "Repeats of an accepted msg_id, with the same or other content."),
     counter("gateway_unavailable_total", &["channel"], "Messages that were answered 503, as nothing could be stored."),
     gauge("gateway_messages", &["channel", "state"], "Messages by state, as the ledger has them."),

@@ -38,9 +38,9 @@ pub(super) struct Writer(Arc<Shared>);
 struct Shared {
     /// Filled by whoever logs, emptied by the thread.
     queue: Mutex<Queue>,
-    /// Rung when the first line comes, and when the process ends.
+    /// Woken when the first line comes, and when the process ends.
     filled: Condvar,
-    /// Rung when the last line is written.
+    /// Woken when the last line is written.
     emptied: Condvar,
 }
 

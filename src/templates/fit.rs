@@ -6,7 +6,7 @@
 
 use super::named;
 use crate::domain::template::{ButtonShape, Detail, HeaderNeeds, Variant};
-use crate::domain::{Button, Code, Header, Refusal, Template};
+use crate::domain::{Button, Header, Refusal, RefusalKind, Template};
 
 /// The template as it may be sent, or why it would be rejected; `None` while its parameters name their
 /// variables and the provider has told nothing of the template.
@@ -18,7 +18,7 @@ pub fn fit(
     let refuse = |what: String| {
         let Variant { name, language, .. } = variant;
         Refusal::new(
-            Code::Template,
+            RefusalKind::Template,
             format!("Template {name} ({language}) {what}"),
         )
     };
@@ -116,7 +116,7 @@ mod tests {
 
     fn reason(template: &Template, detail: &Detail) -> Option<String> {
         let refusal = fit(template, &variant(), detail).err()?;
-        assert_eq!(refusal.code, Code::Template);
+        assert_eq!(refusal.kind, RefusalKind::Template);
         Some(refusal.reason)
     }
 

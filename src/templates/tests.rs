@@ -210,7 +210,7 @@ async fn the_timer_fetches_at_once_and_stops() {
     let (_dir, store) = testing::store();
     let templates = templates(&fake, &store).await;
     let shutdown = CancellationToken::new();
-    let keeper = tokio::spawn({
+    let maintenance = tokio::spawn({
         let (templates, shutdown) = (templates.clone(), shutdown.clone());
         async move {
             templates
@@ -226,7 +226,7 @@ async fn the_timer_fetches_at_once_and_stops() {
     .await
     .unwrap();
     shutdown.cancel();
-    keeper.await.unwrap();
+    maintenance.await.unwrap();
 }
 
 /// B-13: details were taken from the first variant. B-21: every message asked for them.
@@ -334,7 +334,7 @@ async fn r_07_a_list_that_lost_templates_is_followed_by_another_half_a_minute_la
     let (_dir, store) = testing::store();
     let templates = templates(&fake, &store).await;
     let stop = CancellationToken::new();
-    let keeper = tokio::spawn({
+    let maintenance = tokio::spawn({
         let (templates, stop) = (templates.clone(), stop.clone());
         async move { templates.keep_fresh(Duration::from_secs(3_600), stop).await }
     });
@@ -355,11 +355,11 @@ async fn r_07_a_list_that_lost_templates_is_followed_by_another_half_a_minute_la
     while templates.find("b", "en") != Lookup::Missing {
         tokio::task::yield_now().await;
     }
-    assert_eq!(fake.calls(), 3, "the keeper asked by itself");
+    assert_eq!(fake.calls(), 3, "the maintenance asked by itself");
     assert_eq!(templates.find("never", "en"), Lookup::Missing);
     assert!(templates.has_moved("b", "en", "2", WAIT).await);
     stop.cancel();
-    keeper.await.unwrap();
+    maintenance.await.unwrap();
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use super::{LEAD, Worker};
 use crate::clock;
 use crate::domain::ChannelId;
-use crate::store::{Claims, StoreError, Turn};
+use crate::store::{ClaimFrom, Claims, StoreError};
 use std::collections::HashMap;
 use tokio::time::Instant;
 
@@ -13,20 +13,20 @@ impl Worker {
         let ledger = |channel: &ChannelId| self.outbox.store.ledger(channel);
         let waiting = self.open_channels();
         let waiting = waiting.filter(|channel| ledger(&channel.id).queued > 0);
-        let turns = waiting.map(|channel| Turn {
+        let queues = waiting.map(|channel| ClaimFrom {
             channel: channel.id.clone(),
             ages: moment.ages(channel.policy.max_age),
             retries: 0,
             aside: 0,
         });
-        let mut turns = self.turns.ordered(turns.collect());
-        let share = most.div_ceil(turns.len().max(1));
-        for turn in &mut turns {
-            let shares = self.shares.get(&turn.channel).copied().unwrap_or_default();
-            [turn.retries, turn.aside] = shares.most(share);
+        let mut queues = self.order.ordered(queues.collect());
+        let share = most.div_ceil(queues.len().max(1));
+        for queue in &mut queues {
+            let shares = self.shares.get(&queue.channel).copied().unwrap_or_default();
+            [queue.retries, queue.aside] = shares.most(share);
         }
         let began = Instant::now();
-        let claims = self.outbox.store.claim(turns, most, moment.latest).await;
+        let claims = self.outbox.store.claim(queues, most, moment.latest).await;
         if let Ok(claims) = &claims {
             self.served(claims);
         }
@@ -38,7 +38,7 @@ impl Worker {
 
     /// Puts down whom the claim served.
     fn served(&mut self, claims: &Claims) {
-        self.turns
+        self.order
             .served(claims.taken.iter().map(|one| &one.channel));
         let mut used: HashMap<&ChannelId, (usize, [usize; 2])> = HashMap::new();
         for one in &claims.taken {

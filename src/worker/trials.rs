@@ -4,12 +4,11 @@
 //! Nothing queued: the next accepted message is the trial.
 
 use super::{HORIZON, LEAD};
+use crate::accounts::{Account, Channel, Holds};
 use crate::breaker::Admission;
-use crate::channel::{Account, Channel};
 use crate::clock;
 use crate::domain::Phone;
 use crate::domain::circumstance::{Hold, Scope};
-use crate::hold::Holds;
 use crate::limit::Permit;
 use crate::outbox::{Claimed, Outbox};
 use crate::send::{Sender, Tried};
@@ -225,7 +224,7 @@ impl Trials {
             event = "trial_in_vain", "a trial was made in vain; the messages stay held");
     }
 
-    /// Waits for the next slot. `None` when the hold or the pace changed meanwhile.
+    /// Waits for the next slot. `None` when the hold or the rate changed meanwhile.
     async fn permit(&self) -> Option<Permit> {
         let limiter = &self.account.limiter;
         for _ in 0..50 {

@@ -11,7 +11,7 @@ use crate::fault::table::Figures;
 use crate::fault::traffic::person;
 use crate::fault::upset::Lapse;
 use crate::fault::verdict::{
-    judge_counts, judge_ledger, judge_log, judge_orphans, judge_pace, judge_repeats, judge_words,
+    judge_counts, judge_ledger, judge_log, judge_orphans, judge_rate, judge_repeats, judge_words,
 };
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -361,7 +361,7 @@ fn faults_of_all(whole: &Whole) -> Vec<String> {
     judge_repeats(&plan, &whole.books, &mut figures);
     judge_orphans(&plan, &mut figures);
     judge_counts(&plan, &whole.counts, &mut figures);
-    judge_pace(&plan, &rate, whole.over, &mut figures);
+    judge_rate(&plan, &rate, whole.over, &mut figures);
     judge_ledger(&whole.ledger, &whole.known, &mut figures);
     judge_log(&whole.log, plan.messages, &mut figures);
     judge_usage(&[(20, 10.0)], &whole.usage, &mut figures);

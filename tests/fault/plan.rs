@@ -943,7 +943,7 @@ fn every_answer(rng: &mut Rng) -> Vec<&'static str> {
 fn settings(rng: &mut Rng) -> Vec<(&'static str, String)> {
     vec![
         (
-            "jumper.concurrent_api_calls",
+            "sending.concurrent_api_calls",
             rng.usize(1..=MOST_CALLS).to_string(),
         ),
         ("moengage.batch_entries", rng.u32(1..=50).to_string()),
@@ -953,6 +953,6 @@ fn settings(rng: &mut Rng) -> Vec<(&'static str, String)> {
             format!("{}ms", rng.i64(LEAST_HOLD_MS..4_000)),
         ),
         ("policy.retry_base", format!("{}ms", rng.u32(20..500))),
-        ("jumper.max_sockets", rng.u32(2..=100).to_string()),
+        ("sending.max_sockets", rng.u32(2..=100).to_string()),
     ]
 }

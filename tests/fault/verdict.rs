@@ -93,7 +93,7 @@ impl Evidence<'_> {
         self.standing_harm(&books, &counts, &mut figures);
         let rate = self.stage.sandbox.get("rate").await;
         let over = self.samples.over(plan.rate as f64);
-        judge_pace(plan, &rate, over, &mut figures);
+        judge_rate(plan, &rate, over, &mut figures);
         judge_ledger(&self.ledger, &known, &mut figures);
         self.decisions(&mut figures);
         self.posts(&mut figures);
@@ -262,7 +262,7 @@ pub(crate) fn judge_counts(plan: &Plan, counts: &Value, figures: &mut Figures) {
 }
 
 /// The rate, in any second, and over any longer time the calls beyond it.
-pub(crate) fn judge_pace(plan: &Plan, rate: &Value, over: f64, figures: &mut Figures) {
+pub(crate) fn judge_rate(plan: &Plan, rate: &Value, over: f64, figures: &mut Figures) {
     // Calls start at the rate (docs/how-it-works.md); each call under way may be held
     // up on the road and arrive in a later second.
     let held_up = plan.most_at_once() + 1;

@@ -248,7 +248,7 @@ fn the_demo_serves_on_and_the_other_commands_speak_to_it() {
         }
     };
     let mut lines = shown.out.lines();
-    let rate = lines.rfind(|line| line.starts_with("jumper.rate_per_second"));
+    let rate = lines.rfind(|line| line.starts_with("sending.rate_per_second"));
     let cells: Vec<_> = rate.unwrap().split_whitespace().collect();
     assert_eq!(cells[1..3], ["7.5", "runtime"], "{shown:#?}");
     let names = [
@@ -339,7 +339,7 @@ fn config_shows_layers_and_no_secret() {
     let ended = ended.hides(&["s3cret", "czNjcmV0", "2025550100"]);
     for (key, value, layer) in [
         ("http.port", "4999", ".env"),
-        ("jumper.rate_per_second", "7", "environment"),
+        ("sending.rate_per_second", "7", "environment"),
         ("policy.max_age", "2h", "flag"),
         ("ops.token", "***", "environment"),
         ("log.format", "text", "default"),

@@ -1,8 +1,8 @@
-//! One account's trouble is its own: neither the pace nor the latency of another account's channel
+//! One account's trouble is its own: neither the rate nor the latency of another account's channel
 //! changes. `BACKLOG` says how much the busy accounts have waiting (2,000; 100,000 takes minutes).
 
 use crate::it::account_files::*;
-use crate::it::pace::keeps_to;
+use crate::it::rate::keeps_to;
 use crate::kit::harness::*;
 use serde_json::{Value, json};
 use std::io::Write as _;
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 /// Calls a second of the account that is watched.
 const RATE: u64 = 40;
-/// Messages of one measurement of the pace.
+/// Messages of one measurement of the rate.
 const MANY: usize = 80;
 /// Accounts with a backlog: so many that whoever shared something with them would see it, however
 /// busy the machine is.
@@ -26,7 +26,7 @@ fn backlog() -> usize {
 /// What the watched channel does.
 #[derive(Debug)]
 struct Seen {
-    pace: Value,
+    rate: Value,
     /// Medians: from the POST to its answer, and to the provider's acceptance.
     answered: Duration,
     accepted: Duration,
@@ -53,7 +53,7 @@ impl Watch {
             (sent == Some(MANY as u64)).then_some(())
         })
         .await;
-        let pace = self.steady.get("rate").await;
+        let rate = self.steady.get("rate").await;
         let (mut answered, mut accepted) = (Vec::new(), Vec::new());
         for n in first + MANY..first + MANY + SINGLES {
             let id = format!("single-{n}");
@@ -65,7 +65,7 @@ impl Watch {
             accepted.push(began.elapsed());
         }
         Seen {
-            pace,
+            rate,
             answered: median(answered),
             accepted: median(accepted),
         }
@@ -78,7 +78,7 @@ impl Watch {
             "{trouble}: answered in {:?} (before {:?}), accepted in {:?} ({:?})",
             seen.answered, before.answered, seen.accepted, before.accepted
         ));
-        keeps_to(RATE, &seen.pace);
+        keeps_to(RATE, &seen.rate);
     }
 }
 

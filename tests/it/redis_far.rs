@@ -58,7 +58,7 @@ async fn r_63_farther_away_the_effective_rate_is_told() {
     let shown: f64 = shown.unwrap().rsplit(' ').next().unwrap().parse().unwrap();
     assert!(shown < 19.0, "{shown}");
     gateway.drained().await;
-    crate::it::pace::keeps_to(20, &sandbox.get("rate").await);
+    crate::it::rate::keeps_to(20, &sandbox.get("rate").await);
     assert_eq!(gateway.process.output().matches(TOLD).count(), 1);
 
     road.set(slow(55));

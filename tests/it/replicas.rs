@@ -2,7 +2,7 @@
 //! they are as careful as one. Always on Redis, whatever the other tests use.
 
 use crate::it::crash::fold_or_unknown;
-use crate::it::pace::keeps_to;
+use crate::it::rate::keeps_to;
 use crate::it::repeats::together;
 use crate::kit::event_bodies::*;
 use crate::kit::harness::*;
@@ -275,8 +275,8 @@ async fn a_pause_at_one_replica_stops_the_other_and_a_rate_set_at_one_holds_for_
     paused(false).await;
     b.drained().await;
     assert_eq!(stage.sandbox.counts().await["sends_accepted"], MESSAGES);
-    let pace = stage.sandbox.get("rate").await;
-    keeps_to(20, &pace);
+    let arrivals = stage.sandbox.get("rate").await;
+    keeps_to(20, &arrivals);
     // Who joins later knows it too.
     let c = Gateway::start_unheard(stage.setup());
     assert_eq!(c.account().await["rate"]["per_second"], 20.0);
@@ -389,8 +389,8 @@ async fn the_rate_is_never_exceeded_while_replicas_die_and_join() {
         (&ledger["accepted"], &ledger["lost"]),
         (&json!(MESSAGES + 1), &json!(0))
     );
-    let pace = stage.sandbox.get("rate").await;
-    keeps_to(80, &pace);
+    let arrivals = stage.sandbox.get("rate").await;
+    keeps_to(80, &arrivals);
     let counts = stage.sandbox.counts().await;
     assert_eq!(counts["recipients_repeated"], 0, "{counts}");
 }

@@ -3,7 +3,7 @@
 //! Always on Redis, whatever the other tests use.
 
 use crate::it::account_files::*;
-use crate::it::pace::keeps_to;
+use crate::it::rate::keeps_to;
 use crate::kit::harness::*;
 use crate::kit::redis_server::{Options, Redis, on_redis_only};
 use serde_json::{Value, json};
@@ -19,11 +19,11 @@ const MANY: usize = 45;
 fn tables(a: &Sandbox, b: &Sandbox) -> String {
     // What is under way at a moment stays far below half a second's rate: a provider that stood still
     // sees it all at once.
-    let pace =
+    let rate =
         |rate: u64, calls: u32| format!("rate_per_second = {rate}\nconcurrent_api_calls = {calls}");
     [
-        account("acme", &a.url, &pace(RATES[0], 2)),
-        account("birch", &b.url, &pace(RATES[1], 8)),
+        account("acme", &a.url, &rate(RATES[0], 2)),
+        account("birch", &b.url, &rate(RATES[1], 8)),
         channel(
             "uk",
             "acme",
@@ -132,8 +132,8 @@ async fn what_one_replica_took_for_two_accounts_is_sent_at_each_ones_own_rate_by
     );
     accounts_for_all(&b, [&acme, &birch], 0).await;
     for (sandbox, rate) in [(&acme, RATES[0]), (&birch, RATES[1])] {
-        let pace: Value = sandbox.get("rate").await;
-        keeps_to(rate, &pace);
+        let arrivals: Value = sandbox.get("rate").await;
+        keeps_to(rate, &arrivals);
     }
 }
 

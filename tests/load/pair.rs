@@ -359,10 +359,10 @@ impl Pair {
         Ledger::read(&self.ask(self.http.get(url)).await["total"])
     }
 
-    /// Sets the account's pace.
-    pub(crate) async fn pace(&self, pace: Value) {
+    /// Sets the account's rate.
+    pub(crate) async fn rate(&self, rate: Value) {
         let url = format!("{}/api/accounts/default/rate", self.ops);
-        self.ask(self.http.put(url).json(&pace)).await;
+        self.ask(self.http.put(url).json(&rate)).await;
     }
 
     /// Nothing more is sent.

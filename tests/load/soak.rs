@@ -302,7 +302,7 @@ fn grown(args: &Args, samples: &Samples, verdict: &mut Verdict) {
     );
 }
 
-/// The provider's view of the pace.
+/// The provider's view of the rate.
 async fn paced(args: &Args, pair: &Pair, verdict: &mut Verdict) {
     let rate = pair.shown("rate").await;
     let number = |name: &str| rate[name].as_f64().unwrap_or(f64::NAN);
@@ -371,7 +371,7 @@ async fn drain(args: &Args, pair: &Pair, verdict: &mut Verdict) -> io::Result<()
     let before = pair.ledger().await;
     let (start, mut samples) = (Instant::now(), Samples::default());
     writeln!(io::stdout(), "\nthe limit is lifted\n{}", Sample::HEAD)?;
-    pair.pace(json!({ "per_second": args.drain_rate, "concurrency": 128 }))
+    pair.rate(json!({ "per_second": args.drain_rate, "concurrency": 128 }))
         .await;
     pair.resume().await;
     let mut clock = interval(args.every.min(Duration::from_secs(5)));

@@ -1,19 +1,17 @@
-//! What belongs to one account: its pace, its tokens, its client, its templates, its breaker. None of
+//! What belongs to one account: its rate, its tokens, its client, its templates, its breaker. None of
 //! it is shared, so one account's trouble stays its own.
 
 use super::owner;
 use super::stores::Stores;
+use crate::accounts::{Account, Holds, load_rate};
 use crate::breaker::{self, Breaker};
-use crate::channel::Account;
 use crate::config::{self, Config};
-use crate::hold::Holds;
 use crate::limit::Limiter;
-use crate::ops;
 use crate::outbox::Outbox;
-use crate::providers::Provider;
 use crate::providers::jumper;
 use crate::providers::jumper::client::{Client, ClientSettings};
 use crate::providers::jumper::token::{TokenSettings, Tokens};
+use crate::providers::{Provider, ProviderName};
 use crate::send::RetrySettings;
 use crate::store::Aside;
 use crate::templates::Templates;
@@ -46,19 +44,23 @@ impl AccountParts {
         outbox: &Outbox,
     ) -> anyhow::Result<Self> {
         let id = &wanted.id;
-        let pace = ops::stored_pace(outbox, id.as_str()).await?;
-        let pace = pace.unwrap_or(wanted.pace());
+        let rate = load_rate(outbox, id).await?;
+        let rate = rate.unwrap_or(wanted.rate());
         let limiter = match &stores.connection {
             Some(connection) => {
-                Limiter::shared(connection.clone(), id.clone(), pace, wanted.rate_tolerance)
+                Limiter::shared(connection.clone(), id.clone(), rate, wanted.rate_tolerance)
             }
-            None => Limiter::new(pace, wanted.rate_tolerance),
+            None => Limiter::new(rate, wanted.rate_tolerance),
         };
         let tokens = tokens(config, wanted, stores, &limiter)?;
         tokens.start().await?;
-        let client = Client::new(&client_settings(wanted))?;
-        let jumper = jumper::Account::new(client, tokens.clone(), limiter.clone());
-        let provider = Arc::new(Provider::Jumper(jumper));
+        let provider = match wanted.provider {
+            ProviderName::Jumper => {
+                let client = Client::new(&client_settings(wanted))?;
+                let jumper = jumper::Account::new(client, tokens.clone(), limiter.clone());
+                Arc::new(Provider::Jumper(jumper))
+            }
+        };
         let cache = stores.cache.clone();
         let templates = Arc::new(Templates::new(provider.clone(), cache, id.clone()));
         templates.load().await?;

@@ -128,7 +128,7 @@ async fn in_file(account: &AccountId, aside: Aside) -> Option<Mark> {
 async fn in_datastore(of: &Marked, marks: Option<records::Marks>) -> Option<Mark> {
     let error = match timeout(PATIENCE, marks?.read(of)).await {
         Ok(Ok(mark)) => return mark,
-        Ok(Err(error)) => error.told(),
+        Ok(Err(error)) => error.with_advice(),
         Err(_) => SLOW.to_owned(),
     };
     tracing::warn!(account = %of.account, error,

@@ -1,11 +1,11 @@
 //! The records in Datastore, from the configuration.
 
 use super::{AccountParts, Parts};
-use crate::channel::Channels;
+use crate::accounts::Channels;
 use crate::clock;
 use crate::config::{Config, Datastore};
 use crate::datastore::{Client, Settings};
-use crate::records::{Late, OptOutKeeper, OptOuts, Records, Writer};
+use crate::records::{Late, OptOutSync, OptOuts, Records, Writer};
 use std::sync::Arc;
 
 /// The records in Datastore, when that is wanted.
@@ -34,7 +34,7 @@ async fn tell(settings: Settings) {
         Err(error) => {
             tracing::warn!(
                 place,
-                error = error.told(),
+                error = error.with_advice(),
                 event = "datastore_unusable",
                 "Datastore cannot be used"
             );
@@ -69,7 +69,7 @@ async fn tell(settings: Settings) {
 
 impl Parts {
     /// What writes an account's records into Datastore, and what asks it for late statuses.
-    pub(in crate::app) fn archivists(
+    pub(in crate::app) fn record_writers(
         &self,
         config: &Config,
         parts: &AccountParts,
@@ -86,7 +86,7 @@ impl Parts {
     }
 
     /// What keeps an account's opt-outs in Datastore too, where records go there.
-    pub(in crate::app) fn opt_out_keeper(&self, parts: &AccountParts) -> OptOutKeeper {
+    pub(in crate::app) fn opt_out_sync(&self, parts: &AccountParts) -> OptOutSync {
         let datastore = self.opt_outs.clone();
         if datastore.is_some() {
             parts.account.opt_outs.want();
@@ -95,7 +95,7 @@ impl Parts {
             .channels
             .iter()
             .filter(|one| one.account.id == parts.account.id);
-        OptOutKeeper {
+        OptOutSync {
             account: parts.account.clone(),
             channels: of_account.map(|channel| channel.id.clone()).collect(),
             outbox: self.outbox.clone(),

@@ -17,7 +17,7 @@ pub(super) async fn look(config: &Config) -> Option<Finding> {
             Ok(proof) => judged(&proof, &settings),
             Err(left) => (Mark::Warn, late(left, &settings)),
         },
-        Err(error) => (Mark::Warn, error.told()),
+        Err(error) => (Mark::Warn, error.with_advice()),
     };
     // Messages are sent without it, so it hinders nothing.
     let end = match mark == Mark::Ok || words.starts_with("reads and writes") {
@@ -37,7 +37,7 @@ fn late(left: Option<(String, Error)>, settings: &Settings) -> String {
     let kind = own_kind(&settings.kind);
     format!(
         "no answer in time; the scratch entity {name} of kind {kind} may still be there: {}",
-        error.told()
+        error.with_advice()
     )
 }
 

@@ -73,7 +73,7 @@ pub(super) async fn run(flags: Vec<(String, String)>) -> anyhow::Result<ExitCode
             // What is there can be looked at all the same, unless it cannot even be read.
             match crate::config::read(flags, Purpose::Client) {
                 Ok(config) => config,
-                Err(_) => return Ok(told(&findings)),
+                Err(_) => return Ok(report(&findings)),
             }
         }
     };
@@ -94,7 +94,7 @@ pub(super) async fn run(flags: Vec<(String, String)>) -> anyhow::Result<ExitCode
     let warnings = config.warnings().into_iter();
     findings.extend(warnings.map(|one| finding("configuration", Mark::Warn, one)));
     findings.extend(dependencies(&config).await?);
-    Ok(told(&findings))
+    Ok(report(&findings))
 }
 
 async fn dependencies(config: &Config) -> anyhow::Result<Vec<Finding>> {
@@ -186,7 +186,7 @@ fn opt_outs(config: &Config) -> Finding {
     finding("opt-outs", Mark::Ok, words)
 }
 
-fn told(findings: &[Finding]) -> ExitCode {
+fn report(findings: &[Finding]) -> ExitCode {
     say::line(&render(findings));
     if findings.iter().any(|one| one.mark == Mark::Fault) {
         ExitCode::FAILURE

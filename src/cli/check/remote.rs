@@ -7,9 +7,8 @@ use super::super::reach;
 use super::{DEADLINE, Finding, Mark, finding, machine};
 use crate::clock;
 use crate::config::{Account, Channel, Config};
+use crate::http::outgoing::{Client, RequestBuilder, StatusCode, Url, header::DATE};
 use crate::providers::jumper::registered;
-use reqwest::header::DATE;
-use reqwest::{Client, RequestBuilder, StatusCode};
 use secrecy::ExposeSecret;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -211,7 +210,7 @@ pub(super) fn host(url: &str) -> String {
     // A password that is not encoded may stand where the host seems to be.
     let who = url.rsplit_once('@').map_or("", |(who, _)| who);
     let who = who.split_once("://").map_or(who, |(_, who)| who);
-    let parsed = reqwest::Url::parse(url).ok();
+    let parsed = Url::parse(url).ok();
     let Some(url) = parsed.filter(|_| !who.contains(['/', '?', '#', '@'])) else {
         return "the address".to_owned();
     };

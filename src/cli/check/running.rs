@@ -123,12 +123,12 @@ fn sending(account: &Value) -> (Mark, String) {
         return blocked;
     }
     let rate = &account["rate"];
-    let pace = match &rate["effective"] {
+    let calls = match &rate["effective"] {
         Value::Number(calls) => format!("at {calls} calls per second"),
         _ => "without a limit of calls per second".to_owned(),
     };
     let (at_once, layer) = (&rate["concurrency"], text(&rate["layer"]));
-    (Mark::Ok, format!("{pace}, {at_once} at once ({layer})"))
+    (Mark::Ok, format!("{calls}, {at_once} at once ({layer})"))
 }
 
 /// What the gateway says of why it does not send, or sends less. What needs a person is a fault.
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn the_pace_is_told_also_when_there_is_none() {
+    fn the_rate_is_told_also_when_there_is_none() {
         for (effective, words) in [
             (json!(7.5), "at 7.5 calls per second, 3 at once (runtime)"),
             (

@@ -3,6 +3,7 @@
 
 use super::super::reach;
 use super::campaign::{self, Expected, Post};
+use crate::http::outgoing::Client;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -35,7 +36,7 @@ pub(super) struct Answers {
 
 /// One answer, read.
 #[derive(Debug, PartialEq, Eq)]
-enum Told {
+enum Answer {
     Success,
     /// Code (or HTTP status) and reason.
     Refused(String, String),
@@ -44,7 +45,7 @@ enum Told {
 /// Sends, and remembers. Clones share what they remember.
 #[derive(Debug, Clone)]
 pub(super) struct Caller {
-    http: reqwest::Client,
+    http: Client,
     url: String,
     answers: Arc<Mutex<Answers>>,
     /// The next message to send.
@@ -108,7 +109,7 @@ impl Caller {
                 let status = answer.status().as_u16();
                 read(status, &answer.text().await.unwrap_or_default())
             }
-            Err(error) => Told::Refused("no answer".to_owned(), reach::why(&error)),
+            Err(error) => Answer::Refused("no answer".to_owned(), reach::why(&error)),
         };
         self.locked().take(post.expected, told, again);
     }
@@ -119,43 +120,44 @@ impl Caller {
 }
 
 impl Answers {
-    fn take(&mut self, expected: Expected, told: Told, again: bool) {
+    fn take(&mut self, expected: Expected, told: Answer, again: bool) {
         if !fits(expected, &told) && self.wrong.len() < MOST_WRONG {
             self.wrong
                 .push(format!("expected {expected:?}, got {told:?}"));
         }
         match (told, again) {
-            (Told::Success, false) => self.accepted += 1,
-            (Told::Success, true) => self.repeated += 1,
-            (Told::Refused(code, reason), _) => {
+            (Answer::Success, false) => self.accepted += 1,
+            (Answer::Success, true) => self.repeated += 1,
+            (Answer::Refused(code, reason), _) => {
                 *self.refused.entry((code, reason)).or_default() += 1;
             }
         }
     }
 }
 
-fn fits(expected: Expected, told: &Told) -> bool {
+fn fits(expected: Expected, told: &Answer) -> bool {
     match (expected, told) {
-        (Expected::Success | Expected::CodeSoonerOrLater(_), Told::Success) => true,
-        (Expected::Code(wanted) | Expected::CodeSoonerOrLater(wanted), Told::Refused(code, _)) => {
-            code == wanted
-        }
-        (Expected::Malformed, Told::Refused(code, _)) => code == "HTTP 400",
+        (Expected::Success | Expected::CodeSoonerOrLater(_), Answer::Success) => true,
+        (
+            Expected::Code(wanted) | Expected::CodeSoonerOrLater(wanted),
+            Answer::Refused(code, _),
+        ) => code == wanted,
+        (Expected::Malformed, Answer::Refused(code, _)) => code == "HTTP 400",
         _ => false,
     }
 }
 
 /// Reads an answer (contracts/moengage.md section 4).
-fn read(status: u16, body: &str) -> Told {
+fn read(status: u16, body: &str) -> Answer {
     let body: Value = serde_json::from_str(body).unwrap_or_default();
     let text = |value: &Value| value.as_str().unwrap_or("without a reason").to_owned();
     match (status, body["status"].as_str()) {
-        (200, Some("success")) => Told::Success,
-        (200, _) => Told::Refused(
+        (200, Some("success")) => Answer::Success,
+        (200, _) => Answer::Refused(
             text(&body["error"]["code"]),
             text(&body["error"]["message"]),
         ),
-        _ => Told::Refused(format!("HTTP {status}"), text(&body["message"])),
+        _ => Answer::Refused(format!("HTTP {status}"), text(&body["message"])),
     }
 }
 
@@ -163,21 +165,21 @@ fn read(status: u16, body: &str) -> Told {
 mod tests {
     use super::*;
 
-    fn refused(code: &str) -> Told {
-        Told::Refused(code.to_owned(), "why".to_owned())
+    fn refused(code: &str) -> Answer {
+        Answer::Refused(code.to_owned(), "why".to_owned())
     }
 
     #[test]
     fn answers_are_read_as_the_contract_says() {
         let failure = r#"{"status":"failure","error":{"code":"7002","message":"why"}}"#;
         for (status, body, told) in [
-            (200, r#"{"status":"success"}"#, Told::Success),
+            (200, r#"{"status":"success"}"#, Answer::Success),
             (200, failure, refused("7002")),
             (400, r#"{"message":"why"}"#, refused("HTTP 400")),
             (
                 502,
                 "<html>",
-                Told::Refused("HTTP 502".into(), "without a reason".into()),
+                Answer::Refused("HTTP 502".into(), "without a reason".into()),
             ),
         ] {
             assert_eq!(read(status, body), told);
@@ -187,12 +189,12 @@ mod tests {
     #[test]
     fn an_unexpected_answer_is_told() {
         for (expected, told, right) in [
-            (Expected::Success, Told::Success, true),
+            (Expected::Success, Answer::Success, true),
             (Expected::Success, refused("7001"), false),
             (Expected::Code("7001"), refused("7001"), true),
             (Expected::Code("7001"), refused("7004"), false),
-            (Expected::Code("7001"), Told::Success, false),
-            (Expected::CodeSoonerOrLater("7001"), Told::Success, true),
+            (Expected::Code("7001"), Answer::Success, false),
+            (Expected::CodeSoonerOrLater("7001"), Answer::Success, true),
             (Expected::CodeSoonerOrLater("7001"), refused("7001"), true),
             (Expected::Malformed, refused("HTTP 400"), true),
             (Expected::Malformed, refused("7001"), false),
@@ -206,8 +208,8 @@ mod tests {
     #[test]
     fn a_repeat_is_not_a_second_message() {
         let mut answers = Answers::default();
-        answers.take(Expected::Success, Told::Success, false);
-        answers.take(Expected::Success, Told::Success, true);
+        answers.take(Expected::Success, Answer::Success, false);
+        answers.take(Expected::Success, Answer::Success, true);
         assert_eq!((answers.accepted, answers.repeated), (1, 1));
     }
 }

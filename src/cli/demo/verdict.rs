@@ -326,7 +326,7 @@ mod tests {
             ("answer", |f| f.answers.wrong.push("x".into())),
             ("twice", |f| f.counts.recipients_repeated = 1),
             ("sent", |f| f.counts.sends_accepted = 10),
-            ("pace", |f| f.most_in_a_second = 25),
+            ("rate", |f| f.most_in_a_second = 25),
             ("status", |f| f.counts.callback_messages = 9),
             ("invalid", |f| f.counts.callback_invalid = 1),
             ("repeated", |f| f.counts.callback_repeated = 1),

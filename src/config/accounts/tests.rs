@@ -463,7 +463,7 @@ fn mistakes_in_three_tables_are_told_together() {
         .replace("rate_per_second = 20", "rate_per_second = \"slow\"");
     let lines = faults(&sources(&text));
     let begins = [
-        "jumper.rate_per_second = \"slow\"",
+        "sending.rate_per_second = \"slow\"",
         "account.acme.rate_per_second = \"fast\"",
         "channel.acme-us.max_age = \"2\"",
         "channel.birch.account = \"pine\"",

@@ -1,11 +1,12 @@
 //! An account at the provider and how it is called: what `[[account]]` may say.
 
-use crate::config::parse::{self, Bare, Parsed, whole};
+use crate::config::parse::{self, Bare, Parsed, choice, whole};
 use crate::config::reader::{Reader, count, long, maybe, millis, one, served, short, time};
 use crate::config::setting::{Need, Setting, Show, setting};
 use crate::config::webhook_path;
 use crate::domain::AccountId;
-use crate::limit::Pace;
+use crate::limit::Rate;
+use crate::providers::ProviderName;
 use secrecy::SecretString;
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -44,36 +45,39 @@ settings! {
             setting("jumper.subscribed_callback_url").var("SUBSCRIBED_CALLBACK_URL")
                 .show(Show::Webhook).own().need(Need::ToServe)
                 .example("https://gateway.example.com/jumper_callback");
-        /// Calls per second to Jumper, all calls counted; a decimal, or "off".
+        /// Who takes the messages of the account: jumper.
+        provider: ProviderName = one(provider),
+            setting("sending.provider").default("jumper");
+        /// Calls per second to the provider, all calls counted; a decimal, or "off".
         rate_per_second: Option<f64> = one(parse::rate),
-            setting("jumper.rate_per_second").var("RATE_PER_SECOND").need(Need::OfOld).default("10");
-        /// How late a call may start after its slot and cost nothing, 0ms to 5ms; the pace is lowered by
-        /// the same share. Where replicas share the pace it grows on a busy machine, to 50 ms at most.
+            setting("sending.rate_per_second").was("jumper.rate_per_second").var("RATE_PER_SECOND").need(Need::OfOld).default("10");
+        /// How late a call may start after its slot and cost nothing, 0ms to 5ms; the rate is lowered by
+        /// the same share. Where replicas share the rate it grows on a busy machine, to 50 ms at most.
         rate_tolerance: Duration = time(EXACT, Bare::Refused),
-            setting("jumper.rate_tolerance").default("4ms");
-        /// Sends to Jumper at once.
+            setting("sending.rate_tolerance").was("jumper.rate_tolerance").default("4ms");
+        /// Sends to the provider at once.
         concurrent_api_calls: usize = count(),
-            setting("jumper.concurrent_api_calls").var("CONCURRENT_API_CALLS").need(Need::OfOld)
+            setting("sending.concurrent_api_calls").was("jumper.concurrent_api_calls").var("CONCURRENT_API_CALLS").need(Need::OfOld)
                 .default("10");
-        /// How long a connection to Jumper may take to open.
+        /// How long a connection to the provider may take to open.
         connect_timeout: Duration = short(),
-            setting("jumper.connect_timeout").default("10s");
-        /// The deadline of one call to Jumper, in milliseconds or with a unit.
+            setting("sending.connect_timeout").was("jumper.connect_timeout").default("10s");
+        /// The deadline of one call to the provider, in milliseconds or with a unit.
         socket_timeout: Duration = millis(),
-            setting("jumper.socket_timeout").var("SOCKET_TIMEOUT").need(Need::OfOld).default("60000");
-        /// The most connections to Jumper.
+            setting("sending.socket_timeout").was("jumper.socket_timeout").var("SOCKET_TIMEOUT").need(Need::OfOld).default("60000");
+        /// The most connections to the provider.
         max_sockets: usize = count(),
-            setting("jumper.max_sockets").var("MAX_SOCKETS").need(Need::OfOld).default("100");
-        /// Idle connections to Jumper that are kept: so many, or as many as there are sends at once where that is more.
+            setting("sending.max_sockets").was("jumper.max_sockets").var("MAX_SOCKETS").need(Need::OfOld).default("100");
+        /// Idle connections to the provider that are kept: so many, or as many as there are sends at once where that is more.
         max_free_sockets: usize = one(whole(0..=1_000_000)),
-            setting("jumper.max_free_sockets").var("MAX_FREE_SOCKETS").need(Need::OfOld).default("10");
-        /// How long an idle connection to Jumper is kept, in milliseconds or with a unit.
+            setting("sending.max_free_sockets").was("jumper.max_free_sockets").var("MAX_FREE_SOCKETS").need(Need::OfOld).default("10");
+        /// How long an idle connection to the provider is kept, in milliseconds or with a unit.
         free_socket_keepalive: Duration = millis(),
-            setting("jumper.free_socket_keepalive").var("FREE_SOCKET_KEEPALIVE").need(Need::OfOld)
+            setting("sending.free_socket_keepalive").was("jumper.free_socket_keepalive").var("FREE_SOCKET_KEEPALIVE").need(Need::OfOld)
                 .default("3000");
         /// How often the template list is fetched.
         template_refresh: Duration = long(),
-            setting("jumper.template_refresh").default("10m");
+            setting("sending.template_refresh").was("jumper.template_refresh").default("10m");
         /// How often the webhook subscription at Jumper is looked at.
         subscription_check: Duration = long(),
             setting("jumper.subscription_check").default("1h");
@@ -82,8 +86,8 @@ settings! {
 
 impl Account {
     /// Calls per second, and calls at once.
-    pub fn pace(&self) -> Pace {
-        Pace {
+    pub fn rate(&self) -> Rate {
+        Rate {
             per_second: self.rate_per_second,
             concurrency: self.concurrent_api_calls,
         }
@@ -92,4 +96,9 @@ impl Account {
 
 fn webhook_url(text: &str) -> Parsed<SecretString> {
     parse::secret_url(text).and_then(webhook_path::with_free_path)
+}
+
+/// Reads the name of a provider.
+fn provider(text: &str) -> Parsed<ProviderName> {
+    choice(text, &ProviderName::ALL.map(|one| (one.as_str(), one)))
 }

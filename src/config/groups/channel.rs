@@ -49,10 +49,10 @@ settings! {
         webhook_open: bool = one(parse::switch),
             setting("jumper.webhook_open").var("WEBHOOK_OPEN").default("false");
         /// The one WhatsApp Business number to send from, with country code, as MoEngage's sender has it.
-        /// Set, no other `from` is accepted and Jumper is told it as sender. Unset, any `from` of MoEngage is accepted and Jumper sends
-        /// from the account's own number.
+        /// Set, no other `from` is accepted and the provider is told it as sender. Unset, any `from` of
+        /// MoEngage is accepted and the provider sends from the account's own number.
         waba_number: Option<BusinessNumber> = maybe(parse::business_number),
-            setting("jumper.waba_number").var("WABA_NUMBER").show(Show::Number).own()
+            setting("sending.waba_number").was("jumper.waba_number").var("WABA_NUMBER").show(Show::Number).own()
                 .example("+12025550100");
         /// A send whose outcome stays unknown: fail (nobody gets it twice) or resend (once).
         ambiguous_send: Ambiguous = one(ambiguous),

@@ -59,7 +59,7 @@ pub use datastore::Datastore;
 pub use http::{Http, Process};
 pub use inbound::Inbound;
 pub use ops::{Alerts, Log, LogFormat, Ops};
-pub use policy::{Breaker, Sending};
+pub use policy::{Breaker, Failures};
 pub use relay::{Moengage, TimestampUnit};
 pub use store::Store;
 
@@ -73,7 +73,7 @@ const ALL: [&[Setting]; 13] = [
     Channel::SETTINGS,
     Moengage::SETTINGS,
     Account::SETTINGS,
-    Sending::SETTINGS,
+    Failures::SETTINGS,
     Breaker::SETTINGS,
     Inbound::SETTINGS,
     Store::SETTINGS,
@@ -91,7 +91,11 @@ pub static TABLES: &[(&str, &str)] = &[
         "moengage",
         "MoEngage: who may call us, and where statuses and replies go.",
     ),
-    ("jumper", "Jumper: the account, its limits, its webhook."),
+    (
+        "sending",
+        "How messages are sent: through whom, from which number, how fast.",
+    ),
+    ("jumper", "Jumper: its credentials, its webhook."),
     (
         "policy",
         "What to do with failures and with a queue that grows.",
@@ -122,9 +126,10 @@ pub static SETTINGS: LazyLock<Vec<Setting>> = LazyLock::new(|| {
 });
 
 impl Setting {
-    /// The setting of this key.
+    /// The setting of this key, or of one that it had in an older version.
     pub fn named(key: &str) -> Option<&'static Self> {
-        SETTINGS.iter().find(|setting| setting.key == key)
+        let mut all = SETTINGS.iter();
+        all.find(|setting| setting.key == key || setting.was == Some(key))
     }
 }
 
@@ -168,7 +173,7 @@ mod tests {
     fn no_name_is_given_twice() {
         let mut names = BTreeSet::new();
         for setting in SETTINGS.iter() {
-            for name in [Some(setting.key), setting.var, setting.alias] {
+            for name in [Some(setting.key), setting.was, setting.var, setting.alias] {
                 assert!(name.is_none_or(|name| names.insert(name)), "{name:?}");
             }
         }

@@ -11,7 +11,7 @@ const PROBE: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::fr
 
 settings! {
     /// What all accounts do with failures.
-    struct Sending {
+    struct Failures {
         /// The pause before the first retry; it doubles from there, with jitter.
         retry_base: Duration = short(),
             setting("policy.retry_base").default("1s");

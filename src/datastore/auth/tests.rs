@@ -35,10 +35,7 @@ async fn peer(source: Source, answers: Vec<(u16, Value)>) -> (Arc<Peer>, Auth) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/token", listener.local_addr().unwrap());
     tokio::spawn(async move { axum::serve(listener, router).await });
-    let mut auth = Auth::new(
-        source,
-        reqwest::Client::builder().no_proxy().build().unwrap(),
-    );
+    let mut auth = Auth::new(source, Client::builder().no_proxy().build().unwrap());
     auth.endpoints = both(url);
     (peer, auth)
 }
@@ -116,7 +113,7 @@ async fn a_machine_of_google_is_asked_as_google_says() {
     let (method, headers, _) = peer.seen.lock().unwrap().remove(0);
     assert_eq!(method, Method::GET);
     assert_eq!(headers["metadata-flavor"], "Google");
-    let plain = Auth::new(Source::Default(None), reqwest::Client::new());
+    let plain = Auth::new(Source::Default(None), Client::new());
     let asked = plain
         .request(&Credentials::Machine)
         .unwrap()

@@ -168,9 +168,9 @@ impl World {
         }
     }
 
-    /// As the stores weigh it: the one message in doubt, the one unmatched id that names the person
+    /// As the stores infer a receipt: the one message in doubt, the one unmatched id that names the person
     /// and was not seen before the attempt.
-    fn weigh(&mut self, bounds: Bounds, faults: &mut Faults) {
+    fn infer_receipt(&mut self, bounds: Bounds, faults: &mut Faults) {
         let lives: Vec<Life> = self.messages[..bounds.messages()]
             .iter()
             .map(|message| message.life)
@@ -225,7 +225,7 @@ impl World {
         if end == Step::Receipt {
             self.matched(m, (m, k));
         }
-        self.weigh(bounds, faults);
+        self.infer_receipt(bounds, faults);
         *self != before
     }
 
@@ -263,13 +263,13 @@ impl World {
             Seen::Unmatched { named: known, .. } => *known |= named,
         }
         if named {
-            self.weigh(bounds, faults);
+            self.infer_receipt(bounds, faults);
         }
     }
 
     fn hold_ends(&mut self, m: usize, bounds: Bounds, faults: &mut Faults) {
         // A last look.
-        self.weigh(bounds, faults);
+        self.infer_receipt(bounds, faults);
         if self.messages[m].life.state != State::Unknown {
             return;
         }
@@ -333,7 +333,7 @@ impl World {
             Deed::Crashes(m, k) => self.messages[m].tries[k].phase = Phase::Gone,
             Deed::TakesOver(m) => {
                 if self.step(m, Writer::Successor, Step::Lose, faults) {
-                    self.weigh(bounds, faults);
+                    self.infer_receipt(bounds, faults);
                 }
             }
             Deed::Event(m, k, named) => self.event((m, k), named, bounds, faults),

@@ -2,6 +2,7 @@
 //!
 //! Pure. The same entries render to the same bytes each time, so a repeat is identical.
 
+use super::code::code;
 use super::timestamp::TimestampUnit;
 use super::wire;
 use crate::domain::{Callback, InboundEntry, Status, StatusEntry};
@@ -85,7 +86,7 @@ fn status(entry: &StatusEntry, unit: TimestampUnit) -> Vec<u8> {
         status: entry.status.as_str(),
         timestamp: unit.text(entry.at),
         error: error.map(|refusal| wire::StatusError {
-            code: refusal.code.as_str(),
+            code: code(refusal.kind),
             description: &refusal.reason,
         }),
     })

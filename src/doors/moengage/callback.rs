@@ -6,18 +6,10 @@
 use super::batch::Batch;
 use super::timestamp::TimestampUnit;
 use super::wire::{self, Json, Object};
-use crate::domain::Callback;
 use crate::domain::phone::mask_numbers;
-use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
-use jiff::Timestamp;
-use jiff::fmt::rfc2822;
-use reqwest::redirect::Policy;
-use reqwest::{Client, Response};
-use std::error::Error;
+use crate::domain::{Callback, Transport};
+use crate::http::outgoing::{self, Client, Response, header::CONTENT_TYPE};
 use std::time::Duration;
-
-/// However long MoEngage asks us to wait, we ask again after this.
-const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
 /// What is read of an answer.
 const ANSWER_BYTES: usize = 4096;
@@ -76,7 +68,7 @@ pub enum Delivery {
 /// The client could not be made.
 #[derive(Debug, thiserror::Error)]
 #[error("the HTTP client for MoEngage cannot be made")]
-pub struct ClientError(#[source] reqwest::Error);
+pub struct ClientError(#[source] outgoing::Error);
 
 /// The client for all channels. Clones share its connections.
 #[derive(Debug, Clone)]
@@ -88,15 +80,9 @@ pub struct Callbacks {
 impl Callbacks {
     /// A client of these settings. The TLS provider of the process must be installed.
     pub fn new(settings: CallbackSettings) -> Result<Self, ClientError> {
-        let client = Client::builder()
-            .timeout(settings.timeout)
-            .connect_timeout(settings.timeout)
+        let client = outgoing::client(settings.timeout)
             .pool_idle_timeout(settings.idle_timeout)
             .pool_max_idle_per_host(settings.max_idle)
-            .redirect(Policy::none())
-            // Where callbacks go is the configuration's business alone, not the environment's.
-            .no_proxy()
-            .tcp_nodelay(true)
             .build()
             .map_err(ClientError)?;
         Ok(Self {
@@ -120,7 +106,7 @@ impl Callbacks {
         match request.send().await {
             Ok(response) => judge(response).await,
             Err(error) => Delivery::Later {
-                reason: broken(error),
+                reason: broken(&error),
                 retry_after: None,
             },
         }
@@ -129,12 +115,9 @@ impl Callbacks {
 
 async fn judge(response: Response) -> Delivery {
     let http = response.status().as_u16();
-    let retry_after = response
-        .headers()
-        .get(RETRY_AFTER)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| wait(value, Timestamp::now()));
-    let answer = beginning(response).await;
+    let retry_after = outgoing::retry_after(response.headers());
+    // What breaks off after its status changes nothing.
+    let (answer, _) = outgoing::beginning(response, ANSWER_BYTES).await;
     let text = readable(&answer);
     match http {
         200..=299 => Delivery::Taken {
@@ -153,19 +136,6 @@ async fn judge(response: Response) -> Delivery {
             retry_after,
         },
     }
-}
-
-/// The first bytes of an answer. What breaks off after its status changes nothing.
-async fn beginning(mut response: Response) -> Vec<u8> {
-    let mut answer = Vec::new();
-    while let Ok(Some(chunk)) = response.chunk().await {
-        let room = ANSWER_BYTES - answer.len();
-        answer.extend_from_slice(&chunk[..chunk.len().min(room)]);
-        if answer.len() == ANSWER_BYTES {
-            break;
-        }
-    }
-    answer
 }
 
 pub(super) fn readable(answer: &[u8]) -> String {
@@ -190,34 +160,15 @@ pub(super) fn says_failure(answer: &[u8]) -> bool {
     status || body.success == Some(serde_json::Value::Bool(false))
 }
 
-/// Reads a Retry-After: seconds, or a date.
-pub(super) fn wait(value: &str, now: Timestamp) -> Option<Duration> {
-    let value = value.trim();
-    if let Ok(seconds) = value.parse() {
-        return Some(Duration::from_secs(seconds).min(LONGEST_WAIT));
-    }
-    let date = rfc2822::parse(value).ok()?.timestamp();
-    let wait = Duration::try_from(date.duration_since(now)).unwrap_or_default();
-    Some(wait.min(LONGEST_WAIT))
-}
-
 /// Why there was no answer, without the URL: it may hold a secret.
-fn broken(error: reqwest::Error) -> String {
-    let error = error.without_url();
-    let what = if error.is_timeout() {
-        "no answer in time"
-    } else if error.is_connect() {
-        "no connection"
-    } else {
-        "the call failed"
+fn broken(error: &outgoing::Error) -> String {
+    let what = match outgoing::transport(error) {
+        Transport::Timeout => "no answer in time",
+        Transport::Connect => "no connection",
+        Transport::Lost | Transport::NotStarted => "the call failed",
     };
-    let mut root: &dyn Error = &error;
-    while let Some(source) = root.source() {
-        root = source;
+    match outgoing::root_cause(error) {
+        Some(cause) => format!("{what}: {}", readable(cause.as_bytes())),
+        None => what.to_owned(),
     }
-    let detail: String = mask_numbers(&root.to_string())
-        .chars()
-        .take(TEXT_LENGTH)
-        .collect();
-    format!("{what}: {detail}")
 }

@@ -4,9 +4,9 @@
 //! not even in part.
 
 use super::reply::Reply;
+use crate::accounts::{Channel, Channels};
 use crate::alert::{self, Many};
-use crate::channel::{Channel, Channels};
-use crate::domain::{BusinessNumber, Code, Refusal};
+use crate::domain::{BusinessNumber, Refusal, RefusalKind};
 use crate::http::vouch;
 use crate::telemetry::OncePerSecond;
 use axum::extract::{FromRef, FromRequestParts};
@@ -81,7 +81,7 @@ impl Caller {
             .find(|channel| channel.sends_from(from))
             .ok_or_else(|| {
                 Refusal::new(
-                    Code::Credentials,
+                    RefusalKind::Credentials,
                     "No channel of this token sends from this number",
                 )
             })
@@ -137,5 +137,5 @@ fn refused(presented: bool) -> Refusal {
             "refused a caller of the send route"
         );
     }
-    Refusal::new(Code::Credentials, reason)
+    Refusal::new(RefusalKind::Credentials, reason)
 }

@@ -8,6 +8,7 @@ pub mod accept;
 pub mod batch;
 pub mod callback;
 pub mod caller;
+mod code;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod inbound;
@@ -19,7 +20,7 @@ mod tests;
 pub mod timestamp;
 mod wire;
 
-use crate::channel::Channels;
+use crate::accounts::Channels;
 use crate::domain::phone::mask_digits;
 use crate::domain::{MsgId, Refusal};
 use crate::http::{Payload, read_apart};
@@ -157,7 +158,7 @@ async fn reject(caller: &Caller, intake: &Intake, rejected: Rejected) -> Reply {
 fn tell(msg_id: &MsgId, refusal: &Refusal) {
     tracing::info!(
         msg_id = mask_digits(msg_id.as_str()),
-        code = refusal.code.as_str(),
+        code = code::code(refusal.kind),
         reason = refusal.reason,
         event = "send_refused",
         "refused a send"

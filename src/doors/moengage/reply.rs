@@ -4,6 +4,7 @@
 //! a 4xx or 5xx with a `message` (contracts/moengage.md section 4). Routing and transport errors
 //! have the same shape and come from `http`.
 
+use super::code::code;
 use super::wire;
 use crate::domain::Refusal;
 use crate::http::{json, message};
@@ -48,7 +49,7 @@ impl Reply {
     pub fn outcome(&self) -> &'static str {
         match self {
             Self::Success => "success",
-            Self::Failure(refusal) => refusal.code.as_str(),
+            Self::Failure(refusal) => code(refusal.kind),
             Self::Malformed { .. } => "malformed",
             Self::Full { .. } => "full",
             Self::Unavailable => "unavailable",
@@ -106,7 +107,7 @@ fn failure(refusal: &Refusal) -> Response {
     let body = wire::Failure {
         status: "failure",
         error: wire::FailureError {
-            code: refusal.code.as_str(),
+            code: code(refusal.kind),
             message: &refusal.reason,
         },
     };

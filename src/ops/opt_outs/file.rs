@@ -2,7 +2,7 @@
 //! stands there: it may be a person's number.
 
 use super::is_to_come;
-use crate::domain::{ChannelId, OptOut, OptOutName, Said, Source, UnixMs};
+use crate::domain::{ChannelId, OptOut, OptOutEntry, OptOutName, Source, UnixMs};
 use csv::{ReaderBuilder, StringRecord, Trim};
 
 /// Lines that are told of.
@@ -18,7 +18,7 @@ pub(super) fn read(
     above: u64,
     now: UnixMs,
     is_channel: impl Fn(&str) -> bool,
-) -> Result<Vec<Said>, String> {
+) -> Result<Vec<OptOutEntry>, String> {
     // A spreadsheet program puts a mark before the first line.
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let mut reader = ReaderBuilder::new().trim(Trim::All).from_reader(bytes);
@@ -26,7 +26,7 @@ pub(super) fn read(
         .headers()
         .map_err(|_| "the file is no text in UTF-8".to_owned())?;
     let columns = columns(names)?;
-    let (mut said, mut wrong) = (Vec::new(), Vec::new());
+    let (mut entry, mut wrong) = (Vec::new(), Vec::new());
     for record in reader.records() {
         let (line, read) = match record {
             Ok(record) => {
@@ -42,12 +42,12 @@ pub(super) fn read(
             }
         };
         match read {
-            Ok(one) => said.push(one),
+            Ok(one) => entry.push(one),
             Err(words) => wrong.push(format!("line {}: {words}", line + above)),
         }
     }
     if wrong.is_empty() {
-        return Ok(said);
+        return Ok(entry);
     }
     let more = wrong.len().saturating_sub(MOST_TOLD);
     wrong.truncate(MOST_TOLD);
@@ -77,7 +77,7 @@ fn row(
     columns: [Option<usize>; 5],
     now: UnixMs,
     is_channel: &impl Fn(&str) -> bool,
-) -> Result<Said, &'static str> {
+) -> Result<OptOutEntry, &'static str> {
     let [channel, number, scope, since, source] =
         columns.map(|at| at.and_then(|at| record.get(at)).unwrap_or_default());
     let at = match since {
@@ -105,7 +105,7 @@ fn row(
         "" => Source::IMPORT,
         source => source,
     };
-    Ok(Said {
+    Ok(OptOutEntry {
         channel: ChannelId::parse(channel)
             .ok()
             .filter(|_| is_channel(channel))
@@ -127,14 +127,14 @@ mod tests {
 
     const NOW: UnixMs = UnixMs(1_930_000_000_000);
 
-    fn all(text: &str) -> Result<Vec<Said>, String> {
+    fn all(text: &str) -> Result<Vec<OptOutEntry>, String> {
         read(text.as_bytes(), 0, NOW, |id| id == "default")
     }
 
     #[test]
     fn columns_stand_in_any_order_and_three_may_be_missing() {
-        let said = all("channel,number\ndefault,+1 202-555-0143\n").unwrap();
-        let one = &said[0];
+        let entry = all("channel,number\ndefault,+1 202-555-0143\n").unwrap();
+        let one = &entry[0];
         assert_eq!(
             (one.name.text(), one.scope, one.at),
             ("12025550143".into(), OptOut::All, NOW)
@@ -142,12 +142,12 @@ mod tests {
         assert_eq!((one.source.as_str(), one.is_out), ("import", true));
         let text = "\u{feff}source, since ,scope,number,channel\r\n\
                     crm,2026-01-31T12:00:00+01:00,marketing,\"US.77\",default\r\n,,,12025550143,default";
-        let said = all(text).unwrap();
+        let entry = all(text).unwrap();
         assert_eq!(
-            (said[0].source.as_str(), said[0].scope),
+            (entry[0].source.as_str(), entry[0].scope),
             ("crm", OptOut::Marketing)
         );
-        assert_eq!((said[0].at.0, said.len()), (1_769_857_200_000, 2));
+        assert_eq!((entry[0].at.0, entry.len()), (1_769_857_200_000, 2));
     }
 
     #[test]

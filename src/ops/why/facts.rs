@@ -1,7 +1,7 @@
 //! What is read of a running gateway to say why something waits.
 
+use crate::accounts::Channel;
 use crate::breaker::Admission;
-use crate::channel::Channel;
 use crate::clock;
 use crate::domain::circumstance::{Hold, Scope};
 use crate::domain::{ChannelId, UnixMs};
@@ -36,7 +36,7 @@ pub(in crate::ops) struct AccountFacts {
     pub(in crate::ops) circuit: Option<Circuit>,
     /// Until when the provider wants to be left alone.
     pub(in crate::ops) asked_to_wait: Option<UnixMs>,
-    pub(in crate::ops) pace: Pace,
+    pub(in crate::ops) rate: Rate,
 }
 
 /// A breaker that is open.
@@ -65,7 +65,7 @@ pub(in crate::ops) struct Held {
 
 /// Calls per second; `None` is no limit.
 #[derive(Debug, Clone, Copy, Default)]
-pub(in crate::ops) struct Pace {
+pub(in crate::ops) struct Rate {
     pub(in crate::ops) set: Option<f64>,
     pub(in crate::ops) effective: Option<f64>,
     /// How long Redis takes to answer, where that makes it less.
@@ -92,7 +92,7 @@ pub(in crate::ops) struct Place {
 }
 
 impl Token {
-    fn of(hold: crate::channel::Hold) -> Self {
+    fn of(hold: crate::accounts::AccountHold) -> Self {
         Self {
             reason: hold.reason,
             since: hold.since,
@@ -118,7 +118,7 @@ impl Site {
 impl AccountFacts {
     pub(in crate::ops) fn read(ops: &AccountOps) -> Self {
         let (now, account) = (clock::now(), &ops.account);
-        let pace = account.limiter.now();
+        let rate = account.limiter.now();
         let scope = Scope::Account(account.id.clone());
         let hold = account.holding.hold(&scope);
         let circuit = ops.breaker.is_open().then(|| Circuit {
@@ -135,11 +135,11 @@ impl AccountFacts {
             no_token: account.held().map(Token::of),
             held: hold.filter(Hold::is_held).map(|hold| held(&hold, ops, now)),
             circuit,
-            asked_to_wait: pace.pause.map(|left| whole_seconds(now.plus(left))),
-            pace: Pace {
-                set: pace.set.per_second,
-                effective: pace.effective,
-                away: pace.away,
+            asked_to_wait: rate.pause.map(|left| whole_seconds(now.plus(left))),
+            rate: Rate {
+                set: rate.set.per_second,
+                effective: rate.effective,
+                away: rate.away,
             },
         }
     }

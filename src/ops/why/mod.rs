@@ -10,7 +10,7 @@ mod reason;
 #[cfg(test)]
 mod tests;
 
-pub(super) use facts::{AccountFacts, ChannelFacts, Circuit, Held, Pace, Place, Site, Token};
+pub(super) use facts::{AccountFacts, ChannelFacts, Circuit, Held, Place, Rate, Site, Token};
 pub(super) use reason::clock_time;
 pub(super) use reason::{Code, Reason};
 
@@ -176,11 +176,11 @@ fn passing(site: &Site, account: &AccountFacts) -> Option<Reason> {
 }
 
 fn slowed(account: &AccountFacts) -> Option<Reason> {
-    let Pace {
+    let Rate {
         set,
         effective,
         away,
-    } = account.pace;
+    } = account.rate;
     let now = effective.filter(|now| set.is_none_or(|set| *now < set))?;
     let instead = match set {
         Some(set) => format!("instead of {set}"),
@@ -210,7 +210,7 @@ fn retry(place: &Place, due: UnixMs) -> Reason {
 }
 
 fn turn(site: &Site, facts: &ChannelFacts, place: &Place) -> Reason {
-    let rate = facts.account.pace.effective.or(facts.account.pace.set);
+    let rate = facts.account.rate.effective.or(facts.account.rate.set);
     let expected = place.ahead.zip(rate).map(|(ahead, rate)| {
         let millis = (ahead as f64 * 1000.0 / rate).min(MOST_AHEAD_MS);
         // What others of the account send meanwhile comes on top.

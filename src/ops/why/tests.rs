@@ -24,7 +24,7 @@ fn facts() -> ChannelFacts {
         held: None,
         account: AccountFacts {
             id: "acme".into(),
-            pace: Pace {
+            rate: Rate {
                 set: Some(10.0),
                 effective: Some(10.0),
                 away: None,
@@ -180,7 +180,7 @@ fn a_turn_has_a_place_and_a_time() {
     let first = super::message(&site(), &channel, &place(Some(0)));
     assert_eq!((first.position, first.expected), (Some(1), Some(NOW)));
     // Half the rate, twice the time; and the reason for it is told.
-    channel.account.pace.effective = Some(5.0);
+    channel.account.rate.effective = Some(5.0);
     let slower = super::message(&site(), &channel, &place(Some(600)));
     assert_eq!(
         (slower.code, slower.expected),
@@ -190,12 +190,12 @@ fn a_turn_has_a_place_and_a_time() {
         slower.words.contains("5.00 calls per second instead of 10"),
         "{slower:?}"
     );
-    channel.account.pace.away = Some(std::time::Duration::from_millis(310));
+    channel.account.rate.away = Some(std::time::Duration::from_millis(310));
     let far = super::message(&site(), &channel, &place(Some(600)));
     assert_eq!((far.code, far.expected), (Code::Slowed, Some(at(120))));
     assert!(far.words.contains("takes 310 ms to answer"), "{far:?}");
     // No limit: no time.
-    channel.account.pace = Pace::default();
+    channel.account.rate = Rate::default();
     let free = super::message(&site(), &channel, &place(Some(600)));
     assert_eq!((free.code, free.expected), (Code::Turn, None));
 }

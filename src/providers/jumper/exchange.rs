@@ -1,12 +1,10 @@
 //! One HTTP exchange with Jumper, from a request that is ready to the facts of its answer.
 
 use super::wire;
-use crate::clock;
 use crate::domain::{Answer, Transport};
+use crate::http::outgoing::{self, ClientBuilder, RequestBuilder, Response, Url};
 use crate::json::Tree;
 use metrics::{counter, histogram};
-use reqwest::header::RETRY_AFTER;
-use reqwest::{ClientBuilder, RequestBuilder, Response, Url};
 use std::time::{Duration, Instant};
 
 /// Why there is no client.
@@ -26,17 +24,11 @@ pub enum BuildError {
     Http,
 }
 
-/// A client that talks to nobody but the address it is given.
+/// A client that talks to nobody but the address it is given, one call at a time on each connection.
 pub(super) fn plain(connect_timeout: Duration, deadline: Duration) -> ClientBuilder {
-    reqwest::Client::builder()
-        .redirect(reqwest::redirect::Policy::none())
-        .retry(reqwest::retry::never())
-        .referer(false)
-        .no_proxy()
+    outgoing::client(deadline)
         .http1_only()
-        .tcp_nodelay(true)
         .connect_timeout(connect_timeout)
-        .timeout(deadline)
 }
 
 /// The address of one route.
@@ -95,58 +87,30 @@ fn result(answer: &Answer) -> &'static str {
 
 /// The status line has arrived whole, so it counts even when the body does not: a cut 503 still
 /// proves that nothing was handed on, and a cut 200 has no `success`, which is unknown.
-async fn receive(mut response: Response, limit: usize) -> (Answer, Tree) {
+async fn receive(response: Response, limit: usize) -> (Answer, Tree) {
     let http = response.status().as_u16();
-    let pause = response
-        .headers()
-        .get(RETRY_AFTER)
-        .and_then(|value| value.to_str().ok());
-    let pause = pause.and_then(|value| wire::retry_after(value, clock::now()));
-    let mut body = Vec::new();
-    loop {
-        match response.chunk().await {
-            Ok(Some(chunk)) if body.len() + chunk.len() <= limit => body.extend_from_slice(&chunk),
-            Ok(Some(_)) => {
-                let text = Some(format!("an answer of more than {limit} bytes, not read"));
-                let answer = Answer {
-                    http: Some(http),
-                    text,
-                    retry_after: pause,
-                    ..Answer::default()
-                };
-                return (answer, Tree::default());
-            }
-            Ok(None) => return wire::answer(http, pause, &body),
-            Err(error) => {
-                let answer = Answer {
-                    retry_after: pause,
-                    ..broken(Some(http), &error)
-                };
-                return (answer, Tree::default());
-            }
-        }
-    }
+    let pause = outgoing::retry_after(response.headers());
+    let answer = match outgoing::body(response, limit).await {
+        Ok(Some(body)) => return wire::answer(http, pause, &body),
+        Ok(None) => Answer {
+            http: Some(http),
+            text: Some(format!("an answer of more than {limit} bytes, not read")),
+            ..Answer::default()
+        },
+        Err(error) => broken(Some(http), &error),
+    };
+    let answer = Answer {
+        retry_after: pause,
+        ..answer
+    };
+    (answer, Tree::default())
 }
 
-fn broken(http: Option<u16>, error: &reqwest::Error) -> Answer {
-    // A deadline that passes while connecting is both; that nothing was sent is what counts.
-    let transport = if error.is_connect() || error.is_builder() {
-        Transport::Connect
-    } else if error.is_timeout() {
-        Transport::Timeout
-    } else {
-        Transport::Lost
-    };
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    // The outermost error shows the address; its last cause does not.
-    let text = (!std::ptr::addr_eq(cause, error)).then(|| wire::readable(&cause.to_string()));
+fn broken(http: Option<u16>, error: &outgoing::Error) -> Answer {
     Answer {
         http,
-        transport: Some(transport),
-        text,
+        transport: Some(outgoing::transport(error)),
+        text: outgoing::root_cause(error).map(|cause| wire::readable(&cause)),
         ..Answer::default()
     }
 }

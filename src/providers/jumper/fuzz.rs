@@ -6,6 +6,7 @@ use super::token::fuzz::tokens;
 use super::{templates, wire};
 use crate::domain::template::Outgoing;
 use crate::domain::{Message, Template, UnixMs};
+use crate::http::outgoing;
 
 const NOW: UnixMs = UnixMs(1_930_000_000_000);
 /// Statuses that are judged in different ways.
@@ -14,7 +15,7 @@ const STATUSES: [u16; 9] = [200, 202, 302, 400, 401, 403, 429, 500, 503];
 /// Reads bytes as every kind of answer.
 pub(crate) fn answers(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
-    let pause = wire::retry_after(&text, NOW);
+    let pause = outgoing::pause(&text, NOW);
     assert!(pause.is_none_or(|pause| pause.as_secs() <= 3600));
     for http in STATUSES {
         let (answer, json) = wire::answer(http, pause, bytes);

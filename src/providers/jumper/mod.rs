@@ -45,7 +45,7 @@ const MOST: usize = 1000;
 /// The fault that stands for "no call was made, because there is no access token".
 const NO_TOKEN: &str = "oauth.v2.TokenUnavailable";
 
-/// One merchant: its calls, its tokens, its pace.
+/// One merchant: its calls, its tokens, its rate.
 #[derive(Debug)]
 pub struct Account {
     client: Client,

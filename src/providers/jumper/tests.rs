@@ -5,7 +5,7 @@ use super::fake::{Fake, Reaction, Seen};
 use super::token::TokenSettings;
 use super::*;
 use crate::domain::{AccountId, BusinessNumber, Names, Phone, Template, Transport};
-use crate::limit::Pace;
+use crate::limit::Rate;
 use crate::store::{self, Aside, testing};
 use serde_json::json;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 fn limiter() -> Limiter {
     Limiter::new(
-        Pace {
+        Rate {
             per_second: None,
             concurrency: 50,
         },
@@ -127,9 +127,9 @@ async fn a_send_looks_as_jumper_wants_it() {
     let (_dir, account) = account_at(&fake).await;
     let answer = send(&account).await;
     assert!(matches!(proof(&answer), Proof::Taken(_)), "{answer:?}");
-    let pace = account.limiter.now();
+    let rate = account.limiter.now();
     assert_eq!(
-        (pace.started, pace.in_flight),
+        (rate.started, rate.in_flight),
         (2, 0),
         "a refresh and a send"
     );
@@ -419,7 +419,7 @@ async fn a_refused_token_is_renewed_once() {
 async fn a_limit_slows_the_account_down() {
     let fake = Fake::start(|_, _| Reaction::Json(429, json!({}))).await;
     let (_dir, account) = account_at(&fake).await;
-    account.limiter.set(Pace {
+    account.limiter.set(Rate {
         per_second: Some(100.0),
         concurrency: 5,
     });

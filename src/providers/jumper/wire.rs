@@ -4,7 +4,7 @@
 //! Pure. What leaves here as text is masked and cut, because it is logged and stored.
 
 use crate::domain::phone::mask_numbers;
-use crate::domain::{Answer, ProviderId, Receipt, UnixMs};
+use crate::domain::{Answer, ProviderId, Receipt};
 use crate::json::{self, Tree};
 use serde_json::Value;
 use std::time::Duration;
@@ -13,8 +13,6 @@ use std::time::Duration;
 const LONGEST_TEXT: usize = 300;
 /// Words this long are credentials or noise, never something a person reads.
 const LONGEST_WORD: usize = 80;
-/// However long the upstream asks us to wait, we ask again after this.
-const LONGEST_WAIT: u64 = 3600;
 
 /// A text, or a number as text; nothing when it is empty or anything else.
 pub(super) fn text(value: &Value) -> Option<String> {
@@ -181,19 +179,6 @@ fn receipt(tree: &Tree) -> Option<Receipt> {
         provider_id: ProviderId::parse(&id).ok()?,
         conversation: text(&json["conversationid"]),
     })
-}
-
-/// The pause of a `Retry-After` header: seconds or an HTTP date, an hour at most.
-pub(super) fn retry_after(header: &str, now: UnixMs) -> Option<Duration> {
-    let header = header.trim();
-    let seconds = match header.parse::<u64>() {
-        Ok(seconds) => seconds,
-        Err(_) => {
-            let date = jiff::fmt::rfc2822::parse(header).ok()?.timestamp();
-            u64::try_from(date.as_second().saturating_sub(now.seconds())).unwrap_or(0)
-        }
-    };
-    Some(Duration::from_secs(seconds.min(LONGEST_WAIT)))
 }
 
 /// One webhook subscription of the account.
@@ -430,24 +415,6 @@ mod tests {
         }
         let got = answer(502, None, "é".repeat(4000).as_bytes()).0;
         assert!(got.text.unwrap().chars().count() <= LONGEST_TEXT);
-    }
-
-    #[test]
-    fn a_pause_is_seconds_or_a_date() {
-        let now = UnixMs(784_111_770_000);
-        let cases = [
-            ("7", Some(7)),
-            (" 0 ", Some(0)),
-            ("Sun, 06 Nov 1994 08:49:37 GMT", Some(7)),
-            ("Sun, 06 Nov 1993 08:49:37 GMT", None),
-            ("99999999999999", Some(3600)),
-            ("-1", None),
-            ("soon", None),
-        ];
-        for (header, seconds) in cases {
-            let got = retry_after(header, now).filter(|d| header == " 0 " || !d.is_zero());
-            assert_eq!(got.map(|d| d.as_secs()), seconds, "{header}");
-        }
     }
 
     #[test]

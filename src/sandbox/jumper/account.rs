@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     ledger::Ledger,
-    limiter::{Limiter, Pace},
+    limiter::{Arrivals, Limiter},
     template::{Set, Template},
 };
 use crate::sandbox::lock::lock;
@@ -104,7 +104,7 @@ impl Drop for Inside {
 #[derive(Debug, Default)]
 pub(in crate::sandbox) struct Door {
     pub(super) limiter: Limiter,
-    pub(in crate::sandbox) pace: Pace,
+    pub(in crate::sandbox) arrivals: Arrivals,
     pub(in crate::sandbox) calls: BTreeMap<&'static str, u64>,
 }
 

@@ -108,9 +108,9 @@ pub(super) fn admit(
 
 fn note(door: &mut Door, paced: bool, allowed: bool, now: u64) {
     if paced {
-        door.pace.note(now, now_ms());
+        door.arrivals.note(now, now_ms());
     }
-    door.pace.limited += u64::from(!allowed);
+    door.arrivals.limited += u64::from(!allowed);
 }
 
 fn limited(knobs: &Knobs) -> Response {

@@ -1,4 +1,4 @@
-//! The fake's rate limit and its measurement of the pace it is called at. Pure: the time is an argument,
+//! The fake's rate limit and its measurement of the arrivals it is called at. Pure: the time is an argument,
 //! in nanoseconds since the sandbox started. Memory is bounded by one second of calls.
 
 use std::collections::VecDeque;
@@ -56,9 +56,9 @@ impl Limiter {
     }
 }
 
-/// The pace of arrivals: the most seen in any half-open sliding second.
+/// The arrivals of arrivals: the most seen in any half-open sliding second.
 #[derive(Debug, Default)]
-pub(in crate::sandbox) struct Pace {
+pub(in crate::sandbox) struct Arrivals {
     window: VecDeque<u64>,
     pub(in crate::sandbox) most: usize,
     pub(in crate::sandbox) calls: u64,
@@ -67,7 +67,7 @@ pub(in crate::sandbox) struct Pace {
     pub(in crate::sandbox) last_ms: Option<u64>,
 }
 
-impl Pace {
+impl Arrivals {
     /// Notes a call at `now` (nanoseconds) and at wall-clock `at_ms`.
     pub(super) fn note(&mut self, now: u64, at_ms: u64) {
         while self.window.front().is_some_and(|&at| at + SECOND <= now) {
@@ -141,13 +141,13 @@ mod tests {
 
     #[test]
     fn the_pace_is_measured_over_a_half_open_second() {
-        let mut pace = Pace::default();
+        let mut arrivals = Arrivals::default();
         for n in 0..21 {
-            pace.note(n * 100 * MS, 0);
+            arrivals.note(n * 100 * MS, 0);
         }
-        assert_eq!((pace.most, pace.calls), (10, 21));
-        pace.note(2_000 * MS, 0);
-        assert_eq!(pace.most, 11);
-        assert!(pace.window.len() <= 11);
+        assert_eq!((arrivals.most, arrivals.calls), (10, 21));
+        arrivals.note(2_000 * MS, 0);
+        assert_eq!(arrivals.most, 11);
+        assert!(arrivals.window.len() <= 11);
     }
 }

@@ -20,7 +20,7 @@ pub(in crate::sandbox) struct Jumper {
     accounts: RwLock<Vec<Arc<Account>>>,
     /// The tokens of all merchants.
     pub(in crate::sandbox) desk: Mutex<Desk>,
-    /// Door of calls nobody could be found for, and pace over all merchants.
+    /// Door of calls nobody could be found for, and arrivals over all merchants.
     pub(in crate::sandbox) door: Mutex<Door>,
     /// Connections so far that carried a send.
     pub(in crate::sandbox) send_connections: AtomicUsize,

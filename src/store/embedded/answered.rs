@@ -3,7 +3,7 @@
 use super::here::Here;
 use super::{channel_id, columns, damage, damaged, signed};
 use crate::domain::{ChannelId, MsgId, Phone, Reply, ReplyKind, UnixMs};
-use crate::store::{MOST_WEIGHED, row};
+use crate::store::{MOST_INFERRED, row};
 use rusqlite::{Connection, OptionalExtension, Result, Row};
 
 /// The message that a reply belongs to.
@@ -100,7 +100,7 @@ fn tapped_in_doubt(
     for number in numbers {
         let in_doubt = in_doubt(conn, here, *number)?;
         // Beside these there may be some that were not looked at.
-        if in_doubt.len() > MOST_WEIGHED as usize {
+        if in_doubt.len() > MOST_INFERRED as usize {
             return Ok(None);
         }
         fitting.extend(in_doubt.into_iter().flatten().filter(fits));
@@ -109,7 +109,7 @@ fn tapped_in_doubt(
     Ok(only.filter(|_| fitting.is_empty()))
 }
 
-/// Messages to a number in doubt, one more than are weighed at most; nothing for one that cannot be read.
+/// Messages to a number in doubt, one more than are looked at at most; nothing for one that cannot be read.
 fn in_doubt(conn: &Connection, here: &Here<'_>, number: Phone) -> Result<Vec<Option<Answered>>> {
     // Each half by its own small index.
     let mut select = conn.prepare_cached(&format!(
@@ -122,7 +122,7 @@ fn in_doubt(conn: &Connection, here: &Here<'_>, number: Phone) -> Result<Vec<Opt
     let params = (
         signed(number.number()),
         here.rules.account.as_str(),
-        MOST_WEIGHED + 1,
+        MOST_INFERRED + 1,
     );
     let rows = select.query_map(params, |row| damage::readable(read(row)))?;
     rows.collect()

@@ -204,7 +204,7 @@ impl Store {
     }
 
     /// What came while work was held may say what became of messages that were given up.
-    pub async fn weigh_copy(
+    pub async fn infer_receipts(
         &self,
         account: &AccountId,
         now: UnixMs,
@@ -213,7 +213,7 @@ impl Store {
         loop {
             let account = account.clone();
             let some = self
-                .write(move |txn| weigh_some(txn, &account, last, now))
+                .write(move |txn| infer_some(txn, &account, last, now))
                 .await?;
             match some {
                 Some(next) => last = next,
@@ -269,7 +269,7 @@ fn fail_some(txn: &mut Txn<'_>, channel: &ChannelId, back: Back, now: UnixMs) ->
 
 /// Weighs what statuses without a receipt say about people of higher numbers than this one. Answers the last number,
 /// if there may be more.
-fn weigh_some(
+fn infer_some(
     txn: &mut Txn<'_>,
     account: &AccountId,
     last: i64,
@@ -286,7 +286,7 @@ fn weigh_some(
     for &person in &people {
         // Of a number that cannot be read nobody can say whose it is.
         if let Ok(person) = columns::phone(person) {
-            evidence::weigh_recipient(txn, account, person, now, &mut Folded::default())?;
+            evidence::infer_receipt_of(txn, account, person, now, &mut Folded::default())?;
         }
     }
     let more = people.len() as u64 == AT_ONCE;

@@ -6,7 +6,7 @@ use super::{Store, columns, damage, damaged, history, opt_out, settle, signed};
 use crate::domain::state::Step;
 use crate::domain::{Ages, ChannelId, Message, MsgId, OptOut, Phone, State, UnixMs, Writer};
 use crate::store::row::RowError;
-use crate::store::{ClaimedMessage, Claims, StoreError, Turn, refusals, row};
+use crate::store::{ClaimFrom, ClaimedMessage, Claims, StoreError, refusals, row};
 use rusqlite::{Params, Result, Row};
 use std::time::Duration;
 
@@ -38,28 +38,28 @@ impl Store {
     /// Messages that may not be sent any more (too old, opted out meanwhile) are failed instead.
     pub async fn claim(
         &self,
-        turns: Vec<Turn>,
+        queues: Vec<ClaimFrom>,
         most: usize,
         now: UnixMs,
     ) -> Result<Claims, StoreError> {
         self.shared.disk.check_floor()?;
-        if turns.is_empty() || most == 0 {
+        if queues.is_empty() || most == 0 {
             return Ok(Claims::default());
         }
         self.step("claim", move |txn| {
             let mut claims = Claims::default();
             // First each its share, then what the others left; one alone has all at once.
-            let share = most.div_ceil(turns.len());
-            let rounds: &[(bool, usize)] = if turns.len() > 1 {
+            let share = most.div_ceil(queues.len());
+            let rounds: &[(bool, usize)] = if queues.len() > 1 {
                 &[(true, share), (false, most)]
             } else {
                 &[(true, most)]
             };
             for &(is_first, limit) in rounds {
-                for turn in &turns {
+                for queue in &queues {
                     let most = (most - claims.taken.len()).min(limit);
                     if most > 0 {
-                        take(txn, turn, Round { is_first, most }, now, &mut claims)?;
+                        take(txn, queue, Round { is_first, most }, now, &mut claims)?;
                     }
                 }
             }
@@ -96,13 +96,13 @@ impl Store {
 /// of the first round; what nobody else wants goes to it too.
 fn take(
     txn: &mut Txn<'_>,
-    turn: &Turn,
+    queue: &ClaimFrom,
     Round { is_first, most }: Round,
     now: UnixMs,
     claims: &mut Claims,
 ) -> Result<()> {
     let [retries, aside] = if is_first {
-        [turn.retries, turn.aside]
+        [queue.retries, queue.aside]
     } else {
         [0, 0]
     };
@@ -121,14 +121,14 @@ fn take(
         }
         let room = signed(room as u64);
         let found = if sql == FRESH {
-            let params = (turn.channel.as_str(), now.0, room, fresh_from(turn.ages));
-            due(txn, sql, &turn.channel, params)?
+            let params = (queue.channel.as_str(), now.0, room, fresh_from(queue.ages));
+            due(txn, sql, &queue.channel, params)?
         } else {
-            let params = (turn.channel.as_str(), now.0, room);
-            due(txn, sql, &turn.channel, params)?
+            let params = (queue.channel.as_str(), now.0, room);
+            due(txn, sql, &queue.channel, params)?
         };
         for one in found {
-            begin(txn, one, turn.ages, now, claims)?;
+            begin(txn, one, queue.ages, now, claims)?;
         }
     }
     Ok(())

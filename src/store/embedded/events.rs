@@ -78,7 +78,7 @@ fn take_status(
     early::keep(txn, here, event, to, folded)?;
     match to {
         Some(recipient) => {
-            evidence::weigh_recipient(txn, &here.rules.account, recipient, here.now, folded)
+            evidence::infer_receipt_of(txn, &here.rules.account, recipient, here.now, folded)
         }
         None => Ok(()),
     }

@@ -14,10 +14,15 @@ use crate::store::{Folded, row};
 use rusqlite::{Connection, Result, Row};
 
 /// Weighs the evidence for the recipient of a message.
-pub(super) fn weigh(txn: &mut Txn<'_>, id: i64, now: UnixMs, folded: &mut Folded) -> Result<()> {
+pub(super) fn infer_receipt(
+    txn: &mut Txn<'_>,
+    id: i64,
+    now: UnixMs,
+    folded: &mut Folded,
+) -> Result<()> {
     let account = found::account_of(txn.conn, id)?;
     match (account, recipient_of(txn.conn, id)?) {
-        (Some(account), Some(recipient)) => weigh_recipient(txn, &account, recipient, now, folded),
+        (Some(account), Some(recipient)) => infer_receipt_of(txn, &account, recipient, now, folded),
         _ => Ok(()),
     }
 }
@@ -29,7 +34,7 @@ fn recipient_of(conn: &Connection, id: i64) -> Result<Option<Phone>> {
 }
 
 /// Weighs the evidence for a recipient.
-pub(super) fn weigh_recipient(
+pub(super) fn infer_receipt_of(
     txn: &mut Txn<'_>,
     account: &AccountId,
     recipient: Phone,

@@ -2,7 +2,9 @@
 
 use super::writer::Txn;
 use super::{Store, alias, columns, damage, opt_out, signed};
-use crate::domain::{AccountId, ChannelId, OptOut, OptOutName, Said, Source, UnixMs, UserId};
+use crate::domain::{
+    AccountId, ChannelId, OptOut, OptOutEntry, OptOutName, Source, UnixMs, UserId,
+};
 use crate::store::opt_outs::HIDDEN;
 use crate::store::{Entrance, Page, StoreError};
 use rusqlite::types::ValueRef;
@@ -23,11 +25,11 @@ impl Store {
                  ORDER BY phone, scope LIMIT ?2 OFFSET ?3",
             )?;
             let params = (channel.as_str(), signed(most), signed(from));
-            let rows = select.query_map(params, |row| said(&channel, row))?;
+            let rows = select.query_map(params, |row| entry(&channel, row))?;
             let (mut looked, mut page) = (0, Page::default());
             for row in rows {
                 looked += 1;
-                page.said.extend(row?.filter(|said| said.is_out));
+                page.entries.extend(row?.filter(|entry| entry.is_out));
             }
             page.next = (looked == most).then_some(from + most);
             Ok(page)
@@ -40,12 +42,12 @@ impl Store {
         &self,
         account: &AccountId,
         entrance: Entrance,
-        said: Vec<Said>,
+        entries: Vec<OptOutEntry>,
     ) -> std::result::Result<usize, StoreError> {
         let account = account.clone();
         self.write(move |txn| {
             let mut changed = 0;
-            for one in &said {
+            for one in &entries {
                 changed += usize::from(take_all(txn, &account, entrance, one)?);
             }
             Ok(changed)
@@ -59,7 +61,7 @@ impl Store {
         channels: &[ChannelId],
         most: u64,
         now: UnixMs,
-    ) -> std::result::Result<Vec<Said>, StoreError> {
+    ) -> std::result::Result<Vec<OptOutEntry>, StoreError> {
         let channels = channels.to_vec();
         let owed = self
             .read(move |conn| {
@@ -71,7 +73,7 @@ impl Store {
                 for channel in &channels {
                     let room = most.saturating_sub(owed.len() as u64);
                     let params = (channel.as_str(), now.0, signed(room));
-                    for row in select.query_map(params, |row| said(channel, row))? {
+                    for row in select.query_map(params, |row| entry(channel, row))? {
                         owed.extend(row?);
                     }
                 }
@@ -99,17 +101,20 @@ impl Store {
     }
 
     /// Datastore has these.
-    pub async fn opt_outs_kept(&self, said: Vec<Said>) -> std::result::Result<(), StoreError> {
-        self.write(move |txn| owe(txn, &said, None)).await
+    pub async fn opt_outs_kept(
+        &self,
+        entries: Vec<OptOutEntry>,
+    ) -> std::result::Result<(), StoreError> {
+        self.write(move |txn| owe(txn, &entries, None)).await
     }
 }
 
 /// When Datastore is to be told of these, as far as they stand as they were; nothing: it has them.
-fn owe(txn: &Txn<'_>, said: &[Said], due: Option<i64>) -> Result<()> {
+fn owe(txn: &Txn<'_>, entries: &[OptOutEntry], due: Option<i64>) -> Result<()> {
     let mut update = txn.conn.prepare_cached(
         "UPDATE opt_out SET due = ?4 WHERE channel = ?1 AND phone = ?2 AND scope = ?3 AND at = ?5 AND is_out = ?6",
     )?;
-    for one in said {
+    for one in entries {
         update.execute((
             one.channel.as_str(),
             named(&one.name),
@@ -127,38 +132,43 @@ fn take_all(
     txn: &mut Txn<'_>,
     account: &AccountId,
     entrance: Entrance,
-    said: &Said,
+    entry: &OptOutEntry,
 ) -> Result<bool> {
-    let number = match &said.name {
+    let number = match &entry.name {
         OptOutName::Number(number) => Some(*number),
         OptOutName::User(user) => alias::dialled(txn.conn, account, alias::USER, &user.as_str())?,
     };
     let Some(number) = number else {
-        return take(txn, account, entrance, said);
+        return take(txn, account, entrance, entry);
     };
     let mut changed = false;
     for number in alias::numbers(txn, account, number)? {
         let name = OptOutName::Number(number);
         // Of a name that Datastore does not have, it is owed it.
         let entrance = match entrance {
-            Entrance::Merge if name != said.name => Entrance::Import,
+            Entrance::Merge if name != entry.name => Entrance::Import,
             entrance => entrance,
         };
-        let said = Said {
+        let entry = OptOutEntry {
             name,
-            ..said.clone()
+            ..entry.clone()
         };
-        changed |= take(txn, account, entrance, &said)?;
+        changed |= take(txn, account, entrance, &entry)?;
     }
     Ok(changed)
 }
 
 /// Whether it changed what the person wants.
-fn take(txn: &Txn<'_>, account: &AccountId, entrance: Entrance, said: &Said) -> Result<bool> {
+fn take(
+    txn: &Txn<'_>,
+    account: &AccountId,
+    entrance: Entrance,
+    entry: &OptOutEntry,
+) -> Result<bool> {
     let key = (
-        said.channel.as_str(),
-        named(&said.name),
-        opt_out::number(said.scope),
+        entry.channel.as_str(),
+        named(&entry.name),
+        opt_out::number(entry.scope),
     );
     let kept: Option<(bool, UnixMs)> = txn
         .conn
@@ -169,11 +179,11 @@ fn take(txn: &Txn<'_>, account: &AccountId, entrance: Entrance, said: &Said) -> 
             Ok((row.get::<_, i64>(0)? != 0, UnixMs(row.get(1)?)))
         })
         .optional()?;
-    let differs = kept.map_or(said.is_out, |(is_out, _)| is_out != said.is_out);
+    let differs = kept.map_or(entry.is_out, |(is_out, _)| is_out != entry.is_out);
     let at = match (entrance, kept) {
-        (Entrance::Now, Some((_, at))) => said.at.max(UnixMs(at.0 + 1)),
-        (_, Some(kept)) if !said.prevails(kept.0, kept.1) => {
-            if entrance == Entrance::Merge && (differs || kept.1 != said.at) {
+        (Entrance::Now, Some((_, at))) => entry.at.max(UnixMs(at.0 + 1)),
+        (_, Some(kept)) if !entry.prevails(kept.0, kept.1) => {
+            if entrance == Entrance::Merge && (differs || kept.1 != entry.at) {
                 let mut owe = txn.conn.prepare_cached(
                     "UPDATE opt_out SET due = 0 WHERE channel = ?1 AND phone = ?2 AND scope = ?3",
                 )?;
@@ -181,7 +191,7 @@ fn take(txn: &Txn<'_>, account: &AccountId, entrance: Entrance, said: &Said) -> 
             }
             return Ok(false);
         }
-        _ => said.at,
+        _ => entry.at,
     };
     let due = (entrance != Entrance::Merge).then_some(0);
     let row = (
@@ -190,8 +200,8 @@ fn take(txn: &Txn<'_>, account: &AccountId, entrance: Entrance, said: &Said) -> 
         key.1,
         key.2,
         at.0,
-        said.is_out,
-        said.source.as_str(),
+        entry.is_out,
+        entry.source.as_str(),
         due,
     );
     txn.conn
@@ -212,7 +222,7 @@ fn named(name: &OptOutName) -> opt_out::Name<'_> {
 }
 
 /// A row: name, scope, whether out, when, how. Nothing where the name cannot be read.
-fn said(channel: &ChannelId, row: &Row<'_>) -> Result<Option<Said>> {
+fn entry(channel: &ChannelId, row: &Row<'_>) -> Result<Option<OptOutEntry>> {
     let name = match row.get_ref(0)? {
         ValueRef::Text(text) => {
             let text = str::from_utf8(text).ok();
@@ -221,7 +231,7 @@ fn said(channel: &ChannelId, row: &Row<'_>) -> Result<Option<Said>> {
         _ => damage::readable(row.get(0).and_then(columns::phone))?.map(OptOutName::Number),
     };
     let Some(name) = name else { return Ok(None) };
-    Ok(Some(Said {
+    Ok(Some(OptOutEntry {
         channel: channel.clone(),
         name,
         // What cannot be read was written for a person who opted out.

@@ -35,7 +35,7 @@ impl Store {
             // not be told, since at start every relay looks for itself.
             let mut folded = Folded::default();
             for message in &found {
-                evidence::weigh(txn, message.id, now, &mut folded)?;
+                evidence::infer_receipt(txn, message.id, now, &mut folded)?;
             }
             // What is left could not be read.
             for id in ids_where(txn, ATTEMPTING, account.as_str())? {

@@ -76,7 +76,7 @@ impl Store {
                 }
             }
             // The end of this attempt may be what an unknown send of the same person waited for.
-            evidence::weigh(txn, handle, now, &mut folded)?;
+            evidence::infer_receipt(txn, handle, now, &mut folded)?;
             Ok(folded)
         })
         .await
@@ -211,7 +211,7 @@ pub(super) fn fail(
             now.0,
             next.lost,
             columns::rank(Some(Status::Failed)),
-            row::moment(now, "failed", &refusal.to_string()),
+            row::moment(now, "failed", &row::failure(refusal)),
         ))?;
     let entry = Callback::Status(StatusEntry {
         msg_id: message.msg_id.clone(),

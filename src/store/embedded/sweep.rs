@@ -194,7 +194,7 @@ fn end_hold(
 ) -> Result<()> {
     // A last look: an attempt to the same person may have stood in the way of the evidence.
     let mut folded = Folded::default();
-    evidence::weigh(txn, id, now, &mut folded)?;
+    evidence::infer_receipt(txn, id, now, &mut folded)?;
     swept.inferred += folded.inferred;
     let Some((message, accepted_at)) = over(txn, id, earliest)? else {
         return Ok(());

@@ -4,7 +4,7 @@
 use super::*;
 use crate::domain::{Ages, Phone, UnixMs};
 use crate::store::testing::RedisServer;
-use crate::store::{Claims, SweepRule, SweepScope, Trial, Turn};
+use crate::store::{ClaimFrom, Claims, SweepRule, SweepScope, Trial};
 use std::time::Duration;
 
 /// The most commands of one script; about 10 ms.
@@ -198,8 +198,8 @@ fn ages(oldest: i64) -> Ages {
     }
 }
 
-fn turn(channel: &ChannelId) -> Turn {
-    Turn {
+fn queue(channel: &ChannelId) -> ClaimFrom {
+    ClaimFrom {
         channel: channel.clone(),
         ages: ages(100_000),
         retries: 8,
@@ -237,8 +237,8 @@ async fn a_claim_gets_a_bounded_number_out_of_the_way_and_goes_on_next_time() {
         claims += 1;
         assert!(claims < 60, "{sent:?}");
         commands(&server, "").await;
-        let turns = channels.iter().map(turn).collect();
-        let claim = store.claim(turns, 100, NOW).await.unwrap();
+        let queues = channels.iter().map(queue).collect();
+        let claim = store.claim(queues, 100, NOW).await.unwrap();
         let done = commands(&server, "").await;
         assert!(done < MOST, "{done} commands");
         assert!(claim.failed.len() <= 200, "{}", claim.failed.len());
@@ -284,8 +284,8 @@ async fn fresh_messages_do_not_wait_behind_what_is_got_out_of_the_way() {
         redis.call('HSET', P..'l:c0', 'queued', 6005)";
     let _: () = lua(&server, &format!("{QUEUE}{fill}")).await;
     store.renew().await.unwrap();
-    let turns = channels.iter().map(turn).collect();
-    let claim = store.claim(turns, 100, NOW).await.unwrap();
+    let queues = channels.iter().map(queue).collect();
+    let claim = store.claim(queues, 100, NOW).await.unwrap();
     assert_eq!(taken(&claim), [7001, 7002, 7003, 7004, 7005]);
 }
 

@@ -7,7 +7,9 @@ use super::{AccountKeys, Call, Store};
 use crate::clock;
 use crate::domain::{Ages, ChannelId, MsgId, OptOut, UnixMs};
 use crate::store::row::RowError;
-use crate::store::{ClaimedMessage, Claims, Settlement, StoreError, Trial, Turn, refusals, row};
+use crate::store::{
+    ClaimFrom, ClaimedMessage, Claims, Settlement, StoreError, Trial, refusals, row,
+};
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +24,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(15);
 #[derive(Clone, Copy)]
 struct Wish<'a> {
     /// Whose turn it is.
-    turns: &'a [&'a Turn],
+    queues: &'a [&'a ClaimFrom],
     /// The most to take.
     most: usize,
     /// The trial that it is, if it is one.
@@ -44,22 +46,22 @@ impl Store {
     /// Messages that may not be sent any more (too old, opted out meanwhile) are failed instead.
     pub async fn claim(
         &self,
-        turns: Vec<Turn>,
+        queues: Vec<ClaimFrom>,
         most: usize,
         now: UnixMs,
     ) -> Result<Claims, StoreError> {
         self.shared.connection.may_begin()?;
         let mut claims = Claims::default();
         for home in &self.shared.accounts {
-            let at_home = |turn: &&Turn| {
-                let of_turn = self.shared.homes.get(&turn.channel);
-                of_turn.is_some_and(|of_turn| of_turn.account == home.account)
+            let at_home = |queue: &&ClaimFrom| {
+                let of_queue = self.shared.homes.get(&queue.channel);
+                of_queue.is_some_and(|of_queue| of_queue.account == home.account)
             };
-            let turns: Vec<&Turn> = turns.iter().filter(at_home).collect();
+            let queues: Vec<&ClaimFrom> = queues.iter().filter(at_home).collect();
             let room = most - claims.taken.len();
-            if !turns.is_empty() && room > 0 {
+            if !queues.is_empty() && room > 0 {
                 let wish = Wish {
-                    turns: &turns,
+                    queues: &queues,
                     most: room,
                     trial: None,
                 };
@@ -74,18 +76,18 @@ impl Store {
     pub async fn claim_trial(&self, trial: Trial, now: UnixMs) -> Result<Claims, StoreError> {
         self.shared.connection.may_begin()?;
         let mut claims = Claims::default();
-        let turn = |(channel, ages): &(ChannelId, Ages)| Turn {
+        let queue = |(channel, ages): &(ChannelId, Ages)| ClaimFrom {
             channel: channel.clone(),
             ages: *ages,
             retries: 0,
             aside: 0,
         };
-        let turns: Vec<Turn> = trial.channels.iter().map(turn).collect();
-        let turns: Vec<&Turn> = turns.iter().collect();
-        if let Some(first) = turns.first() {
+        let queues: Vec<ClaimFrom> = trial.channels.iter().map(queue).collect();
+        let queues: Vec<&ClaimFrom> = queues.iter().collect();
+        if let Some(first) = queues.first() {
             let home = self.home(&first.channel)?;
             let wish = Wish {
-                turns: &turns,
+                queues: &queues,
                 most: 1,
                 trial: Some(&trial),
             };
@@ -165,12 +167,12 @@ impl Store {
         let seen = home.standing.seen();
         call.push(seen.own);
         call.push(seen.last);
-        for turn in wish.turns {
-            call.push(turn.channel.as_str());
-            call.push(turn.ages.failed_before.0);
-            call.push(turn.ages.sent_from.0);
-            call.push(turn.retries);
-            call.push(turn.aside);
+        for queue in wish.queues {
+            call.push(queue.channel.as_str());
+            call.push(queue.ages.failed_before.0);
+            call.push(queue.ages.sent_from.0);
+            call.push(queue.retries);
+            call.push(queue.aside);
         }
         let mut answer = self.take(&call).await?;
         if let Claimed::NoLease = answer {

@@ -5,13 +5,15 @@
 use super::rights::used_by;
 use super::scripts::shared;
 use super::*;
-use crate::domain::{BusinessNumber, Incoming, MsgId, OptOut, OptOutName, Progress, Said, Source};
+use crate::domain::{
+    BusinessNumber, Incoming, MsgId, OptOut, OptOutEntry, OptOutName, Progress, Source,
+};
 use crate::domain::{Lane, Status, UnixMs};
 use crate::store::testing::{RedisServer, in_time};
 use crate::store::tests::words::{self, at, event, lane, message, phone, receipt, rules};
 use crate::store::{
-    Accepted, Adopted, ClaimedMessage, Claims, DirtyEnd, Entrance, Folded, PendingCallback,
-    QuickReply, RelayOutcome, Settlement, SweepRule, SweepScope, Turn,
+    Accepted, Adopted, ClaimFrom, ClaimedMessage, Claims, DirtyEnd, Entrance, Folded,
+    PendingCallback, QuickReply, RelayOutcome, Settlement, SweepRule, SweepScope,
 };
 use std::collections::BTreeSet;
 use std::fmt::Debug;
@@ -50,8 +52,8 @@ fn channel() -> ChannelId {
     words::channel("a")
 }
 
-fn turn() -> Turn {
-    Turn {
+fn queue() -> ClaimFrom {
+    ClaimFrom {
         channel: channel(),
         ages: UnixMs(0).into(),
         retries: usize::MAX,
@@ -126,7 +128,7 @@ impl Denied {
     async fn claim(&mut self) -> ClaimedMessage {
         let mut claims: Claims = self
             .whole("claim", async |store| {
-                store.claim(vec![turn()], 1, at(1)).await
+                store.claim(vec![queue()], 1, at(1)).await
             })
             .await;
         claims.taken.pop().unwrap()
@@ -325,7 +327,7 @@ impl Denied {
 impl Denied {
     async fn opt_outs(&mut self) {
         let account = words::account();
-        let said = Said {
+        let said = OptOutEntry {
             channel: channel(),
             name: OptOutName::Number(phone(9)),
             scope: OptOut::All,
@@ -402,7 +404,7 @@ async fn r_57_without_one_command_a_script_does_nothing_and_with_it_all() {
         "answer",
         "close",
         "fail_copy",
-        "weigh_early",
+        "infer_early",
     ];
     let scripts: BTreeSet<String> = names
         .map(|name| name.trim_end_matches(".lua").to_owned())
@@ -424,11 +426,11 @@ async fn r_57_after_a_refusal_nothing_new_is_begun_until_all_is_permitted_again(
     server.say("ACL SETUSER default -zrem -lrem").await;
     // An accept needs neither.
     accept("m2").await.unwrap();
-    let refused = store.claim(vec![turn()], 1, at(1)).await.unwrap_err();
+    let refused = store.claim(vec![queue()], 1, at(1)).await.unwrap_err();
     assert!(refused.to_string().contains("zrem"), "{refused}");
     for refused in [
         accept("m3").await.map(|_| ()),
-        store.claim(vec![turn()], 1, at(1)).await.map(|_| ()),
+        store.claim(vec![queue()], 1, at(1)).await.map(|_| ()),
         store.look().await,
         store.answers(),
         store.writable().await,
@@ -444,7 +446,7 @@ async fn r_57_after_a_refusal_nothing_new_is_begun_until_all_is_permitted_again(
     server.say("ACL SETUSER default +lrem").await;
     store.look().await.unwrap();
     accept("m3").await.unwrap();
-    let taken = store.claim(vec![turn()], 5, at(1)).await.unwrap().taken;
+    let taken = store.claim(vec![queue()], 5, at(1)).await.unwrap().taken;
     assert_eq!(taken.len(), 3);
 }
 
@@ -461,7 +463,7 @@ async fn r_57_a_repeat_of_a_message_without_a_place_puts_it_there() {
             let accepted = store.accept(&channel, &account, &message, at(0));
             accepted.await.unwrap()
         };
-        let claim = async || store.claim(vec![turn()], 5, at(1)).await.unwrap().taken;
+        let claim = async || store.claim(vec![queue()], 5, at(1)).await.unwrap().taken;
         accept("m1").await;
         server.say("DEL gw:{acc}:q:a").await;
         if !is_counted {

@@ -19,7 +19,7 @@ impl Store {
             .arg(most)
             .arg(now.0)
             .arg(row::write_refusal(refusal))
-            .arg(refusal.to_string());
+            .arg(row::failure(refusal));
         let (failed, fold): (i64, Fold) = self.take(&call).await?;
         add(&mut Folded::default(), fold);
         self.shared.ledgers.change(channel, |ledger| {

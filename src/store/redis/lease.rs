@@ -4,7 +4,7 @@
 //! lease ran out is taken over by whoever sweeps next.
 
 use super::damage::{self, Text};
-use super::standing::{Place, Told};
+use super::standing::{Place, RenewalAnswer};
 use super::{AccountKeys, Call, Store};
 use crate::clock;
 use crate::domain::{AccountId, ChannelId, UnixMs};
@@ -121,7 +121,7 @@ impl Store {
         self.answer(&home, told).await
     }
 
-    pub(super) async fn renew_one(&self, home: &AccountKeys) -> Result<Told, StoreError> {
+    pub(super) async fn renew_one(&self, home: &AccountKeys) -> Result<RenewalAnswer, StoreError> {
         self.shared.connection.is_ours()?;
         let (asked, renewal) = (Instant::now(), home.standing.renews());
         let ((last, known), lost) = (self.shared.in_flight.known(), self.shared.in_flight.lost());
@@ -145,7 +145,7 @@ impl Store {
         let channels: Vec<&str> = self.channels_of(home).map(ChannelId::as_str).collect();
         call.push(channels.len());
         channels.into_iter().for_each(|channel| call.push(channel));
-        let ((back, stood, damaged), told): (Renewed, Told) =
+        let ((back, stood, damaged), told): (Renewed, RenewalAnswer) =
             self.shared.connection.run_beside(&call.0).await?;
         damage::tell(damaged.iter().map(Text::shown));
         self.shared.leases.begin(&home.account, asked, stood);

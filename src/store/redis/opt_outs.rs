@@ -2,7 +2,7 @@
 
 use super::damage::Text;
 use super::{AccountKeys, Call, Store};
-use crate::domain::{AccountId, ChannelId, OptOut, OptOutName, Said, Source, UnixMs};
+use crate::domain::{AccountId, ChannelId, OptOut, OptOutEntry, OptOutName, Source, UnixMs};
 use crate::store::opt_outs::HIDDEN;
 use crate::store::{Entrance, Page, StoreError};
 
@@ -30,9 +30,9 @@ struct Entry<'a> {
 
 impl Entry<'_> {
     /// What it says of a channel; nothing where the name cannot be read.
-    fn read(&self, channel: ChannelId, is_out: bool) -> Option<Said> {
+    fn read(&self, channel: ChannelId, is_out: bool) -> Option<OptOutEntry> {
         let is_it = |one: &OptOut| set(*one) == self.scope;
-        Some(Said {
+        Some(OptOutEntry {
             channel,
             name: OptOutName::parse(self.name)?,
             scope: OptOut::ALL.into_iter().find(is_it)?,
@@ -69,7 +69,7 @@ impl Store {
                 };
                 entry.read(channel.clone(), true)
             };
-            page.said.extend(rows.into_iter().filter_map(read));
+            page.entries.extend(rows.into_iter().filter_map(read));
             if looked < part - at {
                 return Ok(page);
             }
@@ -84,7 +84,7 @@ impl Store {
         &self,
         account: &AccountId,
         entrance: Entrance,
-        said: Vec<Said>,
+        entries: Vec<OptOutEntry>,
     ) -> Result<usize, StoreError> {
         let Some(home) = self.home_of(account) else {
             return Ok(0);
@@ -94,17 +94,17 @@ impl Store {
             Entrance::Import => "import",
             Entrance::Merge => "merge",
         };
-        self.take_said(home, how, &said).await
+        self.take_said(home, how, &entries).await
     }
 
     async fn take_said(
         &self,
         home: &AccountKeys,
         how: &str,
-        said: &[Said],
+        entries: &[OptOutEntry],
     ) -> Result<usize, StoreError> {
         let mut changed = 0;
-        for some in said.chunks(MOST) {
+        for some in entries.chunks(MOST) {
             let mut call = Call::new(&self.shared.scripts.take_opt_outs, home).arg(how);
             for one in some {
                 push(&mut call, one);
@@ -121,7 +121,7 @@ impl Store {
         account: &AccountId,
         most: u64,
         now: UnixMs,
-    ) -> Result<Vec<Said>, StoreError> {
+    ) -> Result<Vec<OptOutEntry>, StoreError> {
         self.shared.connection.is_ours()?;
         let Some(home) = self.home_of(account) else {
             return Ok(Vec::new());
@@ -148,12 +148,12 @@ impl Store {
     pub async fn opt_outs_kept(
         &self,
         account: &AccountId,
-        said: Vec<Said>,
+        entries: Vec<OptOutEntry>,
     ) -> Result<(), StoreError> {
         let Some(home) = self.home_of(account) else {
             return Ok(());
         };
-        for some in said.chunks(MOST) {
+        for some in entries.chunks(MOST) {
             let mut call = Call::new(&self.shared.scripts.opt_outs_kept, home);
             for one in some {
                 push(&mut call, one);
@@ -202,7 +202,7 @@ impl Store {
                 };
                 entry.read(channel.clone(), true)
             };
-            let older: Vec<Said> = names.iter().filter_map(read).collect();
+            let older: Vec<OptOutEntry> = names.iter().filter_map(read).collect();
             self.take_said(home, "list", &older).await?;
         }
         Ok(())
@@ -223,7 +223,7 @@ fn set(scope: OptOut) -> &'static str {
     }
 }
 
-fn push(call: &mut Call<'_>, one: &Said) {
+fn push(call: &mut Call<'_>, one: &OptOutEntry) {
     call.push(one.channel.as_str());
     call.push(set(one.scope));
     call.push(one.name.text());
@@ -254,10 +254,10 @@ mod tests {
         ] {
             server.say(command).await;
         }
-        let list = async || store.opt_outs(&channel, 0, 9).await.unwrap().said;
+        let list = async || store.opt_outs(&channel, 0, 9).await.unwrap().entries;
         assert_eq!(list().await.len(), 1, "those are not listed yet");
         store.list_older_opt_outs(&channel).await.unwrap();
-        let row = |one: Said| {
+        let row = |one: OptOutEntry| {
             (
                 one.name.text(),
                 one.scope,
@@ -290,7 +290,7 @@ mod tests {
             vec![(channel.clone(), account.clone())],
             true,
         );
-        let said = |number: &str, is_out| Said {
+        let entry = |number: &str, is_out| OptOutEntry {
             channel: channel.clone(),
             name: OptOutName::parse(number).unwrap(),
             scope: OptOut::All,
@@ -298,7 +298,7 @@ mod tests {
             at: UnixMs(1_900_000_000_000),
             source: Source::kept(Source::REPLY),
         };
-        let both = vec![said("12025550001", true), said("12025550002", false)];
+        let both = vec![entry("12025550001", true), entry("12025550002", false)];
         let taken = store.take_opt_outs(&account, Entrance::Import, both.clone());
         assert_eq!(taken.await.unwrap(), 1);
         let owed = store.owed_opt_outs(&account, 9, UnixMs(1)).await.unwrap();

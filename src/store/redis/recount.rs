@@ -33,7 +33,7 @@ mod tests {
     use crate::domain::UnixMs;
     use crate::store::testing::RedisServer;
     use crate::store::tests::words::{self, at, message, receipt, refusal, unknown_until};
-    use crate::store::{ClaimedMessage, Ledger, Settlement, SweepScope, Turn, Uncounted};
+    use crate::store::{ClaimFrom, ClaimedMessage, Ledger, Settlement, SweepScope, Uncounted};
 
     /// A channel with something of everything: of each two, 12 accepted.
     struct Shop {
@@ -89,13 +89,13 @@ mod tests {
         }
 
         async fn claim(&self, most: usize) -> Vec<ClaimedMessage> {
-            let turn = Turn {
+            let queue = ClaimFrom {
                 channel: channel(),
                 ages: UnixMs(0).into(),
                 retries: usize::MAX,
                 aside: usize::MAX,
             };
-            let claims = self.store.claim(vec![turn], most, at(1)).await.unwrap();
+            let claims = self.store.claim(vec![queue], most, at(1)).await.unwrap();
             assert_eq!(claims.taken.len(), most);
             claims.taken
         }

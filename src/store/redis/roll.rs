@@ -10,7 +10,7 @@ mod held;
 mod verdict;
 
 use super::memory::{Attempt, End};
-use super::standing::{Mark, Place, Told};
+use super::standing::{Mark, Place, RenewalAnswer};
 use super::{AccountKeys, Call, Store};
 use crate::clock;
 use crate::domain::{AccountId, UnixMs};
@@ -42,8 +42,12 @@ impl Store {
     }
 
     /// Answers a roll call if one is under way, and ends it when all did.
-    pub(super) async fn answer(&self, home: &AccountKeys, told: Told) -> Result<(), StoreError> {
-        let Told(place, run, _, _, mark, mut kept) = told;
+    pub(super) async fn answer(
+        &self,
+        home: &AccountKeys,
+        told: RenewalAnswer,
+    ) -> Result<(), StoreError> {
+        let RenewalAnswer(place, run, _, _, mark, mut kept) = told;
         if place == Place::Open {
             return Ok(());
         }

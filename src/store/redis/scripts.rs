@@ -9,8 +9,8 @@ use super::compose::compose;
 use super::rights::guard;
 use crate::domain::proof::LastProof;
 use crate::domain::state::Step;
-use crate::domain::{BELIEVED, Code, Progress, State, Status, Writer};
-use crate::store::{MOST_EARLY, MOST_OF_ONE, MOST_OTHERS, MOST_WEIGHED, row};
+use crate::domain::{BELIEVED, Progress, RefusalKind, State, Status, Writer};
+use crate::store::{MOST_EARLY, MOST_INFERRED, MOST_OF_ONE, MOST_OTHERS, row};
 use redis::Script;
 use std::fmt::Write as _;
 
@@ -47,7 +47,7 @@ pub(super) struct Scripts {
     pub(super) close: Script,
     pub(super) hold_back: Script,
     pub(super) fail_copy: Script,
-    pub(super) weigh_early: Script,
+    pub(super) infer_early: Script,
     pub(super) takeover: Script,
     pub(super) sweep: Script,
     pub(super) purge: Script,
@@ -99,7 +99,7 @@ impl Scripts {
             close: ending(include_str!("lua/close.lua")),
             hold_back: ending(include_str!("lua/hold_back.lua")),
             fail_copy: ending(include_str!("lua/fail_copy.lua")),
-            weigh_early: ending(include_str!("lua/weigh_early.lua")),
+            infer_early: ending(include_str!("lua/infer_early.lua")),
             takeover: ending(include_str!("lua/takeover.lua")),
             sweep: ending(include_str!("lua/sweep.lua")),
             purge: ending(include_str!("lua/purge.lua")),
@@ -189,7 +189,7 @@ fn tables(mark_dirty: bool) -> String {
          local HOLD={HOLD_MS}\nlocal ASKED={ASKED}\nlocal TAKEN={}\nlocal UNCLEAR={}\n\
          local OPTED_OUT='[\"{}\",'\n\
          local MOST_EARLY={MOST_EARLY}\nlocal MOST_OF_ONE={MOST_OF_ONE}\nlocal MOST_OTHERS={MOST_OTHERS}\n\
-         local MOST_WEIGHED={MOST_WEIGHED}\nlocal BELIEVED={}\n\
+         local MOST_INFERRED={MOST_INFERRED}\nlocal BELIEVED={}\n\
          local STATE={{{states}}}\nlocal COUNTER={{{counters}}}\nlocal RIGHTS='{rights}'\n\
          local STATUS={{{}}}\nlocal FOLDS='{folds}'\n",
         row::MESSAGE_VERSION,
@@ -198,7 +198,7 @@ fn tables(mark_dirty: bool) -> String {
         LastProof::Taken.number(),
         LastProof::Unclear.number(),
         // How the refusal begins, as `row::write_refusal` writes it, of a failure that opts out.
-        Code::OptedOut,
+        row::kind_word(RefusalKind::OptedOut),
         BELIEVED.as_millis(),
         words.join(","),
     );
@@ -219,7 +219,7 @@ mod tests {
         let files = std::fs::read_dir(dir).unwrap();
         let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
         names
-            .filter(|name| !["common.lua", "pace.lua", "proof.lua"].contains(&name.as_str()))
+            .filter(|name| !["common.lua", "rate.lua", "proof.lua"].contains(&name.as_str()))
             .map(|name| {
                 let body = std::fs::read_to_string(format!("{dir}/{name}")).unwrap();
                 (name, body)
@@ -316,7 +316,7 @@ mod tests {
             "RIGHTS",
             "COUNTER",
             "FOLDS",
-            "local function weigh",
+            "local function infer_receipt",
             "  ",
             "--",
         ] {

@@ -101,7 +101,7 @@ fn with_end(part: Part, settlement: &Settlement) -> Result<Part, StoreError> {
         Settlement::Failed { refusal, proof } => part
             .arg(Step::Fail.as_str())
             .arg(row::write_refusal(refusal))
-            .arg(refusal.to_string())
+            .arg(row::failure(refusal))
             .number(proof.number()),
         Settlement::Unknown { until, taps } => part
             .arg(Step::Lose.as_str())

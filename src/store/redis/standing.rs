@@ -47,7 +47,7 @@ impl FromRedisValue for Place {
 /// What a renewal is told: where the process stands, the server, anybody's last claim, who has a lease, how far
 /// the server had come with the work of this process, and the time with the roll.
 #[derive(Debug)]
-pub(super) struct Told(
+pub(super) struct RenewalAnswer(
     pub(super) Place,
     pub(super) String,
     pub(super) String,
@@ -56,7 +56,7 @@ pub(super) struct Told(
     pub(super) (i64, HashMap<String, String>),
 );
 
-impl FromRedisValue for Told {
+impl FromRedisValue for RenewalAnswer {
     fn from_redis_value(value: Value) -> Result<Self, ParsingError> {
         let (place, run, last, living, (own, renewal), roll) =
             FromRedisValue::from_redis_value(value)?;
@@ -227,8 +227,8 @@ impl Standing {
     }
 
     /// What the renewal of this number was told. Whether work is handed out again.
-    pub(super) fn told(&self, told: &Told, renewal: u64) -> bool {
-        let Told(place, run, last, living, ..) = told;
+    pub(super) fn told(&self, told: &RenewalAnswer, renewal: u64) -> bool {
+        let RenewalAnswer(place, run, last, living, ..) = told;
         let mut seen = self.kept();
         let was_shut = std::mem::replace(&mut seen.is_shut, *place != Place::Open);
         if seen.is_shut {

@@ -5,10 +5,10 @@ use crate::clock::now;
 use crate::domain::template::Variant;
 use crate::domain::{AccountId, UnixMs};
 use crate::store::testing::RedisServer;
-use crate::store::{CachedTemplates, Promise, StoredToken, SweepRule, SweepScope, Turn};
+use crate::store::{CachedTemplates, ClaimFrom, Promise, StoredToken, SweepRule, SweepScope};
 use lock::Taken;
 use secrecy::ExposeSecret;
-use standing::Told;
+use standing::RenewalAnswer;
 use std::time::{Duration, Instant};
 
 fn account(name: &str) -> AccountId {
@@ -434,7 +434,8 @@ async fn r_55_a_renewal_gives_back_what_never_came_to_hand_and_nothing_else() {
             .arg(lost.len());
         lost.iter().for_each(|claim| call.push(claim));
         let call = call.arg(0).arg(0).arg(0);
-        let ((back, ..), _): ((u32, bool, Vec<String>), Told) = store.ask(&call).await.unwrap();
+        let ((back, ..), _): ((u32, bool, Vec<String>), RenewalAnswer) =
+            store.ask(&call).await.unwrap();
         back
     };
     let (last, known) = store.shared.in_flight.known();
@@ -442,13 +443,13 @@ async fn r_55_a_renewal_gives_back_what_never_came_to_hand_and_nothing_else() {
     let message = crate::store::tests::message("m1", 1);
     let accepted = store.accept(&channel, &account, &message, now()).await;
     assert_eq!(accepted.unwrap(), crate::store::Accepted::Stored);
-    let turn = Turn {
+    let queue = ClaimFrom {
         channel,
         ages: UnixMs(0).into(),
         retries: usize::MAX,
         aside: usize::MAX,
     };
-    let taken = store.claim(vec![turn], 1, now()).await.unwrap().taken;
+    let taken = store.claim(vec![queue], 1, now()).await.unwrap().taken;
     assert_eq!(taken.len(), 1);
     assert_eq!(renewal(last, &[]).await, 0, "it is in our hands");
     store.renew().await.unwrap();
@@ -475,7 +476,7 @@ async fn ids_of_earlier_attempts_go_with_their_message() {
         )
     };
     let (first, second) = (open(), open());
-    let turn = || Turn {
+    let queue = || ClaimFrom {
         channel: channel.clone(),
         ages: UnixMs(0).into(),
         retries: usize::MAX,
@@ -484,7 +485,7 @@ async fn ids_of_earlier_attempts_go_with_their_message() {
     let message = message("m1", 1);
     let accepted = first.accept(&channel, &account, &message, UnixMs(1_000));
     accepted.await.unwrap();
-    let old = first.claim(vec![turn()], 1, UnixMs(1_000)).await.unwrap();
+    let old = first.claim(vec![queue()], 1, UnixMs(1_000)).await.unwrap();
     crate::store::testing::expire_replica(&server, first.replica()).await;
     let rule = SweepRule {
         channel: channel.clone(),
@@ -496,7 +497,7 @@ async fn ids_of_earlier_attempts_go_with_their_message() {
         .sweep(vec![rule], SweepScope::Holds, UnixMs(2_000).into())
         .await;
     assert_eq!(swept.unwrap().resent.len(), 1);
-    let new = second.claim(vec![turn()], 1, UnixMs(3_000)).await.unwrap();
+    let new = second.claim(vec![queue()], 1, UnixMs(3_000)).await.unwrap();
     for (store, claims, id) in [(&first, &old, "P1"), (&second, &new, "P2")] {
         let settled = store.settle(&claims.taken[0], receipt(id), String::new(), UnixMs(4_000));
         settled.await.unwrap();

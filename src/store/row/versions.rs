@@ -3,6 +3,7 @@
 //! fails the message.
 
 use super::*;
+use crate::domain::RefusalKind;
 
 const NEW_FORM: &str = "the stored form changed: give it a new version, keep the reader of the old one, and \
                         leave the rows here as they are";
@@ -163,7 +164,7 @@ fn a_callback_is_stored_in_the_form_of_its_version() {
     let tap = ReplyKind::Button {
         payload: "#yes".into(),
     };
-    let failed = Some(Refusal::new(Code::Other, "outcome unknown"));
+    let failed = Some(Refusal::new(RefusalKind::Other, "outcome unknown"));
     let id = Some(MsgId::parse("m1").unwrap());
     let rows = [
         (
@@ -218,7 +219,7 @@ fn a_line_of_a_history_is_stored_as_ever() {
         "{NEW_FORM}"
     );
     assert_eq!(
-        write_refusal(&Refusal::new(Code::Phone, "no")),
+        write_refusal(&Refusal::new(RefusalKind::Phone, "no")),
         r#"["7002","no"]"#,
         "{NEW_FORM}"
     );

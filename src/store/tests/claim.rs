@@ -114,9 +114,15 @@ async fn the_old_and_the_opted_out_are_failed_and_told(new: NewWorld) {
     let failed: Vec<_> = claims
         .failed
         .iter()
-        .map(|(_, id, refusal)| (id.as_str(), refusal.code))
+        .map(|(_, id, refusal)| (id.as_str(), refusal.kind))
         .collect();
-    assert_eq!(failed, [("old", Code::Other), ("stopped", Code::OptedOut)]);
+    assert_eq!(
+        failed,
+        [
+            ("old", RefusalKind::Other),
+            ("stopped", RefusalKind::OptedOut)
+        ]
+    );
     assert_eq!(world.state("old").await, State::Failed);
     assert_eq!(world.state("stopped").await, State::Failed);
     let queue = lane("a", Lane::Status);
@@ -127,12 +133,15 @@ async fn the_old_and_the_opted_out_are_failed_and_told(new: NewWorld) {
         .map(|callback| match callback {
             Callback::Status(entry) => {
                 assert_eq!((entry.status, entry.at), (Status::Failed, at(DAY + 1)));
-                (entry.msg_id.to_string(), entry.error.unwrap().code)
+                (entry.msg_id.to_string(), entry.error.unwrap().kind)
             }
             Callback::Inbound(_) => panic!(),
         })
         .collect();
-    let expected = [("old", Code::Other), ("stopped", Code::OptedOut)];
+    let expected = [
+        ("old", RefusalKind::Other),
+        ("stopped", RefusalKind::OptedOut),
+    ];
     assert_eq!(told, expected.map(|(id, code)| (id.to_owned(), code)));
     assert_eq!(world.ledger().await.failed, 2);
     world.check().await;

@@ -62,7 +62,7 @@ async fn a_failure_after_acceptance_carries_its_text_and_stays_accepted(new: New
         panic!()
     };
     let error = entry.error.clone().unwrap();
-    assert_eq!(error.code, Code::Other);
+    assert_eq!(error.kind, RefusalKind::Other);
     assert!(error.reason.contains("1013 not on WhatsApp"), "{error}");
     assert_eq!(world.state("m1").await, State::Accepted);
     assert_eq!(

@@ -60,10 +60,10 @@ on_redis! {
     mod shared;
     mod went_back;
 }
+mod opt_out_entries;
 mod replies;
 mod restart;
 mod retention;
-mod said;
 mod settle;
 mod sweep;
 pub(in crate::store) mod words;
@@ -73,14 +73,14 @@ pub(in crate::store) use words::*;
 pub(in crate::store) use world::{Home, NewWorld, World};
 
 use super::{
-    Accepted, Arrival, CallbackLease, CallbackQueue, ClaimedMessage, Claims, EventRules, Folded,
-    Ledger, Outbox, PendingCallback, Record, RelayOutcome, Search, Settlement, SweepRule,
-    SweepScope, Swept, Trial, Turn,
+    Accepted, Arrival, CallbackLease, CallbackQueue, ClaimFrom, ClaimedMessage, Claims, EventRules,
+    Folded, Ledger, Outbox, PendingCallback, Record, RelayOutcome, Search, Settlement, SweepRule,
+    SweepScope, Swept, Trial,
 };
 use crate::domain::{
-    AccountId, BusinessNumber, Callback, ChannelId, Code, Incoming, Keywords, Lane, Message,
-    Moment, MsgId, OptOut, Phone, ProviderId, Receipt, Refusal, Reply, State, Status, StatusEvent,
-    Template, UnixMs,
+    AccountId, BusinessNumber, Callback, ChannelId, Incoming, Keywords, Lane, Message, Moment,
+    MsgId, OptOut, Phone, ProviderId, Receipt, Refusal, RefusalKind, Reply, State, Status,
+    StatusEvent, Template, UnixMs,
 };
 use crate::store::testing::in_time;
 use std::sync::Arc;

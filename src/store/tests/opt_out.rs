@@ -125,7 +125,10 @@ async fn r_21_a_status_that_says_so_stops_promotions(new: NewWorld) {
         panic!("{told:?}")
     };
     let error = entry.error.clone().unwrap();
-    assert_eq!((entry.status, error.code), (Status::Failed, Code::OptedOut));
+    assert_eq!(
+        (entry.status, error.kind),
+        (Status::Failed, RefusalKind::OptedOut)
+    );
     assert!(error.reason.contains(STOPPED), "{error}");
     assert_eq!(world.promotion("m2", 1, 2).await, REFUSED);
     assert_eq!(world.accept("m2", 1, 2).await, Accepted::Stored);

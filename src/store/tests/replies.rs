@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::domain::{InboundEntry, ReplyKind};
-use crate::store::{MOST_WEIGHED, QuickReply};
+use crate::store::{MOST_INFERRED, QuickReply};
 
 stories! {
     a_tap_carries_its_payload_and_the_message,
@@ -264,7 +264,7 @@ async fn r_29_a_tap_that_may_be_on_another_message_is_told_as_text(new: NewWorld
     }
     assert!(!is_tap(3, 1504).await, "its outcome was told");
     // Whoever has more in doubt than are looked at.
-    for n in 0..MOST_WEIGHED {
+    for n in 0..MOST_INFERRED {
         world.lost(&format!("x{n}"), 4, 1600, 2200).await;
     }
     doubt("m7", 4, 1601).await;

@@ -89,13 +89,13 @@ async fn r_59_what_takes_something_is_not_asked_for_again_and_what_it_took_comes
         world.accept(id, to, 1).await;
         world.event("P0", Status::Read, None, 1).await;
     }
-    let turn = Turn {
+    let from = ClaimFrom {
         channel: channel("a"),
         ages: at(-DAY).into(),
         retries: usize::MAX,
         aside: usize::MAX,
     };
-    let claimed = way.lose(world.store.claim(vec![turn], 1, at(2))).await;
+    let claimed = way.lose(world.store.claim(vec![from], 1, at(2))).await;
     assert!(claimed.is_err(), "it would have taken the second one too");
     let relayed = way.lose(world.store.take_callbacks(&queue, 1, at(2))).await;
     assert!(relayed.is_err());

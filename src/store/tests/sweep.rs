@@ -7,7 +7,7 @@ stories! {
     a_hold_ends_in_a_failure_that_is_told,
     a_resend_happens_once,
     what_is_too_old_is_not_resent,
-    evidence_is_weighed_before_the_verdict,
+    a_receipt_is_inferred_before_the_verdict,
     the_old_are_failed_also_while_nothing_is_sent,
     a_large_backlog_of_old_messages_is_swept_in_steps,
     a_clock_that_was_a_day_ahead_holds_nothing_back,
@@ -61,13 +61,13 @@ async fn r_11_a_message_about_whose_age_the_clocks_disagree_is_neither_failed_no
         .settle(&tried.taken[0], Settlement::retry(latest), DAY + 100)
         .await;
     for expected in [vec!["young"], vec![], vec![]] {
-        let turn = Turn {
+        let queue = ClaimFrom {
             channel: channel("a"),
             ages,
             retries: 10,
             aside: 10,
         };
-        let claims = world.store.claim(vec![turn], 100, latest).await.unwrap();
+        let claims = world.store.claim(vec![queue], 100, latest).await.unwrap();
         assert_eq!((names(&claims), claims.failed.len()), (expected, 0));
     }
     let none = world.store.claim_trial(trial, latest).await.unwrap();
@@ -123,8 +123,8 @@ async fn a_hold_ends_in_a_failure_that_is_told(new: NewWorld) {
     let swept = world.sweep(false, 600).await;
     let (channel, id, refusal) = &swept.failed[0];
     assert_eq!(
-        (channel.as_str(), id.as_str(), refusal.code),
-        ("a", "m1", Code::Other)
+        (channel.as_str(), id.as_str(), refusal.kind),
+        ("a", "m1", RefusalKind::Other)
     );
     assert!(refusal.reason.contains("unknown"), "{refusal}");
     assert!(world.sweep(false, 601).await.failed.is_empty());
@@ -155,7 +155,7 @@ async fn what_is_too_old_is_not_resent(new: NewWorld) {
 }
 
 /// A last look before the verdict: what stood in the way of the evidence may be gone.
-async fn evidence_is_weighed_before_the_verdict(new: NewWorld) {
+async fn a_receipt_is_inferred_before_the_verdict(new: NewWorld) {
     let world = new();
     world.lost("m1", 1, 0, 300).await;
     world.lost("m2", 1, 0, 600).await;

@@ -540,7 +540,7 @@ async fn r_52_what_came_while_it_was_held_says_what_was_sent() {
     first.event("P1", Status::Delivered, Some(1), 2).await;
     assert_eq!(first.store.fail_copy(&account(), &channel("a"), at(3)).await.unwrap(), 2);
     assert_eq!(first.state("m1").await, State::Failed);
-    first.store.weigh_copy(&account(), at(3)).await.unwrap();
+    first.store.infer_receipts(&account(), at(3)).await.unwrap();
     assert_eq!(first.state("m1").await, State::Accepted);
     assert_eq!(first.state("m2").await, State::Failed);
     assert_eq!(first.statuses(4).await, ["m1 failed", "m2 failed", "m1 delivered"]);
@@ -565,7 +565,7 @@ async fn r_52_what_came_before_the_copy_proves_nothing_of_what_was_sent_since() 
     ends_without_second(&redis, &first).await;
     assert!(first.store.went_back(&account()).is_some());
     assert_eq!(first.store.fail_copy(&account(), &channel("a"), at(3)).await.unwrap(), 1);
-    first.store.weigh_copy(&account(), at(3)).await.unwrap();
+    first.store.infer_receipts(&account(), at(3)).await.unwrap();
     assert_eq!(first.state("m1").await, State::Failed);
     first.event("P1", Status::Delivered, Some(1), 4).await;
     assert_eq!(first.state("m1").await, State::Accepted);

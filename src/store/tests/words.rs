@@ -57,7 +57,7 @@ pub(in crate::store) fn receipt(id: &str) -> Settlement {
 }
 
 pub(in crate::store) fn refusal() -> Refusal {
-    Refusal::new(Code::Other, "Template paused")
+    Refusal::new(RefusalKind::Other, "Template paused")
 }
 
 pub(in crate::store) fn unknown_until(seconds: i64) -> Settlement {

@@ -111,14 +111,14 @@ impl World {
         most: usize,
         seconds: i64,
     ) -> Claims {
-        let turn = |name: &&str| Turn {
+        let queue = |name: &&str| ClaimFrom {
             channel: channel(name),
             ages: at(seconds - DAY).into(),
             retries: usize::MAX,
             aside: usize::MAX,
         };
-        let turns = names.iter().map(turn).collect();
-        self.store.claim(turns, most, at(seconds)).await.unwrap()
+        let queues = names.iter().map(queue).collect();
+        self.store.claim(queues, most, at(seconds)).await.unwrap()
     }
 
     pub(in crate::store) async fn claim(&self, seconds: i64) -> Vec<ClaimedMessage> {

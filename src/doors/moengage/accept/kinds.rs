@@ -3,7 +3,7 @@
 
 use super::{Fault, text};
 use crate::domain::phone::mask_numbers;
-use crate::domain::{Code, Refusal};
+use crate::domain::{Refusal, RefusalKind};
 use crate::doors::moengage::wire::Leaf;
 use std::borrow::Cow;
 use std::fmt::Arguments;
@@ -42,7 +42,7 @@ pub(super) fn unsupported(what: &str, kind: &str) -> Fault {
 
 /// The refusal of what has no code of its own.
 pub(super) fn other(reason: String) -> Fault {
-    Fault::Refused(Refusal::new(Code::Other, reason))
+    Fault::Refused(Refusal::new(RefusalKind::Other, reason))
 }
 
 /// A `type` or `sub_type`, in lower case (Q19).

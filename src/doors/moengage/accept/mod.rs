@@ -16,7 +16,7 @@ mod tests;
 
 use super::wire::{self, Json, Leaf, Object};
 use crate::domain::phone::mask_numbers;
-use crate::domain::{BusinessNumber, Code, Message, MsgId, Phone, Refusal, Template};
+use crate::domain::{BusinessNumber, Message, MsgId, Phone, Refusal, RefusalKind, Template};
 use crate::json::{self, Mended, Numbers};
 use std::borrow::Cow;
 use std::fmt::{self, Arguments};
@@ -66,7 +66,7 @@ enum Fault {
 
 impl Fault {
     fn template(reason: impl fmt::Display) -> Self {
-        Self::Refused(Refusal::new(Code::Template, reason.to_string()))
+        Self::Refused(Refusal::new(RefusalKind::Template, reason.to_string()))
     }
 }
 
@@ -203,14 +203,14 @@ fn content(
 }
 
 fn sender(from: Option<&str>) -> Result<BusinessNumber, Fault> {
-    let refuse = |reason: String| Fault::Refused(Refusal::new(Code::Credentials, reason));
+    let refuse = |reason: String| Fault::Refused(Refusal::new(RefusalKind::Credentials, reason));
     let from = from.ok_or_else(|| refuse("Sender (from) is missing".into()))?;
     BusinessNumber::parse(from)
         .map_err(|error| refuse(format!("Sender (from) is not a phone number: it {error}")))
 }
 
 fn recipient(to: Option<&str>) -> Result<Phone, Fault> {
-    let refuse = |reason: String| Fault::Refused(Refusal::new(Code::Phone, reason));
+    let refuse = |reason: String| Fault::Refused(Refusal::new(RefusalKind::Phone, reason));
     let to = to.ok_or_else(|| refuse("Recipient (to) is missing".into()))?;
     let phone = Phone::parse(to)
         .map_err(|error| refuse(format!("Recipient is not an E.164 number: it {error}")))?;

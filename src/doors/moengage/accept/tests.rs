@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::domain::{Button, Header};
+use crate::doors::moengage::code::code;
 use crate::doors::moengage::tests::*;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -30,7 +31,7 @@ fn refusal(send: &Value) -> (&'static str, String) {
             msg_id, refusal, ..
         }) => {
             assert_eq!(msg_id.as_str(), "6650f1c2_wa_000001");
-            (refusal.code.as_str(), refusal.reason)
+            (code(refusal.kind), refusal.reason)
         }
         other => panic!("{other:?} for {send}"),
     }

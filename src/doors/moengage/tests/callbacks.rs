@@ -2,7 +2,8 @@
 //! kind of answer means.
 
 use crate::domain::{
-    Callback, Code, InboundEntry, MsgId, Phone, Refusal, ReplyKind, Status, StatusEntry, UnixMs,
+    Callback, InboundEntry, MsgId, Phone, Refusal, RefusalKind, ReplyKind, Status, StatusEntry,
+    UnixMs,
 };
 use crate::doors::moengage::batch::{Batch, MAX_BYTES, MAX_ENTRIES, cut};
 use crate::doors::moengage::callback::{CallbackSettings, Callbacks, Delivery};
@@ -28,12 +29,12 @@ fn status(id: u32, status: Status, seconds: i64) -> Callback {
     })
 }
 
-fn failed(id: u32, seconds: i64, code: Code, reason: &str) -> Callback {
+fn failed(id: u32, seconds: i64, kind: RefusalKind, reason: &str) -> Callback {
     let Callback::Status(entry) = status(id, Status::Failed, seconds) else {
         unreachable!()
     };
     Callback::Status(StatusEntry {
-        error: Some(Refusal::new(code, reason)),
+        error: Some(Refusal::new(kind, reason)),
         ..entry
     })
 }
@@ -68,13 +69,18 @@ fn statuses_render_as_the_samples() {
     let expected = json!({ "statuses": [ { "msg_id": "6650f1c2_wa_000004", "status": "failed",
         "timestamp": "1930000005", "error": { "code": "7004", "description": reason } } ] });
     assert_eq!(
-        rendered(&[failed(4, 1930000005, Code::Other, reason)]),
+        rendered(&[failed(4, 1930000005, RefusalKind::Other, reason)]),
         expected
     );
     let batch = [
         status(5, Status::Sent, 1930000010),
         status(5, Status::Delivered, 1930000013),
-        failed(6, 1930000014, Code::Other, "Number is not on WhatsApp"),
+        failed(
+            6,
+            1930000014,
+            RefusalKind::Other,
+            "Number is not on WhatsApp",
+        ),
     ];
     let expected = concat!(
         r#"{"statuses":[{"msg_id":"6650f1c2_wa_000005","status":"sent","timestamp":"1930000010"},"#,
@@ -89,7 +95,7 @@ fn statuses_render_as_the_samples() {
 
 #[test]
 fn an_error_is_told_with_a_failure_only() {
-    let Callback::Status(entry) = failed(1, 5, Code::Other, "x") else {
+    let Callback::Status(entry) = failed(1, 5, RefusalKind::Other, "x") else {
         unreachable!()
     };
     let entry = StatusEntry {
@@ -174,7 +180,7 @@ proptest! {
     ) {
         let unit = if ms { TimestampUnit::Milliseconds } else { TimestampUnit::Seconds };
         let entries: Vec<_> = reasons.iter().enumerate()
-            .map(|(i, reason)| failed(i as u32, 1930000000, Code::Other, reason)).collect();
+            .map(|(i, reason)| failed(i as u32, 1930000000, RefusalKind::Other, reason)).collect();
         let (mut rest, mut told) = (&entries[..], 0);
         while !rest.is_empty() {
             let n = cut(rest, MAX_ENTRIES, limit);

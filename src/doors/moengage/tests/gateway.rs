@@ -1,13 +1,13 @@
 //! A gateway's front door over a real store, for the tests of sends.
 
-use crate::channel::{Account, Channel, Channels, Pause};
+use crate::accounts::{Account, Channel, Channels, Pause};
 use crate::domain::policy::Policy;
 use crate::domain::{AccountId, BusinessNumber, ChannelId};
 use crate::doors::moengage::{SendState, routes};
 use crate::http::testing::{Answer, Server};
 use crate::http::{Limits, finish};
 use crate::intake::Intake;
-use crate::limit::{Limiter, Pace};
+use crate::limit::{Limiter, Rate};
 use crate::outbox::Outbox;
 use crate::store::embedded::{Settings, Store};
 use crate::store::{self, Search, testing};
@@ -18,13 +18,13 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 pub(super) fn open_channel(id: &str, tokens: &[&str], waba_number: Option<&str>) -> Channel {
-    let pace = Pace {
+    let rate = Rate {
         per_second: None,
         concurrency: 1,
     };
     let account = Account::new(
         AccountId::parse("default").unwrap(),
-        Limiter::new(pace, Duration::ZERO),
+        Limiter::new(rate, Duration::ZERO),
     );
     Channel {
         id: ChannelId::parse(id).unwrap(),

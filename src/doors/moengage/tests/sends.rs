@@ -2,8 +2,8 @@
 
 use super::gateway::{AUTH, Gateway, channel, named, open_channel};
 use super::*;
-use crate::channel::Channel;
-use crate::domain::{AccountId, ChannelId, Code, Incoming, Keywords, Phone, Refusal};
+use crate::accounts::Channel;
+use crate::domain::{AccountId, ChannelId, Incoming, Keywords, Phone, Refusal, RefusalKind};
 use crate::doors::moengage::reply::Reply;
 use crate::http::testing::Answer;
 use crate::store::EventRules;
@@ -182,7 +182,10 @@ fn a_time_to_come_back_is_rounded_up() {
 
 #[test]
 fn a_refusal_at_the_door_keeps_code_and_reason() {
-    let refusal = Refusal::new(Code::Template, "Template confirm_slot (en_US) is unknown");
+    let refusal = Refusal::new(
+        RefusalKind::Template,
+        "Template confirm_slot (en_US) is unknown",
+    );
     let reply = Reply::from(crate::intake::Entry::Refused(refusal.clone()));
     assert_eq!(reply, Reply::Failure(refusal));
 }

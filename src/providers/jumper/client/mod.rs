@@ -13,10 +13,10 @@ use super::token::Access;
 use super::wire::Subscription;
 use crate::domain::template::Outgoing;
 use crate::domain::{Answer, Transport};
+use crate::http::outgoing::header::{AUTHORIZATION, CONTENT_TYPE};
+use crate::http::outgoing::{self, RequestBuilder, Url};
 use crate::json::Tree;
 use crate::limit::Permit;
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
-use reqwest::{RequestBuilder, Url};
 use std::time::Duration;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
@@ -59,7 +59,7 @@ pub(super) enum Question<'a> {
 /// The calls of one account.
 #[derive(Debug)]
 pub struct Client {
-    http: reqwest::Client,
+    http: outgoing::Client,
     /// Calls at once, whatever the limiter allows.
     sockets: Semaphore,
     send: Url,

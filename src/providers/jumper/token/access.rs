@@ -1,6 +1,6 @@
 //! The access token: who gets it, and what its users tell of it.
 
-use super::held::{Refusal, Said};
+use super::held::{Refusal, Words};
 use super::{Access, TokenError, Tokens, Want, Why};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -51,7 +51,7 @@ impl Tokens {
             self.change(|held| {
                 if held.generation == generation && held.refusal == Refusal::Asked {
                     let reason = said.to_owned();
-                    held.refusal = Refusal::Stands(Said { reason, since });
+                    held.refusal = Refusal::InForce(Words { reason, since });
                 }
             });
         }

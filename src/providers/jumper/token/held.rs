@@ -1,8 +1,8 @@
 //! What is known of an account's tokens, and the arithmetic of their lives. Pure.
 
 use crate::domain::UnixMs;
+use crate::http::outgoing::header::HeaderValue;
 use crate::store::StoredToken;
-use reqwest::header::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
@@ -75,7 +75,7 @@ pub enum TokenState {
 
 /// What Jumper said, and when.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Said {
+pub(super) struct Words {
     pub(super) reason: String,
     pub(super) since: UnixMs,
 }
@@ -89,7 +89,7 @@ pub(super) enum Refusal {
     /// It is refused; a newer one is wanted.
     Asked,
     /// It is refused, and it is too soon for a newer one.
-    Stands(Said),
+    InForce(Words),
 }
 
 /// What is known, as it is shared with every reader.
@@ -104,7 +104,7 @@ pub(super) struct Held {
     pub(super) on_trial: bool,
     pub(super) refusal: Refusal,
     /// Why the application's credentials are wrong, if they are.
-    pub(super) credentials: Option<Said>,
+    pub(super) credentials: Option<Words>,
 }
 
 impl Held {
@@ -170,7 +170,7 @@ impl Held {
     }
 
     /// What can change without a new token.
-    pub(super) fn marks(&self) -> (bool, Refusal, Option<Said>) {
+    pub(super) fn marks(&self) -> (bool, Refusal, Option<Words>) {
         (
             self.on_trial,
             self.refusal.clone(),
@@ -199,7 +199,7 @@ impl Held {
             return TokenState::Missing;
         };
         let sends = self.in_force().is_some();
-        if let Some(Said { reason, since }) = self.credentials.clone() {
+        if let Some(Words { reason, since }) = self.credentials.clone() {
             return TokenState::WrongCredentials {
                 reason,
                 since,
@@ -213,7 +213,7 @@ impl Held {
                 sends,
             };
         }
-        if let Refusal::Stands(Said { reason, since }) = self.refusal.clone() {
+        if let Refusal::InForce(Words { reason, since }) = self.refusal.clone() {
             return TokenState::Refused { reason, since };
         }
         match self.usable(now) {

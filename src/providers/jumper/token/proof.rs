@@ -3,7 +3,7 @@
 //! The real one is never used for this: an answer to it could be its end. That Jumper looks at the
 //! credentials first is assumed (contracts/jumper.md section 9).
 
-use super::held::Said;
+use super::held::Words;
 use super::refresh::Exchange;
 use super::words::{self, About};
 use super::{Flight, TokenError, Tokens};
@@ -138,7 +138,7 @@ impl Tokens {
         let (said, since) = (reason.clone(), self.now());
         self.change(|held| {
             let since = held.credentials.as_ref().map_or(since, |said| said.since);
-            held.credentials = Some(Said {
+            held.credentials = Some(Words {
                 reason: said,
                 since,
             });

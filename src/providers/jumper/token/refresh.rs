@@ -7,10 +7,11 @@ use super::super::exchange::{self, BuildError};
 use super::super::wire;
 use super::words::{self, About};
 use crate::domain::{Answer, UnixMs};
+use crate::http::outgoing::header::{ACCEPT, AUTHORIZATION, HeaderValue};
+use crate::http::outgoing::{Client, Url};
 use crate::json::Tree;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use std::time::Duration;
@@ -51,8 +52,8 @@ pub(super) enum Failure {
 /// The exchange of one account.
 #[derive(Debug)]
 pub(super) struct Exchange {
-    http: reqwest::Client,
-    url: reqwest::Url,
+    http: Client,
+    url: Url,
     basic: HeaderValue,
 }
 

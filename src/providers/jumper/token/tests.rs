@@ -5,7 +5,7 @@ mod replicas;
 mod rules;
 
 use super::*;
-use crate::limit::Pace;
+use crate::limit::Rate;
 use crate::providers::jumper::fake::{Fake, Reaction, Seen};
 use crate::store::testing::{self, break_kept, mend_kept};
 use serde_json::json;
@@ -55,7 +55,7 @@ impl Tokens {
 
 fn limiter() -> Limiter {
     Limiter::new(
-        Pace {
+        Rate {
             per_second: None,
             concurrency: 10,
         },
@@ -443,7 +443,7 @@ async fn a_pair_near_its_end_is_renewed_by_itself() {
     assert_eq!(fake.calls(), 0);
     let mut changes = tokens.changes();
     let shutdown = CancellationToken::new();
-    let keeper = tokio::spawn({
+    let maintenance = tokio::spawn({
         let (tokens, shutdown) = (tokens.clone(), shutdown.clone());
         async move { tokens.keep_fresh(shutdown).await }
     });
@@ -451,7 +451,7 @@ async fn a_pair_near_its_end_is_renewed_by_itself() {
     assert_eq!(bearer(&tokens.access().await.unwrap()), "Bearer access-0");
     assert_eq!(stored(&store).await.fence, 4);
     shutdown.cancel();
-    keeper.await.unwrap();
+    maintenance.await.unwrap();
     assert_eq!(fake.calls(), 1);
 }
 

@@ -4,9 +4,9 @@
 //! compared in constant time and never logged. The answer comes as soon as the events are stored
 //! and waits for nothing else.
 
-use super::told::Told;
+use super::report::Report;
+use crate::accounts::{Caller, Channel, Channels, Webhook, Webhooks};
 use crate::alert::{Code, Many};
-use crate::channel::{Caller, Channel, Channels, Webhook, Webhooks};
 use crate::domain::ChannelId;
 use crate::http::{BodyFault, because, json, no_such_route, read_apart, vouch, whole};
 use crate::outbox::Outbox;
@@ -64,7 +64,7 @@ struct Door {
     room: Semaphore,
     /// The same for who shows no secret.
     room_of_strangers: Semaphore,
-    told: Told,
+    report: Report,
     /// Counts those that were stored, nearly all. Registered by the first.
     stored: OnceLock<Counter>,
 }
@@ -98,7 +98,7 @@ impl Receiver {
                 rules: Arc::new(rules),
                 room: Semaphore::new(IN_FLIGHT),
                 room_of_strangers: Semaphore::new(IN_FLIGHT / 4),
-                told: Told::new(),
+                report: Report::new(),
                 stored: OnceLock::new(),
             };
             Some((channel.id.to_string(), door))
@@ -224,7 +224,7 @@ impl Receiver {
         match self.shared.outbox.take_events(rules, events).await {
             Ok(folded) => {
                 count_folded(&rules.account, &folded);
-                door.told.tell(&door.rules.channel, &folded);
+                door.report.tell(&door.rules.channel, &folded);
                 if folded.no_room > 0 {
                     return unavailable(door, "the disk of DATA_DIR is nearly full: make room");
                 }

@@ -25,7 +25,7 @@ for id, claim in pairs_of(P .. 'att:' .. replica) do
   end
 end
 -- Only when all are marked: two to the same person prove nothing.
-for _, to in ipairs(lost) do weigh(to, now) end
+for _, to in ipairs(lost) do infer_receipt(to, now) end
 
 local roll, time = P .. 'roll', whole(redis_ms())
 local is_called = call('GET', P .. 'gate') == 'roll:' .. run

@@ -43,7 +43,7 @@
 --                       last alive, a: and one that put back what it remembers, l: and one that does not remember
 --                       all, o: and a replica (*: unknown) -> a claim of it that this state does not know; stage,
 --                       held: an operator decides, since when
--- Kept by others: pace, calls (pace.lua), token, templates, lock:NAME.
+-- Kept by others: rate, calls (rate.lua), token, templates, lock:NAME.
 local P = KEYS[1]
 local HISTORY_LIMIT = 16384
 -- Keys of which something is missing or not what a program of ours writes. Nobody else may notice
@@ -51,7 +51,7 @@ local HISTORY_LIMIT = 16384
 local damage = {}
 
 local function nothing_folded()
-  return { emitted = 0, superseded = 0, unmatched = 0, inferred = 0, misdated = 0, oo = 0, om = 0, conflicts = 0, ring = {} }
+  return { emitted = 0, superseded = 0, unmatched = 0, inferred = 0, misdated = 0, oo = 0, om = 0, conflicts = 0, wake = {} }
 end
 local folded = nothing_folded()
 
@@ -407,7 +407,7 @@ local function move(id, channel, who, from, step, ...)
   count(channel, COUNTER[from], -1, COUNTER[to], 1)
 end
 
-local function ring(channel) folded.ring[channel] = true end
+local function wake(channel) folded.wake[channel] = true end
 
 local function redis_ms() return math.floor(redis_us() / 1000) end
 
@@ -457,7 +457,7 @@ local function enqueue(channel, lane, order, id, row, now)
   local waiting = call('RPUSH', line, cid)
   if waiting == 1 then call('ZADD', ready, now, cid) else pass_damaged(line, order, ready, now) end
   count(channel, 'callbacks_waiting', 1)
-  ring(channel)
+  wake(channel)
 end
 
 -- A callback is over: the one behind it is ready.
@@ -505,7 +505,7 @@ local function tapped_in_doubt(numbers, text, since, came, waited)
   for _, phone in ipairs(numbers) do
     local ids = call('SMEMBERS', P .. 'x:' .. phone)
     -- Beside these there may be some that were not looked at.
-    if #ids > MOST_WEIGHED then return nil end
+    if #ids > MOST_INFERRED then return nil end
     for _, id in ipairs(ids) do
       local m = fields(id, 'ac', 'ch', 'mi', 's', 'ta')
       local accepted = m[2] and m[3] and number(id, m[1], 0)
@@ -737,7 +737,7 @@ local function counts_earlier(id, channel, said, now)
   return true
 end
 
--- Of somebody whom more than MOST_WEIGHED unmatched ids name, nothing is inferred (design.md G3). What is
+-- Of somebody whom more than MOST_INFERRED unmatched ids name, nothing is inferred (design.md G3). What is
 -- unknown then ends as 7004, which is the safe side; a receipt, or evidence once the ids have gone, still
 -- moves it. Nor are more messages in doubt looked at at once.
 
@@ -746,7 +746,7 @@ local function only_doubt(numbers)
   local found
   for _, to in ipairs(numbers) do
     local ids = call('SMEMBERS', P .. 'x:' .. to)
-    for at = 1, math.min(#ids, MOST_WEIGHED) do
+    for at = 1, math.min(#ids, MOST_INFERRED) do
       if call('EXISTS', key_m(ids[at])) == 0 then
         -- Of a message that is gone: nobody else would ever take it out.
         call('SREM', P .. 'x:' .. to, ids[at])
@@ -757,7 +757,7 @@ local function only_doubt(numbers)
       end
     end
     -- Beside it there may be some that were not looked at.
-    if #ids > MOST_WEIGHED then return nil end
+    if #ids > MOST_INFERRED then return nil end
   end
   return found
 end
@@ -767,7 +767,7 @@ local function only_unmatched(numbers, begun)
   local found
   for _, to in ipairs(numbers) do
     local unmatched = call('SMEMBERS', P .. 'er:' .. to)
-    if #unmatched > MOST_WEIGHED then return nil end
+    if #unmatched > MOST_INFERRED then return nil end
     for _, provider_id in ipairs(unmatched) do
       local first = call('LINDEX', P .. 'e:' .. provider_id, 0)
       local came = first and select(6, split_event(first))
@@ -784,7 +784,7 @@ end
 
 -- Evidence for a send whose outcome nobody knows (design.md G3): exactly one message to the person in
 -- doubt, not being sent right now, exactly one unmatched provider id that names the person.
-local function weigh(to, now)
+local function infer_receipt(to, now)
   local numbers = to and all_numbers(to)
   local id = to and only_doubt(numbers)
   if not id then return end
@@ -854,7 +854,7 @@ local function release_callback(replica, cid, claim, now)
   if lane then
     -- One that is gone too: whoever takes it gives it up.
     call('ZADD', P .. 'cr:' .. lane .. ':' .. channel, now, cid)
-    ring(channel)
+    wake(channel)
   end
 end
 
@@ -893,8 +893,8 @@ local function pairs_of(hash)
 end
 
 local function answer()
-  local rung = {}
-  for channel in pairs(folded.ring) do rung[#rung + 1] = channel end
-  return { folded.emitted, folded.superseded, folded.unmatched, folded.inferred, rung, damage, folded.misdated,
+  local woken = {}
+  for channel in pairs(folded.wake) do woken[#woken + 1] = channel end
+  return { folded.emitted, folded.superseded, folded.unmatched, folded.inferred, woken, damage, folded.misdated,
     folded.oo, folded.om, folded.conflicts }
 end

@@ -57,7 +57,7 @@ local function take_status(provider_id, status, at, to, failure, text, user)
   if is_known(key, before, status, to, failure) then
     call('LTRIM', key, 0, before - 1)
     folded.superseded = folded.superseded + 1
-    if to ~= '' then weigh(to, now) end
+    if to ~= '' then infer_receipt(to, now) end
     return 0
   end
   folded.unmatched = folded.unmatched + 1
@@ -65,7 +65,7 @@ local function take_status(provider_id, status, at, to, failure, text, user)
   if MARK_DIRTY then call('ZADD', P .. 'ask', 'NX', now, provider_id) end
   if to ~= '' then
     call('SADD', P .. 'er:' .. to, provider_id)
-    weigh(to, now)
+    infer_receipt(to, now)
   end
   return 1
 end

@@ -50,7 +50,7 @@ local function give_back()
     end
   end
   -- What they stood in the way of.
-  for _, to in ipairs(freed) do weigh(to, now) end
+  for _, to in ipairs(freed) do infer_receipt(to, now) end
   for cid, claim in pairs_of(P .. 'ct:' .. replica) do
     if back < MOST_BACK and is_unknown(string.match(claim, '^%d*')) then
       release_callback(replica, cid, claim, now)

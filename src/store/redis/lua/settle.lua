@@ -80,7 +80,7 @@ local function settle(from, last)
     without_receipt()
   end
   -- The end of this attempt may be what an unknown send of the same person waited for.
-  if may_infer() then weigh(to, now) end
+  if may_infer() then infer_receipt(to, now) end
   return answer()
 end
 return each(settle)

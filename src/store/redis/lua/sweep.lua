@@ -61,7 +61,7 @@ end
 local function end_hold(id)
   local to = fields(id, 'to')[1]
   -- A last look: an attempt to the same person may have stood in the way of the evidence.
-  weigh(to, now)
+  infer_receipt(to, now)
   local m = fields(id, 's', 'ch', 'mi', 'rs', 'ac', 'du')
   local state = state_in(id, STATE.unknown, m[1])
   if state ~= STATE.unknown then

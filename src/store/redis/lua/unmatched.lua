@@ -3,7 +3,7 @@
 -- before, most. Answers id, when it came, channel.
 local before, most = tonumber(ARGV[1]), tonumber(ARGV[2])
 -- Messages in doubt that are looked at, those whose hold ends first, and ids of one person, by lot: who is
--- named by more has nothing to prove (`MOST_WEIGHED`).
+-- named by more has nothing to prove (`MOST_INFERRED`).
 local MOST_IN_DOUBT, MOST_DRAWN = 100, 8
 local found, known = {}, {}
 

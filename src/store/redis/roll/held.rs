@@ -89,13 +89,13 @@ impl Store {
     }
 
     /// What came while work was held may say what became of messages that were given up.
-    pub async fn weigh_copy(&self, account: &AccountId, now: UnixMs) -> Result<(), StoreError> {
+    pub async fn infer_receipts(&self, account: &AccountId, now: UnixMs) -> Result<(), StoreError> {
         let Some(home) = self.of_account(account) else {
             return Ok(());
         };
         let mut from = 0;
         loop {
-            let call = Call::new(&self.shared.scripts.weigh_early, home)
+            let call = Call::new(&self.shared.scripts.infer_early, home)
                 .arg(now.0)
                 .arg(from)
                 .arg(AT_ONCE);
@@ -161,7 +161,7 @@ impl Store {
     ) -> Result<Option<(usize, usize, usize)>, StoreError> {
         let refusal = refusals::outcome_unknown();
         let (row, words) = match now {
-            Some(_) => (row::write_refusal(&refusal), refusal.to_string()),
+            Some(_) => (row::write_refusal(&refusal), row::failure(&refusal)),
             None => Default::default(),
         };
         let call = Call::new(&self.shared.scripts.fail_copy, home)

@@ -357,7 +357,7 @@ impl Book {
             }
         }
         self.settle_id(n);
-        self.weigh(person_of(n));
+        self.infer_receipt(person_of(n));
     }
 
     /// Accepted by the receipt of an earlier attempt: that is its id now.
@@ -432,10 +432,10 @@ impl Book {
         if emit {
             let failed = "Failed after acceptance:";
             let error = || match (stopped, OptOut::Marketing.refusal()) {
-                (true, Refusal { code, reason }) => {
-                    Refusal::new(code, format!("{failed} {STOPPED} ({reason})"))
+                (true, Refusal { kind, reason }) => {
+                    Refusal::new(kind, format!("{failed} {STOPPED} ({reason})"))
                 }
-                _ => Refusal::new(Code::Other, format!("{failed} 1013 not on WhatsApp")),
+                _ => Refusal::new(RefusalKind::Other, format!("{failed} 1013 not on WhatsApp")),
             };
             let error = (status == Status::Failed).then(error);
             self.tell(n, status, at_seconds, error);
@@ -443,7 +443,7 @@ impl Book {
     }
 
     /// Evidence for a person's one message in doubt (design.md G3).
-    fn weigh(&mut self, person: u64) {
+    fn infer_receipt(&mut self, person: u64) {
         let of_person = self
             .messages
             .iter()
@@ -495,7 +495,7 @@ impl Book {
             });
         }
         if let Some(person) = person {
-            self.weigh(self.who(person));
+            self.infer_receipt(self.who(person));
         }
     }
 
@@ -566,7 +566,9 @@ impl Book {
         }
         // Only when all are put down: two to the same person prove nothing.
         let people: BTreeSet<u64> = lost.into_iter().map(person_of).collect();
-        people.into_iter().for_each(|person| self.weigh(person));
+        people
+            .into_iter()
+            .for_each(|person| self.infer_receipt(person));
     }
 
     fn under_way(&self, process: usize) -> Vec<u64> {
@@ -589,7 +591,7 @@ impl Book {
             kept.due = self.now;
             assert!(self.step(n, Writer::Holder, Step::Retry, refusal()));
             self.settle_id(n);
-            self.weigh(person_of(n));
+            self.infer_receipt(person_of(n));
         }
     }
 
@@ -630,7 +632,7 @@ impl Book {
         over.sort_by_key(|n| self.messages[n].due);
         for n in over {
             // A last look.
-            self.weigh(person_of(n));
+            self.infer_receipt(person_of(n));
             let kept = self.messages.get_mut(&n).unwrap();
             if kept.life.state != State::Unknown {
                 continue;

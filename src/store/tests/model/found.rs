@@ -104,7 +104,7 @@ fn a_status_in_time_makes_the_second_sending_needless() -> Vec<Op> {
 
 /// First without the person's number, which tells nothing about whose it is.
 /// Of two messages that were in doubt one is purged, and a process starts.
-fn a_start_weighs_only_what_was_under_way() -> Vec<Op> {
+fn a_start_infers_only_what_was_under_way() -> Vec<Op> {
     let end = Told::Taken;
     vec![
         accept(0),
@@ -218,7 +218,7 @@ mod embedded {
     found! {
         rig::embedded:
         an_id_is_as_old_as_what_came_first_of_it,
-        a_start_weighs_only_what_was_under_way,
+        a_start_infers_only_what_was_under_way,
         a_message_that_was_sent_twice_keeps_its_statuses_to_itself,
         what_is_refused_the_second_time_may_have_been_taken_the_first_time,
         a_status_in_time_makes_the_second_sending_needless,

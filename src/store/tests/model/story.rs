@@ -211,13 +211,13 @@ impl Story {
         // Without a lease the first answer says so.
         let lost = self.leased(by) && lost;
         let (store, now) = (self.store(by), self.now());
-        let turns = OURS.map(|name| Turn {
+        let queues = OURS.map(|name| ClaimFrom {
             channel: channel(name),
             ages: at(self.book.now - DAY).into(),
             retries: usize::MAX,
             aside: usize::MAX,
         });
-        let claims = store.claim(turns.to_vec(), most, now);
+        let claims = store.claim(queues.to_vec(), most, now);
         match self.call(by, lost, claims).await {
             Some(claims) => self.claimed(by, most, claims),
             None => self.claimed_unheard(by).await,

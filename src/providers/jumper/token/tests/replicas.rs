@@ -171,7 +171,7 @@ async fn killed_before_the_call_the_successor_renews() {
     let one = Replica::start(&fake, &server, None).await;
     let two = Replica::start(&fake, &server, None).await;
     // Its call waits for a place in the rate, the lock already taken.
-    one.limiter.set(Pace {
+    one.limiter.set(Rate {
         per_second: Some(0.1),
         concurrency: 1,
     });

@@ -1,12 +1,12 @@
-//! What one replica says to all that share a pace, and what it asks for.
+//! What one replica says to all that share a rate, and what it asks for.
 
-use crate::store::redis::pace::Ask;
+use crate::store::redis::rate::Ask;
 use std::time::Duration;
 use tokio::time::Instant;
 
 /// What was said here.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Said {
+pub(super) struct Report {
     /// "Too many".
     pub(super) too_many: bool,
     /// Until when the upstream wants a pause.
@@ -21,7 +21,7 @@ pub(super) struct Asked {
     /// What it says and asks.
     pub(super) ask: Ask,
     /// What was said here until then.
-    pub(super) said: Said,
+    pub(super) report: Report,
     /// When it went.
     pub(super) sent: Instant,
 }

@@ -1,5 +1,5 @@
 //! Rate and concurrency: never exceeded, changed at run time, slowed down and paused on demand. How much
-//! of the rate is used depends on the machine: `cargo bench --bench pace` shows it.
+//! of the rate is used depends on the machine: `cargo bench --bench rate` shows it.
 
 use crate::it::repeats::together;
 use crate::kit::harness::*;
@@ -30,9 +30,9 @@ async fn warm(gateway: &Gateway) {
 /// `limit` prove in a time of their own; on a machine that is busy some come through in a bunch, so
 /// here half as many again are taken. Of a limit that does not hold this would see all of them.
 #[track_caller]
-pub(crate) fn keeps_to(rate: u64, pace: &Value) {
-    let most = pace["max_in_any_second"].as_u64().unwrap();
-    assert!(most <= rate + rate / 2 + 1, "{rate}/s: {pace}");
+pub(crate) fn keeps_to(rate: u64, arrivals: &Value) {
+    let most = arrivals["max_in_any_second"].as_u64().unwrap();
+    assert!(most <= rate + rate / 2 + 1, "{rate}/s: {arrivals}");
 }
 
 #[tokio::test]
@@ -45,8 +45,8 @@ async fn b_19_the_rate_is_never_exceeded() {
             .env("CONCURRENT_API_CALLS", "4");
         let gateway = Gateway::start(&sandbox, setup).await;
         warm(&gateway).await;
-        let pace = campaign(&sandbox, &gateway, 0, many).await;
-        keeps_to(rate, &pace);
+        let arrivals = campaign(&sandbox, &gateway, 0, many).await;
+        keeps_to(rate, &arrivals);
     }
 }
 
@@ -61,7 +61,7 @@ async fn b_19_every_call_counts_against_the_rate_not_only_sends() {
             "SUBSCRIBED_CALLBACK_URL",
             "http://127.0.0.1:9/jumper_callback",
         )
-        .set("jumper.template_refresh=1s")
+        .set("sending.template_refresh=1s")
         .set("jumper.subscription_check=1s");
     let gateway = Gateway::start(&sandbox, setup).await;
     for (n, template) in ["welcome_back", "twice_approved", "rate_us"]
@@ -83,12 +83,12 @@ async fn b_19_every_call_counts_against_the_rate_not_only_sends() {
         gateway.accept(&format!("m{n}"), &person(n)).await;
     }
     gateway.drained().await;
-    let (pace, counts) = (sandbox.get("rate").await, sandbox.counts().await);
+    let (arrivals, counts) = (sandbox.get("rate").await, sandbox.counts().await);
     let calls = &counts["calls"];
     assert!(calls["list"].as_u64() >= Some(2), "{calls}");
     assert!(calls["detail"].as_u64() >= Some(4), "{calls}");
     assert!(calls["list_subscription"].as_u64() >= Some(2), "{calls}");
-    keeps_to(10, &pace);
+    keeps_to(10, &arrivals);
     assert_eq!(calls["send"], 18);
 }
 
@@ -188,7 +188,7 @@ async fn b_25_a_jumper_that_says_too_many_is_called_slower_and_nothing_is_lost()
             .unwrap();
         assert!(slow < 60.0, "{slow}");
         sandbox.knobs(json!({ "rate_per_second": 0 })).await;
-        until("the pace recovers", async || {
+        until("the rate recovers", async || {
             let now = gateway.account().await["rate"]["effective"]
                 .as_f64()
                 .unwrap();

@@ -3,7 +3,7 @@
 use super::{Holds, LOOK_EVERY};
 use crate::clock;
 use crate::domain::circumstance::{Hold, Scope};
-use crate::domain::{Code, Refusal};
+use crate::domain::{Refusal, RefusalKind};
 use tokio::time::sleep;
 
 /// Messages failed in one step; bounds how long others wait.
@@ -66,7 +66,7 @@ impl Holds {
             "The provider refused messages like this one: {}",
             hold.words
         );
-        let refusal = Refusal::new(Code::Other, reason);
+        let refusal = Refusal::new(RefusalKind::Other, reason);
         let (mut failed, store) = (0, &self.shared.outbox.store);
         for channel in self.channels_of(&hold.scope) {
             while failed < confirm {

@@ -21,7 +21,7 @@ use tokio::time::Instant;
 pub struct Holding {
     /// Written by every finished call, by trials and operators; read by the worker and the ops listener.
     state: Mutex<State>,
-    /// Rung when a hold began, ended or was tried: whoever makes the trials looks again.
+    /// Woken when a hold began, ended or was tried: whoever makes the trials looks again.
     pub changed: Notify,
 }
 
@@ -29,11 +29,11 @@ pub struct Holding {
 struct State {
     circumstances: Circumstances,
     /// How often this process has said something about a scope, and how much of that is stored.
-    said: BTreeMap<Scope, Said>,
+    changes: BTreeMap<Scope, Changes>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
-struct Said {
+struct Changes {
     times: u64,
     stored: u64,
 }
@@ -76,7 +76,7 @@ impl Holding {
         Self {
             state: Mutex::new(State {
                 circumstances: Circumstances::new(account, []),
-                said: BTreeMap::new(),
+                changes: BTreeMap::new(),
             }),
             changed: Notify::new(),
         }
@@ -120,7 +120,7 @@ impl Holding {
         let mut state = self.state();
         let ruling = state.circumstances.judge(call, judgement, cause, now());
         if let Some(hold) = &ruling.hold {
-            state.said.entry(hold.scope.clone()).or_default().times += 1;
+            state.changes.entry(hold.scope.clone()).or_default().times += 1;
             drop(state);
             self.changed.notify_one();
         }
@@ -137,7 +137,7 @@ impl Holding {
         let mut state = self.state();
         let listed = state.circumstances.listed(scope, cause, refused, now());
         if let Some(Listed::Hold(hold)) = &listed {
-            state.said.entry(hold.scope.clone()).or_default().times += 1;
+            state.changes.entry(hold.scope.clone()).or_default().times += 1;
             drop(state);
             self.changed.notify_one();
         }
@@ -153,7 +153,7 @@ impl Holding {
     pub fn put(&self, scope: &Scope, hold: Option<Hold>) {
         let mut state = self.state();
         state.circumstances.put(scope, hold);
-        state.said.entry(scope.clone()).or_default().times += 1;
+        state.changes.entry(scope.clone()).or_default().times += 1;
         drop(state);
         self.changed.notify_one();
     }
@@ -168,13 +168,13 @@ impl Holding {
     pub fn unsaved(&self) -> Vec<(Scope, HoldSeen, Option<Hold>)> {
         let state = self.state();
         let unsaved = state
-            .said
+            .changes
             .iter()
-            .filter(|(_, said)| said.times > said.stored);
+            .filter(|(_, changes)| changes.times > changes.stored);
         unsaved
-            .map(|(scope, said)| {
+            .map(|(scope, changes)| {
                 let hold = state.circumstances.hold(scope).cloned();
-                (scope.clone(), HoldSeen(said.times), hold)
+                (scope.clone(), HoldSeen(changes.times), hold)
             })
             .collect()
     }
@@ -182,14 +182,14 @@ impl Holding {
     /// What a scope's hold was at that moment is stored.
     pub fn saved(&self, scope: &Scope, HoldSeen(times): HoldSeen) {
         let mut state = self.state();
-        let said = state.said.entry(scope.clone()).or_default();
-        said.stored = said.stored.max(times);
+        let changes = state.changes.entry(scope.clone()).or_default();
+        changes.stored = changes.stored.max(times);
     }
 
     /// What this process has said about a scope: to be taken before looking at what is stored.
     pub fn seen(&self, scope: &Scope) -> HoldSeen {
         let state = self.state();
-        HoldSeen(state.said.get(scope).map_or(0, |said| said.times))
+        HoldSeen(state.changes.get(scope).map_or(0, |changes| changes.times))
     }
 
     /// Does as another process stored, unless this one has said something since `seen` or has not
@@ -201,8 +201,8 @@ impl Holding {
         stored: Option<Hold>,
     ) -> Option<bool> {
         let mut state = self.state();
-        let said = state.said.get(scope).copied().unwrap_or_default();
-        if said.times != seen || said.stored != seen {
+        let changes = state.changes.get(scope).copied().unwrap_or_default();
+        if changes.times != seen || changes.stored != seen {
             return None;
         }
         let before = state.circumstances.hold(scope);

@@ -11,9 +11,9 @@ use tokio::sync::Mutex;
 
 /// Whose turn it is. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Turns(Arc<Mutex<()>>);
+pub(super) struct ChangeLock(Arc<Mutex<()>>);
 
-impl Turns {
+impl ChangeLock {
     /// Makes a change when those before it are done, in a task of its own: whoever stops waiting for
     /// it does not stop it.
     pub(super) async fn take<T, F>(&self, change: F) -> Result<T, Problem>
@@ -21,9 +21,9 @@ impl Turns {
         T: Send + 'static,
         F: Future<Output = Result<T, Problem>> + Send + 'static,
     {
-        let turns = self.0.clone();
+        let lock = self.0.clone();
         let task = tokio::spawn(async move {
-            let _turn = turns.lock().await;
+            let _ours = lock.lock().await;
             change.await
         });
         let cut = |_| {
@@ -47,11 +47,11 @@ mod tests {
 
     #[tokio::test]
     async fn no_change_begins_before_the_one_before_it_has_ended() {
-        let turns = Turns::default();
+        let lock = ChangeLock::default();
         let under_way = Arc::new(AtomicU32::new(0));
         let change = || {
             let under_way = under_way.clone();
-            turns.take(async move {
+            lock.take(async move {
                 let others = under_way.fetch_add(1, Ordering::Relaxed);
                 yield_now().await;
                 under_way.fetch_sub(1, Ordering::Relaxed);
@@ -64,10 +64,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_change_goes_on_when_nobody_waits_for_it_any_more() {
-        let turns = Turns::default();
+        let lock = ChangeLock::default();
         let (stored, until_stored) = oneshot::channel();
         let (holds, until_it_holds) = oneshot::channel();
-        let change = turns.take(async move {
+        let change = lock.take(async move {
             let _ = until_stored.await;
             let _ = holds.send(());
             Ok(())

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 /// How long sending waits.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Written by the keeper of opt-outs; read by whoever sends or tells.
+/// Written by the sync of opt-outs with Datastore; read by whoever sends or tells.
 #[derive(Debug, Default)]
 pub struct OptOutsKnown(Mutex<State>);
 

@@ -2,7 +2,7 @@
 //! and holds for all that share the store.
 //!
 //! What is held is decided in [`crate::domain::circumstance`] and kept in memory by
-//! [`crate::channel::Holding`]; trials are made by the worker. Each scope is one setting of the store,
+//! [`super::Holding`]; trials are made by the worker. Each scope is one setting of the store,
 //! written whole. A store that cannot be written is tried again; the hold stands meanwhile.
 
 mod back;
@@ -12,8 +12,8 @@ mod stored;
 pub use back::BackError;
 pub use operator::HoldError;
 
+use super::account::Account;
 use crate::alert;
-use crate::channel::Account;
 use crate::clock;
 use crate::domain::ChannelId;
 use crate::domain::circumstance::{Cause, Hold, Scope};

@@ -1,4 +1,4 @@
-//! The pace of one account as all replicas share it: one script on the clock of Redis.
+//! The rate of one account as all replicas share it: one script on the clock of Redis.
 //!
 //! A step says everything a replica has to say and asks for slots at once, so a message costs no
 //! round trip of its own. What the numbers mean for a call is decided in `limit`; this file only
@@ -12,11 +12,11 @@ use redis::Script;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-static STEP: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/pace.lua")));
+static STEP: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/rate.lua")));
 
-/// The shared pace of one account.
+/// The shared rate of one account.
 #[derive(Debug, Clone)]
-pub(crate) struct SharedPace {
+pub(crate) struct SharedRate {
     connection: Connection,
     script: &'static Script,
     /// What the account's keys begin with.
@@ -32,11 +32,11 @@ pub(crate) struct Ask {
     pub(crate) step: u64,
     /// Calls under way here.
     pub(crate) in_flight: usize,
-    /// The pace as far as it is known here, calls per second.
+    /// The rate as far as it is known here, calls per second.
     pub(crate) per_second: Option<f64>,
     /// The same, calls at once.
     pub(crate) concurrency: usize,
-    /// Whether that pace shall come into force.
+    /// Whether that rate shall come into force.
     pub(crate) put: Option<Put>,
     /// Slots wanted.
     pub(crate) most: usize,
@@ -60,12 +60,12 @@ pub(crate) struct Ask {
     pub(crate) unused: Vec<Slot>,
 }
 
-/// Why a pace comes into force.
+/// Why a rate comes into force.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Put {
     /// A process started with it.
     Start,
-    /// An operator set it: the full pace applies at once.
+    /// An operator set it: the full rate applies at once.
     Operator,
 }
 
@@ -89,7 +89,7 @@ pub(crate) struct Slot {
 
 /// What Redis says, in microseconds on its clock.
 #[derive(Debug, Clone)]
-pub(crate) struct Told {
+pub(crate) struct RateState {
     /// The connection that it came by: another one may lead to another Redis.
     pub(crate) by: u64,
     /// When the step was made.
@@ -112,8 +112,8 @@ pub(crate) struct Told {
 
 type Answer = (u64, u64, u64, usize, usize, String, String, u64, Vec<u64>);
 
-impl SharedPace {
-    /// The pace of this account.
+impl SharedRate {
+    /// The rate of this account.
     pub(crate) fn new(connection: Connection, account: &AccountId) -> Self {
         let (script, keys) = (&*STEP, keys_of(account));
         Self::by(connection, script, keys, true)
@@ -139,7 +139,7 @@ impl SharedPace {
         static ON_A_CLOCK: LazyLock<Script> = LazyLock::new(|| {
             let clock = "(function() local c = redis.call('GET', KEYS[1] .. 'clock')
                 return { string.sub(c, 1, -7), string.sub(c, -6) } end)()";
-            let text = include_str!("lua/pace.lua");
+            let text = include_str!("lua/rate.lua");
             assert_eq!(text.matches("redis.call('TIME')").count(), 1);
             Script::new(&text.replace("redis.call('TIME')", clock))
         });
@@ -152,7 +152,7 @@ impl SharedPace {
     /// # Errors
     /// When Redis does not answer in time, or not as it should. What was asked for may have
     /// happened; nothing of it may be repeated.
-    pub(crate) async fn step(&self, ask: &Ask) -> Result<Told, StoreError> {
+    pub(crate) async fn step(&self, ask: &Ask) -> Result<RateState, StoreError> {
         let rate = ask
             .per_second
             .map_or_else(|| "off".to_owned(), |rate| rate.to_string());
@@ -180,7 +180,7 @@ impl SharedPace {
         }
         let asked = clock::steady();
         let (answer, by) = self.connection.run_beside_by(&call).await?;
-        let told = told(answer, by);
+        let told = rate_state(answer, by);
         if self.tells_the_time {
             // Before each claim, so a leap of its clock is known when ages are looked at.
             let now = i64::try_from(told.now / 1000).unwrap_or(i64::MAX);
@@ -190,12 +190,12 @@ impl SharedPace {
     }
 }
 
-fn told(answer: Answer, by: u64) -> Told {
+fn rate_state(answer: Answer, by: u64) -> RateState {
     let (now, next, opens, elsewhere, concurrency, rate, effective, wait, at) = answer;
     let after = at.iter().skip(1).copied().chain([next]);
     let slots = at.iter().zip(after);
     let slots = slots.map(|(&at, after)| (at > 0).then_some(Slot { at, after }));
-    Told {
+    RateState {
         by,
         now,
         opens,

@@ -82,7 +82,7 @@ impl Holds {
                 .fail_copy(account, channel, clock::now())
                 .await?;
         }
-        outbox.store.weigh_copy(account, clock::now()).await?;
+        outbox.store.infer_receipts(account, clock::now()).await?;
         channels.iter().for_each(|channel| outbox.wake(channel));
         outbox.store.open_again(account).await
     }

@@ -1,15 +1,15 @@
-//! How exactly several replicas keep one pace over Redis, and how much of it they use.
+//! How exactly several replicas keep one rate over Redis, and how much of it they use.
 //!
-//! `cargo bench --bench pace` starts a `redis-server` of its own and prints, for each rate and
+//! `cargo bench --bench rate` starts a `redis-server` of its own and prints, for each rate and
 //! number of replicas, the most starts in any half-open second and the share of the rate that was
 //! used. Each replica is a thread with a runtime of its own that does what the worker does: it waits
 //! until a slot is near, takes the permits of the next 20 ms, and makes calls of 20 ms.
-//! `--seconds 20`, `--rate 80`, `--replicas 2` narrow it down (0 replicas: the pace of one process,
+//! `--seconds 20`, `--rate 80`, `--replicas 2` narrow it down (0 replicas: the rate of one process,
 //! without Redis); `--delay-ms 2` puts a slow network
 //! between replicas and Redis.
 
 use moengage_whatsapp_gateway::domain::AccountId;
-use moengage_whatsapp_gateway::limit::{Limiter, Pace};
+use moengage_whatsapp_gateway::limit::{Limiter, Rate};
 use moengage_whatsapp_gateway::store::redis::{Connection, Settings};
 use std::io::{self, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -32,7 +32,7 @@ struct Redis {
 
 impl Redis {
     fn start() -> Self {
-        let dir = std::env::temp_dir().join(format!("gateway-pace-{}", std::process::id()));
+        let dir = std::env::temp_dir().join(format!("gateway-rate-{}", std::process::id()));
         std::fs::create_dir_all(&dir).expect("a writable temporary directory");
         let child = Command::new("redis-server")
             .args(["--port", "0", "--save", "", "--appendonly", "no"])
@@ -97,16 +97,16 @@ fn slow_road(dir: &Path, delay: Duration) -> PathBuf {
 }
 
 /// The limiter of one replica, as Redis or the process alone keeps it.
-fn limiter(socket: Option<PathBuf>, account: AccountId, pace: Pace) -> Limiter {
+fn limiter(socket: Option<PathBuf>, account: AccountId, rate: Rate) -> Limiter {
     let Some(socket) = socket else {
-        return Limiter::new(pace, TOLERANCE);
+        return Limiter::new(rate, TOLERANCE);
     };
     let settings = Settings {
         url: format!("redis+unix://{}", socket.display()).into(),
         wait_replicas: 0,
     };
     let link = Connection::new(&settings).expect("an address");
-    Limiter::shared(link, account, pace, TOLERANCE)
+    Limiter::shared(link, account, rate, TOLERANCE)
 }
 
 /// Does what the worker does, until `end`; when its calls started.
@@ -138,7 +138,7 @@ async fn replica(limiter: Limiter, end: Instant) -> Vec<Instant> {
 
 fn measure(socket: &Path, rate: u32, replicas: usize, seconds: u64) -> (usize, f64) {
     let account = AccountId::parse(&format!("r{rate}-{replicas}")).expect("an id");
-    let pace = Pace {
+    let set = Rate {
         per_second: Some(f64::from(rate)),
         concurrency: 1000,
     };
@@ -152,7 +152,7 @@ fn measure(socket: &Path, rate: u32, replicas: usize, seconds: u64) -> (usize, f
                     .enable_all()
                     .build()
                     .expect("a runtime")
-                    .block_on(async { replica(limiter(socket, account, pace), end).await })
+                    .block_on(async { replica(limiter(socket, account, set), end).await })
             })
         })
         .collect();

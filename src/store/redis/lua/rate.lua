@@ -1,9 +1,9 @@
--- The pace of one account, on the clock of Redis. Everything a replica has to say and to ask in one
--- step: calls under way, slots that were not used, "too many" answers, a new pace, new slots.
+-- The rate of one account, on the clock of Redis. Everything a replica has to say and to ask in one
+-- step: calls under way, slots that were not used, "too many" answers, a new rate, new slots.
 --
 -- KEYS[1]  what all keys of the account begin with
--- ARGV     1 replica, 2 number of this step, 3 its calls under way, 4 and 5 the pace it knows (calls
---          a second or "off", calls at once), 6 "" or "start" or "set" (that pace comes into force),
+-- ARGV     1 replica, 2 number of this step, 3 its calls under way, 4 and 5 the rate it knows (calls
+--          a second or "off", calls at once), 6 "" or "start" or "set" (that rate comes into force),
 --          7 slots wanted, 8 "1" when these are calls under way from now on, 9 no slot sooner than
 --          this, 10 and none later than that after it, 11 how late this replica may start after its
 --          slot, 12 "1" when the provider said "too many", 13 "" or how long it wants a pause or
@@ -15,8 +15,8 @@
 
 local SECOND = 1000000
 local FORGOTTEN = 10 * SECOND -- a replica that did not speak for so long is gone
-local RECOVERY = 0.05         -- of the pace, a second
-local LEAST = 1 / 64          -- of the pace
+local RECOVERY = 0.05         -- of the rate, a second
+local LEAST = 1 / 64          -- of the rate
 local LEAST_RATE = 1          -- calls per second, where no rate is set
 local STEP_BACK = 0.9         -- what remains of such a temporary rate at most
 local LONGEST = 3600 * SECOND -- a pause
@@ -25,7 +25,7 @@ local SLEW = 500              -- what a clock that is being corrected gains in a
 local TURN = 200              -- times what a change of hands costs a replica goes on, while others wait
 local LONGEST_TURN = 4 * SECOND
 
-local pace, calls = KEYS[1] .. 'pace', KEYS[1] .. 'calls'
+local key, calls = KEYS[1] .. 'pace', KEYS[1] .. 'calls'
 local me, step, flight = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * SECOND + tonumber(time[2])
@@ -57,12 +57,12 @@ for i = 1, #elsewhere, 2 do
     end
 end
 
-local kept = call('HMGET', pace, 'next', 'gap', 'rate', 'most', 'factor', 'factor_at',
+local kept = call('HMGET', key, 'next', 'gap', 'rate', 'most', 'factor', 'factor_at',
     'halved_at', 'wait_until', 'wait', 'late', 'late_at', 'recent', 'temporary', 'own', 'own_at', 'owner',
     'sooner', 'left', 'turn', 'used')
 local next, last_gap = tonumber(kept[1]), tonumber(kept[2]) or 0
 local rate, most = kept[3], tonumber(kept[4]) or tonumber(ARGV[5])
--- What is no pace is not "no limit".
+-- What is no rate is not "no limit".
 local paced = tonumber(rate) or 0
 if rate ~= 'off' and not (paced > 0 and paced <= SECOND) then rate = ARGV[4] end
 local factor, factor_at = tonumber(kept[5]) or 1, tonumber(kept[6]) or now
@@ -129,7 +129,7 @@ end
 
 local set = ARGV[6] == 'set' or ARGV[6] == 'start' and (rate ~= ARGV[4] or most ~= tonumber(ARGV[5]))
 if set then rate, most, factor, temporary = ARGV[4], tonumber(ARGV[5]), 1, nil end
--- An operator's pace ends a pause, a process that starts does not. A second remains: it may be the
+-- An operator's rate ends a pause, a process that starts does not. A second remains: it may be the
 -- one after the key was lost.
 if ARGV[6] == 'set' then wait = math.min(wait, SECOND) end
 local a_second = temporary
@@ -188,7 +188,7 @@ local entry = string.format('%.0f %.0f %.0f', flight, step, now + FORGOTTEN)
 redis.call('HSET', calls, me, entry)
 local after = next
 if owner == me then after, sooner, last_gap = next + change, change, gap + change end
-redis.call('HSET', pace, 'next', after, 'left', after, 'sooner', sooner, 'own', own, 'own_at', own_at,
+redis.call('HSET', key, 'next', after, 'left', after, 'sooner', sooner, 'own', own, 'own_at', own_at,
     'owner', owner or '', 'turn', turn, 'used', used, 'gap', last_gap, 'rate', rate, 'most', most, 'factor', factor,
     'factor_at', factor_at, 'halved_at', halved_at, 'wait_until', wait_until, 'wait', wait,
     'late', late, 'late_at', late_at, 'recent', string.format('%.0f %.0f %.0f', since, taken, before),

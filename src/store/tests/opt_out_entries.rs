@@ -1,7 +1,7 @@
 //! The list of who opted out, put together with another one (cases R-60).
 
 use super::*;
-use crate::domain::{OptOutName, Said, Source};
+use crate::domain::{OptOutEntry, OptOutName, Source};
 use crate::store::Entrance;
 
 stories! {
@@ -16,8 +16,8 @@ stories! {
 }
 
 /// What a person wants, of all messages.
-fn said(to: u64, is_out: bool, seconds: i64) -> Said {
-    Said {
+fn said(to: u64, is_out: bool, seconds: i64) -> OptOutEntry {
+    OptOutEntry {
         channel: channel("a"),
         name: OptOutName::Number(phone(to)),
         scope: OptOut::All,
@@ -33,20 +33,20 @@ impl World {
             .await
     }
 
-    async fn take_said(&self, entrance: Entrance, said: &[Said]) -> usize {
+    async fn take_said(&self, entrance: Entrance, said: &[OptOutEntry]) -> usize {
         let account = account();
         let taken = self.store.take_opt_outs(&account, entrance, said.to_vec());
         taken.await.unwrap()
     }
 
-    async fn owed(&self, seconds: i64) -> Vec<Said> {
+    async fn owed(&self, seconds: i64) -> Vec<OptOutEntry> {
         let (account, channels) = (account(), [channel("a"), channel("b")]);
         let store = &self.store;
         let owed = store.owed_opt_outs(&account, &channels, 100, at(seconds));
         owed.await.unwrap()
     }
 
-    async fn kept(&self, said: Vec<Said>) {
+    async fn kept(&self, said: Vec<OptOutEntry>) {
         let account = account();
         let kept = self.store.opt_outs_kept(&account, said);
         kept.await.unwrap();
@@ -56,12 +56,12 @@ impl World {
     async fn list(&self) -> Vec<(String, OptOut, UnixMs, String)> {
         let page = self.store.opt_outs(&channel("a"), 0, 1000).await.unwrap();
         assert_eq!(page.next, None);
-        let row = |one: Said| {
+        let row = |one: OptOutEntry| {
             assert!(one.is_out && one.channel == channel("a"));
             let source = one.source.as_str().to_owned();
             (one.name.text(), one.scope, one.at, source)
         };
-        page.said.into_iter().map(row).collect()
+        page.entries.into_iter().map(row).collect()
     }
 
     async fn refuses(&self, to: u64, seconds: i64) -> bool {
@@ -92,7 +92,7 @@ async fn r_60_the_list_says_who_is_out_since_when_and_how(new: NewWorld) {
 
 async fn r_60_the_list_comes_in_parts_that_leave_nobody_out(new: NewWorld) {
     let world = new();
-    let all: Vec<Said> = (1..=250).map(|to| said(to, true, 1)).collect();
+    let all: Vec<OptOutEntry> = (1..=250).map(|to| said(to, true, 1)).collect();
     assert_eq!(world.take_said(Entrance::Import, &all).await, 250);
     for to in [7, 120] {
         world.writes("START", to, 2).await;
@@ -106,14 +106,14 @@ async fn r_60_the_list_comes_in_parts_that_leave_nobody_out(new: NewWorld) {
             .unwrap();
         // Somebody new comes to stand before the others meanwhile.
         if place == 0 {
-            let first = Said {
+            let first = OptOutEntry {
                 name: OptOutName::parse("10000001").unwrap(),
                 ..said(1, true, 1)
             };
             world.take_said(Entrance::Import, &[first]).await;
         }
-        assert!(page.said.len() <= 99);
-        listed.extend(page.said.into_iter().map(|one| one.name.text()));
+        assert!(page.entries.len() <= 99);
+        listed.extend(page.entries.into_iter().map(|one| one.name.text()));
         from = page.next;
     }
     for to in 1..=250 {
@@ -122,7 +122,7 @@ async fn r_60_the_list_comes_in_parts_that_leave_nobody_out(new: NewWorld) {
         assert_eq!(times.count() > 0, is_out, "{to}");
     }
     let page = world.store.opt_outs(&channel("b"), 0, 9).await.unwrap();
-    assert!(page.said.is_empty() && page.next.is_none());
+    assert!(page.entries.is_empty() && page.next.is_none());
 }
 
 async fn r_60_the_later_of_two_words_counts(new: NewWorld) {
@@ -212,7 +212,7 @@ async fn r_60_what_was_said_is_owed_to_datastore_until_it_has_it(new: NewWorld) 
 async fn r_60_a_user_id_that_became_a_number_is_of_no_use_any_more(new: NewWorld) {
     let world = new();
     let user = OptOutName::parse("US.77").unwrap();
-    let of_user = Said {
+    let of_user = OptOutEntry {
         name: user.clone(),
         ..said(1, true, 1)
     };
@@ -244,7 +244,7 @@ async fn r_60_what_was_said_elsewhere_counts_for_all_that_a_person_is_called(new
     world.events(vec![delivered], 1).await;
     let rest = world.owed(2).await;
     world.kept(rest).await;
-    let under = |name: &str, is_out, seconds| Said {
+    let under = |name: &str, is_out, seconds| OptOutEntry {
         name: OptOutName::parse(name).unwrap(),
         ..said(1, is_out, seconds)
     };

@@ -10,7 +10,7 @@ mod address;
 mod change;
 mod made;
 
-use super::same;
+use super::channel::same;
 use crate::clock;
 use crate::domain::{ChannelId, UnixMs};
 use crate::store;
@@ -84,7 +84,7 @@ pub struct Webhook {
     /// When the store was asked last because of a wrong secret. Held over the question: who comes
     /// meanwhile waits for the same answer.
     looked: tokio::sync::Mutex<Option<Instant>>,
-    /// Rung when another address is to be registered.
+    /// Woken when another address is to be registered.
     changed: Notify,
 }
 

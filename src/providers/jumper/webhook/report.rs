@@ -15,13 +15,13 @@ static OPT_OUTS: Many = Many::of(
 );
 
 /// What was counted of a channel and not told yet.
-pub(super) struct Told {
+pub(super) struct Report {
     opted_out: Tally,
     opted_out_of_marketing: Tally,
     inferred: Tally,
 }
 
-impl Told {
+impl Report {
     pub(super) fn new() -> Self {
         Self {
             opted_out: Tally::new(),

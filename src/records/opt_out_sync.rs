@@ -3,8 +3,8 @@
 
 use super::OptOuts;
 use super::opt_outs::Kept;
+use crate::accounts::Account;
 use crate::alert::{self, Code};
-use crate::channel::Account;
 use crate::clock;
 use crate::datastore;
 use crate::domain::{ChannelId, UnixMs};
@@ -31,9 +31,9 @@ const AGAIN: Duration = Duration::from_secs(600);
 /// How long the last writes may take, at the end of a process.
 const LAST: Duration = Duration::from_secs(5);
 
-/// The keeper of one account's opt-outs.
+/// Keeps one account's opt-outs alike in its store and in Datastore.
 #[derive(Debug)]
-pub struct OptOutKeeper {
+pub struct OptOutSync {
     /// The account.
     pub account: Arc<Account>,
     /// Its channels.
@@ -56,16 +56,16 @@ struct Merged {
 enum Failure {
     #[error(transparent)]
     Store(#[from] StoreError),
-    #[error("{}", .0.told())]
+    #[error("{}", .0.with_advice())]
     Datastore(#[from] datastore::Error),
     #[error("the store lost what was read meanwhile")]
     Lost,
 }
 
-impl OptOutKeeper {
+impl OptOutSync {
     /// Keeps them until `stop`, after a last write.
     #[tracing::instrument(name = "opt_outs", level = "debug", skip_all, fields(account = %self.account.id))]
-    pub async fn keep(self, stop: CancellationToken) {
+    pub async fn run(self, stop: CancellationToken) {
         let (mut failures, mut most) = (0, MOST);
         // In which opening the list was filled up.
         let listed = AtomicU64::new(u64::MAX);
@@ -217,7 +217,7 @@ impl OptOutKeeper {
             let part = self
                 .part(datastore, channel, since, next.as_deref())
                 .await?;
-            let taken = store.take_opt_outs(&self.account.id, Entrance::Merge, part.said);
+            let taken = store.take_opt_outs(&self.account.id, Entrance::Merge, part.entries);
             changed += taken.await?;
             next = part.next;
             if next.is_none() {

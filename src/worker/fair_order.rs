@@ -4,28 +4,28 @@
 //! comes back level with the one that was served least meanwhile.
 
 use crate::domain::ChannelId;
-use crate::store::Turn;
+use crate::store::ClaimFrom;
 use std::collections::HashMap;
 
 /// How much each channel was served while it had something to send.
 #[derive(Debug, Default)]
-pub(super) struct Turns {
+pub(super) struct FairOrder {
     served: HashMap<ChannelId, u64>,
 }
 
-impl Turns {
+impl FairOrder {
     /// Puts the channels that have something to send in their order. Those that are left out lose
     /// their account.
-    pub(super) fn ordered(&mut self, mut turns: Vec<Turn>) -> Vec<Turn> {
-        let waits = |channel: &ChannelId| turns.iter().any(|turn| turn.channel == *channel);
+    pub(super) fn ordered(&mut self, mut queues: Vec<ClaimFrom>) -> Vec<ClaimFrom> {
+        let waits = |channel: &ChannelId| queues.iter().any(|queue| queue.channel == *channel);
         self.served.retain(|channel, _| waits(channel));
         let level = self.served.values().min().copied().unwrap_or(0);
-        for turn in &turns {
-            self.served.entry(turn.channel.clone()).or_insert(level);
+        for queue in &queues {
+            self.served.entry(queue.channel.clone()).or_insert(level);
         }
         // Stable: of equals the first in the configuration goes first.
-        turns.sort_by_key(|turn| self.served.get(&turn.channel).copied());
-        turns
+        queues.sort_by_key(|queue| self.served.get(&queue.channel).copied());
+        queues
     }
 
     /// Puts down what was claimed.
@@ -47,27 +47,27 @@ mod tests {
     }
 
     /// One claim of `most`, as the store makes it: each its share, then what the others left.
-    fn claim(turns: &mut Turns, waiting: &mut [u32], most: usize) -> Vec<usize> {
+    fn claim(fair: &mut FairOrder, waiting: &mut [u32], most: usize) -> Vec<usize> {
         let open = (0..waiting.len()).filter(|n| waiting[*n] > 0);
-        let open = open.map(|n| Turn {
+        let open = open.map(|n| ClaimFrom {
             channel: id(n),
             ages: UnixMs(0).into(),
             retries: usize::MAX,
             aside: usize::MAX,
         });
-        let order = turns.ordered(open.collect());
+        let order = fair.ordered(open.collect());
         let mut taken = Vec::new();
         let share = most.div_ceil(order.len().max(1));
         for limit in [share, most] {
-            for turn in &order {
-                let n: usize = turn.channel.as_str()[1..].parse().unwrap();
+            for queue in &order {
+                let n: usize = queue.channel.as_str()[1..].parse().unwrap();
                 let room = (most - taken.len()).min(limit).min(waiting[n] as usize);
                 waiting[n] -= room as u32;
                 taken.extend(std::iter::repeat_n(n, room));
             }
         }
         let channels: Vec<_> = taken.iter().map(|n| id(*n)).collect();
-        turns.served(channels.iter());
+        fair.served(channels.iter());
         taken
     }
 
@@ -80,9 +80,9 @@ mod tests {
             busy in prop::collection::vec(any::<bool>(), 1..8),
         ) {
             let mut waiting: Vec<u32> = busy.iter().map(|busy| u32::from(*busy) * 1_000_000).collect();
-            let (mut turns, mut counts) = (Turns::default(), vec![0usize; busy.len()]);
+            let (mut fair, mut counts) = (FairOrder::default(), vec![0usize; busy.len()]);
             for most in mosts {
-                for n in claim(&mut turns, &mut waiting, most) {
+                for n in claim(&mut fair, &mut waiting, most) {
                     counts[n] += 1;
                 }
                 let served = counts.iter().zip(&busy).filter(|(_, busy)| **busy);
@@ -96,13 +96,13 @@ mod tests {
 
     #[test]
     fn one_that_comes_back_saves_nothing_up() {
-        let (mut turns, mut waiting) = (Turns::default(), [1000, 1, 1000]);
+        let (mut fair, mut waiting) = (FairOrder::default(), [1000, 1, 1000]);
         for _ in 0..600 {
-            claim(&mut turns, &mut waiting, 1);
+            claim(&mut fair, &mut waiting, 1);
         }
         waiting[1] = 1000;
         let next: Vec<_> = (0..30)
-            .map(|_| claim(&mut turns, &mut waiting, 1)[0])
+            .map(|_| claim(&mut fair, &mut waiting, 1)[0])
             .collect();
         let of = |n| next.iter().filter(|one| **one == n).count();
         assert!(of(1) <= 11 && of(0) >= 9 && of(2) >= 9, "{next:?}");
