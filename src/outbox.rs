@@ -10,7 +10,7 @@ pub use claimed::Claimed;
 
 use crate::alert::{self, Code};
 use crate::clock;
-use crate::domain::{ChannelId, Incoming, Lane};
+use crate::domain::{ChannelId, Incoming};
 use crate::store::{self, CallbackQueue, EventRules, Folded, StoreError};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -39,12 +39,9 @@ pub struct Outbox {
 impl Outbox {
     /// The outbox of these channels.
     pub fn new(store: store::Outbox, channels: impl IntoIterator<Item = ChannelId>) -> Self {
-        let queues = channels.into_iter().flat_map(|channel| {
-            Lane::ALL.map(|lane| CallbackQueue {
-                channel: channel.clone(),
-                lane,
-            })
-        });
+        let channels = channels.into_iter();
+        let queues =
+            channels.flat_map(|channel| CallbackQueue::all_of(&channel).collect::<Vec<_>>());
         let wakeups = queues.map(|queue| (queue, Arc::default())).collect();
         Self {
             store,
@@ -105,13 +102,9 @@ impl Outbox {
         self.wakeups.get(queue).cloned().unwrap_or_default()
     }
 
-    /// Wakes both relays of a channel.
+    /// Wakes the relays of a channel.
     pub fn wake(&self, channel: &ChannelId) {
-        for lane in Lane::ALL {
-            let queue = CallbackQueue {
-                channel: channel.clone(),
-                lane,
-            };
+        for queue in CallbackQueue::all_of(channel) {
             if let Some(wakeup) = self.wakeups.get(&queue) {
                 wakeup.notify_one();
             }

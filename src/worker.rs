@@ -222,7 +222,7 @@ impl Worker {
     async fn start(&mut self, claims: Claims, permits: Vec<Permit>) -> Next {
         for (channel, msg_id, refusal) in &claims.failed {
             tracing::warn!(
-                %channel, %msg_id, %refusal, event = "message_failed",
+                %channel, %msg_id, refusal = refusal.line(), event = "message_failed",
                 "failed before it was sent, MoEngage is told"
             );
             self.outbox.wake(channel);

@@ -17,7 +17,8 @@ use crate::accounts::{
 };
 use crate::clock;
 use crate::config::{self, Config};
-use crate::domain::{AccountId, Keywords, Lane};
+use crate::domain::{AccountId, DoorName, Keywords};
+use crate::doors::Door;
 use crate::doors::moengage::callback::{CallbackSettings, Callbacks};
 use crate::doors::moengage::timestamp::TimestampUnit;
 use crate::doors::moengage::{self, SendState};
@@ -49,7 +50,7 @@ pub(super) struct Parts {
     /// The records in Datastore, when that is wanted.
     records: Option<Records>,
     opt_outs: Option<OptOuts>,
-    callbacks: Callbacks,
+    moengage: Door,
     /// Whether MoEngage takes callbacks: told by the relays, shown by the ops listener.
     relayed: relay::Standing,
     pub(super) marks: Marks,
@@ -99,7 +100,7 @@ pub(super) async fn assemble(config: &Config) -> anyhow::Result<Parts> {
         channels,
         webhooks: Arc::new(webhooks),
         accounts,
-        callbacks: callbacks(config)?,
+        moengage: moengage(config)?,
         relayed: relay::Standing::default(),
         marks: stores.marks,
         outbox,
@@ -175,16 +176,17 @@ fn channel(wanted: &config::Channel, account: Arc<Account>) -> anyhow::Result<Ch
     })
 }
 
-fn callbacks(config: &Config) -> anyhow::Result<Callbacks> {
+fn moengage(config: &Config) -> anyhow::Result<Door> {
     let unit = match config.moengage.timestamp_unit {
         config::TimestampUnit::Seconds => TimestampUnit::Seconds,
         config::TimestampUnit::Millis => TimestampUnit::Milliseconds,
     };
-    Ok(Callbacks::new(CallbackSettings {
+    let callbacks = Callbacks::new(CallbackSettings {
         timeout: config.moengage.callback_timeout,
         timestamp_unit: unit,
         ..CallbackSettings::default()
-    })?)
+    })?;
+    Ok(Door::Moengage(callbacks))
 }
 
 impl Parts {
@@ -260,7 +262,7 @@ impl Parts {
         (Worker::new(channels, self.outbox.clone(), sender), trials)
     }
 
-    /// A relay for each lane of each channel.
+    /// A relay for each queue of callbacks.
     pub(super) fn relays(&self, config: &Config) -> Vec<Relay> {
         let settings = relay::Settings {
             concurrency: config.moengage.callback_concurrency,
@@ -269,25 +271,18 @@ impl Parts {
             retry_for: config.moengage.retry_for,
             longest_pause: config.moengage.max_pause,
         };
-        let relay = |channel: &Arc<Channel>, lane| {
-            let queue = CallbackQueue {
-                channel: channel.id.clone(),
-                lane,
+        let relay = |(url, queue): (&String, CallbackQueue)| {
+            let door = match queue.door {
+                DoorName::Moengage => self.moengage.clone(),
             };
-            let url = &channel.callback_url;
-            Relay::new(
-                queue,
-                url,
-                self.outbox.clone(),
-                self.callbacks.clone(),
-                settings,
-            )
-            .shown_in(self.relayed.clone())
+            Relay::new(queue, url, self.outbox.clone(), door, settings)
+                .shown_in(self.relayed.clone())
         };
-        self.channels
-            .iter()
-            .flat_map(|channel| Lane::ALL.map(|lane| relay(channel, lane)))
-            .collect()
+        let queues = self.channels.iter().flat_map(|channel| {
+            let url = &channel.callback_url;
+            CallbackQueue::all_of(&channel.id).map(move |queue| (url, queue))
+        });
+        queues.map(relay).collect()
     }
 
     /// What is to be subscribed at an account's provider, when that is wanted.

@@ -55,7 +55,7 @@ fn overrides(tables: bool, accounts: &Value, channels: &Value) -> Vec<Override> 
         let rate = &account["rate"];
         let table = match tables {
             true => format!("account.{}", shown(&account["account"])),
-            false => "jumper".to_owned(),
+            false => "sending".to_owned(),
         };
         if rate["layer"] == "runtime" {
             for (key, value) in [

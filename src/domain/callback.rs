@@ -1,8 +1,9 @@
-//! What is told to MoEngage, one entry each.
+//! What a door is told, one entry each, and what it answers.
 
 use super::{MsgId, Phone, Refusal, ReplyKind, Status, UnixMs};
+use std::time::Duration;
 
-/// One entry for MoEngage's callback URL.
+/// One entry for the callback URL of a door.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Callback {
     /// A delivery status.
@@ -41,17 +42,29 @@ pub struct InboundEntry {
     pub msg_id: Option<MsgId>,
 }
 
-/// The two queues towards MoEngage; neither waits for the other.
+/// The doors by name: by which one a message came in, and who is told of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Lane {
+pub enum DoorName {
+    /// MoEngage.
+    Moengage,
+}
+
+impl DoorName {
+    /// All of them.
+    pub const ALL: [Self; 1] = [Self::Moengage];
+}
+
+/// What of a channel a door takes callbacks about; neither waits for the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Destination {
     /// Delivery statuses.
     Status,
     /// Replies.
     Inbound,
 }
 
-impl Lane {
-    /// Both lanes.
+impl Destination {
+    /// Both.
     pub const ALL: [Self; 2] = [Self::Status, Self::Inbound];
 
     /// The word for it, in metrics and logs.
@@ -61,4 +74,30 @@ impl Lane {
             Self::Inbound => "inbound",
         }
     }
+}
+
+/// What became of one post of callbacks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Delivery {
+    /// The door has it.
+    Taken {
+        /// The HTTP status.
+        http: u16,
+        /// What to log when the body of a 2xx speaks of failure.
+        warning: Option<String>,
+    },
+    /// It will not be taken as it is, now or later.
+    Refused {
+        /// The HTTP status.
+        http: u16,
+        /// The answer, masked and cut.
+        text: String,
+    },
+    /// It may be taken later.
+    Later {
+        /// Why not now.
+        reason: String,
+        /// How long it asked us to wait.
+        retry_after: Option<Duration>,
+    },
 }

@@ -25,7 +25,7 @@ pub mod template;
 pub mod time;
 pub mod user;
 
-pub use callback::{Callback, InboundEntry, Lane, StatusEntry};
+pub use callback::{Callback, Destination, DoorName, InboundEntry, StatusEntry};
 pub use event::{
     BELIEVED, Incoming, Reply, ReplyKind, STOPPED_MARKETING, StatusEvent, stops_marketing,
 };

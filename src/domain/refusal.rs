@@ -1,7 +1,5 @@
 //! Why a message is refused or failed. A door turns the kind into a code of its own.
 
-use std::fmt;
-
 /// What a refusal or a failure is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum RefusalKind {
@@ -56,10 +54,9 @@ impl Refusal {
             reason: reason.into(),
         }
     }
-}
 
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.kind.as_str(), self.reason)
+    /// In one line, for the log: `opted_out: Recipient opted out`.
+    pub fn line(&self) -> String {
+        format!("{}: {}", self.kind.as_str(), self.reason)
     }
 }

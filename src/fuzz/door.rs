@@ -2,7 +2,7 @@
 
 use crate::accounts::{Account, Channel, Channels, Pause, Wanted, Webhook};
 use crate::domain::policy::Policy;
-use crate::domain::{AccountId, ChannelId, Keywords, Lane, Phone};
+use crate::domain::{AccountId, ChannelId, Keywords, Phone};
 use crate::doors::moengage::batch::{Batch, cut};
 use crate::doors::moengage::timestamp::TimestampUnit;
 use crate::doors::moengage::{self, SendState};
@@ -166,9 +166,7 @@ impl Door {
     /// Takes what waits for MoEngage, which proves that each row can be read again, and what goes
     /// out is JSON; then it is done with.
     pub(super) fn relay(&self) {
-        for lane in Lane::ALL {
-            let channel = self.channel.clone();
-            let queue = CallbackQueue { channel, lane };
+        for queue in CallbackQueue::all_of(&self.channel) {
             while self.relay_some(&queue) > 0 {}
         }
         let ledger = self.ledger();

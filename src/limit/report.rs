@@ -15,6 +15,13 @@ pub(super) struct Report {
     pub(super) pause_ends: bool,
 }
 
+impl Report {
+    /// Whether it says nothing.
+    pub(super) fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// A question that went to Redis.
 #[derive(Debug)]
 pub(super) struct Asked {

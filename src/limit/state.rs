@@ -180,8 +180,7 @@ impl State {
         if self.down && now < self.ask_at {
             return false;
         }
-        let open =
-            self.put.is_some() || self.report != Report::default() || !self.unused.is_empty();
+        let open = self.put.is_some() || !self.report.is_empty() || !self.unused.is_empty();
         open || !self.clock.is_known() || self.told_in_flight != self.in_flight
     }
 

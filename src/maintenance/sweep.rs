@@ -109,7 +109,7 @@ fn rule(channel: &Channel, now: Moment) -> SweepRule {
 fn tell(outbox: &Outbox, channels: &Channels, swept: &Swept) {
     for (channel, msg_id, refusal) in &swept.failed {
         tracing::warn!(
-            %channel, %msg_id, %refusal, event = "message_failed",
+            %channel, %msg_id, refusal = refusal.line(), event = "message_failed",
             "failed, MoEngage is told"
         );
         outbox.wake(channel);

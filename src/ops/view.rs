@@ -5,7 +5,7 @@ use super::why::{self, AccountFacts, ChannelFacts, Reason, Site};
 use super::{AccountOps, OpsState, webhook};
 use crate::accounts::{Channel, Channels};
 use crate::domain::phone::mask_digits;
-use crate::domain::{Lane, Status, UnixMs};
+use crate::domain::{Destination, Status, UnixMs};
 use crate::outbox::Outbox;
 use crate::providers::TokenState;
 use crate::relay::Trouble;
@@ -134,7 +134,7 @@ pub(super) fn channel(channel: &Channel, ops: &OpsState, site: &Site) -> Value {
 }
 
 /// A lane whose callbacks MoEngage does not take.
-fn not_taken(lane: Lane, trouble: &Trouble) -> Value {
+fn not_taken(lane: Destination, trouble: &Trouble) -> Value {
     json!({
         "lane": lane.as_str(),
         "since": time(trouble.since),

@@ -3,7 +3,6 @@
 use super::post::Health;
 use super::{Relay, pause};
 use crate::alert::{self, Code};
-use crate::store::CallbackQueue;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -46,12 +45,12 @@ impl Relay {
 
     /// Whom an alert is about.
     fn subject(&self) -> String {
-        let CallbackQueue { channel, lane } = &self.queue;
-        format!("channel {channel}, {} lane", lane.as_str())
+        let (channel, lane) = (&self.queue.channel, self.queue.destination.as_str());
+        format!("channel {channel}, {lane} lane")
     }
 
     fn recovered(&self) {
-        tracing::info!(channel = %self.queue.channel, lane = self.queue.lane.as_str(),
+        tracing::info!(channel = %self.queue.channel, lane = self.queue.destination.as_str(),
             event = "callbacks_work_again",
             "MoEngage takes callbacks again; everything that waits is due now");
         self.standing.works(&self.queue);
@@ -77,7 +76,7 @@ impl Relay {
             self.failures = self.failures.saturating_add(1);
             self.failed_at = Some(now);
             wait = wait.max(pause(self.failures, self.settings.longest_pause));
-            tracing::warn!(channel = %self.queue.channel, lane = self.queue.lane.as_str(),
+            tracing::warn!(channel = %self.queue.channel, lane = self.queue.destination.as_str(),
                 failures = self.failures, again_in_ms = wait.as_millis() as u64, reason,
                 event = "callbacks_failing",
                 "MoEngage does not take callbacks; they wait and nothing is lost");

@@ -13,9 +13,8 @@ pub use standing::{Standing, Trouble};
 use post::{Post, Posted, settle};
 
 use crate::clock;
-use crate::domain::{Callback, Lane};
-use crate::doors::moengage::batch;
-use crate::doors::moengage::callback::Callbacks;
+use crate::domain::{Callback, Destination};
+use crate::doors::Door;
 use crate::outbox::{Outbox, retry_delay};
 use crate::store::{CallbackQueue, PendingCallback};
 use std::collections::VecDeque;
@@ -58,7 +57,7 @@ pub struct Relay {
     queue: CallbackQueue,
     url: Arc<str>,
     outbox: Outbox,
-    callbacks: Callbacks,
+    door: Door,
     settings: Settings,
     /// Taken and not yet posted.
     waiting: VecDeque<PendingCallback>,
@@ -83,14 +82,14 @@ impl Relay {
         queue: CallbackQueue,
         url: &str,
         outbox: Outbox,
-        callbacks: Callbacks,
+        door: Door,
         settings: Settings,
     ) -> Self {
         Self {
             queue,
             url: url.into(),
             outbox,
-            callbacks,
+            door,
             settings,
             waiting: VecDeque::new(),
             failures: 0,
@@ -113,7 +112,7 @@ impl Relay {
 
     /// Relays until `stop`, then waits for the posts under way. What is not posted by then is due
     /// at the next start.
-    #[tracing::instrument(name = "relay", level = "debug", skip_all, fields(channel = %self.queue.channel, lane = self.queue.lane.as_str()))]
+    #[tracing::instrument(name = "relay", level = "debug", skip_all, fields(channel = %self.queue.channel, lane = self.queue.destination.as_str()))]
     pub async fn run(mut self, stop: CancellationToken) {
         let wakeup = self.outbox.wakeup(&self.queue);
         let mut posts = JoinSet::new();
@@ -149,7 +148,7 @@ impl Relay {
             .store
             .hasten_callbacks(&self.queue, clock::now());
         if let Err(error) = hastened.await {
-            tracing::warn!(channel = %self.queue.channel, lane = self.queue.lane.as_str(), %error,
+            tracing::warn!(channel = %self.queue.channel, lane = self.queue.destination.as_str(), %error,
                 event = "callbacks_keep_pauses", "what waits for MoEngage keeps its pauses");
         }
     }
@@ -186,7 +185,7 @@ impl Relay {
         let batch = self.cut();
         let post = Post {
             url: self.url.clone(),
-            callbacks: self.callbacks.clone(),
+            door: self.door.clone(),
             settings: self.settings,
             queue: self.queue.clone(),
         };
@@ -211,7 +210,7 @@ impl Relay {
                     // Told once an outage.
                     if !std::mem::replace(&mut self.store_down, true) {
                         tracing::warn!(channel = %self.queue.channel, %error,
-                            lane = self.queue.lane.as_str(),
+                            lane = self.queue.destination.as_str(),
                             event = "callbacks_not_read",
                             "callbacks cannot be read; retrying every second");
                     }
@@ -236,13 +235,14 @@ impl Relay {
     /// The next batch: a suspect alone, a reply alone, else as many as fit.
     fn cut(&mut self) -> Vec<PendingCallback> {
         let suspect = |one: &PendingCallback| one.tries >= SUSPECT_AFTER;
-        let alone = self.queue.lane == Lane::Inbound || self.waiting.front().is_some_and(suspect);
+        let alone = self.queue.destination == Destination::Inbound
+            || self.waiting.front().is_some_and(suspect);
         let most = if alone {
             1
         } else {
             let fit = self.waiting.iter().take_while(|one| !suspect(one));
             let entries: Vec<Callback> = fit.map(|one| one.callback.clone()).collect();
-            batch::cut(
+            self.door.fits(
                 &entries,
                 self.settings.batch_entries,
                 self.settings.batch_bytes,

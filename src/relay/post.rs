@@ -2,8 +2,9 @@
 
 use super::{STORE_PAUSE, SUSPECT_AFTER, Settings, pause};
 use crate::clock;
+use crate::domain::callback::Delivery;
 use crate::domain::{Callback, MsgId, UnixMs};
-use crate::doors::moengage::callback::{Callbacks, Delivery};
+use crate::doors::Door;
 use crate::outbox::Outbox;
 use crate::store::{CallbackLease, CallbackQueue, PendingCallback, RelayOutcome};
 use crate::telemetry::{OncePerSecond, caught};
@@ -46,7 +47,7 @@ pub(super) enum Health {
 /// One post with all it needs, so that it can run beside others.
 pub(super) struct Post {
     pub(super) url: Arc<str>,
-    pub(super) callbacks: Callbacks,
+    pub(super) door: Door,
     pub(super) settings: Settings,
     pub(super) queue: CallbackQueue,
 }
@@ -144,9 +145,8 @@ impl Post {
 
     async fn post(&self, batch: &[PendingCallback]) -> Delivery {
         let entries: Vec<Callback> = batch.iter().map(|one| one.callback.clone()).collect();
-        let body = self.callbacks.batch(&entries);
         let began = Instant::now();
-        let mut delivery = self.callbacks.post(&self.url, &body).await;
+        let mut delivery = self.door.post(&self.url, &entries).await;
         if let Delivery::Later {
             retry_after: Some(asked),
             ..
@@ -166,7 +166,7 @@ impl Post {
         {
             tracing::warn!(
                 channel = %self.queue.channel,
-                lane = self.queue.lane.as_str(),
+                lane = self.queue.destination.as_str(),
                 entries = batch.len(),
                 warning,
                 event = "callback_taken_with_warning",
@@ -178,7 +178,7 @@ impl Post {
             Delivery::Refused { .. } => "refused",
             Delivery::Later { .. } => "later",
         };
-        let lane = self.queue.lane.as_str();
+        let lane = self.queue.destination.as_str();
         counter!("gateway_callback_posts_total",
             "channel" => channel(), "lane" => lane, "outcome" => outcome)
         .increment(1);
@@ -260,7 +260,7 @@ pub(super) async fn settle(outbox: Outbox, queue: CallbackQueue, ends: Vec<End>)
             if msg_id.is_empty() && !NOBODYS.passes() {
                 continue;
             }
-            tracing::warn!(channel = %queue.channel, msg_id, lane = queue.lane.as_str(), %reason,
+            tracing::warn!(channel = %queue.channel, msg_id, lane = queue.destination.as_str(), %reason,
                 event = "callback_dead",
                 "MoEngage does not take this callback; it is kept as a dead letter");
         }

@@ -1,7 +1,7 @@
 //! Whether MoEngage takes callbacks, lane by lane, for those who ask (`/readyz`, `check`, metrics).
 
 use crate::clock;
-use crate::domain::{ChannelId, Lane, UnixMs};
+use crate::domain::{ChannelId, Destination, UnixMs};
 use crate::store::CallbackQueue;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -43,13 +43,12 @@ impl Standing {
     }
 
     /// The lanes of a channel that are in trouble.
-    pub fn of(&self, channel: &ChannelId) -> Vec<(Lane, Trouble)> {
+    pub fn of(&self, channel: &ChannelId) -> Vec<(Destination, Trouble)> {
         let troubles = self.troubles();
-        let lane = |lane| {
-            let channel = channel.clone();
-            let trouble = troubles.get(&CallbackQueue { channel, lane })?;
-            Some((lane, trouble.clone()))
+        let trouble = |queue: CallbackQueue| {
+            let trouble = troubles.get(&queue)?;
+            Some((queue.destination, trouble.clone()))
         };
-        Lane::ALL.into_iter().filter_map(lane).collect()
+        CallbackQueue::all_of(channel).filter_map(trouble).collect()
     }
 }

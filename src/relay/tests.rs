@@ -1,8 +1,8 @@
 //! What the loop has taken ahead and may not tell any more.
 
 use super::*;
-use crate::domain::{AccountId, ChannelId, Incoming, Keywords, Phone, Reply};
-use crate::doors::moengage::callback::CallbackSettings;
+use crate::domain::{AccountId, ChannelId, DoorName, Incoming, Keywords, Phone, Reply};
+use crate::doors::moengage::callback::{CallbackSettings, Callbacks};
 use crate::store;
 use crate::store::redis::Store;
 use crate::store::testing::{self, RedisServer};
@@ -13,7 +13,8 @@ fn relay(server: &RedisServer) -> (Store, Relay) {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let queue = CallbackQueue {
         channel: ChannelId::parse("a").unwrap(),
-        lane: Lane::Inbound,
+        door: DoorName::Moengage,
+        destination: Destination::Inbound,
     };
     let account = AccountId::parse("acc").unwrap();
     let channels = vec![(queue.channel.clone(), account)];
@@ -27,7 +28,8 @@ fn relay(server: &RedisServer) -> (Store, Relay) {
         longest_pause: Duration::from_secs(60),
     };
     let callbacks = Callbacks::new(CallbackSettings::default()).unwrap();
-    let relay = Relay::new(queue, "http://127.0.0.1:9/dlr", outbox, callbacks, settings);
+    let door = Door::Moengage(callbacks);
+    let relay = Relay::new(queue, "http://127.0.0.1:9/dlr", outbox, door, settings);
     (store, relay)
 }
 

@@ -151,7 +151,7 @@ impl Sender {
         let Attempt {
             channel, msg_id, ..
         } = Attempt::of(&claimed);
-        let told = refusal.to_string();
+        let told = refusal.line();
         note(
             &self.account.id,
             &channel,

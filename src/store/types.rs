@@ -2,7 +2,8 @@
 
 use crate::domain::template::Variant;
 use crate::domain::{
-    Ages, Callback, ChannelId, Lane, Message, MsgId, OptOut, Phone, Refusal, UnixMs,
+    Ages, Callback, ChannelId, Destination, DoorName, Message, MsgId, OptOut, Phone, Refusal,
+    UnixMs,
 };
 use secrecy::SecretString;
 use std::time::Duration;
@@ -249,8 +250,38 @@ pub enum RelayOutcome {
 pub struct CallbackQueue {
     /// The channel.
     pub channel: ChannelId,
+    /// Who is told.
+    pub door: DoorName,
     /// Statuses or replies.
-    pub lane: Lane,
+    pub destination: Destination,
+}
+
+impl CallbackQueue {
+    /// Every queue of a channel.
+    pub fn all_of(channel: &ChannelId) -> impl Iterator<Item = Self> {
+        let queue = |(door, destination)| Self {
+            channel: channel.clone(),
+            door,
+            destination,
+        };
+        let pairs = DoorName::ALL.into_iter();
+        pairs
+            .flat_map(|door| Destination::ALL.map(|destination| (door, destination)))
+            .map(queue)
+    }
+
+    /// The number of this queue among those of its channel, as it is stored.
+    pub(in crate::store) fn number(&self) -> u8 {
+        queue_number(self.door, self.destination)
+    }
+}
+
+/// The number of a queue among those of its channel, as it is stored.
+pub(in crate::store) fn queue_number(door: DoorName, destination: Destination) -> u8 {
+    match (door, destination) {
+        (DoorName::Moengage, Destination::Status) => 0,
+        (DoorName::Moengage, Destination::Inbound) => 1,
+    }
 }
 
 /// What a round of retention removed.

@@ -254,7 +254,7 @@ impl Trials {
         for (channel, msg_id, refusal) in &claims.failed {
             self.outbox.wake(channel);
             tracing::warn!(
-                %channel, %msg_id, %refusal, event = "message_failed",
+                %channel, %msg_id, refusal = refusal.line(), event = "message_failed",
                 "failed before it was sent, MoEngage is told"
             );
         }

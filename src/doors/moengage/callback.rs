@@ -6,6 +6,7 @@
 use super::batch::Batch;
 use super::timestamp::TimestampUnit;
 use super::wire::{self, Json, Object};
+use crate::domain::callback::Delivery;
 use crate::domain::phone::mask_numbers;
 use crate::domain::{Callback, Transport};
 use crate::http::outgoing::{self, Client, Response, header::CONTENT_TYPE};
@@ -37,32 +38,6 @@ impl Default for CallbackSettings {
             max_idle: 16,
         }
     }
-}
-
-/// What became of one POST.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Delivery {
-    /// Any 2xx: MoEngage has it.
-    Taken {
-        /// The HTTP status.
-        http: u16,
-        /// What to log when the body of a 2xx speaks of failure (Q12).
-        warning: Option<String>,
-    },
-    /// It will not be taken as it is, now or later.
-    Refused {
-        /// The HTTP status.
-        http: u16,
-        /// The answer, masked and cut.
-        text: String,
-    },
-    /// It may be taken later.
-    Later {
-        /// Why not now.
-        reason: String,
-        /// How long MoEngage asked us to wait.
-        retry_after: Option<Duration>,
-    },
 }
 
 /// The client could not be made.

@@ -8,19 +8,13 @@ use super::ledger::Counter;
 use super::taken::Taken;
 use super::writer::Txn;
 use super::{Store, damage, history, signed};
-use crate::domain::{Callback, ChannelId, Lane, Person, UnixMs};
+use crate::domain::{Callback, ChannelId, Destination, DoorName, Person, UnixMs};
+use crate::store::types::queue_number;
 use crate::store::{CallbackLease, CallbackQueue, PendingCallback, RelayOutcome, StoreError, row};
 use rusqlite::{Connection, OptionalExtension, Result};
 
 /// Callbacks whose time is changed in one transaction; bounds how long others wait.
 const AT_ONCE: i64 = 500;
-
-fn number(lane: Lane) -> i64 {
-    match lane {
-        Lane::Status => 0,
-        Lane::Inbound => 1,
-    }
-}
 
 /// Puts a callback into its queue.
 pub(super) fn enqueue(
@@ -30,16 +24,21 @@ pub(super) fn enqueue(
     callback: &Callback,
     now: UnixMs,
 ) -> Result<()> {
-    let (lane, order) = match callback {
-        Callback::Status(_) => (Lane::Status, message.unwrap_or_default()),
-        Callback::Inbound(entry) => (Lane::Inbound, signed(Person::of(entry.from).key().number())),
+    let (destination, order) = match callback {
+        Callback::Status(_) => (Destination::Status, message.unwrap_or_default()),
+        Callback::Inbound(entry) => (
+            Destination::Inbound,
+            signed(Person::of(entry.from).key().number()),
+        ),
     };
+    // Messages come in by this door alone.
+    let lane = queue_number(DoorName::Moengage, destination);
     let waits: bool = txn
         .conn
         .prepare_cached(
             "SELECT 1 FROM callback WHERE lane = ?1 AND ord = ?2 AND ready < 2 AND channel = ?3",
         )?
-        .exists((number(lane), order, channel.as_str()))?;
+        .exists((lane, order, channel.as_str()))?;
     txn.conn
         .prepare_cached(
             "INSERT INTO callback (channel, lane, ord, message, ready, due, created, body)
@@ -47,7 +46,7 @@ pub(super) fn enqueue(
         )?
         .execute((
             channel.as_str(),
-            number(lane),
+            lane,
             order,
             message,
             !waits,
@@ -114,7 +113,7 @@ impl Store {
                 "SELECT id, due FROM callback WHERE channel = ?1 AND lane = ?2 AND ready = 1
                  ORDER BY due, id",
             )?;
-            let mut rows = select.query((queue.channel.as_str(), number(queue.lane)))?;
+            let mut rows = select.query((queue.channel.as_str(), queue.number()))?;
             while let Some(row) = rows.next()? {
                 if !taken.holds(row.get(0)?) {
                     return Ok(Some(UnixMs(row.get(1)?)));
@@ -168,7 +167,7 @@ impl Store {
                            (SELECT id FROM callback
                             WHERE channel = ?1 AND lane = ?2 AND ready = 1 AND due > ?3 LIMIT ?4)",
                     )?
-                    .execute((queue.channel.as_str(), number(queue.lane), now.0, AT_ONCE))
+                    .execute((queue.channel.as_str(), queue.number(), now.0, AT_ONCE))
             })
         };
         while some().await? > 0 {}
@@ -194,7 +193,7 @@ fn due(
         "SELECT id, body, tries, created FROM callback
          WHERE channel = ?1 AND lane = ?2 AND ready = 1 AND due <= ?3 ORDER BY due, id",
     )?;
-    let mut rows = select.query((queue.channel.as_str(), number(queue.lane), now.0))?;
+    let mut rows = select.query((queue.channel.as_str(), queue.number(), now.0))?;
     let mut due = Due::default();
     while due.found.len() + due.unreadable.len() < most {
         let Some(row) = rows.next()? else { break };

@@ -2,7 +2,7 @@
 
 use super::damage::{self, Text};
 use super::{AccountKeys, Call, Store};
-use crate::domain::{Lane, UnixMs};
+use crate::domain::UnixMs;
 use crate::store::row::RowError;
 use crate::store::{CallbackLease, CallbackQueue, PendingCallback, RelayOutcome, StoreError, row};
 use std::time::Duration;
@@ -11,14 +11,6 @@ use std::time::Duration;
 const AT_ONCE: usize = 1000;
 /// How long a callback that only a newer program can read is left for one.
 const FOR_A_NEWER: Duration = Duration::from_secs(60);
-
-/// The number of a lane in a key.
-pub(super) fn number(lane: Lane) -> u8 {
-    match lane {
-        Lane::Status => 0,
-        Lane::Inbound => 1,
-    }
-}
 
 /// A callback as it is kept: order, message, tries, since when, row.
 pub(super) fn split(kept: &str) -> Option<(u32, i64, &str)> {
@@ -105,7 +97,7 @@ impl Store {
         let call = Call::new(&self.shared.scripts.take_callbacks, home)
             .arg(self.replica())
             .arg(claim)
-            .arg(number(queue.lane))
+            .arg(queue.number())
             .arg(queue.channel.as_str())
             .arg(now.0)
             .arg(most);
@@ -123,7 +115,7 @@ impl Store {
         queue: &CallbackQueue,
     ) -> Result<Option<UnixMs>, StoreError> {
         let prefix = &self.home(&queue.channel)?.prefix;
-        let key = format!("{prefix}cr:{}:{}", number(queue.lane), queue.channel);
+        let key = format!("{prefix}cr:{}:{}", queue.number(), queue.channel);
         Ok(self.first_score(key).await?.map(UnixMs))
     }
 
@@ -137,7 +129,7 @@ impl Store {
         let home = self.home(&queue.channel)?;
         let mut call = Call::new(&self.shared.scripts.settle_callbacks, home)
             .arg(self.replica())
-            .arg(number(queue.lane))
+            .arg(queue.number())
             .arg(queue.channel.as_str())
             .arg(now.0);
         for (take, end) in &ends {
@@ -175,7 +167,7 @@ impl Store {
         let home = self.home(&queue.channel)?;
         loop {
             let call = Call::new(&self.shared.scripts.hasten, home)
-                .arg(number(queue.lane))
+                .arg(queue.number())
                 .arg(queue.channel.as_str())
                 .arg(now.0)
                 .arg(AT_ONCE);

@@ -149,9 +149,9 @@ impl Store {
             .arg(now.0)
             .arg(wish.most)
             .arg(row::write_refusal(&old))
-            .arg(old.to_string())
+            .arg(row::failure(&old))
             .arg(row::write_refusal(&out))
-            .arg(out.to_string())
+            .arg(row::failure(&out))
             .arg(FOR_A_NEWER.as_millis())
             .arg(LOOK_AGAIN.as_millis());
         let tried = wish.trial.and_then(|trial| trial.tried.as_ref());

@@ -8,7 +8,7 @@ use super::*;
 use crate::domain::{
     BusinessNumber, Incoming, MsgId, OptOut, OptOutEntry, OptOutName, Progress, Source,
 };
-use crate::domain::{Lane, Status, UnixMs};
+use crate::domain::{Destination, Status, UnixMs};
 use crate::store::testing::{RedisServer, in_time};
 use crate::store::tests::words::{self, at, event, lane, message, phone, receipt, rules};
 use crate::store::{
@@ -152,7 +152,7 @@ impl Denied {
         .await
     }
 
-    async fn take_callback(&mut self, of: Lane) -> PendingCallback {
+    async fn take_callback(&mut self, of: Destination) -> PendingCallback {
         let mut taken = self
             .whole("take_callbacks", async |store| {
                 store.take_callbacks(&lane("a", of), 1, at(6)).await
@@ -161,7 +161,7 @@ impl Denied {
         taken.pop().unwrap()
     }
 
-    async fn end(&mut self, of: Lane, callback: &PendingCallback, end: RelayOutcome) {
+    async fn end(&mut self, of: Destination, callback: &PendingCallback, end: RelayOutcome) {
         self.whole("settle_callbacks", async |store| {
             let ends = vec![(callback.handle, end.clone())];
             store.settle_callbacks(&lane("a", of), ends, at(5)).await
@@ -201,26 +201,26 @@ impl Denied {
 
     /// The same relayed: put off, taken, given up.
     async fn told(&mut self) {
-        let first = self.take_callback(Lane::Status).await;
+        let first = self.take_callback(Destination::Status).await;
         let due = at(9_000);
-        self.end(Lane::Status, &first, RelayOutcome::Later { due })
+        self.end(Destination::Status, &first, RelayOutcome::Later { due })
             .await;
         self.whole("hasten", async |store| {
             store
-                .hasten_callbacks(&lane("a", Lane::Status), at(4))
+                .hasten_callbacks(&lane("a", Destination::Status), at(4))
                 .await
         })
         .await;
-        let again = self.take_callback(Lane::Status).await;
+        let again = self.take_callback(Destination::Status).await;
         assert_eq!(again.callback, first.callback);
-        self.end(Lane::Status, &again, words::taken()).await;
-        let second = self.take_callback(Lane::Status).await;
+        self.end(Destination::Status, &again, words::taken()).await;
+        let second = self.take_callback(Destination::Status).await;
         assert_ne!(second.callback, first.callback);
         let reason = "HTTP 400".to_owned();
-        self.end(Lane::Status, &second, RelayOutcome::Dead { reason })
+        self.end(Destination::Status, &second, RelayOutcome::Dead { reason })
             .await;
-        let reply = self.take_callback(Lane::Inbound).await;
-        self.end(Lane::Inbound, &reply, words::taken()).await;
+        let reply = self.take_callback(Destination::Inbound).await;
+        self.end(Destination::Inbound, &reply, words::taken()).await;
     }
 
     /// The other ends of an attempt: failed, unknown and proved, unknown until its hold is over, taken over,
@@ -394,7 +394,7 @@ async fn r_57_without_one_command_a_script_does_nothing_and_with_it_all() {
     // went_back.rs calls: they are guarded as these are, and made again until they end.
     let others = [
         "common",
-        "pace",
+        "rate",
         "proof",
         "find",
         "ahead",

@@ -101,9 +101,9 @@ impl Store {
             .arg(u8::from(*scope != SweepScope::Holds))
             .arg(farthest.as_millis())
             .arg(row::write_refusal(&old))
-            .arg(old.to_string())
+            .arg(row::failure(&old))
             .arg(row::write_refusal(&unknown))
-            .arg(unknown.to_string());
+            .arg(row::failure(&unknown));
         for rule in rules {
             call.push(rule.channel.as_str());
             call.push(u8::from(rule.resend));

@@ -108,7 +108,9 @@ impl World {
     }
 
     async fn inbound(&self) -> Vec<InboundEntry> {
-        let relayed = self.relayed(&lane("a", Lane::Inbound), 99 * DAY).await;
+        let relayed = self
+            .relayed(&lane("a", Destination::Inbound), 99 * DAY)
+            .await;
         let entry = |callback| match callback {
             Callback::Inbound(entry) => entry,
             Callback::Status(_) => panic!(),

@@ -15,7 +15,7 @@ stories! {
 }
 
 fn queue() -> CallbackQueue {
-    lane("a", Lane::Status)
+    lane("a", Destination::Status)
 }
 
 fn later(seconds: i64) -> RelayOutcome {
@@ -130,7 +130,10 @@ async fn one_success_makes_the_others_due(new: NewWorld) {
     let handle = world.callbacks(&queue(), 5).await[0].handle;
     world.end(&queue(), handle, later(900), 5).await;
     assert!(world.callbacks(&queue(), 6).await.is_empty());
-    for other in [lane("b", Lane::Status), lane("a", Lane::Inbound)] {
+    for other in [
+        lane("b", Destination::Status),
+        lane("a", Destination::Inbound),
+    ] {
         world.store.hasten_callbacks(&other, at(6)).await.unwrap();
     }
     assert!(world.callbacks(&queue(), 6).await.is_empty());
@@ -193,12 +196,29 @@ async fn replies_of_one_person_wait_per_channel(new: NewWorld) {
             world.events_with(rules.clone(), events, 1).await;
         }
     }
-    let first = world.callbacks(&lane("a", Lane::Inbound), 5).await;
+    let first = world.callbacks(&lane("a", Destination::Inbound), 5).await;
     assert_eq!(first.len(), 1);
-    assert_eq!(world.relayed(&lane("b", Lane::Inbound), 5).await.len(), 2);
+    assert_eq!(
+        world
+            .relayed(&lane("b", Destination::Inbound), 5)
+            .await
+            .len(),
+        2
+    );
     world
-        .end(&lane("a", Lane::Inbound), first[0].handle, taken(), 6)
+        .end(
+            &lane("a", Destination::Inbound),
+            first[0].handle,
+            taken(),
+            6,
+        )
         .await;
-    assert_eq!(world.relayed(&lane("a", Lane::Inbound), 6).await.len(), 1);
+    assert_eq!(
+        world
+            .relayed(&lane("a", Destination::Inbound), 6)
+            .await
+            .len(),
+        1
+    );
     world.check().await;
 }

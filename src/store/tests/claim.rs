@@ -125,7 +125,9 @@ async fn the_old_and_the_opted_out_are_failed_and_told(new: NewWorld) {
     );
     assert_eq!(world.state("old").await, State::Failed);
     assert_eq!(world.state("stopped").await, State::Failed);
-    let queue = lane("a", Lane::Status);
+    world.failed_with("old", "7004 Not sent in time").await;
+    world.failed_with("stopped", "7003 Recipient").await;
+    let queue = lane("a", Destination::Status);
     let told: Vec<_> = world
         .relayed(&queue, DAY + 1)
         .await

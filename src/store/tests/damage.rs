@@ -311,7 +311,7 @@ async fn a_damaged_message_does_not_spoil_the_statuses_and_replies_of_others() {
         let replies = [reply(2, "hello"), quoting, reply(3, "hi"), reply(4, "STOP")];
         let folded = world.events(replies.map(Incoming::Reply).to_vec(), 3).await;
         assert!(folded.replies >= 1 && folded.opted_out == 1, "{what}: {folded:?}");
-        let relayed = world.relayed(&lane("a", Lane::Inbound), 4).await;
+        let relayed = world.relayed(&lane("a", Destination::Inbound), 4).await;
         let hi = |one: &Callback| matches!(one, Callback::Inbound(entry) if entry.text == "hi");
         assert!(relayed.iter().any(hi), "{what}: {relayed:?}");
         world.accept("bad", 2, 5).await;
@@ -345,7 +345,7 @@ async fn a_damaged_callback_holds_back_no_other() {
         assert_eq!(of_bad, ["bad delivered", "bad read"], "{body}");
         let ledger = world.ledger().await;
         assert_eq!((ledger.callbacks_waiting, ledger.dead_letters), (0, 1), "{body}");
-        assert!(world.callbacks(&lane("a", Lane::Status), 9).await.is_empty());
+        assert!(world.callbacks(&lane("a", Destination::Status), 9).await.is_empty());
         world.record("bad").await;
         world.store.purge(at(DAY), at(DAY)).await.unwrap();
         assert_eq!(home.say("KEYS gw:{acc}:co:*").await, "", "{body}");
@@ -373,7 +373,7 @@ async fn a_damaged_reply_does_not_silence_the_person() {
         spoil(&home, "cr:1:a", 0, body).await;
         let third = Incoming::Reply(reply(1, "third"));
         world.events(vec![third], 2).await;
-        let told = world.relayed(&lane("a", Lane::Inbound), 3).await;
+        let told = world.relayed(&lane("a", Destination::Inbound), 3).await;
         let texts: Vec<&str> = told
             .iter()
             .map(|one| match one {
@@ -393,7 +393,7 @@ async fn a_callback_that_is_damaged_while_its_process_dies_holds_back_no_other()
     let world = fresh(&home).await;
     world.sent("m1", 1, "P1", 0).await;
     world.event("P1", Status::Sent, None, 1).await;
-    let taken = world.callbacks(&lane("a", Lane::Status), 1).await;
+    let taken = world.callbacks(&lane("a", Destination::Status), 1).await;
     assert_eq!(taken.len(), 1);
     let callbacks = home.say("KEYS gw:{acc}:c:*").await;
     home.say(&format!("DEL {callbacks}")).await;
@@ -453,7 +453,7 @@ async fn all_steps(world: &World, seconds: i64) {
     world.events(events.to_vec(), seconds).await;
     let replies = [reply(1, "hello"), reply(4, "STOP")];
     world.events(replies.map(Incoming::Reply).to_vec(), seconds).await;
-    for lane in [lane("a", Lane::Status), lane("a", Lane::Inbound)] {
+    for lane in [lane("a", Destination::Status), lane("a", Destination::Inbound)] {
         let due = at(seconds + 1);
         let reason = "refused".into();
         let ends = [RelayOutcome::Later { due }, RelayOutcome::Dead { reason }];
@@ -527,7 +527,7 @@ async fn a_damaged_callback_frees_no_other_that_is_under_way() {
     world.sent("m1", 1, "P1", 0).await;
     world.sent("bad", 2, "P2", 0).await;
     world.event("P1", Status::Sent, None, 1).await;
-    let queue = lane("a", Lane::Status);
+    let queue = lane("a", Destination::Status);
     assert_eq!(world.callbacks(&queue, 1).await.len(), 1);
     world.event("P2", Status::Sent, None, 1).await;
     let number = home.say("GET gw:{acc}:i:a:m1").await;

@@ -57,13 +57,13 @@ async fn a_failure_after_acceptance_carries_its_text_and_stays_accepted(new: New
     let world = new();
     world.sent("m1", 1, "P1", 0).await;
     world.event("P1", Failed, None, 1).await;
-    let told = world.relayed(&lane("a", Lane::Status), 1).await;
+    let told = world.relayed(&lane("a", Destination::Status), 1).await;
     let Callback::Status(entry) = &told[0] else {
         panic!()
     };
     let error = entry.error.clone().unwrap();
     assert_eq!(error.kind, RefusalKind::Other);
-    assert!(error.reason.contains("1013 not on WhatsApp"), "{error}");
+    assert!(error.reason.contains("1013 not on WhatsApp"), "{error:?}");
     assert_eq!(world.state("m1").await, State::Accepted);
     assert_eq!(
         (
@@ -86,7 +86,7 @@ async fn the_time_of_the_event_is_told(new: NewWorld) {
         error: None,
     });
     world.events(vec![event("P1", Sent, None), dated], 7).await;
-    let told = world.relayed(&lane("a", Lane::Status), 7).await;
+    let told = world.relayed(&lane("a", Destination::Status), 7).await;
     let times: Vec<_> = told
         .iter()
         .map(|callback| match callback {

@@ -5,7 +5,7 @@ use super::*;
 use tokio::time::Instant;
 
 fn queue() -> CallbackQueue {
-    lane("a", Lane::Status)
+    lane("a", Destination::Status)
 }
 
 fn later(seconds: i64) -> RelayOutcome {
@@ -83,7 +83,7 @@ async fn callbacks_of_two_accounts_with_one_number_are_told_once_each() {
     };
     let sent = vec![event("PX", Status::Sent, None)];
     first.events_with(on_x, sent, 0).await;
-    let queue_x = lane("x", Lane::Status);
+    let queue_x = lane("x", Destination::Status);
     let of_x = first.callbacks(&queue_x, 1).await.remove(0);
     assert_eq!(of_a.handle.callback, of_x.handle.callback);
     first.renew().await;

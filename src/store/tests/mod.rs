@@ -78,8 +78,8 @@ use super::{
     SweepScope, Swept, Trial,
 };
 use crate::domain::{
-    AccountId, BusinessNumber, Callback, ChannelId, Incoming, Keywords, Lane, Message, Moment,
-    MsgId, OptOut, Phone, ProviderId, Receipt, Refusal, RefusalKind, Reply, State, Status,
+    AccountId, BusinessNumber, Callback, ChannelId, Destination, Incoming, Keywords, Message,
+    Moment, MsgId, OptOut, Phone, ProviderId, Receipt, Refusal, RefusalKind, Reply, State, Status,
     StatusEvent, Template, UnixMs,
 };
 use crate::store::testing::in_time;

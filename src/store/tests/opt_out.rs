@@ -120,7 +120,7 @@ async fn r_21_a_status_that_says_so_stops_promotions(new: NewWorld) {
     let folded = world.events(vec![stopped("P1", None)], 1).await;
     let counts = (folded.opted_out, folded.opted_out_of_marketing);
     assert_eq!((counts, folded.emitted), ((0, 1), 1));
-    let told = world.relayed(&lane("a", Lane::Status), 1).await;
+    let told = world.relayed(&lane("a", Destination::Status), 1).await;
     let Callback::Status(entry) = &told[0] else {
         panic!("{told:?}")
     };
@@ -129,7 +129,7 @@ async fn r_21_a_status_that_says_so_stops_promotions(new: NewWorld) {
         (entry.status, error.kind),
         (Status::Failed, RefusalKind::OptedOut)
     );
-    assert!(error.reason.contains(STOPPED), "{error}");
+    assert!(error.reason.contains(STOPPED), "{error:?}");
     assert_eq!(world.promotion("m2", 1, 2).await, REFUSED);
     assert_eq!(world.accept("m2", 1, 2).await, Accepted::Stored);
     // A repeat of the webhook says nothing new.

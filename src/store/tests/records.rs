@@ -278,7 +278,7 @@ async fn an_adopted_message_is_not_the_latest_one_to_its_person(new: NewWorld) {
     world
         .events(vec![Incoming::Reply(reply(1, "hello"))], 62)
         .await;
-    let entries = world.relayed(&lane("a", Lane::Inbound), 62).await;
+    let entries = world.relayed(&lane("a", Destination::Inbound), 62).await;
     let Callback::Inbound(entry) = &entries[0] else {
         panic!("{entries:?}")
     };

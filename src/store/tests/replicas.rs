@@ -61,7 +61,7 @@ async fn no_message_and_no_callback_is_taken_twice() {
             .event(&format!("P-{id}"), Status::Sent, None, 2)
             .await;
     }
-    let queue = lane("a", Lane::Status);
+    let queue = lane("a", Destination::Status);
     let (one, two) = tokio::join!(first.callbacks(&queue, 3), second.callbacks(&queue, 3));
     let mut handles: Vec<_> = one.iter().chain(&two).map(|one| one.handle).collect();
     assert_eq!(handles.len(), 40);
@@ -76,7 +76,7 @@ async fn what_a_living_process_has_stays_its_own() {
     let (first, second) = pair();
     first.sent("m1", 1, "P1", 0).await;
     first.event("P1", Status::Sent, None, 0).await;
-    let queue = lane("a", Lane::Status);
+    let queue = lane("a", Destination::Status);
     assert_eq!(first.callbacks(&queue, 1).await.len(), 1);
     let claimed = first.attempt("m2", 2, 1).await;
     // However late it is for the store's own clock: a lease is Redis' matter.
@@ -197,7 +197,7 @@ async fn a_tap_carries_its_payload_also_when_the_answer_came_after_a_take_over()
             ..reply(1, "Keep it")
         };
         second.events(vec![Incoming::Reply(tapped)], 8).await;
-        let told = second.relayed(&lane("a", Lane::Inbound), 9).await;
+        let told = second.relayed(&lane("a", Destination::Inbound), 9).await;
         let Callback::Inbound(entry) = &told[0] else {
             panic!("{told:?}")
         };
@@ -213,7 +213,7 @@ async fn a_callback_that_two_processes_told_is_counted_once() {
     for status in [Status::Sent, Status::Read] {
         first.event("P1", status, None, 1).await;
     }
-    let queue = lane("a", Lane::Status);
+    let queue = lane("a", Destination::Status);
     let told = first.callbacks(&queue, 2).await;
     second.take_over(5, 600).await;
     let again = second.callbacks(&queue, 6).await;

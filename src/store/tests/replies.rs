@@ -29,7 +29,9 @@ stories! {
 }
 
 async fn told(world: &World, name: &str) -> Vec<InboundEntry> {
-    let relayed = world.relayed(&lane(name, Lane::Inbound), 99 * DAY).await;
+    let relayed = world
+        .relayed(&lane(name, Destination::Inbound), 99 * DAY)
+        .await;
     let entry = |callback| match callback {
         Callback::Inbound(entry) => entry,
         Callback::Status(_) => panic!(),
@@ -301,7 +303,7 @@ async fn r_28_a_time_that_nobody_believes_is_when_it_came(new: NewWorld) {
         ..reply(1, "Hello")
     };
     assert_eq!(take(&world, to("P3", old), 5).await.misdated, 1);
-    let statuses = world.relayed(&lane("a", Lane::Status), 9).await;
+    let statuses = world.relayed(&lane("a", Destination::Status), 9).await;
     let told_at = |callback: &Callback| match callback {
         Callback::Status(entry) => entry.at,
         Callback::Inbound(_) => panic!(),
@@ -341,7 +343,9 @@ async fn r_28_a_message_that_a_leapt_clock_dated_disbelieves_no_time(new: NewWor
     let event = Incoming::Status(StatusEvent { at: said, ..event });
     // The clock was set back before it came.
     assert_eq!(world.events(vec![event], 5).await.misdated, 0);
-    let told = world.relayed(&lane("a", Lane::Status), 99 * DAY).await;
+    let told = world
+        .relayed(&lane("a", Destination::Status), 99 * DAY)
+        .await;
     let [Callback::Status(entry)] = &told[..] else {
         panic!("{told:?}")
     };
@@ -366,7 +370,9 @@ async fn r_28_a_time_of_an_early_status_that_nobody_believes_is_when_it_came(new
         ("P5", None, 4, 0),
     ];
     let told_at = async |what: &str| {
-        let told = world.relayed(&lane("a", Lane::Status), 99 * DAY).await;
+        let told = world
+            .relayed(&lane("a", Destination::Status), 99 * DAY)
+            .await;
         let [Callback::Status(entry)] = &told[..] else {
             panic!("{what}: {told:?}")
         };
@@ -521,7 +527,7 @@ async fn stop_counts_for_the_number_that_was_written_to_however_whatsapp_spells_
         world.accept("m3", 777, 2).await,
         Accepted::OptedOut(OptOut::All)
     );
-    let told = world.callbacks(&lane("a", Lane::Inbound), 2).await;
+    let told = world.callbacks(&lane("a", Destination::Inbound), 2).await;
     let Callback::Inbound(entry) = &told[0].callback else {
         panic!("{told:?}")
     };
@@ -594,7 +600,7 @@ async fn r_18_the_newest_message_to_either_number_is_answered(new: NewWorld) {
 }
 
 async fn r_18_what_a_person_says_by_either_number_is_told_in_order(new: NewWorld) {
-    let (world, queue) = (new(), lane("a", Lane::Inbound));
+    let (world, queue) = (new(), lane("a", Destination::Inbound));
     for (msg_id, spelled) in [("m1", false), ("m2", true)] {
         world.accept_on("a", &to_mexico(msg_id, spelled), 0).await;
         let claimed = world.claim(0).await.remove(0);

@@ -59,7 +59,7 @@ async fn r_59_a_message_whose_answer_was_lost_is_accepted_once() {
 #[tokio::test]
 async fn r_59_ends_events_and_callbacks_whose_answer_was_lost_count_once() {
     let way = Way::new();
-    let (world, queue) = (&way.world, lane("a", Lane::Status));
+    let (world, queue) = (&way.world, lane("a", Destination::Status));
     world.sent("m0", 9, "P0", 0).await;
     world.event("P0", Status::Sent, None, 0).await;
     assert_eq!(world.statuses(0).await, ["m0 sent"]);
@@ -81,7 +81,7 @@ async fn r_59_ends_events_and_callbacks_whose_answer_was_lost_count_once() {
 #[tokio::test]
 async fn r_59_what_takes_something_is_not_asked_for_again_and_what_it_took_comes_back() {
     let way = Way::new();
-    let (world, queue) = (&way.world, lane("a", Lane::Status));
+    let (world, queue) = (&way.world, lane("a", Destination::Status));
     world.sent("m0", 9, "P0", 0).await;
     world.event("P0", Status::Sent, None, 0).await;
     assert_eq!(world.statuses(0).await, ["m0 sent"]);

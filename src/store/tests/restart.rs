@@ -42,7 +42,7 @@ async fn what_a_dead_process_was_relaying_is_handed_out_again(new: NewWorld) {
         world.sent(&format!("m{number}"), number, &id, 0).await;
         world.event(&id, Status::Sent, None, 1).await;
     }
-    let queue = lane("a", Lane::Status);
+    let queue = lane("a", Destination::Status);
     let first = world.callbacks(&queue, 5).await;
     assert_eq!(first.len(), 2);
     let later = RelayOutcome::Later { due: at(60) };

@@ -68,7 +68,7 @@ async fn a_message_with_a_waiting_callback_or_a_dead_letter_stays(new: NewWorld)
     world.event("P1", Status::Read, None, 50).await;
     assert_eq!(purge(&world, 49, 49).await, Purged::default());
     assert_eq!(purge(&world, 50, 50).await.messages, 0);
-    let queue = lane("a", Lane::Status);
+    let queue = lane("a", Destination::Status);
     let handle = world.callbacks(&queue, 60).await[0].handle;
     let dead = RelayOutcome::Dead {
         reason: "refused".into(),

@@ -32,6 +32,9 @@ async fn each_end_has_its_state(new: NewWorld) {
             _ => None,
         };
         assert_eq!(record.due, due);
+        if state == State::Failed {
+            world.failed_with("m1", "7004 Template paused").await;
+        }
         world.check().await;
     }
 }
@@ -86,7 +89,7 @@ async fn a_failure_is_told_with_its_reason(new: NewWorld) {
         .settle(&claimed, Settlement::failed(refusal()), 5)
         .await;
     assert_eq!(folded.wake, [channel("a")]);
-    let told = world.relayed(&lane("a", Lane::Status), 5).await;
+    let told = world.relayed(&lane("a", Destination::Status), 5).await;
     let Callback::Status(entry) = &told[0] else {
         panic!()
     };
@@ -114,7 +117,7 @@ async fn early_events_wait_for_their_receipt_and_keep_their_order(new: NewWorld)
     let folded = world.settle(&claimed, receipt("P1"), 3).await;
     assert_eq!((folded.emitted, folded.superseded), (3, 0));
     assert_eq!(folded.wake, [channel("a")]);
-    let told = world.relayed(&lane("a", Lane::Status), 3).await;
+    let told = world.relayed(&lane("a", Destination::Status), 3).await;
     let told: Vec<_> = told
         .iter()
         .map(|callback| match callback {

@@ -20,7 +20,7 @@ async fn what_was_under_way_when_redis_lost_its_data_never_hits_a_new_message() 
     let (redis, first, second) = pair();
     first.sent("m0", 9, "P0", 0).await;
     first.event("P0", Status::Sent, None, 0).await;
-    let queue = lane("a", Lane::Status);
+    let queue = lane("a", Destination::Status);
     let told = first.callbacks(&queue, 0).await.remove(0);
     let claimed = first.attempt("m1", 1, 0).await;
     redis.say("FLUSHALL").await;
@@ -325,7 +325,7 @@ async fn dead_letters_of_a_channel_that_is_not_configured_any_more_go_in_time() 
     let (redis, first, _second) = pair();
     first.sent("m1", 1, "P1", 0).await;
     first.event("P1", Status::Sent, None, 0).await;
-    let queue = lane("a", Lane::Status);
+    let queue = lane("a", Destination::Status);
     let told = first.callbacks(&queue, 0).await.remove(0);
     let reason = "refused".into();
     let dead = RelayOutcome::Dead { reason };
@@ -369,7 +369,7 @@ async fn a_reply_without_an_id_is_told_once_though_it_comes_again_within_a_minut
         let rules = Arc::new(rules("a"));
         let taken = first.store.take_events(rules, said, at(seconds), in_time());
         taken.await.unwrap();
-        let told = second.relayed(&lane("a", Lane::Inbound), seconds + 1).await;
+        let told = second.relayed(&lane("a", Destination::Inbound), seconds + 1).await;
         assert_eq!(told.len(), replies, "{seconds}");
     }
     first.check().await;

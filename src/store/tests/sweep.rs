@@ -126,7 +126,8 @@ async fn a_hold_ends_in_a_failure_that_is_told(new: NewWorld) {
         (channel.as_str(), id.as_str(), refusal.kind),
         ("a", "m1", RefusalKind::Other)
     );
-    assert!(refusal.reason.contains("unknown"), "{refusal}");
+    assert!(refusal.reason.contains("unknown"), "{refusal:?}");
+    world.failed_with("m1", "7004 Outcome unknown").await;
     assert!(world.sweep(false, 601).await.failed.is_empty());
     assert_eq!(world.statuses(601).await, ["m1 failed"]);
     world.check().await;
@@ -258,7 +259,7 @@ async fn what_was_never_tried_does_not_wait_for_a_clock_that_was_set_back(new: N
 
 async fn after_the_clock_was_set_back_nothing_waits_for_a_time_to_come_once_more(new: NewWorld) {
     let world = new();
-    let queue = lane("a", Lane::Status);
+    let queue = lane("a", Destination::Status);
     world.lost("lost", 1, HOUR, HOUR + 600).await;
     world.sent("told", 2, "P2", HOUR).await;
     world.event("P2", Status::Sent, None, HOUR).await;

@@ -1,7 +1,7 @@
 //! The words of the stories: moments, people, messages, events.
 
 use super::*;
-use crate::domain::Names;
+use crate::domain::{DoorName, Names};
 
 pub(in crate::store) const DAY: i64 = 86_400;
 
@@ -118,10 +118,11 @@ pub(in crate::store) fn rules(name: &str) -> EventRules {
     }
 }
 
-pub(in crate::store) fn lane(name: &str, lane: Lane) -> CallbackQueue {
+pub(in crate::store) fn lane(name: &str, destination: Destination) -> CallbackQueue {
     CallbackQueue {
         channel: channel(name),
-        lane,
+        door: DoorName::Moengage,
+        destination,
     }
 }
 

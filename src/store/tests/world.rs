@@ -224,6 +224,14 @@ impl World {
         self.store.find(search, 10).await.unwrap().remove(0)
     }
 
+    /// The history tells that it was failed, in words that begin so: with the code that the row has.
+    pub(in crate::store) async fn failed_with(&self, id: &str, words: &str) {
+        let history = self.record(id).await.history;
+        let failed = history.iter().rfind(|line| line.what == "failed");
+        let detail = &failed.expect("a failure").detail;
+        assert!(detail.starts_with(words), "{detail}");
+    }
+
     pub(in crate::store) async fn state(&self, id: &str) -> State {
         self.record(id).await.state
     }
@@ -270,7 +278,7 @@ impl World {
 
     /// The statuses that are due on channel `a`, as words.
     pub(in crate::store) async fn statuses(&self, seconds: i64) -> Vec<String> {
-        let relayed = self.relayed(&lane("a", Lane::Status), seconds).await;
+        let relayed = self.relayed(&lane("a", Destination::Status), seconds).await;
         let word = |callback| match callback {
             Callback::Status(entry) => format!("{} {}", entry.msg_id, entry.status),
             Callback::Inbound(entry) => format!("reply {}", entry.text),

@@ -1,12 +1,13 @@
 //! Callbacks: the samples S1 to S5 and I1 to I4 of contracts/moengage.md section 7, and what each
 //! kind of answer means.
 
+use crate::domain::callback::Delivery;
 use crate::domain::{
     Callback, InboundEntry, MsgId, Phone, Refusal, RefusalKind, ReplyKind, Status, StatusEntry,
     UnixMs,
 };
 use crate::doors::moengage::batch::{Batch, MAX_BYTES, MAX_ENTRIES, cut};
-use crate::doors::moengage::callback::{CallbackSettings, Callbacks, Delivery};
+use crate::doors::moengage::callback::{CallbackSettings, Callbacks};
 use crate::doors::moengage::timestamp::TimestampUnit;
 use crate::http::testing::Server;
 use axum::Router;

@@ -241,7 +241,7 @@ fn a_damaged_callback_holds_back_no_other() {
             rig.event(provider_id, Status::Sent, None, 1).await;
         }
         damage(&rig);
-        let queue = lane("a", Lane::Status);
+        let queue = lane("a", Destination::Status);
         let told = rig.statuses(2).await;
         for one in ["m1 sent", "m3 sent"] {
             assert!(told.contains(&one.into()), "{told:?}");

@@ -9,7 +9,7 @@ mod plans;
 mod rows;
 
 use super::Store;
-use crate::domain::{AccountId, Incoming, Lane, OptOut, Status};
+use crate::domain::{AccountId, Destination, Incoming, OptOut, Status};
 use crate::store::tests::*;
 use crate::store::{Accepted, Outbox, RelayOutcome, testing};
 use std::ops::Deref;

@@ -25,7 +25,7 @@ async fn at_start_every_callback_is_due_at_once() {
     let rig = Rig::new();
     rig.sent("m1", 1, "P1", 0).await;
     rig.event("P1", Status::Sent, None, 1).await;
-    let queue = lane("a", Lane::Status);
+    let queue = lane("a", Destination::Status);
     let handle = rig.callbacks(&queue, 5).await[0].handle;
     let later = RelayOutcome::Later { due: at(9_000) };
     rig.end(&queue, handle, later, 5).await;
@@ -226,7 +226,7 @@ async fn a_store_that_cannot_write_says_so_and_heals() {
     assert!(save().await.is_err());
     assert!(rig.store.writable().await.is_err(), "it tries, and fails");
     // A transaction that changes nothing goes well even then.
-    let queue = lane("a", Lane::Status);
+    let queue = lane("a", Destination::Status);
     let nothing = rig.store.settle_callbacks(&queue, Vec::new(), at(0));
     nothing.await.unwrap();
     assert!(rig.store.writable().await.is_err(), "that proved nothing");

@@ -75,7 +75,10 @@ async fn a_life(rig: &Rig) {
         rig.sweep(true, 60).await;
         store.next_due(vec![channel("a")]).await.unwrap();
     }
-    for queue in [lane("a", Lane::Status), lane("a", Lane::Inbound)] {
+    for queue in [
+        lane("a", Destination::Status),
+        lane("a", Destination::Inbound),
+    ] {
         store.next_callback_due(&queue).await.unwrap();
     }
     let old = at(-9 * DAY);
@@ -129,7 +132,7 @@ async fn r_33_a_large_repair_lets_others_in_between() {
     };
     let before = commits().await;
     rig.set_back(0).await;
-    let queue = lane("a", Lane::Status);
+    let queue = lane("a", Destination::Status);
     rig.store.hasten_callbacks(&queue, at(-1)).await.unwrap();
     let ahead = |table: &str| -> i64 {
         let sql = format!("SELECT count(*) FROM {table} WHERE due > {}", at(0).0);

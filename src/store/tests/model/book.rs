@@ -90,10 +90,10 @@ pub(super) enum Line {
 }
 
 impl Line {
-    pub(super) fn lane(self) -> Lane {
+    pub(super) fn lane(self) -> Destination {
         match self {
-            Self::Statuses(_) => Lane::Status,
-            Self::Replies(_) => Lane::Inbound,
+            Self::Statuses(_) => Destination::Status,
+            Self::Replies(_) => Destination::Inbound,
         }
     }
 }
@@ -684,7 +684,7 @@ impl Book {
     }
 
     /// Callbacks of a lane that may be taken now.
-    pub(super) fn ready(&self, channel: usize, lane: Lane) -> Vec<Line> {
+    pub(super) fn ready(&self, channel: usize, lane: Destination) -> Vec<Line> {
         let ready = |((of, line), queue): &(&(usize, Line), &Queue)| {
             *of == channel
                 && line.lane() == lane
@@ -754,7 +754,7 @@ impl Book {
         }
     }
 
-    pub(super) fn hasten(&mut self, channel: usize, lane: Lane) {
+    pub(super) fn hasten(&mut self, channel: usize, lane: Destination) {
         for ((of, line), queue) in &mut self.queues {
             if *of == channel && line.lane() == lane && queue.taken.is_none() {
                 queue.due = queue.due.min(self.now);

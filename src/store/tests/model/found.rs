@@ -164,7 +164,7 @@ fn take() -> Op {
     Op::CallbackLease {
         by: 0,
         channel: 0,
-        lane: Lane::Status,
+        lane: Destination::Status,
         most: 9,
         lost: false,
     }

@@ -54,7 +54,7 @@ enum Op {
     CallbackLease {
         by: usize,
         channel: usize,
-        lane: Lane,
+        lane: Destination,
         most: usize,
         lost: bool,
     },
@@ -66,7 +66,7 @@ enum Op {
     },
     Hasten {
         channel: usize,
-        lane: Lane,
+        lane: Destination,
     },
     Sweep {
         by: usize,
@@ -135,8 +135,8 @@ enum Of {
     Nobody(u64, u64),
 }
 
-fn any_lane() -> impl Strategy<Value = Lane> {
-    prop_oneof![4 => Just(Lane::Status), 1 => Just(Lane::Inbound)]
+fn any_lane() -> impl Strategy<Value = Destination> {
+    prop_oneof![4 => Just(Destination::Status), 1 => Just(Destination::Inbound)]
 }
 
 /// Mostly not.

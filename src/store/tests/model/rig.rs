@@ -145,7 +145,7 @@ impl Rig {
 
 /// Every script once.
 async fn rehearse(world: &World) {
-    let queue = lane("a", Lane::Status);
+    let queue = lane("a", Destination::Status);
     world.sent("m1", 1, "P1", 0).await;
     world.event("P1", Status::Sent, None, 0).await;
     world.relayed(&queue, 1).await;

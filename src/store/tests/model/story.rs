@@ -398,7 +398,7 @@ impl Story {
         }
     }
 
-    async fn take(&mut self, by: usize, of: (usize, Lane), most: usize, lost: bool) {
+    async fn take(&mut self, by: usize, of: (usize, Destination), most: usize, lost: bool) {
         let lost = self.leased(by) && lost;
         // What a lost answer held must be known here.
         let most = if lost { 100 } else { most };
@@ -691,7 +691,7 @@ impl Story {
         let settled = |kept: &book::Kept| kept.life.state.is_settled();
         assert!(self.book.messages.values().all(settled), "{:?}", self.book);
         for channel in 0..2 {
-            for lane in Lane::ALL {
+            for lane in Destination::ALL {
                 self.relay_all(channel, lane).await;
             }
         }
@@ -701,7 +701,7 @@ impl Story {
         self.rig.processes[0].world.check().await;
     }
 
-    async fn relay_all(&mut self, channel: usize, lane: Lane) {
+    async fn relay_all(&mut self, channel: usize, lane: Destination) {
         self.step(&Op::Hasten { channel, lane }).await;
         loop {
             let before = self.takes.len();

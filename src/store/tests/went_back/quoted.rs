@@ -33,7 +33,7 @@ fn naming(context: &str, text: &str) -> Vec<Incoming> {
 }
 
 async fn told(world: &World, by: &str, seconds: i64) -> Vec<InboundEntry> {
-    let relayed = world.relayed(&lane(by, Lane::Inbound), seconds).await;
+    let relayed = world.relayed(&lane(by, Destination::Inbound), seconds).await;
     let entry = |callback| match callback {
         Callback::Inbound(entry) => entry,
         Callback::Status(_) => panic!(),
@@ -205,7 +205,7 @@ async fn r_55_a_row_that_waits_and_is_damaged_becomes_a_dead_letter() {
     ] {
         let damaged = sound.replace(part, other);
         let _: String = redis.ask(&[b"SET", key.as_bytes(), damaged.as_bytes()]).await;
-        let queue = lane("a", Lane::Inbound);
+        let queue = lane("a", Destination::Inbound);
         let seen = second.store.take_callbacks(&queue, 10, at(4)).await;
         assert!(seen.is_ok(), "{damaged}: {seen:?}");
         redis.say(&format!("ZADD gw:{{acc}}:cr:1:a 1 {cid}")).await;
