@@ -215,11 +215,6 @@ pub(super) fn millis() -> impl Fn(&mut Reader<'_>, &'static Setting) -> Option<D
     time(SHORT, Bare::Millis)
 }
 
-/// A pause between two tries: at most an hour, which is what the outbox takes for the longest.
-pub(super) fn pause() -> impl Fn(&mut Reader<'_>, &'static Setting) -> Option<Duration> {
-    time(SHORT, Bare::Refused)
-}
-
 /// An age or a schedule.
 pub(super) fn long() -> impl Fn(&mut Reader<'_>, &'static Setting) -> Option<Duration> {
     time(LONG, Bare::Refused)

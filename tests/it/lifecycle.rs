@@ -39,6 +39,38 @@ async fn a_second_gateway_on_the_same_data_says_so_and_exits_1() {
     gateway.until_sent("m0").await;
 }
 
+/// As that version wrote them: its `config/default.toml` with one value changed, and its `.env.sample`.
+#[tokio::test]
+async fn the_sample_files_of_0_1_0_start_it_and_keep_their_meaning() {
+    let sandbox = Sandbox::start(json!({ "event_mode": "none" })).await;
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("gateway.toml");
+    let toml = include_str!("files_of_0_1_0/default.toml");
+    let changed = toml.replace("\nrate_per_second = 10\n", "\nrate_per_second = 70\n");
+    assert_ne!(changed, toml);
+    std::fs::write(&file, changed).unwrap();
+    let dotenv = include_str!("files_of_0_1_0/env.sample");
+    std::fs::write(dir.path().join(".env"), dotenv).unwrap();
+    let setup = Setup::towards(&sandbox)
+        .without("RATE_PER_SECOND")
+        .env("GATEWAY_CONFIG", &file.display().to_string());
+    let (code, said) = run_to_end(&["config"], &setup, dir.path());
+    assert_eq!(code, 0, "{said}");
+    let row = |key: &str| said.lines().find(|line| line.starts_with(key)).unwrap();
+    for (key, value) in [
+        ("sending.rate_per_second", "70"),
+        ("sending.max_sockets", "100"),
+        ("sending.template_refresh", "10m"),
+    ] {
+        let words: Vec<_> = row(key).split_whitespace().collect();
+        assert_eq!(words[1..3], [value, "file"], "{said}");
+    }
+    let gateway = Gateway::start(&sandbox, setup).await;
+    assert_eq!(gateway.account().await["rate"]["per_second"], 70.0);
+    gateway.accept("m0", &number(0)).await;
+    gateway.until_sent("m0").await;
+}
+
 #[tokio::test]
 async fn a_start_that_cannot_work_says_why_and_exits_1() {
     let sandbox = Sandbox::start(json!({})).await;

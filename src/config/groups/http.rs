@@ -1,7 +1,7 @@
 //! The process and its public listener.
 
 use crate::config::parse::{self, Bare, whole};
-use crate::config::reader::{Reader, count, one, short, time};
+use crate::config::reader::{Reader, SHORT_TOKENS, count, one, short, time};
 use crate::config::setting::{Need, Setting, setting};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -48,6 +48,6 @@ settings! {
         /// Whether MOENGAGE_AUTH_AGAINST and OPS_TOKEN may have fewer than 16 characters, which can be
         /// guessed: true or false. For a token that cannot be changed at once.
         allow_short_tokens: bool = one(parse::switch),
-            setting("http.allow_short_tokens").var("ALLOW_SHORT_TOKENS").default("false");
+            setting(SHORT_TOKENS).var("ALLOW_SHORT_TOKENS").default("false");
     }
 }

@@ -1,7 +1,7 @@
 //! What all accounts do with failures.
 
 use crate::config::parse::{Bare, whole};
-use crate::config::reader::{Reader, one, pause, short, time};
+use crate::config::reader::{Reader, one, short, time};
 use crate::config::setting::{Setting, setting};
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -16,7 +16,7 @@ settings! {
         retry_base: Duration = short(),
             setting("policy.retry_base").default("1s");
         /// The longest pause between retries.
-        retry_max: Duration = pause(),
+        retry_max: Duration = short(),
             setting("policy.retry_max").default("5m");
         /// The longest pause between two trials of what is held. An account that is held for a refused
         /// token is tested after 2, 4, 8 and then every 15 s. Wrong credentials are tried again at least

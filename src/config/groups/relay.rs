@@ -1,7 +1,7 @@
 //! How MoEngage is told.
 
 use crate::config::parse::{self, Parsed, choice, whole};
-use crate::config::reader::{Reader, count, long, one, pause, short};
+use crate::config::reader::{Reader, count, long, one, short};
 use crate::config::setting::{Setting, setting};
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ settings! {
         retry_for: Duration = long(),
             setting("moengage.retry_for").default("8d");
         /// The longest pause between two tries of a callback.
-        max_pause: Duration = pause(),
+        max_pause: Duration = short(),
             setting("moengage.max_pause").default("15m");
     }
 }

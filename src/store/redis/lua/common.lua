@@ -43,7 +43,7 @@
 --                       last alive, a: and one that put back what it remembers, l: and one that does not remember
 --                       all, o: and a replica (*: unknown) -> a claim of it that this state does not know; stage,
 --                       held: an operator decides, since when
--- Kept by others: rate, calls (rate.lua), token, templates, lock:NAME.
+-- Kept by others: pace, calls (rate.lua), token, templates, lock:NAME.
 local P = KEYS[1]
 local HISTORY_LIMIT = 16384
 -- Keys of which something is missing or not what a program of ours writes. Nobody else may notice
