@@ -21,6 +21,8 @@ use tokio::time::{Instant, sleep};
 const MOST_WAITING: usize = 32;
 /// The most characters of a line that Slack is told.
 const LONGEST: usize = 1000;
+/// How long Slack may take for a line.
+const ANSWER_IN: Duration = Duration::from_secs(10);
 
 /// What is wrong. The words never change: people search for them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -195,7 +197,9 @@ fn emit(line: &Line) {
 
 /// Starts telling Slack too. The task ends with the runtime.
 pub fn start_slack(url: SecretString) -> Result<(), outgoing::Error> {
-    let client = outgoing::client(Duration::from_secs(10)).build()?;
+    let client = outgoing::client(ANSWER_IN, ANSWER_IN)
+        .retry(outgoing::asks_once())
+        .build()?;
     let (sender, mut lines) = mpsc::channel::<String>(MOST_WAITING);
     if SLACK.set(sender).is_err() {
         return Ok(());

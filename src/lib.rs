@@ -19,15 +19,14 @@
 //! record too: what happens to it is appended there in the same step, so the two cannot disagree.
 //!
 //! Beside the path: [`domain`] has the words and the pure decisions (state machine, fold, policy);
-//! [`accounts`] says who may send what where, and what is paused or held; [`breaker`] and [`maintenance`] watch
-//! over accounts;
-//! [`records`] writes the records into Datastore, by the calls of [`datastore`], and asks it for
-//! messages that only it still knows; [`ops`] is the listener of operators; [`sandbox`] plays both
-//! counterparties for the demo and the tests; [`json`] reads what others write, damage and all;
-//! [`config`] is the only reader of files and environment; [`app`] builds all of it; [`cli`] has the
-//! commands.
+//! [`accounts`] says who may send what where, and what is paused or held; [`breaker`] and
+//! [`maintenance`] watch over accounts; [`records`] writes the records into Datastore, by the calls of
+//! [`datastore`], and asks it for messages that only it still knows; [`ops`] is the listener of
+//! operators; [`sandbox`] plays both counterparties for the demo and the tests; [`json`] reads what
+//! others write, damage and all; [`config`] is the only reader of files and environment; [`app`] builds
+//! all of it; [`cli`] has the commands.
 //!
-//! Who may import whom (checked by `tests/tidy.rs`): domain, clock < store < telemetry < http, limit,
+//! Who may import whom (checked by `tests/tidy.rs`): domain, clock, breaker < store < telemetry < http, limit,
 //! outbox < accounts < each provider < providers < templates < send < worker; accounts, templates < intake <
 //! each door < relay; datastore, accounts < records; all of these < ops < config < app < cli. `send` and
 //! `relay` never see each other, nor do a door and a provider; `sandbox` sees nobody.

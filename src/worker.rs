@@ -160,7 +160,7 @@ impl Worker {
             .reserve(most.min(self.queued()), self.lead, horizon)
             .await;
         if permits.is_empty() {
-            // Another call took the slot meanwhile; nobody rings when the next one opens.
+            // Another call took the slot meanwhile; nobody wakes us when the next one opens.
             return self.until_open().unwrap_or(Next::Again);
         }
         // The store may have lost some meanwhile, and be open again.

@@ -9,12 +9,12 @@ use std::time::Duration;
 
 /// A client whose calls end within `deadline`.
 pub(super) fn client(deadline: Duration) -> anyhow::Result<Client> {
-    built(outgoing::client(deadline))
+    built(outgoing::client(deadline, deadline))
 }
 
 /// The same for listeners of this machine, which speak no TLS: it needs no CA certificates.
 pub(super) fn local_client(deadline: Duration) -> anyhow::Result<Client> {
-    built(outgoing::client(deadline).tls_certs_only([]))
+    built(outgoing::client(deadline, deadline).tls_certs_only([]))
 }
 
 fn built(builder: ClientBuilder) -> anyhow::Result<Client> {

@@ -61,8 +61,8 @@ impl Client {
     }
 
     fn at(host: &str, source: Source, settings: &Settings) -> Result<Self, Error> {
-        let http = outgoing::client(DEADLINE)
-            .connect_timeout(DEADLINE / 2)
+        let http = outgoing::client(DEADLINE / 2, DEADLINE)
+            .retry(outgoing::asks_once())
             .build()
             .map_err(|error| Error::Build(error.to_string()))?;
         Ok(Self {

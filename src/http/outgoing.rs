@@ -1,7 +1,8 @@
 //! Calls to others: one way to make a client, to bound what is read of an answer, and to say why there was none.
 //!
-//! Nobody else names the crate that makes the calls. What is said of a failed call never holds its
-//! address, because an address may hold a secret.
+//! Nobody else names the crate that makes the calls, but the sandbox, which plays others. An address may
+//! hold a secret, and the crate's [`Error`] prints it: say [`root_cause`] instead, or take it off with
+//! `without_url`.
 
 pub use reqwest::{
     Client, ClientBuilder, Error, RequestBuilder, Response, StatusCode, Url, header,
@@ -16,16 +17,25 @@ use std::time::Duration;
 /// However long somebody asks us to wait, we ask again after this.
 const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
 
-/// A client whose calls end within `deadline`. It asks once, and only the address that it is given:
-/// where calls go is the configuration's business alone, not the environment's or an answer's.
-pub fn client(deadline: Duration) -> ClientBuilder {
+/// A client whose calls end within `deadline`, and only the address that it is given is asked: where
+/// calls go is the configuration's business alone, not the environment's or an answer's.
+///
+/// The addresses of one host share `connect`, so that one that drops packets does not cost the others
+/// their turn. It may be as long as the deadline.
+pub fn client(connect: Duration, deadline: Duration) -> ClientBuilder {
     Client::builder()
         .redirect(reqwest::redirect::Policy::none())
-        .retry(reqwest::retry::never())
         .referer(false)
         .no_proxy()
         .tcp_nodelay(true)
+        .connect_timeout(connect)
         .timeout(deadline)
+}
+
+/// For a client whose caller counts every request: without it, what an HTTP/2 server refused unread
+/// is sent again unseen.
+pub fn asks_once() -> reqwest::retry::Builder {
+    reqwest::retry::never()
 }
 
 /// How a call failed.
@@ -97,6 +107,45 @@ pub async fn beginning(mut response: Response, most: usize) -> (Vec<u8>, Option<
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokio::net::{TcpListener, TcpSocket, TcpStream};
+
+    /// A listener that answers no packet of a new connection, and what keeps it so.
+    async fn dropping(port: u16) -> (TcpListener, Vec<TcpStream>) {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(([127, 0, 0, 2], port).into()).unwrap();
+        let listener = socket.listen(0).unwrap();
+        let mut waiting = Vec::new();
+        let address = listener.local_addr().unwrap();
+        // Until its queue of connections is full.
+        while let Ok(Ok(stream)) =
+            tokio::time::timeout(Duration::from_millis(300), TcpStream::connect(address)).await
+        {
+            waiting.push(stream);
+        }
+        (listener, waiting)
+    }
+
+    #[tokio::test]
+    async fn an_address_that_drops_packets_leaves_the_others_of_its_host_their_time() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let answering = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = answering.local_addr().unwrap();
+        let router = axum::Router::new().fallback(|| async { "here" });
+        let server = tokio::spawn(async move { axum::serve(answering, router).await });
+        let _dropping = dropping(address.port()).await;
+        let deadline = Duration::from_secs(4);
+        let client = client(deadline, deadline)
+            .resolve_to_addrs(
+                "two.example",
+                &[([127, 0, 0, 2], 0).into(), ([127, 0, 0, 1], 0).into()],
+            )
+            .build()
+            .unwrap();
+        let url = format!("http://two.example:{}/", address.port());
+        let answer = client.get(url).send().await.unwrap();
+        assert_eq!(answer.text().await.unwrap(), "here");
+        server.abort();
+    }
 
     #[test]
     fn a_pause_is_seconds_or_a_date() {

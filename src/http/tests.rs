@@ -576,9 +576,9 @@ async fn a_length_beside_a_coding_ends_the_connection() {
 /// A route that says when it was entered and answers when it may.
 fn gated() -> (Router, Arc<Notify>, Arc<Semaphore>) {
     let (entered, open) = (Arc::new(Notify::new()), Arc::new(Semaphore::new(0)));
-    let (rings, gate) = (entered.clone(), open.clone());
+    let (came_in, gate) = (entered.clone(), open.clone());
     let handler = async move || {
-        rings.notify_one();
+        came_in.notify_one();
         let _ = gate.acquire().await;
         "done"
     };

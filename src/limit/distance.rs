@@ -71,7 +71,7 @@ impl Distance {
         if left < rate * NEARLY_ALL { left } else { rate }
     }
 
-    /// How far away Redis is, when that costs some of the rate of this rate.
+    /// How far away Redis is, when that costs some of this rate.
     pub(super) fn costs(&self, effective: Option<f64>, concurrency: usize) -> Option<Duration> {
         let slows = effective.is_some_and(|rate| self.leaves(rate, concurrency) < rate);
         slows.then_some(self.trip)

@@ -254,13 +254,13 @@ impl<L: FnMut(Instant) -> Duration> Story<L> {
                 let claim = LEAD.max(2 * back);
                 let lead = &mut self.replicas[n].lead;
                 *lead = ((*lead * 7 + claim * 2) / 8).clamp(LEAD, MOST_LEAD);
-                for granted in granted {
-                    self.wait_for_slot(n, granted, now + claim);
+                for slot in granted {
+                    self.wait_for_slot(n, slot, now + claim);
                 }
                 self.wake(now + claim, (n, Who::Worker));
             }
             Why::Late => match granted.into_iter().next() {
-                Some(granted) => self.wait_for_slot(n, granted, now),
+                Some(slot) => self.wait_for_slot(n, slot, now),
                 None => self.ended(n, now),
             },
             Why::Teller => {

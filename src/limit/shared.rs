@@ -157,14 +157,14 @@ impl Shared {
             horizon,
         };
         let granted = self.step(want).await.into_iter();
-        granted.map(|granted| self.permit(granted, true)).collect()
+        granted.map(|slot| self.permit(slot, true)).collect()
     }
 
     /// The next slot, ahead of every send that has none yet, at whatever replica.
     pub(super) async fn next(self: &Arc<Self>) -> SharedPermit {
         loop {
-            if let Some(granted) = self.one().await {
-                return self.permit(granted, false);
+            if let Some(slot) = self.one().await {
+                return self.permit(slot, false);
             }
             let wait = self.state().opens_in(FIRST_IN_LINE, Instant::now());
             // An operator may end a pause meanwhile.

@@ -179,7 +179,7 @@ impl RedisClock {
         }
     }
 
-    pub(super) fn granted(&self, slot: Option<Slot>, late: Late, since: Instant) -> GrantedSlot {
+    pub(super) fn grant(&self, slot: Option<Slot>, late: Late, since: Instant) -> GrantedSlot {
         let epoch = self.epoch;
         GrantedSlot {
             slot,

@@ -149,7 +149,7 @@ impl State {
         }
         self.in_flight += counted;
         let none = told.slots.is_empty() && ask.most > 0;
-        // As it is now: calls that ended since the question was asked ring for nobody any more.
+        // As it is now: calls that ended since the question was asked wake nobody any more.
         self.full = none && ask.counted && self.in_flight + told.elsewhere >= told.concurrency;
         let ask_at = match (self.full, none) {
             (true, _) => got + LOOK,
@@ -160,7 +160,7 @@ impl State {
         let granted = told.slots.into_iter();
         let clock = &self.clock;
         let late = Late::of(ask);
-        granted.map(|slot| clock.granted(slot, late, got)).collect()
+        granted.map(|slot| clock.grant(slot, late, got)).collect()
     }
 
     /// Nobody knows what became of the last step, nor which Redis answers the next one.
@@ -416,7 +416,7 @@ mod tests {
             assert!(none.is_empty());
             story.state.opens_in(ms(0), sent + ms(1))
         };
-        assert_eq!(ends(&mut story, 2000, 0), None, "full: who ends rings");
+        assert_eq!(ends(&mut story, 2000, 0), None, "full: who ends wakes");
         for ended in [1, 10] {
             let wait = ends(&mut story, 2100, ended);
             assert!(wait.is_some_and(|wait| wait < ms(5)), "{wait:?}");

@@ -115,7 +115,7 @@ pub(super) fn channel(channel: &Channel, ops: &OpsState, site: &Site) -> Value {
     let troubles = ops.shared.relayed.of(&channel.id);
     let failing: Vec<Value> = troubles
         .iter()
-        .map(|(lane, trouble)| not_taken(*lane, trouble))
+        .map(|(destination, trouble)| not_taken(*destination, trouble))
         .collect();
     let facts = ChannelFacts::read(ops, channel);
     let why = facts.and_then(|facts| why::channel(site, &facts));
@@ -133,10 +133,10 @@ pub(super) fn channel(channel: &Channel, ops: &OpsState, site: &Site) -> Value {
     })
 }
 
-/// A lane whose callbacks MoEngage does not take.
-fn not_taken(lane: Destination, trouble: &Trouble) -> Value {
+/// A destination that MoEngage does not take callbacks at; readers of the ops API call it a lane.
+fn not_taken(destination: Destination, trouble: &Trouble) -> Value {
     json!({
-        "lane": lane.as_str(),
+        "lane": destination.as_str(),
         "since": time(trouble.since),
         "answer": trouble.answer,
     })

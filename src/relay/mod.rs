@@ -1,4 +1,4 @@
-//! The loop that tells MoEngage: one a channel and lane, so a slow channel delays no other.
+//! The loop that tells MoEngage: one for each queue of callbacks, so a slow channel delays no other.
 //!
 //! Statuses go in batches, replies one by one; in order per message, since the outbox hands out at
 //! most one callback of a message at a time. While MoEngage does not answer, one batch at a time
@@ -51,7 +51,7 @@ pub struct Settings {
     pub longest_pause: Duration,
 }
 
-/// The relay of one lane of one channel.
+/// The relay of one queue of callbacks.
 #[derive(Debug)]
 pub struct Relay {
     queue: CallbackQueue,

@@ -1,4 +1,5 @@
-//! Whether MoEngage takes callbacks, lane by lane, for those who ask (`/readyz`, `check`, metrics).
+//! Whether MoEngage takes callbacks, destination by destination, for those who ask (`/readyz`, `check`,
+//! metrics; logs, metrics and the ops API call a destination `lane`).
 
 use crate::clock;
 use crate::domain::{ChannelId, Destination, UnixMs};
@@ -15,7 +16,7 @@ pub struct Trouble {
     pub answer: String,
 }
 
-/// The lanes whose callbacks are not taken now. Clones share it.
+/// The queues whose callbacks are not taken now. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct Standing {
     /// Written by the relays, read by the ops listener; locked for a moment only.
@@ -27,7 +28,7 @@ impl Standing {
         self.troubles.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts down that a lane is in trouble, or still is.
+    /// Puts down that a queue is in trouble, or still is.
     pub(super) fn fails(&self, queue: &CallbackQueue, answer: &str) {
         let mut troubles = self.troubles();
         let trouble = troubles.entry(queue.clone()).or_insert_with(|| Trouble {
@@ -42,7 +43,7 @@ impl Standing {
         self.troubles().remove(queue);
     }
 
-    /// The lanes of a channel that are in trouble.
+    /// The destinations of a channel that are in trouble.
     pub fn of(&self, channel: &ChannelId) -> Vec<(Destination, Trouble)> {
         let troubles = self.troubles();
         let trouble = |queue: CallbackQueue| {

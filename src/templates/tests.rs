@@ -355,7 +355,7 @@ async fn r_07_a_list_that_lost_templates_is_followed_by_another_half_a_minute_la
     while templates.find("b", "en") != Lookup::Missing {
         tokio::task::yield_now().await;
     }
-    assert_eq!(fake.calls(), 3, "the maintenance asked by itself");
+    assert_eq!(fake.calls(), 3, "the task asked by itself");
     assert_eq!(templates.find("never", "en"), Lookup::Missing);
     assert!(templates.has_moved("b", "en", "2", WAIT).await);
     stop.cancel();

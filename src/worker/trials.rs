@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 /// How often a trial that is due looks whether there is a message for it, or a way to make it.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
-/// The longest sleep: what nobody rings for is seen after this.
+/// The longest sleep: what nobody wakes it for is seen after this.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 /// Messages that cannot be sent at all which one trial may come across.
 const MOST_UNFIT: usize = 20;

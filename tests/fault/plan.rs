@@ -939,11 +939,11 @@ fn every_answer(rng: &mut Rng) -> Vec<&'static str> {
     all
 }
 
-/// Settings that an operator may change between a stop and a start.
+/// Settings that an operator may change between a stop and a start, by names that older releases know.
 fn settings(rng: &mut Rng) -> Vec<(&'static str, String)> {
     vec![
         (
-            "sending.concurrent_api_calls",
+            "jumper.concurrent_api_calls",
             rng.usize(1..=MOST_CALLS).to_string(),
         ),
         ("moengage.batch_entries", rng.u32(1..=50).to_string()),
@@ -953,6 +953,6 @@ fn settings(rng: &mut Rng) -> Vec<(&'static str, String)> {
             format!("{}ms", rng.i64(LEAST_HOLD_MS..4_000)),
         ),
         ("policy.retry_base", format!("{}ms", rng.u32(20..500))),
-        ("sending.max_sockets", rng.u32(2..=100).to_string()),
+        ("jumper.max_sockets", rng.u32(2..=100).to_string()),
     ]
 }

@@ -24,6 +24,8 @@ pub(crate) fn of(setups: &[Setup]) -> BTreeSet<Pair> {
         let set = setup.set.iter().filter_map(|pair| pair.split_once('='));
         let set = set.map(|(key, value)| (key.to_owned(), value.to_owned()));
         for (key, value) in env.chain(set) {
+            // Runs use names that older releases know; a table shows those of today.
+            let key = Setting::named(&key).map_or(key, |setting| setting.key.to_owned());
             let differs = defaults
                 .get(key.as_str())
                 .is_some_and(|default| *default != value);

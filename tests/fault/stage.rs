@@ -739,15 +739,15 @@ fn setup(plan: &Plan, sandbox: &Sandbox, jumper: &Road, moengage: &Road) -> Setu
     setup
 }
 
-/// What has to be shorter than by default.
+/// What has to be shorter than by default, by names that older releases know.
 fn short(plan: &Plan) -> Vec<&'static str> {
     let mut short = Vec::new();
     if plan.spoils_lists() {
-        short.push("sending.template_refresh=1s");
+        short.push("jumper.template_refresh=1s");
     }
     // Calls that are never answered.
     if plan.is_doubtful() || plan.harms_road_to(Party::Jumper) {
-        short.extend(["sending.socket_timeout=6s", "sending.connect_timeout=2s"]);
+        short.extend(["jumper.socket_timeout=6s", "jumper.connect_timeout=2s"]);
     }
     // Pauses that would outlast a MoEngage that is down for seconds.
     if plan.harms_moengage() {

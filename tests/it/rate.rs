@@ -61,7 +61,7 @@ async fn b_19_every_call_counts_against_the_rate_not_only_sends() {
             "SUBSCRIBED_CALLBACK_URL",
             "http://127.0.0.1:9/jumper_callback",
         )
-        .set("sending.template_refresh=1s")
+        .set("jumper.template_refresh=1s")
         .set("jumper.subscription_check=1s");
     let gateway = Gateway::start(&sandbox, setup).await;
     for (n, template) in ["welcome_back", "twice_approved", "rate_us"]

@@ -53,7 +53,7 @@ async fn a_template_or_language_that_is_not_approved_is_refused_with_7001() {
 #[tokio::test]
 async fn b_22_a_new_template_a_new_language_and_a_changed_id_are_seen_without_a_restart() {
     let sandbox = Sandbox::start(json!({ "event_mode": "none" })).await;
-    let setup = Setup::towards(&sandbox).set("sending.template_refresh=1s");
+    let setup = Setup::towards(&sandbox).set("jumper.template_refresh=1s");
     let gateway = Gateway::start(&sandbox, setup).await;
     gateway.process_templates().await;
     assert_eq!(
@@ -164,7 +164,7 @@ async fn while_jumper_cannot_be_reached_at_start_messages_are_taken_and_sent_lat
     let addr = own_addr();
     let setup = Setup::towards(&sandbox)
         .env("JUMPER_API_URL", &format!("http://{addr}"))
-        .set("sending.template_refresh=1s")
+        .set("jumper.template_refresh=1s")
         .set("policy.retry_max=500ms");
     let gateway = Gateway::start(&sandbox, setup).await;
     for n in 0..5 {
@@ -306,7 +306,7 @@ async fn r_07_a_list_with_a_cursor_or_without_data_proves_no_absence() {
     sandbox.put("templates", json!(all)).await;
     let cut = json!({ "route": "list", "list": "next" });
     sandbox.post("rules", cut).await;
-    let setup = Setup::towards(&sandbox).set("sending.template_refresh=1s");
+    let setup = Setup::towards(&sandbox).set("jumper.template_refresh=1s");
     let gateway = Gateway::start(&sandbox, setup).await;
     ruled(&sandbox, 2).await;
     gateway.accept_body(&one(1, "welcome_back", "en")).await;
@@ -330,7 +330,7 @@ async fn r_07_a_list_with_a_cursor_or_without_data_proves_no_absence() {
 #[tokio::test]
 async fn r_07_a_detail_of_an_older_list_refuses_nothing() {
     let sandbox = Sandbox::start(json!({ "event_mode": "none" })).await;
-    let setup = Setup::towards(&sandbox).set("sending.template_refresh=1s");
+    let setup = Setup::towards(&sandbox).set("jumper.template_refresh=1s");
     let gateway = Gateway::start(&sandbox, setup).await;
     // It takes one value.
     gateway.accept_body(&one(1, "welcome_back", "en")).await;

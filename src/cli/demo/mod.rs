@@ -85,7 +85,7 @@ fn opening(messages: u32) -> String {
         "Sends {messages} WhatsApp messages through the real gateway, between a fake MoEngage and a \
          fake Jumper\non this machine: no account, no configuration, nothing leaves it. About \
          {seconds} s.\n\nMoEngage posts {} a second, Jumper takes {RATE} calls per second: the gateway \
-         stores, rates, reports back.\n",
+         stores, keeps the rate, reports back.\n",
         caller::PER_SECOND
     )
 }
@@ -142,7 +142,7 @@ async fn finish(
         stop_respected = Some(caller.answers().wrong == before.wrong);
     }
     let metrics = stage.ops.text("/metrics").await?;
-    let rate: serde_json::Value = super::reach::client(SLACK)?
+    let arrivals: serde_json::Value = super::reach::client(SLACK)?
         .get(format!("{}/_sandbox/rate", stage.sandbox.url()))
         .send()
         .await?
@@ -152,7 +152,7 @@ async fn finish(
         answers: caller.answers(),
         ledger: stage.ops.get("/api/ledger").await?,
         counts: stage.sandbox.counts(),
-        most_in_a_second: rate["max_in_any_second"].as_u64().unwrap_or(u64::MAX),
+        most_in_a_second: arrivals["max_in_any_second"].as_u64().unwrap_or(u64::MAX),
         superseded: verdict::metric(&metrics, "gateway_statuses_total{outcome=\"superseded\"}"),
         inferred: verdict::metric(&metrics, "gateway_inferred_receipts_total"),
         replies: (people.said, people.refused),

@@ -6,9 +6,9 @@
 use super::batch::Batch;
 use super::timestamp::TimestampUnit;
 use super::wire::{self, Json, Object};
+use crate::domain::Callback;
 use crate::domain::callback::Delivery;
 use crate::domain::phone::mask_numbers;
-use crate::domain::{Callback, Transport};
 use crate::http::outgoing::{self, Client, Response, header::CONTENT_TYPE};
 use std::time::Duration;
 
@@ -55,7 +55,7 @@ pub struct Callbacks {
 impl Callbacks {
     /// A client of these settings. The TLS provider of the process must be installed.
     pub fn new(settings: CallbackSettings) -> Result<Self, ClientError> {
-        let client = outgoing::client(settings.timeout)
+        let client = outgoing::client(settings.timeout, settings.timeout)
             .pool_idle_timeout(settings.idle_timeout)
             .pool_max_idle_per_host(settings.max_idle)
             .build()
@@ -137,10 +137,12 @@ pub(super) fn says_failure(answer: &[u8]) -> bool {
 
 /// Why there was no answer, without the URL: it may hold a secret.
 fn broken(error: &outgoing::Error) -> String {
-    let what = match outgoing::transport(error) {
-        Transport::Timeout => "no answer in time",
-        Transport::Connect => "no connection",
-        Transport::Lost | Transport::NotStarted => "the call failed",
+    let what = if error.is_timeout() {
+        "no answer in time"
+    } else if error.is_connect() {
+        "no connection"
+    } else {
+        "the call failed"
     };
     match outgoing::root_cause(error) {
         Some(cause) => format!("{what}: {}", readable(cause.as_bytes())),

@@ -26,7 +26,7 @@ pub(super) fn read(
         .headers()
         .map_err(|_| "the file is no text in UTF-8".to_owned())?;
     let columns = columns(names)?;
-    let (mut entry, mut wrong) = (Vec::new(), Vec::new());
+    let (mut entries, mut wrong) = (Vec::new(), Vec::new());
     for record in reader.records() {
         let (line, read) = match record {
             Ok(record) => {
@@ -42,12 +42,12 @@ pub(super) fn read(
             }
         };
         match read {
-            Ok(one) => entry.push(one),
+            Ok(one) => entries.push(one),
             Err(words) => wrong.push(format!("line {}: {words}", line + above)),
         }
     }
     if wrong.is_empty() {
-        return Ok(entry);
+        return Ok(entries);
     }
     let more = wrong.len().saturating_sub(MOST_TOLD);
     wrong.truncate(MOST_TOLD);

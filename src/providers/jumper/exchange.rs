@@ -26,9 +26,9 @@ pub enum BuildError {
 
 /// A client that talks to nobody but the address it is given, one call at a time on each connection.
 pub(super) fn plain(connect_timeout: Duration, deadline: Duration) -> ClientBuilder {
-    outgoing::client(deadline)
+    outgoing::client(connect_timeout, deadline)
+        .retry(outgoing::asks_once())
         .http1_only()
-        .connect_timeout(connect_timeout)
 }
 
 /// The address of one route.

@@ -1,4 +1,4 @@
-//! The fake's rate limit and its measurement of the arrivals it is called at. Pure: the time is an argument,
+//! The fake's rate limit and what it saw of the calls' arrivals. Pure: the time is an argument,
 //! in nanoseconds since the sandbox started. Memory is bounded by one second of calls.
 
 use std::collections::VecDeque;
@@ -56,7 +56,7 @@ impl Limiter {
     }
 }
 
-/// The arrivals of arrivals: the most seen in any half-open sliding second.
+/// When calls arrived: the most seen in any half-open sliding second.
 #[derive(Debug, Default)]
 pub(in crate::sandbox) struct Arrivals {
     window: VecDeque<u64>,
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn the_pace_is_measured_over_a_half_open_second() {
+    fn arrivals_are_counted_over_a_half_open_second() {
         let mut arrivals = Arrivals::default();
         for n in 0..21 {
             arrivals.note(n * 100 * MS, 0);

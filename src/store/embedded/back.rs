@@ -267,8 +267,8 @@ fn fail_some(txn: &mut Txn<'_>, channel: &ChannelId, back: Back, now: UnixMs) ->
     Ok(all.len())
 }
 
-/// Weighs what statuses without a receipt say about people of higher numbers than this one. Answers the last number,
-/// if there may be more.
+/// Infers receipts from statuses that have none, for people of higher numbers than this one. Answers the last
+/// number, if there may be more.
 fn infer_some(
     txn: &mut Txn<'_>,
     account: &AccountId,

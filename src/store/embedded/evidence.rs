@@ -13,7 +13,7 @@ use crate::domain::{AccountId, Life, Phone, ProviderId, Receipt, UnixMs, Writer}
 use crate::store::{Folded, row};
 use rusqlite::{Connection, Result, Row};
 
-/// Weighs the evidence for the recipient of a message.
+/// Infers the receipt of a message to the recipient of this one, where only one message fits.
 pub(super) fn infer_receipt(
     txn: &mut Txn<'_>,
     id: i64,
@@ -33,7 +33,7 @@ fn recipient_of(conn: &Connection, id: i64) -> Result<Option<Phone>> {
         .query_row([id], |row| damage::readable(columns::phone(row.get(0)?)))
 }
 
-/// Weighs the evidence for a recipient.
+/// Infers the receipt of the one message to a recipient that fits what statuses say.
 pub(super) fn infer_receipt_of(
     txn: &mut Txn<'_>,
     account: &AccountId,

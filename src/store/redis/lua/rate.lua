@@ -25,6 +25,7 @@ local SLEW = 500              -- what a clock that is being corrected gains in a
 local TURN = 200              -- times what a change of hands costs a replica goes on, while others wait
 local LONGEST_TURN = 4 * SECOND
 
+-- The first version named the key of the rate `pace`; replicas of it still read it.
 local key, calls = KEYS[1] .. 'pace', KEYS[1] .. 'calls'
 local me, step, flight = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local time = redis.call('TIME')

@@ -36,7 +36,7 @@ async fn r_13_an_odd_answer_to_the_first_refresh_is_tried_again() {
 
 #[tokio::test]
 async fn r_13_a_token_is_dead_when_jumper_says_so_twice_a_minute_apart() {
-    // Words once, then something else, then it works.
+    // Refused once, then something else, then it works.
     let fake = Fake::start(|number, _| match number {
         0 => refused(),
         1 => error(503, "down"),
@@ -225,7 +225,7 @@ enum Event {
     Pass(u16),
     /// The wall clock is set, by hours.
     Clock(i16),
-    /// The maintenance has a look.
+    /// The maintenance runs once.
     Look,
     /// A send wants a token.
     Want,
