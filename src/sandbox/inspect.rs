@@ -50,6 +50,7 @@ pub(super) fn router() -> Router<Arc<World>> {
         .route("/sends/spoiled", get(spoiled))
         .route("/events", get(events))
         .route("/callbacks", get(callbacks))
+        .route("/posts", get(posts))
         .route("/idle", get(idle))
 }
 
@@ -149,6 +150,12 @@ async fn callbacks(State(world): Shared, Query(filter): Query<Filter>) -> Respon
     );
     drop(receiver);
     reply::json(200, json!(found))
+}
+
+/// The newest callbacks as they came, also those that a rule answered.
+async fn posts(State(world): Shared) -> Response {
+    let posts = lock(&world.moengage).posts();
+    reply::json(200, json!(posts))
 }
 
 async fn idle(State(world): Shared) -> Response {

@@ -2,7 +2,7 @@
 //! back, and asked when only Datastore still knows a message.
 
 use crate::it::emulator::*;
-use crate::it::scripted_moengage::{Peer, Say};
+use crate::it::scripted_peer::Peer;
 use crate::kit::event_bodies::*;
 use crate::kit::harness::*;
 use serde_json::{Value, json};
@@ -268,7 +268,7 @@ async fn r_62_one_record_that_is_always_aborted_holds_back_none_of_the_others() 
 async fn r_66_the_words_of_the_token_endpoint_reach_the_operator_who_is_not_woken_for_a_moment() {
     let sandbox = Sandbox::start(json!({ "event_mode": "none" })).await;
     let refusal = r#"{"error":"invalid_grant","error_description":"Invalid JWT Signature"}"#;
-    let google = Peer::start(vec![Say::status("400 Bad Request", "", refusal); 1000]).await;
+    let google = Peer::start("400 Bad Request", refusal).await;
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("key.json");
     let pair = std::process::Command::new("openssl")

@@ -1,7 +1,7 @@
 //! Names, ids, phones, replies and errors as an enemy would write them: they are data wherever they
 //! come out. In JSON of the ops listener, at the terminal, in the log, at MoEngage.
 
-use crate::it::scripted_moengage::{Peer, Say};
+use crate::it::scripted_peer::Peer;
 use crate::kit::event_bodies::*;
 use crate::kit::harness::*;
 use serde_json::{Value, json};
@@ -242,11 +242,14 @@ async fn raw_requests(gateway: &Gateway) {
 }
 
 /// Everything that comes from outside says something hostile, and what is logged of it is logged.
-async fn provoke(format: &str) -> (String, Peer) {
+async fn provoke(format: &str) -> (String, Sandbox) {
     let sandbox = Sandbox::start(json!({ "event_mode": "none" })).await;
-    let moengage = Peer::start(HOSTILE.map(|text| Say::status("400 Bad Request", "", text))).await;
+    let refuses = |text| json!({ "route": "dlr", "next": 1, "status": 400, "body": text });
+    let mut rules = HOSTILE.map(refuses).to_vec();
+    // Replies of a hostile kind are no more MoEngage's than ours; it takes them here.
+    rules.push(json!({ "route": "dlr", "status": 200 }));
+    sandbox.rule(json!(rules)).await;
     let setup = Setup::towards(&sandbox)
-        .env("MOENGAGE_CALLBACK_URL", &moengage.url)
         .env("LOG_FORMAT", format)
         .env(
             "RUST_LOG",
@@ -297,7 +300,7 @@ async fn provoke(format: &str) -> (String, Peer) {
     .await;
     gateway.process.terminate();
     gateway.process.wait();
-    (gateway.process.output(), moengage)
+    (gateway.process.output(), sandbox)
 }
 
 /// Five people's messages are answered alike, in these words: then they are held.
@@ -322,7 +325,7 @@ fn parts(line: &str) -> Option<(&str, &str, &str)> {
 
 #[tokio::test]
 async fn no_text_from_outside_forges_a_line_a_field_or_a_command_in_the_text_log() {
-    let (log, _moengage) = provoke("text").await;
+    let (log, _sandbox) = provoke("text").await;
     let mut told = 0;
     for line in log.split('\n') {
         assert!(!line.contains(steers), "{line:?}");
@@ -352,7 +355,7 @@ async fn no_text_from_outside_forges_a_line_a_field_or_a_command_in_the_text_log
 
 #[tokio::test]
 async fn no_text_from_outside_forges_a_line_a_field_or_a_command_in_the_json_log() {
-    let (log, _moengage) = provoke("json").await;
+    let (log, _sandbox) = provoke("json").await;
     let mut told: BTreeMap<&str, usize> = BTreeMap::new();
     for line in log.split('\n') {
         assert!(!line.contains(steers), "{line:?}");
@@ -387,9 +390,9 @@ async fn no_text_from_outside_forges_a_line_a_field_or_a_command_in_the_json_log
 /// Refusals travel on as JSON, whole and bounded.
 #[tokio::test]
 async fn moengage_is_told_hostile_words_as_json_and_not_without_end() {
-    let (_, moengage) = provoke("text").await;
+    let (_, sandbox) = provoke("text").await;
     let posts = until("ten were told", async || {
-        let mut posts = moengage.posts();
+        let mut posts = sandbox.posts().await;
         // Replies are told too, also those that come before the answer to the send.
         posts.retain(|post| post.body.contains("\"statuses\""));
         (posts.len() >= HOSTILE.len()).then_some(posts)
@@ -427,14 +430,14 @@ async fn a_number_written_without_end_is_refused() {
 #[tokio::test]
 async fn slack_is_told_hostile_words_and_obeys_none_of_them() {
     let sandbox = Sandbox::start(json!({ "event_mode": "none" })).await;
-    let slack = Peer::start([]).await;
+    let slack = Peer::start("200 OK", "ok").await;
     let setup = Setup::towards(&sandbox).env("SLACK_WEBHOOK_URL", &slack.url);
     let gateway = Gateway::start(&sandbox, setup).await;
     gateway.process_templates().await;
     let words = "<!channel> <@U1> <https://evil.test|click> &lt;!here&gt;";
     refuse_five_alike(&sandbox, &gateway, words).await;
-    let post = until("Slack is told", async || slack.posts().first().cloned()).await;
-    let body: Value = serde_json::from_str(&post.body).unwrap();
+    let told = until("Slack is told", async || slack.bodies().first().cloned()).await;
+    let body: Value = serde_json::from_str(&told).unwrap();
     let text = body["text"].as_str().unwrap();
     assert!(
         text.contains("The provider answers alike") && text.contains("!channel"),

@@ -49,7 +49,7 @@ mod replicas;
 mod replicas_of_many;
 mod replies;
 mod sandbox_rules;
-mod scripted_moengage;
+mod scripted_peer;
 mod secrets;
 mod send_route;
 mod serve_hold;

@@ -1,20 +1,21 @@
 //! Relaying while MoEngage answers in all the ways it may: at least once, in order, no more often
 //! than needed.
 
-use crate::it::scripted_moengage::{Peer, Say};
+use crate::it::hostile_upstream::Trap;
 use crate::kit::event_bodies::*;
 use crate::kit::harness::*;
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// A gateway that reports to `peer`, and the provider's ids of `m0..`.
-async fn reporting_to(
-    peer: &Peer,
+/// A gateway whose MoEngage answers by these rules first, and the provider's ids of `m0..`.
+async fn reporting(
+    rules: Value,
     sets: &[&str],
     messages: usize,
 ) -> (Sandbox, Gateway, Vec<String>) {
     let sandbox = Sandbox::start(json!({ "event_mode": "none" })).await;
-    let mut setup = Setup::towards(&sandbox).env("MOENGAGE_CALLBACK_URL", &peer.url);
+    sandbox.rule(rules).await;
+    let mut setup = Setup::towards(&sandbox);
     for pair in sets {
         setup = setup.set(pair);
     }
@@ -85,22 +86,25 @@ async fn b_09_whatever_moengage_answers_every_status_arrives_in_order() {
 
 #[tokio::test]
 async fn b_09_a_repeat_is_byte_identical_and_comes_only_when_the_answer_was_lost() {
-    let peer = Peer::start([Say::Cut, Say::Nothing]).await;
+    let rules = json!([
+        { "route": "dlr", "next": 1, "outcome": "close_before" },
+        { "route": "dlr", "next": 1, "outcome": "hang:600" },
+    ]);
     let sets = ["moengage.max_pause=50ms", "moengage.callback_timeout=5s"];
-    let (_sandbox, gateway, ids) = reporting_to(&peer, &sets, 6).await;
+    let (sandbox, gateway, ids) = reporting(rules, &sets, 6).await;
     assert_eq!(
         gateway.event(&status(&ids[0], "sent", 1_930_000_000)).await,
         200
     );
     gateway.drained().await;
-    let posts = peer.posts();
+    let posts = sandbox.posts().await;
     assert_eq!(posts.len(), 3, "cut, unanswered, taken");
     assert!(posts.iter().all(|post| post.body == posts[0].body));
     for id in &ids[1..] {
         assert_eq!(gateway.event(&status(id, "sent", 1_930_000_000)).await, 200);
     }
     gateway.drained().await;
-    let told: usize = peer.posts()[3..]
+    let told: usize = sandbox.posts().await[3..]
         .iter()
         .map(|post| entries(&post.body).len())
         .sum();
@@ -109,13 +113,8 @@ async fn b_09_a_repeat_is_byte_identical_and_comes_only_when_the_answer_was_lost
 
 #[tokio::test]
 async fn moengage_that_asks_to_wait_is_not_asked_before() {
-    let wait = |status: &str| Say::status(status, "retry-after: 2\r\n", "");
-    let peer = Peer::start([
-        wait("429 Too Many Requests"),
-        wait("503 Service Unavailable"),
-    ])
-    .await;
-    let (_sandbox, gateway, ids) = reporting_to(&peer, &[], 2).await;
+    let wait = |status: u16| json!({ "route": "dlr", "next": 1, "status": status, "headers": { "Retry-After": 2 } });
+    let (sandbox, gateway, ids) = reporting(json!([wait(429), wait(503)]), &[], 2).await;
     assert_eq!(
         gateway.event(&status(&ids[0], "sent", 1_930_000_000)).await,
         200
@@ -131,7 +130,7 @@ async fn moengage_that_asks_to_wait_is_not_asked_before() {
         200
     );
     gateway.drained().await;
-    let posts = peer.posts();
+    let posts = sandbox.posts().await;
     for pair in posts.windows(2).take(2) {
         let gap = pair[1].at - pair[0].at;
         assert!(
@@ -143,42 +142,36 @@ async fn moengage_that_asks_to_wait_is_not_asked_before() {
 
 #[tokio::test]
 async fn a_retry_after_beyond_all_reason_does_not_stop_the_relay() {
-    let never = |text: &str| {
-        Say::status(
-            "429 Too Many Requests",
-            &format!("retry-after: {text}\r\n"),
-            "",
-        )
-    };
-    let peer = Peer::start([
+    let never = |text: &str| json!({ "route": "dlr", "next": 1, "status": 429, "headers": { "Retry-After": text } });
+    let rules = json!([
         never("18446744073709551615"),
         never("Fri, 31 Dec 9999 23:59:59 GMT"),
         never("-1"),
         never("soon"),
-    ])
-    .await;
-    let (_sandbox, gateway, ids) = reporting_to(&peer, &["moengage.max_pause=100ms"], 1).await;
+    ]);
+    let (sandbox, gateway, ids) = reporting(rules, &["moengage.max_pause=100ms"], 1).await;
     assert_eq!(
         gateway.event(&status(&ids[0], "sent", 1_930_000_000)).await,
         200
     );
     gateway.drained().await;
-    assert_eq!(peer.posts().len(), 5);
+    assert_eq!(sandbox.posts().await.len(), 5);
     assert!(!gateway.process.output().contains("panicked"));
 }
 
 #[tokio::test]
 async fn a_redirect_is_not_followed_and_becomes_no_dead_letter() {
-    let trap = Peer::start([]).await;
-    let away = format!("location: {}\r\n", trap.url);
-    let peer = Peer::start([Say::status("307 Temporary Redirect", &away, "")]).await;
-    let (_sandbox, gateway, ids) = reporting_to(&peer, &["moengage.max_pause=50ms"], 1).await;
+    let trap = Trap::set().await;
+    let away = json!({ "Location": trap.url });
+    let rule = json!({ "route": "dlr", "next": 1, "status": 307, "headers": away });
+    let (sandbox, gateway, ids) = reporting(rule, &["moengage.max_pause=50ms"], 1).await;
     assert_eq!(
         gateway.event(&status(&ids[0], "sent", 1_930_000_000)).await,
         200
     );
     let ledger = gateway.drained().await;
-    assert_eq!(trap.posts().len(), 0);
+    assert_eq!(sandbox.posts().await.len(), 2);
+    trap.assert_empty().await;
     assert_eq!(
         (
             &ledger["callbacks"]["taken"],
@@ -268,10 +261,11 @@ async fn a_backlog_goes_out_in_batches_within_the_limits() {
 
 #[tokio::test]
 async fn long_ids_and_long_reasons_keep_a_batch_below_its_bytes() {
-    let peer = Peer::start(vec![Say::status("500 No", "", ""); 3]).await;
     let sandbox = Sandbox::start(json!({ "event_mode": "none" })).await;
+    sandbox
+        .rule(json!({ "route": "dlr", "next": 3, "status": 500 }))
+        .await;
     let setup = Setup::towards(&sandbox)
-        .env("MOENGAGE_CALLBACK_URL", &peer.url)
         .set("moengage.max_pause=300ms")
         .set("moengage.batch_bytes=4096");
     let gateway = Gateway::start(&sandbox, setup).await;
@@ -286,7 +280,7 @@ async fn long_ids_and_long_reasons_keep_a_batch_below_its_bytes() {
         assert_eq!(gateway.event(&meta(&[vec![change(&[failed])]])).await, 200);
     }
     gateway.drained().await;
-    let posts = peer.posts();
+    let posts = sandbox.posts().await;
     assert!(posts.iter().all(|post| post.body.len() <= 4096));
     assert!(
         posts.iter().any(|post| entries(&post.body).len() > 1),

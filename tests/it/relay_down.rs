@@ -1,10 +1,8 @@
 //! Relaying while MoEngage is away: everything waits, nothing is lost, all comes soon after.
 
-use crate::it::scripted_moengage::{Peer, Say};
 use crate::kit::event_bodies::*;
 use crate::kit::harness::*;
 use serde_json::json;
-use std::time::Duration;
 
 #[tokio::test]
 async fn after_a_blip_of_moengage_under_load_everything_is_told_within_seconds() {
@@ -132,15 +130,13 @@ async fn after_a_restart_during_an_outage_everything_is_due_at_once() {
 
 #[tokio::test]
 async fn one_success_makes_the_others_due() {
-    let Say::Raw(taken) = Say::taken() else {
-        unreachable!()
-    };
-    let slow = Say::Slow(Duration::from_secs(5), taken);
-    let busy = Say::status("503 Busy", "retry-after: 900\r\n", "");
-    let peer = Peer::start([slow, busy]).await;
     let sandbox = Sandbox::start(json!({ "event_mode": "none" })).await;
-    let setup = Setup::towards(&sandbox).env("MOENGAGE_CALLBACK_URL", &peer.url);
-    let setup = setup.set("moengage.callback_timeout=20s");
+    let rules = json!([
+        { "route": "dlr", "next": 1, "outcome": "accept_then_slow:5" },
+        { "route": "dlr", "next": 1, "status": 503, "headers": { "Retry-After": 900 } },
+    ]);
+    sandbox.rule(rules).await;
+    let setup = Setup::towards(&sandbox).set("moengage.callback_timeout=20s");
     let gateway = Gateway::start(&sandbox, setup).await;
     let mut ids = Vec::new();
     for n in 0..2 {
@@ -149,13 +145,13 @@ async fn one_success_makes_the_others_due() {
     for (n, id) in ids.iter().enumerate() {
         assert_eq!(gateway.event(&status(id, "read", 1_930_000_000)).await, 200);
         until("MoEngage is asked", async || {
-            (peer.posts().len() == n + 1).then_some(())
+            (sandbox.posts().await.len() == n + 1).then_some(())
         })
         .await;
     }
     // The first is under way while the second is turned down; its success comes after that.
     gateway.drained().await;
-    assert_eq!(peer.posts().len(), 3);
+    assert_eq!(sandbox.posts().await.len(), 3);
 }
 
 #[tokio::test]

@@ -2,7 +2,6 @@
 
 use crate::it::account_files;
 use crate::it::replicas::Stage;
-use crate::it::scripted_moengage::{Peer, Say};
 use crate::kit::event_bodies::*;
 use crate::kit::harness::*;
 use crate::kit::redis_server::{Options, on_redis_only};
@@ -60,12 +59,12 @@ async fn a_resume_at_one_replica_holds_at_another_whose_file_says_paused() {
 async fn after_a_restart_on_redis_what_was_to_rest_for_minutes_is_told_at_once() {
     on_redis_only!();
     let stage = Stage::new(json!({ "event_mode": "none" }), Options::every_second()).await;
-    let busy = Say::status("503 Busy", "retry-after: 600\r\n", "");
-    let peer = Peer::start([busy]).await;
-    let setup = stage
-        .setup()
-        .set("moengage.max_pause=15m")
-        .env("MOENGAGE_CALLBACK_URL", &peer.url);
+    let rest = json!({ "Retry-After": 600 });
+    stage
+        .sandbox
+        .rule(json!({ "route": "dlr", "next": 1, "status": 503, "headers": rest }))
+        .await;
+    let setup = stage.setup().set("moengage.max_pause=15m");
     let mut gateway = Gateway::start(&stage.sandbox, setup).await;
     let id = sent(&gateway, &stage.sandbox, "m0", &number(0)).await;
     let read = status(&id, "read", 1_930_000_000);
@@ -82,5 +81,5 @@ async fn after_a_restart_on_redis_what_was_to_rest_for_minutes_is_told_at_once()
     assert_eq!(code, Some(0), "{}", gateway.process.output());
     let gateway = gateway.restart(&stage.sandbox).await;
     gateway.drained().await;
-    assert_eq!(peer.posts().len(), 2);
+    assert_eq!(stage.sandbox.posts().await.len(), 2);
 }

@@ -240,6 +240,13 @@ fn keep(reader: impl BufRead + Send + 'static, lines: Arc<Mutex<Vec<String>>>) -
     })
 }
 
+/// A callback as MoEngage got it.
+pub(crate) struct Post {
+    /// When, since 1970.
+    pub(crate) at: Duration,
+    pub(crate) body: String,
+}
+
 /// The fakes of Jumper and MoEngage, as a process of their own.
 pub(crate) struct Sandbox {
     _process: Process,
@@ -357,6 +364,16 @@ impl Sandbox {
             .iter()
             .map(|entry| entry["raw"].clone())
             .collect()
+    }
+
+    /// The newest callbacks as MoEngage got them, whatever it answered.
+    pub(crate) async fn posts(&self) -> Vec<Post> {
+        let posts = self.get("posts").await;
+        let post = |post: &Value| Post {
+            at: Duration::from_millis(post["at_ms"].as_u64().unwrap()),
+            body: post["body"].as_str().unwrap().to_owned(),
+        };
+        posts.as_array().unwrap().iter().map(post).collect()
     }
 
     /// Sends that Jumper took for a recipient.

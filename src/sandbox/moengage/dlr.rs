@@ -33,17 +33,17 @@ pub(in crate::sandbox) fn router() -> Router<Arc<World>> {
 
 /// `POST /moengage/dlr`.
 async fn unnamed(state: State<Arc<World>>, body: Bytes) -> Response {
-    receive(&state, "", &body).await
+    receive(&state, "", body).await
 }
 
 /// `POST /moengage/dlr/{name}`.
 async fn named(state: State<Arc<World>>, Path(name): Path<String>, body: Bytes) -> Response {
-    receive(&state, &name, &body).await
+    receive(&state, &name, body).await
 }
 
-async fn receive(world: &World, endpoint: &str, body: &[u8]) -> Response {
+async fn receive(world: &World, endpoint: &str, body: Bytes) -> Response {
     let knobs = world.knobs();
-    lock(&world.moengage).tally.posts += 1;
+    lock(&world.moengage).came(endpoint, body.clone());
     let concerned = knobs
         .moengage_only
         .as_deref()
@@ -51,14 +51,15 @@ async fn receive(world: &World, endpoint: &str, body: &[u8]) -> Response {
     if concerned && knobs.moengage_latency_ms > 0 {
         sleep(Duration::from_millis(knobs.moengage_latency_ms)).await;
     }
-    let callback = match verdict::read(body) {
+    let ruled = world.ruled(&Asked::of(Route::Dlr), None);
+    let callback = match verdict::read(&body) {
         Ok(callback) => callback,
         Err(reason) => {
             lock(&world.moengage).invalid(reason.clone());
-            return reply::json(400, json!({"status": "failure", "message": reason}));
+            return refused(ruled, reason).await;
         }
     };
-    let outcome = match world.ruled(&Asked::of(Route::Dlr), None) {
+    let outcome = match ruled {
         Some(outcome) => outcome,
         None if concerned => roll(world, &knobs, &callback),
         None => Outcome::Ok,
@@ -77,6 +78,15 @@ async fn receive(world: &World, endpoint: &str, body: &[u8]) -> Response {
         200
     };
     outcome.after(reply::json(status, answer)).await
+}
+
+/// The answer to what breaks the contract, where no rule has one.
+async fn refused(ruled: Option<Outcome>, reason: String) -> Response {
+    let early = match ruled {
+        Some(outcome) => outcome.before().await,
+        None => None,
+    };
+    early.unwrap_or_else(|| reply::json(400, json!({"status": "failure", "message": reason})))
 }
 
 fn roll(world: &World, knobs: &Knobs, callback: &Callback) -> Outcome {

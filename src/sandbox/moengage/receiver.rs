@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
+use axum::body::Bytes;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -37,6 +38,14 @@ impl CallbackRecord {
     }
 }
 
+/// A callback as it came, whatever it was answered.
+#[derive(Debug, Clone, Serialize)]
+pub(in crate::sandbox) struct Post {
+    at_ms: u64,
+    endpoint: String,
+    body: String,
+}
+
 /// Counters of the fake MoEngage; names as in the inspected counts.
 #[derive(Debug, Clone, Default)]
 pub(in crate::sandbox) struct Tally {
@@ -55,15 +64,37 @@ pub(in crate::sandbox) struct Tally {
 pub(in crate::sandbox) struct Receiver {
     pub(in crate::sandbox) tally: Tally,
     records: VecDeque<CallbackRecord>,
+    posts: VecDeque<(u64, String, Bytes)>,
     entries: HashSet<u64>,
     /// Statuses seen per message, one bit each.
     seen: HashMap<u64, u8>,
 }
 
+/// Callbacks kept as they came.
+const POSTS: usize = 200;
 /// Reasons of refused callbacks kept.
 const REASONS: usize = 20;
 
 impl Receiver {
+    /// Counts a callback and keeps it as it came.
+    pub(super) fn came(&mut self, endpoint: &str, body: Bytes) {
+        self.tally.posts += 1;
+        self.posts.push_back((now_ms(), endpoint.to_owned(), body));
+        if self.posts.len() > POSTS {
+            self.posts.pop_front();
+        }
+    }
+
+    /// The callbacks that are kept, in the order received.
+    pub(in crate::sandbox) fn posts(&self) -> Vec<Post> {
+        let post = |(at_ms, endpoint, body): &(u64, String, Bytes)| Post {
+            at_ms: *at_ms,
+            endpoint: endpoint.clone(),
+            body: String::from_utf8_lossy(body).into_owned(),
+        };
+        self.posts.iter().map(post).collect()
+    }
+
     /// Counts a refused callback and keeps why.
     pub(super) fn invalid(&mut self, reason: String) {
         self.tally.invalid += 1;
