@@ -1,6 +1,5 @@
-//! What brings a file of an older layout up to date, from each layout to the next.
-
-use super::{ALIASES, EVENTS, EVENTS_IN_ORDER};
+//! What brings a file of an older layout up to date, from each layout to the next. A table is made here as it
+//! was in the layout that it came with: what changed since is the business of later steps.
 
 /// From layout 1, which knew no Datastore, to layout 2. The two columns are added
 /// without touching a row, so it takes no longer on a large file.
@@ -24,6 +23,26 @@ ALTER TABLE event RENAME TO event_2;
 DROP INDEX event_provider;
 DROP INDEX event_recipient;
 DROP INDEX event_unasked;
+";
+const EVENTS_3: &str = "
+CREATE TABLE event (
+    id          INTEGER PRIMARY KEY AUTOINCREMENT,
+    account     TEXT NOT NULL,
+    channel     TEXT NOT NULL,
+    kind        TEXT NOT NULL,
+    provider_id TEXT,
+    recipient   INTEGER,
+    status      TEXT,
+    at          INTEGER,
+    received_at INTEGER NOT NULL,
+    error       TEXT,
+    raw         TEXT,
+    asked       INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE INDEX event_provider ON event (account, provider_id) WHERE provider_id IS NOT NULL;
+CREATE INDEX event_recipient ON event (account, recipient, provider_id)
+    WHERE recipient IS NOT NULL;
+CREATE INDEX event_unasked ON event (account, received_at) WHERE kind = 'status' AND asked = 0;
 ";
 const FROM_2: &str = "
 INSERT INTO event (id, account, channel, kind, provider_id, recipient, status, at, received_at, error,
@@ -105,14 +124,33 @@ ALTER TABLE opt_out ADD COLUMN due INTEGER DEFAULT 0;
 CREATE INDEX opt_out_due ON opt_out (channel, due) WHERE due IS NOT NULL;
 ";
 
+/// The indexes of layout 5.
+const EVENTS_IN_ORDER_5: &str = "
+CREATE INDEX event_status ON event (account, id) WHERE status IS NOT NULL;
+CREATE INDEX event_other ON event (channel, id) WHERE kind <> 'status';
+";
+
+/// The names of people, of layout 7.
+const ALIASES_7: &str = "
+CREATE TABLE alias (
+    account TEXT NOT NULL,
+    kind    INTEGER NOT NULL,
+    alias   ANY NOT NULL,
+    person  INTEGER NOT NULL,
+    dialled INTEGER NOT NULL,
+    PRIMARY KEY (account, kind, alias)
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX alias_person ON alias (account, kind, person);
+";
+
 /// What brings a file of each older layout to the next one.
 const STEPS: [(i64, &[&str]); 7] = [
     (1, &[FROM_1]),
-    (2, &[EVENTS_APART, EVENTS, FROM_2]),
+    (2, &[EVENTS_APART, EVENTS_3, FROM_2]),
     (3, &[FROM_3]),
-    (4, &[EVENTS_IN_ORDER]),
+    (4, &[EVENTS_IN_ORDER_5]),
     (5, &[OPT_OUTS_APART, OPT_OUTS_6, FROM_5]),
-    (6, &[OPT_OUTS_APART_6, OPT_OUTS_7, FROM_6, ALIASES]),
+    (6, &[OPT_OUTS_APART_6, OPT_OUTS_7, FROM_6, ALIASES_7]),
     (7, &[FROM_7]),
 ];
 

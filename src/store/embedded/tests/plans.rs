@@ -28,7 +28,7 @@ const LOOK_UPS: [&str; 15] = [
 
 /// What else a statement reads: its source, a part of its text, by which index or how, and why that
 /// is not much.
-const OTHERS: [(&str, &str, &str, &str); 60] = [
+const OTHERS: &[(&str, &str, &str, &str)] = &[
     (
         "alias",
         "AND kind = ?2 LIMIT 1",
