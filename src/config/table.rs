@@ -85,3 +85,20 @@ impl Table {
         Fault::new(name, &unset.line, right)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    /// Else a key of one setting would be read as another's.
+    #[test]
+    fn each_key_of_an_account_or_a_channel_means_one_setting() {
+        for kind in [Kind::Account, Kind::Channel] {
+            let keys: Vec<_> = kind.keys().collect();
+            let leaves: BTreeSet<_> = keys.iter().map(|key| leaf(key)).collect();
+            assert_eq!(leaves.len(), keys.len(), "{keys:?}");
+            assert!(keys.len() > 2);
+        }
+    }
+}

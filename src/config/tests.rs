@@ -257,7 +257,11 @@ const CASES: &[Case] = &[
         &["1", "10"],
         &["0", "-1", "off"],
     ),
-    ("sending.provider", &["jumper", "Jumper"], &["cloud", "a,b"]),
+    (
+        "sending.provider",
+        &["jumper", "Jumper"],
+        &["nobody", "a,b"],
+    ),
     ("sending.connect_timeout", &["10s"], &["10"]),
     (
         "sending.socket_timeout",

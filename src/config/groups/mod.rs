@@ -48,9 +48,9 @@ mod channel;
 pub(super) mod datastore;
 mod http;
 pub(super) mod inbound;
+mod moengage;
 mod ops;
 mod policy;
-mod relay;
 mod store;
 
 pub use account::Account;
@@ -58,9 +58,9 @@ pub use channel::Channel;
 pub use datastore::Datastore;
 pub use http::{Http, Process};
 pub use inbound::Inbound;
+pub use moengage::{Moengage, TimestampUnit};
 pub use ops::{Alerts, Log, LogFormat, Ops};
 pub use policy::{Breaker, Failures};
-pub use relay::{Moengage, TimestampUnit};
 pub use store::Store;
 
 use super::setting::Setting;
