@@ -3,6 +3,7 @@
 mod listen;
 mod parts;
 mod supervisor;
+mod work;
 
 use crate::accounts::Channel;
 use crate::config::Config;
@@ -14,7 +15,7 @@ use crate::providers::jumper::webhook::{elsewhere, routes};
 use axum::Router;
 pub(crate) use listen::cannot_listen;
 use listen::{bind, limits, ops_limits, say_ready};
-use parts::{AccountParts, Parts};
+use parts::Parts;
 pub(crate) use parts::{Verdict, marks_told, owners, standings};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use supervisor::Supervisor;
 use tokio::net::TcpListener;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
+use work::start_work;
 
 /// How long requests to the ops listener may take to end when the process stops.
 const OPS_DRAIN: Duration = Duration::from_secs(1);
@@ -129,7 +131,7 @@ impl App {
         ops_listener.stop.cancel();
         ops_listener.ended().await;
         for one in &parts.accounts {
-            one.tokens.last_word();
+            one.provider.last_word();
         }
         anyhow::ensure!(
             !supervisor.broken.is_cancelled(),
@@ -218,81 +220,5 @@ async fn leave(parts: &Parts, lease: &Supervisor) {
             event = "leases_not_given_up",
             "the leases could not be given up; others take over when they are over"
         ),
-    }
-}
-
-fn start_work(config: &Config, parts: &Parts, supervisor: &Supervisor) {
-    for one in &parts.accounts {
-        start_account(config, parts, one, supervisor);
-    }
-    let stop = || supervisor.stop.child_token();
-    for relay in parts.relays(config) {
-        supervisor.spawn("relay", relay.run(stop()));
-    }
-    let keep = maintenance::Retention {
-        messages: config.store.retention,
-        events: config.store.event_retention,
-    };
-    let outbox = parts.outbox.clone();
-    let (store, store_stop) = (outbox.store.clone(), stop());
-    supervisor.spawn("store", async move {
-        tokio::select! {
-            () = store.ended() => {}
-            () = store_stop.cancelled() => {}
-        }
-    });
-    supervisor.spawn(
-        "sweep",
-        maintenance::sweep(outbox.clone(), parts.channels.clone(), stop()),
-    );
-    supervisor.spawn(
-        "store watch",
-        maintenance::watch_store(outbox.clone(), stop()),
-    );
-    supervisor.spawn("retention", maintenance::retain(outbox, keep, stop()));
-    supervisor.spawn(
-        "metrics",
-        maintenance::tidy_metrics(parts.metrics.clone(), stop()),
-    );
-}
-
-fn start_account(config: &Config, parts: &Parts, one: &AccountParts, supervisor: &Supervisor) {
-    let stop = || supervisor.stop.child_token();
-    let (worker, trials) = parts.worker(one);
-    supervisor.spawn("worker", worker.run(stop()));
-    supervisor.spawn("trials of holds", trials.run(stop()));
-    supervisor.spawn("hold maintenance", one.holds.clone().keep(stop()));
-    let (tokens, token_stop) = (one.tokens.clone(), stop());
-    supervisor.spawn("token maintenance", async move {
-        tokens.keep_fresh(token_stop).await
-    });
-    let (templates, template_stop) = (one.templates.clone(), stop());
-    let every = one.configured.template_refresh;
-    supervisor.spawn("template maintenance", async move {
-        templates.keep_fresh(every, template_stop).await;
-    });
-    if let Some((writer, late)) = parts.record_writers(config, one) {
-        supervisor.spawn("writer of records", writer.run(stop()));
-        supervisor.spawn("search for late statuses", late.run(stop()));
-    }
-    let watched = maintenance::Watched {
-        account: one.account.clone(),
-        provider: one.provider.clone(),
-    };
-    supervisor.spawn(
-        "pause watch",
-        maintenance::tell_of_pauses(one.account.clone(), stop()),
-    );
-    let probe = config.policy.hold_probe;
-    supervisor.spawn(
-        "account watch",
-        maintenance::watch_hold(watched.clone(), probe, stop()),
-    );
-    if let Some(wanted) = parts.subscription(config, one) {
-        let every = one.configured.subscription_check;
-        supervisor.spawn(
-            "subscription",
-            maintenance::keep_subscribed(watched, wanted, every, stop()),
-        );
     }
 }

@@ -9,7 +9,7 @@
 //! | 3 | claim | [`outbox`], looped by [`worker`] | B: `attempting`, synced before the first byte goes out |
 //! | 4 | template | [`templates`] | the list, for a start without the provider |
 //! | 5 | send | [`send`], [`limit`], [`providers`], [`providers::jumper::client`] | C: receipt, its early events, the end of the attempt |
-//! | 6 | status arrives | [`providers::jumper::webhook`] | D and E in one: event, fold, callback |
+//! | 6 | status arrives | [`providers::jumper::webhook`], [`providers::inbox`] | D and E in one: event, fold, callback |
 //! | 7 | relay | [`relay`], [`doors::moengage::callback`] | the callback's end |
 //!
 //! A to E are each one atomic step of the store: a transaction of the one writer of
@@ -26,10 +26,11 @@
 //! others write, damage and all; [`config`] is the only reader of files and environment; [`app`] builds
 //! all of it; [`cli`] has the commands.
 //!
-//! Who may import whom (checked by `tests/tidy.rs`): domain, clock, breaker < store < telemetry < http, limit,
-//! outbox < accounts < each provider < providers < templates < send < worker; accounts, templates < intake <
-//! each door < relay; datastore, accounts < records; all of these < ops < config < app < cli. `send` and
-//! `relay` never see each other, nor do a door and a provider; `sandbox` sees nobody.
+//! Who may import whom (checked by `tests/tidy.rs`): domain, clock, breaker < store < telemetry < http,
+//! limit, outbox < accounts, providers::inbox < each provider < providers < templates < send < worker;
+//! accounts, templates < intake < each door < relay; datastore, accounts < records; all of these < ops <
+//! config < app < cli. `send` and `relay` never see each other, nor do a door and a provider; `sandbox`
+//! sees nobody.
 
 pub mod accounts;
 pub mod alert;

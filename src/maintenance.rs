@@ -1,5 +1,5 @@
 //! What the clock brings about: holds that end, retention, test calls of held accounts, pauses that
-//! the provider asks for, the subscription at the provider. Each loop ends with `stop` and never touches a message by itself.
+//! the provider asks for. Each loop ends with `stop` and never touches a message by itself.
 
 mod back;
 mod hold;
@@ -11,15 +11,14 @@ pub use hold::watch_hold;
 pub use mark::keep_marks;
 pub use sweep::sweep;
 
-use crate::accounts::{Account, Channel, Channels, Webhook};
+use crate::accounts::{Account, Channel, Channels};
 use crate::alert::{self, Code};
 use crate::clock;
-use crate::outbox::{Outbox, retry_delay};
-use crate::providers::{Provider, SubscriptionState};
+use crate::outbox::Outbox;
+use crate::providers::Provider;
 use crate::store::{Owner, StoreError};
 use metrics::counter;
 use metrics_exporter_prometheus::PrometheusHandle;
-use secrecy::SecretString;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
@@ -35,10 +34,6 @@ const STORE_EVERY: Duration = Duration::from_secs(1);
 const HOLDS_EVERY: Duration = Duration::from_secs(1);
 /// How often retention runs, unless what is kept is kept shorter.
 const RETENTION_EVERY: Duration = Duration::from_secs(3600);
-/// The first pause after a subscription that did not work.
-const SUBSCRIBE_AGAIN: Duration = Duration::from_secs(1);
-/// The longest such pause (design.md section 9: within 10 s when the provider answers).
-const SUBSCRIBE_PAUSE: Duration = Duration::from_secs(8);
 /// How often samples of metrics are put together.
 const METRICS_EVERY: Duration = Duration::from_secs(5);
 
@@ -214,72 +209,6 @@ pub async fn tell_of_pauses(account: Arc<Account>, stop: CancellationToken) {
             }
         }
         alert::over(Code::ProviderPause, &subject);
-    }
-}
-
-/// What is to be subscribed.
-#[derive(Debug, Clone)]
-pub struct Subscription {
-    /// The URL; the secret of the channel's webhook is added.
-    pub url: SecretString,
-    /// The webhook that it leads to.
-    pub webhook: Arc<Webhook>,
-}
-
-/// Makes sure that the webhook subscription is in place: at start, and again every `interval`.
-#[tracing::instrument(name = "subscription", level = "debug", skip_all, fields(account = %watched.account.id))]
-pub async fn keep_subscribed(
-    watched: Watched,
-    wanted: Subscription,
-    interval: Duration,
-    stop: CancellationToken,
-) {
-    let Watched { account, provider } = watched;
-    let mut changes = provider.token_changes();
-    let mut failures = 0;
-    let webhook = &wanted.webhook;
-    loop {
-        // Another process may have changed it. The store's own trouble is told elsewhere.
-        let _ = webhook.look().await;
-        let secret = webhook.secret();
-        let ensured = tokio::select! {
-            ensured = provider.ensure_subscription(&wanted.url, secret.as_ref()) => ensured,
-            () = stop.cancelled() => return,
-        };
-        let wait = match ensured {
-            Ok(state) => {
-                tracing::info!(
-                    account = %account.id, %state, event = "subscription_in_place",
-                    "webhook subscription is in place"
-                );
-                failures = 0;
-                let alone = state == SubscriptionState::Added;
-                // Where this cannot be stored, the next look does it.
-                let _ = webhook.confirmed(secret.as_ref(), alone).await;
-                if !webhook.is_current(secret.as_ref()) {
-                    continue;
-                }
-                interval
-            }
-            Err(answer) => {
-                failures += 1;
-                tracing::warn!(account = %account.id, answer = %answer.summary(),
-                    event = "subscription_not_verified",
-                    "could not verify the webhook subscription; retrying");
-                retry_delay(
-                    failures,
-                    SUBSCRIBE_AGAIN,
-                    SUBSCRIBE_PAUSE.min(interval),
-                    1.0,
-                )
-            }
-        };
-        tokio::select! {
-            () = sleep(wait) => {}
-            () = changes.next(), if failures > 0 => {}
-            () = webhook.changed() => {}
-            () = stop.cancelled() => return,
-        }
     }
 }
 

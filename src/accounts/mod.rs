@@ -3,7 +3,7 @@
 //! What is configured never changes while the process lives. What changes at run time stands behind a
 //! lock of its own and is only a signal: queues and messages live in the outbox. `runtime` stores
 //! what an operator says; `holding` is what the answers of the provider brought about, which `hold` stores
-//! and tells. `webhook` says who may post to a channel's webhook.
+//! and tells.
 
 mod account;
 mod channel;
@@ -12,7 +12,6 @@ mod holding;
 mod opt_outs;
 mod pause;
 mod runtime;
-mod webhook;
 
 pub use account::{Account, AccountHold};
 pub use channel::{Channel, Channels, same};
@@ -21,4 +20,3 @@ pub use holding::{HoldSeen, Holding};
 pub use opt_outs::OptOutsKnown;
 pub use pause::Pause;
 pub use runtime::{LEAST_RATE, MOST_RATE, load_pause, load_rate, save_pause, save_rate};
-pub use webhook::{Caller, Open, Wanted, Webhook, Webhooks};

@@ -12,9 +12,7 @@ pub(super) use account::AccountParts;
 pub(crate) use marks::words as marks_told;
 pub(crate) use owner::{Verdict, owners, standings};
 
-use crate::accounts::{
-    Account, Channel, Channels, Open, Pause, Wanted, Webhook, Webhooks, load_pause,
-};
+use crate::accounts::{Account, Channel, Channels, Pause, load_pause};
 use crate::clock;
 use crate::config::{self, Config};
 use crate::domain::{AccountId, DoorName, Keywords};
@@ -23,10 +21,11 @@ use crate::doors::moengage::callback::{CallbackSettings, Callbacks};
 use crate::doors::moengage::timestamp::TimestampUnit;
 use crate::doors::moengage::{self, SendState};
 use crate::intake::Intake;
-use crate::maintenance::Subscription;
 use crate::ops::{AccountOps, OpsParts, OpsState};
 use crate::outbox::Outbox;
+use crate::providers::jumper::Subscription;
 use crate::providers::jumper::webhook::receive::Receiver;
+use crate::providers::jumper::webhook::secret::{Open, Wanted, Webhook, Webhooks};
 use crate::records::{OptOuts, Records};
 use crate::relay::{self, Relay};
 use crate::send::Sender;
@@ -285,11 +284,13 @@ impl Parts {
         queues.map(relay).collect()
     }
 
-    /// What is to be subscribed at an account's provider, when that is wanted.
+    /// What is to be subscribed at Jumper for an account, when that is wanted.
     pub(super) fn subscription(&self, config: &Config, of: &AccountParts) -> Option<Subscription> {
         let url = of.configured.subscribed_callback_url.as_ref()?;
         let told = config.channel_told(&of.configured)?;
         Some(Subscription {
+            account: of.account.id.clone(),
+            every: of.configured.subscription_check,
             url: url.clone(),
             webhook: self.webhooks.get(told.id.as_str())?.clone(),
         })

@@ -5,6 +5,7 @@
 //! Decisions (state machine, who may write, status fold, circumstances) take what they need as arguments and
 //! are tested by table and by property.
 
+pub mod access;
 pub mod callback;
 pub mod circumstance;
 pub mod event;

@@ -1,6 +1,6 @@
 //! The real front door over a real embedded store, and everything it says while it is asked.
 
-use crate::accounts::{Account, Channel, Channels, Pause, Wanted, Webhook};
+use crate::accounts::{Account, Channel, Channels, Pause};
 use crate::domain::policy::Policy;
 use crate::domain::{AccountId, ChannelId, Keywords, Phone};
 use crate::doors::moengage::batch::{Batch, cut};
@@ -12,6 +12,7 @@ use crate::limit::{Limiter, Rate};
 use crate::outbox::Outbox;
 use crate::providers::jumper::webhook::receive::Receiver;
 use crate::providers::jumper::webhook::routes;
+use crate::providers::jumper::webhook::secret::{Wanted, Webhook};
 use crate::store::embedded::{Settings, Store};
 use crate::store::{self, CallbackQueue, EventRules, Ledger, RelayOutcome};
 use axum::Router;

@@ -7,7 +7,8 @@ use super::Watched;
 use crate::accounts::Account;
 use crate::alert::{self, Code};
 use crate::clock;
-use crate::providers::{Provider, TokenState};
+use crate::domain::access::{Obstacle, TokenState};
+use crate::providers::Provider;
 use std::mem::discriminant;
 use std::time::Duration;
 use tokio::time::sleep;
@@ -21,63 +22,32 @@ const TRIALS: [u64; 4] = [2, 4, 8, 15];
 #[derive(Debug, PartialEq, Eq)]
 struct Trouble {
     code: Code,
-    /// What happened, in the words of the provider.
-    reason: String,
-    /// What a person can do.
-    cure: String,
+    /// What happened and what a person can do, in the words of the provider.
+    obstacle: Obstacle,
     /// Whether sending goes on meanwhile.
     sends: bool,
 }
 
 impl Trouble {
-    fn of(state: &TokenState, account: &Account) -> Option<Self> {
-        let seed = format!(
-            "Put in a new refresh token: PUT /api/accounts/{}/token/seed at the ops listener, or its \
-             seed_refresh_token or SEED_REFRESH_TOKEN and a restart.",
-            account.id
-        );
+    fn of(state: &TokenState, provider: &Provider) -> Option<Self> {
+        let obstacle = provider.obstacle(state)?;
         let code = match state {
             TokenState::Dead { .. } | TokenState::Missing => Code::TokenDead,
             _ => Code::AccountHeld,
         };
-        let (reason, cure, sends) = match state {
-            TokenState::Fresh { .. } | TokenState::Stale => return None,
-            TokenState::Missing => ("no refresh token is known".into(), seed, false),
-            TokenState::Dead { reason, sends, .. } => {
-                let reason = format!("its refresh token is dead ({reason})");
-                (reason, seed, *sends)
-            }
-            TokenState::Refused { reason, .. } => {
-                let reason =
-                    format!("Jumper refuses an access token that it has just given ({reason})");
-                let cure = "A test call every 15 s releases it; if this lasts, ask Jumper whether \
-                            the application may still call the API.";
-                (reason, cure.into(), false)
-            }
-            TokenState::WrongCredentials { reason, sends, .. } => {
-                let reason = format!(
-                    "Jumper refuses the key and secret of JUMPER_BASIC_AUTH (basic_auth of the \
-                     account): {reason}"
-                );
-                let cure = "They are tried again by themselves, every few minutes at the least. \
-                            Correct them and restart.";
-                (reason, cure.into(), *sends)
-            }
-        };
         Some(Self {
             code,
-            reason,
-            cure,
-            sends,
+            obstacle,
+            sends: sends(state),
         })
     }
 
     fn tell(&self, account: &Account) {
-        let (reason, cure) = (&self.reason, &self.cure);
+        let Obstacle { reason, cure } = &self.obstacle;
         let text = if self.sends {
             format!(
-                "The tokens cannot be renewed: {reason}. Sending goes on until Jumper refuses the \
-                 access token. {cure}"
+                "The tokens cannot be renewed: {reason}. Sending goes on until the provider refuses \
+                 the access token. {cure}"
             )
         } else {
             format!("The account is held: {reason}. Messages are accepted and wait. {cure}")
@@ -100,14 +70,14 @@ pub async fn watch_hold(watched: Watched, probe: Duration, stop: CancellationTok
     let (mut told, mut for_tokens, mut trials) = (None, false, 0);
     loop {
         let state = provider.token_state();
-        let trouble = Trouble::of(&state, &account);
+        let trouble = Trouble::of(&state, &provider);
         // The same trouble in other words is no news.
         let kind = trouble
             .as_ref()
             .map(|trouble| (discriminant(&state), trouble.sends));
         if let Some(trouble) = trouble.filter(|_| kind != told) {
             if !trouble.sends {
-                account.hold(trouble.reason.clone(), clock::now());
+                account.hold(trouble.obstacle.reason.clone(), clock::now());
                 for_tokens = true;
             }
             trouble.tell(&account);
@@ -143,17 +113,19 @@ pub async fn watch_hold(watched: Watched, probe: Duration, stop: CancellationTok
     }
 }
 
+/// Whether there is an access token to go on with.
+fn sends(state: &TokenState) -> bool {
+    match state {
+        TokenState::Fresh { .. } | TokenState::Stale => true,
+        TokenState::Refused { .. } | TokenState::Missing => false,
+        TokenState::Dead { sends, .. } | TokenState::WrongCredentials { sends, .. } => *sends,
+    }
+}
+
 /// Whether there is a token that a test call could be made with now. One that is refused is tried at
 /// its time, not whenever something is known of it.
 fn may_try(state: &TokenState, changed: bool) -> bool {
-    match state {
-        TokenState::Fresh { .. } | TokenState::Stale => true,
-        TokenState::Refused { .. } => !changed,
-        TokenState::Dead { sends, .. } | TokenState::WrongCredentials { sends, .. } => {
-            *sends || !changed
-        }
-        TokenState::Missing => false,
-    }
+    sends(state) || (!changed && !matches!(state, TokenState::Missing))
 }
 
 async fn test(account: &Account, provider: &Provider) -> bool {
@@ -173,40 +145,37 @@ async fn test(account: &Account, provider: &Provider) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{AccountId, UnixMs};
-    use crate::limit::{Limiter, Rate};
+    use crate::domain::UnixMs;
 
     #[test]
-    fn trouble_says_what_happened_what_is_done_and_what_to_do() {
-        let rate = Rate {
-            per_second: None,
-            concurrency: 1,
-        };
-        let limiter = Limiter::new(rate, Duration::ZERO);
-        let account = Account::new(AccountId::parse("acme").unwrap(), limiter);
-        let (reason, since) = ("HTTP 400, invalid_grant".to_owned(), UnixMs(1));
-        let of = |state| Trouble::of(&state, &account);
-        assert_eq!(of(TokenState::Stale), None);
+    fn a_refused_token_is_tried_at_its_time_and_none_is_never_tried() {
+        let (reason, since) = (String::new(), UnixMs(1));
         let dead = |sends| TokenState::Dead {
             reason: reason.clone(),
             since,
             sends,
         };
-        let wrong = TokenState::WrongCredentials {
-            reason: "HTTP 401".into(),
+        let wrong = |sends| TokenState::WrongCredentials {
+            reason: reason.clone(),
             since,
-            sends: false,
+            sends,
         };
-        for (state, sends, words) in [
-            (dead(true), true, ["invalid_grant", "/acme/token/seed"]),
-            (dead(false), false, ["dead", "SEED_REFRESH_TOKEN"]),
-            (wrong, false, ["JUMPER_BASIC_AUTH", "Correct them"]),
-            (TokenState::Missing, false, ["no refresh token", "PUT"]),
+        let refused = TokenState::Refused {
+            reason: reason.clone(),
+            since,
+        };
+        for (state, sending, at_a_change, at_its_time) in [
+            (TokenState::Stale, true, true, true),
+            (dead(true), true, true, true),
+            (dead(false), false, false, true),
+            (wrong(true), true, true, true),
+            (wrong(false), false, false, true),
+            (refused, false, false, true),
+            (TokenState::Missing, false, false, false),
         ] {
-            let trouble = of(state).unwrap();
-            let text = format!("{} {}", trouble.reason, trouble.cure);
-            assert_eq!(trouble.sends, sends, "{text}");
-            assert!(words.iter().all(|word| text.contains(word)), "{text}");
+            assert_eq!(sends(&state), sending, "{state:?}");
+            assert_eq!(may_try(&state, true), at_a_change, "{state:?}");
+            assert_eq!(may_try(&state, false), at_its_time, "{state:?}");
         }
     }
 }

@@ -22,13 +22,14 @@ mod waits;
 mod webhook;
 mod why;
 
-use crate::accounts::{Account, Channels, Holds, Webhooks};
+use crate::accounts::{Account, Channels, Holds};
 use crate::breaker::Breaker;
 use crate::http::{self, Measure};
 use crate::intake::Intake;
 use crate::limit::Rate;
 use crate::outbox::Outbox;
 use crate::providers::Provider;
+use crate::providers::jumper::webhook::secret::Webhooks;
 use crate::records::Records;
 use crate::relay::Standing;
 use axum::Router;

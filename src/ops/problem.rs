@@ -1,7 +1,7 @@
 //! Errors of the ops listener, as `application/problem+json` (RFC 9457).
 
 use crate::accounts::{BackError, HoldError};
-use crate::providers::TokenError;
+use crate::domain::access::AccessError;
 use crate::store::StoreError;
 use axum::extract::{FromRequestParts, Path};
 use axum::http::header::CONTENT_TYPE;
@@ -47,11 +47,11 @@ impl From<StoreError> for Problem {
     }
 }
 
-impl From<TokenError> for Problem {
-    fn from(error: TokenError) -> Self {
+impl From<AccessError> for Problem {
+    fn from(error: AccessError) -> Self {
         let status = match error {
-            TokenError::SeedRefused(_) => StatusCode::UNPROCESSABLE_ENTITY,
-            _ => StatusCode::BAD_GATEWAY,
+            AccessError::PutInRefused(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            AccessError::NoToken(_) => StatusCode::BAD_GATEWAY,
         };
         Self::new(status, error.to_string())
     }

@@ -2,7 +2,7 @@
 
 use super::problem::{Name, Problem};
 use super::{OpsState, answer};
-use crate::accounts::{Open, Webhook};
+use crate::providers::jumper::webhook::secret::{Open, Webhook};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;

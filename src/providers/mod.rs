@@ -1,17 +1,18 @@
 //! The provider in neutral words: what the rest of the program may ask of it. One arm and one folder per provider.
 //! Knows no wire format and decides nothing.
 
+pub mod inbox;
 pub mod jumper;
 
-pub use jumper::token::{Changes, TokenError, TokenState};
-pub use jumper::{AccessRefused, SubscriptionState};
-
 use crate::domain::Answer;
+use crate::domain::access::{AccessError, Obstacle, RefusedAccess, TokenState};
 use crate::domain::policy::Policy;
 use crate::domain::proof::Judgement;
 use crate::domain::template::{Detail, Outgoing, TemplateList};
 use crate::limit::Permit;
+use crate::store::StoreError;
 use secrecy::SecretString;
+use tokio_util::sync::CancellationToken;
 
 /// The providers by name, as `provider` of an account says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +50,44 @@ pub struct Sent {
     pub token_generation: Option<u64>,
 }
 
+/// Tells of changes; see [`Provider::token_changes`].
+#[derive(Debug)]
+pub enum TokenChanges {
+    /// Of an account at Jumper.ai.
+    Jumper(jumper::token::Changes),
+}
+
+impl TokenChanges {
+    /// Completes at the next change since the last call.
+    pub async fn next(&mut self) {
+        match self {
+            Self::Jumper(changes) => changes.next().await,
+        }
+    }
+}
+
 impl Provider {
+    /// Takes in what is stored of the tokens. Makes no call.
+    pub async fn start(&self) -> Result<(), StoreError> {
+        match self {
+            Self::Jumper(account) => account.tokens().start().await,
+        }
+    }
+
+    /// Keeps the tokens fresh until `stop`. A renewal under way ends before this does.
+    pub async fn keep_tokens(&self, stop: CancellationToken) {
+        match self {
+            Self::Jumper(account) => account.tokens().keep_fresh(stop).await,
+        }
+    }
+
+    /// What a process logs at its very end, where its newest tokens are not stored.
+    pub fn last_word(&self) {
+        match self {
+            Self::Jumper(account) => account.tokens().last_word(),
+        }
+    }
+
     /// Sends one message with the permit's slot.
     pub async fn send(&self, permit: Permit, outgoing: &Outgoing) -> Sent {
         match self {
@@ -94,16 +132,16 @@ impl Provider {
     /// Tells that a call to `recipient` was refused with the access token of this generation, and
     /// finds out whether the token or the message is meant. May make one list call; renews a token
     /// that is refused.
-    pub async fn access_refused(&self, generation: u64, recipient: &str) -> AccessRefused {
+    pub async fn access_refused(&self, generation: u64, recipient: &str) -> RefusedAccess {
         match self {
-            Self::Jumper(account) => account.access_refused(generation, recipient).await,
+            Self::Jumper(account) => account.access_refused(generation, recipient).await.into(),
         }
     }
 
     /// Whether a call could be made now. Gets an access token when there is none.
-    pub async fn has_token(&self) -> Result<(), TokenError> {
+    pub async fn has_token(&self) -> Result<(), AccessError> {
         match self {
-            Self::Jumper(account) => account.tokens().access().await.map(drop),
+            Self::Jumper(account) => Ok(account.tokens().access().await.map(drop)?),
         }
     }
 
@@ -114,17 +152,6 @@ impl Provider {
         }
     }
 
-    /// Makes events reach `url` with `secret` in its path. Takes up to two maintenance permits.
-    pub async fn ensure_subscription(
-        &self,
-        url: &SecretString,
-        secret: Option<&SecretString>,
-    ) -> Result<SubscriptionState, Answer> {
-        match self {
-            Self::Jumper(account) => account.ensure_subscription(url, secret).await,
-        }
-    }
-
     /// How the tokens stand.
     pub fn token_state(&self) -> TokenState {
         match self {
@@ -132,24 +159,31 @@ impl Provider {
         }
     }
 
-    /// Tells of every change of the tokens.
-    pub fn token_changes(&self) -> Changes {
+    /// What a person is told of this state of the tokens; nothing where calls can be made or tried.
+    pub fn obstacle(&self, state: &TokenState) -> Option<Obstacle> {
         match self {
-            Self::Jumper(account) => account.tokens().changes(),
+            Self::Jumper(account) => account.tokens().obstacle(state),
+        }
+    }
+
+    /// Tells of every change of the tokens.
+    pub fn token_changes(&self) -> TokenChanges {
+        match self {
+            Self::Jumper(account) => TokenChanges::Jumper(account.tokens().changes()),
         }
     }
 
     /// Renews the tokens because an operator asks.
-    pub async fn refresh_token_now(&self) -> Result<(), TokenError> {
+    pub async fn refresh_token_now(&self) -> Result<(), AccessError> {
         match self {
-            Self::Jumper(account) => account.tokens().refresh_now().await,
+            Self::Jumper(account) => Ok(account.tokens().refresh_now().await?),
         }
     }
 
     /// Goes on with a refresh token that an operator put in.
-    pub async fn new_seed(&self, seed: SecretString) -> Result<(), TokenError> {
+    pub async fn new_seed(&self, seed: SecretString) -> Result<(), AccessError> {
         match self {
-            Self::Jumper(account) => account.tokens().new_seed(seed).await,
+            Self::Jumper(account) => Ok(account.tokens().new_seed(seed).await?),
         }
     }
 }

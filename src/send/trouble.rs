@@ -4,9 +4,10 @@ use super::{Sender, Sending};
 use crate::alert;
 use crate::breaker::{Admission, Change};
 use crate::domain::Answer;
+use crate::domain::access::RefusedAccess;
 use crate::domain::circumstance::{Call, Cause};
 use crate::domain::proof::{About, Judgement, Proof};
-use crate::providers::{AccessRefused, Sent};
+use crate::providers::Sent;
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -65,7 +66,7 @@ impl Sender {
             let to = call.to.digits();
             let judged = self.provider.access_refused(generation, &to);
             // What is proved not to be sent must not wait for a token, which comes all the same.
-            if let Ok(AccessRefused::Message) = timeout(JUDGED_WITHIN, judged).await {
+            if let Ok(RefusedAccess::Message) = timeout(JUDGED_WITHIN, judged).await {
                 let judgement = Judgement::new(Proof::NotTaken, About::Unsaid);
                 let cause = Cause::of(&sent.answer);
                 let ruling = self.account.holding.judge(call, &judgement, &cause);

@@ -1,4 +1,4 @@
-//! What belongs to one account: its rate, its tokens, its client, its templates, its breaker. None of
+//! What belongs to one account: its rate, its provider, its templates, its breaker. None of
 //! it is shared, so one account's trouble stays its own.
 
 use super::owner;
@@ -27,7 +27,6 @@ pub(in crate::app) struct AccountParts {
     pub(in crate::app) account: Arc<Account>,
     pub(in crate::app) holds: Holds,
     pub(in crate::app) provider: Arc<Provider>,
-    pub(in crate::app) tokens: Tokens,
     pub(in crate::app) templates: Arc<Templates>,
     pub(in crate::app) breaker: Arc<Breaker>,
     pub(in crate::app) retry: RetrySettings,
@@ -52,15 +51,8 @@ impl AccountParts {
             }
             None => Limiter::new(rate, wanted.rate_tolerance),
         };
-        let tokens = tokens(config, wanted, stores, &limiter)?;
-        tokens.start().await?;
-        let provider = match wanted.provider {
-            ProviderName::Jumper => {
-                let client = Client::new(&client_settings(wanted))?;
-                let jumper = jumper::Account::new(client, tokens.clone(), limiter.clone());
-                Arc::new(Provider::Jumper(jumper))
-            }
-        };
+        let provider = Arc::new(provider(config, wanted, stores, &limiter)?);
+        provider.start().await?;
         let cache = stores.cache.clone();
         let templates = Arc::new(Templates::new(provider.clone(), cache, id.clone()));
         templates.load().await?;
@@ -86,7 +78,6 @@ impl AccountParts {
             account,
             holds,
             provider,
-            tokens,
             templates,
             breaker: Arc::new(breaker),
             retry: RetrySettings {
@@ -98,14 +89,26 @@ impl AccountParts {
     }
 }
 
-fn tokens(
+fn provider(
     config: &Config,
     wanted: &config::Account,
     stores: &Stores,
     limiter: &Limiter,
-) -> anyhow::Result<Tokens> {
+) -> anyhow::Result<Provider> {
+    match wanted.provider {
+        ProviderName::Jumper => {
+            let client = Client::new(&client_settings(wanted))?;
+            let settings = token_settings(config, wanted)?;
+            let tokens = Tokens::new(settings, stores.tokens.clone(), limiter.clone())?;
+            let account = jumper::Account::new(client, tokens, limiter.clone());
+            Ok(Provider::Jumper(account))
+        }
+    }
+}
+
+fn token_settings(config: &Config, wanted: &config::Account) -> anyhow::Result<TokenSettings> {
     let missing = || format!("account {} has no credentials (basic_auth)", wanted.id);
-    let settings = TokenSettings {
+    Ok(TokenSettings {
         account: wanted.id.clone(),
         api_url: wanted.api_url.clone(),
         basic: wanted.basic_auth.clone().with_context(missing)?,
@@ -114,12 +117,7 @@ fn tokens(
         longest_probe: Some(config.policy.hold_probe),
         owner: owner::whose(wanted),
         aside: Aside::of(&config.store.data_dir),
-    };
-    Ok(Tokens::new(
-        settings,
-        stores.tokens.clone(),
-        limiter.clone(),
-    )?)
+    })
 }
 
 fn client_settings(wanted: &config::Account) -> ClientSettings {

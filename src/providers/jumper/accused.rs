@@ -6,6 +6,7 @@
 
 use super::{Account, Question, Ready, classify};
 use crate::domain::Answer;
+use crate::domain::access::RefusedAccess;
 use crate::domain::proof::About;
 use crate::providers::jumper::token::{Access, TokenError};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -25,6 +26,16 @@ pub enum AccessRefused {
     Message,
     /// Nobody knows: the list call that was to tell had no clear answer.
     Unclear,
+}
+
+impl From<AccessRefused> for RefusedAccess {
+    fn from(refused: AccessRefused) -> Self {
+        match refused {
+            AccessRefused::Token(_) => Self::Token,
+            AccessRefused::Message => Self::Message,
+            AccessRefused::Unclear => Self::Unclear,
+        }
+    }
 }
 
 /// What is remembered of refused calls.

@@ -10,6 +10,7 @@ mod exchange;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod params;
+mod subscribed;
 mod subscription;
 mod templates;
 pub mod token;
@@ -21,6 +22,7 @@ pub(crate) mod fake;
 
 pub use accused::AccessRefused;
 pub use exchange::BuildError;
+pub use subscribed::Subscription;
 pub use subscription::{SubscriptionState, registered};
 
 use crate::domain::Answer;

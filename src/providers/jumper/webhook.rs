@@ -10,8 +10,8 @@ mod found;
 mod moment;
 mod reason;
 pub mod receive;
-mod report;
 pub mod routes;
+pub mod secret;
 mod words;
 
 pub use found::{MOST_ELEMENTS, TooMany};

@@ -1,6 +1,7 @@
 //! What is known of an account's tokens, and the arithmetic of their lives. Pure.
 
 use crate::domain::UnixMs;
+use crate::domain::access::TokenState;
 use crate::http::outgoing::header::HeaderValue;
 use crate::store::StoredToken;
 use secrecy::{ExposeSecret, SecretString};
@@ -30,47 +31,6 @@ impl Access {
     pub(in crate::providers::jumper) fn bearer(&self) -> HeaderValue {
         self.bearer.clone()
     }
-}
-
-/// How the tokens of an account stand.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum TokenState {
-    /// There is nothing, not even a seed.
-    Missing,
-    /// There is an access token.
-    Fresh {
-        /// When it ends.
-        expires_at: UnixMs,
-        /// When it will be renewed.
-        refresh_at: UnixMs,
-    },
-    /// There is a refresh token that may work, and no access token that is known to be good.
-    Stale,
-    /// Jumper refuses an access token that it has just given; whether it takes it is tried.
-    Refused {
-        /// What Jumper said.
-        reason: String,
-        /// Since when.
-        since: UnixMs,
-    },
-    /// The refresh token does not work.
-    Dead {
-        /// What Jumper said.
-        reason: String,
-        /// Since when this process knows.
-        since: UnixMs,
-        /// Whether there is an access token to go on with, until that is refused.
-        sends: bool,
-    },
-    /// The application's key or secret is wrong, so nothing can be renewed.
-    WrongCredentials {
-        /// What Jumper said.
-        reason: String,
-        /// Since when this process knows.
-        since: UnixMs,
-        /// Whether there is an access token to go on with, until that is refused.
-        sends: bool,
-    },
 }
 
 /// What Jumper said, and when.

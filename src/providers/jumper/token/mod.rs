@@ -13,6 +13,7 @@ mod flight;
 pub(super) mod fuzz;
 mod held;
 mod keep;
+mod obstacle;
 mod proof;
 mod refresh;
 mod replicas;
@@ -24,12 +25,13 @@ mod words;
 use super::exchange::BuildError;
 #[cfg(not(test))]
 use crate::clock;
+use crate::domain::access::{AccessError, Obstacle, TokenState};
 use crate::domain::{AccountId, UnixMs};
 use crate::limit::Limiter;
 use crate::store::{self, Aside, StoredToken};
 use flight::Flight;
+pub use held::Access;
 use held::Held;
-pub use held::{Access, TokenState};
 use metrics::gauge;
 pub use proof::{Proof, prove};
 use refresh::Exchange;
@@ -83,6 +85,16 @@ pub enum TokenError {
     /// The seed that was put in is refused; what was known before goes on.
     #[error("Jumper refuses this seed token: {0}")]
     SeedRefused(String),
+}
+
+impl From<TokenError> for AccessError {
+    fn from(error: TokenError) -> Self {
+        let words = error.to_string();
+        match error {
+            TokenError::SeedRefused(_) => Self::PutInRefused(words),
+            _ => Self::NoToken(words),
+        }
+    }
 }
 
 /// The tokens of one account. Clones share them.
@@ -165,6 +177,11 @@ impl Tokens {
     /// How things stand.
     pub fn state(&self) -> TokenState {
         self.held().state(self.now())
+    }
+
+    /// What a person is told of this state, where no call can be made or renewed.
+    pub fn obstacle(&self, state: &TokenState) -> Option<Obstacle> {
+        obstacle::obstacle(state, &self.shared.settings.account)
     }
 
     /// Tells of every change of [`Tokens::state`] that a call or an answer brings.

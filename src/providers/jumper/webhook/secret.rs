@@ -10,7 +10,7 @@ mod address;
 mod change;
 mod made;
 
-use super::channel::same;
+use crate::accounts::same;
 use crate::clock;
 use crate::domain::{ChannelId, UnixMs};
 use crate::store;
