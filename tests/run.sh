@@ -99,8 +99,8 @@ need_client
 export CARGO_TERM_COLOR=never
 stage "build" cargo build --locked
 stage "build the tests" cargo test --locked --no-run
-# What the faults need is built beside the tests, which mostly wait, and takes only what they leave.
-nice -n 19 cargo bench --locked --bench fault --no-run >/dev/null 2>&1 </dev/null &
+# What the faults need is built beside the tests, which mostly wait, and leaves them most of the processor.
+nice -n 5 cargo bench --locked --bench fault --no-run >/dev/null 2>&1 </dev/null &
 builder=$!
 stage "unit" cargo test --locked --no-fail-fast --lib --bins
 count

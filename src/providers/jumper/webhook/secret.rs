@@ -3,7 +3,7 @@
 //! store, which all replicas share.
 //!
 //! The address that was registered before stays served until the one of now is confirmed and
-//! [`GRACE`] on: Jumper repeats nothing, and what is under way would be lost. "Confirmed" is an answer
+//! `GRACE` on: Jumper repeats nothing, and what is under way would be lost. "Confirmed" is an answer
 //! of Jumper's, or a post by the address of now. `change` says how one becomes the other.
 
 mod address;
