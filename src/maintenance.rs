@@ -178,7 +178,7 @@ pub async fn tidy_metrics(metrics: Option<PrometheusHandle>, stop: CancellationT
 }
 
 /// An account and its provider.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Watched {
     /// The account.
     pub account: Arc<Account>,

@@ -7,6 +7,7 @@ mod marks;
 mod owner;
 mod records;
 mod stores;
+mod webhook;
 
 pub(super) use account::AccountParts;
 pub(crate) use marks::words as marks_told;
@@ -23,9 +24,9 @@ use crate::doors::moengage::{self, SendState};
 use crate::intake::Intake;
 use crate::ops::{AccountOps, OpsParts, OpsState};
 use crate::outbox::Outbox;
-use crate::providers::jumper::Subscription;
+use crate::providers::jumper::WantedSubscription;
 use crate::providers::jumper::webhook::receive::Receiver;
-use crate::providers::jumper::webhook::secret::{Open, Wanted, Webhook, Webhooks};
+use crate::providers::jumper::webhook::secret::Webhooks;
 use crate::records::{OptOuts, Records};
 use crate::relay::{self, Relay};
 use crate::send::Sender;
@@ -83,7 +84,7 @@ pub(super) async fn assemble(config: &Config) -> anyhow::Result<Parts> {
         let channel = channel(wanted, account.account.clone())?;
         let paused = load_pause(&outbox, &channel).await?;
         channel.set_paused(paused);
-        let webhook = webhook(config, wanted, &outbox).await?;
+        let webhook = webhook::load(config, wanted, &outbox).await?;
         webhooks.insert(wanted.id.to_string(), Arc::new(webhook));
         channels.push(Arc::new(channel));
     }
@@ -120,44 +121,6 @@ async fn recover(config: &Config, account: &AccountId, outbox: &Outbox) -> anyho
              evidence");
     }
     Ok(())
-}
-
-/// Who may post a channel's events. An address without a secret may be registered where this version
-/// finds messages of one before it and no secret is configured, and where the gateway begins with an
-/// empty store, perhaps in the place of another program.
-async fn webhook(
-    config: &Config,
-    wanted: &config::Channel,
-    outbox: &Outbox,
-) -> anyhow::Result<Webhook> {
-    let ledger = outbox.store.ledger_of(&wanted.account, &wanted.id).await?;
-    let accounts = config.accounts.iter();
-    let is_told = accounts.filter(|one| one.id == wanted.account).any(|one| {
-        config
-            .channel_told(one)
-            .is_some_and(|told| told.id == wanted.id)
-    });
-    let secrets = Wanted {
-        secrets: wanted.webhook_secret.clone(),
-        open: wanted.webhook_open,
-        was_open: if ledger.accepted > 0 {
-            wanted.webhook_secret.is_empty()
-        } else {
-            is_told
-        },
-    };
-    let webhook = Webhook::load(wanted.id.clone(), secrets, outbox.store.clone()).await?;
-    match webhook.is_open() {
-        Open::No => {}
-        Open::Wanted => tracing::warn!(channel = %wanted.id,
-            event = "webhook_open",
-            "WEBHOOK_OPEN is true: anybody who knows the webhook's URL can post statuses, and opt out \
-             people you wrote to"),
-        Open::ForNow => tracing::info!(channel = %wanted.id,
-            event = "webhook_open_until_changed",
-            "the gateway takes posts without the webhook secret until Jumper uses the address with it"),
-    }
-    Ok(webhook)
 }
 
 fn channel(wanted: &config::Channel, account: Arc<Account>) -> anyhow::Result<Channel> {
@@ -234,7 +197,7 @@ impl Parts {
         };
         OpsState::new(OpsParts {
             channels: self.channels.clone(),
-            webhooks: self.webhooks.clone(),
+            webhooks: webhook::addresses(&self.webhooks),
             outbox: self.outbox.clone(),
             intake: self.intake.clone(),
             accounts: self.accounts.iter().map(account).collect(),
@@ -285,14 +248,18 @@ impl Parts {
     }
 
     /// What is to be subscribed at Jumper for an account, when that is wanted.
-    pub(super) fn subscription(&self, config: &Config, of: &AccountParts) -> Option<Subscription> {
+    pub(super) fn subscription(
+        &self,
+        config: &Config,
+        of: &AccountParts,
+    ) -> Option<WantedSubscription> {
         let url = of.configured.subscribed_callback_url.as_ref()?;
-        let told = config.channel_told(&of.configured)?;
-        Some(Subscription {
+        let leads_to = config.channel_told(&of.configured)?;
+        Some(WantedSubscription {
             account: of.account.id.clone(),
             every: of.configured.subscription_check,
             url: url.clone(),
-            webhook: self.webhooks.get(told.id.as_str())?.clone(),
+            webhook: self.webhooks.get(leads_to.id.as_str())?.clone(),
         })
     }
 }

@@ -74,10 +74,24 @@ impl std::error::Error for AccessError {}
 /// A call was refused as if for its access token; whom that is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RefusedAccess {
-    /// The token: it is renewed.
-    Token,
+    /// The token.
+    Token {
+        /// Whether there is a newer one now.
+        renewed: bool,
+    },
     /// This message, or its recipient: the same token is taken for other calls.
     Message,
     /// Nobody knows yet.
     Unclear,
+}
+
+/// Whether somebody who shows no secret may post a channel's events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Open {
+    /// Nobody is.
+    No,
+    /// Until the address with the secret is confirmed, and the grace on.
+    ForNow,
+    /// As the configuration wants it.
+    Wanted,
 }

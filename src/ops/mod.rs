@@ -28,8 +28,7 @@ use crate::http::{self, Measure};
 use crate::intake::Intake;
 use crate::limit::Rate;
 use crate::outbox::Outbox;
-use crate::providers::Provider;
-use crate::providers::jumper::webhook::secret::Webhooks;
+use crate::providers::{Provider, WebhookAddress};
 use crate::records::Records;
 use crate::relay::Standing;
 use axum::Router;
@@ -42,6 +41,7 @@ pub use follow::follow;
 use metrics_exporter_prometheus::PrometheusHandle;
 use problem::Problem;
 use secrecy::SecretString;
+use std::collections::HashMap;
 use std::sync::Arc;
 use why::Site;
 
@@ -53,7 +53,7 @@ pub struct OpsState {
 
 struct Shared {
     channels: Arc<Channels>,
-    webhooks: Webhooks,
+    webhooks: HashMap<String, WebhookAddress>,
     outbox: Outbox,
     intake: Intake,
     /// In the order of the configuration.
@@ -87,7 +87,7 @@ pub struct AccountOps {
 #[expect(missing_docs, reason = "the fields are those of OpsState")]
 pub struct OpsParts {
     pub channels: Arc<Channels>,
-    pub webhooks: Webhooks,
+    pub webhooks: HashMap<String, WebhookAddress>,
     pub outbox: Outbox,
     pub intake: Intake,
     pub accounts: Vec<AccountOps>,

@@ -1,15 +1,16 @@
-//! A channel's webhook: the address to enter at Jumper, and another secret for it.
+//! A channel's webhook: the address to enter at the provider, and another secret for it.
 
 use super::problem::{Name, Problem};
 use super::{OpsState, answer};
-use crate::providers::jumper::webhook::secret::{Open, Webhook};
+use crate::domain::access::Open;
+use crate::providers::WebhookAddress;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
-/// Tells the secret: it is here to be entered at Jumper.
+/// Tells the secret: it is here to be entered at the provider.
 pub(super) async fn show(State(ops): State<OpsState>, Name(id): Name) -> Result<Response, Problem> {
     Ok(answer(&shown(&id, webhook(&ops, &id)?)))
 }
@@ -38,12 +39,12 @@ async fn rotate_one(ops: OpsState, id: String) -> Result<Response, Problem> {
     Ok(answer(&shown(&id, webhook)))
 }
 
-fn webhook<'a>(ops: &'a OpsState, id: &str) -> Result<&'a Webhook, Problem> {
+fn webhook<'a>(ops: &'a OpsState, id: &str) -> Result<&'a WebhookAddress, Problem> {
     let missing = || Problem::not_found(format!("there is no channel {id:?}"));
-    Ok(ops.shared.webhooks.get(id).ok_or_else(missing)?)
+    ops.shared.webhooks.get(id).ok_or_else(missing)
 }
 
-fn shown(id: &str, webhook: &Webhook) -> Value {
+fn shown(id: &str, webhook: &WebhookAddress) -> Value {
     let secret = webhook.secret();
     let secret = secret.as_ref().map(ExposeSecret::expose_secret);
     let stem = format!("/channels/{id}/callback");
@@ -57,7 +58,7 @@ fn shown(id: &str, webhook: &Webhook) -> Value {
 }
 
 /// Whether posts without a secret are taken, in a word.
-pub(super) fn open(webhook: &Webhook) -> &'static str {
+pub(super) fn open(webhook: &WebhookAddress) -> &'static str {
     match webhook.is_open() {
         Open::No => "no",
         Open::ForNow => "until the address with the secret is confirmed",

@@ -5,13 +5,14 @@ pub mod inbox;
 pub mod jumper;
 
 use crate::domain::Answer;
-use crate::domain::access::{AccessError, Obstacle, RefusedAccess, TokenState};
+use crate::domain::access::{AccessError, Obstacle, Open, RefusedAccess, TokenState};
 use crate::domain::policy::Policy;
 use crate::domain::proof::Judgement;
 use crate::domain::template::{Detail, Outgoing, TemplateList};
 use crate::limit::Permit;
 use crate::store::StoreError;
 use secrecy::SecretString;
+use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 /// The providers by name, as `provider` of an account says.
@@ -62,6 +63,50 @@ impl TokenChanges {
     pub async fn next(&mut self) {
         match self {
             Self::Jumper(changes) => changes.next().await,
+        }
+    }
+}
+
+/// The address of a channel's webhook, and the secret in it.
+#[derive(Debug, Clone)]
+pub enum WebhookAddress {
+    /// At Jumper.ai.
+    Jumper(Arc<jumper::webhook::secret::Webhook>),
+}
+
+impl WebhookAddress {
+    /// The secret in the address that is to be registered; none where none is asked.
+    pub fn secret(&self) -> Option<SecretString> {
+        match self {
+            Self::Jumper(webhook) => webhook.secret(),
+        }
+    }
+
+    /// Whether the gateway makes the secret.
+    pub fn is_made(&self) -> bool {
+        match self {
+            Self::Jumper(webhook) => webhook.is_made(),
+        }
+    }
+
+    /// Whether somebody without a secret is let in.
+    pub fn is_open(&self) -> Open {
+        match self {
+            Self::Jumper(webhook) => webhook.is_open(),
+        }
+    }
+
+    /// Makes another secret. Answers whether the secret is one that the gateway makes.
+    pub async fn rotate(&self) -> Result<bool, StoreError> {
+        match self {
+            Self::Jumper(webhook) => webhook.rotate().await,
+        }
+    }
+
+    /// Takes in what another process may have changed.
+    pub async fn look(&self) -> Result<(), StoreError> {
+        match self {
+            Self::Jumper(webhook) => webhook.look().await,
         }
     }
 }
@@ -134,7 +179,7 @@ impl Provider {
     /// that is refused.
     pub async fn access_refused(&self, generation: u64, recipient: &str) -> RefusedAccess {
         match self {
-            Self::Jumper(account) => account.access_refused(generation, recipient).await.into(),
+            Self::Jumper(account) => account.access_refused(generation, recipient).await,
         }
     }
 

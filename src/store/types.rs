@@ -221,7 +221,7 @@ pub struct PendingCallback {
     pub callback: Callback,
     /// How often it was tried.
     pub tries: u32,
-    /// When what it tells came to be; tries do not change it.
+    /// When it was queued; tries do not change it.
     pub created: UnixMs,
 }
 

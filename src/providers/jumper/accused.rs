@@ -8,7 +8,7 @@ use super::{Account, Question, Ready, classify};
 use crate::domain::Answer;
 use crate::domain::access::RefusedAccess;
 use crate::domain::proof::About;
-use crate::providers::jumper::token::{Access, TokenError};
+use crate::providers::jumper::token::Access;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -16,27 +16,6 @@ use tokio::time::Instant;
 
 /// How long a list call that went well speaks for the token.
 const SPEAKS_FOR: Duration = Duration::from_secs(2);
-
-/// Whom a refusal of the access token is about.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum AccessRefused {
-    /// The token; what came of its renewal. `Ok`: go on with a newer one.
-    Token(Result<(), TokenError>),
-    /// This message, or its recipient: the same token is taken for other calls.
-    Message,
-    /// Nobody knows: the list call that was to tell had no clear answer.
-    Unclear,
-}
-
-impl From<AccessRefused> for RefusedAccess {
-    fn from(refused: AccessRefused) -> Self {
-        match refused {
-            AccessRefused::Token(_) => Self::Token,
-            AccessRefused::Message => Self::Message,
-            AccessRefused::Unclear => Self::Unclear,
-        }
-    }
-}
 
 /// What is remembered of refused calls.
 #[derive(Debug, Default)]
@@ -90,19 +69,18 @@ impl Account {
     /// Tells that a call to `recipient` (or about something else that has a name) was refused with
     /// the access token of this generation. Finds out whom that is about, and renews the token when
     /// it is about the token.
-    pub async fn access_refused(&self, generation: u64, recipient: &str) -> AccessRefused {
+    pub async fn access_refused(&self, generation: u64, recipient: &str) -> RefusedAccess {
         let Some(access) = self.tokens.current(generation) else {
-            let renewed = self.tokens.refused(generation, "a call was refused").await;
-            return AccessRefused::Token(renewed);
+            return self.renewal(generation, "a call was refused").await;
         };
         if self.accused.is_second(generation, recipient) && self.tokens.is_easily_replaced().await {
-            let said = "the calls of two recipients were refused";
-            return AccessRefused::Token(self.tokens.refused(generation, said).await);
+            let text = "the calls of two recipients were refused";
+            return self.renewal(generation, text).await;
         }
         // One at a time: whoever comes meanwhile hears what it came to.
         let mut listing = self.accused.listing.lock().await;
         if listing.is_some_and(|(of, at)| of == generation && at.elapsed() < SPEAKS_FOR) {
-            return AccessRefused::Message;
+            return RefusedAccess::Message;
         }
         let listed = match self.tokens.current(generation) {
             Some(_) => self.list_with(&access).await,
@@ -111,15 +89,20 @@ impl Account {
         match listed {
             Listed::Taken => {
                 *listing = Some((generation, Instant::now()));
-                AccessRefused::Message
+                RefusedAccess::Message
             }
             Listed::Refused(answer) => {
                 drop(listing);
-                let said = answer.summary();
-                AccessRefused::Token(self.tokens.refused(generation, &said).await)
+                self.renewal(generation, &answer.summary()).await
             }
-            Listed::Unclear(_) => AccessRefused::Unclear,
+            Listed::Unclear(_) => RefusedAccess::Unclear,
         }
+    }
+
+    /// It is the token: another one is got.
+    async fn renewal(&self, generation: u64, text: &str) -> RefusedAccess {
+        let renewed = self.tokens.refused(generation, text).await.is_ok();
+        RefusedAccess::Token { renewed }
     }
 
     /// The smallest call that shows whether Jumper takes our token; also with one that it refused,
@@ -130,8 +113,8 @@ impl Account {
                 Listed::Taken => return Ok(()),
                 Listed::Unclear(answer) => return Err(answer),
                 Listed::Refused(answer) => {
-                    let said = answer.summary();
-                    if self.tokens.refused(access.generation, &said).await.is_err() {
+                    let text = answer.summary();
+                    if self.tokens.refused(access.generation, &text).await.is_err() {
                         return Err(answer);
                     }
                 }

@@ -1,7 +1,7 @@
 //! All that knows Jumper.ai, both directions: its calls, its tokens, its templates, its webhooks.
 //!
-//! The rest of the program sees [`Account`] through `provider` and [`webhook::parse`]; Jumper's
-//! shapes stay in here. Every foreign fact is from contracts/jumper.md.
+//! The rest of the program sees [`Account`] through `providers`, and what mounts and shows the
+//! [`webhook`]; Jumper's shapes stay in here. Every foreign fact is from contracts/jumper.md.
 
 mod accused;
 pub(crate) mod classify;
@@ -20,12 +20,12 @@ mod wire;
 #[cfg(test)]
 pub(crate) mod fake;
 
-pub use accused::AccessRefused;
 pub use exchange::BuildError;
-pub use subscribed::Subscription;
-pub use subscription::{SubscriptionState, registered};
+pub use subscribed::WantedSubscription;
+pub use subscription::registered;
 
 use crate::domain::Answer;
+use crate::domain::access::RefusedAccess;
 use crate::domain::proof::{About, Proof};
 use crate::domain::template::{Detail, Outgoing, TemplateList};
 use crate::json::Tree;
@@ -36,6 +36,7 @@ use classify::classify;
 use client::{Client, Question, Ready};
 use secrecy::{ExposeSecret, SecretString};
 use std::sync::{Mutex, PoisonError};
+use subscription::SubscriptionState;
 use token::{Access, TokenError, Tokens};
 
 /// What stands before a variant's id in the text of a template send (section 4.1).
@@ -60,7 +61,7 @@ pub struct Account {
 }
 
 impl Account {
-    /// A merchant's account. The tokens are started and kept fresh by whoever made them.
+    /// A merchant's account. Its tokens are started and kept fresh through `providers`.
     pub fn new(client: Client, tokens: Tokens, limiter: Limiter) -> Self {
         Self {
             client,
@@ -112,7 +113,7 @@ impl Account {
 
     /// Makes events reach `url` with `secret` in its path. Foreign subscriptions stay; the one of
     /// ours with an old secret goes.
-    pub async fn ensure_subscription(
+    async fn ensure_subscription(
         &self,
         url: &SecretString,
         secret: Option<&SecretString>,
@@ -174,11 +175,11 @@ impl Account {
             (SubscriptionState::Added | SubscriptionState::Replaced, entries)
                 if entries.iter().any(|entry| entry.is_damaged(&answer)) =>
             {
-                let said = "the list of subscriptions has an entry that is not valid Unicode; \
+                let words = "the list of subscriptions has an entry that is not valid Unicode; \
                             nothing is written, as that would break this entry";
                 Err(Answer {
                     http: Some(200),
-                    text: Some(said.into()),
+                    text: Some(words.into()),
                     ..Answer::default()
                 })
             }
@@ -191,14 +192,14 @@ impl Account {
     async fn is_renewed(&self, access: &Access, question: Question<'_>, answer: &Answer) -> bool {
         let about = match question {
             Question::Templates { .. } => {
-                let said = answer.summary();
-                return self.tokens.refused(access.generation, &said).await.is_ok();
+                let text = answer.summary();
+                return self.tokens.refused(access.generation, &text).await.is_ok();
             }
             Question::Template { id } => id,
             Question::Subscriptions | Question::Subscribe { .. } => "the subscriptions",
         };
         let refused = self.access_refused(access.generation, about).await;
-        refused == AccessRefused::Token(Ok(()))
+        refused == RefusedAccess::Token { renewed: true }
     }
 
     /// Makes one call that is not a send, with a permit of its own; once more with a new token

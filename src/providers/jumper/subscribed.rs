@@ -18,7 +18,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 
 /// What is to be subscribed.
 #[derive(Debug, Clone)]
-pub struct Subscription {
+pub struct WantedSubscription {
     /// Whose it is.
     pub account: AccountId,
     /// The URL; the secret of the channel's webhook is added.
@@ -32,7 +32,7 @@ pub struct Subscription {
 impl Account {
     /// Makes sure that the subscription is in place, until `stop`.
     #[tracing::instrument(name = "subscription", level = "debug", skip_all, fields(account = %wanted.account))]
-    pub async fn keep_subscribed(&self, wanted: &Subscription, stop: CancellationToken) {
+    pub async fn keep_subscribed(&self, wanted: &WantedSubscription, stop: CancellationToken) {
         let mut changes = self.tokens().changes();
         let mut failures = 0;
         let webhook = &wanted.webhook;

@@ -6,7 +6,7 @@ use super::wire::Subscription;
 
 /// What had to be done so that events reach us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SubscriptionState {
+pub(super) enum SubscriptionState {
     /// Nothing: they do.
     Present,
     /// Our address was added.

@@ -15,7 +15,7 @@ pub(super) fn obstacle(state: &TokenState, account: &AccountId) -> Option<Obstac
         TokenState::Dead { reason, .. } => (format!("its refresh token is dead ({reason})"), seed),
         TokenState::Refused { reason, .. } => (
             format!("Jumper refuses an access token that it has just given ({reason})"),
-            "A test call every 15 s releases it; if this lasts, ask Jumper whether the application may \
+            "Test calls release it; if this lasts, ask Jumper whether the application may \
              still call the API."
                 .into(),
         ),
@@ -62,8 +62,8 @@ mod tests {
                 ["no refresh token", "SEED_REFRESH_TOKEN"],
             ),
         ] {
-            let told = obstacle(&state, &account).unwrap();
-            let text = format!("{} {}", told.reason, told.cure);
+            let report = obstacle(&state, &account).unwrap();
+            let text = format!("{} {}", report.reason, report.cure);
             assert!(words.iter().all(|word| text.contains(word)), "{text}");
         }
     }

@@ -12,6 +12,7 @@ mod made;
 
 use crate::accounts::same;
 use crate::clock;
+use crate::domain::access::Open;
 use crate::domain::{ChannelId, UnixMs};
 use crate::store;
 use address::Address;
@@ -45,17 +46,6 @@ pub enum Caller {
     OfBefore,
     /// Has none.
     Anybody,
-}
-
-/// Whether somebody without a secret is let in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Open {
-    /// Nobody is.
-    No,
-    /// Until the address with the secret is confirmed, and the grace on.
-    ForNow,
-    /// As the configuration wants it.
-    Wanted,
 }
 
 /// What the store keeps, as it was read last.
