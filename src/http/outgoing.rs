@@ -32,8 +32,8 @@ pub fn client(connect: Duration, deadline: Duration) -> ClientBuilder {
         .timeout(deadline)
 }
 
-/// For a client whose caller counts every request: without it, what an HTTP/2 server refused unread
-/// is sent again unseen.
+/// For a client none of whose requests may be repeated unseen: without it, what an HTTP/2 server refused
+/// unread is sent again.
 pub fn asks_once() -> reqwest::retry::Builder {
     reqwest::retry::never()
 }
@@ -105,26 +105,35 @@ pub async fn beginning(mut response: Response, most: usize) -> (Vec<u8>, Option<
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
+pub(crate) mod testing {
+    use std::net::SocketAddr;
+    use std::time::Duration;
     use tokio::net::{TcpListener, TcpSocket, TcpStream};
+    use tokio::time::timeout;
 
     /// A listener that answers no packet of a new connection, and what keeps it so.
-    async fn dropping(port: u16) -> (TcpListener, Vec<TcpStream>) {
+    pub(crate) async fn dropping(at: SocketAddr) -> (TcpListener, Vec<TcpStream>) {
         let socket = TcpSocket::new_v4().unwrap();
-        socket.bind(([127, 0, 0, 2], port).into()).unwrap();
+        socket.bind(at).unwrap();
         let listener = socket.listen(0).unwrap();
-        let mut waiting = Vec::new();
         let address = listener.local_addr().unwrap();
+        let mut waiting = Vec::new();
         // Until its queue of connections is full.
-        while let Ok(Ok(stream)) =
-            tokio::time::timeout(Duration::from_millis(300), TcpStream::connect(address)).await
+        while let Ok(taken) = timeout(Duration::from_millis(300), TcpStream::connect(address)).await
         {
-            waiting.push(stream);
+            waiting.push(taken.expect("a full queue drops what comes"));
         }
         (listener, waiting)
     }
+}
 
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::TcpListener;
+
+    // On other systems 127.0.0.2 is no address of the machine.
+    #[cfg(target_os = "linux")]
     #[tokio::test]
     async fn an_address_that_drops_packets_leaves_the_others_of_its_host_their_time() {
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -132,7 +141,7 @@ mod tests {
         let address = answering.local_addr().unwrap();
         let router = axum::Router::new().fallback(|| async { "here" });
         let server = tokio::spawn(async move { axum::serve(answering, router).await });
-        let _dropping = dropping(address.port()).await;
+        let _dropping = testing::dropping(([127, 0, 0, 2], address.port()).into()).await;
         let deadline = Duration::from_secs(4);
         let client = client(deadline, deadline)
             .resolve_to_addrs(

@@ -1,4 +1,4 @@
-//! The reading half of the control API: counts, sends, events, callbacks, arrivals. Changes nothing.
+//! The reading half of the control API: counts, sends, events, callbacks, posts, arrivals. Changes nothing.
 
 use std::{collections::BTreeMap, sync::Arc, sync::atomic::Ordering};
 
@@ -153,8 +153,8 @@ async fn callbacks(State(world): Shared, Query(filter): Query<Filter>) -> Respon
 }
 
 /// The newest callbacks as they came, also those that a rule answered.
-async fn posts(State(world): Shared) -> Response {
-    let posts = lock(&world.moengage).posts();
+async fn posts(State(world): Shared, Query(filter): Query<Filter>) -> Response {
+    let posts = lock(&world.moengage).posts(filter.endpoint.as_deref(), filter.limit());
     reply::json(200, json!(posts))
 }
 

@@ -584,3 +584,35 @@ async fn more_connections_than_may_be_open_do_not_keep_anybody_out() {
     assert!(!said.contains("no connection could be accepted"), "{said}");
     assert_eq!(gateway.ledger().await["lost"], 0);
 }
+
+#[tokio::test]
+async fn a_webhook_that_is_not_read_is_counted_by_its_reason() {
+    let (_sandbox, gateway) = start().await;
+    let webhook = gateway.webhook();
+    let path = webhook.strip_prefix(&gateway.url).unwrap();
+    let beginning = format!(
+        "POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 1000\r\n\r\n{{\"event\":"
+    );
+    let huge = vec![b' '; 1_100_000];
+    let answer = gateway.http.post(&webhook).body(huge).send().await.unwrap();
+    assert_eq!(answer.status(), 413);
+    let packed = gateway
+        .http
+        .post(&webhook)
+        .header("content-encoding", "gzip");
+    assert_eq!(packed.body("{}").send().await.unwrap().status(), 415);
+    let mut slow = Raw::connect(&gateway.url).await;
+    slow.say(beginning.as_bytes()).await;
+    assert_eq!(slow.answer().await.unwrap().0, 408);
+    let mut cut = Raw::connect(&gateway.url).await;
+    cut.say(beginning.as_bytes()).await;
+    drop(cut);
+    for outcome in ["too_large", "encoded", "slow", "cut"] {
+        let line = format!("gateway_webhooks_total{{channel=\"default\",outcome=\"{outcome}\"}}");
+        until(outcome, async || {
+            (figure(&gateway.metrics().await, &line) == 1.0).then_some(())
+        })
+        .await;
+    }
+    assert_eq!(gateway.ledger().await["events"], 0);
+}

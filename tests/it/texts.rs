@@ -543,7 +543,7 @@ async fn r_27_while_the_template_is_not_known_values_with_names_wait_and_others_
     let sandbox = Sandbox::start(json!({ "event_mode": "none" })).await;
     let nothing = json!({ "route": "detail", "body": { "success": true, "data": {} } });
     sandbox.rule(nothing).await;
-    let setup = Setup::towards(&sandbox).set("jumper.template_refresh=1s");
+    let setup = Setup::towards(&sandbox).set("sending.template_refresh=1s");
     let gateway = Gateway::start(&sandbox, setup).await;
     let named_ones = [(json!("order_id"), "A-7"), (json!("customer"), "Ana")];
     gateway

@@ -336,7 +336,7 @@ impl Sandbox {
         self.post("rules", json!(rules)).await;
     }
 
-    /// Puts in one rule.
+    /// Puts in a rule, or a list of them.
     pub(crate) async fn rule(&self, rule: Value) {
         self.post("rules", rule).await;
     }

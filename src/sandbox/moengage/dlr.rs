@@ -80,13 +80,16 @@ async fn receive(world: &World, endpoint: &str, body: Bytes) -> Response {
     outcome.after(reply::json(status, answer)).await
 }
 
-/// The answer to what breaks the contract, where no rule has one.
+/// The answer to what breaks the contract: that of the rule, else a refusal.
 async fn refused(ruled: Option<Outcome>, reason: String) -> Response {
-    let early = match ruled {
-        Some(outcome) => outcome.before().await,
-        None => None,
+    let answer = reply::json(400, json!({"status": "failure", "message": reason}));
+    let Some(outcome) = ruled else {
+        return answer;
     };
-    early.unwrap_or_else(|| reply::json(400, json!({"status": "failure", "message": reason})))
+    match outcome.before().await {
+        Some(early) => early,
+        None => outcome.after(answer).await,
+    }
 }
 
 fn roll(world: &World, knobs: &Knobs, callback: &Callback) -> Outcome {

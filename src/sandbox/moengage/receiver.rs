@@ -1,4 +1,4 @@
-//! What the fake MoEngage remembers: the entries it was given, and counts. It never reads what Jumper's fake
+//! What the fake MoEngage remembers: the newest callbacks as they came, the entries it was given, and counts. It never reads what Jumper's fake
 //! knows.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
@@ -85,14 +85,18 @@ impl Receiver {
         }
     }
 
-    /// The callbacks that are kept, in the order received.
-    pub(in crate::sandbox) fn posts(&self) -> Vec<Post> {
+    /// The newest `limit` kept callbacks in the order received.
+    pub(in crate::sandbox) fn posts(&self, endpoint: Option<&str>, limit: usize) -> Vec<Post> {
+        let matching = self.posts.iter().rev();
+        let matching = matching.filter(|(_, to, _)| endpoint.is_none_or(|name| to == name));
         let post = |(at_ms, endpoint, body): &(u64, String, Bytes)| Post {
             at_ms: *at_ms,
             endpoint: endpoint.clone(),
             body: String::from_utf8_lossy(body).into_owned(),
         };
-        self.posts.iter().map(post).collect()
+        let mut found: Vec<_> = matching.take(limit).map(post).collect();
+        found.reverse();
+        found
     }
 
     /// Counts a refused callback and keeps why.

@@ -35,25 +35,29 @@ async fn one_recipient_is_answered_as_the_rule_says_and_the_others_are_not() {
 #[tokio::test]
 async fn a_callback_is_kept_as_it_came_whatever_it_was_answered() {
     let client = Client::start(json!({})).await;
-    let wish = json!({"route": "dlr", "next": 2, "status": 503, "body": "busy"});
-    rule(&client, wish).await;
+    let wishes = json!([
+        {"route": "dlr", "next": 2, "status": 503, "body": "busy"},
+        {"route": "dlr", "next": 1, "outcome": "accept_then_502_html"},
+    ]);
+    rule(&client, wishes).await;
     let good = json!({"statuses": [{"msg_id": "a", "status": "sent", "timestamp": "1930000000"}]});
     let bad = json!({"statuses": []});
     let mut answers = Vec::new();
-    for body in [&good, &bad, &bad, &good] {
+    for body in [&good, &bad, &bad, &bad, &good] {
         answers.push(client.post("/moengage/dlr/one", body.clone()).await.0);
     }
-    assert_eq!(answers, [503, 503, 400, 200]);
-    let (_, posts) = client.get("/_sandbox/posts").await;
+    assert_eq!(answers, [503, 503, 502, 400, 200]);
+    let (_, posts) = client.get("/_sandbox/posts?endpoint=one&limit=4").await;
     let bodies: Vec<_> = posts
         .as_array()
         .unwrap()
         .iter()
         .map(|post| text(&post["body"]))
         .collect();
-    assert_eq!(bodies, [&good, &bad, &bad, &good].map(ToString::to_string));
-    assert_eq!(posts[0]["endpoint"], "one");
-    assert_eq!(client.sandbox.counts().callback_invalid, 2);
+    assert_eq!(bodies, [&bad, &bad, &bad, &good].map(ToString::to_string));
+    let (_, posts) = client.get("/_sandbox/posts?endpoint=two").await;
+    assert_eq!(posts, json!([]));
+    assert_eq!(client.sandbox.counts().callback_invalid, 3);
 }
 
 #[tokio::test]

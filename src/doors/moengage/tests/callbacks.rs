@@ -9,6 +9,7 @@ use crate::domain::{
 use crate::doors::moengage::batch::{Batch, MAX_BYTES, MAX_ENTRIES, cut};
 use crate::doors::moengage::callback::{CallbackSettings, Callbacks};
 use crate::doors::moengage::timestamp::TimestampUnit;
+use crate::http::outgoing::testing::dropping;
 use crate::http::testing::Server;
 use axum::Router;
 use axum::http::StatusCode;
@@ -340,10 +341,15 @@ async fn no_answer_means_later_and_names_no_url() {
     let late = reason(client.post(&url, &batch).await);
     assert!(late.starts_with("no answer in time"), "{late}");
     drop(silent);
+    let (listener, waiting) = dropping(([127, 0, 0, 1], 0).into()).await;
+    let url = format!("http://{}/dlr/secret", listener.local_addr().unwrap());
+    let unheard = reason(client.post(&url, &batch).await);
+    assert!(unheard.starts_with("no answer in time"), "{unheard}");
+    drop((listener, waiting));
     let gone = reason(client.post(&url, &batch).await);
     assert!(gone.starts_with("no connection"), "{gone}");
     let broken = reason(client.post("no url/secret", &batch).await);
-    for text in [late, gone, broken] {
+    for text in [late, unheard, gone, broken] {
         assert!(!text.contains("secret"), "{text}");
     }
 }
