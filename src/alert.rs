@@ -254,16 +254,16 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn r_42_trouble_is_told_after_a_minute_and_its_end_a_moment_later() {
         let subject = "account of the alert test";
-        let told = || book().is_told(&key(Code::CircuitOpen, subject));
+        let is_reported = || book().is_told(&key(Code::CircuitOpen, subject));
         trouble(Code::CircuitOpen, subject, "503");
         sleep(HEALS_WITHIN - Duration::from_secs(1)).await;
-        assert!(!told() && is_open(Code::CircuitOpen, subject));
+        assert!(!is_reported() && is_open(Code::CircuitOpen, subject));
         sleep(Duration::from_secs(2)).await;
-        assert!(told());
+        assert!(is_reported());
         over(Code::CircuitOpen, subject);
-        assert!(told() && !is_open(Code::CircuitOpen, subject));
+        assert!(is_reported() && !is_open(Code::CircuitOpen, subject));
         sleep(CALM + Duration::from_secs(1)).await;
-        assert!(!told(), "it is forgotten");
+        assert!(!is_reported(), "it is forgotten");
     }
 
     #[test]

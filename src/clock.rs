@@ -50,20 +50,20 @@ pub fn set_back() -> Option<Duration> {
 
 /// The store's machine showed `time` at some moment between two ([`steady`]): its clock counts from now on.
 pub fn follow(time: UnixMs, asked: Duration, heard: Duration) {
-    let told = Theirs::of(time.0, asked, heard);
+    let theirs = Theirs::of(time.0, asked, heard);
     let mut followed = followed();
     let first = match &mut *followed {
         Some(known) => {
-            let leapt = told.set_since(&known.theirs);
+            let leapt = theirs.set_since(&known.theirs);
             if leapt.abs() > LEAP_MS {
                 known.leapt = Some(leapt);
             }
-            known.theirs = known.theirs.or(told);
+            known.theirs = known.theirs.or(theirs);
             false
         }
         none => {
             *none = Some(Followed {
-                theirs: told,
+                theirs,
                 leapt: None,
             });
             true
@@ -71,8 +71,8 @@ pub fn follow(time: UnixMs, asked: Duration, heard: Duration) {
     };
     drop(followed);
     if first {
-        CLOCK.begin_anew(told);
-        SURE_CLOCK.begin_anew(told);
+        CLOCK.begin_anew(theirs);
+        SURE_CLOCK.begin_anew(theirs);
     }
 }
 
@@ -427,9 +427,9 @@ mod tests {
                 prop_assert!(after.0 <= after.1);
                 let most = before.1 + LEAP_MS / 1_000;
                 prop_assert!(after.0 <= most, "{after:?} after {before:?}");
-                let (told, back) = (clocks.readings.set_back(), before.1 - after.1);
+                let (theirs, back) = (clocks.readings.set_back(), before.1 - after.1);
                 let expected = if back * 1_000 > CORRECTION_MS { back } else { 0 };
-                prop_assert_eq!(told.map_or(0, |by| by.as_secs() as i64), expected);
+                prop_assert_eq!(theirs.map_or(0, |by| by.as_secs() as i64), expected);
                 clocks.pass(seconds);
                 clocks.readings.set_back();
             }

@@ -54,14 +54,14 @@ mod tests {
     fn what_was_read_before_an_operator_spoke_does_not_undo_it() {
         let pause = Pause::default();
         let paused = || pause.is_on();
-        for said in [true, false] {
+        for wanted in [true, false] {
             let seen = PauseSeen::of(&pause);
-            pause.set(said);
-            assert!(!pause.follow(seen, !said) && paused() == said);
+            pause.set(wanted);
+            assert!(!pause.follow(seen, !wanted) && paused() == wanted);
             // Said twice, it is still newer than what was read in between.
             let seen = PauseSeen::of(&pause);
-            pause.set(said);
-            assert!(!pause.follow(seen, !said) && paused() == said);
+            pause.set(wanted);
+            assert!(!pause.follow(seen, !wanted) && paused() == wanted);
         }
         let seen = PauseSeen::of(&pause);
         assert!(!pause.follow(seen, false) && !paused());

@@ -39,7 +39,7 @@ struct Incident {
     /// Whether it needs a person, or heals by itself.
     at_once: bool,
     /// When a person was told of it last.
-    told: Option<Instant>,
+    reported: Option<Instant>,
     /// Since when nothing is wrong.
     over: Option<Instant>,
 }
@@ -50,7 +50,7 @@ impl Incident {
             since: now,
             text: String::new(),
             at_once: false,
-            told: None,
+            reported: None,
             over: None,
         }
     }
@@ -65,7 +65,7 @@ impl Incident {
     }
 
     fn raise(&mut self, key: &Key, now: Instant) -> Line {
-        self.told = Some(now);
+        self.reported = Some(now);
         Line::Raised {
             key: key.clone(),
             text: self.text.clone(),
@@ -97,7 +97,9 @@ impl Book {
         incident.over = None;
         incident.at_once |= at_once;
         text.clone_into(&mut incident.text);
-        let again = incident.told.is_none_or(|told| now - told >= AGAIN);
+        let again = incident
+            .reported
+            .is_none_or(|reported| now - reported >= AGAIN);
         if again && incident.is_due(now) {
             lines.push(incident.raise(&key, now));
         }
@@ -115,12 +117,12 @@ impl Book {
         let mut lines = Vec::new();
         self.open.retain(|key, incident| {
             let Some(end) = incident.ended(now) else {
-                if incident.told.is_none() && incident.is_due(now) {
+                if incident.reported.is_none() && incident.is_due(now) {
                     lines.push(incident.raise(key, now));
                 }
                 return true;
             };
-            if incident.told.is_some() {
+            if incident.reported.is_some() {
                 lines.push(Line::Resolved {
                     key: key.clone(),
                     lasted: end - incident.since,
@@ -139,7 +141,7 @@ impl Book {
     /// Whether a person was told of it.
     #[cfg(test)]
     pub(super) fn is_told(&self, key: &Key) -> bool {
-        self.open.get(key).is_some_and(|one| one.told.is_some())
+        self.open.get(key).is_some_and(|one| one.reported.is_some())
     }
 }
 
@@ -224,7 +226,7 @@ mod tests {
         #[test]
         fn r_42_an_incident_is_raised_and_resolved_once(steps in steps()) {
             let (mut book, start) = (Book::default(), Instant::now());
-            let (mut now, mut told, mut begun) = (start, None::<Instant>, None::<Instant>);
+            let (mut now, mut reported, mut begun) = (start, None::<Instant>, None::<Instant>);
             let mut calm = None::<Instant>;
             let mut person = false;
             for (pause, step) in steps {
@@ -251,19 +253,19 @@ mod tests {
                 for line in lines {
                     match line {
                         Line::Raised { .. } => {
-                            prop_assert!(told.is_none_or(|at| now - at >= AGAIN), "told twice");
+                            prop_assert!(reported.is_none_or(|at| now - at >= AGAIN), "told twice");
                             let lasted = begun.map(|since| now - since);
                             prop_assert!(person || lasted.is_some_and(|d| d >= HEALS_WITHIN));
-                            told = Some(now);
+                            reported = Some(now);
                         }
                         Line::Resolved { .. } => {
-                            prop_assert!(told.take().is_some(), "resolved and never raised");
+                            prop_assert!(reported.take().is_some(), "resolved and never raised");
                         }
                     }
                 }
                 let lasts = begun.is_some_and(|since| now - since >= HEALS_WITHIN);
                 if matches!(step, Step::Look | Step::Trouble) && lasts && calm.is_none() {
-                    prop_assert!(told.is_some(), "it lasts and nobody was told");
+                    prop_assert!(reported.is_some(), "it lasts and nobody was told");
                 }
             }
         }

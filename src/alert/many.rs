@@ -110,24 +110,24 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn r_73_many_wrong_secrets_within_a_minute_are_told_once_and_so_is_their_end() {
         static DOOR: Many = Many::of(Code::SecretsGuessed, "door of the test", MANY, "wrong");
-        let told = || is_open(Code::SecretsGuessed, DOOR.subject);
+        let is_reported = || is_open(Code::SecretsGuessed, DOOR.subject);
         for _ in 0..MANY - 1 {
             DOOR.more(1);
         }
-        assert!(!told(), "a few are slips");
+        assert!(!is_reported(), "a few are slips");
         sleep(WINDOW).await;
         DOOR.more(1);
-        assert!(!told(), "spread over time too");
+        assert!(!is_reported(), "spread over time too");
         for _ in 0..3000 {
             DOOR.more(1);
         }
-        assert!(told());
+        assert!(is_reported());
         sleep(WINDOW * 3).await;
-        assert!(!told());
+        assert!(!is_reported());
         for _ in 0..MANY {
             DOOR.more(1);
         }
-        assert!(told(), "they may come again");
+        assert!(is_reported(), "they may come again");
     }
 
     #[tokio::test(start_paused = true)]
@@ -138,24 +138,24 @@ mod tests {
             MANY,
             "wrong",
         );
-        let told = || is_open(Code::SecretsGuessed, DOOR.subject);
+        let is_reported = || is_open(Code::SecretsGuessed, DOOR.subject);
         let guess = async |count: u64, pause: u64| {
             for n in 0..count {
                 DOOR.more(1);
                 sleep(Duration::from_millis(pause)).await;
-                assert!(told() || n < 150, "number {n}, one each {pause} ms");
+                assert!(is_reported() || n < 150, "number {n}, one each {pause} ms");
             }
         };
         guess(150, 20).await;
-        assert!(told());
+        assert!(is_reported());
         // Five a second, then two, are more than a hundred within a minute.
         for (count, pause) in [(5 * 600, 200), (2 * 600, 500)] {
             guess(count, pause).await;
-            assert!(told(), "one each {pause} ms");
+            assert!(is_reported(), "one each {pause} ms");
         }
         sleep(QUIET - WINDOW).await;
-        assert!(told(), "a minute may be a pause");
+        assert!(is_reported(), "a minute may be a pause");
         sleep(WINDOW * 2).await;
-        assert!(!told());
+        assert!(!is_reported());
     }
 }

@@ -60,7 +60,7 @@ mod tests {
 
     #[test]
     fn one_line_says_it_all() {
-        for (status, body, said) in [
+        for (status, body, text) in [
             (200, json!({"status": "alive"}), "alive (HTTP 200)"),
             (
                 503,
@@ -80,7 +80,7 @@ mod tests {
             ),
             (404, json!(null), "answers (HTTP 404)"),
         ] {
-            assert_eq!(line(status, &body), said);
+            assert_eq!(line(status, &body), text);
         }
     }
 }

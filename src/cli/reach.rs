@@ -149,9 +149,9 @@ mod tests {
             (false, "", "the call failed"),
             (false, "something else", "something else"),
         ];
-        for (timeout, cause, said) in cases {
+        for (timeout, cause, text) in cases {
             let words = explained(timeout, cause);
-            assert!(words.contains(said), "{cause}: {words}");
+            assert!(words.contains(text), "{cause}: {words}");
         }
     }
 

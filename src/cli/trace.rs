@@ -114,8 +114,8 @@ fn waiting(why: &Value) -> Vec<(&'static str, String)> {
         ("until", of("until")),
         ("place", place),
     ];
-    let told = |(name, value): (&'static str, Option<String>)| Some((name, value?));
-    rows.into_iter().filter_map(told).collect()
+    let known = |(name, value): (&'static str, Option<String>)| Some((name, value?));
+    rows.into_iter().filter_map(known).collect()
 }
 
 fn step(one: &Value, start: Option<Timestamp>) -> [String; 3] {
@@ -124,14 +124,14 @@ fn step(one: &Value, start: Option<Timestamp>) -> [String; 3] {
         _ => "?".to_owned(),
     };
     let (what, detail) = (word(&one["what"]), word(&one["detail"]));
-    let told = match (what.as_str(), detail.as_str()) {
+    let words = match (what.as_str(), detail.as_str()) {
         ("accepted", "") => "stored, and MoEngage was answered success".to_owned(),
         ("attempt", number) => format!("number {number} begins"),
         ("receipt", id) => format!("the provider took it as {id}"),
-        ("relayed", told) => format!("to MoEngage: {told}"),
+        ("relayed", words) => format!("to MoEngage: {words}"),
         _ => detail,
     };
-    [after, what, told]
+    [after, what, words]
 }
 
 /// Milliseconds as `+1.234s`, or `+2h03m04s` when it is long.

@@ -72,7 +72,7 @@ pub(super) fn read(r: &mut Reader<'_>, tables: &[Table]) -> Option<AccountsAndCh
 fn own_map(base: &BTreeMap<&'static str, Given>, table: &Table) -> BTreeMap<&'static str, Given> {
     let mut given = base.clone();
     given.retain(|key, _| !table.kind.own().any(|own| own == *key));
-    given.extend(table.said.iter().map(|(key, one)| (*key, one.clone())));
+    given.extend(table.given.iter().map(|(key, one)| (*key, one.clone())));
     given
 }
 

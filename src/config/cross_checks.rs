@@ -32,7 +32,7 @@ pub(super) fn check(
 }
 
 fn says<'a>(table: &'a Table, key: &str) -> Option<&'a str> {
-    match &table.said.get(key)?.text {
+    match &table.given.get(key)?.text {
         super::raw::Text::One(text) => Some(text),
         super::raw::Text::Many(_) => None,
     }

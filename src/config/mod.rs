@@ -206,11 +206,11 @@ impl Config {
     /// The paths of the addresses that Jumper is told, without their secrets unless these are in the
     /// configured address, and the channel that each leads to.
     pub fn paths_told(&self) -> Vec<(String, ChannelId)> {
-        let told = self.accounts.iter().filter_map(|account| {
+        let paths = self.accounts.iter().filter_map(|account| {
             let url = account.subscribed_callback_url.as_ref()?.expose_secret();
             Some((path(url).to_owned(), self.channel_told(account)?.id.clone()))
         });
-        told.filter(|(path, _)| !path.is_empty()).collect()
+        paths.filter(|(path, _)| !path.is_empty()).collect()
     }
 
     /// The channel whose webhook an account's address leads to: the one that it names, else the account's

@@ -92,11 +92,11 @@ impl Reader<'_> {
             Text::One(text) => text.split(',').collect(),
             Text::Many(texts) => texts.iter().map(String::as_str).collect(),
         };
-        let said = parts
+        let words = parts
             .iter()
             .map(|part| part.trim())
             .filter(|part| !part.is_empty());
-        let parsed = said.map(parse).collect();
+        let parsed = words.map(parse).collect();
         self.judge(setting, parsed)
     }
 
@@ -139,7 +139,7 @@ impl Reader<'_> {
     /// Puts down that the value of a setting is wrong.
     pub(super) fn fault(&mut self, setting: &'static Setting, right: impl Into<String>) {
         if let Some(table) = self.table {
-            if table.said.contains_key(setting.key) {
+            if table.given.contains_key(setting.key) {
                 self.faults.push(table.fault(setting.key, right));
             }
             return;

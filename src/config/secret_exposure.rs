@@ -26,8 +26,8 @@ pub(super) fn of(
         (Layer::DotEnv, dotenv::FILE.to_owned()),
     ];
     for (layer, name) in files {
-        let said = tables.iter().flat_map(|table| &table.said);
-        let all = given.iter().chain(said);
+        let in_tables = tables.iter().flat_map(|table| &table.given);
+        let all = given.iter().chain(in_tables);
         if sources.open.contains(&layer) && all.into_iter().any(|(_, one)| is_secret_of(layer, one))
         {
             warnings.push(format!(

@@ -19,7 +19,7 @@ pub(super) fn effective(given: &BTreeMap<&'static str, Given>, tables: &[Table])
 }
 
 fn of_table(table: &Table) -> impl Iterator<Item = Effective> {
-    table.said.iter().map(|(key, given)| Effective {
+    table.given.iter().map(|(key, given)| Effective {
         key: format!("{}.{}", table.name, leaf(key)),
         var: table.var(key).map(str::to_owned),
         value: Some((given.shown(), given.layer)),

@@ -41,7 +41,7 @@ pub(super) struct Table {
     pub(super) line: String,
     /// What it says, by the key of the setting that is meant; `id`, `account` and `paused` by
     /// their own names.
-    pub(super) said: BTreeMap<&'static str, Given>,
+    pub(super) given: BTreeMap<&'static str, Given>,
     /// Keys whose variable is not set.
     pub(super) unset: Vec<Unset>,
     /// All variables that it names, with the keys that they are for.
@@ -60,7 +60,7 @@ impl Table {
     /// A fault about one of its values, or about one that is missing.
     pub(super) fn fault(&self, key: &str, right: impl Into<String>) -> Fault {
         let name = format!("{}.{}", self.name, leaf(key));
-        match self.said.get(key) {
+        match self.given.get(key) {
             Some(given) => Fault::new(name, &given.line, right).with_value(given.shown()),
             None => Fault::new(name, &self.line, right),
         }

@@ -53,7 +53,7 @@ impl TableReader<'_> {
             kind,
             name: name(kind, place, table),
             line,
-            said: BTreeMap::new(),
+            given: BTreeMap::new(),
             unset: Vec::new(),
             vars: Vec::new(),
         };
@@ -121,7 +121,7 @@ impl TableReader<'_> {
                     layer,
                     line,
                 };
-                table.said.insert(key, given);
+                table.given.insert(key, given);
             }
             None => {
                 let name = format!("{}.{}", table.name, leaf(key));

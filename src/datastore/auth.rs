@@ -225,16 +225,16 @@ fn words(body: &[u8]) -> String {
             .iter()
             .any(|word| text.contains(word))
     };
-    let said = match serde_json::from_slice::<serde_json::Value>(body) {
+    let line = match serde_json::from_slice::<serde_json::Value>(body) {
         Ok(body) => {
             let (error, long) = (&body["error"], &body["error_description"]);
-            let said = [error.as_str(), error["message"].as_str(), long.as_str()];
-            said.into_iter().flatten().collect::<Vec<_>>().join(": ")
+            let line = [error.as_str(), error["message"].as_str(), long.as_str()];
+            line.into_iter().flatten().collect::<Vec<_>>().join(": ")
         }
         Err(_) if is_ours(&text.to_ascii_lowercase()) => String::new(),
         Err(_) => text.into_owned(),
     };
-    behind_a_blank(&cut(&said))
+    behind_a_blank(&cut(&line))
 }
 
 fn behind_a_blank(words: &str) -> String {

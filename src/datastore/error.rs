@@ -121,9 +121,9 @@ impl Error {
 pub(super) fn refused(http: StatusCode, body: &[u8]) -> Error {
     let text = String::from_utf8_lossy(body);
     let body: Value = serde_json::from_slice(body).unwrap_or_default();
-    let said = &body["error"];
-    let words = said["message"].as_str();
-    let status = match (said["status"].as_str(), http.as_u16()) {
+    let fault = &body["error"];
+    let words = fault["message"].as_str();
+    let status = match (fault["status"].as_str(), http.as_u16()) {
         (Some(status), _) => status,
         // A proxy or a load balancer answers in Datastore's place.
         (None, 429) => "RESOURCE_EXHAUSTED",

@@ -210,22 +210,22 @@ impl Proof {
 
     /// In words for an operator, with what to do; without the last full stop.
     pub fn words(&self) -> String {
-        let told = Error::with_advice;
+        let advice = Error::with_advice;
         let mut words = match (&self.read, &self.write) {
             (Ok(()), Ok(())) => "reads and writes".to_owned(),
-            (Ok(()), Err(write)) => format!("reads, but cannot write: {}", told(write)),
-            (Err(read), Ok(())) => format!("writes, but cannot read: {}", told(read)),
-            (Err(read), Err(write)) if told(read) == told(write) => told(read),
+            (Ok(()), Err(write)) => format!("reads, but cannot write: {}", advice(write)),
+            (Err(read), Ok(())) => format!("writes, but cannot read: {}", advice(read)),
+            (Err(read), Err(write)) if advice(read) == advice(write) => advice(read),
             (Err(read), Err(write)) => format!(
                 "cannot read: {}. It cannot write either: {}",
-                told(read),
-                told(write)
+                advice(read),
+                advice(write)
             ),
         };
         if let Some((name, error)) = &self.left {
             words += &format!(
                 "; the scratch entity {name} could not be removed: {}",
-                told(error)
+                advice(error)
             );
         }
         if let Some(mode) = self.mode {
@@ -283,9 +283,9 @@ mod tests {
                 json!({ "transaction": "dHg=", "found": found }).to_string(),
             )
         };
-        let said = async move || mode;
+        let database = async move || mode;
         let router = axum::Router::new()
-            .route("/database", axum::routing::get(said))
+            .route("/database", axum::routing::get(database))
             .fallback(answer);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let host = listener.local_addr().unwrap().to_string();
@@ -384,10 +384,10 @@ mod tests {
         ] {
             let (client, _) = stub(refused, "").await;
             let proof = client.prove(1).await;
-            let told = proof.words();
+            let report = proof.words();
             assert!(
-                told.starts_with(words) && told.contains("Cloud Datastore User"),
-                "{told}"
+                report.starts_with(words) && report.contains("Cloud Datastore User"),
+                "{report}"
             );
             assert!(!proof.is_good(), "{proof:?}");
         }
@@ -395,7 +395,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_mode_of_the_database_is_told_where_google_says_it() {
-        for (said, mode) in [
+        for (text, mode) in [
             (
                 r#"{"type":"DATASTORE_MODE","concurrencyMode":"OPTIMISTIC"}"#,
                 Some(Mode::Datastore),
@@ -408,9 +408,9 @@ mod tests {
             (r#"{"type":"NEW"}"#, None),
             ("<html>", None),
         ] {
-            let (client, _) = stub(&[], said).await;
+            let (client, _) = stub(&[], text).await;
             let proof = client.prove(1).await;
-            assert_eq!(proof.mode, mode, "{said}");
+            assert_eq!(proof.mode, mode, "{text}");
             assert_eq!(proof.is_good(), mode != Some(Mode::Native));
             assert_eq!(proof.words().contains("the database is"), mode.is_some());
         }

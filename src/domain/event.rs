@@ -89,8 +89,8 @@ impl StatusEvent {
         if self.status != Status::Failed {
             return None;
         }
-        let said = self.error.as_deref().unwrap_or("no reason given");
-        let reason = format!("Failed after acceptance: {said}");
+        let text = self.error.as_deref().unwrap_or("no reason given");
+        let reason = format!("Failed after acceptance: {text}");
         Some(if self.opts_out() {
             let opted_out = OptOut::Marketing.refusal();
             Refusal::new(opted_out.kind, format!("{reason} ({})", opted_out.reason))

@@ -45,8 +45,8 @@ impl Writer {
     ];
 
     /// Who tells the end of an attempt; nobody where its end was told before.
-    pub fn of_claim(is_last: bool, told: bool) -> Option<Self> {
-        match (is_last, told) {
+    pub fn of_claim(is_last: bool, reported: bool) -> Option<Self> {
+        match (is_last, reported) {
             (true, true) => None,
             (true, false) => Some(Self::Holder),
             (false, _) => Some(Self::Former),

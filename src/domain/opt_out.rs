@@ -156,7 +156,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn of_two_one_prevails_whichever_comes_first(a in 0i64..4, b in 0i64..4, out in proptest::bool::ANY, other in proptest::bool::ANY) {
-            let said = |at, is_out| OptOutEntry {
+            let entry = |at, is_out| OptOutEntry {
                 channel: ChannelId::parse("a").unwrap(),
                 name: OptOutName::parse("12025550143").unwrap(),
                 scope: OptOut::All,
@@ -164,7 +164,7 @@ mod tests {
                 at: UnixMs(at),
                 source: Source::kept(Source::REPLY),
             };
-            let (one, two) = (said(a, out), said(b, other));
+            let (one, two) = (entry(a, out), entry(b, other));
             let alike = a == b && out == other;
             let first = one.prevails(two.is_out, two.at);
             let second = two.prevails(one.is_out, one.at);

@@ -150,8 +150,8 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn every_text_has_a_short_reason(text in "(?s).{0,300}") {
-            let said = reason(&text);
-            proptest::prop_assert!(said.split(' ').count() <= MOST_WORDS + 3);
+            let words = reason(&text);
+            proptest::prop_assert!(words.split(' ').count() <= MOST_WORDS + 3);
         }
     }
 }

@@ -21,32 +21,32 @@ const ANOTHER: &str = "an0ther-secret";
 pub(super) fn run(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let (sources, faults) = read(&text);
-    let said = all_said(&sources, &faults);
+    let words = all_said(&sources, &faults);
     for secret in secrets(&sources) {
-        if text.matches(secret.as_str()).count() == 1 && said.contains(&secret) {
+        if text.matches(secret.as_str()).count() == 1 && words.contains(&secret) {
             // Words of ours are said without it too.
             let (sources, faults) = read(&text.replace(&secret, ANOTHER));
             let ours = all_said(&sources, &faults).contains(&secret);
-            assert!(ours, "{secret:?} is shown: {said}");
+            assert!(ours, "{secret:?} is shown: {words}");
         }
     }
 }
 
 /// All that is ever said of these layers.
 fn all_said(sources: &Sources, faults: &[Fault]) -> String {
-    let mut said = String::new();
-    faults.iter().for_each(|fault| tell(fault, &mut said));
+    let mut text = String::new();
+    faults.iter().for_each(|fault| tell(fault, &mut text));
     for purpose in [Purpose::Serve, Purpose::Client] {
         match load(sources, purpose) {
-            Ok(config) => show(&config, &mut said),
+            Ok(config) => show(&config, &mut text),
             Err(Faults(faults)) => {
                 assert!(!faults.is_empty());
-                faults.iter().for_each(|fault| tell(fault, &mut said));
+                faults.iter().for_each(|fault| tell(fault, &mut text));
             }
         }
     }
-    let _ = write!(said, "{sources:?}");
-    said
+    let _ = write!(text, "{sources:?}");
+    text
 }
 
 /// What the parts of an input say, and what is wrong with its `.env`.
@@ -70,7 +70,7 @@ fn read(text: &str) -> (Sources, Vec<Fault>) {
 }
 
 /// A fault is one line that says where.
-fn tell(fault: &Fault, said: &mut String) {
+fn tell(fault: &Fault, text: &mut String) {
     let line = fault.to_string();
     let place = line
         .rsplit_once("): ")
@@ -79,17 +79,17 @@ fn tell(fault: &Fault, said: &mut String) {
     assert!(place.is_some_and(|place| !place.is_empty()), "{line}");
     assert!(!line.chars().any(char::is_control), "{line:?}");
     assert!(line.chars().count() <= LONGEST, "{line}");
-    said.push_str(&line);
-    said.push('\n');
+    text.push_str(&line);
+    text.push('\n');
 }
 
 /// All that is ever shown of a configuration.
-fn show(config: &Config, said: &mut String) {
-    let _ = write!(said, "{config:?}");
+fn show(config: &Config, text: &mut String) {
+    let _ = write!(text, "{config:?}");
     for one in config.effective() {
-        let _ = writeln!(said, "{} {:?}", one.key, one.value);
+        let _ = writeln!(text, "{} {:?}", one.key, one.value);
     }
-    said.extend(config.warnings());
+    text.extend(config.warnings());
     for account in &config.accounts {
         // A secret itself; made for the provider alone.
         let _ = config.webhook_of(account);

@@ -64,7 +64,7 @@ pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) json: Value,
     /// The answer and everything that was logged.
-    pub(super) said: String,
+    pub(super) output: String,
 }
 
 impl Door {
@@ -155,13 +155,17 @@ impl Door {
         assert!(status < 500, "{status}: {text}");
         assert_eq!(kind, "application/json", "{status}: {text}");
         let json = serde_json::from_str(&text).expect("an answer is JSON");
-        let said = text + "\n" + &self.log.take();
+        let output = text + "\n" + &self.log.take();
         for secret in [TOKEN, SECRET] {
-            assert!(!said.contains(secret), "{said}");
+            assert!(!output.contains(secret), "{output}");
         }
         let ledger = self.ledger();
         assert_eq!(ledger.lost(), 0, "{ledger:?}");
-        Answer { status, json, said }
+        Answer {
+            status,
+            json,
+            output,
+        }
     }
 
     /// Takes what waits for MoEngage, which proves that each row can be read again, and what goes
@@ -213,21 +217,21 @@ async fn whole(answer: Response<Body>) -> (u16, String, Vec<u8>) {
 }
 
 /// A whole number of a person must not be said.
-pub(super) fn assert_masked(said: &str, phone: Phone) {
-    assert!(!is_said(said, phone), "a whole number is said: {said}");
+pub(super) fn assert_masked(output: &str, phone: Phone) {
+    assert!(!is_said(output, phone), "a whole number is said: {output}");
 }
 
 /// Whether a number's digits stand somewhere, alone, with up to three of the usual separators
 /// between two of them.
-pub(super) fn is_said(said: &str, phone: Phone) -> bool {
+pub(super) fn is_said(output: &str, phone: Phone) -> bool {
     let digits = phone.digits();
     let beside = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
     let stands_at = |(at, _): (usize, &str)| {
-        let end = end_of(&said[at..], &digits).map(|length| at + length);
-        !beside(said[..at].chars().next_back())
-            && end.is_some_and(|end| !beside(said[end..].chars().next()))
+        let end = end_of(&output[at..], &digits).map(|length| at + length);
+        !beside(output[..at].chars().next_back())
+            && end.is_some_and(|end| !beside(output[end..].chars().next()))
     };
-    digits.len() >= 9 && said.match_indices(&digits[..1]).any(stands_at)
+    digits.len() >= 9 && output.match_indices(&digits[..1]).any(stands_at)
 }
 
 /// Where these digits end, if the text begins with them.

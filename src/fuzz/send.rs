@@ -72,9 +72,9 @@ impl Sends {
         if is_success(&answer) {
             self.succeeded(read, kept);
         } else {
-            assert_eq!(kept, 0, "kept, and answered {}", answer.said);
+            assert_eq!(kept, 0, "kept, and answered {}", answer.output);
             if let Ok(message) = &read {
-                assert_masked(&without_ids(&answer.said, message), message.to);
+                assert_masked(&without_ids(&answer.output, message), message.to);
             }
         }
         self.asked += 1;
@@ -146,23 +146,31 @@ impl Sends {
 
 /// Whether an answer is a success; whatever it is, it has the form that MoEngage knows.
 fn is_success(answer: &Answer) -> bool {
-    let Answer { status, json, said } = answer;
+    let Answer {
+        status,
+        json,
+        output,
+    } = answer;
     let members = json.as_object().map_or(0, serde_json::Map::len);
     if *status == 200 && json["status"] == "success" {
-        assert_eq!(members, 1, "{said}");
+        assert_eq!(members, 1, "{output}");
         return true;
     }
     let words = if *status == 200 {
-        assert_eq!((members, &json["status"]), (2, &"failure".into()), "{said}");
+        assert_eq!(
+            (members, &json["status"]),
+            (2, &"failure".into()),
+            "{output}"
+        );
         let error = &json["error"];
         assert_eq!(error.as_object().map(serde_json::Map::len), Some(2));
         let code = error["code"].as_str().unwrap_or_default();
-        assert!(("7000"..="7004").contains(&code), "{said}");
+        assert!(("7000"..="7004").contains(&code), "{output}");
         &error["message"]
     } else {
-        assert!(matches!(status, 400 | 404 | 405 | 413), "{said}");
+        assert!(matches!(status, 400 | 404 | 405 | 413), "{output}");
         // The door has the webhook's routes too, which answer in Jumper's form.
-        assert!(members == 1 || json["status"] == "error", "{said}");
+        assert!(members == 1 || json["status"] == "error", "{output}");
         &json["message"]
     };
     assert!(words.as_str().is_some_and(|words| !words.is_empty()));
@@ -170,9 +178,10 @@ fn is_success(answer: &Answer) -> bool {
 }
 
 /// A number that the caller put into ids and names of its own is its own business.
-fn without_ids(said: &str, message: &Message) -> String {
+fn without_ids(output: &str, message: &Message) -> String {
     let template = &message.template;
-    said.replace(message.msg_id.as_str(), "")
+    output
+        .replace(message.msg_id.as_str(), "")
         .replace(&template.name, "")
         .replace(&template.language, "")
 }

@@ -110,11 +110,11 @@ impl Hooks {
         if is_success(&answer) {
             let events = events.expect("success for what is no JSON, or too many");
             let count: i64 = events.iter().map(times).sum();
-            assert_eq!(stored, count, "{}", answer.said);
+            assert_eq!(stored, count, "{}", answer.output);
         } else {
-            assert_eq!(stored, 0, "stored, and answered {}", answer.said);
-            let told = after.callbacks_waiting - before.callbacks_waiting;
-            assert_eq!(told, 0, "told, and answered {}", answer.said);
+            assert_eq!(stored, 0, "stored, and answered {}", answer.output);
+            let callbacks = after.callbacks_waiting - before.callbacks_waiting;
+            assert_eq!(callbacks, 0, "told, and answered {}", answer.output);
         }
         assert_eq!(after.accepted, before.accepted);
         self.kept.check(body.len());
@@ -145,7 +145,11 @@ fn message(n: u64) -> Message {
 
 /// Whether an answer is a success; whatever it is, it has the form that Jumper knows.
 fn is_success(answer: &Answer) -> bool {
-    let Answer { status, json, said } = answer;
+    let Answer {
+        status,
+        json,
+        output,
+    } = answer;
     if *status == 200 && *json == json!({ "status": "success" }) {
         return true;
     }
@@ -153,14 +157,14 @@ fn is_success(answer: &Answer) -> bool {
     let words = match status {
         // Mutated, a path may lead to MoEngage's side, which nobody opens without a token.
         200 => {
-            assert_eq!(json["error"]["code"], "7000", "{said}");
+            assert_eq!(json["error"]["code"], "7000", "{output}");
             &json["error"]["message"]
         }
         400 | 404 | 405 => {
-            assert!(members == 1 || json["status"] == "error", "{said}");
+            assert!(members == 1 || json["status"] == "error", "{output}");
             &json["message"]
         }
-        _ => panic!("{status}: {said}"),
+        _ => panic!("{status}: {output}"),
     };
     assert!(words.as_str().is_some_and(|words| !words.is_empty()));
     false
@@ -186,7 +190,7 @@ pub(super) fn parse(bytes: &[u8]) {
         match event {
             Incoming::Status(event) => {
                 assert!(event.at.is_none_or(|at| at > UnixMs(0)));
-                assert!(event.error.is_none_or(|said| said.chars().count() <= 300));
+                assert!(event.error.is_none_or(|error| error.chars().count() <= 300));
             }
             Incoming::Reply(reply) => assert!(!reply.text.is_empty()),
             Incoming::Other { kind, raw, times } => {

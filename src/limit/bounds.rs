@@ -23,13 +23,13 @@ pub(super) struct Bounds {
 
 impl Bounds {
     /// What one answer proves: the foreign clock showed `told` between the two instants.
-    pub(super) fn of(sent: Instant, got: Instant, told: u64) -> Self {
-        let told = told as i64;
+    pub(super) fn of(sent: Instant, got: Instant, there_now: u64) -> Self {
+        let there_now = there_now as i64;
         // The foreign clock tells whole microseconds.
-        let high = told + 1 + micros(got.saturating_duration_since(sent)) + 1;
+        let high = there_now + 1 + micros(got.saturating_duration_since(sent)) + 1;
         Self {
             at: got,
-            low: told,
+            low: there_now,
             high,
         }
     }
@@ -107,8 +107,8 @@ mod tests {
             let foreign = |time: i64| 5_000_000_000 + time + time * drift / 1_000_000;
             let (mut now, mut known) = (0, None::<Bounds>);
             for (there, back, rest) in answers {
-                let (sent, told, got) = (now, now + there, now + there + back);
-                let newer = Bounds::of(at(sent), at(got), foreign(told) as u64);
+                let (sent, there_now, got) = (now, now + there, now + there + back);
+                let newer = Bounds::of(at(sent), at(got), foreign(there_now) as u64);
                 known = Some(match known {
                     None => newer,
                     Some(older) => older.and(newer).expect("no clock was set"),

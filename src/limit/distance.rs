@@ -28,7 +28,7 @@ pub(super) struct Distance {
     waits: Duration,
     /// How far ahead the slots begin that were asked for last.
     lead: Duration,
-    told: bool,
+    reported: bool,
 }
 
 impl Distance {
@@ -37,7 +37,7 @@ impl Distance {
             trip: Duration::from_millis(1),
             waits: Duration::ZERO,
             lead: Duration::ZERO,
-            told: false,
+            reported: false,
         }
     }
 
@@ -81,8 +81,8 @@ impl Distance {
     pub(super) fn is_news(&mut self, costs: bool) -> bool {
         let far = self.trip > KEPT || costs;
         let near = self.trip < NEAR && !costs;
-        let news = far && !self.told;
-        self.told = !near && (self.told || far);
+        let news = far && !self.reported;
+        self.reported = !near && (self.reported || far);
         news
     }
 }

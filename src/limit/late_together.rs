@@ -189,8 +189,8 @@ impl<L: FnMut(Instant) -> Duration> Story<L> {
         if self.lost.contains(&self.heard_by_redis) {
             self.server.say("DEL gw:{default}:pace").await;
         }
-        let told = self.replicas[n].rate.step(&step.ask).await.unwrap();
-        self.happens(now + step.back, (n, Who::Heard(step, told)));
+        let report = self.replicas[n].rate.step(&step.ask).await.unwrap();
+        self.happens(now + step.back, (n, Who::Heard(step, report)));
     }
 
     /// When its calls started in that time.
@@ -213,7 +213,7 @@ impl<L: FnMut(Instant) -> Duration> Story<L> {
                 Who::Call(granted) => self.call(n, granted, now),
                 Who::Teller => self.tell(n, now),
                 Who::Asked(step) => self.asked(n, step, now).await,
-                Who::Heard(step, told) => self.hear(n, *step, told, now),
+                Who::Heard(step, report) => self.hear(n, *step, report, now),
             }
         }
         self.starts
@@ -228,7 +228,7 @@ impl<L: FnMut(Instant) -> Duration> Story<L> {
         }
     }
 
-    fn hear(&mut self, n: usize, step: Step, told: RateState, now: Instant) {
+    fn hear(&mut self, n: usize, step: Step, answer: RateState, now: Instant) {
         let replica = &mut self.replicas[n];
         replica.talks = false;
         let Step {
@@ -239,7 +239,7 @@ impl<L: FnMut(Instant) -> Duration> Story<L> {
             back,
         } = step;
         let asked = Asked { ask, report, sent };
-        let granted = replica.state.learn(&asked, told, now);
+        let granted = replica.state.learn(&asked, answer, now);
         let next = replica.waiting.pop_front();
         if let Some(next) = next {
             self.step(n, next, now);

@@ -13,7 +13,7 @@ const TOLD_FROM: Duration = Duration::from_secs(60);
 pub(super) struct Pause {
     until: Option<Instant>,
     /// Whether a person was told, here or elsewhere.
-    told: bool,
+    reported: bool,
 }
 
 impl Pause {
@@ -30,19 +30,19 @@ impl Pause {
 
     /// The upstream asks for it. Whether a person should be told.
     pub(super) fn ask(&mut self, time: Duration, now: Instant) -> bool {
-        self.told &= self.left(now).is_some();
+        self.reported &= self.left(now).is_some();
         self.until = self.until.max(Some(now + time.min(LONGEST)));
         let long = self.left(now).is_some_and(|left| left > TOLD_FROM);
-        let tell = long && !self.told;
-        self.told |= long;
+        let tell = long && !self.reported;
+        self.reported |= long;
         tell
     }
 
     /// So it stands for all that share it: whoever was asked for it tells a person.
     pub(super) fn heard(&mut self, left: Option<Duration>, now: Instant) {
         self.until = left.map(|left| now + left);
-        self.told |= left.is_some_and(|left| left > TOLD_FROM);
-        self.told &= left.is_some();
+        self.reported |= left.is_some_and(|left| left > TOLD_FROM);
+        self.reported &= left.is_some();
     }
 
     /// An operator ends it.

@@ -110,13 +110,13 @@ impl Shared {
         ask.step = *step;
         let sent = Instant::now();
         let asked = Asked { ask, report, sent };
-        let (told, got) = (self.rate.step(&asked.ask).await, Instant::now());
+        let (answer, got) = (self.rate.step(&asked.ask).await, Instant::now());
         let mut state = self.state();
         let was_down = state.down;
-        match told {
-            Ok(told) => {
+        match answer {
+            Ok(answer) => {
                 let before = (state.now(got).set, state.opens());
-                let granted = state.learn(&asked, told, got);
+                let granted = state.learn(&asked, answer, got);
                 // Sooner than who waits for a slot was told: a pause has ended, here or elsewhere.
                 let changed = state.now(got).set != before.0 || state.opens() < before.1;
                 let news = state.news(got);

@@ -131,8 +131,8 @@ impl RedisClock {
 
     /// Takes in what the clock showed between two instants, as an answer told. Tells whether it is what it
     /// was, so that slots granted just now can be used.
-    pub(super) fn learn(&mut self, told: &RateState, sent: Instant, got: Instant) -> bool {
-        let newer = Bounds::of(sent, got, told.now);
+    pub(super) fn learn(&mut self, report: &RateState, sent: Instant, got: Instant) -> bool {
+        let newer = Bounds::of(sent, got, report.now);
         let known = self.bounds.map(|older| (older, older.and(newer)));
         if let Some((older, Some(both))) = known {
             // Nothing was granted yet while it is new.
@@ -158,7 +158,7 @@ impl RedisClock {
         self.reading = None;
         self.width = newer.width_in(Duration::ZERO);
         self.epoch += 1;
-        let interval = told.per_second.map_or(0.0, |rate| 1.1 / rate);
+        let interval = report.per_second.map_or(0.0, |rate| 1.1 / rate);
         self.new_until = Some(got + FURTHEST + MOST_LATE + Duration::from_secs_f64(interval));
         false
     }
@@ -211,10 +211,10 @@ impl RedisClock {
 
     /// When to ask again for what was in reach, but is another replica's turn: when that one has let a
     /// slot pass.
-    pub(super) fn passes(&self, ask: &Ask, told: &RateState, got: Instant) -> Instant {
-        let farthest = told.now + (ask.lead + ask.horizon).as_micros() as u64;
-        let in_reach = told.opens <= farthest && told.effective.is_some();
-        let passes = in_reach.then(|| self.surely(told.opens)).flatten();
+    pub(super) fn passes(&self, ask: &Ask, report: &RateState, got: Instant) -> Instant {
+        let farthest = report.now + (ask.lead + ask.horizon).as_micros() as u64;
+        let in_reach = report.opens <= farthest && report.effective.is_some();
+        let passes = in_reach.then(|| self.surely(report.opens)).flatten();
         passes.unwrap_or(got)
     }
 

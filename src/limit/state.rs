@@ -108,7 +108,7 @@ impl State {
     pub(super) fn learn(
         &mut self,
         asked: &Asked,
-        told: RateState,
+        answer: RateState,
         got: Instant,
     ) -> Vec<GrantedSlot> {
         let Asked { ask, report, sent } = asked;
@@ -124,7 +124,7 @@ impl State {
         if self.report == *report {
             self.report = Report::default();
             // A second may be that of a key that was lost.
-            let left = (told.wait > FURTHEST).then_some(told.wait);
+            let left = (answer.wait > FURTHEST).then_some(answer.wait);
             self.pause.heard(left, *sent);
         }
         if self.set == rate && self.put == ask.put {
@@ -132,32 +132,32 @@ impl State {
         }
         if self.put.is_none() {
             self.set = Rate {
-                per_second: told.per_second,
-                concurrency: told.concurrency,
+                per_second: answer.per_second,
+                concurrency: answer.concurrency,
             };
         }
-        self.effective = told.effective;
-        self.elsewhere = told.elsewhere;
-        self.opens = told.opens;
-        self.clock.came_by(told.by);
-        let granted = self.clock.learn(&told, *sent, got);
-        let counted = if ask.counted { told.slots.len() } else { 0 };
+        self.effective = answer.effective;
+        self.elsewhere = answer.elsewhere;
+        self.opens = answer.opens;
+        self.clock.came_by(answer.by);
+        let granted = self.clock.learn(&answer, *sent, got);
+        let counted = if ask.counted { answer.slots.len() } else { 0 };
         self.told_in_flight = ask.in_flight + counted;
         if !granted {
             self.ask_at = self.clock.new_until(got);
             return Vec::new();
         }
         self.in_flight += counted;
-        let none = told.slots.is_empty() && ask.most > 0;
+        let none = answer.slots.is_empty() && ask.most > 0;
         // As it is now: calls that ended since the question was asked wake nobody any more.
-        self.full = none && ask.counted && self.in_flight + told.elsewhere >= told.concurrency;
+        self.full = none && ask.counted && self.in_flight + answer.elsewhere >= answer.concurrency;
         let ask_at = match (self.full, none) {
             (true, _) => got + LOOK,
-            (_, true) => (got + Duration::from_millis(1)).max(self.clock.passes(ask, &told, got)),
+            (_, true) => (got + Duration::from_millis(1)).max(self.clock.passes(ask, &answer, got)),
             _ => got,
         };
         self.ask_at = self.clock.new_until(ask_at);
-        let granted = told.slots.into_iter();
+        let granted = answer.slots.into_iter();
         let clock = &self.clock;
         let late = Late::of(ask);
         granted.map(|slot| clock.grant(slot, late, got)).collect()
@@ -351,7 +351,7 @@ mod tests {
                     after: at + 100_000,
                 })
             });
-            let told = RateState {
+            let answer = RateState {
                 by: 0,
                 now,
                 opens: now,
@@ -364,7 +364,7 @@ mod tests {
             };
             let report = Report::default();
             let asked = Asked { ask, report, sent };
-            self.state.learn(&asked, told, sent + ms(1))
+            self.state.learn(&asked, answer, sent + ms(1))
         }
 
         fn may_start(&self, granted: &GrantedSlot, at: u64) -> Start {
@@ -399,7 +399,7 @@ mod tests {
             );
             let ask = story.state.ask(want, sent);
             (0..ended).for_each(|_| story.state.end_call(sent));
-            let told = RateState {
+            let answer = RateState {
                 by: 0,
                 now: story.clock(at) + 500,
                 opens: 0,
@@ -412,7 +412,7 @@ mod tests {
             };
             let report = Report::default();
             let asked = Asked { ask, report, sent };
-            let none = story.state.learn(&asked, told, sent + ms(1));
+            let none = story.state.learn(&asked, answer, sent + ms(1));
             assert!(none.is_empty());
             story.state.opens_in(ms(0), sent + ms(1))
         };

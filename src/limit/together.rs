@@ -72,13 +72,13 @@ impl Replica {
     }
 }
 
-fn slots(told: &RateState) -> Vec<Slot> {
-    told.slots.iter().map(|slot| slot.unwrap()).collect()
+fn slots(report: &RateState) -> Vec<Slot> {
+    report.slots.iter().map(|slot| slot.unwrap()).collect()
 }
 
 /// The share of the rate that is in force.
-fn factor(told: &RateState) -> f64 {
-    told.effective.unwrap() / told.per_second.unwrap()
+fn factor(report: &RateState) -> f64 {
+    report.effective.unwrap() / report.per_second.unwrap()
 }
 
 fn ms(time: u64) -> Duration {
@@ -90,16 +90,16 @@ async fn after_the_key_was_lost_the_first_slot_is_a_full_second_ahead() {
     let server = RedisServer::start();
     let mut replica = Replica::of(&server, Some(1000.0), 10);
     for _ in 0..2 {
-        let told = replica.want(5, ms(20)).await;
-        assert!(told.slots.is_empty());
-        assert!(told.opens >= told.now + SECOND);
+        let report = replica.want(5, ms(20)).await;
+        assert!(report.slots.is_empty());
+        assert!(report.opens >= report.now + SECOND);
         let far = replica.want(1, ms(1500)).await;
-        assert!(slots(&far)[0].at >= told.now + SECOND);
+        assert!(slots(&far)[0].at >= report.now + SECOND);
         replica.command(&["FLUSHALL"]).await;
     }
     let mut unlimited = Replica::of(&server, None, 10);
-    let told = unlimited.want(5, ms(20)).await;
-    assert!(told.slots.is_empty(), "others' calls are not known yet");
+    let report = unlimited.want(5, ms(20)).await;
+    assert!(report.slots.is_empty(), "others' calls are not known yet");
 }
 
 #[tokio::test]
@@ -139,10 +139,10 @@ async fn a_damaged_rate_is_neither_no_limit_nor_the_end() {
     for words in damages {
         replica.command(&["DEL", words[1]]).await;
         replica.command(words).await;
-        let told = replica.want(1, ms(2500)).await;
-        assert_eq!(told.per_second, Some(10.0), "{words:?}");
-        assert_eq!(told.concurrency, 10, "{words:?}");
-        assert_eq!(slots(&told).len(), 1, "{words:?}");
+        let report = replica.want(1, ms(2500)).await;
+        assert_eq!(report.per_second, Some(10.0), "{words:?}");
+        assert_eq!(report.concurrency, 10, "{words:?}");
+        assert_eq!(slots(&report).len(), 1, "{words:?}");
     }
 }
 
@@ -150,8 +150,8 @@ async fn a_damaged_rate_is_neither_no_limit_nor_the_end() {
 async fn a_clock_set_back_stops_nobody_for_longer_than_a_second() {
     let server = RedisServer::start();
     let mut replica = Replica::of(&server, Some(10.0), 10);
-    let told = replica.want(1, ms(2000)).await;
-    let later = (told.now + 3600 * SECOND).to_string();
+    let report = replica.want(1, ms(2000)).await;
+    let later = (report.now + 3600 * SECOND).to_string();
     replica
         .command(&[
             "HSET",
@@ -169,16 +169,19 @@ async fn a_clock_set_back_stops_nobody_for_longer_than_a_second() {
         .await;
     let entry = format!("10 1 {later}");
     replica.command(&["HSET", CALLS_KEY, "dead", &entry]).await;
-    let told = replica.want(1, ms(20)).await;
-    assert!(told.opens <= told.now + SECOND + SECOND / 9, "{told:?}");
-    assert_eq!(told.elsewhere, 10);
-    let told = replica.say(|ask| ask.too_many = true).await;
-    assert_eq!(told.effective, Some(5.0));
+    let report = replica.want(1, ms(20)).await;
+    assert!(
+        report.opens <= report.now + SECOND + SECOND / 9,
+        "{report:?}"
+    );
+    assert_eq!(report.elsewhere, 10);
+    let report = replica.say(|ask| ask.too_many = true).await;
+    assert_eq!(report.effective, Some(5.0));
     // The dead replica is forgotten ten seconds from now, not in an hour.
     let entries = redis::cmd("HGET").arg(CALLS_KEY).arg("dead").to_owned();
     let entry: String = replica.link.command(&entries).await.unwrap();
     let ends: u64 = entry.split(' ').nth(2).unwrap().parse().unwrap();
-    assert!(ends <= told.now + 10 * SECOND);
+    assert!(ends <= report.now + 10 * SECOND);
 }
 
 #[tokio::test]
@@ -196,17 +199,17 @@ async fn too_many_halves_once_a_second_for_all_and_pauses_all() {
         })
         .await;
     }
-    let told = one.want(1, ms(100)).await;
+    let report = one.want(1, ms(100)).await;
     // On a machine so busy that this took long, it may have been halved once a second.
-    let seconds = 1 + (told.now - first.now) / SECOND;
-    assert!(factor(&told) < 0.6, "{told:?}");
-    assert!(factor(&told) >= 0.5f64.powi(seconds as i32), "{told:?}");
-    assert!(told.slots.is_empty());
-    assert!(told.opens >= first.now + 7 * SECOND);
-    let long_ago = (told.now - 4 * SECOND).to_string();
+    let seconds = 1 + (report.now - first.now) / SECOND;
+    assert!(factor(&report) < 0.6, "{report:?}");
+    assert!(factor(&report) >= 0.5f64.powi(seconds as i32), "{report:?}");
+    assert!(report.slots.is_empty());
+    assert!(report.opens >= first.now + 7 * SECOND);
+    let long_ago = (report.now - 4 * SECOND).to_string();
     one.command(&["HSET", RATE_KEY, "factor_at", &long_ago])
         .await;
-    let recovered = factor(&two.want(0, ms(0)).await) - factor(&told);
+    let recovered = factor(&two.want(0, ms(0)).await) - factor(&report);
     assert!((0.2..0.5).contains(&recovered), "5 % a second: {recovered}");
 }
 
@@ -220,8 +223,8 @@ async fn calls_at_once_are_counted_over_all_and_a_dead_replica_is_forgotten() {
     one.want(0, ms(0)).await;
     one.rest().await;
     assert_eq!(one.want(7, ms(0)).await.slots.len(), 7);
-    let told = two.want(7, ms(0)).await;
-    assert_eq!((told.slots.len(), told.elsewhere), (3, 7));
+    let report = two.want(7, ms(0)).await;
+    assert_eq!((report.slots.len(), report.elsewhere), (3, 7));
     // An older step that comes late changes nothing.
     let stale = Ask {
         step: 1,
@@ -234,7 +237,7 @@ async fn calls_at_once_are_counted_over_all_and_a_dead_replica_is_forgotten() {
     two.ask.in_flight = 3;
     assert_eq!(two.want(9, ms(0)).await.slots.len(), 5);
     // It dies; its ten seconds end.
-    let entry = format!("2 9 {}", told.now);
+    let entry = format!("2 9 {}", report.now);
     two.command(&["HSET", CALLS_KEY, one.link.replica(), &entry])
         .await;
     two.ask.in_flight = 8;
@@ -253,12 +256,12 @@ async fn an_unused_slot_is_free_again_unless_a_later_one_was_handed_out() {
     let mut mine = slots(&one.want(3, ms(900)).await);
     mine.reverse();
     let back = mine.clone();
-    let told = one.say(|ask| ask.unused = back[..2].to_vec()).await;
-    assert_eq!(told.opens, mine[1].at);
+    let report = one.say(|ask| ask.unused = back[..2].to_vec()).await;
+    assert_eq!(report.opens, mine[1].at);
     let theirs = slots(&two.want(1, ms(900)).await);
     assert_eq!(theirs[0].at, mine[1].at);
-    let told = one.say(|ask| ask.unused = back[2..].to_vec()).await;
-    assert_eq!(told.opens, theirs[0].after);
+    let report = one.say(|ask| ask.unused = back[2..].to_vec()).await;
+    assert_eq!(report.opens, theirs[0].after);
 }
 
 /// The test has the clock; each asks as at a round trip of 100 ms.
@@ -276,8 +279,8 @@ async fn r_63_a_replica_goes_on_for_its_turn_and_then_another_one_leaves_room_fo
         two[0].command(&["SET", "gw:{default}:clock", &now]).await;
         // The second one never asks far enough ahead.
         for (who, horizon) in [(0, 400), (1, 20)] {
-            let told = two[who].want(100, ms(horizon)).await;
-            all.extend(slots(&told).iter().map(|slot| (who, slot.at)));
+            let report = two[who].want(100, ms(horizon)).await;
+            all.extend(slots(&report).iter().map(|slot| (who, slot.at)));
         }
     }
     for pair in all.windows(2) {
@@ -302,19 +305,22 @@ async fn a_rate_set_by_an_operator_is_everybodys_and_one_that_starts_does_not_un
     );
     one.say(|ask| ask.too_many = true).await;
     assert!(factor(&two.want(0, ms(0)).await) < 0.6);
-    let told = two
+    let report = two
         .say(|ask| (ask.put, ask.per_second) = (Some(Put::Operator), Some(0.1)))
         .await;
-    assert_eq!((told.per_second, told.effective), (Some(0.1), Some(0.1)));
+    assert_eq!(
+        (report.per_second, report.effective),
+        (Some(0.1), Some(0.1))
+    );
     one.rest().await;
-    let told = one.want(1, ms(900)).await;
-    assert_eq!(told.per_second, Some(0.1));
-    assert!(told.opens > told.now + 10 * SECOND);
-    let told = one
+    let report = one.want(1, ms(900)).await;
+    assert_eq!(report.per_second, Some(0.1));
+    assert!(report.opens > report.now + 10 * SECOND);
+    let report = one
         .say(|ask| (ask.put, ask.per_second) = (Some(Put::Operator), Some(100.0)))
         .await;
     assert!(
-        told.opens < told.now + 2 * SECOND,
+        report.opens < report.now + 2 * SECOND,
         "not after the old interval"
     );
 }
@@ -329,16 +335,19 @@ async fn r_09_a_pause_of_all_is_shown_to_all_outlives_a_restart_and_ends_for_all
     for end in [Some(Pause::Ends), None] {
         // A process that starts finds it, and does not end it.
         let mut two = Replica::of(&server, Some(20.0), 10);
-        let told = two.say(|ask| ask.put = Some(Put::Start)).await;
-        assert!(told.wait > ms(1_000_000) && told.wait <= hour, "{told:?}");
-        assert!(told.opens > told.now + 1_000 * SECOND);
-        let told = two
+        let report = two.say(|ask| ask.put = Some(Put::Start)).await;
+        assert!(
+            report.wait > ms(1_000_000) && report.wait <= hour,
+            "{report:?}"
+        );
+        assert!(report.opens > report.now + 1_000 * SECOND);
+        let report = two
             .say(|ask| match end {
                 Some(end) => ask.pause = Some(end),
                 None => ask.put = Some(Put::Operator),
             })
             .await;
-        assert!(told.opens <= told.now + 2 * SECOND, "{told:?}");
+        assert!(report.opens <= report.now + 2 * SECOND, "{report:?}");
         assert!(one.want(0, ms(0)).await.wait <= ms(1000), "for all");
         one.say(|ask| ask.pause = Some(Pause::Begins(hour))).await;
     }
@@ -354,8 +363,8 @@ async fn r_09_a_replica_hears_of_a_pause_and_of_its_end() {
     );
     drop(one.maintenance().await);
     one.slow_down(Some(ms(600_000)));
-    let told = timeout(ms(20_000), one.long_pause()).await.unwrap();
-    assert!(told > ms(500_000));
+    let report = timeout(ms(20_000), one.long_pause()).await.unwrap();
+    assert!(report > ms(500_000));
     until("the other one hears of it", || two.now().pause.is_some()).await;
     assert!(timeout(ms(0), two.long_pause()).await.is_err(), "one tells");
     two.end_pause();
@@ -372,11 +381,11 @@ async fn r_10_without_a_rate_too_many_leads_to_the_rate_that_all_took() {
     );
     one.say(|ask| ask.taken = 7).await;
     assert_eq!(two.say(|ask| ask.taken = 6).await.effective, None);
-    let told = two.say(|ask| (ask.taken, ask.too_many) = (-1, true)).await;
-    let rate = told.effective.unwrap();
+    let report = two.say(|ask| (ask.taken, ask.too_many) = (-1, true)).await;
+    let rate = report.effective.unwrap();
     // On a machine so busy that this took long, part of it is over.
-    assert!((1.0..12.1).contains(&rate), "{told:?}");
-    assert_eq!(told.per_second, None);
+    assert!((1.0..12.1).contains(&rate), "{report:?}");
+    assert_eq!(report.per_second, None);
     assert_eq!(
         one.want(0, ms(0)).await.effective.map(f64::round),
         Some(rate.round())
@@ -387,8 +396,8 @@ async fn r_10_without_a_rate_too_many_leads_to_the_rate_that_all_took() {
     }
     for second in 0..20 {
         one.command(&["HSET", RATE_KEY, "halved_at", "0"]).await;
-        let told = one.say(|ask| ask.too_many = true).await;
-        assert!(told.effective >= Some(1.0), "{second}: {told:?}");
+        let report = one.say(|ask| ask.too_many = true).await;
+        assert!(report.effective >= Some(1.0), "{second}: {report:?}");
     }
     one.rest().await;
     let slots = slots(&one.want(3, ms(2500)).await);
@@ -398,8 +407,8 @@ async fn r_10_without_a_rate_too_many_leads_to_the_rate_that_all_took() {
         .await;
     let grown = two.want(0, ms(0)).await.effective;
     assert!(grown.is_none_or(|rate| rate > 2.0), "{grown:?}");
-    let told = two.say(|ask| ask.put = Some(Put::Operator)).await;
-    assert_eq!(told.effective, None, "an operator ends it");
+    let report = two.say(|ask| ask.put = Some(Put::Operator)).await;
+    assert_eq!(report.effective, None, "an operator ends it");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -421,13 +430,13 @@ async fn slots_are_apart_whoever_asks_for_how_many() {
             replicas[0].rest().await;
             let mut used: Vec<u64> = Vec::new();
             for (who, most, horizon, keep) in steps {
-                let told = replicas[who].want(most, ms(horizon)).await;
-                let granted = slots(&told);
-                let last = told.now + horizon * 1000;
+                let report = replicas[who].want(most, ms(horizon)).await;
+                let granted = slots(&report);
+                let last = report.now + horizon * 1000;
                 assert!(
                     granted
                         .iter()
-                        .all(|slot| (told.now..=last).contains(&slot.at))
+                        .all(|slot| (report.now..=last).contains(&slot.at))
                 );
                 if keep {
                     used.extend(granted.iter().map(|slot| slot.at));

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 const TRIALS: [u64; 4] = [2, 4, 8, 15];
 
 /// Trouble with an account's tokens.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 struct Trouble {
     code: Code,
     /// What happened and what a person can do, in the words of the provider.
@@ -67,7 +67,7 @@ fn subject(account: &Account) -> String {
 pub async fn watch_hold(watched: Watched, probe: Duration, stop: CancellationToken) {
     let Watched { account, provider } = watched;
     let mut changes = provider.token_changes();
-    let (mut told, mut for_tokens, mut trials) = (None, false, 0);
+    let (mut reported, mut for_tokens, mut trials) = (None, false, 0);
     loop {
         let state = provider.token_state();
         let trouble = Trouble::of(&state, &provider);
@@ -75,20 +75,20 @@ pub async fn watch_hold(watched: Watched, probe: Duration, stop: CancellationTok
         let kind = trouble
             .as_ref()
             .map(|trouble| (discriminant(&state), trouble.sends));
-        if let Some(trouble) = trouble.filter(|_| kind != told) {
+        if let Some(trouble) = trouble.filter(|_| kind != reported) {
             if !trouble.sends {
                 account.hold(trouble.obstacle.reason.clone(), clock::now());
                 for_tokens = true;
             }
             trouble.tell(&account);
         }
-        if kind != told {
+        if kind != reported {
             if kind.is_none() {
                 for code in [Code::TokenDead, Code::AccountHeld] {
                     alert::over(code, &subject(&account));
                 }
             }
-            (told, trials) = (kind, 0);
+            (reported, trials) = (kind, 0);
         }
         let pause = if for_tokens {
             let nth = TRIALS.get(trials).or(TRIALS.last());

@@ -72,8 +72,8 @@ pub async fn sweep(outbox: Outbox, channels: Arc<Channels>, stop: CancellationTo
 
 /// Says once that the clocks disagree.
 fn tell_of_doubt(doubted: &mut bool, now: Moment) {
-    let told = std::mem::replace(doubted, now.is_in_doubt());
-    if now.is_in_doubt() && !told {
+    let reported = std::mem::replace(doubted, now.is_in_doubt());
+    if now.is_in_doubt() && !reported {
         tracing::warn!(
             seconds = now.latest.since(now.earliest).as_secs(),
             event = "clocks_disagree",

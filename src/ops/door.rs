@@ -171,9 +171,9 @@ fn is_loopback(host: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn asks(method: &str, said: &[(&'static str, &'static str)]) -> bool {
+    fn asks(method: &str, pairs: &[(&'static str, &'static str)]) -> bool {
         let mut headers = HeaderMap::new();
-        for (name, value) in said {
+        for (name, value) in pairs {
             headers.insert(*name, HeaderValue::from_static(value));
         }
         !is_foreign(&method.parse().unwrap(), &headers)

@@ -129,16 +129,16 @@ mod tests {
     #[test]
     fn r_40_accepted_says_what_became_of_it() {
         let word = |state, status| Standing::of(state, status).as_str();
-        for (status, said) in [
+        for (status, text) in [
             (None, "sent"),
             (Some(Status::Sent), "sent"),
             (Some(Status::Delivered), "delivered"),
             (Some(Status::Read), "read"),
             (Some(Status::Failed), "failed_at_whatsapp"),
         ] {
-            assert_eq!(word(State::Accepted, status), said);
+            assert_eq!(word(State::Accepted, status), text);
         }
-        for (state, said) in [
+        for (state, text) in [
             (State::Queued, "waiting"),
             (State::Attempting, "sending"),
             (State::Unknown, "unknown"),
@@ -146,7 +146,7 @@ mod tests {
         ] {
             // Whatever was told of it before.
             for status in [None, Some(Status::Failed)] {
-                assert_eq!(word(state, status), said);
+                assert_eq!(word(state, status), text);
             }
         }
     }

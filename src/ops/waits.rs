@@ -17,7 +17,7 @@ const LASTS: u32 = 5;
 
 /// Tells why messages wait, until `stop`.
 pub(super) async fn tell_waits(ops: &OpsState, stop: &CancellationToken) {
-    let mut told: HashMap<ChannelId, Waits> = HashMap::new();
+    let mut reported: HashMap<ChannelId, Waits> = HashMap::new();
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
@@ -36,8 +36,8 @@ pub(super) async fn tell_waits(ops: &OpsState, stop: &CancellationToken) {
         for channel in channels.iter() {
             let site = site.as_ref().filter(|_| waits(channel));
             let reason = site.and_then(|site| blocked(ops, channel, site));
-            let told = told.entry(channel.id.clone()).or_default();
-            told.look(&channel.id, reason);
+            let reported = reported.entry(channel.id.clone()).or_default();
+            reported.look(&channel.id, reason);
         }
     }
 }
@@ -51,7 +51,7 @@ fn blocked(ops: &OpsState, channel: &Channel, site: &Site) -> Option<Reason> {
 /// What was told of a channel, and what may have to be.
 #[derive(Debug, Default)]
 struct Waits {
-    told: Option<Code>,
+    reported: Option<Code>,
     /// The reason of the last look, and for how many looks it has lasted.
     last: Option<(Code, u32)>,
 }
@@ -60,7 +60,7 @@ impl Waits {
     fn look(&mut self, channel: &ChannelId, reason: Option<Reason>) {
         let Some(reason) = reason else {
             self.last = None;
-            if self.told.take().is_some() {
+            if self.reported.take().is_some() {
                 tracing::info!(
                     %channel, event = "channel_waits_no_more",
                     "messages of this channel wait no more"
@@ -73,8 +73,8 @@ impl Waits {
             _ => 1,
         };
         self.last = Some((reason.code, looks));
-        if looks >= LASTS && self.told != Some(reason.code) {
-            self.told = Some(reason.code);
+        if looks >= LASTS && self.reported != Some(reason.code) {
+            self.reported = Some(reason.code);
             let (code, why) = (reason.code.as_str(), reason.sentence());
             tracing::info!(
                 %channel, code, why, event = "channel_waits",

@@ -131,8 +131,8 @@ impl Claimed {
     async fn settle(self, settlement: Settlement, answer: String) -> Folded {
         let store = &self.outbox.store;
         loop {
-            let (end, said) = (settlement.clone(), answer.clone());
-            match store.settle(&self.claimed, end, said, clock::now()).await {
+            let (end, text) = (settlement.clone(), answer.clone());
+            match store.settle(&self.claimed, end, text, clock::now()).await {
                 Ok(folded) => {
                     let wake = folded.wake.iter();
                     wake.for_each(|channel| self.outbox.wake(channel));

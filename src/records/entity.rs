@@ -94,8 +94,8 @@ pub(super) fn write(dirty: &Dirty, expire_after: Duration) -> Entity {
 }
 
 fn status_at(record: &Record) -> Value {
-    let told = |moment: &&Moment| matches!(moment.what.as_str(), "status" | "failed");
-    let last = record.history.iter().rev().find(told);
+    let is_reported = |moment: &&Moment| matches!(moment.what.as_str(), "status" | "failed");
+    let last = record.history.iter().rev().find(is_reported);
     match (record.status, last) {
         (Some(_), Some(moment)) => Value::Time(moment.at),
         _ => Value::Null,

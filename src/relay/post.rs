@@ -57,8 +57,8 @@ impl Post {
     #[tracing::instrument(name = "callback", level = "debug", skip_all, fields(channel = %self.queue.channel, entries = batch.len()))]
     pub(super) async fn run(self, batch: Vec<PendingCallback>) -> Posted {
         let began = Instant::now();
-        let told = caught(self.tell(&batch)).await;
-        let (ends, health) = told.unwrap_or_else(|_| self.put_off(&batch));
+        let ended = caught(self.tell(&batch)).await;
+        let (ends, health) = ended.unwrap_or_else(|_| self.put_off(&batch));
         Posted {
             began,
             ends,

@@ -25,7 +25,7 @@ impl Sender {
         judgement: &Judgement,
         answer: &Answer,
     ) {
-        let (said, proof) = (answer.summary(), LastProof::from(&judgement.proof));
+        let (text, proof) = (answer.summary(), LastProof::from(&judgement.proof));
         let Sending {
             channel,
             claimed,
@@ -37,7 +37,7 @@ impl Sender {
                 note(
                     &self.account.id,
                     &channel.id,
-                    claimed.sent(receipt, taps, said).await,
+                    claimed.sent(receipt, taps, text).await,
                 );
                 count_attempt(&self.account.id, Outcome::Sent);
                 tracing::info!(
@@ -46,20 +46,20 @@ impl Sender {
                 );
             }
             // The limiter keeps a pause for all; a due time would outlast an operator's end of it.
-            End::Retry => self.retry(claimed, said, None).await,
-            End::PutAside(pause) => self.put_aside(claimed, said, pause).await,
-            End::PutBack => self.put_back(claimed, said, proof).await,
+            End::Retry => self.retry(claimed, text, None).await,
+            End::PutAside(pause) => self.put_aside(claimed, text, pause).await,
+            End::PutBack => self.put_back(claimed, text, proof).await,
             End::Fail => {
                 let refusal = Refusal::new(RefusalKind::Other, why_given_up(proof, answer));
-                self.fail(claimed, refusal, proof, said).await;
+                self.fail(claimed, refusal, proof, text).await;
             }
             End::Unknown => {
                 let until = clock::now().plus(channel.policy.ambiguous_hold);
-                let (msg_id, answer) = (claimed.message().msg_id.clone(), said.clone());
+                let (msg_id, answer) = (claimed.message().msg_id.clone(), text.clone());
                 note(
                     &self.account.id,
                     &channel.id,
-                    claimed.mark_unknown(until, taps, said).await,
+                    claimed.mark_unknown(until, taps, text).await,
                 );
                 count_attempt(&self.account.id, Outcome::Unknown);
                 tracing::warn!(
@@ -151,7 +151,7 @@ impl Sender {
         let Attempt {
             channel, msg_id, ..
         } = Attempt::of(&claimed);
-        let told = refusal.line();
+        let line = refusal.line();
         note(
             &self.account.id,
             &channel,
@@ -159,7 +159,7 @@ impl Sender {
         );
         count_attempt(&self.account.id, Outcome::Failed);
         tracing::warn!(
-            %channel, %msg_id, refusal = told, event = "message_failed",
+            %channel, %msg_id, refusal = line, event = "message_failed",
             "failed, MoEngage is told"
         );
     }

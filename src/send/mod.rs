@@ -139,9 +139,9 @@ impl Sender {
             self.ask(sending.channel, permit, &outgoing),
             sending.claimed.know_taps(&sending.taps)
         );
-        let (answer, said) = (&sent.answer, sent.answer.summary());
+        let (answer, text) = (&sent.answer, sent.answer.summary());
         let Some(judgement) = judgement else {
-            self.retry(sending.claimed, said, None).await;
+            self.retry(sending.claimed, text, None).await;
             return Tried::NotMade;
         };
         if is_trial {
@@ -157,8 +157,8 @@ impl Sender {
             && judgement.proof == Proof::Refused
             && self.template_moved(&outgoing).await
         {
-            let said = format!("{said}; its template has a new id");
-            self.retry(sending.claimed, said, None).await;
+            let text = format!("{text}; its template has a new id");
+            self.retry(sending.claimed, text, None).await;
         } else {
             self.end(sending, ruling.end.clone(), &judgement, answer)
                 .await;

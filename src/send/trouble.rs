@@ -35,17 +35,17 @@ impl Sender {
         verified
     }
 
-    pub(super) fn watch(&self, trouble: bool, said: &str) {
+    pub(super) fn watch(&self, trouble: bool, words: &str) {
         let account = &self.account.id;
         let subject = || format!("account {account}");
         match self.breaker.record(trouble) {
             Change::None => {}
             Change::Opened => {
-                tracing::warn!(%account, answer = said,
+                tracing::warn!(%account, answer = words,
                     event = "breaker_open",
                     "the provider does not work: sending stops and is tried again; messages wait");
                 let text = format!(
-                    "The provider does not work ({said}). The gateway sends nothing and tries it \
+                    "The provider does not work ({words}). The gateway sends nothing and tries it \
                      again by itself; messages wait in the queue."
                 );
                 alert::trouble(alert::Code::CircuitOpen, &subject(), &text);
@@ -76,7 +76,7 @@ impl Sender {
                 return;
             }
         }
-        let said = sent.answer.summary();
-        self.retry(sending.claimed, said, Some(AGAIN)).await;
+        let text = sent.answer.summary();
+        self.retry(sending.claimed, text, Some(AGAIN)).await;
     }
 }

@@ -149,11 +149,11 @@ mod tests {
                 Some(vec!["API", "CLIENT"]),
             ),
         ] {
-            let said = match ours.compare(other.fingerprint("key"), "key") {
+            let text = match ours.compare(other.fingerprint("key"), "key") {
                 Owned::ByAnother { settings, .. } => Some(settings),
                 _ => None,
             };
-            assert_eq!(said, differ, "{other:?}");
+            assert_eq!(text, differ, "{other:?}");
         }
     }
 

@@ -39,8 +39,8 @@ pub async fn caught<T>(work: impl Future<Output = T>) -> Result<T, Panicked> {
 fn words(info: &PanicHookInfo<'_>) -> String {
     let place = info.location().map(ToString::to_string);
     let place = place.unwrap_or_else(|| "an unknown place".to_owned());
-    let said = info.payload_as_str().unwrap_or("no text");
-    format!("panicked at {place}: {said}")
+    let text = info.payload_as_str().unwrap_or("no text");
+    format!("panicked at {place}: {text}")
 }
 
 #[cfg(test)]
@@ -78,12 +78,12 @@ mod tests {
         assert_eq!(rest, "", "{log}");
         assert!(!text.contains(is_unsafe), "{text:?}");
         let line: Value = serde_json::from_str(text).unwrap_or_else(|e| panic!("{e}: {log}"));
-        let said = line["message"].as_str().unwrap();
+        let words = line["message"].as_str().unwrap();
         assert!(
-            said.starts_with("panicked at src/telemetry/panics.rs:"),
-            "{said}"
+            words.starts_with("panicked at src/telemetry/panics.rs:"),
+            "{words}"
         );
-        assert!(said.ends_with(TEXT), "{said}");
+        assert!(words.ends_with(TEXT), "{words}");
         assert_eq!(
             (&line["level"], &line["thread"]),
             (&"ERROR".into(), &"worker".into())

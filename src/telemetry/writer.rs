@@ -222,7 +222,7 @@ impl Thread {
                 }
                 Next::Tell(lost) => {
                     self.tell_at = Some(Instant::now() + TELL_EVERY);
-                    if self.write(&told(self.format, &lost)).is_err() {
+                    if self.write(&lost_line(self.format, &lost)).is_err() {
                         let mut queue = self.shared.queue();
                         let more = queue.lost.as_ref().map_or(0, |more| more.lines);
                         let lines = lost.lines + more;
@@ -260,7 +260,7 @@ impl Thread {
     }
 }
 
-fn told(format: LogFormat, lost: &Lost) -> Vec<u8> {
+fn lost_line(format: LogFormat, lost: &Lost) -> Vec<u8> {
     let Lost { lines, since } = lost;
     let text = format!(
         "{lines} log lines were lost since {since}, because standard error did not take them; the \
@@ -332,15 +332,15 @@ mod tests {
         drop(answers);
         writer.flush(PATIENCE);
         let text = text(&written);
-        let said: Vec<_> = text
+        let words: Vec<_> = text
             .lines()
             .filter(|line| line.contains(" lost "))
             .collect();
-        let lost: usize = said
+        let lost: usize = words
             .iter()
             .map(|line| line.split(' ').nth(3).unwrap().parse::<usize>().unwrap())
             .sum();
-        assert!([more, more + 1].contains(&lost), "{said:?}");
+        assert!([more, more + 1].contains(&lost), "{words:?}");
         let kept = text
             .lines()
             .filter(|line| line.starts_with("line "))

@@ -155,8 +155,8 @@ impl Trials {
             listed = self.list() => listed,
             () = stop.cancelled() => return Ok(()),
         };
-        if let Err(said) = listed {
-            self.in_vain(hold, None, &said).await;
+        if let Err(text) = listed {
+            self.in_vain(hold, None, &text).await;
             return Ok(());
         }
         for _ in 0..MOST_UNFIT {
@@ -177,8 +177,8 @@ impl Trials {
             match claimed.guarded(hold_for, step).await {
                 Some(Tried::NotMade) => {}
                 None | Some(Tried::InVain) => {
-                    let said = "the message that was tried came back";
-                    self.in_vain(hold, Some(of), said).await;
+                    let text = "the message that was tried came back";
+                    self.in_vain(hold, Some(of), text).await;
                     return Ok(());
                 }
                 Some(Tried::Taken) => {
@@ -206,7 +206,7 @@ impl Trials {
         }
     }
 
-    async fn in_vain(&self, hold: Hold, of: Option<Of>, said: &str) {
+    async fn in_vain(&self, hold: Hold, of: Option<Of>, text: &str) {
         let (scope, longest) = (hold.scope.clone(), self.holds.longest_pause());
         // An operator may have ended it meanwhile.
         let still = self
@@ -220,7 +220,7 @@ impl Trials {
         let hold = hold.tried_in_vain(of, clock::now(), longest);
         let again = hold.trial_in(clock::now(), longest).unwrap_or_default();
         self.holds.put(hold).await;
-        tracing::warn!(hold = %scope, said, again_in_s = again.as_secs(),
+        tracing::warn!(hold = %scope, answer = text, again_in_s = again.as_secs(),
             event = "trial_in_vain", "a trial was made in vain; the messages stay held");
     }
 

@@ -193,10 +193,10 @@ impl Holds {
     async fn save(&self) {
         let _writing = self.shared.writing.lock().await;
         let (holding, store) = (&self.shared.account.holding, &self.shared.outbox.store);
-        for (scope, said, hold) in holding.unsaved() {
+        for (scope, change, hold) in holding.unsaved() {
             let value = hold.as_ref().map(stored::write);
             match store.save_setting(&stored::name(&scope), value).await {
-                Ok(()) => holding.saved(&scope, said),
+                Ok(()) => holding.saved(&scope, change),
                 Err(error) => {
                     tracing::warn!(hold = %scope, %error,
                         event = "hold_not_stored",

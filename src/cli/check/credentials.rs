@@ -21,15 +21,15 @@ pub(super) async fn look(config: Arc<Config>, account: Account) -> Option<Findin
     };
     Some(match proof {
         Proof::Right => finding(item, Mark::Ok, format!("Jumper takes {name}")),
-        Proof::Wrong(said) => {
+        Proof::Wrong(text) => {
             let words = format!(
-                "Jumper refuses the key and secret of {name} ({said}): no token can be renewed. Set \
+                "Jumper refuses the key and secret of {name} ({text}): no token can be renewed. Set \
                  it to \"Basic \" and the base64 of KEY:SECRET, as the developer portal shows them"
             );
             finding(item, Mark::Fault, words)
         }
-        Proof::Unknown(said) => {
-            let words = format!("{name} could not be proved: {said}");
+        Proof::Unknown(text) => {
+            let words = format!("{name} could not be proved: {text}");
             finding(item, Mark::Unknown, words)
         }
     })

@@ -126,7 +126,7 @@ mod tests {
         let here = place.path();
         std::fs::write(here.join("file"), "x").unwrap();
         let missing = here.join("a/b/c");
-        for (dir, needed, mark, said) in [
+        for (dir, needed, mark, text) in [
             (here.to_owned(), 1, Mark::Ok, ": writable, "),
             (missing.clone(), 1, Mark::Ok, "(will be made)"),
             (here.join("file"), 1, Mark::Fault, "is not a directory"),
@@ -140,7 +140,7 @@ mod tests {
         ] {
             let found = inspect(&dir, needed);
             assert_eq!(found.mark, mark, "{found:?}");
-            assert!(found.words.contains(said), "{found:?}");
+            assert!(found.words.contains(text), "{found:?}");
         }
         assert!(!missing.exists(), "checking makes nothing");
         use std::os::unix::fs::PermissionsExt;

@@ -118,8 +118,8 @@ async fn address(config: &Config, account: &Account) -> Result<String, String> {
         return Ok(url);
     }
     let of_account = |one: &&Channel| one.account == account.id;
-    let told = config.channel_told(account);
-    let channel = told.or_else(|| config.channels.iter().find(of_account));
+    let leads_to = config.channel_told(account);
+    let channel = leads_to.or_else(|| config.channels.iter().find(of_account));
     let path = channel.map_or_else(String::new, |one| {
         format!("/api/channels/{}/webhook", one.id)
     });

@@ -104,14 +104,14 @@ impl Caller {
             .bearer_auth(post.token)
             .header("content-type", "application/json")
             .body(post.body.clone());
-        let told = match request.send().await {
+        let answer = match request.send().await {
             Ok(answer) => {
                 let status = answer.status().as_u16();
                 read(status, &answer.text().await.unwrap_or_default())
             }
             Err(error) => Answer::Refused("no answer".to_owned(), reach::why(&error)),
         };
-        self.locked().take(post.expected, told, again);
+        self.locked().take(post.expected, answer, again);
     }
 
     fn locked(&self) -> std::sync::MutexGuard<'_, Answers> {
@@ -120,12 +120,12 @@ impl Caller {
 }
 
 impl Answers {
-    fn take(&mut self, expected: Expected, told: Answer, again: bool) {
-        if !fits(expected, &told) && self.wrong.len() < MOST_WRONG {
+    fn take(&mut self, expected: Expected, answer: Answer, again: bool) {
+        if !fits(expected, &answer) && self.wrong.len() < MOST_WRONG {
             self.wrong
-                .push(format!("expected {expected:?}, got {told:?}"));
+                .push(format!("expected {expected:?}, got {answer:?}"));
         }
-        match (told, again) {
+        match (answer, again) {
             (Answer::Success, false) => self.accepted += 1,
             (Answer::Success, true) => self.repeated += 1,
             (Answer::Refused(code, reason), _) => {
@@ -135,8 +135,8 @@ impl Answers {
     }
 }
 
-fn fits(expected: Expected, told: &Answer) -> bool {
-    match (expected, told) {
+fn fits(expected: Expected, answer: &Answer) -> bool {
+    match (expected, answer) {
         (Expected::Success | Expected::CodeSoonerOrLater(_), Answer::Success) => true,
         (
             Expected::Code(wanted) | Expected::CodeSoonerOrLater(wanted),
@@ -172,7 +172,7 @@ mod tests {
     #[test]
     fn answers_are_read_as_the_contract_says() {
         let failure = r#"{"status":"failure","error":{"code":"7002","message":"why"}}"#;
-        for (status, body, told) in [
+        for (status, body, answer) in [
             (200, r#"{"status":"success"}"#, Answer::Success),
             (200, failure, refused("7002")),
             (400, r#"{"message":"why"}"#, refused("HTTP 400")),
@@ -182,13 +182,13 @@ mod tests {
                 Answer::Refused("HTTP 502".into(), "without a reason".into()),
             ),
         ] {
-            assert_eq!(read(status, body), told);
+            assert_eq!(read(status, body), answer);
         }
     }
 
     #[test]
     fn an_unexpected_answer_is_told() {
-        for (expected, told, right) in [
+        for (expected, answer, right) in [
             (Expected::Success, Answer::Success, true),
             (Expected::Success, refused("7001"), false),
             (Expected::Code("7001"), refused("7001"), true),
@@ -200,7 +200,7 @@ mod tests {
             (Expected::Malformed, refused("7001"), false),
         ] {
             let mut answers = Answers::default();
-            answers.take(expected, told, false);
+            answers.take(expected, answer, false);
             assert_eq!(answers.wrong.is_empty(), right, "{expected:?}: {answers:?}");
         }
     }

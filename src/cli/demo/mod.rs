@@ -155,7 +155,7 @@ async fn finish(
         most_in_a_second: arrivals["max_in_any_second"].as_u64().unwrap_or(u64::MAX),
         superseded: verdict::metric(&metrics, "gateway_statuses_total{outcome=\"superseded\"}"),
         inferred: verdict::metric(&metrics, "gateway_inferred_receipts_total"),
-        replies: (people.said, people.refused),
+        replies: (people.replied, people.refused),
         stop_respected,
         drained,
     })

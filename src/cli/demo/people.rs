@@ -43,7 +43,7 @@ const PARTS: [Part; 5] = [
 pub(super) struct People {
     waiting: Vec<Part>,
     /// Replies that the gateway took.
-    pub(super) said: u64,
+    pub(super) replied: u64,
     /// Replies that it did not take, in words.
     pub(super) refused: Vec<String>,
     /// Whether STOP was said and taken.
@@ -56,7 +56,7 @@ impl People {
         let among = |part: &Part| part.who < messages;
         Self {
             waiting: PARTS.into_iter().filter(among).collect(),
-            said: 0,
+            replied: 0,
             refused: Vec::new(),
             stopped: false,
         }
@@ -96,7 +96,7 @@ impl People {
         };
         match sandbox.reply(reply).await {
             Ok(delivery) if delivery.status == Some(200) => {
-                self.said += 1;
+                self.replied += 1;
                 self.stopped |= who == STOPS;
             }
             Ok(delivery) => self

@@ -51,7 +51,7 @@ impl Facts {
     /// What MoEngage was told, then the checks.
     pub(super) fn story(&self) -> String {
         let mut out = String::from("\nWhat the gateway answered MoEngage\n");
-        for line in table::aligned(&self.told(), 12).lines() {
+        for line in table::aligned(&self.rows(), 12).lines() {
             out.push_str(&format!("  {line}\n"));
         }
         out.push_str("\nWhat the fakes counted, held against the gateway's ledger\n");
@@ -62,7 +62,7 @@ impl Facts {
         out
     }
 
-    fn told(&self) -> Vec<[String; 3]> {
+    fn rows(&self) -> Vec<[String; 3]> {
         let answers = &self.answers;
         let row = |count: u64, code: &str, reason: &str| {
             [format!("{count:>5}"), code.to_owned(), reason.to_owned()]
@@ -153,8 +153,8 @@ impl Facts {
 
     fn statuses(&self) -> Check {
         let counts = &self.counts;
-        let told = |name: &str| counts.callback_entries.get(name).copied().unwrap_or(0);
-        let entries = ["sent", "delivered", "read"].map(|name| format!("{} {name}", told(name)));
+        let count = |name: &str| counts.callback_entries.get(name).copied().unwrap_or(0);
+        let entries = ["sent", "delivered", "read"].map(|name| format!("{} {name}", count(name)));
         let holds = self.same("accepted", counts.callback_messages) && counts.callback_invalid == 0;
         let words = format!(
             "MoEngage has the status of {} of {} messages: {}, {} failed at WhatsApp, {} failed here",
@@ -180,7 +180,7 @@ impl Facts {
     }
 
     fn replies(&self) -> Check {
-        let (said, refused) = &self.replies;
+        let (replied, refused) = &self.replies;
         if let Some(reason) = refused.first() {
             return (false, format!("a reply was not taken: {reason}"));
         }
@@ -190,19 +190,19 @@ impl Facts {
             Some(true) => "; the next send to the person who wrote STOP was refused",
             Some(false) => "; the next send to the person who wrote STOP was NOT refused",
         };
-        let holds = arrived == *said && self.stop_respected != Some(false);
+        let holds = arrived == *replied && self.stop_respected != Some(false);
         (
             holds,
-            format!("{arrived} of {said} replies reached MoEngage{stop}"),
+            format!("{arrived} of {replied} replies reached MoEngage{stop}"),
         )
     }
 
     /// Messages that the provider took and WhatsApp did not deliver: what was told as failed, without
     /// what the gateway gave up itself.
     fn undelivered(&self) -> i64 {
-        let told = self.counts.callback_entries.get("failed");
-        let told = told.and_then(|n| i64::try_from(*n).ok()).unwrap_or(0);
-        (told - self.total("failed")).max(0)
+        let failed = self.counts.callback_entries.get("failed");
+        let failed = failed.and_then(|n| i64::try_from(*n).ok()).unwrap_or(0);
+        (failed - self.total("failed")).max(0)
     }
 
     /// The ledger as a small table.
@@ -293,14 +293,14 @@ mod tests {
         let facts = facts();
         assert!(facts.good(), "{}", facts.story());
         let story = facts.story();
-        for said in [
+        for text in [
             "     10  success  stored",
             "      3  7002     why",
             "  ok     9 sends at Jumper to 9 people, 0 of them twice; 9 in the ledger",
             "  ok     Jumper answered 503 to 2 calls (sent again) and took 1 without an answer (1 ",
             "  ok     2 of 2 replies reached MoEngage; the next send",
         ] {
-            assert!(story.contains(said), "{said:?} in {story}");
+            assert!(story.contains(text), "{text:?} in {story}");
         }
         assert_eq!(
             facts.equation(),

@@ -73,7 +73,7 @@ struct Run {
     enough_since: Option<Instant>,
     /// When a list call was last wanted, and whether its answer was told.
     asked: Option<Instant>,
-    told: bool,
+    reported: bool,
     /// Distinct, no more than two.
     channels: Vec<ChannelId>,
     refused: VecDeque<Refused>,
@@ -98,7 +98,7 @@ impl Runs {
                 run.accused.clear();
                 run.enough_since = None;
                 run.asked = None;
-                run.told = false;
+                run.reported = false;
                 run.channels.clear();
             }
         }
@@ -110,7 +110,7 @@ impl Runs {
     /// and nothing has been taken since.
     pub(super) fn one_is_refused(&self, now: Instant) -> bool {
         let lasts = |run: &&Run| now.saturating_duration_since(run.last) < FORGOTTEN;
-        self.all.iter().filter(lasts).any(|run| run.told)
+        self.all.iter().filter(lasts).any(|run| run.reported)
     }
 
     /// Whether a message was taken whose call began after `since`.
@@ -203,7 +203,7 @@ impl Runs {
     pub(super) fn listed(&mut self, reason: &str) -> Option<bool> {
         let run = self.all.iter_mut().find(|run| run.reason == reason)?;
         run.accused_since?;
-        Some(!std::mem::replace(&mut run.told, true))
+        Some(!std::mem::replace(&mut run.reported, true))
     }
 
     /// The run of a reason, begun where there is none.
@@ -224,7 +224,7 @@ impl Runs {
                 accused: Vec::new(),
                 enough_since: None,
                 asked: None,
-                told: false,
+                reported: false,
                 channels: Vec::new(),
                 refused: VecDeque::new(),
             });

@@ -70,7 +70,7 @@ struct Message {
     life: Life,
     attempts: u8,
     /// The holder has told its end.
-    told: bool,
+    reported: bool,
     progress: Option<Status>,
     tries: [Try; MOST_ATTEMPTS],
 }
@@ -79,7 +79,7 @@ impl Message {
     const NEW: Self = Self {
         life: Life::NEW,
         attempts: 0,
-        told: false,
+        reported: false,
         progress: None,
         tries: [Try {
             phase: Phase::None,
@@ -216,11 +216,11 @@ impl World {
         let message = &self.messages[m];
         let before = *self;
         let is_last = k + 1 == message.tried();
-        let Some(writer) = Writer::of_claim(is_last, is_last && message.told) else {
+        let Some(writer) = Writer::of_claim(is_last, is_last && message.reported) else {
             return false;
         };
         if self.step(m, writer, end, faults) && writer == Writer::Holder {
-            self.messages[m].told = true;
+            self.messages[m].reported = true;
         }
         if end == Step::Receipt {
             self.matched(m, (m, k));
@@ -240,7 +240,7 @@ impl World {
         let message = &mut self.messages[m];
         message.tries[message.tried()].phase = Phase::Claimed;
         message.attempts += 1;
-        message.told = false;
+        message.reported = false;
         for other in &mut self.messages {
             for one in &mut other.tries {
                 if let Seen::Unmatched { before, .. } = &mut one.id {
@@ -378,7 +378,7 @@ impl World {
     fn check_rights(&self, m: usize, bounds: Bounds, faults: &mut Faults) {
         let message = &self.messages[m];
         for k in 0..message.tried() {
-            if k + 1 == message.tried() && !message.told {
+            if k + 1 == message.tried() && !message.reported {
                 continue;
             }
             for end in [Step::Retry, Step::Fail, Step::Lose] {

@@ -122,7 +122,7 @@ mod tests {
         }
     }
 
-    fn said(status: u16, success: bool) -> Answer {
+    fn plain(status: u16, success: bool) -> Answer {
         Answer {
             success: Some(success),
             receipt: success.then(receipt),
@@ -151,7 +151,7 @@ mod tests {
         let flow = |name: &str| format!("messaging.adaptors.http.flow.{name}");
         let no_receipt = Answer {
             receipt: None,
-            ..said(200, true)
+            ..plain(200, true)
         };
         let named = |status| Answer {
             receipt: Some(receipt()),
@@ -183,13 +183,13 @@ mod tests {
             (http(403), (NotTaken, Unsaid)),
             (http(404), (NotTaken, Unsaid)),
             (http(302), (NotTaken, Unsaid)),
-            (said(403, false), (Refused, Message)),
-            (said(200, true), taken()),
-            (said(500, true), taken()),
-            (said(200, false), (Refused, Message)),
-            (said(400, false), (Refused, Message)),
-            (said(500, false), (Refused, Message)),
-            (said(503, false), (Refused, Message)),
+            (plain(403, false), (Refused, Message)),
+            (plain(200, true), taken()),
+            (plain(500, true), taken()),
+            (plain(200, false), (Refused, Message)),
+            (plain(400, false), (Refused, Message)),
+            (plain(500, false), (Refused, Message)),
+            (plain(503, false), (Refused, Message)),
             (no_receipt, (Unclear, Message)),
             (named(200), (Unclear, Message)),
             (named(400), (Unclear, Message)),
@@ -211,7 +211,7 @@ mod tests {
     fn a_listed_text_is_tried_again() {
         let listed = |texts: &[&str]| {
             let texts: Vec<String> = texts.iter().map(|&text| text.to_owned()).collect();
-            classify(&said(200, false), &texts).proof
+            classify(&plain(200, false), &texts).proof
         };
         assert_eq!(listed(&["PAUSED"]), Proof::NotTaken);
         assert_eq!(listed(&[""]), Proof::Refused);
@@ -230,7 +230,7 @@ mod tests {
         for status in [429, 503, 408] {
             assert_eq!(paused(http(status)), pause, "{status}");
         }
-        for answer in [http(500), http(403), said(200, false), said(200, true)] {
+        for answer in [http(500), http(403), plain(200, false), plain(200, true)] {
             assert_eq!(paused(answer.clone()), None, "{answer:?}");
         }
     }
@@ -240,7 +240,7 @@ mod tests {
         assert!(is_outage(&http(502)));
         assert!(is_outage(&broken(Transport::Timeout)));
         assert!(!is_outage(&fault(500, "policies.ratelimit.QuotaViolation")));
-        assert!(!is_outage(&said(200, false)));
+        assert!(!is_outage(&plain(200, false)));
     }
 
     fn any_answer() -> impl Strategy<Value = Answer> {

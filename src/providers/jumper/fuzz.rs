@@ -19,9 +19,12 @@ pub(crate) fn answers(bytes: &[u8]) {
     assert!(pause.is_none_or(|pause| pause.as_secs() <= 3600));
     for http in STATUSES {
         let (answer, json) = wire::answer(http, pause, bytes);
-        for said in [answer.text.as_deref(), answer.fault.as_deref()] {
-            assert!(said.is_none_or(|said| said.chars().count() <= 300));
-            assert!(said.is_none_or(|said| longest_number(said) < 7), "{said:?}");
+        for words in [answer.text.as_deref(), answer.fault.as_deref()] {
+            assert!(words.is_none_or(|words| words.chars().count() <= 300));
+            assert!(
+                words.is_none_or(|words| longest_number(words) < 7),
+                "{words:?}"
+            );
         }
         let _ = classify(&answer, &[]);
         tokens(&answer, &json, NOW);

@@ -99,7 +99,7 @@ pub(super) fn answer(http: u16, retry_after: Option<Duration>, body: &[u8]) -> (
     let json = &tree.value;
     let success = success(http, json);
     let fault = json["fault"]["detail"]["errorcode"].as_str();
-    let mut words = said(json, success);
+    let mut words = reason_given(json, success);
     if unreadable {
         words = text(&Value::String(String::from_utf8_lossy(body).into_owned()));
     }
@@ -115,7 +115,7 @@ pub(super) fn answer(http: u16, retry_after: Option<Duration>, body: &[u8]) -> (
     (answer, tree)
 }
 
-fn said(json: &Value, success: Option<bool>) -> Option<String> {
+fn reason_given(json: &Value, success: Option<bool>) -> Option<String> {
     let error = reason(&json["errorMessage"]);
     if error.is_some() || success == Some(true) {
         return error;
@@ -129,11 +129,11 @@ fn said(json: &Value, success: Option<bool>) -> Option<String> {
         &json["Error"],
     ];
     // An object may be anything, a text is words.
-    let told = members.into_iter().find_map(text);
-    let told = told.or_else(|| members.into_iter().find_map(reason));
+    let given = members.into_iter().find_map(text);
+    let given = given.or_else(|| members.into_iter().find_map(reason));
     // A word that proves nothing is all that it says.
     let word = json.get("success").filter(|_| success.is_none());
-    told.or_else(|| word.map(|word| format!("success is {word}")))
+    given.or_else(|| word.map(|word| format!("success is {word}")))
 }
 
 /// Members of an error that say what it is, in their order.
@@ -159,11 +159,11 @@ fn reason(error: &Value) -> Option<String> {
             if !parts.is_empty() {
                 return Some(parts.join(" "));
             }
-            let told = |(name, value): (&String, &Value)| {
+            let named = |(name, value): (&String, &Value)| {
                 let flag = || value.as_bool().map(|flag| flag.to_string());
                 Some(format!("{name}: {}", reason(value).or_else(flag)?))
             };
-            members.iter().filter_map(told).collect()
+            members.iter().filter_map(named).collect()
         }
         Value::Array(items) => items.iter().filter_map(reason).collect(),
         error => return text(error),
@@ -264,10 +264,10 @@ mod tests {
             (json!("0"), false),
         ];
         for (word, expected) in words {
-            let said = read(200, &json!({ "success": word, "message_id": "M1" }));
-            assert_eq!(said.success, Some(expected), "{word}");
-            let said = read(403, &json!({ "success": word }));
-            assert_eq!(said.success, Some(expected), "{word}");
+            let answer = read(200, &json!({ "success": word, "message_id": "M1" }));
+            assert_eq!(answer.success, Some(expected), "{word}");
+            let answer = read(403, &json!({ "success": word }));
+            assert_eq!(answer.success, Some(expected), "{word}");
         }
         assert_eq!(read(200, &json!({ "message_id": "M1" })).success, None);
     }
@@ -283,16 +283,16 @@ mod tests {
             json!(2),
         ];
         for word in words {
-            let said = |http, member: &str, value: Value| {
+            let success = |http, member: &str, value: Value| {
                 read(http, &json!({ "success": word, member: value })).success
             };
             for http in [200, 202, 400, 422] {
-                assert_eq!(said(http, "message", json!("no")), Some(false), "{word}");
-                assert_eq!(said(http, "message_id", json!("M1")), None, "{word}");
-                assert_eq!(said(http, "data", json!([])), None, "{word}");
+                assert_eq!(success(http, "message", json!("no")), Some(false), "{word}");
+                assert_eq!(success(http, "message_id", json!("M1")), None, "{word}");
+                assert_eq!(success(http, "data", json!([])), None, "{word}");
             }
             for http in [302, 403, 404, 408, 500, 502, 503] {
-                assert_eq!(said(http, "message", json!("no")), None, "{http} {word}");
+                assert_eq!(success(http, "message", json!("no")), None, "{http} {word}");
             }
         }
         // It names the message, though nobody can read by which id.
@@ -304,14 +304,14 @@ mod tests {
     /// From a server in trouble a word that is not plain proves nothing, but a yes that names the message.
     #[test]
     fn r_26_a_spelt_word_under_a_5xx_says_nothing() {
-        let said = |body: Value| read(502, &body).success;
+        let success = |body: Value| read(502, &body).success;
         assert_eq!(
-            said(json!({ "success": "true", "message_id": "M1" })),
+            success(json!({ "success": "true", "message_id": "M1" })),
             Some(true)
         );
-        assert_eq!(said(json!({ "success": false })), Some(false));
+        assert_eq!(success(json!({ "success": false })), Some(false));
         for word in [json!("true"), json!("false"), json!(0)] {
-            assert_eq!(said(json!({ "success": word })), None, "{word}");
+            assert_eq!(success(json!({ "success": word })), None, "{word}");
         }
     }
 

@@ -58,7 +58,7 @@ pub(super) fn dispatch(
     }
     account.ledger().tally.events_planned += steps as u64;
     account.pending.fetch_add(steps, Ordering::Relaxed);
-    let (first, told) = oneshot::channel();
+    let (first, done) = oneshot::channel();
     let wait = journey.plan.before_answer;
     let (world, account) = (Arc::clone(world), Arc::clone(account));
     let tasks = world.tasks.clone();
@@ -69,7 +69,7 @@ pub(super) fn dispatch(
             () = travel(&world, &account, journey, first) => {}
         }
     });
-    wait.then_some(told)
+    wait.then_some(done)
 }
 
 async fn travel(world: &World, account: &Account, journey: Journey, first: oneshot::Sender<()>) {
@@ -79,7 +79,7 @@ async fn travel(world: &World, account: &Account, journey: Journey, first: onesh
             sleep(Duration::from_millis(step.delay_ms)).await;
         }
         let (body, status, shape) = render(&journey.subject, journey.accepted_ms, &step.content);
-        let said_ms = said(journey.accepted_ms, shape, &step.content);
+        let said_ms = stamps(journey.accepted_ms, shape, &step.content);
         let delivery = post(world, account, body.into()).await;
         let about = About {
             message_id: &journey.subject.message_id,
@@ -124,7 +124,7 @@ fn render(
 }
 
 /// When the statuses of an event happened, as it says; the first generation says nothing.
-fn said(accepted_ms: u64, shape: &str, content: &Content) -> Vec<u64> {
+fn stamps(accepted_ms: u64, shape: &str, content: &Content) -> Vec<u64> {
     match content {
         Content::Status(_, planned) if shape != Shape::Gen1.name() => {
             let at = planned.iter().map(|one| accepted_ms + one.offset_ms);

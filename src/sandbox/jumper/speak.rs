@@ -186,11 +186,11 @@ pub(in crate::sandbox) fn reply(
 ) -> Result<Utterance, String> {
     let subject = subject(world, account, wish.message_id, wish.to)?;
     let id = dice::uuid(&mut world.loose_dice());
-    let said = match &wish.bytes {
+    let words = match &wish.bytes {
         Some(_) => PLACE,
         None => wish.text.as_str(),
     };
-    let mut body = strange::inbound(&subject, wish.kind, said, &id, now_ms());
+    let mut body = strange::inbound(&subject, wish.kind, words, &id, now_ms());
     if let Some(user_id) = wish.user_id {
         let data = &mut body["event"]["data"];
         data["mobilecountrycode"] = Value::Null;

@@ -240,7 +240,7 @@ fn settle(
     let Some((lane, order, message, tries, body)) = found else {
         return Ok(());
     };
-    let told = |summary: &str| {
+    let line = |summary: &str| {
         format!(
             "{}, {summary}, try {}",
             row::spoken(&body),
@@ -259,14 +259,14 @@ fn settle(
                 .prepare_cached("DELETE FROM callback WHERE id = ?1")?
                 .execute([handle])?;
             txn.deltas.add(&queue.channel, Counter::CallbacksTaken, 1);
-            history::note(txn, message, now, "relayed", &told(summary))?;
+            history::note(txn, message, now, "relayed", &line(summary))?;
         }
         RelayOutcome::Dead { reason } => {
             txn.conn
                 .prepare_cached("UPDATE callback SET ready = 2, reason = ?2 WHERE id = ?1")?
                 .execute((handle, reason))?;
             txn.deltas.add(&queue.channel, Counter::DeadLetters, 1);
-            history::note(txn, message, now, "dead_letter", &told(reason))?;
+            history::note(txn, message, now, "dead_letter", &line(reason))?;
         }
     }
     txn.deltas

@@ -36,9 +36,9 @@ fn is_of_a_value(error: &Error) -> bool {
 
 fn tell(error: &Error) {
     static TOLD: Mutex<Option<Instant>> = Mutex::new(None);
-    let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
-    if told.is_none_or(|at| at.elapsed() >= TOLD_EVERY) {
-        *told = Some(Instant::now());
+    let mut last = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
+    if last.is_none_or(|at| at.elapsed() >= TOLD_EVERY) {
+        *last = Some(Instant::now());
         tracing::error!(%error, event = "store_damaged",
             "rows of the store are damaged; they are passed over and all others go on. \
              Restore a backup, or look into gateway.db with sqlite3");

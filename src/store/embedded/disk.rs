@@ -39,7 +39,7 @@ struct Seen {
     /// Bytes free on the disk, while the store's file is the one that was opened.
     free: Result<u64, ()>,
     /// What was told last.
-    told: Room,
+    reported: Room,
 }
 
 /// What there is room for.
@@ -127,11 +127,11 @@ impl Disk {
         } else {
             Err(())
         };
-        let before = last.as_ref().map_or(Room::All, |seen| seen.told);
+        let before = last.as_ref().map_or(Room::All, |seen| seen.reported);
         *last = Some(Seen {
             at: Instant::now(),
             free,
-            told: free.map_or(before, |free| self.tell(before, free)),
+            reported: free.map_or(before, |free| self.tell(before, free)),
         });
         free
     }
@@ -309,8 +309,8 @@ mod tests {
                 Err(_) => ends,
             };
             assert_eq!(found, room, "{free} MB free, {reusable} MB in the file");
-            let told = enough.err().map(|error| error.to_string());
-            assert!(told.is_none_or(|text| text.contains("Make room")));
+            let words = enough.err().map(|error| error.to_string());
+            assert!(words.is_none_or(|text| text.contains("Make room")));
         }
     }
 }

@@ -85,9 +85,9 @@ fn known(
     let mut known = Known::default();
     while let Some(row) = rows.next()? {
         let is_same = row.get::<_, Option<bool>>(0)? == Some(true);
-        let said = row.get_ref(1)?.as_str().unwrap_or_default();
+        let text = row.get_ref(1)?.as_str().unwrap_or_default();
         known.rows += 1;
-        known.says_this |= is_same && (!event.opts_out() || stops_marketing(said));
+        known.says_this |= is_same && (!event.opts_out() || stops_marketing(text));
         known.is_asked |= row.get::<_, i64>(2)? == 1;
     }
     Ok(known)

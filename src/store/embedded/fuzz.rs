@@ -8,8 +8,8 @@ pub(in crate::store) fn rows(text: &str) {
     // A token is never shown, not even by the error.
     let account = AccountId::parse("default").expect("a name");
     if let Err(error) = settings::read_token(&account, text) {
-        let said = "a stored row cannot be read: the tokens of account default";
-        assert_eq!(error.to_string(), said);
+        let words = "a stored row cannot be read: the tokens of account default";
+        assert_eq!(error.to_string(), words);
     }
     if let Ok(number) = text.trim().parse() {
         let _ = columns::state(number);

@@ -129,13 +129,13 @@ fn open_callbacks(conn: &Connection, message: i64) -> Result<Vec<String>> {
          ORDER BY id",
     )?;
     let rows = select.query_map([message], |row| {
-        let told = row::spoken(&String::from_utf8_lossy(row.get_ref(0)?.as_bytes()?));
+        let words = row::spoken(&String::from_utf8_lossy(row.get_ref(0)?.as_bytes()?));
         let (ready, tries): (i64, u32) = (row.get(1)?, row.get(2)?);
         let reason: Option<String> = row.get(3)?;
         Ok(match ready {
-            2 => format!("{told}: given up, {}", reason.unwrap_or_default()),
-            1 => format!("{told}: waits for MoEngage, {}", row::attempts(tries)),
-            _ => format!("{told}: waits for the one before it"),
+            2 => format!("{words}: given up, {}", reason.unwrap_or_default()),
+            1 => format!("{words}: waits for MoEngage, {}", row::attempts(tries)),
+            _ => format!("{words}: waits for the one before it"),
         })
     })?;
     rows.collect()

@@ -79,9 +79,9 @@ pub(super) fn take(
     if !names.is_empty() {
         count(keyword, folded);
     }
-    let told = answered.is_some() || keyword.is_some() || here.rules.relay_unmatched;
+    let wanted = answered.is_some() || keyword.is_some() || here.rules.relay_unmatched;
     // Of one who is named by an unknown user id only, a message of ours would say whose it is.
-    let Some(from) = recipient.or(known_as).or(reply.from).filter(|_| told) else {
+    let Some(from) = recipient.or(known_as).or(reply.from).filter(|_| wanted) else {
         folded.unmatched_replies += 1;
         return crowd::keep_other(txn, here, "unmatched_reply", &reply.text, folded);
     };
@@ -98,8 +98,8 @@ pub(super) fn take(
         msg_id: answered.as_ref().map(|message| message.msg_id.clone()),
     });
     let message = answered.map(|message| message.id);
-    let told = reply.in_history(keyword);
-    history::note(txn, message, here.now, "reply", &told)?;
+    let line = reply.in_history(keyword);
+    history::note(txn, message, here.now, "reply", &line)?;
     callbacks::enqueue(txn, &channel, message, &entry, here.now)?;
     folded.replies += 1;
     folded.wake.push(channel);

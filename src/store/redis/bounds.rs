@@ -152,8 +152,8 @@ async fn retention_takes_many_statuses_of_one_id_in_pieces() {
     );
     let left = server.say("KEYS gw:*e*:*").await;
     assert!(!left.contains(":e"), "{left}");
-    let told = server.say("HGET gw:{default}:l:c0 expired_events").await;
-    assert_eq!(told, "3001");
+    let report = server.say("HGET gw:{default}:l:c0 expired_events").await;
+    assert_eq!(report, "3001");
 }
 
 /// Thousands of answers to claims were lost: what they took goes back over a few renewals.
@@ -259,10 +259,10 @@ async fn a_claim_gets_a_bounded_number_out_of_the_way_and_goes_on_next_time() {
         sent,
         [4901, 4902, 4903, 5001, 5002, 5003, 5004, 5005, 6001, 6002]
     );
-    let told = failed.len();
+    let report = failed.len();
     failed.sort_unstable();
     failed.dedup();
-    assert_eq!((failed.len(), told), (2900, 2900), "each is told once");
+    assert_eq!((failed.len(), report), (2900, 2900), "each is told once");
     let left: Vec<u64> = lua(
         &server,
         "return { redis.call('ZCARD', P..'q:c0'), redis.call('ZCARD', P..'rq:c0'),

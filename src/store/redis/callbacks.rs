@@ -182,10 +182,10 @@ impl Store {
 /// A callback in words, for people; of one that is damaged, that it is.
 pub(super) fn spoken(place: &str, kept: &str, reason: &str) -> String {
     let (tries, _, text) = split(kept).unwrap_or_default();
-    let told = row::spoken(text);
+    let words = row::spoken(text);
     match place {
-        "dead" => format!("{told}: given up, {reason}"),
-        "ready" => format!("{told}: waits for MoEngage, {}", row::attempts(tries)),
-        _ => format!("{told}: waits for the one before it"),
+        "dead" => format!("{words}: given up, {reason}"),
+        "ready" => format!("{words}: waits for MoEngage, {}", row::attempts(tries)),
+        _ => format!("{words}: waits for the one before it"),
     }
 }

@@ -60,11 +60,11 @@ static TOLD: LazyLock<Mutex<HashSet<String>>> = LazyLock::new(Mutex::default);
 /// Tells an operator of damaged keys, of each once.
 pub(super) fn tell<'a>(keys: impl IntoIterator<Item = Cow<'a, str>>) {
     for key in keys {
-        let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.len() >= MOST_TOLD {
-            told.clear();
+        let mut reported = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
+        if reported.len() >= MOST_TOLD {
+            reported.clear();
         }
-        if told.insert(key.clone().into_owned()) {
+        if reported.insert(key.clone().into_owned()) {
             // Some end in a person's number.
             tracing::error!(
                 key = mask_digits(&key),
@@ -80,6 +80,6 @@ pub(super) fn tell<'a>(keys: impl IntoIterator<Item = Cow<'a, str>>) {
 /// Whether an operator was told of this key.
 #[cfg(test)]
 pub(in crate::store) fn is_told(key: &str) -> bool {
-    let told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
-    told.iter().any(|known| known.contains(key))
+    let reported = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
+    reported.iter().any(|known| known.contains(key))
 }

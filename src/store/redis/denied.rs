@@ -136,8 +136,8 @@ impl Denied {
 
     async fn settle(&mut self, claimed: &ClaimedMessage, end: Settlement) -> Folded {
         self.whole("settle", async |store| {
-            let said = "as the test wants it".to_owned();
-            store.settle(claimed, end.clone(), said, at(2)).await
+            let text = "as the test wants it".to_owned();
+            store.settle(claimed, end.clone(), text, at(2)).await
         })
         .await
     }
@@ -327,7 +327,7 @@ impl Denied {
 impl Denied {
     async fn opt_outs(&mut self) {
         let account = words::account();
-        let said = OptOutEntry {
+        let text = OptOutEntry {
             channel: channel(),
             name: OptOutName::Number(phone(9)),
             scope: OptOut::All,
@@ -337,8 +337,8 @@ impl Denied {
         };
         let taken = self
             .whole("take_opt_outs", async |store| {
-                let said = vec![said.clone()];
-                store.take_opt_outs(&account, Entrance::Import, said).await
+                let text = vec![text.clone()];
+                store.take_opt_outs(&account, Entrance::Import, text).await
             })
             .await;
         assert_eq!(taken, 1);
@@ -347,7 +347,7 @@ impl Denied {
                 store.owed_opt_outs(&account, 9, at(8)).await
             })
             .await;
-        assert!(owed.contains(&said), "{owed:?}");
+        assert!(owed.contains(&text), "{owed:?}");
         self.whole("opt_outs_kept", async |store| {
             store.opt_outs_kept(&account, owed.clone()).await
         })

@@ -158,8 +158,8 @@ impl Store {
             self.take_late(home, taken);
         }
         add(&mut folded, fold);
-        if let [told, repeated, unmatched, start, crowded_out] = replies[..] {
-            folded.replies = told;
+        if let [queued, repeated, unmatched, start, crowded_out] = replies[..] {
+            folded.replies = queued;
             folded.repeated_replies = repeated;
             folded.unmatched_replies = unmatched;
             folded.opted_in = start;
@@ -211,7 +211,7 @@ fn push(call: &mut Part, fields: [&str; 11]) {
 }
 
 fn push_status(call: &mut Part, event: &StatusEvent) {
-    let (failure, said) = event.failure().map_or_else(
+    let (failure, text) = event.failure().map_or_else(
         || ("null".to_owned(), String::new()),
         |refusal| (row::write_refusal(&refusal), refusal.reason),
     );
@@ -224,7 +224,7 @@ fn push_status(call: &mut Part, event: &StatusEvent) {
     let user = event.user.as_ref().map_or("", UserId::as_str);
     push(
         call,
-        ["s", id, &rank, &at, &to, &failure, &said, user, "", "", ""],
+        ["s", id, &rank, &at, &to, &failure, &text, user, "", "", ""],
     );
 }
 

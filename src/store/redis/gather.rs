@@ -115,7 +115,7 @@ impl Store {
         home: &AccountKeys,
         part: Part,
     ) -> Result<T, StoreError> {
-        let (tell, told) = oneshot::channel();
+        let (tell, answered) = oneshot::channel();
         let (is_first, full) = which(self, home).0.add(part, tell);
         // In tasks of their own: whoever came first may be gone before the others have their answers.
         if let Some(full) = full {
@@ -132,7 +132,7 @@ impl Store {
             });
         }
         let cut = |_| StoreError::Unavailable("the call was cut short".into());
-        let answer = told.await.map_err(cut)??;
+        let answer = answered.await.map_err(cut)??;
         T::from_redis_value(answer).map_err(|error| StoreError::Unavailable(explain(&error.into())))
     }
 
@@ -148,13 +148,13 @@ impl Store {
         }
         let answers: Result<Vec<Value>, StoreError> =
             self.shared.connection.run_all(script, &call).await;
-        let told = batch.calls.into_iter().map(|(_, tell)| tell);
+        let waiting = batch.calls.into_iter().map(|(_, tell)| tell);
         match answers {
-            Ok(answers) => told.zip(answers).for_each(|(tell, answer)| {
+            Ok(answers) => waiting.zip(answers).for_each(|(tell, answer)| {
                 // Whoever asked may be gone.
                 let _ = tell.send(own(answer));
             }),
-            Err(error) => told.for_each(|tell| {
+            Err(error) => waiting.for_each(|tell| {
                 let _ = tell.send(Err(error.clone()));
             }),
         }
@@ -163,11 +163,11 @@ impl Store {
 
 /// The answer to one of the calls: a text is what went wrong in it.
 fn own(answer: Value) -> Answer {
-    let Value::BulkString(said) = answer else {
+    let Value::BulkString(text) = answer else {
         return Ok(answer);
     };
-    let said = String::from_utf8_lossy(&said).replace(['\r', '\n'], " ");
-    let error = match redis::parse_redis_value(format!("-{said}\r\n").as_bytes()) {
+    let text = String::from_utf8_lossy(&text).replace(['\r', '\n'], " ");
+    let error = match redis::parse_redis_value(format!("-{text}\r\n").as_bytes()) {
         Ok(Value::ServerError(error)) => RedisError::from(error),
         Ok(_) => (redis::ErrorKind::UnexpectedReturnType, "not an error").into(),
         Err(error) => error,

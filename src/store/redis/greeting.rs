@@ -17,17 +17,17 @@ const LONGEST: u64 = 200;
 
 /// Why who listens there takes nobody, if it says so.
 pub(super) async fn by_tcp(at: &[SocketAddr]) -> Option<RedisError> {
-    let heard = async { said(TcpStream::connect(at).await.ok()?).await };
+    let heard = async { first_words(TcpStream::connect(at).await.ok()?).await };
     timeout(PATIENCE, heard).await.ok()?
 }
 
 /// The same of a socket in the file system.
 pub(super) async fn by_socket(at: &Path) -> Option<RedisError> {
-    let heard = async { said(UnixStream::connect(at).await.ok()?).await };
+    let heard = async { first_words(UnixStream::connect(at).await.ok()?).await };
     timeout(PATIENCE, heard).await.ok()?
 }
 
-async fn said(connection: impl AsyncRead + Unpin) -> Option<RedisError> {
+async fn first_words(connection: impl AsyncRead + Unpin) -> Option<RedisError> {
     let mut words = Vec::new();
     // What came before it broke counts.
     let _ = connection.take(LONGEST).read_to_end(&mut words).await;
@@ -38,7 +38,7 @@ async fn said(connection: impl AsyncRead + Unpin) -> Option<RedisError> {
 fn refusal(words: &[u8]) -> Option<RedisError> {
     let words = String::from_utf8_lossy(words);
     let line = words.lines().next()?;
-    let is_refusal = line.strip_prefix('-').is_some_and(|said| !said.is_empty());
+    let is_refusal = line.strip_prefix('-').is_some_and(|text| !text.is_empty());
     let value = is_refusal.then(|| parse_redis_value(format!("{line}\r\n").as_bytes()))?;
     value.ok()?.extract_error().err()
 }
@@ -52,7 +52,7 @@ mod tests {
 
     #[test]
     fn r_66_only_a_refusal_counts_as_one() {
-        for (said, heard) in [
+        for (text, heard) in [
             (
                 "-ERR max number of clients reached\r\n",
                 Some("max number of clients reached"),
@@ -66,10 +66,10 @@ mod tests {
             ("SSH-2.0-OpenSSH_9.6\r\n", None),
             ("\u{0}\u{1}", None),
         ] {
-            let error = refusal(said.as_bytes()).map(|error| error.to_string());
+            let error = refusal(text.as_bytes()).map(|error| error.to_string());
             match heard {
-                Some(words) => assert!(error.unwrap().contains(words), "{said:?}"),
-                None => assert_eq!(error, None, "{said:?}"),
+                Some(words) => assert!(error.unwrap().contains(words), "{text:?}"),
+                None => assert_eq!(error, None, "{text:?}"),
             }
         }
     }
@@ -97,17 +97,20 @@ mod tests {
     #[tokio::test]
     async fn r_66_a_server_that_hangs_up_is_quoted_where_it_says_why() {
         let full = "-ERR max number of clients reached\r\n";
-        let told = told_of("redis", full).await;
+        let report = told_of("redis", full).await;
         let expected = ["takes no more connections", "max number of clients reached"];
-        assert!(expected.iter().all(|words| told.contains(words)), "{told}");
-        let told = told_of("redis", "-DENIED Redis is running in protected mode\r\n").await;
-        assert!(told.contains("protected mode"), "{told}");
+        assert!(
+            expected.iter().all(|words| report.contains(words)),
+            "{report}"
+        );
+        let report = told_of("redis", "-DENIED Redis is running in protected mode\r\n").await;
+        assert!(report.contains("protected mode"), "{report}");
         for (scheme, words) in [("redis", ""), ("rediss", full)] {
-            let told = told_of(scheme, words).await;
-            assert!(told.contains("Redis cannot be reached ("), "{told}");
+            let report = told_of(scheme, words).await;
+            assert!(report.contains("Redis cannot be reached ("), "{report}");
             assert!(
-                !told.contains("max number"),
-                "nothing is said in the clear: {told}"
+                !report.contains("max number"),
+                "nothing is said in the clear: {report}"
             );
         }
     }

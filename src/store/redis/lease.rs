@@ -114,11 +114,11 @@ impl Store {
     }
 
     async fn renew_and_answer(self, home: AccountKeys) -> Result<(), StoreError> {
-        let told = self.renew_one(&home).await?;
-        if told.0 == Place::Open {
+        let report = self.renew_one(&home).await?;
+        if report.0 == Place::Open {
             self.count_lost(&home);
         }
-        self.answer(&home, told).await
+        self.answer(&home, report).await
     }
 
     pub(super) async fn renew_one(&self, home: &AccountKeys) -> Result<RenewalAnswer, StoreError> {
@@ -145,16 +145,16 @@ impl Store {
         let channels: Vec<&str> = self.channels_of(home).map(ChannelId::as_str).collect();
         call.push(channels.len());
         channels.into_iter().for_each(|channel| call.push(channel));
-        let ((back, stood, damaged), told): (Renewed, RenewalAnswer) =
+        let ((back, stood, damaged), report): (Renewed, RenewalAnswer) =
             self.shared.connection.run_beside(&call.0).await?;
         damage::tell(damaged.iter().map(Text::shown));
         self.shared.leases.begin(&home.account, asked, stood);
-        if home.standing.told(&told, renewal) || back > 0 {
+        if home.standing.hear(&report, renewal) || back > 0 {
             // It may have gone and come back unseen.
             self.channels_of(home)
                 .for_each(|channel| self.shared.ledgers.wake(channel));
         }
-        if back == 0 && told.0 == Place::Open {
+        if back == 0 && report.0 == Place::Open {
             self.shared.in_flight.gave_back(&home.account);
         }
         if back > 0 {
@@ -162,7 +162,7 @@ impl Store {
                 event = "claim_answer_lost",
                 "the answer to a claim was lost; what it took was not begun and is back in its queue");
         }
-        Ok(told)
+        Ok(report)
     }
 
     /// Takes over from processes whose lease is over.

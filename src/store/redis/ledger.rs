@@ -26,7 +26,7 @@ struct Seen {
     /// Grows with every change made here, so that a look knows whether it may be older.
     changes: u64,
     /// What Redis said when it was last told as news. Apart, because everybody may look.
-    told: Ledger,
+    reported: Ledger,
     /// There is news, whatever the numbers say.
     woken: bool,
 }
@@ -78,9 +78,9 @@ impl Ledgers {
         let mut all = self.seen();
         let new = all
             .iter_mut()
-            .filter(|(_, seen)| seen.woken || seen.ledger != seen.told);
+            .filter(|(_, seen)| seen.woken || seen.ledger != seen.reported);
         new.map(|(channel, seen)| {
-            (seen.told, seen.woken) = (seen.ledger, false);
+            (seen.reported, seen.woken) = (seen.ledger, false);
             channel.clone()
         })
         .collect()

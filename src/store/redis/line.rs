@@ -211,11 +211,11 @@ impl Line {
         self.hear(kind, answer.as_ref().map(Result::is_ok).ok());
         match answer {
             Ok(answer) => answer.map_err(|(error, _)| {
-                let said = StoreError::Unavailable(explain(&error));
+                let explained = StoreError::Unavailable(explain(&error));
                 if matches!(ask, Ask::Script(_) | Ask::Run(..)) {
-                    self.rights.hear(&error, &said);
+                    self.rights.hear(&error, &explained);
                 }
-                said
+                explained
             }),
             Err(_) => Err(StoreError::Unavailable(format!(
                 "Redis did not answer within {} s",

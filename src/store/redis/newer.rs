@@ -13,11 +13,11 @@ impl Store {
         if left == 0 {
             return;
         }
-        let mut told = self.shared.newer_told();
-        if told.is_some_and(|at| at.elapsed() < TOLD_EVERY) {
+        let mut last = self.shared.newer_told();
+        if last.is_some_and(|at| at.elapsed() < TOLD_EVERY) {
             return;
         }
-        *told = Some(Instant::now());
+        *last = Some(Instant::now());
         tracing::warn!(account = %home.account, left,
             event = "rows_of_newer_version",
             "{what} were written by a newer version of the gateway and are left for it; all others \

@@ -36,25 +36,25 @@ impl Persistence {
     /// From the fields of `INFO` and, when they may be read, of `CONFIG GET`. Redis tells
     /// `appendfsync` and the snapshots' schedule only by the latter.
     pub(super) fn read(info: &HashMap<String, String>, config: &HashMap<String, String>) -> Self {
-        let said = |name: &str| info.get(name).map(String::as_str);
+        let field = |name: &str| info.get(name).map(String::as_str);
         let set = |name: &str| config.get(name).map(String::as_str);
         let number = |text: Option<&str>| text.and_then(|text| text.parse().ok());
         Self {
-            version: said("redis_version").map(str::to_owned),
+            version: field("redis_version").map(str::to_owned),
             appendonly: set("appendonly")
                 .map(|text| text == "yes")
-                .or_else(|| said("aof_enabled").map(|text| text == "1")),
+                .or_else(|| field("aof_enabled").map(|text| text == "1")),
             appendfsync: set("appendfsync").map(str::to_owned),
-            append_works: said("aof_last_write_status").map(|text| text == "ok"),
+            append_works: field("aof_last_write_status").map(|text| text == "ok"),
             snapshots: set("save").map(|text| !text.is_empty()),
-            snapshot_works: said("rdb_last_bgsave_status").map(|text| text == "ok"),
+            snapshot_works: field("rdb_last_bgsave_status").map(|text| text == "ok"),
             eviction: set("maxmemory-policy")
-                .or_else(|| said("maxmemory_policy"))
+                .or_else(|| field("maxmemory_policy"))
                 .map(str::to_owned),
-            max_memory: number(set("maxmemory").or_else(|| said("maxmemory"))),
-            used_memory: number(said("used_memory")),
-            is_replica: said("role").map(|text| text != "master"),
-            replicas: said("connected_slaves").and_then(|text| text.parse().ok()),
+            max_memory: number(set("maxmemory").or_else(|| field("maxmemory"))),
+            used_memory: number(field("used_memory")),
+            is_replica: field("role").map(|text| text != "master"),
+            replicas: field("connected_slaves").and_then(|text| text.parse().ok()),
             least_replicas: set("min-replicas-to-write").and_then(|text| text.parse().ok()),
         }
     }
@@ -170,7 +170,7 @@ impl Persistence {
 
     fn troubles(&self) -> impl Iterator<Item = String> {
         let full = |(used, most): (u64, u64)| most > 0 && used > most / 10 * 9;
-        let told = [
+        let all = [
             (self.appendonly != Some(false) && self.append_works == Some(false)).then_some(
                 "Redis failed to write its append-only file: look at its disk and its log",
             ),
@@ -188,7 +188,7 @@ impl Persistence {
                 "this Redis is a replica and takes no writes: REDIS_URL must name the master",
             ),
         ];
-        told.into_iter().flatten().map(str::to_owned)
+        all.into_iter().flatten().map(str::to_owned)
     }
 
     fn replication(&self, wait: u32) -> Option<String> {
@@ -248,14 +248,14 @@ mod tests {
 
     type Change = fn(&mut Persistence);
 
-    fn told(cases: &[(Change, Promise, &str)]) {
-        for (number, (change, promise, said)) in cases.iter().enumerate() {
+    fn warns(cases: &[(Change, Promise, &str)]) {
+        for (number, (change, promise, text)) in cases.iter().enumerate() {
             let mut persistence = strict();
             change(&mut persistence);
             let report = persistence.judge(0);
             assert_eq!(report.promise, *promise, "case {number}: {report:?}");
             assert_eq!(report.warnings.len(), 1, "case {number}: {report:?}");
-            assert!(report.warnings[0].contains(said), "{number}: {report:?}");
+            assert!(report.warnings[0].contains(text), "{number}: {report:?}");
         }
     }
 
@@ -263,7 +263,7 @@ mod tests {
     fn every_weakness_is_told_with_what_to_do() {
         use Promise::{Broken, LastMoments, Unknown};
         let sync = "appendfsync always";
-        told(&[
+        warns(&[
             (
                 |p| p.appendfsync = Some("everysec".into()),
                 LastMoments,
@@ -291,7 +291,7 @@ mod tests {
     fn what_fails_now_is_told_beside_the_promise() {
         use Promise::Holds;
         let snapshot: Change = |p| (p.snapshots, p.snapshot_works) = (Some(true), Some(false));
-        told(&[
+        warns(&[
             (|p| p.append_works = Some(false), Holds, "append-only file"),
             (snapshot, Holds, "snapshot"),
             (|p| p.used_memory = Some(950), Holds, "raise maxmemory"),
@@ -308,7 +308,7 @@ mod tests {
 
     #[test]
     fn replicas_are_counted_against_what_is_asked_of_them() {
-        for (there, asked, said) in [
+        for (there, asked, text) in [
             (0, 0, None),
             (2, 0, Some("may lose")),
             (1, 1, None),
@@ -317,9 +317,9 @@ mod tests {
             let mut persistence = strict();
             persistence.replicas = Some(there);
             let warnings = persistence.judge(asked).warnings;
-            assert_eq!(warnings.len(), usize::from(said.is_some()), "{warnings:?}");
-            if let Some(said) = said {
-                assert!(warnings[0].contains(said), "{warnings:?}");
+            assert_eq!(warnings.len(), usize::from(text.is_some()), "{warnings:?}");
+            if let Some(text) = text {
+                assert!(warnings[0].contains(text), "{warnings:?}");
             }
         }
     }
@@ -336,10 +336,10 @@ mod tests {
             let mut persistence = strict();
             (persistence.replicas, persistence.least_replicas) = (there, least);
             let warnings = persistence.judge(1).warnings;
-            let told = warnings
+            let report = warnings
                 .iter()
                 .any(|one| one.contains("min-replicas-to-write 1"));
-            assert_eq!(told, warned, "{there:?} {least:?}: {warnings:?}");
+            assert_eq!(report, warned, "{there:?} {least:?}: {warnings:?}");
         }
     }
 

@@ -159,7 +159,7 @@ impl Place {
         if !error.is_io_error() || error.is_timeout() {
             return error;
         }
-        let said = match self.client.get_connection_info().addr() {
+        let text = match self.client.get_connection_info().addr() {
             ConnectionAddr::Tcp(host, port) => match self.names.answers(host, *port).await {
                 Ok(answers) => greeting::by_tcp(&answers).await,
                 Err(_) => None,
@@ -167,7 +167,7 @@ impl Place {
             ConnectionAddr::Unix(path) => greeting::by_socket(path).await,
             _ => None,
         };
-        said.unwrap_or(error)
+        text.unwrap_or(error)
     }
 
     /// Returns when the name is known to lead to others only: then no line stays there. One that leads

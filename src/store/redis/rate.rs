@@ -180,13 +180,13 @@ impl SharedRate {
         }
         let asked = clock::steady();
         let (answer, by) = self.connection.run_beside_by(&call).await?;
-        let told = rate_state(answer, by);
+        let report = rate_state(answer, by);
         if self.tells_the_time {
             // Before each claim, so a leap of its clock is known when ages are looked at.
-            let now = i64::try_from(told.now / 1000).unwrap_or(i64::MAX);
+            let now = i64::try_from(report.now / 1000).unwrap_or(i64::MAX);
             clock::follow(UnixMs(now), asked, clock::steady());
         }
-        Ok(told)
+        Ok(report)
     }
 }
 

@@ -49,9 +49,9 @@ impl Connection {
         match self.persistence().await {
             Ok(persistence) => {
                 let report = persistence.judge(self.wait_replicas());
-                let said = &report.summary;
+                let text = &report.summary;
                 tracing::info!(
-                    promise = ?report.promise, said, event = "redis_durability",
+                    promise = ?report.promise, summary = text, event = "redis_durability",
                     "how well Redis keeps data"
                 );
                 for warning in &report.warnings {

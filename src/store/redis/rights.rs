@@ -63,12 +63,12 @@ impl Rights {
     }
 
     /// A script ended with an error. Where Redis does not permit something, nothing new is begun.
-    pub(super) fn hear(&self, error: &RedisError, said: &StoreError) {
+    pub(super) fn hear(&self, error: &RedisError, explained: &StoreError) {
         let words = error.to_string();
         // Not: "can't access the keys". Which commands are permitted says nothing of that.
         let refusals = ["can't run this command", "no permissions to run"];
         if refusals.iter().any(|refusal| words.contains(refusal)) {
-            *self.doubt() = Some(said.clone());
+            *self.doubt() = Some(explained.clone());
         }
     }
 }

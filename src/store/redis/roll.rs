@@ -45,9 +45,9 @@ impl Store {
     pub(super) async fn answer(
         &self,
         home: &AccountKeys,
-        told: RenewalAnswer,
+        report: RenewalAnswer,
     ) -> Result<(), StoreError> {
-        let RenewalAnswer(place, run, _, _, mark, mut kept) = told;
+        let RenewalAnswer(place, run, _, _, mark, mut kept) = report;
         if place == Place::Open {
             return Ok(());
         }
@@ -226,9 +226,9 @@ impl Store {
     pub(super) async fn before_leaving(&self, home: &AccountKeys) {
         let answered = async {
             loop {
-                let told = self.renew_one(home).await?;
-                let is_called = told.0 == Place::Called;
-                self.answer(home, told).await?;
+                let report = self.renew_one(home).await?;
+                let is_called = report.0 == Place::Called;
+                self.answer(home, report).await?;
                 if !is_called {
                     break;
                 }

@@ -226,9 +226,9 @@ impl Standing {
         self.kept().asked + 1
     }
 
-    /// What the renewal of this number was told. Whether work is handed out again.
-    pub(super) fn told(&self, told: &RenewalAnswer, renewal: u64) -> bool {
-        let RenewalAnswer(place, run, last, living, ..) = told;
+    /// Takes in what the renewal of this number was answered. Whether work is handed out again.
+    pub(super) fn hear(&self, report: &RenewalAnswer, renewal: u64) -> bool {
+        let RenewalAnswer(place, run, last, living, ..) = report;
         let mut seen = self.kept();
         let was_shut = std::mem::replace(&mut seen.is_shut, *place != Place::Open);
         if seen.is_shut {

@@ -19,10 +19,10 @@ pub(super) fn verdict(error: &RedisError) -> Verdict {
     if matches!(error.kind(), ErrorKind::Io | ErrorKind::Parse) {
         return Verdict::Broken;
     }
-    let said = error.clone().into_server_errors();
-    let said = said.iter().flat_map(|said| said.iter());
-    let said = said.map(|(_, one)| of(one.code(), one.details().unwrap_or_default()));
-    said.max().unwrap_or(Verdict::Fit)
+    let errors = error.clone().into_server_errors();
+    let errors = errors.iter().flat_map(|errors| errors.iter());
+    let verdicts = errors.map(|(_, one)| of(one.code(), one.details().unwrap_or_default()));
+    verdicts.max().unwrap_or(Verdict::Fit)
 }
 
 fn of(code: &str, details: &str) -> Verdict {
@@ -51,7 +51,7 @@ mod tests {
     #[test]
     fn who_is_no_master_is_left_and_who_only_refuses_this_is_not() {
         use Verdict::{Broken, Elsewhere, Fit};
-        for (said, expected) in [
+        for (text, expected) in [
             (
                 "READONLY You can't write against a read only replica.",
                 Elsewhere,
@@ -79,10 +79,10 @@ mod tests {
             ("ERR unknown command", Fit),
             ("Protocol error", Fit),
         ] {
-            let bytes = format!("-{said}\r\n");
+            let bytes = format!("-{text}\r\n");
             let value = redis::parse_redis_value(bytes.as_bytes()).unwrap();
             let error = value.extract_error().unwrap_err();
-            assert_eq!(verdict(&error), expected, "{said}");
+            assert_eq!(verdict(&error), expected, "{text}");
         }
     }
 

@@ -31,7 +31,7 @@ impl Tokens {
 
     /// Tells that Jumper refused the access token of this generation, and in what words. `Ok` means
     /// that there is a newer one to go on with.
-    pub async fn refused(&self, generation: u64, said: &str) -> Result<(), TokenError> {
+    pub async fn refused(&self, generation: u64, text: &str) -> Result<(), TokenError> {
         if self.held().generation > generation {
             return Ok(());
         }
@@ -50,7 +50,7 @@ impl Tokens {
             let since = self.now();
             self.change(|held| {
                 if held.generation == generation && held.refusal == Refusal::Asked {
-                    let reason = said.to_owned();
+                    let reason = text.to_owned();
                     held.refusal = Refusal::InForce(Words { reason, since });
                 }
             });

@@ -282,12 +282,12 @@ mod tests {
             ..token(DAY)
         });
         let (reason, sends) = ("gone".to_string(), true);
-        let said = TokenState::Dead {
+        let expected = TokenState::Dead {
             reason,
             since: NOW,
             sends,
         };
-        assert_eq!(dead.state(NOW), said);
+        assert_eq!(dead.state(NOW), expected);
         assert!(
             dead.usable(NOW).is_some(),
             "what Jumper still takes is still used"

@@ -56,14 +56,14 @@ impl Exchange {
 
 /// What an answer to a made-up refresh token says of the credentials that came with it.
 fn judge(answer: &Answer, body: &Value) -> Proof {
-    let said = answer.summary();
+    let text = answer.summary();
     match words::about(answer, body) {
         Some(About::Token) => Proof::Right,
-        Some(About::Application) => Proof::Wrong(said),
+        Some(About::Application) => Proof::Wrong(text),
         None if answer.http == Some(401) && !words::is_of_the_moment(answer, body) => {
-            Proof::Wrong(said)
+            Proof::Wrong(text)
         }
-        None => Proof::Unknown(said),
+        None => Proof::Unknown(text),
     }
 }
 
@@ -135,11 +135,11 @@ impl Tokens {
             %account, reason, event = "credentials_refused",
             "Jumper refuses the application's key and secret"
         );
-        let (said, since) = (reason.clone(), self.now());
+        let (text, since) = (reason.clone(), self.now());
         self.change(|held| {
-            let since = held.credentials.as_ref().map_or(since, |said| said.since);
+            let since = held.credentials.as_ref().map_or(since, |words| words.since);
             held.credentials = Some(Words {
-                reason: said,
+                reason: text,
                 since,
             });
         });

@@ -131,10 +131,11 @@ fn secret(value: &Value, of: &Tree) -> Option<SecretString> {
 /// How long an access token lives: `expires_in`, else as it says itself, else an hour. A life that is
 /// over already, or that no pair of Jumper's has (section 2.4), is not believed.
 fn life(body: &Value, access: &str, now: UnixMs) -> Duration {
-    let said = wire::text(&body["expires_in"]).and_then(|text| text.parse::<f64>().ok());
-    let said = said.filter(|seconds| *seconds > 0.0 && *seconds < 1e10);
-    let said = said.map(Duration::from_secs_f64);
-    said.or_else(|| Claims::read(access).left(now))
+    let stated = wire::text(&body["expires_in"]).and_then(|text| text.parse::<f64>().ok());
+    let stated = stated.filter(|seconds| *seconds > 0.0 && *seconds < 1e10);
+    let stated = stated.map(Duration::from_secs_f64);
+    stated
+        .or_else(|| Claims::read(access).left(now))
         .unwrap_or(ASSUMED_LIFE)
         .min(LONGEST_LIFE)
 }
@@ -150,9 +151,9 @@ pub(super) fn end_of(
         return UnixMs(0);
     };
     let exp = Claims::read(access.expose_secret()).exp;
-    let said = exp.and_then(|exp| Some(UnixMs(exp.checked_mul(1000)?)));
-    let said = said.unwrap_or_else(|| now.plus(dropped_in.unwrap_or(ASSUMED_LIFE)));
-    said.min(now.plus(LONGEST_LIFE))
+    let stated = exp.and_then(|exp| Some(UnixMs(exp.checked_mul(1000)?)));
+    let stated = stated.unwrap_or_else(|| now.plus(dropped_in.unwrap_or(ASSUMED_LIFE)));
+    stated.min(now.plus(LONGEST_LIFE))
 }
 
 /// What a JWT says of its life, in Unix seconds. The signature is Jumper's business.

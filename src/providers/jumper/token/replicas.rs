@@ -268,10 +268,7 @@ impl Tokens {
 
     /// No store, no refresh; said once a minute.
     fn away(&self, flight: &mut Flight, error: &StoreError) -> TokenError {
-        if flight
-            .store_away
-            .is_none_or(|said| said.elapsed() >= LEAST_GAP)
-        {
+        if flight.store_away.is_none_or(|at| at.elapsed() >= LEAST_GAP) {
             warn!(
                 account = %self.shared.settings.account, %error, event = "token_renewal_cannot_begin",
                 "no refresh of the tokens can begin; the access token in memory is used to its end"

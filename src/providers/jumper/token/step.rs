@@ -71,8 +71,8 @@ impl Tokens {
         if why == Why::Forced {
             return Ok(token);
         }
-        if let Some(said) = &held.credentials {
-            return Err(TokenError::Credentials(said.reason.clone()));
+        if let Some(words) = &held.credentials {
+            return Err(TokenError::Credentials(words.reason.clone()));
         }
         match held.dead() {
             Some(reason) => Err(TokenError::Dead(reason.to_owned())),

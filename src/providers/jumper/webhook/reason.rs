@@ -20,18 +20,18 @@ pub(super) fn of<'a>(
     if status != Status::Failed {
         return None;
     }
-    let mut said: Vec<String> = Vec::new();
+    let mut texts: Vec<String> = Vec::new();
     let mut has_stopped = false;
     for error in errors {
         let parts = parts(error);
         has_stopped |= parts.iter().any(|part| holds_code(part));
         let words = parts.join(" ");
-        if !words.is_empty() && !said.contains(&words) {
-            said.push(words);
+        if !words.is_empty() && !texts.contains(&words) {
+            texts.push(words);
         }
     }
-    let words = readable(&said.join("; "));
-    if said.is_empty() {
+    let words = readable(&texts.join("; "));
+    if texts.is_empty() {
         None
     } else if has_stopped {
         Some(code_first(&words))
@@ -98,12 +98,12 @@ fn code_first(words: &str) -> String {
     let rest = words.strip_prefix(STOPPED_MARKETING);
     let rest = rest.filter(|rest| !rest.starts_with(char::is_alphanumeric));
     let rest = rest.unwrap_or(words).trim_start_matches([':', ' ']);
-    let said = match rest {
+    let text = match rest {
         "" => STOPPED_MARKETING.to_owned(),
         rest => format!("{STOPPED_MARKETING}: {rest}"),
     };
-    debug_assert!(stops_marketing(&said), "{said}");
-    said
+    debug_assert!(stops_marketing(&text), "{text}");
+    text
 }
 
 #[cfg(test)]
@@ -118,7 +118,7 @@ mod tests {
 
     #[test]
     fn r_21_the_code_counts_wherever_it_stands_as_a_number_of_its_own() {
-        for (words, said) in [
+        for (words, text) in [
             ("131050", "131050"),
             ("131050 Stopped", "131050: Stopped"),
             ("131050: Stopped", "131050: Stopped"),
@@ -136,8 +136,8 @@ mod tests {
                 "131050: {\"code\":131050,\"a\":1}",
             ),
         ] {
-            assert_eq!(of_words(words), said);
-            assert!(stops_marketing(said));
+            assert_eq!(of_words(words), text);
+            assert!(stops_marketing(text));
         }
         // The masks and the cut leave the words alone; the fact stands in front of them.
         for words in [
@@ -145,8 +145,8 @@ mod tests {
             "131050 (24h)".to_owned(),
             format!("{}131050", "not sent ".repeat(40)),
         ] {
-            let said = of_words(&words);
-            assert!(stops_marketing(&said), "{said}");
+            let text = of_words(&words);
+            assert!(stops_marketing(&text), "{text}");
         }
     }
 
@@ -175,8 +175,8 @@ mod tests {
             "1,131050",
             "131047 Re-engagement message",
         ] {
-            let said = of_words(words);
-            assert!(!stops_marketing(&said), "{words}: {said}");
+            let text = of_words(words);
+            assert!(!stops_marketing(&text), "{words}: {text}");
         }
     }
 
@@ -184,11 +184,11 @@ mod tests {
     fn r_21_a_code_in_a_field_of_its_own_counts_whatever_is_beside_it() {
         let number = json!({ "code": 131_050, "title": "+44 7911 123456" });
         let late = [json!("failed"), json!("(#131050) stopped")];
-        for said in [
+        for text in [
             of(Status::Failed, [&number]).unwrap(),
             of(Status::Failed, &late).unwrap(),
         ] {
-            assert!(stops_marketing(&said), "{said}");
+            assert!(stops_marketing(&text), "{text}");
         }
         assert_eq!(of(Status::Sent, [&number]), None);
         assert_eq!(of(Status::Failed, [&json!(null), &json!({})]), None);
@@ -207,8 +207,8 @@ mod tests {
             let code = if has { STOPPED_MARKETING } else { "" };
             let words = format!("{before}{code}{after}");
             let found = holds_code(&words);
-            let said = of(Status::Failed, [&json!(words)]).unwrap_or_default();
-            prop_assert_eq!(stops_marketing(&said), found, "{}", said);
+            let text = of(Status::Failed, [&json!(words)]).unwrap_or_default();
+            prop_assert_eq!(stops_marketing(&text), found, "{}", text);
         }
     }
 }
