@@ -600,7 +600,9 @@ async fn a_webhook_that_is_not_read_is_counted_by_its_reason() {
         .http
         .post(&webhook)
         .header("content-encoding", "gzip");
-    assert_eq!(packed.body("{}").send().await.unwrap().status(), 415);
+    // Bytes that are no text: a body that a proxy inflated is read, whatever its header says.
+    let packed = packed.body(vec![0x1f, 0x8b, 8, 0]);
+    assert_eq!(packed.send().await.unwrap().status(), 415);
     let mut slow = Raw::connect(&gateway.url).await;
     slow.say(beginning.as_bytes()).await;
     assert_eq!(slow.answer().await.unwrap().0, 408);
